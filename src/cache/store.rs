@@ -1,0 +1,104 @@
+//! [`Cache`]: all kept answers, bounded in bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use quick_cache::sync::Cache as Entries;
+use quick_cache::{Lifecycle, Weighter};
+use rapidhash::fast::RandomState;
+
+use super::entry::{Entry, Lifetimes};
+use super::key::{Key, KeyRef};
+use crate::policy::AllowedQuery;
+use crate::wire::answer::Answer;
+use crate::wire::name::Name;
+
+/// Bytes an entry takes beside key and answer: slot, links and table, as quick_cache lays them out (measured).
+const ENTRY_OVERHEAD: usize = 96;
+
+/// Answers of allowed queries, evicted by S3-FIFO when their bytes exceed the bound.
+pub struct Cache {
+    /// None where the bound is zero.
+    entries: Option<Entries<Key, Entry, ByBytes, RandomState, CountEvictions>>,
+    lifetimes: Lifetimes,
+    evictions: Arc<AtomicU64>,
+}
+
+impl Cache {
+    /// A cache of at most `max_bytes`; zero keeps nothing.
+    pub fn new(max_bytes: u64, lifetimes: Lifetimes) -> Self {
+        let evictions = Arc::new(AtomicU64::new(0));
+        let counting = CountEvictions(Arc::clone(&evictions));
+        let expected = usize::try_from(max_bytes / 512).unwrap_or(usize::MAX).max(16);
+        let hasher = RandomState::default();
+        let entries = (max_bytes > 0).then(|| Entries::with(expected, max_bytes, ByBytes, hasher, counting));
+        Self { entries, lifetimes, evictions }
+    }
+
+    /// The kept answer to `query`, if there is one and `now` is within its time.
+    pub fn get(&self, query: &AllowedQuery, now: Instant) -> Option<Entry> {
+        let entry = self.entries.as_ref()?.get(&KeyRef::from(query))?;
+        entry.fresh(now).is_some().then_some(entry)
+    }
+
+    /// Keeps the answer to `query` received at `now`, for as long as it allows.
+    pub fn insert(&self, query: &AllowedQuery, answer: &Arc<Answer>, now: Instant) {
+        let Some(entries) = &self.entries else { return };
+        if let Some(entry) = Entry::new(Arc::clone(answer), &self.lifetimes, now) {
+            entries.insert(Key::from(query), entry);
+        }
+    }
+
+    /// Drops every entry whose name `keep` refuses.
+    pub fn retain(&self, keep: impl Fn(&Name) -> bool) {
+        if let Some(entries) = &self.entries {
+            entries.retain(|key, _| Name::parse(key.name()).is_ok_and(|name| keep(&name)));
+        }
+    }
+
+    /// Bounds on how long answers are kept and shown.
+    pub fn lifetimes(&self) -> &Lifetimes {
+        &self.lifetimes
+    }
+
+    /// Entries kept, expired ones not yet evicted included.
+    pub fn len(&self) -> usize {
+        self.entries.as_ref().map_or(0, |entries| entries.len())
+    }
+
+    /// True where nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes kept.
+    pub fn bytes(&self) -> u64 {
+        self.entries.as_ref().map_or(0, |entries| entries.weight())
+    }
+
+    /// Entries evicted for want of room since the start.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Key, Entry> for ByBytes {
+    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
+        (ENTRY_OVERHEAD + size_of::<Key>() + key.heap_size() + size_of::<Entry>() + entry.heap_size()) as u64
+    }
+}
+
+#[derive(Clone)]
+struct CountEvictions(Arc<AtomicU64>);
+
+impl Lifecycle<Key, Entry> for CountEvictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: Key, _: Entry) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}

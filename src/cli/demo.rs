@@ -1,0 +1,92 @@
+//! `namegate demo`: a gate, an embedded upstream and a few queries, on loopback alone.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, Query};
+use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::{Name, RecordType};
+
+use super::print;
+use crate::assemble::{Sources, assemble};
+use crate::config::{LogQueries, Overrides};
+use crate::local::{EmbeddedUpstream, demo_zones};
+use crate::serve::{Service, StartError};
+use crate::telemetry::catalogue::Catalogue;
+use crate::upstream::address::UpstreamAddress;
+
+/// What is asked: names a workspace needs, then names it does not.
+const QUESTIONS: [(&str, RecordType); 6] = [
+    ("4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.eastus.api.azureml.ms.", RecordType::A),
+    ("login.microsoftonline.com.", RecordType::A),
+    ("PyPI.org.", RecordType::AAAA),
+    ("notazureml.ms.", RecordType::A),
+    ("exfiltrate.example.com.", RecordType::TXT),
+    ("contoso.search.windows.net.", RecordType::A),
+];
+
+/// Time for one answer; everything is on this machine.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Runs the demonstration and prints what happened.
+pub(super) fn run() -> Result<(), StartError> {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let upstream = runtime.block_on(EmbeddedUpstream::start(&demo_zones(), any_port))?;
+    let overrides = Overrides {
+        listen: vec![any_port],
+        upstream: vec![UpstreamAddress::Udp(upstream.address())],
+        admin: Some(None),
+        ..Overrides::default()
+    };
+    let mut assembly = assemble(&Sources { config: None, overrides }, 1)?;
+    assembly.settings.log.queries = LogQueries::None;
+    let rules = assembly.policy.rules();
+    let service = Service::start(assembly, Arc::new(Catalogue::install()?), std::io::sink())?;
+    let gate = *service.listen.first().ok_or("nothing to listen on")?;
+    let mut text = format!(
+        "An upstream on {} and a gate with {rules} rules on {gate}, both on this machine alone.\n",
+        upstream.address()
+    );
+    for (name, kind) in QUESTIONS {
+        let _ = writeln!(text, "\ndig {name} {kind}");
+        text.push_str(&ask(gate, name, kind)?);
+    }
+    text.push_str(
+        "\nNothing of the last three reached the upstream. To run the gate for real: namegate serve\n",
+    );
+    print(&text);
+    service.shut_down();
+    runtime.block_on(upstream.shutdown())?;
+    Ok(())
+}
+
+/// Asks the gate and shows the answer in dig's manner.
+fn ask(gate: SocketAddr, name: &str, kind: RecordType) -> Result<String, StartError> {
+    let mut query = Message::query();
+    query.metadata.recursion_desired = true;
+    query.add_query(Query::query(Name::from_ascii(name)?, kind));
+    query.edns = Some(Edns::new());
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send_to(&query.to_vec()?, gate)?;
+    let mut datagram = [0; 4096];
+    let length = socket.recv(&mut datagram)?;
+    let reply = Message::from_vec(&datagram[..length])?;
+    let mut text = format!("  {}\n", reply.metadata.response_code);
+    for record in reply.answers.iter().chain(&reply.authorities) {
+        let _ = writeln!(text, "  {record}");
+    }
+    let options = reply.edns.iter().flat_map(|edns| edns.options().as_ref());
+    for (_, option) in options {
+        if let EdnsOption::Unknown(15, error) = option
+            && let Some((code, explanation)) = error.split_first_chunk::<2>()
+        {
+            let code = u16::from_be_bytes(*code);
+            let _ = writeln!(text, "  EDE {code}: {}", String::from_utf8_lossy(explanation));
+        }
+    }
+    Ok(text)
+}

@@ -1,0 +1,192 @@
+//! `namegate explain`: what would happen to a name, and why, without asking anyone.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use clap::Args;
+use hickory_proto::rr;
+use serde_json::json;
+
+use super::{FAILED, OK, USAGE, print, warn};
+use crate::assemble::Assembly;
+use crate::policy::clients::Clients;
+use crate::policy::{Reason, RuleRef, Verdict};
+use crate::wire::code::{Class, Type};
+use crate::wire::name::Name;
+use crate::wire::query::Question;
+use crate::wire::request::AnswerFlags;
+use crate::zones::ZoneRule;
+
+/// What to explain.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The name as a client would ask it
+    name: String,
+    /// The record type
+    #[arg(long, value_name = "TYPE", default_value = "A")]
+    r#type: Type,
+    /// The client's address
+    #[arg(long, value_name = "IP")]
+    client: Option<IpAddr>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is found, in the words of the output.
+struct Finding<'a> {
+    verdict: &'static str,
+    reason: String,
+    rule: Option<RuleRef<'a>>,
+    allowed: bool,
+}
+
+/// Explains; exit status 0 where the name would be answered with data, 1 where it is blocked or refused.
+pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
+    let Some(name) = read_name(&arguments.name) else {
+        warn(&format!(
+            "error: `{}` is no domain name: labels are 1 to 63 bytes, names at most 255",
+            arguments.name
+        ));
+        return USAGE;
+    };
+    let question = Question { name, qtype: arguments.r#type, class: Class::IN };
+    let finding = judge(&question, arguments.client, assembly);
+    let asleep = (!finding.allowed).then(|| sleeping_rule(&question.name, assembly)).flatten();
+    match arguments.json {
+        true => print(&as_json(&question, &finding, assembly)),
+        false => print(&as_text(&question, &finding, asleep, assembly)),
+    };
+    if finding.allowed { OK } else { FAILED }
+}
+
+/// Reads presentation form with its escapes; letters beyond ASCII become A-labels.
+fn read_name(text: &str) -> Option<Name> {
+    let name = match text.is_ascii() {
+        true => rr::Name::from_ascii(text).ok()?,
+        false => rr::Name::from_utf8(text).ok()?,
+    };
+    Name::from_labels(name.iter()).ok()
+}
+
+fn judge<'a>(question: &Question, client: Option<IpAddr>, assembly: &'a Assembly) -> Finding<'a> {
+    let clients = Clients::new(&assembly.settings.server.allow_clients);
+    if let Some(client) = client.filter(|client| !clients.contains(*client)) {
+        let reason = format!("{client} is in none of the subnets of `allow_clients` in [server]");
+        return Finding { verdict: "refused", reason, rule: None, allowed: false };
+    }
+    let policy = &assembly.policy;
+    let rule = policy.rule_for(&question.name);
+    let (verdict, reason, allowed) = match policy.decide(question, AnswerFlags::default()) {
+        Verdict::Allowed(_) => ("allowed", String::new(), true),
+        Verdict::MinimalAny => {
+            ("allowed", "ANY is answered with a minimal HINFO (RFC 8482)".to_owned(), true)
+        }
+        Verdict::Local => ("local", "answered by a local zone".to_owned(), true),
+        Verdict::Observed(_, reason) => ("observed", format!("would be blocked: {reason}"), true),
+        Verdict::Blocked(reason @ (Reason::NotListed | Reason::Denied(_))) => {
+            ("blocked", reason.to_string(), false)
+        }
+        Verdict::Refused => ("refused", format!("{} is never forwarded", question.qtype), false),
+    };
+    Finding { verdict, reason, rule: rule.filter(|_| verdict != "local" && verdict != "refused"), allowed }
+}
+
+fn as_text(
+    question: &Question,
+    finding: &Finding<'_>,
+    asleep: Option<&ZoneRule>,
+    assembly: &Assembly,
+) -> String {
+    let mut text = format!("{} — {} {}\n", finding.verdict, question.name, question.qtype);
+    let mut line = |head: &str, what: &str| {
+        let _ = writeln!(text, "  {head:<8} {what}");
+    };
+    if !finding.reason.is_empty() {
+        line("reason", &finding.reason);
+    }
+    if let Some(rule) = finding.rule {
+        line("rule", &format!("{rule} at {}", rule.place()));
+        if let Some(written) = written_rule(rule, assembly).filter(|written| !written.purpose.is_empty()) {
+            line("purpose", &written.purpose);
+        }
+    }
+    match finding.verdict {
+        "allowed" | "observed" if finding.allowed => line("route", &servers(assembly)),
+        "blocked" => {
+            line("answer", &denial(assembly));
+            if let Some(rule) = asleep {
+                let hint =
+                    format!("`{}` would cover it; give [parameters] {}", rule.host, rule.missing.join(", "));
+                line("asleep", &hint);
+            }
+            line("to allow", &format!("in {}: [policy] allow = [\"{}\"]", assembly.origin, question.name));
+        }
+        _ => {}
+    }
+    text
+}
+
+fn as_json(question: &Question, finding: &Finding<'_>, assembly: &Assembly) -> String {
+    let rule = finding.rule.map(|rule| {
+        json!({
+            "pattern": rule.to_string(),
+            "zone": rule.source().zone,
+            "place": rule.place(),
+            "purpose": written_rule(rule, assembly).map(|written| written.purpose.as_str()),
+        })
+    });
+    let value = json!({
+        "name": question.name.to_string(),
+        "type": question.qtype.to_string(),
+        "verdict": finding.verdict,
+        "reason": Some(&finding.reason).filter(|reason| !reason.is_empty()),
+        "rule": rule,
+        "route": servers(assembly),
+        "policy": assembly.policy.hash(),
+    });
+    value.to_string()
+}
+
+fn servers(assembly: &Assembly) -> String {
+    let servers: Vec<String> = assembly.settings.upstream.servers.iter().map(ToString::to_string).collect();
+    servers.join(", ")
+}
+
+fn denial(assembly: &Assembly) -> String {
+    use crate::config::BlockAnswer;
+    let ttl = humantime::format_duration(assembly.settings.block.ttl);
+    match assembly.settings.block.answer {
+        BlockAnswer::Nxdomain => format!("NXDOMAIN, kept by clients for {ttl}"),
+        BlockAnswer::Nodata => format!("NOERROR without data, kept by clients for {ttl}"),
+        BlockAnswer::Refused => "REFUSED".to_owned(),
+    }
+}
+
+/// The rule as its zone file has it.
+fn written_rule<'a>(rule: RuleRef<'_>, assembly: &'a Assembly) -> Option<&'a ZoneRule> {
+    let zone = assembly.zones.iter().find(|zone| zone.file == rule.source().file)?;
+    zone.rules.iter().find(|written| written.line == rule.line())
+}
+
+/// A rule that would cover the name if its parameters had the values that stand in the name.
+fn sleeping_rule<'a>(name: &Name, assembly: &'a Assembly) -> Option<&'a ZoneRule> {
+    let labels: Vec<String> =
+        name.labels().map(|label| String::from_utf8_lossy(label).into_owned()).collect();
+    let covers = |rule: &&ZoneRule| {
+        let host = rule.host.trim_start_matches("*.").trim_start_matches('.');
+        let wanted: Vec<&str> = host.split('.').collect();
+        let below = labels.len().checked_sub(wanted.len());
+        let fits = match below {
+            Some(0) => !rule.host.starts_with("*."),
+            Some(_) => rule.host.starts_with("*.") || rule.host.starts_with('.'),
+            None => false,
+        };
+        fits && wanted
+            .iter()
+            .zip(&labels[below.unwrap_or(0)..])
+            .all(|(wanted, label)| wanted.starts_with('{') || wanted == label)
+    };
+    let rules = assembly.zones.iter().flat_map(|zone| &zone.rules);
+    rules.filter(|rule| !rule.missing.is_empty()).find(covers)
+}

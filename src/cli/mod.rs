@@ -1,0 +1,164 @@
+//! The command line: one module per command.
+
+mod check;
+mod demo;
+mod explain;
+mod healthcheck;
+mod rules;
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::assemble::{Assembly, Faults, Sources, assemble};
+use crate::config::{Mode, Overrides, admin_address, listen_address};
+use crate::upstream::address::UpstreamAddress;
+
+/// Nothing is wrong; for `explain`: the name is allowed.
+const OK: u8 = 0;
+/// Something is wrong; for `explain`: the name is blocked.
+const FAILED: u8 = 1;
+/// The command line cannot be understood.
+const USAGE: u8 = 2;
+
+/// A DNS resolver for networks that must not resolve everything.
+///
+/// Names on the allowlist are forwarded; every other name is NXDOMAIN. Without a command the gate runs.
+#[derive(Debug, Parser)]
+#[command(name = "namegate", version, max_term_width = 100)]
+struct Command {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Settings file [default: /etc/namegate/namegate.toml if it exists, else the built-in defaults]
+    #[arg(long, global = true, value_name = "FILE", env = "NAMEGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Listen here instead, `IP:PORT` or `IP`; may be repeated
+    #[arg(long, global = true, value_name = "ADDRESS", value_parser = listen_address, env = "NAMEGATE_LISTEN", value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
+    /// Forward to this server instead, such as 168.63.129.16 or tcp://10.0.0.4; may be repeated
+    #[arg(long, global = true, value_name = "SERVER", env = "NAMEGATE_UPSTREAM", value_delimiter = ',')]
+    upstream: Vec<UpstreamAddress>,
+    /// Serve metrics and health here instead; `off` turns it off
+    #[arg(long, global = true, value_name = "ADDRESS", value_parser = admin, env = "NAMEGATE_ADMIN")]
+    admin: Option<AdminOption>,
+    /// `enforce`, or `observe` to forward everything and only count
+    #[arg(long, global = true, value_name = "MODE", env = "NAMEGATE_MODE")]
+    mode: Option<Mode>,
+    /// Use this allowlist instead, by name or path; may be repeated
+    #[arg(long, global = true, value_name = "ZONE", env = "NAMEGATE_ZONES", value_delimiter = ',')]
+    zones: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct AdminOption(Option<SocketAddr>);
+
+fn admin(text: &str) -> Result<AdminOption, String> {
+    if text == "off" {
+        return Ok(AdminOption(None));
+    }
+    admin_address(text).map(AdminOption).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run the gate (the default)
+    Serve,
+    /// Read settings, zones and parameters, report everything wrong, bind nothing
+    Check,
+    /// Say what would happen to a name, and why; exit status 0 allowed, 1 blocked
+    Explain(explain::Arguments),
+    /// List the rules in force with where each comes from
+    Rules {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the effective settings as TOML
+    Config,
+    /// Show it working on this machine alone: a gate, an embedded upstream and a few queries
+    Demo,
+    /// Ask a running gate's /readyz; exit status 0 when it is ready
+    Healthcheck,
+}
+
+impl Options {
+    fn sources(self) -> Sources {
+        let overrides = Overrides {
+            listen: self.listen,
+            upstream: self.upstream,
+            admin: self.admin.map(|admin| admin.0),
+            mode: self.mode,
+            zones: self.zones,
+        };
+        Sources { config: self.config, overrides }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let Command { options, action } = Command::parse();
+    let sources = options.sources();
+    let status = match action.unwrap_or(Action::Serve) {
+        Action::Serve => done(crate::serve::run(sources)),
+        Action::Check => with_assembly(&sources, |assembly| check::run(&assembly)),
+        Action::Explain(arguments) => with_assembly(&sources, |assembly| explain::run(&arguments, &assembly)),
+        Action::Rules { json } => with_assembly(&sources, |assembly| rules::run(&assembly, json)),
+        Action::Config => with_assembly(&sources, |assembly| print(&assembly.settings.to_toml())),
+        Action::Demo => done(demo::run()),
+        Action::Healthcheck => healthcheck::run(&sources),
+    };
+    ExitCode::from(status)
+}
+
+fn with_assembly(sources: &Sources, command: impl FnOnce(Assembly) -> u8) -> u8 {
+    match assemble(sources, 1) {
+        Ok(assembly) => command(assembly),
+        Err(faults) => {
+            complain(&faults);
+            FAILED
+        }
+    }
+}
+
+fn done(outcome: Result<(), crate::serve::StartError>) -> u8 {
+    match outcome {
+        Ok(()) => OK,
+        Err(error) => {
+            match error.downcast_ref::<Faults>() {
+                Some(faults) => complain(faults),
+                None => warn(&format!("error: {error}")),
+            }
+            FAILED
+        }
+    }
+}
+
+fn complain(faults: &Faults) {
+    warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+}
+
+/// Writes to standard output; a reader that has gone (`| head`) is no error.
+fn print(text: &str) -> u8 {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') {
+        true => out.flush(),
+        false => writeln!(out),
+    });
+    OK
+}
+
+/// Writes to standard error.
+fn warn(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

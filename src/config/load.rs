@@ -1,0 +1,172 @@
+//! [`load`]: the settings in effect, from a file or the embedded defaults, with the command line's word on top.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::config::diagnostic::Diagnostic;
+use crate::config::read;
+use crate::config::report::Report;
+use crate::config::settings::{Mode, Settings};
+use crate::config::source::Source;
+use crate::upstream::address::UpstreamAddress;
+
+/// Where settings are looked for unless a path is given.
+pub const DEFAULT_PATH: &str = "/etc/namegate/namegate.toml";
+
+/// The settings used where there is no file, and what messages call them.
+const EMBEDDED: (&str, &str) =
+    ("config/namegate.toml (built in)", include_str!("../../config/namegate.toml"));
+
+/// Settings in effect and where they came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings, overrides applied.
+    pub settings: Settings,
+    /// The file they were read from, for people.
+    pub origin: String,
+    /// What is probably not meant.
+    pub warnings: Report,
+}
+
+/// What the command line sets. Whatever is empty leaves the setting as it is; the rest replaces it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// `server.listen`
+    pub listen: Vec<SocketAddr>,
+    /// `upstream.servers`
+    pub upstream: Vec<UpstreamAddress>,
+    /// `admin.listen`; the inner `None` turns it off.
+    pub admin: Option<Option<SocketAddr>>,
+    /// `policy.mode`
+    pub mode: Option<Mode>,
+    /// `policy.zones`; paths are as seen from the working directory.
+    pub zones: Vec<String>,
+}
+
+impl Overrides {
+    fn apply(&self, settings: &mut Settings) {
+        replace(&mut settings.server.listen, &self.listen);
+        replace(&mut settings.upstream.servers, &self.upstream);
+        replace(&mut settings.policy.zones, &self.zones);
+        settings.admin.listen = self.admin.unwrap_or(settings.admin.listen);
+        settings.policy.mode = self.mode.unwrap_or(settings.policy.mode);
+    }
+}
+
+fn replace<T: Clone>(setting: &mut Vec<T>, with: &[T]) {
+    if !with.is_empty() {
+        *setting = with.to_vec();
+    }
+}
+
+/// Loads the settings from `path`, else from [`DEFAULT_PATH`] if that exists, else the embedded defaults.
+///
+/// Errors: the file cannot be read, or something in it is wrong; the report then has all of it.
+pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Report> {
+    load_or(path, Path::new(DEFAULT_PATH), overrides)
+}
+
+fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> Result<Loaded, Report> {
+    // A default path whose existence cannot be told, say for lack of permission, is read and so reported.
+    let path = path.or_else(|| default_path.try_exists().unwrap_or(true).then_some(default_path));
+    let (source, base) = match path {
+        Some(path) => (Source::read(path)?, path.parent().unwrap_or_else(|| Path::new(""))),
+        None => (Source::new(EMBEDDED.0, EMBEDDED.1), Path::new("")),
+    };
+    let (mut settings, diagnostics) = read::settings(&source, base);
+    overrides.apply(&mut settings);
+    let origin = source.file().to_owned();
+    let mut warnings = Report::new(source, diagnostics);
+    refuse_loops(&settings).into_iter().for_each(|loop_| warnings.push(loop_));
+    if warnings.has_errors() { Err(warnings) } else { Ok(Loaded { settings, origin, warnings }) }
+}
+
+/// An upstream that is this server itself would ask itself until the deadline.
+fn refuse_loops(settings: &Settings) -> Vec<Diagnostic> {
+    let is_own = |upstream: &SocketAddr| {
+        settings.server.listen.iter().any(|listen| {
+            let every = listen.ip().is_unspecified() && upstream.ip().is_loopback();
+            listen.port() == upstream.port() && (every || listen.ip() == upstream.ip())
+        })
+    };
+    let addresses = settings.upstream.servers.iter().filter_map(|server| match server {
+        UpstreamAddress::System => None,
+        UpstreamAddress::Udp(address) | UpstreamAddress::Tcp(address) => Some(address),
+    });
+    let error = |address: &SocketAddr| {
+        Diagnostic::error(
+            "",
+            format!("upstream {address} is one of this server's own `server.listen` addresses"),
+        )
+        .with_help("name the resolver that this server is to ask".to_owned())
+    };
+    addresses.filter(|address| is_own(address)).map(error).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn looks_for_the_file_where_it_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("own.toml");
+        let none = Overrides::default();
+        let absent = load_or(None, &path, &none).unwrap();
+        assert_eq!(
+            (absent.origin.as_str(), absent.settings),
+            ("config/namegate.toml (built in)", Settings::default())
+        );
+
+        let report = load_or(Some(&path), Path::new("/nonexistent"), &none).unwrap_err().to_string();
+        assert!(report.contains("cannot be read") && report.contains("own.toml"), "{report}");
+
+        std::fs::write(&path, "[admin]\ntoken_file = \"token\"\n[server]\nlisten = [\"::1\", \"::1\"]\n")
+            .unwrap();
+        for loaded in [load_or(Some(&path), Path::new("/nonexistent"), &none), load_or(None, &path, &none)] {
+            let loaded = loaded.unwrap();
+            assert_eq!(loaded.origin, path.display().to_string());
+            assert_eq!(loaded.settings.admin.token_file, Some(directory.path().join("token")));
+            assert_eq!(loaded.warnings.diagnostics().len(), 1);
+        }
+
+        std::fs::write(&path, b"[log]\nlevel = \"\xff\"\n").unwrap();
+        let report = load_or(Some(&path), Path::new("/nonexistent"), &none).unwrap_err();
+        assert_eq!(report.place(&report.diagnostics()[0]), Some((2, 10)), "{report}");
+    }
+
+    #[test]
+    fn overrides_replace_what_they_name() {
+        let overrides = Overrides {
+            listen: vec!["[::1]:5300".parse().unwrap()],
+            upstream: vec!["10.0.0.4".parse().unwrap()],
+            admin: Some(None),
+            mode: Some(Mode::Observe),
+            zones: vec!["r".to_owned()],
+        };
+        let settings = load_or(None, Path::new("/nonexistent"), &overrides).unwrap().settings;
+        assert_eq!(settings.server.listen, overrides.listen);
+        assert_eq!(settings.upstream.servers, overrides.upstream);
+        assert_eq!((settings.admin.listen, settings.policy.mode), (None, Mode::Observe));
+        assert_eq!(settings.policy.zones, ["r"]);
+    }
+
+    #[test]
+    fn an_upstream_that_is_this_server_is_refused() {
+        for (listen, upstream, refused) in [
+            ("10.0.0.4:53", "10.0.0.4", true),
+            ("0.0.0.0:53", "tcp://127.0.0.1", true),
+            ("0.0.0.0:53", "127.0.0.1:5353", false),
+            ("0.0.0.0:53", "10.0.0.4", false),
+        ] {
+            let overrides = Overrides {
+                listen: vec![listen.parse().unwrap()],
+                upstream: vec![upstream.parse().unwrap()],
+                ..Overrides::default()
+            };
+            let loaded = load_or(None, Path::new("/nonexistent"), &overrides);
+            assert_eq!(loaded.is_err(), refused, "{listen} {upstream}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Settings: a TOML file in, [`Settings`] out, and every mistake in it reported with its place and a remedy.
+//!
+//! [`load`] finds and reads the file. Reading goes section by section through a crate-internal `Section`, which keeps
+//! the place of every value, so that all faults of a file are found in one go. Zone files are read the same way by
+//! [`crate::zones`].
+
+mod diagnostic;
+mod faults;
+pub mod limits;
+mod load;
+mod read;
+mod report;
+mod section;
+mod settings;
+mod source;
+mod spelling;
+mod value;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use faults::Faults;
+pub(crate) use section::Section;
+pub(crate) use spelling::suggest;
+pub(crate) use value::{is_parameter_name, is_zone_name};
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
+pub use report::{MAX_DRAWN, Report};
+pub use settings::{
+    Admin, Block, BlockAnswer, Cache, InlineRule, Local, Log, LogFormat, LogLevel, LogQueries, Mode, Policy,
+    Server, Settings, Upstream,
+};
+pub use source::Source;
+pub use value::{ValueError, admin_address, listen_address};

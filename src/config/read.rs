@@ -1,0 +1,186 @@
+//! Settings from the text of a settings file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use crate::config::diagnostic::Diagnostic;
+use crate::config::faults::Faults;
+use crate::config::limits;
+use crate::config::section::Section;
+use crate::config::settings::{
+    Admin, Block, Cache, InlineRule, Local, Log, Policy, Server, Settings, Upstream,
+};
+use crate::config::source::Source;
+use crate::config::value::{self, ValueError};
+use crate::upstream::address::UpstreamAddress;
+
+/// Reads all settings from `source`; what is absent or faulty has its default. Relative paths begin at `base`.
+///
+/// The settings are meant to be used only where no diagnostic is an error.
+pub(super) fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnostic>) {
+    let mut faults = Faults::new(source);
+    let (table, errors) = DeTable::parse_recoverable(source.text());
+    errors.iter().for_each(|error| faults.syntax(error));
+    let mut root = Section::new("", table.into_inner(), 0..0, &mut faults);
+    let settings = Settings {
+        server: server(root.section("server")),
+        upstream: upstream(root.section("upstream")),
+        policy: policy(root.section("policy"), base),
+        parameters: parameters(root.section("parameters")),
+        local: local(&mut root, base),
+        block: block(root.section("block")),
+        cache: cache(root.section("cache")),
+        admin: admin(root.section("admin"), base),
+        log: log(root.section("log")),
+    };
+    root.finish();
+    (settings, faults.into_found())
+}
+
+fn server(mut section: Section<'_, '_>) -> Server {
+    let default = Server::default();
+    let server = Server {
+        listen: section.some("listen", value::listen_address).map_or(default.listen, plain),
+        workers: section.limited("workers", limits::WORKERS),
+        udp_payload: section.limited("udp_payload", limits::UDP_PAYLOAD),
+        identity: section.parsed("identity", value::identity).map_or(default.identity, Spanned::into_inner),
+        allow_clients: clients(&mut section).unwrap_or(default.allow_clients),
+        tcp_connections: section.limited("tcp_connections", limits::TCP_CONNECTIONS),
+        tcp_queries_per_connection: section
+            .limited("tcp_queries_per_connection", limits::TCP_QUERIES_PER_CONNECTION),
+        tcp_idle_timeout: section.limited("tcp_idle_timeout", limits::TCP_IDLE_TIMEOUT),
+    };
+    section.finish();
+    server
+}
+
+fn clients(section: &mut Section<'_, '_>) -> Option<Vec<ipnet::IpNet>> {
+    let subnets = section.some("allow_clients", value::subnet)?;
+    for subnet in subnets.iter().filter(|subnet| subnet.get_ref().prefix_len() == 0) {
+        let help = "name the subnets that are to be served".to_owned();
+        section.faults.warning(&subnet.span(), "this answers the whole internet: an open resolver", help);
+    }
+    Some(plain(subnets))
+}
+
+fn upstream(mut section: Section<'_, '_>) -> Upstream {
+    let default = Upstream::default();
+    let upstream = Upstream {
+        servers: section.some("servers", str::parse::<UpstreamAddress>).map_or(default.servers, plain),
+        deadline: section.limited("deadline", limits::DEADLINE),
+        max_in_flight: section.limited("max_in_flight", limits::MAX_IN_FLIGHT),
+        max_qps: section.limited("max_qps", limits::MAX_QPS),
+    };
+    section.finish();
+    upstream
+}
+
+fn policy(mut section: Section<'_, '_>, base: &Path) -> Policy {
+    let default = Policy::default();
+    let zone = |text: &str| {
+        let zone = value::zone(text)?;
+        let path = || base.join(&zone).display().to_string();
+        Ok::<_, ValueError>(if zone.ends_with(".toml") { path() } else { zone })
+    };
+    let policy = Policy {
+        mode: section.parsed("mode", value::word).map_or(default.mode, Spanned::into_inner),
+        zones: section.set("zones", zone).map_or(default.zones, plain),
+        zones_directory: optional_path(&mut section, "zones_directory", base),
+        strict: section.field("strict").map_or(default.strict, Spanned::into_inner),
+        allow: inline_rules(&mut section, "allow"),
+        deny: inline_rules(&mut section, "deny"),
+    };
+    section.finish();
+    policy
+}
+
+fn inline_rules(section: &mut Section<'_, '_>, key: &'static str) -> Vec<InlineRule> {
+    let patterns = section.set(key, value::inline_rule).unwrap_or_default();
+    let rule = |pattern: Spanned<_>| InlineRule {
+        line: section.faults.line(pattern.span().start),
+        pattern: pattern.into_inner(),
+    };
+    patterns.into_iter().map(rule).collect()
+}
+
+fn parameters(section: Section<'_, '_>) -> BTreeMap<String, Vec<String>> {
+    let is_key = |key: &str| {
+        let refused =
+            || ValueError::new(format!("`{key}` is no parameter's name"), "write `a` to `z` and `_`");
+        value::is_parameter_name(key).then_some(()).ok_or_else(refused)
+    };
+    let lists = section.lists(is_key, value::label).into_iter().map(|(name, values)| (name, plain(values)));
+    lists.filter(|(_, values)| !values.is_empty()).collect()
+}
+
+fn local(root: &mut Section<'_, '_>, base: &Path) -> Vec<Local> {
+    let mut zones = Vec::new();
+    for (table, span) in root.sections("local") {
+        let mut section = Section::new("local", table, span, root.faults);
+        let origin = section.required("origin", value::origin);
+        let file = section.required("file", |text| match text {
+            "" => Err(ValueError::new("the path is empty", "write the path of a master file")),
+            text => Ok(base.join(text)),
+        });
+        section.finish();
+        if let (Some(origin), Some(file)) = (origin, file) {
+            zones.push(Local { origin: origin.into_inner(), file: file.into_inner() });
+        }
+    }
+    zones
+}
+
+fn block(mut section: Section<'_, '_>) -> Block {
+    let default = Block::default();
+    let block = Block {
+        answer: section.parsed("answer", value::word).map_or(default.answer, Spanned::into_inner),
+        ttl: section.limited("ttl", limits::BLOCK_TTL),
+    };
+    section.finish();
+    block
+}
+
+fn cache(mut section: Section<'_, '_>) -> Cache {
+    let cache = Cache {
+        max_bytes: section.limited("max_bytes", limits::CACHE_BYTES),
+        max_ttl: section.limited("max_ttl", limits::CACHE_MAX_TTL),
+        max_negative_ttl: section.limited("max_negative_ttl", limits::CACHE_MAX_NEGATIVE_TTL),
+    };
+    section.finish();
+    cache
+}
+
+fn admin(mut section: Section<'_, '_>, base: &Path) -> Admin {
+    let default = Admin::default();
+    let admin = Admin {
+        listen: section.parsed("listen", value::admin_address).map_or(default.listen, Spanned::into_inner),
+        token_file: optional_path(&mut section, "token_file", base),
+    };
+    section.finish();
+    admin
+}
+
+fn log(mut section: Section<'_, '_>) -> Log {
+    let default = Log::default();
+    let log = Log {
+        level: section.parsed("level", value::word).map_or(default.level, Spanned::into_inner),
+        format: section.parsed("format", value::word).map_or(default.format, Spanned::into_inner),
+        queries: section.parsed("queries", value::word).map_or(default.queries, Spanned::into_inner),
+    };
+    section.finish();
+    log
+}
+
+/// A path, none where it is empty or absent.
+fn optional_path(section: &mut Section<'_, '_>, key: &'static str, base: &Path) -> Option<PathBuf> {
+    let text = section.parsed(key, |text| Ok::<_, ValueError>(text.to_owned()))?;
+    Some(text.into_inner()).filter(|text| !text.is_empty()).map(|text| base.join(text))
+}
+
+/// Values without their places.
+fn plain<T>(values: Vec<Spanned<T>>) -> Vec<T> {
+    values.into_iter().map(Spanned::into_inner).collect()
+}

@@ -1,0 +1,299 @@
+//! [`Settings`]: everything that can be set, read, checked and resolved. Its [`Default`] is the one place of defaults.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+use crate::config::limits;
+use crate::config::write;
+pub use crate::policy::Mode;
+use crate::policy::rule::Pattern;
+use crate::upstream::address::UpstreamAddress;
+use crate::wire::name::Name;
+
+/// Everything that can be set. Paths are resolved against the settings file's directory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Settings {
+    /// `[server]`
+    pub server: Server,
+    /// `[upstream]`
+    pub upstream: Upstream,
+    /// `[policy]`
+    pub policy: Policy,
+    /// `[parameters]`: values for `{name}` in zone files; each value is one label in lower case, no list is empty.
+    pub parameters: BTreeMap<String, Vec<String>>,
+    /// `[[local]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<Local>,
+    /// `[block]`
+    pub block: Block,
+    /// `[cache]`
+    pub cache: Cache,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// What clients reach.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Server {
+    /// Where UDP and TCP are listened on; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// [`limits::WORKERS`]; 0: one per core.
+    pub workers: usize,
+    /// [`limits::UDP_PAYLOAD`], bytes.
+    pub udp_payload: u16,
+    /// The answer to `id.server` and `hostname.bind`; empty: refused.
+    pub identity: String,
+    /// Who is answered; everyone else gets REFUSED. At least one.
+    pub allow_clients: Vec<IpNet>,
+    /// [`limits::TCP_CONNECTIONS`]
+    pub tcp_connections: usize,
+    /// [`limits::TCP_QUERIES_PER_CONNECTION`]
+    pub tcp_queries_per_connection: usize,
+    /// [`limits::TCP_IDLE_TIMEOUT`]
+    #[serde(serialize_with = "write::quantity")]
+    pub tcp_idle_timeout: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1053))],
+            workers: limits::WORKERS.default,
+            udp_payload: limits::UDP_PAYLOAD.default,
+            identity: String::new(),
+            allow_clients: private_subnets(),
+            tcp_connections: limits::TCP_CONNECTIONS.default,
+            tcp_queries_per_connection: limits::TCP_QUERIES_PER_CONNECTION.default,
+            tcp_idle_timeout: limits::TCP_IDLE_TIMEOUT.default,
+        }
+    }
+}
+
+/// Loopback, private addresses (RFC 1918, RFC 4193), and the address that Azure's load balancer probes come from.
+fn private_subnets() -> Vec<IpNet> {
+    let v4 = |address: [u8; 4], prefix| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from(address), prefix));
+    let unique_local = Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0);
+    vec![
+        v4([127, 0, 0, 0], 8),
+        IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        v4([10, 0, 0, 0], 8),
+        v4([172, 16, 0, 0], 12),
+        v4([192, 168, 0, 0], 16),
+        IpNet::V6(Ipv6Net::new_assert(unique_local, 7)),
+        v4([168, 63, 129, 16], 32),
+    ]
+}
+
+/// Where allowed queries go.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Upstream {
+    /// In order of preference; at least one.
+    pub servers: Vec<UpstreamAddress>,
+    /// [`limits::DEADLINE`], for one query over all servers and retries.
+    #[serde(serialize_with = "write::quantity")]
+    pub deadline: Duration,
+    /// [`limits::MAX_IN_FLIGHT`], for each server.
+    pub max_in_flight: usize,
+    /// [`limits::MAX_QPS`], for each server; 0: no limit.
+    pub max_qps: u32,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            servers: vec![UpstreamAddress::System],
+            deadline: limits::DEADLINE.default,
+            max_in_flight: limits::MAX_IN_FLIGHT.default,
+            max_qps: limits::MAX_QPS.default,
+        }
+    }
+}
+
+/// What is allowed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Policy {
+    /// Whether the verdict is carried out.
+    pub mode: Mode,
+    /// Zones by name, or paths that end in `.toml`.
+    pub zones: Vec<String>,
+    /// A directory whose `NAME.toml` files come before the shipped ones.
+    #[serde(serialize_with = "write::optional_path")]
+    pub zones_directory: Option<PathBuf>,
+    /// Leave out rules marked `broad`.
+    pub strict: bool,
+    /// Names allowed besides the zones.
+    pub allow: Vec<InlineRule>,
+    /// Names blocked whatever the zones say.
+    pub deny: Vec<InlineRule>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Enforce,
+            zones: ["azure-ml", "azure-government", "python", "r"].map(String::from).to_vec(),
+            zones_directory: None,
+            strict: false,
+            allow: Vec::new(),
+            deny: Vec::new(),
+        }
+    }
+}
+
+/// A rule written in the settings. Equal where the pattern is: the line says only where it was read.
+#[derive(Clone, Debug)]
+pub struct InlineRule {
+    /// Which names it covers.
+    pub pattern: Pattern,
+    /// Its line in the settings file, counted from 1.
+    pub line: u32,
+}
+
+impl PartialEq for InlineRule {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern
+    }
+}
+
+/// A zone served from a master file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Local {
+    /// The name the zone begins at.
+    #[serde(serialize_with = "write::shown")]
+    pub origin: Name,
+    /// The master file (RFC 1035 section 5).
+    #[serde(serialize_with = "write::path")]
+    pub file: PathBuf,
+}
+
+/// How a blocked name is answered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Block {
+    /// The kind of answer.
+    pub answer: BlockAnswer,
+    /// [`limits::BLOCK_TTL`], whole seconds.
+    #[serde(serialize_with = "write::quantity")]
+    pub ttl: Duration,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self { answer: BlockAnswer::Nxdomain, ttl: limits::BLOCK_TTL.default }
+    }
+}
+
+/// The answer to a blocked name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlockAnswer {
+    /// The name does not exist.
+    Nxdomain,
+    /// The name exists and has no such record.
+    Nodata,
+    /// REFUSED: clients may go on to their next server.
+    Refused,
+}
+
+/// What is remembered of upstream answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cache {
+    /// [`limits::CACHE_BYTES`]; 0: no cache.
+    #[serde(serialize_with = "write::quantity")]
+    pub max_bytes: ByteSize,
+    /// [`limits::CACHE_MAX_TTL`], whole seconds.
+    #[serde(serialize_with = "write::quantity")]
+    pub max_ttl: Duration,
+    /// [`limits::CACHE_MAX_NEGATIVE_TTL`], whole seconds.
+    #[serde(serialize_with = "write::quantity")]
+    pub max_negative_ttl: Duration,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            max_bytes: limits::CACHE_BYTES.default,
+            max_ttl: limits::CACHE_MAX_TTL.default,
+            max_negative_ttl: limits::CACHE_MAX_NEGATIVE_TTL.default,
+        }
+    }
+}
+
+/// The HTTP side.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Admin {
+    /// Where HTTP is listened on; none: nowhere.
+    #[serde(serialize_with = "write::optional_address")]
+    pub listen: Option<SocketAddr>,
+    /// A file with the token that requests which change state must bring; none: such requests are refused.
+    #[serde(serialize_with = "write::optional_path")]
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, limits::ADMIN_PORT))), token_file: None }
+    }
+}
+
+/// What is written to the log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Log {
+    /// The least severe level written.
+    pub level: LogLevel,
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// Which queries get a line.
+    pub queries: LogQueries,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Text, queries: LogQueries::Blocked }
+    }
+}
+
+/// Severity of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Something does not work.
+    Error,
+    /// Something will not work, or is not what it seems.
+    Warn,
+    /// Starts, stops, reloads.
+    Info,
+    /// Single connections and retries.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which queries get a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogQueries {
+    /// None.
+    None,
+    /// Those that are blocked, or would be in `observe` mode.
+    Blocked,
+    /// Every one.
+    All,
+}

@@ -1,0 +1,267 @@
+//! Settings files as people write them, and what they are told.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+const EVERY_OPTION: &str = include_str!("../../config/every-option.toml");
+const EMBEDDED: &str = include_str!("../../config/namegate.toml");
+const AZURE: &str = include_str!("../../config/azure.toml");
+
+fn read(text: &str) -> (Settings, Report) {
+    let source = Source::new("namegate.toml", text);
+    let (settings, diagnostics) = read::settings(&source, Path::new("etc"));
+    (settings, Report::new(source, diagnostics))
+}
+
+/// One line for each diagnostic: place, severity, message and help.
+fn lines(report: &Report) -> Vec<String> {
+    let line = |one: &Diagnostic| {
+        let (line, column) = report.place(one).unwrap_or_default();
+        let help = one.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
+        format!("{line}:{column} {:?} {}{help}", one.severity, one.message)
+    };
+    report.diagnostics().iter().map(line).collect()
+}
+
+#[test]
+fn every_fault_is_told_where_it_stands() {
+    for (text, told) in [
+        (
+            "[server]\nlisten = \"127.0.0.1\"\n",
+            &[
+                "2:10 Error `server.listen`: a list of strings belongs here, not one string | write `listen = [\"127.0.0.1\"]`",
+            ] as &[&str],
+        ),
+        (
+            "[server]\nlisten = []\n[upstream]\nservers = [ ]\n",
+            &[
+                "2:10 Error `server.listen`: at least one is needed | leave the key out for its default",
+                "4:11 Error `upstream.servers`: at least one is needed | leave the key out for its default",
+            ],
+        ),
+        (
+            "[server]\nlisten = [5, \"localhost\", \"::1\", \"[::1]:53\"]\n",
+            &[
+                "2:11 Error `server.listen`: invalid type: integer `5`, expected a string",
+                "2:14 Error `server.listen`: `localhost` is a host name, which would itself have to be resolved | write an IP \
+                 address, such as `10.0.0.4`, `10.0.0.4:5353` or `[fd00::4]:53`",
+                "2:34 Warning `server.listen`: written twice",
+            ],
+        ),
+        (
+            "[server]\nudp_payload = 100\nworkers = -1\ntcp_idle_timeout = 5\nidentity = 5\ntcp_connections = \"x\"\n",
+            &[
+                "2:15 Error `server.udp_payload`: invalid value: integer `100`, expected a whole number from 512 to 4096",
+                "3:11 Error `server.workers`: invalid value: integer `-1`, expected a whole number from 0 to 256",
+                "4:20 Error `server.tcp_idle_timeout`: invalid value: integer `5`, expected a duration from \"1s\" to \"5m\"",
+                "5:12 Error `server.identity`: invalid type: integer `5`, expected a string",
+                "6:19 Error `server.tcp_connections`: invalid value: string \"x\", expected a whole number from 1 to 65535",
+            ],
+        ),
+        (
+            "[server]\nallow_clients = [\"10.0.0.1/8\", \"0.0.0.0/0\"]\n",
+            &[
+                "2:18 Error `server.allow_clients`: `10.0.0.1/8` has bits set beyond its prefix | write `10.0.0.0/8`, or the \
+                 address alone",
+                "2:32 Warning this answers the whole internet: an open resolver | name the subnets that are to be served",
+            ],
+        ),
+        (
+            "[upstream]\ndeadline = \"10\"\nservers = [\"tls://10.0.0.4\"]\n",
+            &[
+                "2:12 Error `upstream.deadline`: invalid value: string \"10\", expected a duration from \"1s\" to \"30s\"",
+                "3:12 Error `upstream.servers`: encrypted upstreams (`tls://`) are not supported by this version | write an \
+                 address alone for UDP and TCP, or `tcp://` before it",
+            ],
+        ),
+        (
+            "[block]\nttl = \"1500ms\"\nanswer = \"nx\"\n[cache]\nmax_bytes = \"1TiB\"\n",
+            &[
+                "2:7 Error `block.ttl`: invalid value: string \"1500ms\", expected a duration from \"0s\" to \"1h\" in whole \
+                 seconds",
+                "3:10 Error `block.answer`: unknown word `nx`, expected one of `nxdomain`, `nodata`, `refused`",
+                "5:13 Error `cache.max_bytes`: invalid value: string \"1TiB\", expected a size from \"0B\" to \"64GiB\"",
+            ],
+        ),
+        (
+            "[policy]\nstrict = \"yes\"\nmode = \"enforced\"\nzones = [\"../r\"]\n",
+            &[
+                "2:10 Error `policy.strict`: invalid type: string \"yes\", expected a boolean",
+                "3:8 Error `policy.mode`: unknown word `enforced`, expected `enforce` or `observe`",
+                "4:10 Error `policy.zones`: `../r` is neither a zone's name nor the path of a zone file | write a name such as \
+                 `azure-ml`, or a path that ends in `.toml`",
+            ],
+        ),
+        // Places within a string: plain, single quotes on a line of their own, and one whose escape shifts them.
+        (
+            "[policy]\nallow = [\"*foo.example\",\n  '*.b.c..d', \"a\\u002eb c\"]\ndeny = [\"{acr}.azurecr.io\"]\n",
+            &[
+                "2:11 Error `policy.allow`: `*` may stand only as the whole first label | write `*.foo.example` for the names \
+                 below it, `.foo.example` for it and them",
+                "3:9 Error `policy.allow`: two dots with nothing between them",
+                "3:15 Error `policy.allow`: `\\u{20}` has no place in a host name | write `a.bc`",
+                "4:10 Error `policy.deny`: `{` has no place in a host name; letters, digits, `-` and `_` have | write the value \
+                 itself; only zone files take parameters",
+            ],
+        ),
+        (
+            "server = 5\nlisten = []\nlocal = 3\n[severs]\n[[log]]\n",
+            &[
+                "1:10 Error `server` is a section of settings | write `[server]`",
+                "2:1 Error unknown key `listen` | known here: `server`, `upstream`, `policy`, `parameters`, `local`, `block`, \
+                 `cache`, `admin`, `log`",
+                "3:9 Error `local`: each of these is a table of its own | write `[[local]]` and its keys below, for each",
+                "4:2 Error unknown section `severs` | did you mean `server`?",
+                "5:1 Error `log` is a section of settings | write `[log]`",
+            ],
+        ),
+        (
+            "[server]\nlistn = [\"::1\"]\n[[route]]\nnames = []\n",
+            &[
+                "2:1 Error unknown key `server.listn` | did you mean `listen`?",
+                "3:3 Error unknown section `route` | known here: `server`, `upstream`, `policy`, `parameters`, `local`, \
+                 `block`, `cache`, `admin`, `log`",
+            ],
+        ),
+        (
+            "[[local]]\norigin = \"*.x\"\n[[local]]\nfile = \"\"\norgin = 1\n",
+            &[
+                "1:1 Error `local.file` is missing | add `file = \"…\"` below this line",
+                "2:10 Error `local.origin`: an origin is a name, and everything below it is meant anyway | write `x`",
+                "3:1 Error `local.origin` is missing | add `origin = \"…\"` below this line",
+                "4:8 Error `local.file`: the path is empty | write the path of a master file",
+                "5:1 Error unknown key `local.orgin` | did you mean `origin`?",
+            ],
+        ),
+        (
+            "[parameters]\nKey-Vault = [\"a\"]\nacr = \"x\"\nregion = [\"a.b\"]\n",
+            &[
+                "2:1 Error `Key-Vault` is no parameter's name | write `a` to `z` and `_`",
+                "3:7 Error `parameters.acr`: a list of strings belongs here, not one string | write `acr = [\"x\"]`",
+                "4:11 Error `parameters.region`: `.` has no place in a label | write one label of a host name: letters, digits \
+                 and `-`, such as `mystorage`",
+            ],
+        ),
+        // Syntax errors: all of them, one for a line, without what merely follows from them.
+        (
+            "[server]\nlisten = 127.0.0.1\nworkers = 999\n[upstream]\ndeadline = 6s\ndeadline = \"7s\"\n",
+            &[
+                "2:15 Error invalid float | put text between quotes: `\"…\"`",
+                "3:11 Error `server.workers`: invalid value: integer `999`, expected a whole number from 0 to 256",
+                "5:12 Error string values must be quoted | put text between quotes: `\"…\"`",
+                "6:1 Error duplicate key | remove one of the two, or merge them",
+            ],
+        ),
+        ("[server\nlisten = [\"::1\"]\n", &["1:8 Error unclosed table, expected `]`"]),
+        ("hello world\n", &["1:7 Error key with no value, expected `=`"]),
+        // Byte order mark, carriage returns, tabs.
+        (
+            "\u{feff}[server]\r\n\tworkers = 999\r\n",
+            &[
+                "2:12 Error `server.workers`: invalid value: integer `999`, expected a whole number from 0 to 256",
+            ],
+        ),
+        ("\u{feff}[servr]\r\n", &["1:2 Error unknown section `servr` | did you mean `server`?"]),
+    ] {
+        assert_eq!(lines(&read(text).1), told, "{text}");
+    }
+}
+
+#[test]
+fn a_report_is_drawn_plain_or_in_color() {
+    let drawn = "\
+error: unknown key `server.listn`
+ --> namegate.toml:2:2
+  |
+2 |     listn = [\"::1\"]
+  |     ^^^^^
+  |
+  = help: did you mean `listen`?";
+    let (_, report) = read("[server]\r\n\tlistn = [\"::1\"]\r\n");
+    assert_eq!(report.render(false), drawn);
+    assert!(report.render(true).contains("\u{1b}["));
+
+    // What would steer the terminal reaches it as a picture of itself.
+    let (_, report) = read("x = \"\u{1b}[31m\"\n");
+    assert!(
+        report.render(false).contains("x = \"␛[31m\"") && !report.render(false).contains('\u{1b}'),
+        "{report}"
+    );
+
+    let many = format!("[policy]\nallow = [{}]\n", "\"*\",".repeat(MAX_DRAWN + 7));
+    assert!(read(&many).1.render(false).ends_with("\n\n… and 7 more"));
+}
+
+#[test]
+fn reads_what_is_set() {
+    let (settings, report) = read(
+        r#"
+        server = { listen = ["::", "10.0.0.4:5353"], tcp_idle_timeout = "1m 30s", allow_clients = ["10.1.2.3"] }
+        [policy]
+        mode = "observe"
+        zones = ["r", "own.toml", "/abs/own.toml"]
+        zones_directory = "zones"
+        allow = [
+            "*.Corp.example",
+        ]
+        [parameters]
+        acr = ["MyRegistry"]
+        region = []
+        [[local]]
+        origin = "corp.example."
+        file = "corp.zone"
+        [cache]
+        max_bytes = "0"
+        [admin]
+        listen = ""
+        token_file = "/run/token"
+        "#,
+    );
+    assert!(report.is_empty(), "{report}");
+    assert_eq!(settings.server.listen, ["[::]:53".parse().unwrap(), "10.0.0.4:5353".parse().unwrap()]);
+    assert_eq!(settings.server.tcp_idle_timeout, Duration::from_secs(90));
+    assert_eq!(settings.server.allow_clients, ["10.1.2.3/32".parse().unwrap()]);
+    assert_eq!(settings.policy.zones, ["r", "etc/own.toml", "/abs/own.toml"]);
+    assert_eq!(settings.policy.zones_directory.as_deref(), Some(Path::new("etc/zones")));
+    assert_eq!(settings.policy.allow[0].pattern.to_string(), "*.corp.example");
+    assert_eq!(settings.policy.allow[0].line, 8);
+    assert_eq!(settings.parameters, BTreeMap::from([("acr".to_owned(), vec!["myregistry".to_owned()])]));
+    assert_eq!(settings.local[0].file, Path::new("etc/corp.zone"));
+    assert_eq!(settings.cache.max_bytes.as_u64(), 0);
+    assert_eq!((settings.admin.listen, settings.admin.token_file.is_some()), (None, true));
+
+    let source = Source::new("again.toml", settings.to_toml());
+    let (again, diagnostics) = read::settings(&source, Path::new(""));
+    assert_eq!((again, diagnostics), (settings, Vec::new()), "{}", source.text());
+}
+
+/// Every key of every section, as `section.key`.
+fn keys(text: &str) -> BTreeSet<String> {
+    let table: toml::Table = text.parse().unwrap();
+    let sections = table.iter().filter_map(|(name, section)| Some((name, section.as_table()?)));
+    sections.flat_map(|(name, section)| section.keys().map(move |key| format!("{name}.{key}"))).collect()
+}
+
+#[test]
+fn the_shipped_files_say_what_they_claim() {
+    let defaults = Settings::default();
+    for (name, text) in [("every-option", EVERY_OPTION), ("namegate", EMBEDDED)] {
+        let (settings, report) = read(text);
+        assert!(report.is_empty(), "{name}: {report}");
+        assert_eq!(settings, defaults, "{name}");
+    }
+    let missing: Vec<String> = keys(&defaults.to_toml()).difference(&keys(EVERY_OPTION)).cloned().collect();
+    assert!(missing.is_empty(), "every-option.toml lacks {missing:?}");
+    assert!(EVERY_OPTION.contains("# [[local]]\n# origin = ") && EVERY_OPTION.contains("# file = "));
+
+    let (azure, report) = read(AZURE);
+    assert!(report.is_empty(), "{report}");
+    assert_eq!(azure.server.listen, ["0.0.0.0:53".parse().unwrap()]);
+    assert_eq!(azure.upstream.servers, ["168.63.129.16".parse().unwrap()]);
+    assert!(azure.policy.zones.contains(&"sign-in".to_owned()));
+}

@@ -1,0 +1,239 @@
+//! Values that settings are written with: read from text, refused with a reason and a remedy.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use ipnet::IpNet;
+use serde::de::value::{Error as WordError, StrDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer};
+
+use crate::config::limits::{ADMIN_PORT, IDENTITY_BYTES};
+use crate::config::settings::Mode;
+use crate::policy::rule::{Pattern, PatternError, Scope};
+use crate::upstream::address::{AddressError, DNS_PORT, parse_socket_address};
+use crate::wire::name::{MAX_LABEL, Name};
+
+/// Why a text is no value of its kind: where in it, what is wrong, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ValueError {
+    /// Bytes within the text; the whole of it where absent.
+    pub span: Option<Range<usize>>,
+    /// What is wrong, for people.
+    pub message: String,
+    /// What to write instead, where that can be known.
+    pub help: Option<String>,
+}
+
+impl ValueError {
+    pub(crate) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { span: None, message: message.into(), help: Some(help.into()) }
+    }
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, "; {help}"))
+    }
+}
+
+impl From<AddressError> for ValueError {
+    fn from(error: AddressError) -> Self {
+        Self { span: None, message: error.message, help: error.help }
+    }
+}
+
+impl From<PatternError> for ValueError {
+    fn from(error: PatternError) -> Self {
+        Self { span: Some(error.span), message: error.message, help: error.help }
+    }
+}
+
+/// An address to listen on for DNS: `IP:port`, or an address alone for port 53. Port 0 lets the system choose.
+pub fn listen_address(text: &str) -> Result<SocketAddr, ValueError> {
+    socket_to_bind(text, DNS_PORT)
+}
+
+/// The address to listen on for HTTP: `IP:port`, or an address alone for port 9153; an empty text turns it off.
+pub fn admin_address(text: &str) -> Result<Option<SocketAddr>, ValueError> {
+    if text.is_empty() { Ok(None) } else { socket_to_bind(text, ADMIN_PORT).map(Some) }
+}
+
+fn socket_to_bind(text: &str, default_port: u16) -> Result<SocketAddr, ValueError> {
+    let address = parse_socket_address(text, default_port)?;
+    if address.ip().is_multicast() {
+        return Err(ValueError::new(
+            "a multicast address cannot be listened on",
+            "write an address of this machine",
+        ));
+    }
+    Ok(address)
+}
+
+/// A subnet in CIDR form; an address alone is a subnet of one.
+pub(super) fn subnet(text: &str) -> Result<IpNet, ValueError> {
+    let example = "write a subnet such as `10.0.0.0/8`, or an address alone";
+    let net: IpNet = match text.parse::<IpNet>() {
+        Ok(net) => net,
+        Err(_) => parse_socket_address(text, 0)
+            .ok()
+            .filter(|address| address.port() == 0)
+            .map(|address| IpNet::from(address.ip()))
+            .ok_or_else(|| ValueError::new(format!("`{text}` is no subnet"), example))?,
+    };
+    if net.addr() != net.network() {
+        let message = format!("`{text}` has bits set beyond its prefix");
+        return Err(ValueError::new(message, format!("write `{}`, or the address alone", net.trunc())));
+    }
+    Ok(net)
+}
+
+/// One of the words an enumeration knows.
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, ValueError> {
+    let deserializer: StrDeserializer<'_, WordError> = text.into_deserializer();
+    T::deserialize(deserializer).map_err(|error| ValueError {
+        span: None,
+        message: error.to_string().replacen("unknown variant", "unknown word", 1),
+        help: None,
+    })
+}
+
+/// `enforce` or `observe`.
+impl std::str::FromStr for Mode {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        word(text)
+    }
+}
+
+/// What CHAOS queries for the server's identity are answered with: printable ASCII that fits one character-string.
+pub(super) fn identity(text: &str) -> Result<String, ValueError> {
+    let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    match text.len() {
+        0..=IDENTITY_BYTES if printable => Ok(text.to_owned()),
+        0..=IDENTITY_BYTES => {
+            Err(ValueError::new("an identity is printable ASCII", "write letters, digits and `-`"))
+        }
+        len => Err(ValueError::new(
+            format!("an identity of {len} bytes does not fit a TXT record's character-string"),
+            format!("write at most {IDENTITY_BYTES} bytes"),
+        )),
+    }
+}
+
+/// A zone: the name of a shipped file or of one in `zones_directory`, or a path ending in `.toml`.
+pub(super) fn zone(text: &str) -> Result<String, ValueError> {
+    if text.ends_with(".toml") || is_zone_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(ValueError::new(
+        format!("`{text}` is neither a zone's name nor the path of a zone file"),
+        "write a name such as `azure-ml`, or a path that ends in `.toml`",
+    ))
+}
+
+/// True for what can name a zone without being a path.
+pub(crate) fn is_zone_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// True for what can name a parameter: `[a-z_]+`.
+pub(crate) fn is_parameter_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// A parameter's value: one label of a host name (RFC 1123 section 2.1), folded to lower case.
+pub(super) fn label(text: &str) -> Result<String, ValueError> {
+    let help = "write one label of a host name: letters, digits and `-`, such as `mystorage`";
+    let message = if text.is_empty() {
+        "the value is empty".to_owned()
+    } else if text.len() > MAX_LABEL {
+        format!("a label is at most {MAX_LABEL} bytes long; this one has {}", text.len())
+    } else if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-')) {
+        format!("`{}` has no place in a label", bad.escape_debug())
+    } else if text.starts_with('-') || text.ends_with('-') {
+        "a label neither begins nor ends with `-`".to_owned()
+    } else {
+        return Ok(text.to_ascii_lowercase());
+    };
+    Err(ValueError::new(message, help))
+}
+
+/// The name a local zone begins at.
+pub(super) fn origin(text: &str) -> Result<Name, ValueError> {
+    let pattern = Pattern::parse(text)?;
+    match pattern.scope() {
+        Scope::Exact => Ok(pattern.name().clone()),
+        Scope::Below | Scope::Subtree => {
+            let help = format!("write `{}`", pattern.name());
+            Err(ValueError::new("an origin is a name, and everything below it is meant anyway", help))
+        }
+    }
+}
+
+/// A rule written in the settings themselves. Parameters belong in zone files.
+pub(super) fn inline_rule(text: &str) -> Result<Pattern, ValueError> {
+    Pattern::parse(text).map_err(|error| {
+        let error = ValueError::from(error);
+        let help = text
+            .contains(['{', '}'])
+            .then(|| "write the value itself; only zone files take parameters".to_owned());
+        ValueError { help: help.or(error.help), ..error }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn reads_addresses_and_subnets() {
+        for (text, shown) in [("10.0.0.4", "10.0.0.4:53"), ("0.0.0.0:0", "0.0.0.0:0"), ("::", "[::]:53")] {
+            assert_eq!(listen_address(text).unwrap().to_string(), shown);
+        }
+        assert_eq!(admin_address("127.0.0.1").unwrap().unwrap().to_string(), "127.0.0.1:9153");
+        assert_eq!(admin_address("").unwrap(), None);
+        for (text, shown) in [("10.0.0.4", "10.0.0.4/32"), ("10.0.0.0/8", "10.0.0.0/8"), ("::1", "::1/128")] {
+            assert_eq!(subnet(text).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn folds_parameter_values() {
+        assert_eq!(label("MyStorage-1").unwrap(), "mystorage-1");
+    }
+
+    #[test]
+    fn refuses_and_helps() {
+        let long = "a".repeat(256);
+        let refused = [
+            (listen_address("localhost:53").map(drop), "host name", "IP address"),
+            (listen_address("224.0.0.1").map(drop), "multicast", "this machine"),
+            (subnet("10.0.0.1/8").map(drop), "beyond its prefix", "`10.0.0.0/8`"),
+            (subnet("10.0.0.0/33").map(drop), "no subnet", "10.0.0.0/8"),
+            (subnet("10.0.0.1:53").map(drop), "no subnet", "10.0.0.0/8"),
+            ("enforced".parse::<Mode>().map(drop), "expected `enforce` or `observe`", ""),
+            (identity("ü").map(drop), "printable ASCII", "letters"),
+            (identity(&long).map(drop), "256 bytes", "at most 255"),
+            (zone("../azure-ml").map(drop), "neither", "`.toml`"),
+            (zone("").map(drop), "neither", "`.toml`"),
+            (label("").map(drop), "empty", "one label"),
+            (label("a.b").map(drop), "`.` has no place", "one label"),
+            (label("*").map(drop), "`*` has no place", "one label"),
+            (label("-a").map(drop), "begins nor ends", "one label"),
+            (label(&long).map(drop), "at most 63", "one label"),
+            (origin("*.corp.example").map(drop), "an origin is a name", "`corp.example`"),
+            (origin("corp example").map(drop), "no place", "`corpexample`"),
+            (inline_rule("{acr}.azurecr.io").map(drop), "no place", "only zone files"),
+            (inline_rule("*").map(drop), "whole first label", ""),
+        ];
+        for (index, (result, message, help)) in refused.into_iter().enumerate() {
+            let error = result.unwrap_err();
+            assert!(error.message.contains(message), "{index}: {error}");
+            assert!(error.help.as_deref().unwrap_or_default().contains(help), "{index}: {error}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Writing settings back as the TOML they can be read from.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+
+use crate::config::limits::Quantity;
+use crate::config::settings::{InlineRule, Settings};
+
+impl Settings {
+    /// The effective settings as TOML that reads back equal. Relative paths are as seen from the working directory.
+    pub fn to_toml(&self) -> String {
+        // Every type in the settings has a TOML form, so the error is never seen; a comment would be read as defaults.
+        toml::to_string(self).unwrap_or_else(|error| format!("error = {:?}\n", error.to_string()))
+    }
+}
+
+impl Serialize for InlineRule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.pattern)
+    }
+}
+
+/// A number with its unit, as [`Quantity::written`] but left to TOML to quote.
+pub(super) fn quantity<T: Quantity, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(value.written().trim_matches('"'))
+}
+
+/// What people see.
+pub(super) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// A path.
+pub(super) fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+/// A path, or `""` for none.
+pub(super) fn optional_path<S: Serializer>(
+    value: &Option<PathBuf>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    path(value.as_deref().unwrap_or_else(|| Path::new("")), serializer)
+}
+
+/// An address, or `""` for none.
+pub(super) fn optional_address<S: Serializer>(
+    address: &Option<SocketAddr>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => serializer.collect_str(address),
+        None => serializer.serialize_str(""),
+    }
+}

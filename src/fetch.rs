@@ -1,0 +1,52 @@
+//! Answering a miss: from a local zone, or through an upstream.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::gate::{Miss, State, Target};
+use crate::policy::{AllowedQuery, Verdict};
+use crate::wire::answer::{Answer, Lifetime};
+use crate::wire::code::{Class, ErrorCode, Type};
+use crate::wire::name::Name;
+use crate::wire::query::{Question, parse_question};
+use crate::wire::reply::Transport;
+
+/// Fetches the answer to `miss`. There always is one: SERVFAIL where nobody has any.
+pub async fn fetch(state: &ArcSwap<State>, miss: &Miss) -> Arc<Answer> {
+    let state = state.load_full();
+    match &miss.target {
+        Target::Upstream(query) if is_still_allowed(&state, query) => {
+            state.upstream.resolve(query, &state.cache).await
+        }
+        // The reply will be made from the new verdict; nothing is sent for it.
+        Target::Upstream(query) => Arc::new(failure(query.question(), "the policy has changed")),
+        Target::Local => Arc::new(fetch_local(&state, miss).await),
+    }
+}
+
+/// False where a reload since the verdict blocks the name.
+fn is_still_allowed(state: &State, query: &AllowedQuery) -> bool {
+    query.generation() == state.policy.generation()
+        || matches!(
+            state.policy.decide(query.question(), query.flags()),
+            Verdict::Allowed(_) | Verdict::Observed(..)
+        )
+}
+
+async fn fetch_local(state: &State, miss: &Miss) -> Answer {
+    let over_tcp = miss.client.transport == Transport::Tcp;
+    let message = state.local.answer(&miss.request, miss.client.address, over_tcp).await;
+    match message.as_deref().map(Answer::parse) {
+        Some(Ok(answer)) => answer,
+        _ => {
+            let nameless = || Question { name: Name::ROOT, qtype: Type(0), class: Class::IN };
+            let question = parse_question(&miss.request).map_or_else(nameless, |(question, _)| question);
+            failure(&question, "the local zone has no answer")
+        }
+    }
+}
+
+fn failure(question: &Question, text: &str) -> Answer {
+    Answer::failure(question, ErrorCode::NOT_READY, text, Lifetime::Unknown)
+}

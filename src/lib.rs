@@ -1,0 +1,42 @@
+//! namegate: a DNS resolver for networks that must not resolve everything.
+//!
+//! Names on an allowlist are forwarded to an upstream resolver and answered whole; every other name is NXDOMAIN. The
+//! modules follow one query:
+//!
+//! ```text
+//!   listen     udp, tcp: bytes in, bytes out
+//!     ↓ bytes
+//!   wire       bytes ↔ typed facts, in place
+//!     ↓ Query
+//!   policy     may the name leave? Allowed(AllowedQuery) | Blocked(reason) | Local | Refused
+//!     ↓ AllowedQuery: only policy makes one, and only it opens the next two doors
+//!   cache      answers kept as bytes
+//!     ↓ miss (fetch)
+//!   upstream   asked for the whole answer        local   zones answered here
+//!     ↓ Answer
+//!   gate       the whole journey as one function: request bytes → reply | miss | silence
+//!     ↓
+//!   telemetry  counters, metrics, logs
+//! ```
+//!
+//! Around it: [`config`] and [`zones`] are read and compiled by [`assemble`], [`serve`] runs it all, [`reload`] swaps
+//! the policy under traffic, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the command line.
+
+pub mod listen;
+pub mod wire;
+pub mod policy;
+pub mod cache;
+pub mod fetch;
+pub mod upstream;
+pub mod local;
+pub mod gate;
+pub mod telemetry;
+
+pub mod config;
+pub mod zones;
+pub mod assemble;
+pub mod reload;
+pub mod shutdown;
+pub mod serve;
+pub mod admin;
+pub mod cli;

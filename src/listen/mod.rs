@@ -1,0 +1,5 @@
+//! Sockets: bytes in, bytes out, no meaning.
+
+pub mod socket;
+pub mod tcp;
+pub mod udp;

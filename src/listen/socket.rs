@@ -1,0 +1,113 @@
+//! [`Endpoint`]: the sockets of one listen address.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Receive buffer asked for each UDP socket, in bytes: a burst of some 10,000 queries. The kernel gives less where
+/// `net.core.rmem_max` is lower.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Connections the kernel holds for us until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// Tries to find a port free for UDP and TCP alike, where port 0 asks for any.
+const ANY_PORT_TRIES: usize = 16;
+
+/// The sockets of one listen address: one UDP socket per worker, and one TCP listener, all on the same port.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The address, with the port the kernel gave where 0 was asked for.
+    pub address: SocketAddr,
+    /// One socket per worker; the kernel spreads clients over them (SO_REUSEPORT).
+    pub udp: Vec<UdpSocket>,
+    /// The listener.
+    pub tcp: TcpListener,
+}
+
+/// Why an address cannot be listened on, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({protocol}): {error}{}", remedy(error))]
+pub struct BindError {
+    address: SocketAddr,
+    protocol: &'static str,
+    error: io::Error,
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "\n  help: ports below 1024 need a capability: \
+             `setcap cap_net_bind_service=+ep namegate`, or AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit"
+        }
+        io::ErrorKind::AddrInUse => {
+            "\n  help: another server holds the port (`ss -lunp` names it; on Ubuntu it is often systemd-resolved \
+             on 127.0.0.53); stop it, or set `listen` in [server] to another address"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "\n  help: this host has no such address; `ip address` lists what it has"
+        }
+        _ => "",
+    }
+}
+
+impl Endpoint {
+    /// Binds `address` for `workers` UDP workers (at least one) and TCP.
+    pub fn bind(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
+        let mut tries = if address.port() == 0 { ANY_PORT_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match Self::bind_once(address, workers) {
+                Err(error) if error.error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn bind_once(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
+        let failed = |protocol| move |error| BindError { address, protocol, error };
+        let first = bind_udp(address).map_err(failed("udp"))?;
+        let bound = first.local_addr().map_err(failed("udp"))?;
+        // TCP has no SO_REUSEPORT here, so that a second gate by mistake is told of the first.
+        let tcp = bind_tcp(bound).map_err(failed("tcp"))?;
+        let mut udp = vec![first];
+        for _ in 1..workers {
+            udp.push(bind_udp(bound).map_err(failed("udp"))?);
+        }
+        Ok(Self { address: bound, udp, tcp })
+    }
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = new_socket(address, Type::DGRAM, Protocol::UDP)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(true)?;
+    // The kernel may refuse or cut this; smaller buffers only shorten the bursts that fit.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = new_socket(address, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn new_socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        // 0.0.0.0 and [::] are two addresses and may both be listened on.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// True where `address` belongs to this host: an address can be bound only where it is local.
+pub fn is_own_address(address: std::net::IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}

@@ -1,0 +1,175 @@
+//! [`Entry`]: one entry of a master file as its words (RFC 1035 section 5.1).
+//!
+//! hickory's parser names no line, stops at the first fault, takes quotes inside parentheses for text, reads `\DDD`
+//! in another base and drops what follows `\;`. So entries are split here, and what it would misread is refused.
+
+use super::error::Fault;
+
+/// An entry without comments, parentheses and line breaks.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    /// Line of its first word, from 1.
+    pub(super) line: usize,
+    /// True where it begins with white space: it belongs to the owner stated last.
+    pub(super) owner_omitted: bool,
+    /// Its words, at least one.
+    pub(super) words: Vec<Word<'a>>,
+}
+
+/// A word as it stands in the file, escapes included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word<'a> {
+    pub(super) text: &'a str,
+    /// True where it stood in quotes, which `text` leaves out.
+    pub(super) quoted: bool,
+}
+
+/// What a line has wrong: message and remedy.
+type Wrong = (&'static str, &'static str);
+
+/// The entries of `text` in order, faulty ones as their fault.
+pub(super) fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, Fault>> {
+    let mut lines = text.lines().zip(1..);
+    std::iter::from_fn(move || {
+        loop {
+            let (line, number) = lines.next()?;
+            let mut entry =
+                Entry { line: number, owner_omitted: line.starts_with([' ', '\t']), words: Vec::new() };
+            let mut open = false;
+            let mut fault = None;
+            let mut next = Some((line, number));
+            while let Some((line, number)) = next {
+                if let Err((message, remedy)) = read_line(line, &mut open, &mut entry.words) {
+                    fault = fault.or_else(|| Some(Fault::at(number, message, remedy)));
+                }
+                next = if open { lines.next() } else { None };
+            }
+            match fault {
+                Some(fault) => return Some(Err(fault)),
+                None if open => return Some(Err(Fault::at(number, NEVER_CLOSED.0, NEVER_CLOSED.1))),
+                None if entry.words.is_empty() => {}
+                None => return Some(Ok(entry)),
+            }
+        }
+    })
+}
+
+/// Adds the words of one line. It is read to its end also after a fault, for `open` to be right on the next one.
+fn read_line<'a>(line: &'a str, open: &mut bool, words: &mut Vec<Word<'a>>) -> Result<(), Wrong> {
+    let mut result = Ok(());
+    let mut rest = line;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t']);
+        let (length, checked) = match rest.chars().next() {
+            None | Some(';') => return result,
+            Some(parenthesis @ ('(' | ')')) => {
+                let opens = parenthesis == '(';
+                let paired = opens != *open;
+                *open = opens;
+                (1, if paired { Ok(()) } else { Err(PARENTHESIS) })
+            }
+            Some('"') => {
+                let Some(length) = quoted_length(&rest[1..]) else { return result.and(Err(UNCLOSED)) };
+                let text = &rest[1..=length];
+                words.push(Word { text, quoted: true });
+                (length + 2, check_quoted(text))
+            }
+            Some(_) => {
+                let length = rest.find([' ', '\t', ';', '(', ')']).unwrap_or(rest.len());
+                let text = &rest[..length];
+                words.push(Word { text, quoted: false });
+                (length, check_bare(text))
+            }
+        };
+        result = result.and(checked);
+        rest = &rest[length..];
+    }
+}
+
+/// Bytes before the closing quote.
+fn quoted_length(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.find(|character| {
+        let closes = character == '"' && !escaped;
+        escaped = character == '\\' && !escaped;
+        closes
+    })
+}
+
+fn check_quoted(text: &str) -> Result<(), Wrong> {
+    if text.contains(|character: char| character.is_control() && character != '\t') {
+        return Err(CONTROL);
+    }
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character == '\\' && characters.next().is_some_and(char::is_numeric) {
+            return Err(("`\\` and digits are not supported", "write the character itself, in UTF-8"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a word whose escapes or quotes hickory would read otherwise than they are meant.
+fn check_bare(text: &str) -> Result<(), Wrong> {
+    if text.contains(char::is_control) {
+        return Err(CONTROL);
+    }
+    if text.matches('"').count() % 2 == 1 {
+        return Err((
+            "a quote opens inside a word",
+            "put the whole word in quotes, or leave out white space",
+        ));
+    }
+    if text.split('\\').skip(1).any(|after| !after.starts_with('.')) {
+        return Err(("outside quotes only `\\.` is supported as an escape", "put the text in quotes"));
+    }
+    Ok(())
+}
+
+const PARENTHESIS: Wrong = ("this parenthesis has no partner", "write one `(` and one `)` for an entry");
+const NEVER_CLOSED: Wrong = ("the parenthesis is never closed", "end the entry with `)`");
+const UNCLOSED: Wrong =
+    ("the quoted text does not end on its line", "close it with `\"`, or write it as several quoted texts");
+const CONTROL: Wrong = ("a control character", "remove it; a master file is plain UTF-8 text");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn words(text: &str) -> Vec<Vec<String>> {
+        let entry = |entry: Entry<'_>| entry.words.iter().map(|word| word.text.to_owned()).collect();
+        entries(text).map(|result| entry(result.unwrap())).collect()
+    }
+
+    fn fault(text: &str) -> (usize, String) {
+        let fault = entries(text).find_map(Result::err).unwrap();
+        (fault.line.unwrap(), fault.message)
+    }
+
+    #[test]
+    fn splits_entries_over_lines_and_drops_comments() {
+        let text = "; head\r\n@ SOA a b (1 ; serial )\r\n  2\r\n\t3 ) ; end\r\n\n  NS \"x;(y\" z;w\n";
+        let split: Vec<_> = entries(text).map(Result::unwrap).collect();
+        assert_eq!(words(text)[0], ["@", "SOA", "a", "b", "1", "2", "3"]);
+        assert_eq!((split[0].line, split[0].owner_omitted), (2, false));
+        assert_eq!((split[1].line, split[1].owner_omitted), (6, true));
+        assert_eq!(words(text)[1], ["NS", "x;(y", "z"]);
+        assert!(split[1].words[1].quoted && !split[1].words[2].quoted);
+    }
+
+    #[test]
+    fn faults_name_their_line_and_do_not_cascade() {
+        assert_eq!(fault("a A 1\nb TXT \"open\n").0, 2);
+        assert_eq!(fault("a A 1\nb SOA ( 1\n2\n"), (2, "the parenthesis is never closed".to_owned()));
+        assert_eq!(fault("a )\n").0, 1);
+        assert_eq!(fault("a ( ( )\n").0, 1);
+        assert!(fault("a TXT \"\\065\"\n").1.contains("digits"));
+        assert!(fault("a TXT x\\;y\n").1.contains("outside quotes"));
+        assert!(fault("a TXT x\u{1b}[31m\n").1.contains("control"));
+        assert_eq!(fault("a TXT x\"y z\n").0, 1);
+        let text = "a SOA ( 1\n \"2\n 3 )\nb A 1\n";
+        assert_eq!(entries(text).filter(Result::is_err).count(), 1);
+        assert_eq!(entries(text).filter(Result::is_ok).count(), 1);
+    }
+}

@@ -1,0 +1,175 @@
+//! [`LocalZones`]: the zones this server answers by itself.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hickory_proto::rr;
+use hickory_server::net::runtime::TokioTime;
+use hickory_server::net::xfer::Protocol;
+use hickory_server::server::{Request, RequestHandler};
+use hickory_server::zone_handler::{Catalog, ZoneHandler};
+
+use super::capture::Capture;
+use super::error::{Fault, LocalZoneError};
+use super::master_file::MasterFile;
+use super::zone::Zone;
+use crate::wire::code::{Class, Type};
+use crate::wire::header::{HEADER, Header};
+use crate::wire::name::Name;
+use crate::wire::query::parse_question;
+
+/// Largest master file in bytes: some 100 000 records, which take about 170 MB of memory (measured).
+pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A zone as the settings name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalSource {
+    /// The name at the zone's top.
+    pub origin: Name,
+    /// Its master file (RFC 1035 section 5).
+    pub file: PathBuf,
+}
+
+/// Zones answered with authority (AA=1), never changed once loaded: a reload loads anew and swaps the whole.
+pub struct LocalZones {
+    origins: Vec<Name>,
+    lengths: Vec<usize>,
+    catalog: Catalog,
+}
+
+impl LocalZones {
+    /// Reads every file; with any fault in any of them nothing is loaded, and all faults are returned.
+    pub fn load(sources: &[LocalSource]) -> Result<Self, Vec<LocalZoneError>> {
+        Self::collect(
+            sources.iter().map(|source| (source.origin.clone(), source.file.clone(), read(&source.file))),
+        )
+    }
+
+    /// Takes zones that come with the program, as pairs of origin and master file.
+    pub fn from_texts(zones: &[(&str, &str)]) -> Result<Self, Vec<LocalZoneError>> {
+        let name = |text: &str| {
+            let name = rr::Name::from_ascii(text).ok()?;
+            Name::from_labels(name.iter()).ok()
+        };
+        Self::collect(zones.iter().map(|(origin, text)| {
+            let label = PathBuf::from(format!("zone {origin}"));
+            match name(origin) {
+                Some(origin) => (origin, label, Ok((*text).to_owned())),
+                None => (Name::ROOT, label, Err(Fault::whole("its origin is no name", "correct the origin"))),
+            }
+        }))
+    }
+
+    fn collect(
+        sources: impl Iterator<Item = (Name, PathBuf, Result<String, Fault>)>,
+    ) -> Result<Self, Vec<LocalZoneError>> {
+        let mut zones = Self { origins: Vec::new(), lengths: Vec::new(), catalog: Catalog::new() };
+        let mut files: HashMap<Name, PathBuf> = HashMap::new();
+        let mut errors = Vec::new();
+        for (origin, file, text) in sources {
+            let result = text.map_err(|fault| vec![fault]).and_then(|text| match files.get(&origin) {
+                Some(first) => Err(vec![Fault::whole(
+                    format!("the zone `{origin}` is already loaded from {}", first.display()),
+                    "keep one file for each origin",
+                )]),
+                None => zones.add(&origin, &text),
+            });
+            match result {
+                Ok(()) => drop(files.insert(origin, file)),
+                Err(faults) => errors.extend(faults.into_iter().map(|fault| fault.in_file(&file))),
+            }
+        }
+        if errors.is_empty() { Ok(zones) } else { Err(errors) }
+    }
+
+    fn add(&mut self, origin: &Name, text: &str) -> Result<(), Vec<Fault>> {
+        let name = rr::Name::from_labels(origin.labels())
+            .map_err(|error| vec![Fault::whole(error.to_string(), "correct the origin")])?;
+        let zone = Zone::new(&name, MasterFile::read(text, &name)?)?;
+        self.origins.push(origin.clone());
+        self.lengths.push(zone.len());
+        self.catalog.upsert(name.into(), vec![Arc::new(zone) as Arc<dyn ZoneHandler>]);
+        Ok(())
+    }
+
+    /// The zones' names in the order they were given.
+    pub fn origins(&self) -> &[Name] {
+        &self.origins
+    }
+
+    /// Each zone's name and its number of records.
+    pub fn sizes(&self) -> impl Iterator<Item = (&Name, usize)> {
+        self.origins.iter().zip(self.lengths.iter().copied())
+    }
+
+    /// True without any zone.
+    pub fn is_empty(&self) -> bool {
+        self.origins.is_empty()
+    }
+
+    /// Answers a query that was checked already; `client` and `over_tcp` say where it came from.
+    ///
+    /// The response is whole whatever the client can take (up to 65 535 bytes), has the query's id, RD, CD and
+    /// question, AA=1, and no OPT, as the query's own is not looked at. None where no zone holds the name, for a
+    /// class other than IN, another opcode and the types that are no data (AXFR and its like).
+    pub async fn answer(&self, request: &[u8], client: SocketAddr, over_tcp: bool) -> Option<Vec<u8>> {
+        let protocol = if over_tcp { Protocol::Tcp } else { Protocol::Udp };
+        let request = Request::from_bytes(bare_question(request)?, client, protocol).ok()?;
+        self.catalog.find(request.request_info().ok()?.query.name())?;
+        let response = Capture::default();
+        self.catalog.handle_request::<_, TokioTime>(&request, response.clone()).await;
+        response.into_bytes()
+    }
+
+    /// The zones as hickory's server takes them.
+    pub(super) fn into_catalog(self) -> Catalog {
+        self.catalog
+    }
+}
+
+/// The query reduced to header and question, or none where it is not for a zone to answer.
+fn bare_question(request: &[u8]) -> Option<Vec<u8>> {
+    let header = Header::parse(request)?;
+    let (question, end) = parse_question(request)?;
+    let answerable = header.flags.opcode() == 0
+        && header.counts[0] == 1
+        && question.class == Class::IN
+        && question.qtype != Type::OPT
+        && !(Type::TKEY.0..Type::ANY.0).contains(&question.qtype.0);
+    if !answerable {
+        return None;
+    }
+    let mut bare = Header { counts: [1, 0, 0, 0], ..header }.to_bytes().to_vec();
+    bare.extend_from_slice(&request[HEADER..end]);
+    Some(bare)
+}
+
+/// A file's text, if it is a regular file of at most [`MAX_FILE_BYTES`] in UTF-8.
+fn read(file: &Path) -> Result<String, Fault> {
+    let unreadable = |error: std::io::Error| {
+        Fault::whole(
+            format!("cannot be read: {error}"),
+            "correct the path in the settings, or the file's permissions",
+        )
+    };
+    // Opening a pipe would wait for somebody to write to it.
+    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(Fault::whole("is no regular file", "name a master file"));
+    }
+    let mut bytes = Vec::new();
+    let mut limited = std::fs::File::open(file).map_err(unreadable)?.take(MAX_FILE_BYTES + 1);
+    if limited.read_to_end(&mut bytes).map_err(unreadable)? as u64 > MAX_FILE_BYTES {
+        let message = format!("is larger than {MAX_FILE_BYTES} bytes");
+        return Err(Fault::whole(message, "check that it is a master file; split a zone that large"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        Fault::at(line, "is not UTF-8 text", "save the file as UTF-8")
+    })
+}

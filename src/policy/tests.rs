@@ -1,0 +1,237 @@
+//! The trie against a naive oracle: every rule looked at, one by one.
+
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::rule::{Action, Pattern, Scope};
+use super::trie::{Trie, TrieBuilder};
+use super::*;
+use crate::wire::name::MAX_NAME;
+
+/// Rules as a plain list; the index is the rule's number.
+type Rules = Vec<(Action, Pattern)>;
+
+/// The most specific rule, by the definition: exact over wildcard at the same name, longer over shorter, deny over
+/// allow, earlier over later.
+fn oracle(rules: &Rules, name: &Name) -> Option<usize> {
+    let rank = |index: usize| {
+        let (action, pattern) = &rules[index];
+        let is_exact = pattern.scope() == Scope::Exact;
+        // `.x` covers `x` itself as closely as its length says: closer than any wildcard above it.
+        let own = *pattern.name() == *name;
+        (pattern.name().wire_len(), own && is_exact, *action == Action::Deny, std::cmp::Reverse(index))
+    };
+    (0..rules.len()).filter(|index| rules[*index].1.matches(name)).max_by_key(|index| rank(*index))
+}
+
+fn compile(rules: &Rules) -> Trie {
+    let mut builder = TrieBuilder::new();
+    for (index, (action, pattern)) in rules.iter().enumerate() {
+        builder.insert(*action, pattern, 0, index as u32);
+    }
+    builder.build()
+}
+
+fn assert_agree(rules: &Rules, trie: &Trie, name: &Name) {
+    let found = trie.find(name).map(|id| trie.rule(id).line as usize);
+    assert_eq!(found, oracle(rules, name), "{name:?} with {} rules", rules.len());
+}
+
+/// Labels that are likely to meet: short ones of few letters, binary ones, dots inside, the longest there is.
+fn label() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => "[a-c]{1,2}".prop_map(String::into_bytes),
+        2 => "[A-C]{1,2}".prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 1..4),
+        1 => Just(b"a.b".to_vec()),
+        1 => Just(b"*".to_vec()),
+        1 => Just(vec![b'x'; 63]),
+    ]
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    prop::collection::vec(label(), 1..7).prop_filter_map("longer than 255 bytes", |labels| {
+        Name::from_labels(labels.iter().map(Vec::as_slice)).ok()
+    })
+}
+
+fn rule() -> impl Strategy<Value = (Action, Pattern)> {
+    let scope = prop_oneof![Just(Scope::Exact), Just(Scope::Below), Just(Scope::Subtree)];
+    let action = prop_oneof![3 => Just(Action::Allow), 1 => Just(Action::Deny)];
+    (action, scope, name()).prop_map(|(action, scope, name)| (action, Pattern::new(scope, name)))
+}
+
+/// A name near one of the rules: its own, one below, one above, or none of that.
+fn neighbour(rules: &Rules, pick: usize, prefix: &[Vec<u8>], drop: usize) -> Option<Name> {
+    let (_, pattern) = &rules[pick % rules.len()];
+    let labels: Vec<&[u8]> =
+        prefix.iter().map(Vec::as_slice).chain(pattern.name().labels().skip(drop)).collect();
+    Name::from_labels(labels).ok()
+}
+
+fn agrees_at(size: usize, cases: u32, queries: usize) {
+    let mut runner =
+        proptest::test_runner::TestRunner::new(ProptestConfig { cases, ..ProptestConfig::default() });
+    let prefixes =
+        prop::collection::vec((any::<usize>(), prop::collection::vec(label(), 0..3), 0..3_usize), queries);
+    let strategy =
+        (prop::collection::vec(rule(), size), prefixes, prop::collection::vec(name(), queries / 4));
+    runner
+        .run(&strategy, |(rules, near, far)| {
+            let trie = compile(&rules);
+            for (pick, prefix, drop) in &near {
+                if let Some(name) = neighbour(&rules, *pick, prefix, *drop) {
+                    assert_agree(&rules, &trie, &name);
+                }
+            }
+            far.iter().for_each(|name| assert_agree(&rules, &trie, name));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn trie_agrees_with_the_oracle_at_1_rule() {
+    agrees_at(1, 500, 16);
+}
+
+#[test]
+fn trie_agrees_with_the_oracle_at_2_rules() {
+    agrees_at(2, 500, 16);
+}
+
+#[test]
+fn trie_agrees_with_the_oracle_at_99_rules() {
+    agrees_at(99, 100, 64);
+}
+
+#[test]
+fn trie_agrees_with_the_oracle_at_101_rules() {
+    agrees_at(101, 100, 64);
+}
+
+#[test]
+fn trie_agrees_with_the_oracle_at_10_000_rules() {
+    agrees_at(10_000, 2, 200);
+}
+
+/// The `index`th rule of a large list: mostly under few suffixes, as real lists are.
+fn numbered_rule(index: u64) -> (Action, Pattern) {
+    let mixed = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let first = format!("{:x}", mixed >> 40);
+    let (second, top) =
+        (format!("n{}", mixed % 5000), ["com", "net", "org", "io"][(mixed >> 20) as usize % 4]);
+    let labels: Vec<&[u8]> = match index % 3 {
+        0 => vec![first.as_bytes(), top.as_bytes()],
+        1 => vec![first.as_bytes(), second.as_bytes(), top.as_bytes()],
+        _ => vec![b"www", first.as_bytes(), second.as_bytes(), top.as_bytes()],
+    };
+    let scope = [Scope::Exact, Scope::Below, Scope::Subtree][(mixed >> 10) as usize % 3];
+    let action = if index.is_multiple_of(7) { Action::Deny } else { Action::Allow };
+    (action, Pattern::new(scope, Name::from_labels(labels).unwrap()))
+}
+
+#[test]
+fn trie_agrees_with_the_oracle_at_1_000_000_rules() {
+    let rules: Rules = (0..1_000_000).map(numbered_rule).collect();
+    let trie = compile(&rules);
+    for step in 0..24 {
+        let pick = step * 41_017;
+        for (prefix, drop) in [(vec![], 0), (vec![b"x".to_vec()], 0), (vec![b"y".to_vec()], 1)] {
+            assert_agree(&rules, &trie, &neighbour(&rules, pick, &prefix, drop).unwrap());
+        }
+    }
+}
+
+#[test]
+fn names_of_every_length_and_depth_are_decided() {
+    let rules: Rules = vec![(Action::Allow, Pattern::parse("*.a").unwrap())];
+    let trie = compile(&rules);
+    for depth in 1..=127_usize {
+        let labels = vec![b"a".as_slice(); depth];
+        let name = Name::from_labels(labels).unwrap();
+        assert_eq!(trie.find(&name).is_some(), depth > 1, "depth {depth}");
+    }
+    let longest = Name::from_labels([&[b'x'; 63][..], &[b'y'; 63], &[b'z'; 63], &[b'w'; 59], b"a"]).unwrap();
+    assert_eq!(longest.wire_len(), MAX_NAME);
+    assert!(trie.find(&longest).is_some());
+    assert!(trie.find(&Name::ROOT).is_none());
+}
+
+#[test]
+fn a_dot_inside_a_label_is_no_boundary() {
+    let trie = compile(&vec![(Action::Allow, Pattern::parse(".azureml.ms").unwrap())]);
+    for wire in [&b"\x0aazureml.ms\0"[..], b"\x0cevil.azureml\x02ms\0", b"\x01x\x0aazureml.ms\x03com\0"] {
+        assert!(trie.find(&Name::parse(wire).unwrap()).is_none());
+    }
+}
+
+fn decide(rules: &[(Action, &str)], mode: Mode, name: &str, qtype: Type, class: Class) -> &'static str {
+    let mut builder = PolicyBuilder::new();
+    let source = builder.source("test", "test.toml");
+    for (line, (action, pattern)) in rules.iter().enumerate() {
+        builder.rule(*action, &Pattern::parse(pattern).unwrap(), source, line as u32 + 1);
+    }
+    let local = Name::from_labels([&b"local"[..], b"zone"]).unwrap();
+    let policy = builder.build(mode, vec![local], 1);
+    let name = Name::from_labels(name.split('.').map(str::as_bytes)).unwrap();
+    match policy.decide(&Question { name, qtype, class }, AnswerFlags::default()) {
+        Verdict::Allowed(_) => "allowed",
+        Verdict::Observed(..) => "observed",
+        Verdict::Blocked(reason) => reason.label(),
+        Verdict::Local => "local",
+        Verdict::MinimalAny => "minimal",
+        Verdict::Refused => "refused",
+    }
+}
+
+#[test]
+fn verdicts() {
+    let rules = [
+        (Action::Allow, ".windows.net"),
+        (Action::Deny, "*.search.windows.net"),
+        (Action::Allow, "vscode.search.windows.net"),
+        (Action::Allow, "a.example"),
+        (Action::Deny, "a.example"),
+    ];
+    let a = Type(1);
+    for (name, qtype, class, mode, expected) in [
+        ("x.blob.windows.net", a, Class::IN, Mode::Enforce, "allowed"),
+        ("windows.net", a, Class::IN, Mode::Enforce, "allowed"),
+        ("x.search.windows.net", a, Class::IN, Mode::Enforce, "denied"),
+        ("search.windows.net", a, Class::IN, Mode::Enforce, "allowed"),
+        ("vscode.search.windows.net", a, Class::IN, Mode::Enforce, "allowed"),
+        ("a.example", a, Class::IN, Mode::Enforce, "denied"),
+        ("b.example", a, Class::IN, Mode::Enforce, "not_listed"),
+        ("b.example", a, Class::IN, Mode::Observe, "observed"),
+        ("x.search.windows.net", a, Class::IN, Mode::Observe, "observed"),
+        ("windows.net", Type::ANY, Class::IN, Mode::Enforce, "minimal"),
+        ("b.example", Type::ANY, Class::IN, Mode::Enforce, "not_listed"),
+        ("b.example", Type::ANY, Class::IN, Mode::Observe, "minimal"),
+        ("windows.net", Type::AXFR, Class::IN, Mode::Enforce, "refused"),
+        ("windows.net", Type::TSIG, Class::IN, Mode::Observe, "refused"),
+        ("windows.net", a, Class::CH, Mode::Enforce, "refused"),
+        ("windows.net", a, Class(255), Mode::Observe, "refused"),
+        ("local.zone", a, Class::IN, Mode::Enforce, "local"),
+        ("x.local.zone", a, Class::IN, Mode::Enforce, "local"),
+        ("x.local.zone", Type::AXFR, Class::IN, Mode::Enforce, "refused"),
+    ] {
+        assert_eq!(decide(&rules, mode, name, qtype, class), expected, "{name} {qtype} {class:?} {mode:?}");
+    }
+}
+
+#[test]
+fn the_hash_tells_policies_apart() {
+    let hash = |rules: &[&str], mode| {
+        let mut builder = PolicyBuilder::new();
+        let source = builder.source("test", "test.toml");
+        for pattern in rules {
+            builder.rule(Action::Allow, &Pattern::parse(pattern).unwrap(), source, 1);
+        }
+        builder.build(mode, Vec::new(), 1).hash()
+    };
+    assert_eq!(hash(&["a.example"], Mode::Enforce), hash(&["A.example"], Mode::Enforce));
+    assert_ne!(hash(&["a.example"], Mode::Enforce), hash(&["*.a.example"], Mode::Enforce));
+    assert_ne!(hash(&["a.example"], Mode::Enforce), hash(&["a.example"], Mode::Observe));
+}

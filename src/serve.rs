@@ -1,0 +1,235 @@
+//! [`Service`]: the running gate, from bound sockets to the last reply.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Admin;
+use crate::assemble::{Assembly, Sources, assemble};
+use crate::config::Settings;
+use crate::gate::{Gate, State};
+use crate::listen::socket::Endpoint;
+use crate::listen::tcp::{TcpLimits, TcpService};
+use crate::listen::udp::{self, MISS_QUEUE, UdpMiss};
+use crate::reload::{Reloader, make_state, summary, warn_of};
+use crate::shutdown::{Request, Signals};
+use crate::telemetry::catalogue::Catalogue;
+use crate::telemetry::counters::Counters;
+use crate::telemetry::query_log::QueryLog;
+use crate::upstream::probe;
+
+/// Why the gate cannot start: all of it, with remedies, for people.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Time beyond the upstream deadline that a drain waits for replies to be written.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// A gate that serves.
+pub struct Service {
+    /// What queries are judged by.
+    pub state: Arc<ArcSwap<State>>,
+    /// All counts.
+    pub catalogue: Arc<Catalogue>,
+    /// Where queries are taken.
+    pub listen: Vec<SocketAddr>,
+    /// Where HTTP is served.
+    pub admin: Option<SocketAddr>,
+    runtime: Runtime,
+    workers: Vec<JoinHandle<()>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    drain: Duration,
+}
+
+impl Service {
+    /// Binds every address and starts answering; lookups worth telling are written to `query_log`.
+    pub fn start(
+        assembly: Assembly,
+        catalogue: Arc<Catalogue>,
+        query_log: impl std::io::Write + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let settings = assembly.settings.clone();
+        let state = make_state(assembly, None, &catalogue)?;
+        let state = Arc::new(ArcSwap::from_pointee(state));
+        let endpoints = bind(&settings)?;
+        let (log, _) =
+            QueryLog::start(settings.log.queries, settings.log.format, Arc::clone(&state), query_log)?;
+        let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
+        let mut service = Self {
+            listen: endpoints.iter().map(|endpoint| endpoint.address).collect(),
+            state,
+            catalogue,
+            admin: None,
+            runtime,
+            workers: Vec::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            drain: settings.upstream.deadline + DRAIN_GRACE,
+        };
+        service.serve_admin(&settings, log.clone())?;
+        service.serve_queries(endpoints, &settings, &log)?;
+        service.runtime.spawn(probe::run(Arc::clone(&service.state)));
+        Ok(service)
+    }
+
+    fn serve_admin(&mut self, settings: &Settings, log: QueryLog) -> Result<(), StartError> {
+        let Some(address) = settings.admin.listen else { return Ok(()) };
+        let listener = self.runtime.block_on(TcpListener::bind(address)).map_err(|error| {
+            format!(
+                "cannot listen on {address} for HTTP: {error}\n  help: set `listen` in [admin], or `--admin`"
+            )
+        })?;
+        self.admin = Some(listener.local_addr()?);
+        let admin = Admin { state: Arc::clone(&self.state), catalogue: Arc::clone(&self.catalogue), log };
+        let stop = self.stop.clone();
+        let server = axum::serve(listener, admin.router()).with_graceful_shutdown(stop.cancelled_owned());
+        self.runtime.spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!("the admin listener ended: {error}");
+            }
+        });
+        Ok(())
+    }
+
+    fn serve_queries(
+        &mut self,
+        endpoints: Vec<Endpoint>,
+        settings: &Settings,
+        log: &QueryLog,
+    ) -> Result<(), StartError> {
+        let shared = self.catalogue.watch(Counters::shared());
+        let gate = Gate::new(&self.state, shared, log.clone());
+        let (misses, waiting) = channel(MISS_QUEUE);
+        self.runtime.spawn(self.tasks.track_future(udp::answer_misses(
+            waiting,
+            Arc::clone(&self.state),
+            gate.clone(),
+        )));
+        let limits = TcpLimits {
+            connections: settings.server.tcp_connections,
+            queries_per_connection: settings.server.tcp_queries_per_connection,
+            idle: settings.server.tcp_idle_timeout,
+        };
+        let (state, stop, connections) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
+        let tcp = TcpService { state, gate, limits, stop, connections };
+        let slots = Arc::new(Semaphore::new(limits.connections));
+        for Endpoint { address, udp, tcp: listener } in endpoints {
+            let listener = {
+                let _runtime = self.runtime.enter();
+                TcpListener::from_std(listener)?
+            };
+            self.runtime.spawn(self.tasks.track_future(tcp.clone().listen(listener, Arc::clone(&slots))));
+            for (index, socket) in udp.into_iter().enumerate() {
+                let name = format!("udp-{index}");
+                self.spawn_worker(name, socket, misses.clone(), log)
+                    .map_err(|error| format!("cannot start a worker for {address}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn_worker(
+        &mut self,
+        name: String,
+        socket: std::net::UdpSocket,
+        misses: Sender<UdpMiss>,
+        log: &QueryLog,
+    ) -> std::io::Result<()> {
+        let counters = self.catalogue.watch(Counters::of_one_thread());
+        let gate = Gate::new(&self.state, counters, log.clone());
+        self.workers.push(udp::spawn_worker(name, socket, gate, misses, self.stop.clone())?);
+        Ok(())
+    }
+
+    /// Obeys signals until one says to stop.
+    pub fn run_until_stopped(&self, mut signals: Signals, reloader: Reloader) {
+        let reloader = Arc::new(std::sync::Mutex::new(reloader));
+        self.runtime.block_on(async {
+            while signals.next().await == Request::Reload {
+                let reloader = Arc::clone(&reloader);
+                let reload =
+                    move || reloader.lock().unwrap_or_else(std::sync::PoisonError::into_inner).reload();
+                let _ = tokio::task::spawn_blocking(reload).await;
+            }
+        });
+    }
+
+    /// The signals, taken over before anything is announced.
+    pub fn signals(&self) -> std::io::Result<Signals> {
+        let _runtime = self.runtime.enter();
+        Signals::new()
+    }
+
+    /// Takes no more queries, answers those in flight within the upstream deadline, and ends.
+    pub fn shut_down(self) {
+        self.stop.cancel();
+        for worker in self.workers {
+            let _ = worker.join();
+        }
+        self.tasks.close();
+        let drained =
+            self.runtime.block_on(async { tokio::time::timeout(self.drain, self.tasks.wait()).await });
+        if drained.is_err() {
+            tracing::warn!("some queries were still in flight after {:?}", self.drain);
+        }
+        self.runtime.shutdown_timeout(Duration::from_millis(100));
+    }
+}
+
+fn bind(settings: &Settings) -> Result<Vec<Endpoint>, StartError> {
+    let workers = match settings.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let bind = |address: &SocketAddr| Endpoint::bind(*address, workers).map_err(StartError::from);
+    settings.server.listen.iter().map(bind).collect()
+}
+
+/// Runs the gate in the foreground until SIGTERM or SIGINT.
+pub fn run(sources: Sources) -> Result<(), StartError> {
+    let assembly = assemble(&sources, 1)?;
+    crate::telemetry::log::start(&assembly.settings.log);
+    warn_of(&assembly);
+    let (settings, origin, summary) =
+        (assembly.settings.clone(), assembly.origin.clone(), summary(&assembly));
+    let catalogue = Arc::new(Catalogue::install()?);
+    let service = Service::start(assembly, Arc::clone(&catalogue), std::io::stdout())?;
+    let signals = service.signals()?;
+    announce(&service, &origin, &summary);
+    let reloader = Reloader { sources, state: Arc::clone(&service.state), settings, catalogue };
+    service.run_until_stopped(signals, reloader);
+    tracing::info!("stopping: no new queries, waiting for those in flight");
+    service.shut_down();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Tells what is loaded, where it listens and forwards, and how to try it.
+fn announce(service: &Service, origin: &str, summary: &str) {
+    tracing::info!("namegate {} with settings from {origin}", env!("CARGO_PKG_VERSION"));
+    tracing::info!("{summary}");
+    let state = service.state.load();
+    let servers: Vec<&str> = state.upstream.servers().iter().map(|server| server.name()).collect();
+    tracing::info!("forwarding to {}", servers.join(", "));
+    for address in &service.listen {
+        tracing::info!("listening on {address} (udp, tcp)");
+    }
+    if let Some(address) = service.admin {
+        tracing::info!("admin on http://{address} (/metrics, /healthz, /readyz)");
+    }
+    if let Some(address) = service.listen.first() {
+        let ip =
+            if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+        tracing::info!("try: dig @{ip} -p {} ml.azure.com", address.port());
+    }
+    tracing::info!("ready");
+}

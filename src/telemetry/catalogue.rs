@@ -1,0 +1,257 @@
+//! [`Catalogue`]: every metric namegate has, with its help text, and the text of `/metrics`.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
+
+use super::counters::{Counters, Decision, Dropped, RCODES, REASONS, Source, TYPES, Totals, ZONES};
+use super::histogram::render_head;
+use super::query_log::QueryLog;
+use crate::gate::State;
+use crate::policy::Mode;
+use crate::wire::code::Rcode;
+use crate::wire::reply::Transport;
+
+/// Label value for what has no place of its own.
+const OTHER: &str = "other";
+
+/// All counts of the process, and the registry they are shown through.
+pub struct Catalogue {
+    registry: PrometheusHandle,
+    process: metrics_process::Collector,
+    counters: Mutex<Vec<Arc<Counters>>>,
+    zones: Mutex<Vec<String>>,
+    reloads: Reloads,
+}
+
+#[derive(Debug, Default)]
+struct Reloads {
+    success: AtomicU64,
+    failure: AtomicU64,
+    /// Unix time in seconds of the last attempt that succeeded.
+    last_success: AtomicU64,
+    last_failed: std::sync::atomic::AtomicBool,
+}
+
+impl Catalogue {
+    /// Installs the registry for this process; fails where there is one already.
+    pub fn install() -> Result<Self, BuildError> {
+        let registry = PrometheusBuilder::new()
+            // Every gauge in use is set just before rendering; what was not belongs to a policy or an upstream that
+            // is gone.
+            .idle_timeout(MetricKindMask::GAUGE, Some(Duration::from_nanos(1)))
+            .install_recorder()?;
+        describe();
+        let process = metrics_process::Collector::default();
+        process.describe();
+        let reloads = Reloads::default();
+        reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
+        Ok(Self { registry, process, counters: Mutex::default(), zones: Mutex::default(), reloads })
+    }
+
+    /// Adds counters to those that are summed.
+    pub fn watch(&self, counters: Counters) -> Arc<Counters> {
+        let counters = Arc::new(counters);
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
+        counters
+    }
+
+    /// The place a zone is counted at; the same for the whole life of the process, over all reloads.
+    pub fn zone_place(&self, zone: &str) -> usize {
+        let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = zones.iter().position(|known| known == zone) {
+            return place;
+        }
+        if zones.len() == ZONES - 1 {
+            return ZONES - 1;
+        }
+        zones.push(zone.to_owned());
+        zones.len() - 1
+    }
+
+    /// A reload ended.
+    pub fn reloaded(&self, success: bool) {
+        self.reloads.last_failed.store(!success, Ordering::Relaxed);
+        if success {
+            self.reloads.success.fetch_add(1, Ordering::Relaxed);
+            self.reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
+        } else {
+            self.reloads.failure.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The text of `/metrics`, with every count as it is now.
+    pub fn render(&self, state: &ArcSwap<State>, log: &QueryLog) -> String {
+        let state = state.load();
+        // Held to the end: two scrapes at once would take each other's gauges for idle.
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = Totals::of(counters.iter().map(AsRef::as_ref));
+        self.publish_policy(&state);
+        self.publish_totals(&totals);
+        publish_cache(&state, &totals);
+        publish_upstream(&state);
+        counter!("namegate_query_log_lost_total").absolute(log.lost());
+        self.process.collect();
+        self.registry.run_upkeep();
+        let mut out = self.registry.render();
+        render_durations(&mut out, &totals, &state);
+        out
+    }
+
+    fn publish_policy(&self, state: &State) {
+        let policy = &state.policy;
+        gauge!("namegate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+        let mode = match policy.mode() {
+            Mode::Enforce => "enforce",
+            Mode::Observe => "observe",
+        };
+        gauge!("namegate_policy_info", "hash" => policy.hash(), "mode" => mode).set(1);
+        for (source, rules) in policy.sources() {
+            gauge!("namegate_policy_rules", "zone" => source.zone.clone()).set(rules as f64);
+        }
+        counter!("namegate_policy_reloads_total", "result" => "success")
+            .absolute(self.reloads.success.load(Ordering::Relaxed));
+        counter!("namegate_policy_reloads_total", "result" => "failure")
+            .absolute(self.reloads.failure.load(Ordering::Relaxed));
+        let last_failed = self.reloads.last_failed.load(Ordering::Relaxed);
+        gauge!("namegate_policy_last_reload_success").set(if last_failed { 0 } else { 1 });
+        let last = self.reloads.last_success.load(Ordering::Relaxed);
+        gauge!("namegate_policy_last_reload_timestamp_seconds").set(last as f64);
+    }
+
+    fn publish_totals(&self, totals: &Totals) {
+        for (transport, row) in [Transport::Udp, Transport::Tcp].into_iter().zip(&totals.queries) {
+            for (place, count) in row.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let qtype = TYPES.get(place).and_then(|qtype| qtype.mnemonic()).unwrap_or(OTHER);
+                counter!("namegate_queries_total", "proto" => transport.label(), "type" => qtype)
+                    .absolute(*count);
+            }
+        }
+        for (decision, row) in Decision::ALL.into_iter().zip(&totals.responses) {
+            for (place, count) in row.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let rcode = RCODES.get(place).copied().map_or(OTHER, Rcode::label);
+                counter!("namegate_responses_total", "decision" => decision.label(), "rcode" => rcode)
+                    .absolute(*count);
+            }
+        }
+        for (reason, count) in Dropped::ALL.into_iter().zip(totals.dropped) {
+            counter!("namegate_dropped_total", "reason" => reason.label()).absolute(count);
+        }
+        for (reason, count) in REASONS.into_iter().zip(totals.blocked) {
+            counter!("namegate_blocked_total", "reason" => reason).absolute(count);
+        }
+        let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, count) in totals.allowed.iter().enumerate() {
+            match zones.get(place) {
+                Some(zone) => counter!("namegate_allowed_total", "zone" => zone.clone()).absolute(*count),
+                None if *count > 0 => counter!("namegate_allowed_total", "zone" => OTHER).absolute(*count),
+                None => {}
+            }
+        }
+        gauge!("namegate_queries_in_flight").set(totals.in_flight as f64);
+    }
+}
+
+fn publish_cache(state: &State, totals: &Totals) {
+    counter!("namegate_cache_hits_total").absolute(totals.cache_hits);
+    counter!("namegate_cache_misses_total").absolute(totals.cache_misses);
+    gauge!("namegate_cache_entries").set(state.cache.len() as f64);
+    gauge!("namegate_cache_bytes").set(state.cache.bytes() as f64);
+    counter!("namegate_cache_evictions_total").absolute(state.cache.evictions());
+}
+
+fn publish_upstream(state: &State) {
+    let mut rejections = std::collections::BTreeMap::<&'static str, u64>::new();
+    for server in state.upstream.servers() {
+        let name = || server.name().to_owned();
+        for (result, count) in server.stats.results() {
+            counter!("namegate_upstream_queries_total", "upstream" => name(), "result" => result.label())
+                .absolute(count);
+        }
+        for (reason, count) in server.stats.sheds() {
+            counter!("namegate_upstream_shed_total", "upstream" => name(), "reason" => reason.label())
+                .absolute(count);
+        }
+        for (reason, count) in server.stats.rejections() {
+            *rejections.entry(reason.label()).or_default() += count;
+        }
+        gauge!("namegate_upstream_up", "upstream" => name()).set(if server.is_up() { 1 } else { 0 });
+        gauge!("namegate_upstream_in_flight", "upstream" => name()).set(server.budget.in_flight() as f64);
+    }
+    for (reason, count) in rejections {
+        counter!("namegate_upstream_replies_rejected_total", "reason" => reason).absolute(count);
+    }
+}
+
+fn render_durations(out: &mut String, totals: &Totals, state: &State) {
+    let name = "namegate_request_duration_seconds";
+    render_head(out, name, "Time from a query's arrival to its reply.");
+    for (decision, row) in Decision::ALL.into_iter().zip(&totals.durations) {
+        for (source, durations) in
+            Source::ALL.into_iter().zip(row).filter(|(_, durations)| durations.count() > 0)
+        {
+            let labels = format!("decision=\"{}\",source=\"{}\"", decision.label(), source.label());
+            durations.render(out, name, &labels);
+        }
+    }
+    let name = "namegate_upstream_duration_seconds";
+    render_head(out, name, "Time from asking an upstream to its reply.");
+    for server in state.upstream.servers() {
+        let mut labels = String::new();
+        // An upstream's name is an address: nothing in it needs escaping.
+        let _ = write!(labels, "upstream=\"{}\"", server.name());
+        server.stats.durations.snapshot().render(out, name, &labels);
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn describe() {
+    describe_gauge!("namegate_build_info", "The running version; always 1.");
+    describe_gauge!("namegate_policy_info", "Hash and mode of the policy in force; always 1.");
+    describe_gauge!("namegate_policy_rules", "Rules in force, by the zone they come from.");
+    describe_counter!("namegate_policy_reloads_total", "Reloads since the start, by result.");
+    describe_gauge!(
+        "namegate_policy_last_reload_success",
+        "1 where the last reload succeeded or there was none."
+    );
+    describe_gauge!(
+        "namegate_policy_last_reload_timestamp_seconds",
+        Unit::Seconds,
+        "Unix time when the policy in force was loaded."
+    );
+    describe_counter!("namegate_queries_total", "Messages received, by transport and type.");
+    describe_counter!("namegate_responses_total", "Replies made, by decision and response code.");
+    describe_counter!("namegate_dropped_total", "Messages left without a reply, by reason.");
+    describe_gauge!("namegate_queries_in_flight", "Queries waiting for an upstream or a local zone.");
+    describe_counter!("namegate_blocked_total", "Names found not to be allowed, by reason.");
+    describe_counter!("namegate_allowed_total", "Names allowed, by the zone of the rule.");
+    describe_counter!("namegate_upstream_queries_total", "Exchanges with upstreams, by how they ended.");
+    describe_gauge!("namegate_upstream_up", "0 after too many failures in a row, until the next reply.");
+    describe_gauge!("namegate_upstream_in_flight", "Exchanges with an upstream that have not ended.");
+    describe_counter!(
+        "namegate_upstream_shed_total",
+        "Queries an upstream was not asked for want of budget."
+    );
+    describe_counter!(
+        "namegate_upstream_replies_rejected_total",
+        "Messages from upstreams' addresses that were not the answer, by what gave them away."
+    );
+    describe_counter!("namegate_cache_hits_total", "Answers found in the cache.");
+    describe_counter!("namegate_cache_misses_total", "Answers not found in the cache.");
+    describe_gauge!("namegate_cache_entries", "Answers kept.");
+    describe_gauge!("namegate_cache_bytes", Unit::Bytes, "Bytes of answers kept.");
+    describe_counter!("namegate_cache_evictions_total", "Answers dropped for want of room.");
+    describe_counter!(
+        "namegate_query_log_lost_total",
+        "Lookups not logged because the log could not keep up."
+    );
+}

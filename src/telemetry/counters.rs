@@ -1,0 +1,299 @@
+//! [`Counters`]: what one thread, or the tasks of the runtime together, did.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::histogram::{Histogram, Snapshot};
+use crate::wire::code::{Rcode, Type};
+use crate::wire::reply::Transport;
+
+/// What was decided about a query; the label `decision`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// A rule allows it.
+    Allowed,
+    /// It is not allowed.
+    Blocked,
+    /// It is not allowed and was forwarded by observe mode.
+    Observed,
+    /// It was answered from local knowledge.
+    Local,
+    /// The client, class or type may not be served.
+    Refused,
+    /// It was no proper query.
+    Error,
+}
+
+impl Decision {
+    /// All decisions, in the order of their counters.
+    pub const ALL: [Self; 6] =
+        [Self::Allowed, Self::Blocked, Self::Observed, Self::Local, Self::Refused, Self::Error];
+
+    /// Label for metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Blocked => "blocked",
+            Self::Observed => "observed",
+            Self::Local => "local",
+            Self::Refused => "refused",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Where a reply came from; the label `source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The cache.
+    Cache,
+    /// An upstream.
+    Upstream,
+    /// A local zone or the server itself.
+    Local,
+    /// The policy or the protocol, without data.
+    Policy,
+}
+
+impl Source {
+    /// All sources, in the order of their counters.
+    pub const ALL: [Self; 4] = [Self::Cache, Self::Upstream, Self::Local, Self::Policy];
+
+    /// Label for metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Upstream => "upstream",
+            Self::Local => "local",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// Why a message was not answered; the label of `dropped_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// Under twelve bytes.
+    Short,
+    /// A response.
+    Response,
+    /// Too many misses were waiting.
+    Overload,
+}
+
+impl Dropped {
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; 3] = [Self::Short, Self::Response, Self::Overload];
+
+    /// Label for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::Response => "response",
+            Self::Overload => "overload",
+        }
+    }
+}
+
+/// What is told of one reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What was decided.
+    pub decision: Decision,
+    /// Where the reply came from.
+    pub source: Source,
+    /// Its response code.
+    pub rcode: Rcode,
+}
+
+/// Reasons for blocking, in the order of their counters.
+pub const REASONS: [&str; 2] = ["not_listed", "denied"];
+
+/// Types counted by name; all others are `other`, so that no client can add a series.
+pub const TYPES: [Type; 14] = [
+    Type(1),
+    Type(28),
+    Type(5),
+    Type(65),
+    Type(64),
+    Type(16),
+    Type(33),
+    Type(15),
+    Type(2),
+    Type(6),
+    Type(12),
+    Type(43),
+    Type(48),
+    Type(255),
+];
+
+/// Response codes counted by name; all others are `other`.
+pub const RCODES: [Rcode; 7] = [
+    Rcode::NOERROR,
+    Rcode::FORMERR,
+    Rcode::SERVFAIL,
+    Rcode::NXDOMAIN,
+    Rcode::NOTIMP,
+    Rcode::REFUSED,
+    Rcode::BADVERS,
+];
+
+/// Zones counted by name; the last place is `other`.
+pub const ZONES: usize = 64;
+
+const TRANSPORTS: usize = 2;
+
+/// Counts that only grow.
+///
+/// A set that one thread writes is written without read-modify-write; a set shared by tasks is written with it.
+#[derive(Debug, Default)]
+pub struct Counters {
+    shared: bool,
+    queries: [[AtomicU64; TYPES.len() + 1]; TRANSPORTS],
+    responses: [[AtomicU64; RCODES.len() + 1]; Decision::ALL.len()],
+    dropped: [AtomicU64; Dropped::ALL.len()],
+    blocked: [AtomicU64; REASONS.len()],
+    allowed: Zones,
+    cache_hits: AtomicU64,
+    cache_misses: AtomicU64,
+    misses_begun: AtomicU64,
+    misses_ended: AtomicU64,
+    durations: [[Histogram; Source::ALL.len()]; Decision::ALL.len()],
+}
+
+#[derive(Debug)]
+struct Zones([AtomicU64; ZONES]);
+
+impl Default for Zones {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl Counters {
+    /// Counters that one thread alone writes.
+    pub fn of_one_thread() -> Self {
+        Self::default()
+    }
+
+    /// Counters that tasks on several threads write.
+    pub fn shared() -> Self {
+        Self { shared: true, ..Self::default() }
+    }
+
+    fn add(&self, cell: &AtomicU64) {
+        if self.shared {
+            cell.fetch_add(1, Ordering::Relaxed);
+        } else {
+            cell.store(cell.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// A message was received; its type is none where it could not be read.
+    pub fn query(&self, transport: Transport, qtype: Option<Type>) {
+        let place =
+            qtype.and_then(|qtype| TYPES.iter().position(|known| *known == qtype)).unwrap_or(TYPES.len());
+        self.add(&self.queries[transport as usize][place]);
+    }
+
+    /// A reply was made `elapsed` after its query came.
+    pub fn response(&self, record: Record, elapsed: Duration) {
+        let place = RCODES.iter().position(|known| *known == record.rcode).unwrap_or(RCODES.len());
+        self.add(&self.responses[record.decision as usize][place]);
+        self.durations[record.decision as usize][record.source as usize].observe(elapsed);
+    }
+
+    /// A message was not answered.
+    pub fn dropped(&self, reason: Dropped) {
+        self.add(&self.dropped[reason as usize]);
+    }
+
+    /// A name was found not to be allowed.
+    pub fn blocked(&self, reason: &str) {
+        if let Some(place) = REASONS.iter().position(|known| *known == reason) {
+            self.add(&self.blocked[place]);
+        }
+    }
+
+    /// A name was allowed by a rule of the zone at `place`.
+    pub fn allowed(&self, place: usize) {
+        self.add(&self.allowed.0[place.min(ZONES - 1)]);
+    }
+
+    /// The cache was asked.
+    pub fn cache(&self, hit: bool) {
+        self.add(if hit { &self.cache_hits } else { &self.cache_misses });
+    }
+
+    /// A miss was handed on.
+    pub fn miss_begun(&self) {
+        self.add(&self.misses_begun);
+    }
+
+    /// A miss was answered or given up.
+    pub fn miss_ended(&self) {
+        self.add(&self.misses_ended);
+    }
+}
+
+/// Sums over several [`Counters`] at one time.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Messages by transport and place among [`TYPES`].
+    pub queries: [[u64; TYPES.len() + 1]; TRANSPORTS],
+    /// Replies by decision and place among [`RCODES`].
+    pub responses: [[u64; RCODES.len() + 1]; Decision::ALL.len()],
+    /// Messages not answered, by reason.
+    pub dropped: [u64; Dropped::ALL.len()],
+    /// Names not allowed, by reason.
+    pub blocked: [u64; REASONS.len()],
+    /// Names allowed, by the zone's place.
+    pub allowed: Vec<u64>,
+    /// Answers found in the cache.
+    pub cache_hits: u64,
+    /// Answers not found in the cache.
+    pub cache_misses: u64,
+    /// Misses not yet answered.
+    pub in_flight: u64,
+    /// Times from query to reply, by decision and source.
+    pub durations: [[Snapshot; Source::ALL.len()]; Decision::ALL.len()],
+}
+
+impl Totals {
+    /// Adds up all of `counters`.
+    pub fn of<'a>(counters: impl Iterator<Item = &'a Counters>) -> Self {
+        let mut totals = Self { allowed: vec![0; ZONES], ..Self::default() };
+        let (mut begun, mut ended) = (0_u64, 0_u64);
+        for set in counters {
+            // What ends is read before what begins, so that nothing ends that has not begun.
+            ended += set.misses_ended.load(Ordering::Acquire);
+            add_rows(&mut totals.responses, &set.responses);
+            add_row(&mut totals.dropped, &set.dropped);
+            add_row(&mut totals.blocked, &set.blocked);
+            add_row(&mut totals.allowed, &set.allowed.0);
+            add_rows(&mut totals.queries, &set.queries);
+            begun += set.misses_begun.load(Ordering::Relaxed);
+            totals.cache_hits += set.cache_hits.load(Ordering::Relaxed);
+            totals.cache_misses += set.cache_misses.load(Ordering::Relaxed);
+            for (sums, histograms) in totals.durations.iter_mut().zip(&set.durations) {
+                for (sum, histogram) in sums.iter_mut().zip(histograms) {
+                    sum.add(&histogram.snapshot());
+                }
+            }
+        }
+        totals.in_flight = begun.saturating_sub(ended);
+        totals
+    }
+}
+
+fn add_row(sums: &mut [u64], cells: &[AtomicU64]) {
+    for (sum, cell) in sums.iter_mut().zip(cells) {
+        *sum += cell.load(Ordering::Relaxed);
+    }
+}
+
+fn add_rows<const N: usize>(sums: &mut [[u64; N]], cells: &[[AtomicU64; N]]) {
+    for (sums, cells) in sums.iter_mut().zip(cells) {
+        add_row(sums, cells);
+    }
+}

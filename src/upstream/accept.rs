@@ -1,0 +1,89 @@
+//! [`judge`]: whether bytes from an upstream's address are the answer to the query that was sent.
+
+use crate::wire::answer::{Answer, AnswerError};
+use crate::wire::header::{Flags, Header};
+use crate::wire::query::{Question, parse_question};
+use crate::wire::request::UPSTREAM_PAYLOAD;
+
+/// What a datagram or stream message from an upstream is.
+#[derive(Debug)]
+pub enum Judgement {
+    /// The answer.
+    Answer(Answer),
+    /// Ours, but unusable as it came; TCP may bring the whole.
+    AskOverTcp,
+    /// Ours, and a refusal of our own EDNS; the server is of no use for this query.
+    Unusable,
+    /// Not the answer to what was asked: to be ignored, while waiting goes on.
+    Reject(Rejection),
+}
+
+/// Why a message is not the answer; the label of `upstream_replies_rejected_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Shorter than a header.
+    Short,
+    /// QR=0.
+    NotResponse,
+    /// Another id.
+    Id,
+    /// Another opcode.
+    Opcode,
+    /// Another question, more than one, or none.
+    Question,
+}
+
+impl Rejection {
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; 5] = [Self::Short, Self::NotResponse, Self::Id, Self::Opcode, Self::Question];
+
+    /// Label for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::NotResponse => "not_response",
+            Self::Id => "id",
+            Self::Opcode => "opcode",
+            Self::Question => "question",
+        }
+    }
+}
+
+/// How a reply came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// A datagram: TC and sizes beyond what we offered lead to TCP.
+    Datagram,
+    /// A stream: there is nothing beyond.
+    Stream,
+}
+
+/// Judges `reply`, which came from the address and port asked, against the id and question sent.
+pub fn judge(reply: &[u8], id: u16, question: &Question, channel: Channel) -> Judgement {
+    let Some(header) = Header::parse(reply) else {
+        return Judgement::Reject(Rejection::Short);
+    };
+    if !header.flags.has(Flags::QR) {
+        return Judgement::Reject(Rejection::NotResponse);
+    }
+    if header.id != id {
+        return Judgement::Reject(Rejection::Id);
+    }
+    if header.flags.opcode() != 0 {
+        return Judgement::Reject(Rejection::Opcode);
+    }
+    // RFC 5452 section 9.1: a resolver "MUST" match question name, class and type, id, addresses and ports.
+    let same = parse_question(reply).is_some_and(|(asked, _)| asked == *question);
+    if header.counts[0] != 1 || !same {
+        return Judgement::Reject(Rejection::Question);
+    }
+    let too_large = channel == Channel::Datagram && reply.len() > usize::from(UPSTREAM_PAYLOAD);
+    if header.flags.has(Flags::TC) || too_large {
+        return Judgement::AskOverTcp;
+    }
+    match Answer::parse(reply) {
+        Ok(answer) => Judgement::Answer(answer),
+        Err(AnswerError::Undecodable) => Judgement::AskOverTcp,
+        Err(AnswerError::Rcode(_)) => Judgement::Unusable,
+    }
+}

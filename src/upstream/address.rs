@@ -1,0 +1,212 @@
+//! [`UpstreamAddress`]: one upstream resolver as written in the settings.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Port of DNS over UDP and TCP (RFC 1035 section 4.2).
+pub const DNS_PORT: u16 = 53;
+
+/// Where allowed queries go, and over which transport.
+///
+/// Written `system`, `168.63.129.16`, `10.0.0.4:5353`, `[::1]:53`, `udp://…` or `tcp://…`; [`fmt::Display`] writes
+/// the shortest form that reads back equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamAddress {
+    /// The resolvers that the system's own configuration names when the program starts.
+    System,
+    /// UDP first, TCP where an answer does not fit.
+    Udp(SocketAddr),
+    /// TCP alone.
+    Tcp(SocketAddr),
+}
+
+/// Why a text is no address, and what to write instead where that can be known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct AddressError {
+    /// What is wrong, for people.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl AddressError {
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: Some(help.into()) }
+    }
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, "; {help}"))
+    }
+}
+
+impl FromStr for UpstreamAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match text.split_once("://") {
+            None if text == "system" => Ok(Self::System),
+            None if text.eq_ignore_ascii_case("system") => {
+                Err(AddressError::new(format!("`{text}` is no upstream"), "write `system` in lower case"))
+            }
+            None => upstream_socket(text).map(Self::Udp),
+            Some(("udp", address)) => upstream_socket(address).map(Self::Udp),
+            Some(("tcp", address)) => upstream_socket(address).map(Self::Tcp),
+            Some((scheme @ ("tls" | "https" | "quic"), _)) => Err(AddressError::new(
+                format!("encrypted upstreams (`{scheme}://`) are not supported by this version"),
+                "write an address alone for UDP and TCP, or `tcp://` before it",
+            )),
+            Some((scheme, _)) => Err(AddressError::new(
+                format!("`{scheme}://` is no transport for an upstream"),
+                "write an address alone for UDP and TCP, or `tcp://` before it",
+            )),
+        }
+    }
+}
+
+/// Reads an upstream's address, with the port where it is not 53, and refuses what cannot be asked.
+fn upstream_socket(text: &str) -> Result<SocketAddr, AddressError> {
+    let address = parse_socket_address(text, DNS_PORT)?;
+    if address.port() == 0 {
+        return Err(AddressError::new(
+            "port 0 cannot be asked",
+            "write a port from 1 to 65535, or none for 53",
+        ));
+    }
+    let kind = match address.ip() {
+        ip if ip.is_unspecified() => "the unspecified address",
+        ip if ip.is_multicast() => "a multicast address",
+        IpAddr::V4(ip) if ip.is_broadcast() => "the broadcast address",
+        _ => return Ok(address),
+    };
+    let message = format!("`{}` is {kind}, which no single resolver has", address.ip());
+    Err(AddressError::new(message, "write the address of one resolver, or `system`"))
+}
+
+/// Reads `IP:port`, `[IPv6]:port` or an address alone, which gets `default_port`.
+///
+/// IPv4-mapped IPv6 addresses become IPv4. Port 0 is accepted here. Host names are refused.
+pub fn parse_socket_address(text: &str, default_port: u16) -> Result<SocketAddr, AddressError> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let parsed = text
+        .parse::<SocketAddr>()
+        .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, default_port)));
+    match parsed {
+        Ok(SocketAddr::V6(v6)) if v6.ip().to_ipv4_mapped().is_some() => {
+            Ok(SocketAddr::new(v6.ip().to_canonical(), v6.port()))
+        }
+        Ok(address) => Ok(address),
+        Err(_) => Err(explain_no_address(text)),
+    }
+}
+
+fn explain_no_address(text: &str) -> AddressError {
+    let example = "write an IP address, such as `10.0.0.4`, `10.0.0.4:5353` or `[fd00::4]:53`";
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if text.is_empty() {
+        AddressError::new("the address is empty", example)
+    } else if host.parse::<IpAddr>().is_ok() {
+        AddressError::new(format!("`{port}` is no port"), "write a port from 1 to 65535")
+    } else if host.is_empty() {
+        AddressError::new(format!("`{text}` has a port but no address"), example)
+    } else if host.contains(|c: char| c.is_alphabetic()) && !host.contains([':', '/', '%']) {
+        AddressError::new(format!("`{host}` is a host name, which would itself have to be resolved"), example)
+    } else {
+        AddressError::new(format!("`{text}` is no IP address"), example)
+    }
+}
+
+impl fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, address) = match self {
+            Self::System => return f.write_str("system"),
+            Self::Udp(address) => ("", address),
+            Self::Tcp(address) => ("tcp://", address),
+        };
+        match address.port() {
+            // A scope id needs the brackets that only the form with a port has.
+            DNS_PORT if !matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) => {
+                write!(f, "{scheme}{}", address.ip())
+            }
+            _ => write!(f, "{scheme}{address}"),
+        }
+    }
+}
+
+impl Serialize for UpstreamAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UpstreamAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn reads_and_shows() {
+        let udp = |text: &str| UpstreamAddress::Udp(text.parse().unwrap());
+        let tcp = |text: &str| UpstreamAddress::Tcp(text.parse().unwrap());
+        for (text, address, shown) in [
+            ("system", UpstreamAddress::System, "system"),
+            ("168.63.129.16", udp("168.63.129.16:53"), "168.63.129.16"),
+            ("10.0.0.4:53", udp("10.0.0.4:53"), "10.0.0.4"),
+            ("10.0.0.4:5353", udp("10.0.0.4:5353"), "10.0.0.4:5353"),
+            ("udp://10.0.0.4", udp("10.0.0.4:53"), "10.0.0.4"),
+            ("tcp://10.0.0.4", tcp("10.0.0.4:53"), "tcp://10.0.0.4"),
+            ("tcp://[fd00::4]:5353", tcp("[fd00::4]:5353"), "tcp://[fd00::4]:5353"),
+            ("::1", udp("[::1]:53"), "::1"),
+            ("[::1]", udp("[::1]:53"), "::1"),
+            ("[::1]:53", udp("[::1]:53"), "::1"),
+            ("::ffff:10.0.0.4", udp("10.0.0.4:53"), "10.0.0.4"),
+            ("[fe80::1%2]:53", udp("[fe80::1%2]:53"), "[fe80::1%2]:53"),
+        ] {
+            let read: UpstreamAddress = text.parse().unwrap();
+            assert_eq!((read, read.to_string().as_str()), (address, shown), "{text}");
+            assert_eq!(shown.parse(), Ok(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_and_helps() {
+        for (text, message, help) in [
+            ("", "empty", "10.0.0.4"),
+            ("System", "no upstream", "lower case"),
+            ("dns.example", "`dns.example` is a host name", "10.0.0.4"),
+            ("tcp://dns.example:53", "`dns.example` is a host name", "10.0.0.4"),
+            ("tls://10.0.0.4#dns.example", "not supported by this version", "tcp://"),
+            ("https://10.0.0.4/dns-query", "not supported by this version", "tcp://"),
+            ("quic://10.0.0.4", "not supported by this version", "tcp://"),
+            ("ftp://10.0.0.4", "no transport", "tcp://"),
+            ("10.0.0.4:0", "port 0", "1 to 65535"),
+            ("10.0.0.4:99999", "`99999` is no port", "1 to 65535"),
+            ("[::1]:dns", "`dns` is no port", "1 to 65535"),
+            (":53", "no address", "10.0.0.4"),
+            ("0.0.0.0", "the unspecified address", "one resolver"),
+            ("[::]:53", "the unspecified address", "one resolver"),
+            ("::ffff:0.0.0.0", "the unspecified address", "one resolver"),
+            ("224.0.0.251:5353", "a multicast address", "one resolver"),
+            ("ff02::fb", "a multicast address", "one resolver"),
+            ("255.255.255.255", "the broadcast address", "one resolver"),
+            ("10.0.0.4/32", "no IP address", "10.0.0.4"),
+            ("10.0.0.256", "no IP address", "10.0.0.4"),
+        ] {
+            let error = text.parse::<UpstreamAddress>().unwrap_err();
+            assert!(error.message.contains(message), "{text}: {error}");
+            assert!(error.help.as_deref().unwrap().contains(help), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Health probes: asking an upstream for the root's name servers when nobody else asked it lately.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::Prompt;
+use super::server::Server;
+use crate::gate::State;
+use crate::wire::code::{Class, Type};
+use crate::wire::name::Name;
+use crate::wire::query::Question;
+use crate::wire::request::AnswerFlags;
+
+/// Time between rounds of probes: Azure's load balancer looks as often.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// An upstream that replied within this time needs no probe, and counts as answering.
+pub const LATELY: Duration = Duration::from_secs(15);
+
+/// How long a probe may take: above Azure's own 4 s for slow recursion.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// NS of the root.
+const NS: Type = Type(2);
+
+/// Probes for as long as it is polled, beginning at once.
+pub async fn run(state: Arc<ArcSwap<State>>) {
+    let mut rounds = interval(INTERVAL);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let upstream = Arc::clone(&state.load().upstream);
+        let quiet = |server: &&Arc<Server>| {
+            !server.is_up() || server.stats.since_last_reply().is_none_or(|since| since + INTERVAL >= LATELY)
+        };
+        for server in upstream.servers().iter().filter(quiet) {
+            tokio::spawn(probe(Arc::clone(server)));
+        }
+    }
+}
+
+async fn probe(server: Arc<Server>) {
+    let question = Question { name: Name::ROOT, qtype: NS, class: Class::IN };
+    let prompt = Prompt { question, flags: AnswerFlags::default() };
+    let deadline = Instant::now() + TIMEOUT;
+    if let Ok(_permit) = server.budget.acquire(deadline).await {
+        // The exchange itself notes how the server fares.
+        let _ = server.exchange(&prompt, deadline).await;
+    }
+}

@@ -1,0 +1,198 @@
+//! [`Server`]: one upstream, how it fares, and what it may be asked.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::accept::Rejection;
+use super::address::UpstreamAddress;
+use super::budget::{Budget, Shed};
+use super::{Exchange, ExchangeError, Prompt, tcp, udp};
+use crate::telemetry::histogram::Histogram;
+use crate::wire::answer::{Answer, Lifetime};
+
+/// Failures in a row after which an upstream counts as down and others are asked first.
+const FAILURES_UNTIL_DOWN: u32 = 3;
+
+/// How an exchange ended; the label `result` of `upstream_queries_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeResult {
+    /// An answer: NOERROR or NXDOMAIN.
+    Answered,
+    /// A reply that says the server could not or would not (SERVFAIL, REFUSED, …).
+    Failed,
+    /// Nothing in time.
+    Timeout,
+    /// The network said no.
+    Network,
+    /// A reply that is of no use even over TCP.
+    Unusable,
+}
+
+impl ExchangeResult {
+    /// All results, in the order of their counters.
+    pub const ALL: [Self; 5] = [Self::Answered, Self::Failed, Self::Timeout, Self::Network, Self::Unusable];
+
+    /// Label for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Network => "network_error",
+            Self::Unusable => "unusable",
+        }
+    }
+}
+
+/// Counts of one upstream; they outlive reloads that keep its address.
+#[derive(Debug, Default)]
+pub struct ServerStats {
+    results: [AtomicU64; ExchangeResult::ALL.len()],
+    shed: [AtomicU64; Shed::ALL.len()],
+    rejections: [AtomicU64; Rejection::ALL.len()],
+    /// Time from the first packet to the answer.
+    pub durations: Histogram,
+    down: AtomicBool,
+    failures: AtomicU32,
+    /// Milliseconds from [`ServerStats::epoch`] to the last reply, plus one; zero is never.
+    last_reply: AtomicU64,
+    epoch: std::sync::OnceLock<Instant>,
+}
+
+impl ServerStats {
+    /// Counts a message that was ignored.
+    pub fn rejected(&self, reason: Rejection) {
+        self.rejections[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a query that got no place.
+    pub fn shed(&self, reason: Shed) {
+        self.shed[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn ended(&self, result: ExchangeResult) {
+        self.results[result as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Exchanges by how they ended.
+    pub fn results(&self) -> impl Iterator<Item = (ExchangeResult, u64)> {
+        ExchangeResult::ALL
+            .into_iter()
+            .zip(&self.results)
+            .map(|(result, count)| (result, count.load(Ordering::Relaxed)))
+    }
+
+    /// Queries that got no place, by reason.
+    pub fn sheds(&self) -> impl Iterator<Item = (Shed, u64)> {
+        Shed::ALL.into_iter().zip(&self.shed).map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
+    }
+
+    /// Ignored messages, by reason.
+    pub fn rejections(&self) -> impl Iterator<Item = (Rejection, u64)> {
+        Rejection::ALL
+            .into_iter()
+            .zip(&self.rejections)
+            .map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
+    }
+
+    fn epoch(&self) -> Instant {
+        *self.epoch.get_or_init(Instant::now)
+    }
+
+    /// Time since the last reply of any kind; none where there was none yet.
+    pub fn since_last_reply(&self) -> Option<Duration> {
+        let at = self.last_reply.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.epoch().elapsed().saturating_sub(Duration::from_millis(at)))
+    }
+}
+
+/// One upstream server.
+#[derive(Debug)]
+pub struct Server {
+    name: String,
+    socket: SocketAddr,
+    /// UDP first, or TCP alone.
+    tcp_only: bool,
+    /// What it may be asked.
+    pub budget: Budget,
+    /// How it fares.
+    pub stats: Arc<ServerStats>,
+}
+
+impl Server {
+    /// A server at a resolved address; none for [`UpstreamAddress::System`], which stands for others.
+    pub fn new(address: UpstreamAddress, budget: Budget, stats: Arc<ServerStats>) -> Option<Self> {
+        let (socket, tcp_only) = match address {
+            UpstreamAddress::System => return None,
+            UpstreamAddress::Udp(socket) => (socket, false),
+            UpstreamAddress::Tcp(socket) => (socket, true),
+        };
+        Some(Self { name: address.to_string(), socket, tcp_only, budget, stats })
+    }
+
+    /// The server as written in the settings; the label `upstream`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// True until too many exchanges in a row failed, and again after the next reply.
+    pub fn is_up(&self) -> bool {
+        !self.stats.down.load(Ordering::Relaxed)
+    }
+
+    /// Asks once: over UDP and then, where that is not enough, over TCP; all until `deadline`.
+    pub(super) async fn exchange(&self, prompt: &Prompt, deadline: Instant) -> Result<Answer, ExchangeError> {
+        let started = Instant::now();
+        let outcome = match timeout_at(deadline, self.ask(prompt)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ExchangeError::Timeout),
+        };
+        let result = match &outcome {
+            Ok(answer) if answer.lifetime() == Lifetime::Failure => ExchangeResult::Failed,
+            Ok(_) => ExchangeResult::Answered,
+            Err(ExchangeError::Timeout) => ExchangeResult::Timeout,
+            Err(ExchangeError::Network(_)) => ExchangeResult::Network,
+            Err(ExchangeError::Unusable) => ExchangeResult::Unusable,
+        };
+        self.stats.ended(result);
+        match &outcome {
+            Ok(_) | Err(ExchangeError::Unusable) => {
+                self.stats.durations.observe(started.elapsed());
+                self.note_reply();
+            }
+            Err(ExchangeError::Network(error)) => self.note_failure(&error.to_string()),
+            Err(ExchangeError::Timeout) => self.note_failure("no reply in time"),
+        }
+        outcome
+    }
+
+    async fn ask(&self, prompt: &Prompt) -> Result<Answer, ExchangeError> {
+        if !self.tcp_only
+            && let Exchange::Answer(answer) = udp::exchange(self.socket, prompt, &self.stats).await?
+        {
+            return Ok(answer);
+        }
+        tcp::exchange(self.socket, prompt, &self.stats).await
+    }
+
+    fn note_reply(&self) {
+        let at = u64::try_from(self.stats.epoch().elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.stats.last_reply.store(at + 1, Ordering::Relaxed);
+        self.stats.failures.store(0, Ordering::Relaxed);
+        if self.stats.down.swap(false, Ordering::Relaxed) {
+            tracing::info!("upstream {} answers again", self.name);
+        }
+    }
+
+    /// Counts a failure: an exchange that ended without reply, or one that another server overtook.
+    pub(super) fn note_failure(&self, why: &str) {
+        let failures = self.stats.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures >= FAILURES_UNTIL_DOWN && !self.stats.down.swap(true, Ordering::Relaxed) {
+            tracing::warn!("upstream {} is down: {why}; asking it last until it answers", self.name);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! One exchange over TCP: a connection, a question, a whole reply.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::accept::{Channel, Judgement, judge};
+use super::server::ServerStats;
+use super::{ExchangeError, Prompt};
+use crate::wire::answer::Answer;
+use crate::wire::request;
+
+/// Asks `server` over a connection of its own.
+///
+/// A reply that is not the answer ends the exchange: on a stream nobody else can have sent it.
+pub(super) async fn exchange(
+    server: SocketAddr,
+    prompt: &Prompt,
+    stats: &ServerStats,
+) -> Result<Answer, ExchangeError> {
+    let mut stream = TcpStream::connect(server).await?;
+    stream.set_nodelay(true)?;
+    let id: u16 = rand::random();
+    let mut message = Vec::with_capacity(512);
+    request::write(&mut message, id, &prompt.question, prompt.flags);
+    // RFC 7766 section 8: length and message in one write, so that they travel in one segment.
+    let mut framed = (message.len() as u16).to_be_bytes().to_vec();
+    framed.extend_from_slice(&message);
+    stream.write_all(&framed).await?;
+    let length = usize::from(stream.read_u16().await?);
+    let mut reply = vec![0; length];
+    stream.read_exact(&mut reply).await?;
+    match judge(&reply, id, &prompt.question, Channel::Stream) {
+        Judgement::Answer(answer) => Ok(answer),
+        Judgement::AskOverTcp | Judgement::Unusable => Err(ExchangeError::Unusable),
+        Judgement::Reject(reason) => {
+            stats.rejected(reason);
+            Err(ExchangeError::Unusable)
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Numbers of the DNS registries that namegate acts on, and the mnemonics of those it only shows.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A query or record type (RFC 1035 section 3.2.2, RFC 6895 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Type(pub u16);
+
+impl Type {
+    /// Start of authority, carried by every negative answer (RFC 2308).
+    pub const SOA: Self = Self(6);
+    /// Host information, the body of a minimal answer to ANY (RFC 8482 section 4.2).
+    pub const HINFO: Self = Self(13);
+    /// Text.
+    pub const TXT: Self = Self(16);
+    /// EDNS pseudo-record (RFC 6891).
+    pub const OPT: Self = Self(41);
+    /// Key agreement between resolver and server (RFC 2930).
+    pub const TKEY: Self = Self(249);
+    /// Transaction signature (RFC 8945).
+    pub const TSIG: Self = Self(250);
+    /// Incremental zone transfer (RFC 1995).
+    pub const IXFR: Self = Self(251);
+    /// Zone transfer (RFC 5936).
+    pub const AXFR: Self = Self(252);
+    /// Mailbox records, obsolete (RFC 1035 section 3.2.3).
+    pub const MAILB: Self = Self(253);
+    /// Mail agents, obsolete (RFC 1035 section 3.2.3).
+    pub const MAILA: Self = Self(254);
+    /// Any type (RFC 1035 section 3.2.3, RFC 8482).
+    pub const ANY: Self = Self(255);
+}
+
+/// Types with a mnemonic, in the order of their numbers; the rest is written `TYPE123` (RFC 3597 section 5).
+const MNEMONICS: [(u16, &str); 47] = [
+    (1, "A"),
+    (2, "NS"),
+    (5, "CNAME"),
+    (6, "SOA"),
+    (10, "NULL"),
+    (12, "PTR"),
+    (13, "HINFO"),
+    (15, "MX"),
+    (16, "TXT"),
+    (17, "RP"),
+    (18, "AFSDB"),
+    (24, "SIG"),
+    (25, "KEY"),
+    (28, "AAAA"),
+    (29, "LOC"),
+    (33, "SRV"),
+    (35, "NAPTR"),
+    (37, "CERT"),
+    (39, "DNAME"),
+    (41, "OPT"),
+    (42, "APL"),
+    (43, "DS"),
+    (44, "SSHFP"),
+    (45, "IPSECKEY"),
+    (46, "RRSIG"),
+    (47, "NSEC"),
+    (48, "DNSKEY"),
+    (49, "DHCID"),
+    (50, "NSEC3"),
+    (51, "NSEC3PARAM"),
+    (52, "TLSA"),
+    (53, "SMIMEA"),
+    (59, "CDS"),
+    (60, "CDNSKEY"),
+    (61, "OPENPGPKEY"),
+    (64, "SVCB"),
+    (65, "HTTPS"),
+    (99, "SPF"),
+    (249, "TKEY"),
+    (250, "TSIG"),
+    (251, "IXFR"),
+    (252, "AXFR"),
+    (253, "MAILB"),
+    (254, "MAILA"),
+    (255, "ANY"),
+    (256, "URI"),
+    (257, "CAA"),
+];
+
+impl Type {
+    /// The mnemonic, where the type has one.
+    pub fn mnemonic(self) -> Option<&'static str> {
+        MNEMONICS.iter().find(|(number, _)| *number == self.0).map(|(_, text)| *text)
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mnemonic() {
+            Some(text) => f.pad(text),
+            None => write!(f, "TYPE{}", self.0),
+        }
+    }
+}
+
+/// Reads a mnemonic or `TYPE123`, in either case.
+impl FromStr for Type {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let upper = text.to_ascii_uppercase();
+        let known = MNEMONICS.iter().find(|(_, mnemonic)| *mnemonic == upper).map(|(number, _)| *number);
+        let number = known.or_else(|| upper.strip_prefix("TYPE").and_then(|digits| digits.parse().ok()));
+        number
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no record type; try A, AAAA, HTTPS, TXT or TYPE65"))
+    }
+}
+
+/// A class (RFC 6895 section 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Class(pub u16);
+
+impl Class {
+    /// The Internet.
+    pub const IN: Self = Self(1);
+    /// Chaos, used to ask a server about itself (RFC 4892).
+    pub const CH: Self = Self(3);
+}
+
+/// A response code, the upper bits that EDNS adds included (RFC 6895 section 2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rcode(pub u16);
+
+impl Rcode {
+    /// No error, with or without data.
+    pub const NOERROR: Self = Self(0);
+    /// The query could not be read.
+    pub const FORMERR: Self = Self(1);
+    /// The server could not answer.
+    pub const SERVFAIL: Self = Self(2);
+    /// The name does not exist.
+    pub const NXDOMAIN: Self = Self(3);
+    /// The kind of query is not supported.
+    pub const NOTIMP: Self = Self(4);
+    /// The server will not answer.
+    pub const REFUSED: Self = Self(5);
+    /// The EDNS version is not supported (RFC 6891 section 6.1.3).
+    pub const BADVERS: Self = Self(16);
+
+    /// Lower-case text for labels of metrics and logs; `other` for what no query here should bring.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NOERROR => "noerror",
+            Self::FORMERR => "formerr",
+            Self::SERVFAIL => "servfail",
+            Self::NXDOMAIN => "nxdomain",
+            Self::NOTIMP => "notimp",
+            Self::REFUSED => "refused",
+            Self::BADVERS => "badvers",
+            _ => "other",
+        }
+    }
+}
+
+/// INFO-CODE of an Extended DNS Error (RFC 8914 section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorCode(pub u16);
+
+impl ErrorCode {
+    /// 13: the answer is a failure kept from an earlier attempt.
+    pub const CACHED_ERROR: Self = Self(13);
+    /// 14: the server cannot answer yet or any more.
+    pub const NOT_READY: Self = Self(14);
+    /// 15: the name is on a blocklist or, here, on no allowlist.
+    pub const BLOCKED: Self = Self(15);
+    /// 18: the client may not ask.
+    pub const PROHIBITED: Self = Self(18);
+    /// 20: the server holds no answer and was told not to fetch one.
+    pub const NOT_AUTHORITATIVE: Self = Self(20);
+    /// 21: the kind of query is not supported.
+    pub const NOT_SUPPORTED: Self = Self(21);
+    /// 22: no upstream answered in time.
+    pub const NO_REACHABLE_AUTHORITY: Self = Self(22);
+    /// 23: the network said no on the way to every upstream.
+    pub const NETWORK_ERROR: Self = Self(23);
+}

@@ -1,0 +1,17 @@
+//! Bytes ↔ typed facts, in place: no I/O, no clock, no allocation on the way of a query.
+//!
+//! A request is read by [`query`] (with [`name`], [`header`], [`edns`]), an upstream's reply by [`answer`], and every
+//! message to a client is written by [`reply`]. All reading is strict: what is not exactly a query is refused, so
+//! that no byte whose meaning is open reaches the policy.
+
+pub mod answer;
+pub mod code;
+pub mod edns;
+pub mod header;
+pub mod name;
+pub mod query;
+pub mod reply;
+pub mod request;
+
+#[cfg(test)]
+mod tests;

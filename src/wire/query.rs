@@ -1,0 +1,116 @@
+//! [`Query`]: a client's message, read strictly and in place.
+
+use super::code::{Class, Type};
+use super::edns::{Edns, OptRecord};
+use super::header::{Flags, HEADER, Header};
+use super::name::Name;
+
+/// The opcode of an ordinary query (RFC 1035 section 4.1.1).
+const OPCODE_QUERY: u8 = 0;
+
+/// The three things a question asks for, the name folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// QNAME, lower case.
+    pub name: Name,
+    /// QTYPE.
+    pub qtype: Type,
+    /// QCLASS.
+    pub class: Class,
+}
+
+/// A message with exactly one question and, at most, one OPT record.
+#[derive(Debug)]
+pub struct Query<'a> {
+    /// Header as sent.
+    pub header: Header,
+    /// The question as it is compared.
+    pub question: Question,
+    /// The question as sent: its case is kept for the reply.
+    pub question_bytes: &'a [u8],
+    /// The client's EDNS, where it sent any.
+    pub edns: Option<Edns>,
+}
+
+/// What is wrong with a message, named by the reply it deserves.
+#[derive(Debug)]
+pub enum Malformed<'a> {
+    /// Under twelve bytes: nothing to answer to.
+    Short,
+    /// A response. It is never answered, or two servers could talk for ever.
+    Response,
+    /// An opcode other than QUERY: NOTIMP.
+    Opcode(Header),
+    /// Anything else that is not one question and an OPT: FORMERR, with the question where it could be read.
+    Format(Header, Option<&'a [u8]>),
+    /// An EDNS version that does not exist: BADVERS.
+    Version(Box<Query<'a>>),
+}
+
+impl<'a> Query<'a> {
+    /// Reads a whole message.
+    pub fn parse(message: &'a [u8]) -> Result<Self, Malformed<'a>> {
+        let header = Header::parse(message).ok_or(Malformed::Short)?;
+        if header.flags.has(Flags::QR) {
+            return Err(Malformed::Response);
+        }
+        if header.flags.opcode() != OPCODE_QUERY {
+            return Err(Malformed::Opcode(header));
+        }
+        // RFC 9619 section 4: a message with OPCODE 0 and QDCOUNT above 1 "MUST" be treated as FORMERR.
+        if header.counts[0] != 1 {
+            return Err(Malformed::Format(header, None));
+        }
+        let Some((question, end)) = parse_question(message) else {
+            return Err(Malformed::Format(header, None));
+        };
+        let question_bytes = &message[HEADER..end];
+        let malformed = Malformed::Format(header, Some(question_bytes));
+        let edns = match header.counts {
+            [_, 0, 0, 0] if end == message.len() => None,
+            [_, 0, 0, 1] => match parse_opt(&message[end..]).and_then(|record| record.edns()) {
+                Some(edns) => Some(edns),
+                None => return Err(malformed),
+            },
+            _ => return Err(malformed),
+        };
+        let query = Self { header, question, question_bytes, edns };
+        // RFC 6891 section 6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST
+        // respond with RCODE=BADVERS."
+        if edns.is_some_and(|edns| edns.version > 0) {
+            return Err(Malformed::Version(Box::new(query)));
+        }
+        Ok(query)
+    }
+
+    /// DO: the client wants DNSSEC records.
+    pub fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+}
+
+/// The question at its fixed place, and where it ends.
+pub fn parse_question(message: &[u8]) -> Option<(Question, usize)> {
+    let name = Name::parse(message.get(HEADER..)?).ok()?;
+    let at = HEADER + name.wire_len();
+    let fixed = message.get(at..)?.first_chunk::<4>()?;
+    let qtype = Type(u16::from_be_bytes([fixed[0], fixed[1]]));
+    let class = Class(u16::from_be_bytes([fixed[2], fixed[3]]));
+    Some((Question { name, qtype, class }, at + 4))
+}
+
+/// The only record a query may carry, filling the message to its end: an OPT owned by the root.
+fn parse_opt(record: &[u8]) -> Option<OptRecord<'_>> {
+    let (fixed, options) = record.split_first_chunk::<11>()?;
+    // RFC 6891 section 6.1.2: NAME "MUST be 0 (root domain)".
+    if fixed[0] != 0 || u16::from_be_bytes([fixed[1], fixed[2]]) != Type::OPT.0 {
+        return None;
+    }
+    let length = u16::from_be_bytes([fixed[9], fixed[10]]);
+    if usize::from(length) != options.len() {
+        return None;
+    }
+    let class = u16::from_be_bytes([fixed[3], fixed[4]]);
+    let ttl = u32::from_be_bytes([fixed[5], fixed[6], fixed[7], fixed[8]]);
+    Some(OptRecord::new(class, ttl, options))
+}

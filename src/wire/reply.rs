@@ -1,0 +1,270 @@
+//! Every message a client can get. Each builder writes one whole message into a buffer it clears first.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::time::Duration;
+
+use super::answer::{Answer, Lifetime};
+use super::code::{ErrorCode, Rcode, Type};
+use super::edns::{DNSSEC_OK, Edns, MIN_UDP_PAYLOAD, OPTION_EDE};
+use super::header::{Flags, HEADER, Header};
+use super::query::Query;
+
+/// Largest message there can be, in bytes: TCP's length prefix has 16 bits (RFC 1035 section 4.2.2).
+pub const MAX_MESSAGE: usize = u16::MAX as usize;
+
+/// Length of an OPT record without options, in bytes.
+const OPT_FIXED: usize = 11;
+
+/// How a query came, and so how its reply must go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// One datagram each way.
+    Udp,
+    /// A stream with length prefixes.
+    Tcp,
+}
+
+impl Transport {
+    /// Lower-case text for labels and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// What every reply repeats of its query, and how large it may get.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'q> {
+    header: Header,
+    question: Option<&'q [u8]>,
+    edns: Option<Edns>,
+    /// Our own UDP payload, told in the OPT.
+    udp_payload: u16,
+    /// Largest reply in bytes.
+    limit: usize,
+}
+
+impl<'q> Envelope<'q> {
+    /// The envelope for a well-formed query; `udp_payload` is our own limit in bytes, 512 to 4096.
+    pub fn of(query: &Query<'q>, transport: Transport, udp_payload: u16) -> Self {
+        let limit = match (transport, query.edns) {
+            (Transport::Tcp, _) => MAX_MESSAGE,
+            (Transport::Udp, Some(edns)) => usize::from(edns.udp_payload.min(udp_payload)),
+            (Transport::Udp, None) => usize::from(MIN_UDP_PAYLOAD),
+        };
+        let (header, question) = (query.header, Some(query.question_bytes));
+        Self { header, question, edns: query.edns, udp_payload, limit }
+    }
+
+    /// The envelope for a message of which only the header, and perhaps the question, could be read.
+    pub fn of_header(header: Header, question: Option<&'q [u8]>) -> Self {
+        let limit = usize::from(MIN_UDP_PAYLOAD);
+        Self { header, question, edns: None, udp_payload: MIN_UDP_PAYLOAD, limit }
+    }
+
+    /// Starts a reply: header and question, with RD and CD copied (RFC 1035 section 4.1.1, RFC 4035 section 3.1.6).
+    fn begin(&self, out: &mut Vec<u8>, extra: u16, rcode: Rcode, counts: [u16; 3]) {
+        out.clear();
+        let kept = self.header.flags.0 & (Flags::RD | Flags::CD | 0x7800);
+        let flags = Flags(Flags::QR | Flags::RA | kept | extra | rcode.0 & 0x0f);
+        let additional = counts[2] + u16::from(self.edns.is_some());
+        let counts = [u16::from(self.question.is_some()), counts[0], counts[1], additional];
+        out.extend_from_slice(&Header { id: self.header.id, flags, counts }.to_bytes());
+        out.extend_from_slice(self.question.unwrap_or_default());
+    }
+
+    /// Ends a reply with our OPT, where the client sent one (RFC 6891 section 6.1.1).
+    fn end(&self, out: &mut Vec<u8>, rcode: Rcode, options: &[u8]) {
+        let Some(edns) = self.edns else { return };
+        let fits = out.len() + OPT_FIXED + options.len() <= self.limit;
+        let options = if fits { options } else { &[] };
+        let dnssec_ok = if edns.dnssec_ok { DNSSEC_OK } else { 0 };
+        let ttl = u32::from(rcode.0 >> 4) << 24 | dnssec_ok;
+        out.push(0);
+        out.extend_from_slice(&Type::OPT.0.to_be_bytes());
+        out.extend_from_slice(&self.udp_payload.to_be_bytes());
+        out.extend_from_slice(&ttl.to_be_bytes());
+        out.extend_from_slice(&(options.len() as u16).to_be_bytes());
+        out.extend_from_slice(options);
+    }
+
+    /// Ends a reply with our OPT and an Extended DNS Error; its text is left out where it does not fit.
+    fn end_with_error(&self, out: &mut Vec<u8>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
+        self.end(out, rcode, &[]);
+        let (Some(_), Some(error)) = (self.edns, error) else { return };
+        let start = out.len();
+        out.extend_from_slice(&OPTION_EDE.to_be_bytes());
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&error.code.0.to_be_bytes());
+        let bare = out.len();
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{}", error.text);
+        if out.len() > self.limit {
+            out.truncate(bare);
+        }
+        let option = out.len() - start;
+        if out.len() > self.limit {
+            out.truncate(start);
+            return;
+        }
+        out[start + 2..start + 4].copy_from_slice(&(option as u16 - 4).to_be_bytes());
+        out[start - 2..start].copy_from_slice(&(option as u16).to_be_bytes());
+    }
+}
+
+/// An Extended DNS Error of our own (RFC 8914).
+#[derive(Clone, Copy)]
+pub struct ExtendedError<'t> {
+    /// INFO-CODE.
+    pub code: ErrorCode,
+    /// EXTRA-TEXT, for people.
+    pub text: &'t dyn Display,
+}
+
+/// How a blocked name is answered: response code and authority section, encoded once per policy.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    rcode: Rcode,
+    authority: Box<[u8]>,
+}
+
+impl Denial {
+    /// NXDOMAIN or an empty NOERROR, with a SOA that lets clients keep the answer for `ttl` seconds.
+    ///
+    /// RFC 2308 section 3: negative answers need a SOA or they are not cached. `serial` tells one policy from
+    /// another.
+    pub fn negative(rcode: Rcode, ttl: u32, serial: u32) -> Self {
+        let mut soa = vec![0];
+        soa.extend_from_slice(&Type::SOA.0.to_be_bytes());
+        soa.extend_from_slice(&[0, 1]);
+        soa.extend_from_slice(&ttl.to_be_bytes());
+        let mut data = b"\x08namegate\x07invalid\0\x0ahostmaster\x07invalid\0".to_vec();
+        for value in [serial, REFRESH, RETRY, EXPIRE, ttl] {
+            data.extend_from_slice(&value.to_be_bytes());
+        }
+        soa.extend_from_slice(&(data.len() as u16).to_be_bytes());
+        soa.extend_from_slice(&data);
+        Self { rcode, authority: soa.into() }
+    }
+
+    /// REFUSED, with nothing to keep.
+    pub fn refused() -> Self {
+        Self { rcode: Rcode::REFUSED, authority: Box::default() }
+    }
+
+    /// The response code blocked names get.
+    pub fn rcode(&self) -> Rcode {
+        self.rcode
+    }
+}
+
+/// SOA REFRESH, RETRY and EXPIRE in seconds: required fields that nobody acts on, since no zone is transferred.
+const REFRESH: u32 = 3600;
+const RETRY: u32 = 600;
+const EXPIRE: u32 = 86_400;
+
+/// A reply without records: FORMERR, NOTIMP, REFUSED, SERVFAIL, BADVERS.
+pub fn error(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
+    envelope.begin(out, 0, rcode, [0, 0, 0]);
+    envelope.end_with_error(out, rcode, error);
+}
+
+/// The reply for a blocked name.
+pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: &dyn Display) {
+    let authority = u16::from(!denial.authority.is_empty());
+    envelope.begin(out, 0, denial.rcode, [0, authority, 0]);
+    out.extend_from_slice(&denial.authority);
+    let error = ExtendedError { code: ErrorCode::BLOCKED, text: reason };
+    envelope.end_with_error(out, denial.rcode, Some(error));
+}
+
+/// The minimal answer to ANY: one HINFO that says why (RFC 8482 section 4.2).
+pub fn minimal_any(out: &mut Vec<u8>, envelope: &Envelope<'_>) {
+    envelope.begin(out, 0, Rcode::NOERROR, [1, 0, 0]);
+    record_of_question(out, Type::HINFO, ANY_TTL, b"\x07RFC8482\0");
+    envelope.end(out, Rcode::NOERROR, &[]);
+}
+
+/// TTL of a minimal answer to ANY in seconds: long enough to be kept, short enough to be harmless.
+const ANY_TTL: u32 = 3600;
+
+/// The text a server gives about itself in class CH (RFC 4892); `text` is cut at 255 bytes.
+pub fn identity(out: &mut Vec<u8>, envelope: &Envelope<'_>, text: &str) {
+    envelope.begin(out, 0, Rcode::NOERROR, [1, 0, 0]);
+    let text = &text.as_bytes()[..text.len().min(255)];
+    let mut data = vec![text.len() as u8];
+    data.extend_from_slice(text);
+    let at = out.len();
+    record_of_question(out, Type::TXT, 0, &data);
+    // The record's class is the question's: CH.
+    out[at + 4..at + 6].copy_from_slice(&3_u16.to_be_bytes());
+    envelope.end(out, Rcode::NOERROR, &[]);
+}
+
+/// A record in class IN owned by the name of the question, which every message has at the same place.
+fn record_of_question(out: &mut Vec<u8>, kind: Type, ttl: u32, data: &[u8]) {
+    out.extend_from_slice(&[0xc0, HEADER as u8]);
+    out.extend_from_slice(&kind.0.to_be_bytes());
+    out.extend_from_slice(&[0, 1]);
+    out.extend_from_slice(&ttl.to_be_bytes());
+    out.extend_from_slice(&(data.len() as u16).to_be_bytes());
+    out.extend_from_slice(data);
+}
+
+/// What becomes of an answer on its way to the client.
+#[derive(Clone, Copy, Debug)]
+pub struct Ageing {
+    /// How long ago it was received.
+    pub age: Duration,
+    /// No TTL may exceed this, before the age is taken off.
+    pub max_ttl: Duration,
+}
+
+impl Ageing {
+    /// TTLs as they are.
+    pub const NONE: Self = Self { age: Duration::ZERO, max_ttl: Duration::MAX };
+}
+
+/// An answer relayed whole: records, response code, AD and Extended DNS Errors; TTLs capped and aged.
+///
+/// Where it does not fit: question and OPT with TC=1, so that the client asks again over TCP.
+pub fn answer(
+    out: &mut Vec<u8>,
+    envelope: &Envelope<'_>,
+    answer: &Answer,
+    ageing: Ageing,
+    authoritative: bool,
+) {
+    let rcode = answer.rcode();
+    let opt = if envelope.edns.is_some() { OPT_FIXED } else { 0 };
+    let question = envelope.question.map_or(0, <[u8]>::len);
+    if HEADER + question + answer.records().len() + opt > envelope.limit {
+        envelope.begin(out, Flags::TC, rcode, [0, 0, 0]);
+        return envelope.end(out, rcode, &[]);
+    }
+    // RFC 6840 section 5.7: AD concerns only clients that set DO (or AD) in their query.
+    let wants_ad = envelope.edns.is_some_and(|edns| edns.dnssec_ok) || envelope.header.flags.has(Flags::AD);
+    let ad = if wants_ad { answer.flags().0 & Flags::AD } else { 0 };
+    let aa = if authoritative { Flags::AA } else { 0 };
+    envelope.begin(out, ad | aa, rcode, answer.counts());
+    let records_at = out.len();
+    out.extend_from_slice(answer.records());
+    let cap = match answer.lifetime() {
+        // RFC 2308 section 5: a negative answer's SOA goes out with the time that is left of it.
+        Lifetime::Negative(ttl) => u64::from(ttl).min(ageing.max_ttl.as_secs()),
+        _ => ageing.max_ttl.as_secs(),
+    };
+    let cap = u32::try_from(cap).unwrap_or(u32::MAX);
+    let age = u32::try_from(ageing.age.as_secs()).unwrap_or(u32::MAX);
+    for offset in answer.ttl_offsets() {
+        if let Some(field) = out.get_mut(records_at + offset..).and_then(|rest| rest.first_chunk_mut::<4>()) {
+            // RFC 2181 section 8: a TTL with the top bit set is to be taken as zero.
+            let ttl = Some(u32::from_be_bytes(*field)).filter(|ttl| *ttl <= i32::MAX as u32).unwrap_or(0);
+            *field = ttl.min(cap).saturating_sub(age).to_be_bytes();
+        }
+    }
+    envelope.end(out, rcode, answer.extended_errors());
+}

@@ -1,0 +1,275 @@
+//! The wire layer against hickory-proto, and against bytes nobody should send.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use hickory_proto::op::{Edns as HickoryEdns, Message, Query as HickoryQuery};
+use hickory_proto::rr::{self, DNSClass, RecordType};
+use proptest::prelude::*;
+
+use super::answer::{Answer, Lifetime};
+use super::code::{ErrorCode, Rcode, Type};
+use super::header::{Flags, HEADER, Header};
+use super::query::{Malformed, Query, Question};
+use super::reply::{self, Ageing, Denial, Envelope, ExtendedError, Transport};
+
+/// Name, type and class, as both parsers must see them.
+type Seen = (Vec<u8>, u16, u16);
+
+fn ours(message: &[u8]) -> Option<Seen> {
+    let seen = |question: &Question| (question.name.as_bytes().to_vec(), question.qtype.0, question.class.0);
+    match Query::parse(message) {
+        Ok(query) => Some(seen(&query.question)),
+        Err(Malformed::Version(query)) => Some(seen(&query.question)),
+        Err(_) => None,
+    }
+}
+
+fn theirs(message: &[u8]) -> Option<Seen> {
+    let decoded = Message::from_vec(message).ok()?;
+    let [query] = decoded.queries.as_slice() else { return None };
+    let mut name = Vec::new();
+    for label in query.name().iter() {
+        name.push(label.len() as u8);
+        name.extend(label.to_ascii_lowercase());
+    }
+    name.push(0);
+    Some((name, query.query_type().into(), query.query_class().into()))
+}
+
+/// Why we refuse what hickory accepts; none where there is no reason.
+fn stricter(message: &[u8]) -> Option<&'static str> {
+    let header = Header::parse(message)?;
+    match header {
+        _ if header.flags.has(Flags::QR) => return Some("responses are never answered"),
+        _ if header.flags.opcode() != 0 => return Some("only opcode QUERY is served"),
+        _ if header.counts[0] != 1 => return Some("exactly one question (RFC 9619)"),
+        _ if header.counts[1] != 0 || header.counts[2] != 0 || header.counts[3] > 1 => {
+            return Some("a query carries no record but one OPT");
+        }
+        _ => {}
+    }
+    let Some((_, end)) = super::query::parse_question(message) else {
+        return Some("a question is not compressed");
+    };
+    match header.counts[3] {
+        0 => (message.len() > end).then_some("nothing follows the last record"),
+        _ if message.get(end) != Some(&0) => Some("OPT is owned by the root (RFC 6891), TSIG is not served"),
+        _ if message.get(end + 1..end + 3) != Some(&Type::OPT.0.to_be_bytes()) => {
+            Some("the only record is an OPT")
+        }
+        _ if message.len()
+            != end + 11 + usize::from(u16::from_be_bytes([message[end + 9], message[end + 10]])) =>
+        {
+            Some("the OPT fills the message")
+        }
+        _ => Some("options fill the OPT exactly"),
+    }
+}
+
+/// Why we accept what hickory refuses; none where there is no reason.
+fn laxer(message: &[u8]) -> Option<&'static str> {
+    let header = Header::parse(message)?;
+    (header.counts[3] == 1).then_some("what is in the client's options is never looked at, nor passed on")
+}
+
+fn compare(message: &[u8]) {
+    match (ours(message), theirs(message)) {
+        (Some(ours), Some(theirs)) => assert_eq!(ours, theirs, "{message:02x?}"),
+        (None, None) => {}
+        (None, Some(_)) => assert!(stricter(message).is_some(), "only hickory accepts {message:02x?}"),
+        (Some(_), None) => assert!(laxer(message).is_some(), "only we accept {message:02x?}"),
+    }
+}
+
+prop_compose! {
+    fn valid_query()(
+        labels in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..12), 0..6),
+        qtype in any::<u16>(),
+        class in prop_oneof![Just(1_u16), any::<u16>()],
+        edns in prop::option::of((any::<u16>(), any::<bool>())),
+        flags in any::<u16>(),
+        id in any::<u16>(),
+    ) -> Vec<u8> {
+        let name = rr::Name::from_labels(labels.iter().map(Vec::as_slice)).unwrap();
+        let mut query = HickoryQuery::query(name, RecordType::from(qtype));
+        query.set_query_class(DNSClass::from(class));
+        let mut message = Message::query();
+        message.add_query(query);
+        if let Some((payload, dnssec_ok)) = edns {
+            let mut edns = HickoryEdns::new();
+            edns.set_max_payload(payload);
+            edns.set_dnssec_ok(dnssec_ok);
+            message.edns = Some(edns);
+        }
+        let mut bytes = message.to_vec().unwrap();
+        bytes[..2].copy_from_slice(&id.to_be_bytes());
+        // QUERY, QR=0, everything else as it comes.
+        bytes[2..4].copy_from_slice(&(flags & 0x07ff).to_be_bytes());
+        bytes
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn valid_queries_are_read_as_hickory_reads_them(message in valid_query()) {
+        prop_assert_eq!(ours(&message), theirs(&message));
+        prop_assert!(ours(&message).is_some());
+    }
+
+    #[test]
+    fn broken_queries_are_judged_as_hickory_judges_them(
+        message in valid_query(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        tail in prop::collection::vec(any::<u8>(), 0..6),
+    ) {
+        let mut message = message;
+        for (index, byte) in changes {
+            let at = index.index(message.len());
+            message[at] = byte;
+        }
+        if let Some(cut) = cut {
+            message.truncate(cut.index(message.len()));
+        }
+        message.extend(tail);
+        compare(&message);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(message in prop::collection::vec(any::<u8>(), 0..600)) {
+        compare(&message);
+        let _ = Answer::parse(&message);
+    }
+
+    #[test]
+    fn answers_survive_the_way_through(
+        ttls in prop::collection::vec(0_u32..100_000, 1..6),
+        age in 0_u64..5000,
+    ) {
+        let reply = upstream_reply(&ttls);
+        let answer = Answer::parse(&reply).unwrap();
+        prop_assert_eq!(answer.lifetime(), Lifetime::Positive(*ttls.iter().min().unwrap()));
+        let request = request(Some(4096));
+        let query = Query::parse(&request).unwrap();
+        let mut out = Vec::new();
+        let ageing = Ageing { age: Duration::from_secs(age), max_ttl: Duration::from_secs(3600) };
+        reply::answer(&mut out, &Envelope::of(&query, Transport::Udp, 4096), &answer, ageing, false);
+        let decoded = Message::from_vec(&out).unwrap();
+        let seen: Vec<u32> = decoded.answers.iter().map(|record| record.ttl).collect();
+        let expected: Vec<u32> = ttls.iter().map(|ttl| (*ttl).min(3600).saturating_sub(age as u32)).collect();
+        prop_assert_eq!(seen, expected);
+        prop_assert_eq!(decoded.metadata.id, 0xabcd);
+    }
+}
+
+const QNAME: &[u8] = b"\x02Ml\x05aZure\x03com\0";
+
+fn request(edns: Option<u16>) -> Vec<u8> {
+    let header = Header {
+        id: 0xabcd,
+        flags: Flags(Flags::RD | Flags::CD),
+        counts: [1, 0, 0, u16::from(edns.is_some())],
+    };
+    let mut message = header.to_bytes().to_vec();
+    message.extend_from_slice(QNAME);
+    message.extend_from_slice(&[0, 1, 0, 1]);
+    if let Some(payload) = edns {
+        message.extend_from_slice(&[0, 0, 41]);
+        message.extend_from_slice(&payload.to_be_bytes());
+        message.extend_from_slice(&[0, 0, 0x80, 0, 0, 0]);
+    }
+    message
+}
+
+fn record(out: &mut Vec<u8>, kind: u16, ttl: u32, data: &[u8]) {
+    out.extend_from_slice(&[0xc0, 12]);
+    out.extend_from_slice(&kind.to_be_bytes());
+    out.extend_from_slice(&[0, 1]);
+    out.extend_from_slice(&ttl.to_be_bytes());
+    out.extend_from_slice(&(data.len() as u16).to_be_bytes());
+    out.extend_from_slice(data);
+}
+
+fn upstream_reply(ttls: &[u32]) -> Vec<u8> {
+    let mut message =
+        Header { id: 1, flags: Flags(0x8180), counts: [1, ttls.len() as u16, 0, 1] }.to_bytes().to_vec();
+    message.extend_from_slice(&QNAME.to_ascii_lowercase());
+    message.extend_from_slice(&[0, 1, 0, 1]);
+    ttls.iter().for_each(|ttl| record(&mut message, 1, *ttl, &[192, 0, 2, 1]));
+    // OPT with an Extended DNS Error 3 "stale".
+    message.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\x0b\0\x0f\0\x07\0\x03stale");
+    message
+}
+
+#[test]
+fn every_reply_is_readable_and_within_its_limit() {
+    let denial = Denial::negative(Rcode::NXDOMAIN, 30, 7);
+    let long = "x".repeat(2000);
+    for payload in [None, Some(0), Some(512), Some(1232), Some(65535)] {
+        let request = request(payload);
+        let query = Query::parse(&request).unwrap();
+        let envelope = Envelope::of(&query, Transport::Udp, 1232);
+        let limit = payload.map_or(512, |payload| usize::from(payload.clamp(512, 1232)));
+        let mut out = Vec::new();
+        for text in ["short", &long] {
+            reply::blocked(&mut out, &envelope, &denial, &text);
+            check(&out, limit, payload.is_some());
+            let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &text };
+            reply::error(&mut out, &envelope, Rcode::BADVERS, Some(error));
+            check(&out, limit, payload.is_some());
+        }
+        reply::minimal_any(&mut out, &envelope);
+        check(&out, limit, payload.is_some());
+        reply::identity(&mut out, &envelope, &long);
+        check(&out, 1232, payload.is_some());
+        let large = Answer::parse(&upstream_reply(&vec![60; 100])).unwrap();
+        reply::answer(&mut out, &envelope, &large, Ageing::NONE, false);
+        assert!(check(&out, limit, payload.is_some()).metadata.truncation);
+    }
+}
+
+fn check(reply: &[u8], limit: usize, edns: bool) -> Message {
+    assert!(reply.len() <= limit, "{} > {limit}", reply.len());
+    let decoded = Message::from_vec(reply).unwrap();
+    assert_eq!(decoded.metadata.id, 0xabcd);
+    assert!(decoded.metadata.recursion_desired && decoded.metadata.checking_disabled);
+    assert_eq!(&reply[HEADER..HEADER + QNAME.len()], QNAME, "the question's case is kept");
+    assert_eq!(decoded.edns.is_some(), edns);
+    decoded
+}
+
+#[test]
+fn opt_is_taken_out_wherever_it_stands() {
+    let mut message = Header { id: 1, flags: Flags(0x8180), counts: [1, 1, 0, 2] }.to_bytes().to_vec();
+    message.extend_from_slice(&QNAME.to_ascii_lowercase());
+    message.extend_from_slice(&[0, 1, 0, 1]);
+    record(&mut message, 1, 60, &[192, 0, 2, 1]);
+    message.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\0");
+    record(&mut message, 1, 90, &[192, 0, 2, 2]);
+    let answer = Answer::parse(&message).unwrap();
+    assert_eq!(answer.counts(), [1, 0, 1]);
+    assert_eq!(answer.ttl_offsets().count(), 2);
+}
+
+#[test]
+fn what_is_no_answer_is_refused() {
+    let good = upstream_reply(&[60]);
+    assert!(Answer::parse(&good).is_ok());
+    for length in 0..good.len() {
+        assert!(Answer::parse(&good[..length]).is_err(), "cut at {length}");
+    }
+    let mut longer = good.clone();
+    longer.push(0);
+    assert!(Answer::parse(&longer).is_err(), "a byte over");
+    let mut forward = good.clone();
+    let owner = HEADER + QNAME.len() + 4;
+    forward[owner + 1] = owner as u8;
+    assert!(Answer::parse(&forward).is_err(), "a pointer to itself");
+    let mut count = good.clone();
+    count[7] = 9;
+    assert!(Answer::parse(&count).is_err(), "more records announced than there are");
+}

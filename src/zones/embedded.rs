@@ -1,0 +1,33 @@
+//! The allowlist files that are part of the program.
+
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../zones/", $name, ".toml")))),*]
+    };
+}
+
+/// The shipped zones: name and text.
+const EMBEDDED: &[(&str, &str)] = embedded![
+    "azure-ml",
+    "azure-government",
+    "azure-china",
+    "kubernetes",
+    "python",
+    "r",
+    "vscode",
+    "docker-hub",
+    "hugging-face",
+    "ubuntu",
+    "nvidia",
+    "sign-in",
+];
+
+/// Names of the shipped zones.
+pub fn embedded_names() -> impl Iterator<Item = &'static str> + Clone {
+    EMBEDDED.iter().map(|(name, _)| *name)
+}
+
+/// The text of a shipped zone.
+pub(super) fn embedded(name: &str) -> Option<&'static str> {
+    EMBEDDED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
