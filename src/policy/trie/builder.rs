@@ -1,8 +1,7 @@
 //! [`TrieBuilder`]: rule by rule to a [`Trie`].
 
 use super::{
-    MAX_RULES, NodeRules, Place, Rule, RuleId, Slot, SuffixHasher, Trie, first_slot, fold, has_suffix,
-    next_slot, unpack,
+    MAX_RULES, NodeRules, Place, Rule, RuleId, Slot, SuffixHasher, Trie, first_slot, fold, has_suffix, unpack,
 };
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::wire::name::Name;
@@ -130,11 +129,22 @@ impl TrieBuilder {
         }
     }
 
-    /// Finishes, with no more memory than needed.
+    /// Finishes: slots in the order of their hashes, with no more memory than needed.
     pub fn build(self) -> Trie {
-        let slots = (self.nodes * 10 / MAX_LOAD + 2).max(16);
+        let spread = (self.nodes * 10 / MAX_LOAD).max(1);
+        let mut nodes: Vec<Slot> = self.slots;
+        nodes.retain(|slot| !slot.is_free());
+        nodes.sort_unstable_by_key(|slot| slot.hash);
+        let mut slots = Vec::with_capacity(spread + 16);
+        for node in nodes {
+            slots.resize(slots.len().max(first_slot(node.hash, spread)), Slot::FREE);
+            slots.push(node);
+        }
+        // A free slot ends every walk, and one more may be looked at behind a match.
+        slots.resize(slots.len().max(spread) + 2, Slot::FREE);
         Trie {
-            slots: rehash(&self.slots, slots).into(),
+            slots: slots.into(),
+            spread,
             names: self.names.into(),
             rules: self.rules.into(),
             pairs: self.pairs.into(),
@@ -159,4 +169,8 @@ fn rehash(slots: &[Slot], size: usize) -> Vec<Slot> {
         larger[index] = *slot;
     }
     larger
+}
+
+fn next_slot(index: usize, slots: usize) -> usize {
+    if index + 1 == slots { 0 } else { index + 1 }
 }

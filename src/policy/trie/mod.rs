@@ -3,10 +3,10 @@
 //! A node stands for a suffix (`ms`, `azureml.ms`, …); the edge to a child is found by hashing the child's whole
 //! suffix, label by label from the right, into one open-addressed table. A lookup stops at the first suffix that is
 //! no node, so that a name outside the list costs as many probes as labels it shares with it, plus one. Hashes only
-//! find a slot: the suffix's bytes are always compared, so that no collision can allow a name.
+//! find slots: the bytes of the longest suffix found are always compared, so that no collision can allow a name.
 //!
 //! ```text
-//! slots   [ hash | name → | rule → ]    one per node, 12 bytes, at most 80 % full
+//! slots   [ hash | name → | rule → ]    one per node, 12 bytes, in the order of hashes, at most 80 % full
 //! names   …\x07azureml\x02ms\0…         wire format; a node's name may be the tail of a longer one
 //! rules   [ name → | line | source | action, scope ]
 //! ```
@@ -47,7 +47,7 @@ struct Slot {
 
 impl Slot {
     /// No node: the offset can be no name's, since names are never empty.
-    const FREE: Self = Self { hash: 0, name: u32::MAX, place: Place::NONE };
+    const FREE: Self = Self { hash: u32::MAX, name: u32::MAX, place: Place::NONE };
 
     fn is_free(self) -> bool {
         self.name == u32::MAX
@@ -74,9 +74,30 @@ struct NodeRules {
     below: Option<RuleId>,
 }
 
+impl NodeRules {
+    /// The rule for a name whose label number `index` the node stands for: its own for the first label, else the one
+    /// for names below.
+    fn for_label(self, index: usize) -> Option<RuleId> {
+        if index == 0 { self.exact } else { self.below }
+    }
+}
+
+/// What a hash leads to.
+enum Probe {
+    /// No node.
+    Absent,
+    /// The only node with this hash.
+    Slot(Slot),
+    /// Several nodes with this hash.
+    Ambiguous,
+}
+
 /// A compiled set of rules; see the module's head.
 pub struct Trie {
+    /// In the order of their hashes, each at or behind its [`first_slot`]; at least one free slot at the end.
     slots: Box<[Slot]>,
+    /// Number of slots that hashes are spread over; those behind take what runs over.
+    spread: usize,
     names: Box<[u8]>,
     rules: Box<[Rule]>,
     /// Rules of nodes whose own name and subtree are ruled differently.
@@ -88,46 +109,72 @@ impl Trie {
     /// The most specific rule that covers `name`: exact over subtree, longer over shorter.
     pub fn find(&self, name: &Name) -> Option<RuleId> {
         let bytes = name.as_bytes();
-        let mut starts = [0_u8; MAX_LABELS];
-        let mut count = 0;
-        let mut at = 0;
-        while bytes[at] != 0 {
-            starts[count] = at as u8;
-            count += 1;
-            at += 1 + usize::from(bytes[at]);
-        }
-        let mut best = None;
+        let (starts, count) = label_starts(bytes);
         let mut hash = self.hasher.seed;
-        let mut end = at;
+        let mut end = bytes.len() - 1;
+        let mut best = None;
+        let mut deepest = None;
         for index in (0..count).rev() {
             let start = usize::from(starts[index]);
             hash = self.hasher.extend(hash, &bytes[start..end]);
             end = start;
-            let Some(place) = self.probe(hash, &bytes[start..]) else {
-                return best;
-            };
-            let rules = unpack(place, &self.pairs);
-            match index {
-                0 => return rules.exact.or(best),
-                _ => best = rules.below.or(best),
+            match self.probe(fold(hash)) {
+                Probe::Absent => break,
+                Probe::Ambiguous => return self.find_by_bytes(bytes, &starts[..count]),
+                Probe::Slot(slot) => {
+                    best = self.rules_at(slot).for_label(index).or(best);
+                    deepest = Some((slot, start));
+                }
             }
+        }
+        // A hash that one node has names that node or no node; and where a node's bytes are the name's, all nodes
+        // above it are the name's suffixes too. So one comparison vouches for the whole walk.
+        let (slot, start) = deepest?;
+        match has_suffix(&self.names, slot.name, &bytes[start..]) {
+            true => best,
+            false => self.find_by_bytes(bytes, &starts[..count]),
+        }
+    }
+
+    /// The same, comparing bytes at every step: for the rare names whose hashes do not tell nodes apart.
+    #[cold]
+    fn find_by_bytes(&self, bytes: &[u8], starts: &[u8]) -> Option<RuleId> {
+        let mut hash = self.hasher.seed;
+        let mut end = bytes.len() - 1;
+        let mut best = None;
+        for (index, start) in starts.iter().enumerate().rev() {
+            let start = usize::from(*start);
+            hash = self.hasher.extend(hash, &bytes[start..end]);
+            end = start;
+            let folded = fold(hash);
+            let run =
+                self.slots[first_slot(folded, self.spread)..].iter().take_while(|slot| slot.hash <= folded);
+            let found = run.filter(|slot| slot.hash == folded);
+            let Some(slot) = found.filter(|slot| has_suffix(&self.names, slot.name, &bytes[start..])).next()
+            else {
+                break;
+            };
+            best = self.rules_at(*slot).for_label(index).or(best);
         }
         best
     }
 
-    fn probe(&self, hash: u64, suffix: &[u8]) -> Option<Place> {
-        let hash = fold(hash);
-        let mut index = first_slot(hash, self.slots.len());
-        loop {
-            let slot = self.slots[index];
-            if slot.is_free() {
-                return None;
-            }
-            if slot.hash == hash && has_suffix(&self.names, slot.name, suffix) {
-                return Some(slot.place);
-            }
-            index = next_slot(index, self.slots.len());
+    fn probe(&self, hash: u32) -> Probe {
+        let mut index = first_slot(hash, self.spread);
+        // Slots are in the order of their hashes, and the last one is free.
+        while self.slots[index].hash < hash {
+            index += 1;
         }
+        let slot = self.slots[index];
+        match slot.hash == hash && !slot.is_free() {
+            false => Probe::Absent,
+            true if self.slots[index + 1].hash == hash => Probe::Ambiguous,
+            true => Probe::Slot(slot),
+        }
+    }
+
+    fn rules_at(&self, slot: Slot) -> NodeRules {
+        unpack(slot.place, &self.pairs)
     }
 
     pub(super) fn rule(&self, id: RuleId) -> &Rule {
@@ -183,8 +230,17 @@ fn first_slot(hash: u32, slots: usize) -> usize {
     ((u64::from(hash) * slots as u64) >> 32) as usize
 }
 
-fn next_slot(index: usize, slots: usize) -> usize {
-    if index + 1 == slots { 0 } else { index + 1 }
+/// Where each label of a wire-format name starts, leftmost first, and how many there are.
+fn label_starts(bytes: &[u8]) -> ([u8; MAX_LABELS], usize) {
+    let mut starts = [0; MAX_LABELS];
+    let mut count = 0;
+    let mut at = 0;
+    while bytes[at] != 0 {
+        starts[count] = at as u8;
+        count += 1;
+        at += 1 + usize::from(bytes[at]);
+    }
+    (starts, count)
 }
 
 fn has_suffix(names: &[u8], name: u32, suffix: &[u8]) -> bool {
