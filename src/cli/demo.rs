@@ -54,13 +54,26 @@ pub(super) fn run() -> Result<(), StartError> {
         let _ = writeln!(text, "\ndig {name} {kind}");
         text.push_str(&ask(gate, name, kind)?);
     }
-    text.push_str(
-        "\nNothing of the last three reached the upstream. To run the gate for real: namegate serve\n",
+    let (asked, probes) = exchanges(&service);
+    let _ = writeln!(
+        text,
+        "\n{} names asked; the upstream saw {asked} of them, and {probes} health probe.\n\
+         To run the gate for real: namegate serve",
+        QUESTIONS.len()
     );
     print(&text);
     service.shut_down();
     runtime.block_on(upstream.shutdown())?;
     Ok(())
+}
+
+/// Exchanges with the upstream: for names, and to see whether it lives.
+fn exchanges(service: &Service) -> (u64, u64) {
+    let state = service.state.load();
+    let servers = state.upstream.servers();
+    let all: u64 = servers.iter().flat_map(|server| server.stats.results()).map(|(_, count)| count).sum();
+    let probes = servers.iter().map(|server| server.stats.probes()).sum();
+    (all.saturating_sub(probes), probes)
 }
 
 /// Asks the gate and shows the answer in dig's manner.

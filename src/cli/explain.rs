@@ -120,7 +120,7 @@ fn as_text(
                     format!("`{}` would cover it; give [parameters] {}", rule.host, rule.missing.join(", "));
                 line("asleep", &hint);
             }
-            line("to allow", &format!("in {}: [policy] allow = [\"{}\"]", assembly.origin, question.name));
+            line("allow it", &format!("[policy] allow = [\"{}\"] in the settings", question.name));
         }
         _ => {}
     }

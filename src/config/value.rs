@@ -163,6 +163,10 @@ pub(super) fn label(text: &str) -> Result<String, ValueError> {
 
 /// The name a local zone begins at.
 pub(super) fn origin(text: &str) -> Result<Name, ValueError> {
+    if text == "." {
+        let help = "write the name below which the zone's records lie";
+        return Err(ValueError::new("a local zone at the root would answer every name", help));
+    }
     let pattern = Pattern::parse(text)?;
     match pattern.scope() {
         Scope::Exact => Ok(pattern.name().clone()),

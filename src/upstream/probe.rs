@@ -49,5 +49,6 @@ async fn probe(server: Arc<Server>) {
     if let Ok(_permit) = server.budget.acquire(deadline).await {
         // The exchange itself notes how the server fares.
         let _ = server.exchange(&prompt, deadline).await;
+        server.stats.probed();
     }
 }

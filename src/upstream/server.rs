@@ -56,6 +56,7 @@ pub struct ServerStats {
     rejections: [AtomicU64; Rejection::ALL.len()],
     /// Time from the first packet to the answer.
     pub durations: Histogram,
+    probes: AtomicU64,
     down: AtomicBool,
     failures: AtomicU32,
     /// Milliseconds from [`ServerStats::epoch`] to the last reply, plus one; zero is never.
@@ -76,6 +77,16 @@ impl ServerStats {
 
     fn ended(&self, result: ExchangeResult) {
         self.results[result as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a health probe; it is among the results too.
+    pub(super) fn probed(&self) {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Health probes that ended.
+    pub fn probes(&self) -> u64 {
+        self.probes.load(Ordering::Relaxed)
     }
 
     /// Exchanges by how they ended.

@@ -149,9 +149,8 @@ impl Trie {
             let folded = fold(hash);
             let run =
                 self.slots[first_slot(folded, self.spread)..].iter().take_while(|slot| slot.hash <= folded);
-            let found = run.filter(|slot| slot.hash == folded);
-            let Some(slot) = found.filter(|slot| has_suffix(&self.names, slot.name, &bytes[start..])).next()
-            else {
+            let mut found = run.filter(|slot| slot.hash == folded);
+            let Some(slot) = found.find(|slot| has_suffix(&self.names, slot.name, &bytes[start..])) else {
                 break;
             };
             best = self.rules_at(*slot).for_label(index).or(best);
