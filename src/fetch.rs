@@ -13,11 +13,13 @@ use crate::wire::query::{Question, parse_question};
 use crate::wire::reply::Transport;
 
 /// Fetches the answer to `miss`. There always is one: SERVFAIL where nobody has any.
-pub async fn fetch(state: &ArcSwap<State>, miss: &Miss) -> Arc<Answer> {
-    let state = state.load_full();
+pub async fn fetch(current: &ArcSwap<State>, miss: &Miss) -> Arc<Answer> {
+    let state = current.load_full();
     match &miss.target {
         Target::Upstream(query) if is_still_allowed(&state, query) => {
-            state.upstream.resolve(query, &state.cache).await
+            // A reload that came meanwhile has emptied the cache of what it blocks.
+            let may_keep = || is_still_allowed(&current.load(), query);
+            state.upstream.resolve(query, &state.cache, may_keep).await
         }
         // The reply will be made from the new verdict; nothing is sent for it.
         Target::Upstream(query) => Arc::new(failure(query.question(), "the policy has changed")),

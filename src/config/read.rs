@@ -16,6 +16,7 @@ use crate::config::settings::{
 use crate::config::source::Source;
 use crate::config::value::{self, ValueError};
 use crate::upstream::address::UpstreamAddress;
+use crate::zones;
 
 /// Reads all settings from `source`; what is absent or faulty has its default. Relative paths begin at `base`.
 ///
@@ -85,10 +86,17 @@ fn policy(mut section: Section<'_, '_>, base: &Path) -> Policy {
         let path = || base.join(&zone).display().to_string();
         Ok::<_, ValueError>(if zone.ends_with(".toml") { path() } else { zone })
     };
+    let zones = section.set("zones", zone);
+    let zones_directory = optional_path(&mut section, "zones_directory", base);
+    for zone in zones.iter().flatten() {
+        if let Some(unknown) = zones::unknown(zone.get_ref(), zones_directory.as_deref()) {
+            section.faults.error(&zone.span(), unknown.message, unknown.help);
+        }
+    }
     let policy = Policy {
         mode: section.parsed("mode", value::word).map_or(default.mode, Spanned::into_inner),
-        zones: section.set("zones", zone).map_or(default.zones, plain),
-        zones_directory: optional_path(&mut section, "zones_directory", base),
+        zones: zones.map_or(default.zones, plain),
+        zones_directory,
         strict: section.field("strict").map_or(default.strict, Spanned::into_inner),
         allow: inline_rules(&mut section, "allow"),
         deny: inline_rules(&mut section, "deny"),

@@ -113,7 +113,7 @@ pub async fn answer_misses(mut misses: Receiver<UdpMiss>, state: Arc<ArcSwap<Sta
         tokio::spawn(answer_miss(miss, Arc::clone(&state), gate.clone(), slot));
     }
     // All slots free again is all tasks done.
-    let _ = slots.acquire_many(MAX_MISSES as u32 - 1).await;
+    let _ = slots.acquire_many(MAX_MISSES as u32).await;
 }
 
 async fn answer_miss(miss: UdpMiss, state: Arc<ArcSwap<State>>, mut gate: Gate, slot: OwnedSemaphorePermit) {

@@ -15,11 +15,12 @@ mod tcp;
 mod udp;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::{Fuse, FusedFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until};
 
@@ -108,10 +109,15 @@ impl Upstream {
         &self.servers
     }
 
-    /// Fetches the answer to an allowed query and keeps it in `cache`.
+    /// Fetches the answer to an allowed query and keeps it in `cache`, if `may_keep` says so once it is there.
     ///
     /// There is always an answer: where no server gave one it is SERVFAIL with the reason as Extended DNS Error.
-    pub async fn resolve(&self, query: &AllowedQuery, cache: &Cache) -> Arc<Answer> {
+    pub async fn resolve(
+        &self,
+        query: &AllowedQuery,
+        cache: &Cache,
+        may_keep: impl Fn() -> bool,
+    ) -> Arc<Answer> {
         let key = Key::from(query);
         let shared = Arc::clone(self.in_flight().entry(key.clone()).or_default());
         let answer = shared.get_or_init(|| async {
@@ -121,7 +127,9 @@ impl Upstream {
                 None => {
                     let prompt = Prompt { question: query.question().clone(), flags: query.flags() };
                     let answer = Arc::new(self.ask(&prompt).await);
-                    cache.insert(query, &answer, std::time::Instant::now());
+                    if may_keep() {
+                        cache.insert(query, &answer, std::time::Instant::now());
+                    }
                     answer
                 }
             };
@@ -139,54 +147,50 @@ impl Upstream {
     async fn ask(&self, prompt: &Prompt) -> Answer {
         let deadline = Instant::now() + self.deadline;
         let order = self.order();
-        let mut attempts = FuturesUnordered::new();
+        let mut begun = 0;
         let mut started: Vec<(usize, Instant)> = Vec::with_capacity(MAX_ATTEMPTS);
         let mut failure = Failure::default();
+        let mut attempts = FuturesUnordered::new();
+        // At most one attempt waits for its place at a time; while it does, nobody else is asked for it.
+        let mut permit = pin!(Fuse::terminated());
         let mut next_at = Instant::now();
         loop {
-            let may_start = started.len() < MAX_ATTEMPTS && !order.is_empty();
-            tokio::select! {
+            let may_begin = permit.is_terminated() && begun < MAX_ATTEMPTS && !order.is_empty();
+            let outcome = tokio::select! {
                 biased;
                 Some((attempt, outcome)) = attempts.next() => match outcome {
                     Ok(answer) if !is_failure(&answer) => {
                         self.note_overtaken(&order, &started, attempt);
                         return answer;
                     }
-                    other => {
-                        failure.note(other);
-                        // A server that said no is not asked again; the next one is, at once.
-                        if started.len() < order.len() {
-                            next_at = Instant::now();
-                        } else if attempts.is_empty() {
-                            return failure.into_answer(&prompt.question);
-                        }
-                    }
+                    outcome => outcome.map_err(AttemptError::Exchange),
                 },
-                () = sleep_until(next_at), if may_start => {
-                    let attempt = started.len();
-                    let server = &self.servers[order[attempt % order.len()]];
-                    started.push((attempt, Instant::now()));
-                    attempts.push(async move { (attempt, self.attempt(server, prompt, deadline).await) });
-                    next_at = Instant::now() + ASK_NEXT_AFTER;
+                permitted = &mut permit => match permitted {
+                    Some((server, permit)) => {
+                        let server: &Server = server;
+                        let attempt = begun - 1;
+                        started.push((attempt, Instant::now()));
+                        attempts.push(async move { (attempt, server.exchange(prompt, deadline, permit).await) });
+                        next_at = Instant::now() + ASK_NEXT_AFTER;
+                        continue;
+                    }
+                    None => Err(AttemptError::Shed),
+                },
+                () = sleep_until(next_at), if may_begin => {
+                    permit.set(self.servers[order[begun % order.len()]].permit(deadline).fuse());
+                    begun += 1;
+                    continue;
                 }
                 () = sleep_until(deadline + GRACE) => return failure.into_answer(&prompt.question),
+            };
+            // A server that said no is not asked again; the next one is, at once.
+            failure.note(outcome);
+            if begun < order.len().min(MAX_ATTEMPTS) {
+                next_at = Instant::now();
+            } else if attempts.is_empty() && permit.is_terminated() {
+                return failure.into_answer(&prompt.question);
             }
         }
-    }
-
-    async fn attempt(
-        &self,
-        server: &Server,
-        prompt: &Prompt,
-        deadline: Instant,
-    ) -> Result<Answer, AttemptError> {
-        let permit = server.budget.acquire(deadline).await.map_err(|reason| {
-            server.stats.shed(reason);
-            AttemptError::Shed
-        })?;
-        let outcome = server.exchange(prompt, deadline).await.map_err(AttemptError::Exchange);
-        drop(permit);
-        outcome
     }
 
     /// Servers that answered while this one was silent say something about it.

@@ -46,9 +46,9 @@ async fn probe(server: Arc<Server>) {
     let question = Question { name: Name::ROOT, qtype: NS, class: Class::IN };
     let prompt = Prompt { question, flags: AnswerFlags::default() };
     let deadline = Instant::now() + TIMEOUT;
-    if let Ok(_permit) = server.budget.acquire(deadline).await {
+    if let Some((server, permit)) = server.permit(deadline).await {
         // The exchange itself notes how the server fares.
-        let _ = server.exchange(&prompt, deadline).await;
+        let _ = server.exchange(&prompt, deadline, permit).await;
         server.stats.probed();
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::accept::Rejection;
 use super::address::UpstreamAddress;
-use super::budget::{Budget, Shed};
+use super::budget::{Budget, Permit, Shed};
 use super::{Exchange, ExchangeError, Prompt, tcp, udp};
 use crate::telemetry::histogram::Histogram;
 use crate::wire::answer::{Answer, Lifetime};
@@ -155,8 +155,19 @@ impl Server {
         !self.stats.down.load(Ordering::Relaxed)
     }
 
+    /// Waits for leave to ask, at most until `deadline`; where there is none, that is counted.
+    pub(super) async fn permit(&self, deadline: Instant) -> Option<(&Self, Permit)> {
+        let permit = self.budget.acquire(deadline).await;
+        permit.map_err(|reason| self.stats.shed(reason)).ok().map(|permit| (self, permit))
+    }
+
     /// Asks once: over UDP and then, where that is not enough, over TCP; all until `deadline`.
-    pub(super) async fn exchange(&self, prompt: &Prompt, deadline: Instant) -> Result<Answer, ExchangeError> {
+    pub(super) async fn exchange(
+        &self,
+        prompt: &Prompt,
+        deadline: Instant,
+        _permit: Permit,
+    ) -> Result<Answer, ExchangeError> {
         let started = Instant::now();
         let outcome = match timeout_at(deadline, self.ask(prompt)).await {
             Ok(outcome) => outcome,

@@ -16,5 +16,6 @@ mod tests;
 pub use embedded::embedded_names;
 pub use host::MAX_PATTERNS;
 pub use port::{Port, Protocol};
+pub(crate) use read::unknown;
 pub use read::{Zones, read};
 pub use zone::{Zone, ZoneRule};

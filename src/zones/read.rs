@@ -75,16 +75,37 @@ fn find(text: &str, directory: Option<&Path>) -> Result<Source, Report> {
         return Source::read(&path);
     }
     let unknown = || {
+        let Unknown { message, help } = Unknown::new(text, directory);
+        Report::from(Diagnostic::error("", message).with_help(help))
+    };
+    embedded(text).map(|zone| Source::new(format!("zones/{text}.toml"), zone)).ok_or_else(unknown)
+}
+
+/// What to say of a zone that is nowhere.
+pub(crate) struct Unknown {
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+impl Unknown {
+    fn new(name: &str, directory: Option<&Path>) -> Self {
         let own = directory.map(names_in).unwrap_or_default();
         let mut known: Vec<&str> = embedded_names().collect();
         known.extend(own.iter().map(String::as_str));
-        let help =
-            format!("{} (a file of your own is named by its path, ending in `.toml`)", suggest(text, &known));
-        Report::from(
-            Diagnostic::error("", format!("no zone is named `{}`", text.escape_debug())).with_help(help),
-        )
-    };
-    embedded(text).map(|zone| Source::new(format!("zones/{text}.toml"), zone)).ok_or_else(unknown)
+        let suggestion = suggest(name, &known);
+        Self {
+            message: format!("no zone is named `{}`", name.escape_debug()),
+            help: format!("{suggestion} (a file of your own is named by its path, ending in `.toml`)"),
+        }
+    }
+}
+
+/// Says that a zone is neither shipped nor in `directory`, so that the settings can be told where they name it.
+pub(crate) fn unknown(name: &str, directory: Option<&Path>) -> Option<Unknown> {
+    let is_path = name.ends_with(".toml");
+    let is_file = directory
+        .is_some_and(|directory| directory.join(format!("{name}.toml")).try_exists().unwrap_or(true));
+    (!is_path && !is_file && embedded(name).is_none()).then(|| Unknown::new(name, directory))
 }
 
 /// Names of the zones in a directory, for suggestions.
