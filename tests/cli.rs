@@ -1,0 +1,245 @@
+//! The command line: exit codes, reports, what is printed.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::command::{Finished, namegate};
+use crate::support::gate::write_settings;
+use crate::support::{Gate, PATIENCE, ScriptedUpstream};
+
+/// A directory with these settings in `namegate.toml`, and an upstream that nobody asks.
+fn settings(own: &str) -> TempDir {
+    let directory = TempDir::new().expect("a temporary directory");
+    write_settings(directory.path(), &["127.0.0.1:53535".parse().expect("an address")], own);
+    directory
+}
+
+/// A directory with exactly this text in `namegate.toml`.
+fn raw_settings(text: &str) -> TempDir {
+    let directory = TempDir::new().expect("a temporary directory");
+    std::fs::write(directory.path().join("namegate.toml"), text).expect("a file can be written");
+    directory
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> Finished {
+    namegate(directory, &[arguments, &["--config", "namegate.toml"]].concat())
+}
+
+const RULES: &str = r#"
+    [policy]
+    allow = ["ml.azure.com", "*.azureml.ms", ".azurecr.io"]
+    deny = ["*.search.azureml.ms"]
+"#;
+
+#[test]
+fn check_is_silent_about_good_settings() {
+    let directory = settings(RULES);
+    let run = run(directory.path(), &["check"]).expect_code(0);
+    assert!(!run.stderr.contains("error"), "{}", run.stderr);
+}
+
+#[test]
+fn check_reports_every_error_at_once() {
+    let directory = raw_settings(
+        "[server]\nlisten = [\"127.0.0.1:99999\"]\n\n[upstream]\ndeadline = \"6 parsecs\"\n\n[policy]\n\
+         mode = \"enforced\"\nallow = [\"a..b\", \"*bad.example\"]\n\n[cache]\nmax_bites = \"1MiB\"\n",
+    );
+    run(directory.path(), &["check"]).expect_code(1).expect_stderr(&[
+        "namegate.toml:2:",
+        "namegate.toml:5:",
+        "namegate.toml:8:",
+        "namegate.toml:9:",
+        "*.bad.example",
+        "namegate.toml:12:1",
+        "max_bytes",
+    ]);
+}
+
+#[test]
+fn an_unknown_key_suggests_the_nearest() {
+    for (text, place, suggestion) in [
+        ("[server]\nlissen = []\n", "namegate.toml:2:1", "listen"),
+        ("[polcy]\nmode = \"enforce\"\n", "namegate.toml:1:", "policy"),
+        ("[policy]\nallows = []\n", "namegate.toml:2:1", "allow"),
+        ("[block]\nanswers = \"nodata\"\n", "namegate.toml:2:1", "answer"),
+    ] {
+        let directory = raw_settings(text);
+        run(directory.path(), &["check"]).expect_code(1).expect_stderr(&[place, &format!("`{suggestion}`")]);
+    }
+}
+
+#[test]
+fn an_unknown_zone_suggests_the_nearest() {
+    let directory = settings("policy.zones = [\"azure-mll\"]");
+    run(directory.path(), &["check"]).expect_code(1).expect_stderr(&["namegate.toml:", "azure-ml"]);
+}
+
+#[test]
+fn bad_settings_start_nothing() {
+    let directory = settings("policy.allow = [\"*bad.example\"]");
+    for arguments in [&["serve"][..], &[]] {
+        run(directory.path(), arguments).expect_code(1).expect_stderr(&["namegate.toml:", "*.bad.example"]);
+    }
+}
+
+#[test]
+fn settings_that_are_not_there_are_an_error() {
+    let directory = TempDir::new().expect("a temporary directory");
+    run(directory.path(), &["check"]).expect_code(1).expect_stderr(&["namegate.toml"]);
+}
+
+#[test]
+fn usage_errors_have_their_own_code() {
+    let directory = settings(RULES);
+    for arguments in [&["explain"][..], &["nonsense"], &["check", "--nonsense"], &["explain", "a..b"]] {
+        run(directory.path(), arguments).expect_code(2);
+    }
+    run(directory.path(), &["explain", "ml.azure.com", "--type", "NONSENSE"]).expect_code(2);
+    run(directory.path(), &["explain", "ml.azure.com", "--client", "nobody"]).expect_code(2);
+}
+
+#[test]
+fn explain_says_what_would_happen_and_why() {
+    let directory = settings(RULES);
+    let explain = |name: &str, code| run(directory.path(), &["explain", name]).expect_code(code).stdout;
+    let text = explain("WS.AzureML.ms", 0);
+    assert!(text.starts_with("allowed"), "{text}");
+    assert!(text.contains("*.azureml.ms") && text.contains("namegate.toml:"), "{text}");
+    let text = explain("evil.example", 1);
+    assert!(text.starts_with("blocked"), "{text}");
+    let text = explain("x.search.azureml.ms", 1);
+    assert!(text.starts_with("blocked") && text.contains("*.search.azureml.ms"), "{text}");
+    assert!(explain("azureml.ms", 1).starts_with("blocked"));
+    assert!(explain("azurecr.io", 0).starts_with("allowed"));
+}
+
+#[test]
+fn explain_knows_types_and_clients() {
+    let directory = settings(&format!("server.allow_clients = [\"10.0.0.0/8\"]\n{RULES}"));
+    let explain =
+        |arguments: &[&str]| run(directory.path(), &[&["explain", "ml.azure.com"], arguments].concat());
+    explain(&["--type", "AAAA", "--client", "10.1.2.3"]).expect_code(0);
+    let refused = explain(&["--type", "AXFR"]).expect_code(1);
+    assert!(refused.stdout.starts_with("refused"), "{}", refused.stdout);
+    let refused = explain(&["--client", "192.0.2.1"]).expect_code(1);
+    assert!(refused.stdout.starts_with("refused"), "{}", refused.stdout);
+}
+
+#[test]
+fn explain_prints_json_for_programs() {
+    let directory = settings(RULES);
+    let run = run(directory.path(), &["explain", "x.azureml.ms", "--json"]).expect_code(0);
+    let value: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert!(value.to_string().contains("*.azureml.ms"), "{value}");
+}
+
+#[test]
+fn rules_say_where_each_comes_from() {
+    let directory = settings(RULES);
+    let text = run(directory.path(), &["rules"]).expect_code(0).stdout;
+    for rule in ["ml.azure.com", "*.azureml.ms", ".azurecr.io", "*.search.azureml.ms"] {
+        let line =
+            text.lines().find(|line| line.contains(rule)).unwrap_or_else(|| panic!("{rule} in\n{text}"));
+        assert!(line.contains("namegate.toml:"), "{line}");
+    }
+    let run = run(directory.path(), &["rules", "--json"]).expect_code(0);
+    let value: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(value.as_array().expect("an array").len(), 4, "{value}");
+}
+
+#[test]
+fn the_effective_settings_are_settings() {
+    let directory = settings(&format!("block.ttl = \"7s\"\n{RULES}"));
+    let first = run(directory.path(), &["config"]).expect_code(0).stdout;
+    assert!(first.contains("*.azureml.ms") && first.contains("7s"), "{first}");
+    std::fs::write(directory.path().join("second.toml"), &first).expect("a file can be written");
+    let second = namegate(directory.path(), &["config", "--config", "second.toml"]).expect_code(0).stdout;
+    assert_eq!(first, second);
+}
+
+#[test]
+fn no_colour_goes_into_a_pipe() {
+    let directory = settings("policy.allow = [\"*bad.example\"]");
+    let run = run(directory.path(), &["check"]);
+    assert!(!run.stderr.contains('\x1b'), "{:?}", run.stderr);
+}
+
+#[test]
+fn the_command_line_overrides_settings() {
+    let directory = settings(RULES);
+    let text =
+        run(directory.path(), &["config", "--mode", "observe", "--listen", "127.0.0.1:5300"]).expect_code(0);
+    assert!(text.stdout.contains("observe") && text.stdout.contains("127.0.0.1:5300"), "{}", text.stdout);
+}
+
+#[test]
+fn healthcheck_asks_the_running_gate() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let admin = gate.stderr.expect("admin on http://");
+    let admin =
+        admin.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
+    crate::support::eventually("readiness", || (gate.get("/readyz").0 == 200).then_some(()));
+    let arguments = ["healthcheck", "--config", "namegate.toml", "--admin", admin];
+    namegate(gate.directory(), &arguments).expect_code(0);
+    let closed =
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a port");
+    let arguments = ["healthcheck", "--config", "namegate.toml", "--admin", &closed.to_string()];
+    assert_ne!(namegate(gate.directory(), &arguments).code, 0);
+}
+
+#[test]
+fn an_upstream_that_is_the_gate_itself_is_refused() {
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|socket| socket.local_addr())
+        .expect("a port")
+        .port();
+    for listen in [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}")] {
+        let directory = raw_settings(&format!(
+            "[server]\nlisten = [\"{listen}\"]\n[upstream]\nservers = [\"127.0.0.1:{port}\"]\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n"
+        ));
+        run(directory.path(), &["serve"]).expect_code(1).expect_stderr(&[&format!("127.0.0.1:{port}")]);
+    }
+}
+
+#[test]
+fn a_port_in_use_is_an_error() {
+    let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let directory = settings(&format!("server.listen = [\"{address}\"]"));
+    run(directory.path(), &["serve"]).expect_code(1).expect_stderr(&[&address.to_string()]);
+}
+
+#[test]
+fn the_gate_ends_in_order() {
+    let upstream = ScriptedUpstream::start();
+    let late = crate::support::Response::answering(&["slow.allowed.example 60 A 192.0.2.9"]);
+    upstream.on(
+        "slow.allowed.example",
+        crate::support::Script::late(std::time::Duration::from_millis(400), late),
+    );
+    let gate = Gate::start(&upstream, "");
+    let client = gate.udp();
+    client.send(&crate::support::Query::new("slow.allowed.example", "A").bytes());
+    upstream.wait_for("slow.allowed.example", 1);
+    let stderr = gate.stderr.clone();
+    let status = gate.terminate();
+    assert_eq!(status.code(), Some(0), "{:?}", stderr.all());
+    let reply = client.receive_within(PATIENCE).expect("the query in work is answered");
+    assert_eq!(crate::support::Message::expect(&reply).answer_data(), ["192.0.2.9"]);
+}
+
+#[test]
+fn the_version_and_the_help_are_told() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let version = namegate(directory.path(), &["--version"]).expect_code(0).stdout;
+    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    let help = namegate(directory.path(), &["--help"]).expect_code(0).stdout;
+    for command in ["check", "explain", "rules", "config", "healthcheck"] {
+        assert!(help.contains(command), "{command} is not in\n{help}");
+    }
+}

@@ -1,0 +1,30 @@
+//! Black-box tests: the real binary on loopback, between clients that send any bytes and an upstream that follows a
+//! script. Each test asserts both ends: what the client got and what the upstream received.
+//!
+//! One module per topic. The behaviour tables are the other test target, `tables`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking"
+)]
+
+mod blocking;
+mod cache;
+mod cli;
+mod dig;
+mod examples;
+mod forwarding;
+mod local_zones;
+mod metrics;
+mod protocol;
+mod query_log;
+mod reload;
+#[allow(dead_code, reason = "shared with the tables target, which uses the rest")]
+mod support;
+mod tcp;
+mod tcp_limits;
+mod upstream_budget;
+mod upstream_faults;
+mod upstream_spoofing;

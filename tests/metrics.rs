@@ -1,0 +1,224 @@
+//! The page at `/metrics` and the health pages.
+
+use std::time::Duration;
+
+use crate::support::code::QR;
+use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
+
+/// Every metric the design names. Those without a sample before their first event are asked for after a mixed run.
+const NAMES: [&str; 27] = [
+    "namegate_build_info",
+    "namegate_policy_info",
+    "namegate_policy_rules",
+    "namegate_policy_reloads_total",
+    "namegate_policy_last_reload_success",
+    "namegate_policy_last_reload_timestamp_seconds",
+    "namegate_queries_total",
+    "namegate_queries_in_flight",
+    "namegate_responses_total",
+    "namegate_dropped_total",
+    "namegate_blocked_total",
+    "namegate_allowed_total",
+    "namegate_request_duration_seconds_bucket",
+    "namegate_request_duration_seconds_sum",
+    "namegate_request_duration_seconds_count",
+    "namegate_upstream_queries_total",
+    "namegate_upstream_duration_seconds_bucket",
+    "namegate_upstream_up",
+    "namegate_upstream_in_flight",
+    "namegate_upstream_shed_total",
+    "namegate_upstream_replies_rejected_total",
+    "namegate_cache_hits_total",
+    "namegate_cache_misses_total",
+    "namegate_cache_entries",
+    "namegate_cache_bytes",
+    "namegate_cache_evictions_total",
+    "process_resident_memory_bytes",
+];
+
+/// One of everything: allowed, kept, blocked, refused, broken, ignored, failed, over both transports.
+fn mixed_run(gate: &Gate) -> u64 {
+    let (udp, mut tcp) = (gate.udp(), gate.tcp());
+    let mut sent = 0;
+    for _ in 0..2 {
+        for name in ["ws.allowed.example", "evil.example", "broken.allowed.example"] {
+            udp.ask(&Query::new(name, "A").edns());
+            tcp.ask(&Query::new(name, "AAAA"));
+            sent += 2;
+        }
+    }
+    for query in [
+        Query::new("ws.allowed.example", "ANY"),
+        Query::new("ws.allowed.example", "AXFR"),
+        Query::of_class("ws.allowed.example", "A", "CH"),
+        Query::new("ws.allowed.example", "TYPE4711"),
+        Query { opcode: 5, ..Query::new("ws.allowed.example", "A") },
+        Query { tail: vec![1], ..Query::new("ws.allowed.example", "A") },
+        Query::new("cold.allowed.example", "A").flags(0),
+    ] {
+        udp.ask(&query);
+        tcp.ask(&query);
+        sent += 2;
+    }
+    assert!(udp.is_ignored(&[0; 5]));
+    assert!(udp.is_ignored(&Query::new("ws.allowed.example", "A").flags(QR).bytes()));
+    sent + 4
+}
+
+fn mixed_gate() -> (ScriptedUpstream, Gate) {
+    let upstream = ScriptedUpstream::start();
+    upstream.on("broken.allowed.example", Script::reply(Response::failing("SERVFAIL")));
+    let gate = Gate::start(&upstream, "upstream.deadline = \"1s\"");
+    (upstream, gate)
+}
+
+#[test]
+fn every_metric_is_there() {
+    let (_upstream, gate) = mixed_gate();
+    mixed_run(&gate);
+    let metrics = gate.settled_metrics();
+    let missing: Vec<&str> = NAMES.into_iter().filter(|name| !metrics.has(name)).collect();
+    assert!(missing.is_empty(), "{missing:?} missing in\n{}", metrics.text);
+}
+
+#[test]
+fn every_metric_follows_the_conventions() {
+    let (_upstream, gate) = mixed_gate();
+    mixed_run(&gate);
+    let metrics = gate.settled_metrics();
+    let types: Vec<(&str, &str)> = metrics
+        .text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .filter(|(name, _)| name.starts_with("namegate_"))
+        .collect();
+    assert!(types.len() > 20, "{types:?}");
+    for (name, kind) in &types {
+        assert_eq!(name.ends_with("_total"), *kind == "counter", "{name} is a {kind}");
+        assert!(metrics.text.contains(&format!("# HELP {name} ")), "{name} has no help text");
+        assert!(
+            !["_ms", "_milliseconds", "_kb", "_percent"].iter().any(|unit| name.contains(unit)),
+            "{name}"
+        );
+    }
+    let series = metrics.samples.len();
+    assert_eq!(metrics.series().len(), series, "a series is there twice");
+}
+
+#[test]
+fn every_query_has_one_outcome() {
+    let (_upstream, gate) = mixed_gate();
+    let sent = mixed_run(&gate) as f64;
+    let metrics = gate.expect_metrics("all outcomes", |metrics| metrics.accounting() == (sent, sent));
+    assert_eq!(metrics.sum("namegate_queries_in_flight", &[]), 0.0);
+    let count = |decision| metrics.sum("namegate_responses_total", &[("decision", decision)]);
+    // Twice evil.example over each transport, and the questions that prove silence.
+    assert_eq!(count("blocked"), 6.0);
+    assert_eq!(metrics.sum("namegate_blocked_total", &[("reason", "not_listed")]), 6.0);
+    assert_eq!(count("refused"), 6.0, "AXFR, class CH and the cold name without RD, over each transport");
+    assert_eq!(count("error"), 4.0, "opcode and trailing byte, over each transport");
+    let durations = metrics.sum("namegate_request_duration_seconds_count", &[]);
+    assert_eq!(durations, metrics.sum("namegate_responses_total", &[]));
+    let other = metrics.sum("namegate_queries_total", &[("type", "other")]);
+    assert_eq!(
+        other, 10.0,
+        "AXFR, TYPE4711, opcode and trailing byte over each transport, and what was ignored"
+    );
+}
+
+#[test]
+fn queries_under_way_are_in_flight() {
+    let upstream = ScriptedUpstream::start();
+    let answer = Response::answering(&["slow.allowed.example 60 A 192.0.2.9"]);
+    upstream.on("slow.allowed.example", Script::late(Duration::from_millis(700), answer));
+    let gate = Gate::start(&upstream, "");
+    let client = gate.udp();
+    client.send(&Query::new("slow.allowed.example", "A").bytes());
+    upstream.wait_for("slow.allowed.example", 1);
+    let metrics = gate.metrics();
+    assert_eq!(metrics.sum("namegate_queries_in_flight", &[]), 1.0);
+    assert_eq!(metrics.accounting(), (1.0, 1.0));
+    let upstream_label = upstream.address().to_string();
+    assert_eq!(metrics.sum("namegate_upstream_in_flight", &[("upstream", &upstream_label)]), 1.0);
+    client.receive();
+    gate.expect_metrics("nothing in flight", |metrics| {
+        metrics.sum("namegate_queries_in_flight", &[]) == 0.0 && metrics.accounting() == (1.0, 1.0)
+    });
+}
+
+#[test]
+fn clients_make_no_series() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let client = gate.udp();
+    let ask_all = |round: usize| {
+        for number in 0..60_u16 {
+            client.ask(&Query::new(
+                &format!("r{round}n{number}.evil.example"),
+                &format!("TYPE{}", 60_000 + number),
+            ));
+            client.ask(&Query::new(
+                &format!("r{round}n{number}.allowed.example"),
+                &format!("TYPE{}", 61_000 + number),
+            ));
+            client.ask(&Query::of_class("x.example", "A", &format!("CLASS{}", 100 + number)));
+        }
+    };
+    let series = || {
+        let all = gate.settled_metrics().series();
+        all.into_iter().filter(|series| !series.starts_with("namegate_top_blocked")).collect::<Vec<_>>()
+    };
+    ask_all(0);
+    let before = series();
+    ask_all(1);
+    assert_eq!(series(), before);
+}
+
+#[test]
+fn hostile_names_do_not_break_the_page() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let client = gate.udp();
+    let hostile = [
+        r#"a\"} 1.evil.example"#.replace(' ', r"\032"),
+        r"line\010feed.evil.example".to_owned(),
+        r"back\\slash\\n.evil.example".to_owned(),
+        r"\226\128\174.\000.\255.evil.example".to_owned(),
+        "<script>.evil.example".to_owned(),
+    ];
+    for name in &hostile {
+        for _ in 0..200 {
+            client.ask(&Query::new(name, "A"));
+        }
+    }
+    let metrics = gate.metrics();
+    for sample in metrics.samples.iter().filter(|sample| sample.name == "namegate_top_blocked_queries") {
+        let name = &sample.labels["name"];
+        assert!(name.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{name:?}");
+    }
+}
+
+#[test]
+fn health_pages_tell_life_from_readiness() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    assert_eq!(gate.get("/healthz").0, 200);
+    crate::support::eventually("readiness", || (gate.get("/readyz").0 == 200).then_some(()));
+    let dead = ScriptedUpstream::start();
+    dead.ignore_probes();
+    dead.by_default(Script::silent());
+    let gate = Gate::start(&dead, "upstream.deadline = \"1s\"");
+    assert_eq!(gate.get("/healthz").0, 200);
+    let (status, reason) = gate.get("/readyz");
+    assert_eq!(status, 503);
+    assert!(reason.contains(&dead.address().to_string()), "{reason}");
+}
+
+#[test]
+fn other_pages_do_not_exist() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    for path in ["/nothing", "/metrics/", "/../etc/passwd", "/api/v1/nothing"] {
+        assert_eq!(gate.get(path).0, 404, "{path}");
+    }
+}

@@ -1,0 +1,55 @@
+//! Runs of the binary that end by themselves.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a run left behind.
+#[derive(Clone, Debug)]
+pub(crate) struct Finished {
+    /// Exit code.
+    pub(crate) code: i32,
+    /// Standard output.
+    pub(crate) stdout: String,
+    /// Standard error.
+    pub(crate) stderr: String,
+}
+
+/// The binary under test: the one this test run built, or the one `NAMEGATE_BINARY` names.
+pub(crate) fn binary() -> PathBuf {
+    let built = env!("CARGO_BIN_EXE_namegate");
+    std::env::var_os("NAMEGATE_BINARY").map_or_else(|| built.into(), PathBuf::from)
+}
+
+/// Runs `namegate` with `arguments` in `directory`.
+pub(crate) fn namegate(directory: &Path, arguments: &[&str]) -> Finished {
+    let output = Command::new(binary())
+        .args(arguments)
+        .current_dir(directory)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs");
+    Finished {
+        code: output.status.code().expect("the binary ends by itself"),
+        stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("standard error is UTF-8"),
+    }
+}
+
+impl Finished {
+    /// Fails with all that was printed unless the exit code is `code`.
+    #[track_caller]
+    pub(crate) fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "exit code\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Fails unless standard error holds each of `texts`.
+    #[track_caller]
+    pub(crate) fn expect_stderr(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stderr.contains(text), "`{text}` is not in stderr:\n{}", self.stderr);
+        }
+        self
+    }
+}

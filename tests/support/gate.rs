@@ -1,0 +1,256 @@
+//! [`Gate`]: the binary under test, started with settings of its own.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use super::lines::Lines;
+use super::message::Message;
+use super::metrics::{Metrics, get};
+use super::query::Query;
+use super::{PATIENCE, ScriptedUpstream, TcpClient, UdpClient, eventually};
+
+/// Settings every test begins with: everything on loopback, ports of the system's choice, one allowed subtree.
+const BASE: &str = r#"
+    [server]
+    listen = ["127.0.0.1:0"]
+    [policy]
+    zones = []
+    allow = [".allowed.example"]
+    [admin]
+    listen = "127.0.0.1:0"
+"#;
+
+/// A running gate. It is killed when dropped.
+pub(crate) struct Gate {
+    child: Child,
+    directory: TempDir,
+    upstreams: Vec<SocketAddr>,
+    listen: Vec<SocketAddr>,
+    admin: SocketAddr,
+    /// Standard output: the query log.
+    pub(crate) stdout: Lines,
+    /// Standard error: the operational log.
+    pub(crate) stderr: Lines,
+}
+
+/// What became of a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reload {
+    /// The new settings are in force.
+    Success,
+    /// The old ones still are.
+    Failure,
+}
+
+impl Gate {
+    /// Starts a gate in front of `upstream`; `settings` is TOML that is laid over the base settings.
+    pub(crate) fn start(upstream: &ScriptedUpstream, settings: &str) -> Self {
+        Self::with_files(&[upstream.address()], settings, &[])
+    }
+
+    /// Starts a gate with these upstream addresses.
+    pub(crate) fn with_upstreams(upstreams: &[SocketAddr], settings: &str) -> Self {
+        Self::with_files(upstreams, settings, &[])
+    }
+
+    /// Starts a gate that finds `files` (path and content) in its directory, which settings call `{dir}`.
+    pub(crate) fn with_files(upstreams: &[SocketAddr], settings: &str, files: &[(&str, &str)]) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        for (path, content) in files {
+            write(&directory.path().join(path), content);
+        }
+        let path = write_settings(directory.path(), upstreams, settings);
+        let mut child = Command::new(super::command::binary())
+            .args(["serve", "--config"])
+            .arg(path)
+            .current_dir(directory.path())
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stdout = Lines::collect(child.stdout.take().expect("stdout is piped"));
+        let stderr = Lines::collect(child.stderr.take().expect("stderr is piped"));
+        let is_ready = |line: &str| line.split(|c: char| !c.is_alphanumeric()).any(|word| word == "ready");
+        if stderr.wait(PATIENCE, is_ready).is_none() {
+            drop(child.kill());
+            panic!("the gate did not get ready:\n{}", stderr.all().join("\n"));
+        }
+        let lines = stderr.all();
+        let listen = lines.iter().filter_map(|line| address_after(line, "listening on ")).collect();
+        let admin = lines.iter().find_map(|line| address_after(line, "admin on http://"));
+        let admin = admin.unwrap_or_else(|| panic!("no admin address:\n{}", lines.join("\n")));
+        Self { child, directory, upstreams: upstreams.to_vec(), listen, admin, stdout, stderr }
+    }
+
+    /// The first address it answers on, over UDP and TCP alike.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listen[0]
+    }
+
+    /// All addresses it answers on.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.listen
+    }
+
+    /// Process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its settings file.
+    pub(crate) fn settings_path(&self) -> PathBuf {
+        self.directory.path().join("namegate.toml")
+    }
+
+    /// A new UDP client of the gate.
+    pub(crate) fn udp(&self) -> UdpClient {
+        UdpClient::of(self.address())
+    }
+
+    /// A new UDP client with the address `source`.
+    pub(crate) fn udp_from(&self, source: [u8; 4]) -> UdpClient {
+        UdpClient::from(IpAddr::from(source), self.address())
+    }
+
+    /// A new connection to the gate.
+    pub(crate) fn tcp(&self) -> TcpClient {
+        TcpClient::connect(self.address())
+    }
+
+    /// Asks one question over UDP, with EDNS.
+    pub(crate) fn ask(&self, name: &str, qtype: &str) -> Message {
+        self.udp().ask(&Query::new(name, qtype).edns())
+    }
+
+    /// Sends one query over UDP.
+    pub(crate) fn send(&self, query: &Query) -> Message {
+        self.udp().ask(query)
+    }
+
+    /// The metrics now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::fetch(self.admin)
+    }
+
+    /// The metrics once nothing is in flight and every query has its outcome: replies are counted after they are sent.
+    pub(crate) fn settled_metrics(&self) -> Metrics {
+        self.expect_metrics("every query to have an outcome", |metrics| {
+            let (queries, outcomes) = metrics.accounting();
+            queries == outcomes && metrics.sum("namegate_queries_in_flight", &[]) == 0.0
+        })
+    }
+
+    /// Fetches a page of the admin listener: status and body.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        get(self.admin, path)
+    }
+
+    /// Waits until the metrics are as `wanted` says.
+    pub(crate) fn expect_metrics(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
+        eventually(what, || Some(self.metrics()).filter(|metrics| wanted(metrics)))
+    }
+
+    /// Writes new settings, as [`Gate::start`] does; nothing happens before [`Gate::reload`].
+    pub(crate) fn write_settings(&self, settings: &str) {
+        write_settings(self.directory.path(), &self.upstreams, settings);
+    }
+
+    /// Writes a file into the gate's directory.
+    pub(crate) fn write_file(&self, path: &str, content: &str) {
+        write(&self.directory.path().join(path), content);
+    }
+
+    /// Tells the gate to read its settings again, and waits until it has.
+    pub(crate) fn reload(&self) -> Reload {
+        let count =
+            |metrics: &Metrics, result| metrics.sum("namegate_policy_reloads_total", &[("result", result)]);
+        let before = self.metrics();
+        self.signal("HUP");
+        eventually("a reload", || {
+            let now = self.metrics();
+            let rose = |result| count(&now, result) > count(&before, result);
+            match (rose("success"), rose("failure")) {
+                (true, _) => Some(Reload::Success),
+                (_, true) => Some(Reload::Failure),
+                _ => None,
+            }
+        })
+    }
+
+    /// Sends a signal to this gate's process.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([format!("-{signal}"), self.pid().to_string()]).status();
+        assert!(status.expect("kill runs").success(), "signal {signal} could not be sent");
+    }
+
+    /// Tells the gate to end and waits until it has.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        self.signal("TERM");
+        eventually("the gate's end", || self.child.try_wait().expect("a child can be waited for"))
+    }
+
+    /// Fails when the gate has logged a warning or worse.
+    pub(crate) fn expect_clean_log(&self) {
+        let is_bad =
+            |line: &&String| line.contains("ERROR") || line.contains("WARN") || line.contains("panicked");
+        let bad: Vec<String> = self.stderr.all().iter().filter(is_bad).cloned().collect();
+        assert!(bad.is_empty(), "the log is not clean:\n{}", bad.join("\n"));
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // It may have ended already; its log shows only in tests that fail.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("--- the gate's log\n{}", self.stderr.all().join("\n"));
+        }
+    }
+}
+
+/// Writes the settings of a gate in `directory` and returns the file's path.
+pub(crate) fn write_settings(directory: &Path, upstreams: &[SocketAddr], settings: &str) -> PathBuf {
+    let mut merged: Table = BASE.parse().expect("the base settings are TOML");
+    let servers: Vec<Value> = upstreams.iter().map(|address| Value::from(address.to_string())).collect();
+    merged.insert("upstream".to_owned(), Table::from_iter([("servers".to_owned(), servers.into())]).into());
+    let own = settings.replace("{dir}", directory.to_str().expect("a path in UTF-8"));
+    let own: Table = own.parse().unwrap_or_else(|error| panic!("settings are no TOML: {error}\n{own}"));
+    overlay(&mut merged, own);
+    let path = directory.join("namegate.toml");
+    write(&path, &merged.to_string());
+    path
+}
+
+fn overlay(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => drop(below.insert(key, value)),
+        }
+    }
+}
+
+fn write(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("a directory can be made");
+    fs::write(path, content).expect("a file can be written");
+}
+
+/// The socket address after `marker` in a log line.
+fn address_after(line: &str, marker: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(marker)?;
+    let end = rest.find(|c: char| !(c.is_ascii_hexdigit() || "[].:".contains(c))).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}

@@ -1,0 +1,49 @@
+//! What the black-box tests stand on: a gate under test, an upstream that follows a script, a client that sends
+//! any bytes, and readable views of what each of them got.
+//!
+//! ```text
+//!     client ── bytes ──▶ gate (the real binary) ── bytes ──▶ upstream (scripted, records all it receives)
+//!        ◀── Message ──┘      │ stdout, stderr, /metrics  ◀── Script ──┘
+//! ```
+//! Every address is on loopback with a port the system chose.
+
+pub(crate) mod client;
+pub(crate) mod code;
+pub(crate) mod command;
+pub(crate) mod gate;
+pub(crate) mod lines;
+pub(crate) mod message;
+pub(crate) mod metrics;
+pub(crate) mod name;
+pub(crate) mod query;
+pub(crate) mod reader;
+pub(crate) mod record;
+pub(crate) mod response;
+pub(crate) mod script;
+pub(crate) mod upstream;
+
+pub(crate) use client::{TcpClient, UdpClient};
+pub(crate) use gate::Gate;
+pub(crate) use message::Message;
+pub(crate) use query::{Edns, Query};
+pub(crate) use record::Record;
+pub(crate) use response::Response;
+pub(crate) use script::Script;
+pub(crate) use upstream::ScriptedUpstream;
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that must happen, before it calls it missing. Never waited out when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks `probe` until it has a value; the test fails with `what` when [`PATIENCE`] ends.
+pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,284 @@
+//! [`ScriptedUpstream`]: a DNS server on loopback that does as it is told and writes down all it receives.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::code;
+use super::message::Message;
+use super::record::Record;
+use super::response::Response;
+use super::script::{Script, Step};
+use super::{PATIENCE, eventually};
+
+/// How often the UDP thread looks whether it should end.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How a query came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// As a datagram.
+    Udp,
+    /// Over a connection.
+    Tcp,
+}
+
+/// A query the gate sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    /// Decoded, with its bytes.
+    pub(crate) message: Message,
+    /// How it came.
+    pub(crate) transport: Transport,
+    /// From where.
+    pub(crate) source: SocketAddr,
+    /// When.
+    pub(crate) at: Instant,
+}
+
+/// The server. It ends when dropped.
+pub(crate) struct ScriptedUpstream {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    stopping: AtomicBool,
+    deaf_to_probes: AtomicBool,
+    scripts: Mutex<HashMap<String, Vec<Script>>>,
+    default: Mutex<Option<Script>>,
+    received: Mutex<Vec<Received>>,
+    unreadable: Mutex<Vec<Vec<u8>>>,
+}
+
+impl ScriptedUpstream {
+    /// Starts on 127.0.0.1, on a port that is free for both transports.
+    pub(crate) fn start() -> Self {
+        let (udp, tcp) = bind_both();
+        let address = udp.local_addr().expect("a bound socket has an address");
+        udp.set_read_timeout(Some(TICK)).expect("a timeout can be set");
+        let state = Arc::new(State::default());
+        let (for_udp, for_tcp) = (Arc::clone(&state), Arc::clone(&state));
+        thread::spawn(move || serve_udp(&udp, &for_udp));
+        thread::spawn(move || serve_tcp(&tcp, &for_tcp));
+        Self { address, state }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Treats every query for `name` by `script` from now on.
+    pub(crate) fn on(&self, name: &str, script: Script) {
+        self.on_each(name, vec![script]);
+    }
+
+    /// Treats queries for `name` by one script after the other; the last one stays.
+    pub(crate) fn on_each(&self, name: &str, mut scripts: Vec<Script>) {
+        scripts.reverse();
+        self.state.scripts.lock().unwrap().insert(name.to_owned(), scripts);
+    }
+
+    /// Treats every query without a script of its own by `script`, instead of with the usual answer.
+    pub(crate) fn by_default(&self, script: Script) {
+        *self.state.default.lock().unwrap() = Some(script);
+    }
+
+    /// Gives no answer to the gate's health probes any more.
+    pub(crate) fn ignore_probes(&self) {
+        self.state.deaf_to_probes.store(true, Ordering::Relaxed);
+    }
+
+    /// All queries so far, health probes left out. Fails when the gate sent something unreadable.
+    pub(crate) fn queries(&self) -> Vec<Received> {
+        let unreadable = self.state.unreadable.lock().unwrap();
+        assert!(unreadable.is_empty(), "the gate sent what is no DNS query: {unreadable:02x?}");
+        self.state.received.lock().unwrap().clone()
+    }
+
+    /// All queries so far as `NAME TYPE`.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.queries().iter().map(|query| query.message.asked()).collect()
+    }
+
+    /// How many queries for `name` came.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        self.queries().iter().filter(|query| query.message.name() == name).count()
+    }
+
+    /// Waits until `count` queries for `name` have come.
+    pub(crate) fn wait_for(&self, name: &str, count: usize) -> Vec<Received> {
+        eventually(&format!("{count} upstream queries for {name}"), || {
+            (self.count(name) >= count)
+                .then(|| self.queries().into_iter().filter(|query| query.message.name() == name).collect())
+        })
+    }
+}
+
+impl Drop for ScriptedUpstream {
+    fn drop(&mut self) {
+        self.state.stopping.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(self.address)); // wakes the accepting thread, which then ends
+    }
+}
+
+impl State {
+    /// Writes the query down and finds the script for it.
+    fn receive(&self, bytes: &[u8], transport: Transport, source: SocketAddr) -> Option<(Message, Script)> {
+        let at = Instant::now();
+        let Some(message) = Message::parse(bytes).ok().filter(|message| message.questions.len() == 1) else {
+            self.unreadable.lock().unwrap().push(bytes.to_vec());
+            return None;
+        };
+        if message.asked() == ". NS" {
+            let deaf = self.deaf_to_probes.load(Ordering::Relaxed);
+            let answer = Response::answering(&[". 518400 NS a.root-servers.example"]);
+            return (!deaf).then(|| (message, Script::reply(answer)));
+        }
+        let script = self.script_for(&message);
+        self.received.lock().unwrap().push(Received { message: message.clone(), transport, source, at });
+        Some((message, script))
+    }
+
+    fn script_for(&self, query: &Message) -> Script {
+        let mut scripts = self.scripts.lock().unwrap();
+        let own =
+            scripts.get_mut(&query.name().to_ascii_lowercase()).and_then(|scripts| match scripts.len() {
+                0 | 1 => scripts.last().cloned(),
+                _ => scripts.pop(),
+            });
+        let default = || self.default.lock().unwrap().clone();
+        own.or_else(default).unwrap_or_else(|| Script::reply(usual_answer(query)))
+    }
+}
+
+/// A and AAAA from the documentation ranges, NODATA for every other type.
+fn usual_answer(query: &Message) -> Response {
+    let name = query.name();
+    match query.questions[0].qtype {
+        1 => Response::answering(&[&format!("{name} 300 A 192.0.2.1")]),
+        28 => Response::answering(&[&format!("{name} 300 AAAA 2001:db8::1")]),
+        _ => Response::negative("NOERROR", Record::soa("example", 300, 300)),
+    }
+}
+
+fn bind_both() -> (UdpSocket, TcpListener) {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    eventually("a port free for UDP and TCP", || {
+        let udp = UdpSocket::bind(any_port).ok()?;
+        let tcp = TcpListener::bind(udp.local_addr().ok()?).ok()?;
+        Some((udp, tcp))
+    })
+}
+
+fn serve_udp(socket: &UdpSocket, state: &Arc<State>) {
+    let mut buffer = [0; 65_535];
+    while !state.stopping.load(Ordering::Relaxed) {
+        let Ok((length, source)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
+        let Some((query, script)) = state.receive(&buffer[..length], Transport::Udp, source) else {
+            continue;
+        };
+        let socket = socket.try_clone().expect("a socket can be cloned");
+        run(script.udp, move |step| udp_step(&socket, source, &query, step));
+    }
+}
+
+/// Carries out the steps, on a thread of their own where one of them takes time.
+fn run(steps: Vec<Step>, mut step: impl FnMut(&Step) -> io::Result<()> + Send + 'static) {
+    let takes_time = steps.iter().any(|step| matches!(step, Step::Wait(_)));
+    // A gate that is gone or has closed its connection is no fault of the upstream.
+    let mut all = move || drop(steps.iter().try_for_each(&mut step));
+    if takes_time {
+        thread::spawn(all);
+    } else {
+        all();
+    }
+}
+
+fn udp_step(socket: &UdpSocket, client: SocketAddr, query: &Message, step: &Step) -> io::Result<()> {
+    match step {
+        Step::Wait(delay) => thread::sleep(*delay),
+        Step::Send(render) => drop(socket.send_to(&render(query), client)?),
+        Step::SendFromOtherPort(render) => {
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.send_to(&render(query), client)?;
+        }
+        Step::SendFromOtherAddress(render) => {
+            let address = SocketAddr::new(IpAddr::from([127, 0, 0, 3]), socket.local_addr()?.port());
+            UdpSocket::bind(address)?.send_to(&render(query), client)?;
+        }
+        Step::Announce(..) | Step::Close => panic!("this step is for TCP"),
+    }
+    Ok(())
+}
+
+fn serve_tcp(listener: &TcpListener, state: &Arc<State>) {
+    for stream in listener.incoming() {
+        if state.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let state = Arc::clone(state);
+        if let Ok(stream) = stream {
+            // Ends when the gate closes the connection.
+            thread::spawn(move || drop(serve_connection(&stream, &state)));
+        }
+    }
+}
+
+fn serve_connection(mut stream: &TcpStream, state: &State) -> io::Result<()> {
+    let source = stream.peer_addr()?;
+    stream.set_read_timeout(Some(PATIENCE * 6))?;
+    loop {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut bytes)?;
+        if let Some((query, script)) = state.receive(&bytes, Transport::Tcp, source) {
+            let stream = stream.try_clone()?;
+            run(script.tcp, move |step| tcp_step(&stream, &query, step));
+        }
+    }
+}
+
+fn tcp_step(mut stream: &TcpStream, query: &Message, step: &Step) -> io::Result<()> {
+    let mut send = |length: u16, bytes: &[u8]| stream.write_all(&[&length.to_be_bytes()[..], bytes].concat());
+    match step {
+        Step::Wait(delay) => thread::sleep(*delay),
+        Step::Send(render) => {
+            let bytes = render(query);
+            send(bytes.len() as u16, &bytes)?;
+        }
+        Step::Announce(length, render) => send(*length, &render(query))?,
+        Step::Close => stream.shutdown(Shutdown::Both)?,
+        Step::SendFromOtherPort(_) | Step::SendFromOtherAddress(_) => panic!("this step is for UDP"),
+    }
+    Ok(())
+}
+
+/// Holds what the gate sends upstream for one query: what is asked, DO and CD, and nothing else a client can choose.
+pub(crate) fn assert_own_query(received: &Received, client: &super::Query) {
+    let mut question = client.questions[0].clone();
+    let name_end = question.len() - 4;
+    question[..name_end].make_ascii_lowercase();
+    let wanted = super::Query {
+        id: received.message.id,
+        flags: code::RD | client.flags & code::CD,
+        opcode: 0,
+        questions: vec![question],
+        edns: Some(super::Edns {
+            dnssec_ok: client.edns.as_ref().is_some_and(|edns| edns.dnssec_ok),
+            ..super::Edns::of_size(1232)
+        }),
+        counts: None,
+        tail: Vec::new(),
+    };
+    let (sent, wanted) = (&received.message.bytes, wanted.bytes());
+    assert_eq!(sent, &wanted, "the upstream query is not the gate's own:\n{:02x?}\n{:02x?}", sent, wanted);
+}

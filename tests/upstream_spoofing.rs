@@ -1,0 +1,126 @@
+//! Replies that are not the answer: each is ignored, counted, and the true one still taken.
+
+use std::time::Duration;
+
+use crate::support::code::{QR, TC};
+use crate::support::script::Step;
+use crate::support::{Gate, Message, Response, Script, ScriptedUpstream, UdpClient};
+
+fn truth() -> Response {
+    Response::answering(&["ws.allowed.example 60 A 192.0.2.9"])
+}
+
+fn lie() -> Response {
+    Response::answering(&["ws.allowed.example 60 A 198.51.100.66"])
+}
+
+/// Plays `lies` before the true reply: the truth must arrive, and from `counted` of the lies a rejection be counted.
+fn assert_ignored(case: &str, lies: Vec<Step>, counted: usize) {
+    let upstream = ScriptedUpstream::start();
+    let truth = [Step::Wait(Duration::from_millis(30)), Step::reply(truth())];
+    upstream.on("ws.allowed.example", Script::steps(lies.into_iter().chain(truth).collect()));
+    let gate = Gate::start(&upstream, "");
+    for _ in 0..2 {
+        assert_eq!(gate.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.9"], "{case}");
+    }
+    assert_eq!(upstream.queries().len(), 1, "{case}: asked once, then kept");
+    let rejected = gate.settled_metrics().sum("namegate_upstream_replies_rejected_total", &[]);
+    assert!(rejected >= counted as f64, "{case}: {rejected} of {counted} counted");
+}
+
+/// The lie with its bytes changed.
+fn lie_with(change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Step {
+    Step::changed(lie(), change)
+}
+
+#[test]
+fn another_id_is_ignored() {
+    assert_ignored("id", vec![Step::wrong_id(lie())], 1);
+}
+
+#[test]
+fn another_name_is_ignored() {
+    assert_ignored("name", vec![Step::wrong_name(lie())], 1);
+}
+
+#[test]
+fn another_type_or_class_is_ignored() {
+    // The question's name has 20 bytes.
+    assert_ignored("type", vec![lie_with(|bytes| bytes[33] = 28)], 1);
+    assert_ignored("class", vec![lie_with(|bytes| bytes[35] = 3)], 1);
+}
+
+#[test]
+fn another_port_or_address_is_ignored() {
+    assert_ignored("port", vec![Step::from_other_port(lie())], 0);
+    assert_ignored("address", vec![Step::from_other_address(lie())], 0);
+}
+
+#[test]
+fn a_query_is_no_reply() {
+    assert_ignored("QR=0", vec![lie_with(|bytes| bytes[2] &= 0x7f)], 1);
+}
+
+#[test]
+fn another_opcode_is_ignored() {
+    assert_ignored("opcode", vec![lie_with(|bytes| bytes[2] |= 0x28)], 1);
+}
+
+#[test]
+fn no_question_and_two_are_ignored() {
+    assert_ignored("QDCOUNT=0", vec![lie_with(|bytes| bytes[5] = 0)], 1);
+    assert_ignored("QDCOUNT=2", vec![lie_with(|bytes| bytes[5] = 2)], 1);
+}
+
+#[test]
+fn rubbish_is_ignored() {
+    assert_ignored("empty", vec![Step::bytes(&[])], 1);
+    assert_ignored("one byte", vec![Step::bytes(&[0])], 1);
+    assert_ignored("text", vec![Step::bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n")], 1);
+    assert_ignored("a header alone", vec![lie_with(|bytes| bytes.truncate(12))], 1);
+    assert_ignored("half a header", vec![lie_with(|bytes| bytes.truncate(7))], 1);
+    assert_ignored("half a question", vec![lie_with(|bytes| bytes.truncate(20))], 1);
+}
+
+#[test]
+fn a_failure_or_truncation_for_another_question_is_ignored() {
+    let failing = |rcode| Step::wrong_id(Response::failing(rcode));
+    assert_ignored("SERVFAIL", vec![failing("SERVFAIL"), failing("NXDOMAIN"), failing("FORMERR")], 3);
+    assert_ignored("TC", vec![Step::wrong_id(Response::default().flags(TC))], 1);
+}
+
+#[test]
+fn a_flood_of_lies_is_ignored() {
+    let lies =
+        (0..200).flat_map(|_| [Step::wrong_id(lie()), Step::wrong_name(lie()), Step::from_other_port(lie())]);
+    assert_ignored("flood", lies.collect(), 100);
+}
+
+#[test]
+fn a_question_in_another_case_is_ours() {
+    let upstream = ScriptedUpstream::start();
+    let shouted = Step::changed(truth(), |bytes| bytes[12..32].make_ascii_uppercase());
+    upstream.on("ws.allowed.example", Script::steps(vec![shouted]));
+    let gate = Gate::start(&upstream, "");
+    let reply = gate.ask("ws.allowed.example", "A");
+    assert_eq!((reply.answer_data(), reply.name()), (vec!["192.0.2.9".to_owned()], "ws.allowed.example"));
+}
+
+#[test]
+fn an_attacker_without_a_view_of_the_query_gets_nowhere() {
+    let upstream = ScriptedUpstream::start();
+    upstream.on("ws.allowed.example", Script::late(Duration::from_millis(300), truth()));
+    let gate = Gate::start(&upstream, "");
+    let client = gate.udp();
+    client.send(&crate::support::Query::new("ws.allowed.example", "A").bytes());
+    let query = upstream.wait_for("ws.allowed.example", 1).remove(0);
+    // From the attacker's own port, with the right id and question even, to the very port that waits.
+    let attacker = UdpClient::of(query.source);
+    attacker.send(&lie().render(&query.message));
+    assert_eq!(Message::expect(&client.receive()).answer_data(), ["192.0.2.9"]);
+    // A reply to nobody's question, sent to the gate's own port, is not a query either.
+    let mut stray = query.message.bytes;
+    stray[2] |= (QR >> 8) as u8;
+    assert!(UdpClient::of(gate.address()).is_ignored(&stray));
+    assert_eq!(gate.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.9"]);
+}
