@@ -160,6 +160,13 @@ fn names_of_every_length_and_depth_are_decided() {
 }
 
 #[test]
+fn a_first_rule_of_the_most_labels_is_compiled() {
+    let name = Name::from_labels(vec![b"a".as_slice(); 127]).unwrap();
+    let rules = vec![(Action::Allow, Pattern::new(Scope::Exact, name.clone()))];
+    assert!(compile(&rules).find(&name).is_some());
+}
+
+#[test]
 fn a_dot_inside_a_label_is_no_boundary() {
     let trie = compile(&vec![(Action::Allow, Pattern::parse(".azureml.ms").unwrap())]);
     for wire in [&b"\x0aazureml.ms\0"[..], b"\x0cevil.azureml\x02ms\0", b"\x01x\x0aazureml.ms\x03com\0"] {

@@ -107,7 +107,7 @@ impl TrieBuilder {
 
     /// Makes room for `more` nodes.
     fn reserve(&mut self, more: usize) {
-        if (self.nodes + more) * 10 > self.slots.len() * MAX_LOAD {
+        while (self.nodes + more) * 10 > self.slots.len() * MAX_LOAD {
             self.slots = rehash(&self.slots, self.slots.len() * 2);
         }
     }
