@@ -1,11 +1,10 @@
 //! Answering a miss: from a local zone, or through an upstream.
 
-use std::sync::Arc;
-
 use arc_swap::ArcSwap;
 
 use crate::gate::{Miss, State, Target};
 use crate::policy::{AllowedQuery, Verdict};
+use crate::upstream::Fetched;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::{Class, ErrorCode, Type};
 use crate::wire::name::Name;
@@ -13,17 +12,20 @@ use crate::wire::query::{Question, parse_question};
 use crate::wire::reply::Transport;
 
 /// Fetches the answer to `miss`. There always is one: SERVFAIL where nobody has any.
-pub async fn fetch(current: &ArcSwap<State>, miss: &Miss) -> Arc<Answer> {
+pub async fn fetch(current: &ArcSwap<State>, miss: &Miss) -> Fetched {
     let state = current.load_full();
     match &miss.target {
         Target::Upstream(query) if is_still_allowed(&state, query) => {
             // A reload that came meanwhile has emptied the cache of what it blocks.
             let may_keep = || is_still_allowed(&current.load(), query);
-            state.upstream.resolve(query, &state.cache, may_keep).await
+            let fetched = state.upstream.resolve(query, miss.received, &state.cache, may_keep).await;
+            fetched.unwrap_or_else(|| {
+                Fetched::now(failure(query.question(), "too many queries wait for this name"))
+            })
         }
         // The reply will be made from the new verdict; nothing is sent for it.
-        Target::Upstream(query) => Arc::new(failure(query.question(), "the policy has changed")),
-        Target::Local => Arc::new(fetch_local(&state, miss).await),
+        Target::Upstream(query) => Fetched::now(failure(query.question(), "the policy has changed")),
+        Target::Local => Fetched::now(fetch_local(&state, miss).await),
     }
 }
 

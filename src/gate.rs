@@ -10,11 +10,10 @@ use arc_swap::cache::Cache as SwapCache;
 use crate::cache::Cache;
 use crate::local::LocalZones;
 use crate::policy::clients::Clients;
-use crate::policy::{AllowedQuery, Policy, Reason, Verdict};
+use crate::policy::{AllowedQuery, Policy, Verdict};
 use crate::telemetry::counters::{Counters, Decision, Dropped, Record, Source};
 use crate::telemetry::query_log::{Event, QueryLog};
-use crate::upstream::Upstream;
-use crate::wire::answer::Answer;
+use crate::upstream::{Fetched, Upstream};
 use crate::wire::code::{Class, ErrorCode, Rcode, Type};
 use crate::wire::header::Flags;
 use crate::wire::query::{Malformed, Query, Question};
@@ -197,47 +196,52 @@ impl Gate {
         Outcome::Silence
     }
 
-    /// Writes the reply to a miss once its answer is there: `fetched` at `now`, and authoritative from a local zone.
+    /// Writes the reply to a miss once its answer is there, at `now`.
     ///
     /// The verdict is taken again where the policy changed meanwhile, so that no answer about a name leaves after a
     /// reload that blocks it.
-    pub fn finish(&mut self, miss: &Miss, fetched: &Answer, out: &mut Vec<u8>) -> Record {
+    pub fn finish(&mut self, miss: &Miss, fetched: &Fetched, now: Instant, out: &mut Vec<u8>) -> Record {
         let state = self.state.load();
+        let answer = &*fetched.answer;
         let Ok(query) = Query::parse(&miss.request) else {
+            out.clear();
             return Record { decision: Decision::Error, source: Source::Policy, rcode: Rcode::SERVFAIL };
         };
         let envelope = Envelope::of(&query, miss.client.transport, state.udp_payload);
         let Target::Upstream(allowed) = &miss.target else {
-            reply::answer(out, &envelope, fetched, Ageing::NONE, true);
-            return Record { decision: Decision::Local, source: Source::Local, rcode: fetched.rcode() };
+            let authoritative = answer.rcode() != Rcode::SERVFAIL;
+            reply::answer(out, &envelope, answer, Ageing::NONE, authoritative);
+            return Record { decision: Decision::Local, source: Source::Local, rcode: answer.rcode() };
         };
         let mut decision = if allowed.is_observed() { Decision::Observed } else { Decision::Allowed };
         if allowed.generation() != state.policy.generation() {
-            match state.policy.decide(&query.question, allowed.flags()) {
-                Verdict::Allowed(_) => decision = Decision::Allowed,
-                Verdict::Observed(..) => decision = Decision::Observed,
+            let blocked =
+                Record { decision: Decision::Blocked, source: Source::Policy, rcode: state.denial.rcode() };
+            decision = match state.policy.decide(&query.question, allowed.flags()) {
+                Verdict::Allowed(_) => Decision::Allowed,
+                Verdict::Observed(..) => Decision::Observed,
                 Verdict::Blocked(reason) => {
                     self.counters.blocked(reason.label());
+                    self.log.record(
+                        miss.client,
+                        &query.question,
+                        Event::blocked(&reason, &state.policy),
+                        now,
+                    );
                     reply::blocked(out, &envelope, &state.denial, &reason);
-                    return Record {
-                        decision: Decision::Blocked,
-                        source: Source::Policy,
-                        rcode: state.denial.rcode(),
-                    };
+                    return blocked;
                 }
+                // What it has become is answered here; the client asks again and gets that.
                 Verdict::Local | Verdict::MinimalAny | Verdict::Refused => {
-                    reply::blocked(out, &envelope, &state.denial, &Reason::NotListed);
-                    return Record {
-                        decision: Decision::Blocked,
-                        source: Source::Policy,
-                        rcode: state.denial.rcode(),
-                    };
+                    let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
+                    reply::error(out, &envelope, Rcode::SERVFAIL, Some(error));
+                    return Record { rcode: Rcode::SERVFAIL, ..blocked };
                 }
-            }
+            };
         }
-        let ageing = state.cache.lifetimes().ageing(fetched, std::time::Duration::ZERO);
-        reply::answer(out, &envelope, fetched, ageing, false);
-        Record { decision, source: Source::Upstream, rcode: fetched.rcode() }
+        let age = now.saturating_duration_since(fetched.received);
+        reply::answer(out, &envelope, answer, state.cache.lifetimes().ageing(answer, age), false);
+        Record { decision, source: Source::Upstream, rcode: answer.rcode() }
     }
 }
 

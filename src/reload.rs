@@ -35,11 +35,15 @@ pub fn make_state(
         max_in_flight: settings.upstream.max_in_flight,
         max_qps: settings.upstream.max_qps,
     };
-    let upstream = Upstream::new(&config, before.map(|before| &*before.state.upstream));
-    let cache = match before.filter(|before| before.settings.cache == settings.cache) {
-        Some(before) => Arc::clone(&before.state.cache),
-        None => Arc::new(new_cache(&settings)),
+    // Answers learnt from one upstream are no answers of another: their views of private names differ.
+    let keeps_cache = |before: &&Running| {
+        before.settings.cache == settings.cache && before.state.upstream.config().servers == config.servers
     };
+    let cache = match before.filter(keeps_cache) {
+        Some(before) => Arc::clone(&before.state.cache),
+        None => Arc::new(new_cache(&settings, before.map(|before| &*before.state.cache))),
+    };
+    let upstream = Upstream::new(config, before.map(|before| &*before.state.upstream));
     let block_ttl = u32::try_from(settings.block.ttl.as_secs()).unwrap_or(u32::MAX);
     let denial = match settings.block.answer {
         BlockAnswer::Nxdomain => Denial::negative(Rcode::NXDOMAIN, block_ttl, policy.serial()),
@@ -68,9 +72,9 @@ pub struct Running {
     pub settings: Settings,
 }
 
-fn new_cache(settings: &Settings) -> Cache {
+fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {
     let lifetimes = Lifetimes { max: settings.cache.max_ttl, max_negative: settings.cache.max_negative_ttl };
-    Cache::new(settings.cache.max_bytes.as_u64(), lifetimes)
+    Cache::new(settings.cache.max_bytes.as_u64(), lifetimes, before)
 }
 
 /// Puts the system's own servers in the place of [`UpstreamAddress::System`].

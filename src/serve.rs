@@ -150,17 +150,22 @@ impl Service {
         Ok(())
     }
 
-    /// Obeys signals until one says to stop.
+    /// Obeys signals until one says to stop; that is obeyed also while a reload is under way.
     pub fn run_until_stopped(&self, mut signals: Signals, reloader: Reloader) {
-        let reloader = Arc::new(std::sync::Mutex::new(reloader));
-        self.runtime.block_on(async {
-            while signals.next().await == Request::Reload {
-                let reloader = Arc::clone(&reloader);
-                let reload =
-                    move || reloader.lock().unwrap_or_else(std::sync::PoisonError::into_inner).reload();
-                let _ = tokio::task::spawn_blocking(reload).await;
+        let (reloads, mut due) = channel::<()>(1);
+        let mut reloader = reloader;
+        let reloading = self.runtime.spawn_blocking(move || {
+            while due.blocking_recv().is_some() {
+                reloader.reload();
             }
         });
+        self.runtime.block_on(async {
+            while signals.next().await == Request::Reload {
+                // One waiting request is enough: it will read what is there by then.
+                let _ = reloads.try_send(());
+            }
+        });
+        reloading.abort();
     }
 
     /// The signals, taken over before anything is announced.

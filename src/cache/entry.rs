@@ -61,8 +61,13 @@ impl Entry {
     }
 
     /// The answer, for those who hold it longer than the entry.
-    pub fn answer(&self) -> Arc<Answer> {
-        Arc::clone(&self.answer)
+    pub fn answer(&self) -> &Arc<Answer> {
+        &self.answer
+    }
+
+    /// When the answer was received.
+    pub fn received(&self) -> Instant {
+        self.stored
     }
 
     /// Bytes on the heap.

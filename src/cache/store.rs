@@ -17,6 +17,9 @@ use crate::wire::name::Name;
 /// Bytes an entry takes beside key and answer: slot, links and table, as quick_cache lays them out (measured).
 const ENTRY_OVERHEAD: usize = 96;
 
+/// Entries the table is laid out for at most; it grows where more come.
+const MAX_EXPECTED: usize = 1 << 18;
+
 /// Answers of allowed queries, evicted by S3-FIFO when their bytes exceed the bound.
 pub struct Cache {
     /// None where the bound is zero.
@@ -26,11 +29,11 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache of at most `max_bytes`; zero keeps nothing.
-    pub fn new(max_bytes: u64, lifetimes: Lifetimes) -> Self {
-        let evictions = Arc::new(AtomicU64::new(0));
+    /// A cache of at most `max_bytes`; zero keeps nothing. Its count of evictions goes on from `before`'s.
+    pub fn new(max_bytes: u64, lifetimes: Lifetimes, before: Option<&Self>) -> Self {
+        let evictions = before.map(|before| Arc::clone(&before.evictions)).unwrap_or_default();
         let counting = CountEvictions(Arc::clone(&evictions));
-        let expected = usize::try_from(max_bytes / 512).unwrap_or(usize::MAX).max(16);
+        let expected = usize::try_from(max_bytes / 512).unwrap_or(usize::MAX).clamp(16, MAX_EXPECTED);
         let hasher = RandomState::default();
         let entries = (max_bytes > 0).then(|| Entries::with(expected, max_bytes, ByBytes, hasher, counting));
         Self { entries, lifetimes, evictions }

@@ -67,12 +67,11 @@ impl Endpoint {
 
     fn bind_once(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
         let failed = |protocol| move |error| BindError { address, protocol, error };
-        let first = bind_udp(address).map_err(failed("udp"))?;
-        let bound = first.local_addr().map_err(failed("udp"))?;
-        // TCP has no SO_REUSEPORT here, so that a second gate by mistake is told of the first.
-        let tcp = bind_tcp(bound).map_err(failed("tcp"))?;
-        let mut udp = vec![first];
-        for _ in 1..workers {
+        // TCP first, and without SO_REUSEPORT: a second gate by mistake is told of the first before it takes a query.
+        let tcp = bind_tcp(address).map_err(failed("tcp"))?;
+        let bound = tcp.local_addr().map_err(failed("tcp"))?;
+        let mut udp = Vec::with_capacity(workers);
+        for _ in 0..workers.max(1) {
             udp.push(bind_udp(bound).map_err(failed("udp"))?);
         }
         Ok(Self { address: bound, udp, tcp })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -22,7 +22,7 @@ use crate::wire::reply::Transport;
 /// Bounds on what TCP clients may take.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpLimits {
-    /// Connections at once; more wait in the kernel's backlog.
+    /// Connections served at once; more wait, one per listener accepted and the rest in the kernel's backlog.
     pub connections: usize,
     /// Queries in flight on one connection; more are not read until one is answered.
     pub queries_per_connection: usize,
@@ -32,6 +32,9 @@ pub struct TcpLimits {
 
 /// First and longest pause after a failed accept, so that a shortage of descriptors costs no CPU.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Replies that wait to be written on one connection: what a client that does not read can pile up, 64 KiB each.
+const REPLIES: usize = 4;
 
 /// Everything a connection needs of the gate.
 #[derive(Clone)]
@@ -78,7 +81,7 @@ impl TcpService {
         // Only delay is lost where this fails.
         let _ = stream.set_nodelay(true);
         let (reader, writer) = stream.into_split();
-        let (replies, outgoing) = channel(self.limits.queries_per_connection);
+        let (replies, outgoing) = channel(REPLIES);
         let idle = self.limits.idle;
         let writing = tokio::spawn(write_replies(writer, outgoing, idle));
         if let Err(error) = self.read_queries(reader, client, replies).await {
@@ -91,30 +94,37 @@ impl TcpService {
     /// Reads queries until the client ends its side, idles too long or breaks the framing.
     async fn read_queries(
         mut self,
-        mut reader: OwnedReadHalf,
+        reader: OwnedReadHalf,
         client: Client,
         replies: Sender<Vec<u8>>,
     ) -> io::Result<()> {
+        let mut reader = BufReader::new(reader);
         let in_flight = Arc::new(Semaphore::new(self.limits.queries_per_connection));
         let mut request = Vec::new();
         loop {
-            let Ok(slot) = Arc::clone(&in_flight).acquire_owned().await else { return Ok(()) };
+            let slot = tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                slot = Arc::clone(&in_flight).acquire_owned() => slot.map_err(io::Error::other)?,
+            };
             let begun = tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 () = replies.closed() => return Ok(()),
-                begun = timeout(self.limits.idle, reader.readable()) => begun,
+                // Takes nothing out of the stream, so that it may be given up at any time.
+                begun = timeout(self.limits.idle, reader.fill_buf()) => begun,
             };
             match begun {
-                Ok(readable) => readable?,
+                Ok(Ok([])) => return Ok(()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error),
                 // Silence ends a connection only when nothing is owed on it.
                 Err(_) if in_flight.available_permits() + 1 < self.limits.queries_per_connection => continue,
                 Err(_) => return Ok(()),
             }
-            match timeout(self.limits.idle, read_message(&mut reader, &mut request)).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) => return Ok(()),
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                read = timeout(self.limits.idle, read_message(&mut reader, &mut request)) => {
+                    read.map_err(|_| io::ErrorKind::TimedOut)??;
+                }
             }
             let received = Instant::now();
             let mut reply = Vec::with_capacity(512);
@@ -135,13 +145,17 @@ impl TcpService {
     }
 
     async fn answer_miss(mut self, miss: Box<Miss>, replies: Sender<Vec<u8>>, slot: OwnedSemaphorePermit) {
-        let answer = fetch(&self.state, &miss).await;
+        let fetched = fetch(&self.state, &miss).await;
+        // The reply is made when it can be handed on: a client that does not read costs an answer, not a copy each.
+        let place = replies.reserve().await;
         let mut reply = Vec::with_capacity(512);
-        let record = self.gate.finish(&miss, &answer, &mut reply);
+        let record = self.gate.finish(&miss, &fetched, Instant::now(), &mut reply);
         self.gate.counters().response(record, miss.received.elapsed());
         self.gate.counters().miss_ended();
         // A client that left does not miss its reply.
-        let _ = replies.send(reply).await;
+        if let Ok(place) = place {
+            place.send(reply);
+        }
         drop(slot);
     }
 }
@@ -150,22 +164,18 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, address) = listener.accept().await?;
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     Ok((stream, address, slot))
 }
 
-/// Reads one length-prefixed message into `request`; false where the client ended its side between messages.
-async fn read_message(reader: &mut OwnedReadHalf, request: &mut Vec<u8>) -> io::Result<bool> {
+/// Reads one length-prefixed message into `request`.
+async fn read_message(reader: &mut BufReader<OwnedReadHalf>, request: &mut Vec<u8>) -> io::Result<()> {
+    let length = reader.read_u16().await?;
     request.clear();
-    let mut length = [0; 2];
-    if reader.read(&mut length[..1]).await? == 0 {
-        return Ok(false);
-    }
-    reader.read_exact(&mut length[1..]).await?;
-    request.resize(usize::from(u16::from_be_bytes(length)), 0);
+    request.resize(usize::from(length), 0);
     reader.read_exact(request).await?;
-    Ok(true)
+    Ok(())
 }
 
 /// Writes replies in the order they become ready, each with its length in one write (RFC 7766 section 8).

@@ -10,9 +10,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::fetch::fetch;
-use crate::gate::{Client, Gate, Miss, Outcome, State};
+use crate::gate::{Client, Gate, Miss, Outcome, State, Target};
+use crate::listen::datagram::{DatagramSocket, Peer};
 use crate::telemetry::counters::Dropped;
 use crate::wire::reply::{MAX_MESSAGE, Transport};
 
@@ -22,14 +24,16 @@ const IDLE: Duration = Duration::from_millis(100);
 /// Misses waiting to be taken by the runtime; beyond, queries are dropped and counted.
 pub const MISS_QUEUE: usize = 4096;
 
-/// Misses being answered at once over all workers: with some 2 KiB each, 20 MiB at most.
+/// Upstream misses being answered at once over all workers; with up to 6 KiB each (an upstream's datagram among it)
+/// 60 MiB at most. Beyond, queries are dropped and counted.
 const MAX_MISSES: usize = 10_000;
 
 /// A miss with the socket its reply must leave through.
 #[derive(Debug)]
 pub struct UdpMiss {
     miss: Box<Miss>,
-    socket: Arc<UdpSocket>,
+    socket: Arc<DatagramSocket>,
+    peer: Peer,
 }
 
 /// Starts a worker that answers everything `socket` receives until `stop` is cancelled.
@@ -40,14 +44,12 @@ pub fn spawn_worker(
     misses: Sender<UdpMiss>,
     stop: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
-    socket.set_read_timeout(Some(IDLE))?;
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(move || Worker { socket: Arc::new(socket), gate, misses }.run(&stop))
+    let socket = Arc::new(DatagramSocket::new(socket, IDLE)?);
+    std::thread::Builder::new().name(name).spawn(move || Worker { socket, gate, misses }.run(&stop))
 }
 
 struct Worker {
-    socket: Arc<UdpSocket>,
+    socket: Arc<DatagramSocket>,
     gate: Gate,
     misses: Sender<UdpMiss>,
 }
@@ -57,14 +59,10 @@ impl Worker {
         let mut request = vec![0; MAX_MESSAGE];
         let mut reply = Vec::with_capacity(MAX_MESSAGE);
         while !stop.is_cancelled() {
-            match self.socket.recv_from(&mut request) {
-                Ok((length, address)) => {
-                    // A reply to port 0 can reach nobody.
-                    if address.port() != 0 {
-                        let client = Client { address, transport: Transport::Udp };
-                        self.serve(&request[..length], client, &mut reply);
-                    }
-                }
+            match self.socket.receive(&mut request) {
+                // A reply to port 0 can reach nobody.
+                Ok((_, peer)) if peer.address.port() == 0 => {}
+                Ok((length, peer)) => self.serve(&request[..length], peer, &mut reply),
                 Err(error) if is_timeout(&error) => {}
                 Err(error) => {
                     tracing::debug!("receiving over UDP failed: {error}");
@@ -74,16 +72,17 @@ impl Worker {
         }
     }
 
-    fn serve(&mut self, request: &[u8], client: Client, reply: &mut Vec<u8>) {
+    fn serve(&mut self, request: &[u8], peer: Peer, reply: &mut Vec<u8>) {
         let received = Instant::now();
+        let client = Client { address: peer.address, transport: Transport::Udp };
         match self.gate.answer(request, client, received, reply) {
             Outcome::Reply(record) => {
-                send(&self.socket, reply, client);
+                send(&self.socket, reply, peer);
                 self.gate.counters().response(record, received.elapsed());
             }
             Outcome::Miss(miss) => {
                 self.gate.counters().miss_begun();
-                let miss = UdpMiss { miss, socket: Arc::clone(&self.socket) };
+                let miss = UdpMiss { miss, socket: Arc::clone(&self.socket), peer };
                 if self.misses.try_send(miss).is_err() {
                     self.gate.counters().dropped(Dropped::Overload);
                     self.gate.counters().miss_ended();
@@ -98,30 +97,47 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-fn send(socket: &UdpSocket, reply: &[u8], client: Client) {
-    if let Err(error) = socket.send_to(reply, client.address) {
+fn send(socket: &DatagramSocket, reply: &[u8], peer: Peer) {
+    if let Err(error) = socket.reply(reply, peer) {
         // The client asks again; it may be gone, or its address was forged.
-        tracing::debug!("sending to {} failed: {error}", client.address);
+        tracing::debug!("sending to {} failed: {error}", peer.address);
     }
 }
 
 /// Takes misses and answers each in a task of its own, until all workers are gone and all tasks done.
 pub async fn answer_misses(mut misses: Receiver<UdpMiss>, state: Arc<ArcSwap<State>>, gate: Gate) {
     let slots = Arc::new(Semaphore::new(MAX_MISSES));
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let Some(miss) = misses.recv().await else { break };
-        tokio::spawn(answer_miss(miss, Arc::clone(&state), gate.clone(), slot));
+    let tasks = TaskTracker::new();
+    while let Some(miss) = misses.recv().await {
+        // Local zones answer at once and need no place; upstreams may be silent for long.
+        let slot = match &miss.miss.target {
+            Target::Local => None,
+            Target::Upstream(_) => match Arc::clone(&slots).try_acquire_owned() {
+                Ok(slot) => Some(slot),
+                Err(_) => {
+                    gate.counters().dropped(Dropped::Overload);
+                    gate.counters().miss_ended();
+                    continue;
+                }
+            },
+        };
+        tasks.spawn(answer_miss(miss, Arc::clone(&state), gate.clone(), slot));
     }
-    // All slots free again is all tasks done.
-    let _ = slots.acquire_many(MAX_MISSES as u32).await;
+    tasks.close();
+    tasks.wait().await;
 }
 
-async fn answer_miss(miss: UdpMiss, state: Arc<ArcSwap<State>>, mut gate: Gate, slot: OwnedSemaphorePermit) {
-    let UdpMiss { miss, socket } = miss;
-    let answer = fetch(&state, &miss).await;
+async fn answer_miss(
+    miss: UdpMiss,
+    state: Arc<ArcSwap<State>>,
+    mut gate: Gate,
+    slot: Option<OwnedSemaphorePermit>,
+) {
+    let UdpMiss { miss, socket, peer } = miss;
+    let fetched = fetch(&state, &miss).await;
     let mut reply = Vec::with_capacity(512);
-    let record = gate.finish(&miss, &answer, &mut reply);
-    send(&socket, &reply, miss.client);
+    let record = gate.finish(&miss, &fetched, Instant::now(), &mut reply);
+    send(&socket, &reply, peer);
     gate.counters().response(record, miss.received.elapsed());
     gate.counters().miss_ended();
     drop(slot);

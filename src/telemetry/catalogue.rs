@@ -168,24 +168,26 @@ fn publish_cache(state: &State, totals: &Totals) {
 
 fn publish_upstream(state: &State) {
     let mut rejections = std::collections::BTreeMap::<&'static str, u64>::new();
-    for server in state.upstream.servers() {
-        let name = || server.name().to_owned();
-        for (result, count) in server.stats.results() {
-            counter!("namegate_upstream_queries_total", "upstream" => name(), "result" => result.label())
+    for (name, stats) in state.upstream.known() {
+        for (result, count) in stats.results() {
+            counter!("namegate_upstream_queries_total", "upstream" => name.to_owned(), "result" => result.label())
                 .absolute(count);
         }
-        for (reason, count) in server.stats.sheds() {
-            counter!("namegate_upstream_shed_total", "upstream" => name(), "reason" => reason.label())
+        for (reason, count) in stats.sheds() {
+            counter!("namegate_upstream_shed_total", "upstream" => name.to_owned(), "reason" => reason.label())
                 .absolute(count);
         }
-        for (reason, count) in server.stats.rejections() {
+        for (reason, count) in stats.rejections() {
             *rejections.entry(reason.label()).or_default() += count;
         }
-        gauge!("namegate_upstream_up", "upstream" => name()).set(if server.is_up() { 1 } else { 0 });
-        gauge!("namegate_upstream_in_flight", "upstream" => name()).set(server.budget.in_flight() as f64);
     }
     for (reason, count) in rejections {
         counter!("namegate_upstream_replies_rejected_total", "reason" => reason).absolute(count);
+    }
+    for server in state.upstream.servers() {
+        let name = || server.name().to_owned();
+        gauge!("namegate_upstream_up", "upstream" => name()).set(if server.is_up() { 1 } else { 0 });
+        gauge!("namegate_upstream_in_flight", "upstream" => name()).set(server.budget.in_flight() as f64);
     }
 }
 

@@ -200,7 +200,11 @@ impl Counters {
     pub fn response(&self, record: Record, elapsed: Duration) {
         let place = RCODES.iter().position(|known| *known == record.rcode).unwrap_or(RCODES.len());
         self.add(&self.responses[record.decision as usize][place]);
-        self.durations[record.decision as usize][record.source as usize].observe(elapsed);
+        let durations = &self.durations[record.decision as usize][record.source as usize];
+        match self.shared {
+            true => durations.observe(elapsed),
+            false => durations.observe_alone(elapsed),
+        }
     }
 
     /// A message was not answered.

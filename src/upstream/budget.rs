@@ -15,6 +15,9 @@ const MAX_WAITING: usize = 1000;
 /// our 900 and Azure's 1,000 queries a second.
 const BURST: Duration = Duration::from_millis(100);
 
+/// Time that must be left when a query is sent; with less, its answer would come too late for anyone.
+const USEFUL: Duration = Duration::from_millis(100);
+
 /// Limits on one upstream's use (Azure's resolver drops beyond 200 pending and 1,000 queries a second per VM).
 #[derive(Debug)]
 pub struct Budget {
@@ -72,9 +75,11 @@ impl Budget {
         self.max_in_flight.saturating_sub(self.slots.available_permits())
     }
 
-    /// True where a query would not have to wait for a place.
+    /// True where a query would not have to wait, neither for a place nor for the rate.
     pub fn has_room(&self) -> bool {
-        self.slots.available_permits() > 0
+        let now = Instant::now();
+        let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slots.available_permits() > 0 && due.is_none_or(|due| due <= now + BURST)
     }
 
     /// Waits for a place and for the rate, at most until `deadline`.
@@ -85,6 +90,9 @@ impl Budget {
             return Err(Shed::InFlight);
         };
         let now = Instant::now();
+        if now + USEFUL > deadline {
+            return Err(Shed::InFlight);
+        }
         let start = self.book(now, deadline).ok_or(Shed::Rate)?;
         if start > now {
             sleep_until(start).await;
@@ -101,7 +109,7 @@ impl Budget {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let arrival = due.map_or(now, |due| due.max(now));
         let start = arrival.checked_sub(BURST).map_or(now, |earliest| earliest.max(now));
-        if start >= deadline {
+        if start + USEFUL > deadline {
             return None;
         }
         *due = Some(arrival + self.interval);

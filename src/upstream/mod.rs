@@ -1,6 +1,6 @@
 //! Asking: an allowed query goes out, a whole answer comes back.
 //!
-//! [`Upstream::resolve`] is the only door, and it takes an [`AllowedQuery`]. Identical questions in flight share one
+//! [`Upstream::resolve`] is the only door for clients' names, and it takes an [`AllowedQuery`]. Identical questions in flight share one
 //! exchange; servers are tried in the order written, those that fare badly last; no server is ever asked that was not
 //! configured.
 
@@ -12,10 +12,12 @@ pub mod probe;
 pub mod server;
 pub mod system;
 mod tcp;
+mod turn;
 mod udp;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,13 +36,11 @@ use crate::wire::request::AnswerFlags;
 use address::UpstreamAddress;
 use budget::Budget;
 use server::{Server, ServerStats};
+use turn::Turn;
 
 /// How long one server may be silent before the next is asked as well: above any healthy round trip, below the
 /// second try of every common client (Windows 1 s, Linux 1 to 5 s).
 const ASK_NEXT_AFTER: Duration = Duration::from_secs(1);
-
-/// Exchanges one query may cause: bounds what a silent or failing upstream multiplies.
-const MAX_ATTEMPTS: usize = 3;
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ enum Exchange {
 /// Why a server gave no answer.
 #[derive(Debug, thiserror::Error)]
 enum ExchangeError {
+    #[error("this host has no means to ask: {0}")]
+    Local(std::io::Error),
     #[error("no reply in time")]
     Timeout,
     #[error(transparent)]
@@ -70,9 +72,11 @@ enum ExchangeError {
 /// The configured servers and everything in flight to them.
 #[derive(Debug)]
 pub struct Upstream {
+    config: UpstreamConfig,
     servers: Vec<Arc<Server>>,
-    deadline: Duration,
-    in_flight: Mutex<HashMap<Key, Arc<OnceCell<Arc<Answer>>>>>,
+    /// Counts of every server this process ever had, so that no count goes down when one is replaced.
+    known: BTreeMap<String, Arc<ServerStats>>,
+    in_flight: Mutex<HashMap<Key, Arc<Shared>>>,
 }
 
 /// What an [`Upstream`] is made of.
@@ -88,20 +92,52 @@ pub struct UpstreamConfig {
     pub max_qps: u32,
 }
 
+/// One exchange that several queries wait for.
+#[derive(Debug, Default)]
+struct Shared {
+    fetched: OnceCell<Fetched>,
+    waiting: AtomicUsize,
+}
+
+/// An answer and when it came.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The answer.
+    pub answer: Arc<Answer>,
+    /// When it was received; it may have waited in the cache since.
+    pub received: std::time::Instant,
+}
+
+impl Fetched {
+    /// An answer that comes this moment.
+    pub fn now(answer: Answer) -> Self {
+        Self { answer: Arc::new(answer), received: std::time::Instant::now() }
+    }
+}
+
 impl Upstream {
-    /// The upstream for `config`; servers that `before` knows keep their counts and health.
-    pub fn new(config: &UpstreamConfig, before: Option<&Self>) -> Self {
-        let known: HashMap<&str, &Arc<ServerStats>> = before
-            .iter()
-            .flat_map(|upstream| &upstream.servers)
-            .map(|server| (server.name(), &server.stats))
-            .collect();
-        let servers = config.servers.iter().filter_map(|address| {
-            let stats =
-                known.get(address.to_string().as_str()).map(|stats| Arc::clone(stats)).unwrap_or_default();
+    /// The upstream for `config`; servers that `before` had keep their counts, health and budget.
+    pub fn new(config: UpstreamConfig, before: Option<&Self>) -> Self {
+        let mut known = before.map(|before| before.known.clone()).unwrap_or_default();
+        let same_budget = |before: &Self| {
+            (before.config.max_in_flight, before.config.max_qps) == (config.max_in_flight, config.max_qps)
+        };
+        let kept = before.filter(|before| same_budget(before)).map_or(&[][..], |before| &before.servers);
+        let server = |address: &UpstreamAddress| {
+            let name = address.to_string();
+            if let Some(server) = kept.iter().find(|server| server.name() == name) {
+                return Some(Arc::clone(server));
+            }
+            let stats = Arc::clone(known.entry(name).or_default());
             Server::new(*address, Budget::new(config.max_in_flight, config.max_qps), stats).map(Arc::new)
-        });
-        Self { servers: servers.collect(), deadline: config.deadline, in_flight: Mutex::default() }
+        };
+        let servers = config.servers.iter().filter_map(server).collect();
+        Self { servers, config, known, in_flight: Mutex::default() }
+    }
+
+    /// What it is made of.
+    pub fn config(&self) -> &UpstreamConfig {
+        &self.config
     }
 
     /// The servers, in the order they were written.
@@ -109,96 +145,111 @@ impl Upstream {
         &self.servers
     }
 
-    /// Fetches the answer to an allowed query and keeps it in `cache`, if `may_keep` says so once it is there.
+    /// Counts of all servers this process ever had, by name.
+    pub fn known(&self) -> impl Iterator<Item = (&str, &ServerStats)> {
+        self.known.iter().map(|(name, stats)| (name.as_str(), &**stats))
+    }
+
+    /// Fetches the answer to an allowed query received at `received`, and keeps it in `cache` if `may_keep` says so
+    /// once it is there.
     ///
-    /// There is always an answer: where no server gave one it is SERVFAIL with the reason as Extended DNS Error.
+    /// There is always an answer: where no server gave one it is SERVFAIL with the reason as Extended DNS Error. None
+    /// is for queries beyond the number that may wait for one exchange.
     pub async fn resolve(
         &self,
         query: &AllowedQuery,
+        received: std::time::Instant,
         cache: &Cache,
         may_keep: impl Fn() -> bool,
-    ) -> Arc<Answer> {
+    ) -> Option<Fetched> {
         let key = Key::from(query);
         let shared = Arc::clone(self.in_flight().entry(key.clone()).or_default());
-        let answer = shared.get_or_init(|| async {
+        if shared.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_SHARING {
+            return None;
+        }
+        let fetched = shared.fetched.get_or_init(|| async {
+            let now = std::time::Instant::now();
             // The exchange this query would have shared may have ended between its cache miss and now.
-            let answer = match cache.get(query, std::time::Instant::now()) {
-                Some(entry) => entry.answer(),
+            let fetched = match cache.get(query, now) {
+                Some(entry) => Fetched { answer: Arc::clone(entry.answer()), received: entry.received() },
                 None => {
                     let prompt = Prompt { question: query.question().clone(), flags: query.flags() };
-                    let answer = Arc::new(self.ask(&prompt).await);
+                    let deadline = Instant::from_std(received + self.config.deadline);
+                    let fetched = Fetched::now(self.ask(&prompt, deadline).await);
                     if may_keep() {
-                        cache.insert(query, &answer, std::time::Instant::now());
+                        cache.insert(query, &fetched.answer, fetched.received);
                     }
-                    answer
+                    fetched
                 }
             };
             self.in_flight().remove(&key);
-            answer
+            fetched
         });
-        Arc::clone(answer.await)
+        Some(fetched.await.clone())
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashMap<Key, Arc<OnceCell<Arc<Answer>>>>> {
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<Key, Arc<Shared>>> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks servers in turn until one answers or the time is up.
-    async fn ask(&self, prompt: &Prompt) -> Answer {
-        let deadline = Instant::now() + self.deadline;
-        let order = self.order();
-        let mut begun = 0;
-        let mut started: Vec<(usize, Instant)> = Vec::with_capacity(MAX_ATTEMPTS);
+    async fn ask(&self, prompt: &Prompt, deadline: Instant) -> Answer {
+        let mut turn = Turn::new(self.order());
         let mut failure = Failure::default();
         let mut attempts = FuturesUnordered::new();
+        let mut started: Vec<(usize, Instant)> = Vec::new();
         // At most one attempt waits for its place at a time; while it does, nobody else is asked for it.
         let mut permit = pin!(Fuse::terminated());
         let mut next_at = Instant::now();
-        loop {
-            let may_begin = permit.is_terminated() && begun < MAX_ATTEMPTS && !order.is_empty();
-            let outcome = tokio::select! {
+        while !turn.all_said_no() {
+            let waiting = !permit.is_terminated();
+            if !waiting && attempts.is_empty() && !turn.has_next() {
+                break;
+            }
+            let (index, outcome) = tokio::select! {
                 biased;
-                Some((attempt, outcome)) = attempts.next() => match outcome {
+                Some((index, outcome)) = attempts.next() => match outcome {
                     Ok(answer) if !is_failure(&answer) => {
-                        self.note_overtaken(&order, &started, attempt);
+                        self.note_silent(&started, Some(index));
                         return answer;
                     }
-                    outcome => outcome.map_err(AttemptError::Exchange),
+                    outcome => (index, outcome.map_err(AttemptError::Exchange)),
                 },
-                permitted = &mut permit => match permitted {
-                    Some((server, permit)) => {
-                        let server: &Server = server;
-                        let attempt = begun - 1;
-                        started.push((attempt, Instant::now()));
-                        attempts.push(async move { (attempt, server.exchange(prompt, deadline, permit).await) });
+                () = sleep_until(next_at), if !waiting && turn.has_next() => {
+                    if let Some(index) = turn.take() {
+                        let server = &self.servers[index];
+                        permit.set(async move { (index, server.permit(deadline).await) }.fuse());
+                    }
+                    continue;
+                }
+                (index, permitted) = &mut permit => match permitted {
+                    Some(permit) => {
+                        let server = &self.servers[index];
+                        started.push((index, Instant::now()));
+                        attempts.push(async move { (index, server.exchange(prompt, deadline, permit).await) });
                         next_at = Instant::now() + ASK_NEXT_AFTER;
                         continue;
                     }
-                    None => Err(AttemptError::Shed),
+                    None => (index, Err(AttemptError::Shed)),
                 },
-                () = sleep_until(next_at), if may_begin => {
-                    permit.set(self.servers[order[begun % order.len()]].permit(deadline).fuse());
-                    begun += 1;
-                    continue;
-                }
-                () = sleep_until(deadline + GRACE) => return failure.into_answer(&prompt.question),
+                () = sleep_until(deadline + GRACE) => break,
             };
-            // A server that said no is not asked again; the next one is, at once.
             failure.note(outcome);
-            if begun < order.len().min(MAX_ATTEMPTS) {
+            turn.said_no(index);
+            if turn.has_unasked() {
                 next_at = Instant::now();
-            } else if attempts.is_empty() && permit.is_terminated() {
-                return failure.into_answer(&prompt.question);
             }
         }
+        self.note_silent(&started, None);
+        failure.into_answer(&prompt.question)
     }
 
-    /// Servers that answered while this one was silent say something about it.
-    fn note_overtaken(&self, order: &[usize], started: &[(usize, Instant)], winner: usize) {
-        for (attempt, start) in started {
-            let (loser, victor) = (order[attempt % order.len()], order[winner % order.len()]);
-            if *attempt != winner && loser != victor && start.elapsed() >= ASK_NEXT_AFTER {
-                self.servers[loser].note_failure("another upstream answered first");
+    /// Tells servers that were asked long enough ago and did not reply; not `winner`, who did.
+    fn note_silent(&self, started: &[(usize, Instant)], winner: Option<usize>) {
+        for (place, (index, start)) in started.iter().enumerate() {
+            let first = started[..place].iter().all(|(earlier, _)| earlier != index);
+            if first && Some(*index) != winner && start.elapsed() >= ASK_NEXT_AFTER {
+                self.servers[*index].note_silence(*start);
             }
         }
     }
@@ -217,6 +268,10 @@ impl Upstream {
 /// Time beyond the deadline in which exchanges report their own timeout before the query gives up on them.
 const GRACE: Duration = Duration::from_millis(20);
 
+/// Queries that may wait for one exchange; more are shed. A name that nobody answers must not take every place that
+/// misses have.
+const MAX_SHARING: usize = 1000;
+
 /// Why an attempt brought no answer.
 #[derive(Debug)]
 enum AttemptError {
@@ -229,13 +284,14 @@ fn is_failure(answer: &Answer) -> bool {
     answer.lifetime() == Lifetime::Failure
 }
 
-/// The best of what went wrong so far.
+/// What went wrong so far.
 #[derive(Debug, Default)]
 struct Failure {
     reply: Option<Answer>,
     shed: bool,
     network: bool,
-    other: bool,
+    unusable: bool,
+    timeout: bool,
 }
 
 impl Failure {
@@ -243,30 +299,32 @@ impl Failure {
         match outcome {
             Ok(reply) => self.reply = Some(reply),
             Err(AttemptError::Shed) => self.shed = true,
-            Err(AttemptError::Exchange(ExchangeError::Network(_))) => self.network = true,
-            Err(AttemptError::Exchange(ExchangeError::Timeout | ExchangeError::Unusable)) => {
-                self.other = true;
+            Err(AttemptError::Exchange(ExchangeError::Network(_) | ExchangeError::Local(_))) => {
+                self.network = true;
             }
+            Err(AttemptError::Exchange(ExchangeError::Unusable)) => self.unusable = true,
+            Err(AttemptError::Exchange(ExchangeError::Timeout)) => self.timeout = true,
         }
     }
 
     /// An upstream's own failure reply is relayed; else the client is told which kind of failure it was.
     fn into_answer(self, question: &Question) -> Answer {
-        if let Some(reply) = self.reply {
-            return reply;
-        }
-        if self.shed && !self.network && !self.other {
-            return Answer::failure(
-                question,
+        let (code, text, lifetime) = match self {
+            Self { reply: Some(reply), .. } => return reply,
+            Self { unusable: true, .. } => {
+                (ErrorCode::NO_REACHABLE_AUTHORITY, "the upstream's reply cannot be used", Lifetime::Failure)
+            }
+            Self { network: true, timeout: false, .. } => {
+                (ErrorCode::NETWORK_ERROR, "no upstream could be reached", Lifetime::Failure)
+            }
+            // Nobody was asked: the next query may well find room.
+            Self { shed: true, timeout: false, .. } => (
                 ErrorCode::NO_REACHABLE_AUTHORITY,
                 "the budget for asking upstreams is spent",
                 Lifetime::Unknown,
-            );
-        }
-        let (code, text) = match self.network && !self.other {
-            true => (ErrorCode::NETWORK_ERROR, "no upstream could be reached"),
-            false => (ErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered in time"),
+            ),
+            _ => (ErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered in time", Lifetime::Failure),
         };
-        Answer::failure(question, code, text, Lifetime::Failure)
+        Answer::failure(question, code, text, lifetime)
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::Prompt;
 use super::server::Server;
+use super::{ExchangeError, Prompt};
 use crate::gate::State;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
@@ -46,9 +46,11 @@ async fn probe(server: Arc<Server>) {
     let question = Question { name: Name::ROOT, qtype: NS, class: Class::IN };
     let prompt = Prompt { question, flags: AnswerFlags::default() };
     let deadline = Instant::now() + TIMEOUT;
-    if let Some((server, permit)) = server.permit(deadline).await {
-        // The exchange itself notes how the server fares.
-        let _ = server.exchange(&prompt, deadline, permit).await;
-        server.stats.probed();
+    let Some(permit) = server.permit(deadline).await else { return };
+    let started = Instant::now();
+    // Everything but silence notes itself.
+    if let Err(ExchangeError::Timeout) = server.exchange(&prompt, deadline, permit).await {
+        server.note_silence(started);
     }
+    server.stats.probed();
 }

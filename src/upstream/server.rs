@@ -30,11 +30,14 @@ pub enum ExchangeResult {
     Network,
     /// A reply that is of no use even over TCP.
     Unusable,
+    /// Another exchange for the same query was answered first.
+    Overtaken,
 }
 
 impl ExchangeResult {
     /// All results, in the order of their counters.
-    pub const ALL: [Self; 5] = [Self::Answered, Self::Failed, Self::Timeout, Self::Network, Self::Unusable];
+    pub const ALL: [Self; 6] =
+        [Self::Answered, Self::Failed, Self::Timeout, Self::Network, Self::Unusable, Self::Overtaken];
 
     /// Label for metrics.
     pub fn label(self) -> &'static str {
@@ -44,6 +47,7 @@ impl ExchangeResult {
             Self::Timeout => "timeout",
             Self::Network => "network_error",
             Self::Unusable => "unusable",
+            Self::Overtaken => "overtaken",
         }
     }
 }
@@ -156,9 +160,8 @@ impl Server {
     }
 
     /// Waits for leave to ask, at most until `deadline`; where there is none, that is counted.
-    pub(super) async fn permit(&self, deadline: Instant) -> Option<(&Self, Permit)> {
-        let permit = self.budget.acquire(deadline).await;
-        permit.map_err(|reason| self.stats.shed(reason)).ok().map(|permit| (self, permit))
+    pub(super) async fn permit(&self, deadline: Instant) -> Option<Permit> {
+        self.budget.acquire(deadline).await.map_err(|reason| self.stats.shed(reason)).ok()
     }
 
     /// Asks once: over UDP and then, where that is not enough, over TCP; all until `deadline`.
@@ -168,26 +171,30 @@ impl Server {
         deadline: Instant,
         _permit: Permit,
     ) -> Result<Answer, ExchangeError> {
+        let mut ending = Ending { stats: &self.stats, result: ExchangeResult::Overtaken };
         let started = Instant::now();
         let outcome = match timeout_at(deadline, self.ask(prompt)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ExchangeError::Timeout),
         };
-        let result = match &outcome {
+        ending.result = match &outcome {
             Ok(answer) if answer.lifetime() == Lifetime::Failure => ExchangeResult::Failed,
             Ok(_) => ExchangeResult::Answered,
             Err(ExchangeError::Timeout) => ExchangeResult::Timeout,
-            Err(ExchangeError::Network(_)) => ExchangeResult::Network,
+            Err(ExchangeError::Network(_) | ExchangeError::Local(_)) => ExchangeResult::Network,
             Err(ExchangeError::Unusable) => ExchangeResult::Unusable,
         };
-        self.stats.ended(result);
         match &outcome {
             Ok(_) | Err(ExchangeError::Unusable) => {
                 self.stats.durations.observe(started.elapsed());
                 self.note_reply();
             }
             Err(ExchangeError::Network(error)) => self.note_failure(&error.to_string()),
-            Err(ExchangeError::Timeout) => self.note_failure("no reply in time"),
+            Err(ExchangeError::Local(error)) => {
+                tracing::warn!("upstream {} was not asked: {error}", self.name);
+            }
+            // One name that nobody answers says little about the server; the query tells it once.
+            Err(ExchangeError::Timeout) => {}
         }
         outcome
     }
@@ -210,11 +217,29 @@ impl Server {
         }
     }
 
-    /// Counts a failure: an exchange that ended without reply, or one that another server overtook.
-    pub(super) fn note_failure(&self, why: &str) {
+    /// The server was asked at `since` and is silent. That counts only where it is silent to everyone.
+    pub(super) fn note_silence(&self, since: Instant) {
+        if self.stats.since_last_reply().is_none_or(|ago| ago > since.elapsed()) {
+            self.note_failure("no reply in time");
+        }
+    }
+
+    fn note_failure(&self, why: &str) {
         let failures = self.stats.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if failures >= FAILURES_UNTIL_DOWN && !self.stats.down.swap(true, Ordering::Relaxed) {
             tracing::warn!("upstream {} is down: {why}; asking it last until it answers", self.name);
         }
+    }
+}
+
+/// Counts an exchange when it ends, also where it is dropped because another server answered first.
+struct Ending<'s> {
+    stats: &'s ServerStats,
+    result: ExchangeResult,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.stats.ended(self.result);
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn exchange(
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let socket = UdpSocket::bind(local).await?;
+    let socket = UdpSocket::bind(local).await.map_err(ExchangeError::Local)?;
     socket.connect(server).await?;
     let id: u16 = rand::random();
     let mut message = Vec::with_capacity(512);

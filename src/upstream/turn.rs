@@ -1,0 +1,100 @@
+//! [`Turn`]: whose turn it is to be asked, within one query.
+
+/// Exchanges one query may cause: bounds what a silent or failing upstream multiplies.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Servers in the order to ask, and how each fared so far.
+#[derive(Debug)]
+pub(super) struct Turn {
+    servers: Vec<Candidate>,
+    begun: usize,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    index: usize,
+    asked: bool,
+    said_no: bool,
+}
+
+impl Turn {
+    /// Begins with the first of `order`, indices of servers.
+    pub(super) fn new(order: impl IntoIterator<Item = usize>) -> Self {
+        let candidate = |index| Candidate { index, asked: false, said_no: false };
+        Self { servers: order.into_iter().map(candidate).collect(), begun: 0, next: 0 }
+    }
+
+    /// True where another attempt may be made.
+    pub(super) fn has_next(&self) -> bool {
+        self.begun < MAX_ATTEMPTS && self.servers.iter().any(|server| !server.said_no)
+    }
+
+    /// The server to ask next: in order, and again from the first, without those that said no.
+    pub(super) fn take(&mut self) -> Option<usize> {
+        if !self.has_next() {
+            return None;
+        }
+        let count = self.servers.len();
+        let place =
+            (0..count).map(|step| (self.next + step) % count).find(|place| !self.servers[*place].said_no)?;
+        self.next = (place + 1) % count;
+        self.begun += 1;
+        self.servers[place].asked = true;
+        Some(self.servers[place].index)
+    }
+
+    /// A server answered that it cannot, or cannot be asked: it is left out from now on.
+    pub(super) fn said_no(&mut self, index: usize) {
+        self.servers
+            .iter_mut()
+            .filter(|server| server.index == index)
+            .for_each(|server| server.said_no = true);
+    }
+
+    /// True while some server has not been asked at all.
+    pub(super) fn has_unasked(&self) -> bool {
+        self.begun < MAX_ATTEMPTS && self.servers.iter().any(|server| !server.asked)
+    }
+
+    /// True where waiting longer is of no use.
+    pub(super) fn all_said_no(&self) -> bool {
+        self.servers.iter().all(|server| server.said_no)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(turn: &mut Turn) -> Vec<usize> {
+        std::iter::from_fn(|| turn.take()).collect()
+    }
+
+    #[test]
+    fn one_server_is_asked_again_until_it_says_no() {
+        assert_eq!(all(&mut Turn::new([0])), [0, 0, 0]);
+        let mut turn = Turn::new([0]);
+        assert_eq!(turn.take(), Some(0));
+        turn.said_no(0);
+        assert!(turn.all_said_no() && turn.take().is_none());
+    }
+
+    #[test]
+    fn who_said_no_is_left_out() {
+        let mut turn = Turn::new([1, 0]);
+        assert_eq!(turn.take(), Some(1));
+        assert!(turn.has_unasked());
+        turn.said_no(1);
+        assert_eq!(all(&mut turn), [0, 0]);
+        assert!(!turn.all_said_no());
+    }
+
+    #[test]
+    fn attempts_are_bounded_whatever_the_number_of_servers() {
+        let mut turn = Turn::new(0..9);
+        assert_eq!(all(&mut turn), [0, 1, 2]);
+        assert!(!turn.has_unasked());
+        assert!(Turn::new([]).take().is_none());
+    }
+}
