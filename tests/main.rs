@@ -20,6 +20,7 @@ mod local_zones;
 mod metrics;
 mod protocol;
 mod query_log;
+mod readme;
 mod reload;
 #[allow(dead_code, reason = "shared with the tables target, which uses the rest")]
 mod support;

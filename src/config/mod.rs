@@ -1,6 +1,6 @@
 //! Settings: a TOML file in, [`Settings`] out, and every mistake in it reported with its place and a remedy.
 //!
-//! [`load`] finds and reads the file. Reading goes section by section through a crate-internal `Section`, which keeps
+//! [`load()`] finds and reads the file. Reading goes section by section through a crate-internal `Section`, which keeps
 //! the place of every value, so that all faults of a file are found in one go. Zone files are read the same way by
 //! [`crate::zones`].
 

@@ -269,7 +269,7 @@ fn what_is_no_answer_is_refused() {
     let owner = HEADER + QNAME.len() + 4;
     forward[owner + 1] = owner as u8;
     assert!(Answer::parse(&forward).is_err(), "a pointer to itself");
-    let mut count = good.clone();
+    let mut count = good;
     count[7] = 9;
     assert!(Answer::parse(&count).is_err(), "more records announced than there are");
 }

@@ -21,7 +21,7 @@ use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 use super::rule::{Action, Scope};
 use crate::wire::name::{MAX_LABELS, Name};
 
-/// Most rules one trie holds: rule numbers share a word with two bits of [`Place`].
+/// Most rules one trie holds: rule numbers share a word with two bits that say what they stand for.
 pub const MAX_RULES: usize = 1 << 30;
 
 /// Number of a rule within its trie.
