@@ -215,6 +215,23 @@ fn a_port_in_use_is_an_error() {
 }
 
 #[test]
+fn a_second_gate_by_mistake_takes_no_query() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let directory = settings(&format!("server.listen = [\"{}\"]", gate.address()));
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            for _ in 0..5 {
+                run(directory.path(), &["serve"]).expect_code(1);
+            }
+        });
+        while !second.is_finished() {
+            assert_eq!(gate.ask("evil.example", "A").ede_codes(), [15]);
+        }
+    });
+}
+
+#[test]
 fn the_gate_ends_in_order() {
     let upstream = ScriptedUpstream::start();
     let late = crate::support::Response::answering(&["slow.allowed.example 60 A 192.0.2.9"]);

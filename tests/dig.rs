@@ -56,8 +56,14 @@ fn an_allowed_name_is_answered_whole() {
     assert_says(&dig(gate.address(), &["ws.allowed.example"]), &chain);
     let cached = ["status: NOERROR", "flags: qr rd ra;", "ANSWER: 3", "edge.elsewhere.example."];
     assert_says(&dig(gate.address(), &["+tcp", "ws.allowed.example"]), &cached);
-    assert_says(&dig(gate.address(), &["+noedns", "ws.allowed.example"]), &["status: NOERROR", "ADDITIONAL: 0"]);
-    assert_says(&dig(gate.address(), &["+dnssec", "ws.allowed.example"]), &["status: NOERROR", "flags: do; udp: 1232"]);
+    assert_says(
+        &dig(gate.address(), &["+noedns", "ws.allowed.example"]),
+        &["status: NOERROR", "ADDITIONAL: 0"],
+    );
+    assert_says(
+        &dig(gate.address(), &["+dnssec", "ws.allowed.example"]),
+        &["status: NOERROR", "flags: do; udp: 1232"],
+    );
     // The question with DO is another one, and the rest came from the cache.
     assert_eq!(upstream.asked(), ["ws.allowed.example A", "ws.allowed.example A"]);
 }

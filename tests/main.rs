@@ -21,6 +21,8 @@ mod metrics;
 mod protocol;
 mod query_log;
 mod readme;
+mod regression;
+mod regression_tcp;
 mod reload;
 #[allow(dead_code, reason = "shared with the tables target, which uses the rest")]
 mod support;

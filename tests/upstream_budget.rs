@@ -3,7 +3,7 @@
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream};
+use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream, eventually};
 
 fn answer(name: &str) -> Response {
     Response::answering(&[&format!("{name} 60 A 192.0.2.9")])
@@ -61,7 +61,7 @@ fn a_silent_upstream_is_not_asked_beyond_its_places() {
             client
         })
         .collect();
-    upstream.wait_for("n0.allowed.example", 1);
+    eventually("all places to be taken", || (upstream.queries().len() >= 5).then_some(()));
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN", "blocked names do not wait");
     for client in &clients {
         let reply = Message::expect(&client.receive());
@@ -88,18 +88,18 @@ fn a_shed_query_is_not_remembered_as_a_failure() {
     let ask = |number: usize| gate.ask(&format!("n{number}.allowed.example"), "A").rcode();
     let rcodes: Vec<String> = scope(|scope| {
         let ask = &ask;
-        let clients: Vec<_> = (0..30).map(|number| scope.spawn(move || ask(number))).collect();
+        let clients: [_; 30] = std::array::from_fn(|number| scope.spawn(move || ask(number)));
         clients.into_iter().map(|client| client.join().expect("a client ends")).collect()
     });
     // One whose turn came at the very deadline was not shed, but may be lost all the same.
     let was_sent = |number: usize| upstream.count(&format!("n{number}.allowed.example")) > 0;
-    let shed = (0..30).rev().filter(|number| rcodes[*number] == "SERVFAIL" && !was_sent(*number)).count();
+    let shed = (0..30).filter(|number| rcodes[*number] == "SERVFAIL" && !was_sent(*number)).count();
     assert!((15..=25).contains(&shed), "{rcodes:?}");
     let counted = gate.metrics().sum("namegate_upstream_shed_total", &[("reason", "rate")]);
     assert!((shed - 1..=shed).contains(&(counted as usize)), "{counted} of {shed}");
-    let answered =
-        (0..30).filter(|number| rcodes[*number] == "SERVFAIL" && ask(*number) == "NOERROR").count();
-    assert!(answered >= shed - 1, "{answered} of {shed} can be asked again at once");
+    let failed = (0..30).filter(|number| rcodes[*number] == "SERVFAIL").take(5);
+    let answered = failed.filter(|number| ask(*number) == "NOERROR").count();
+    assert!(answered >= 4, "{answered} of 5 can be asked again at once");
 }
 
 #[test]

@@ -75,11 +75,13 @@ impl Budget {
         self.max_in_flight.saturating_sub(self.slots.available_permits())
     }
 
-    /// True where a query would not have to wait, neither for a place nor for the rate.
-    pub fn has_room(&self) -> bool {
-        let now = Instant::now();
+    /// How long a query would have to wait now; [`Duration::MAX`] where no place is free.
+    pub fn wait(&self) -> Duration {
+        if self.slots.available_permits() == 0 {
+            return Duration::MAX;
+        }
         let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        self.slots.available_permits() > 0 && due.is_none_or(|due| due <= now + BURST)
+        due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now() + BURST))
     }
 
     /// Waits for a place and for the rate, at most until `deadline`.

@@ -206,6 +206,15 @@ impl Upstream {
             if !waiting && attempts.is_empty() && !turn.has_next() {
                 break;
             }
+            // Not left to the timer below, which is a millisecond late even for a time that has passed.
+            if !waiting
+                && next_at <= Instant::now()
+                && let Some(index) = turn.take()
+            {
+                let server = &self.servers[index];
+                permit.set(async move { (index, server.permit(deadline).await) }.fuse());
+            }
+            let waiting = !permit.is_terminated();
             let (index, outcome) = tokio::select! {
                 biased;
                 Some((index, outcome)) = attempts.next() => match outcome {
@@ -215,13 +224,7 @@ impl Upstream {
                     }
                     outcome => (index, outcome.map_err(AttemptError::Exchange)),
                 },
-                () = sleep_until(next_at), if !waiting && turn.has_next() => {
-                    if let Some(index) = turn.take() {
-                        let server = &self.servers[index];
-                        permit.set(async move { (index, server.permit(deadline).await) }.fuse());
-                    }
-                    continue;
-                }
+                () = sleep_until(next_at), if !waiting && turn.has_next() => continue,
                 (index, permitted) = &mut permit => match permitted {
                     Some(permit) => {
                         let server = &self.servers[index];
@@ -254,12 +257,13 @@ impl Upstream {
         }
     }
 
-    /// Indices of servers in the order to ask: those that are up and have room first, else as written.
+    /// Indices of servers in the order to ask: those that are up first, then by how long they would keep a query
+    /// waiting, else as written.
     fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.servers.len()).collect();
         order.sort_by_key(|&index| {
             let server = &self.servers[index];
-            (!server.is_up(), !server.budget.has_room())
+            (!server.is_up(), server.budget.wait())
         });
         order
     }

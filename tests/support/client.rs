@@ -44,8 +44,16 @@ impl UdpClient {
     pub(crate) fn receive_within(&self, timeout: Duration) -> Option<Vec<u8>> {
         self.socket.set_read_timeout(Some(timeout)).expect("a timeout can be set");
         let mut buffer = [0; 65_535];
-        let length = self.socket.recv(&mut buffer).ok()?;
-        Some(buffer[..length].to_vec())
+        loop {
+            match self.socket.recv(&mut buffer) {
+                Ok(length) => return Some(buffer[..length].to_vec()),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return None,
+                    ErrorKind::Interrupted => {}
+                    _ => panic!("receiving over UDP: {error}"),
+                },
+            }
+        }
     }
 
     /// The next datagram; the test fails without it.
