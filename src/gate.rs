@@ -178,7 +178,10 @@ impl Gate {
         let (envelope, rcode) = match malformed {
             Malformed::Short => return self.silence(Dropped::Short),
             Malformed::Response => return self.silence(Dropped::Response),
-            Malformed::Opcode(header) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
+            Malformed::Opcode(header, None) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
+            Malformed::Opcode(_, Some(query)) => {
+                (Envelope::of(query, client.transport, state.udp_payload), Rcode::NOTIMP)
+            }
             Malformed::Format(header, question) => (Envelope::of_header(*header, *question), Rcode::FORMERR),
             Malformed::Version(query) => {
                 (Envelope::of(query, client.transport, state.udp_payload), Rcode::BADVERS)

@@ -39,8 +39,8 @@ pub enum Malformed<'a> {
     Short,
     /// A response. It is never answered, or two servers could talk for ever.
     Response,
-    /// An opcode other than QUERY: NOTIMP.
-    Opcode(Header),
+    /// An opcode other than QUERY: NOTIMP; with question and EDNS where the message has the form of a query.
+    Opcode(Header, Option<Box<Query<'a>>>),
     /// Anything else that is not one question and an OPT: FORMERR, with the question where it could be read.
     Format(Header, Option<&'a [u8]>),
     /// An EDNS version that does not exist: BADVERS.
@@ -55,8 +55,18 @@ impl<'a> Query<'a> {
             return Err(Malformed::Response);
         }
         if header.flags.opcode() != OPCODE_QUERY {
-            return Err(Malformed::Opcode(header));
+            return Err(Malformed::Opcode(header, Self::parse_body(header, message).ok().map(Box::new)));
         }
+        let query = Self::parse_body(header, message)?;
+        // RFC 6891 section 6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST
+        // respond with RCODE=BADVERS."
+        if query.edns.is_some_and(|edns| edns.version > 0) {
+            return Err(Malformed::Version(Box::new(query)));
+        }
+        Ok(query)
+    }
+
+    fn parse_body(header: Header, message: &'a [u8]) -> Result<Self, Malformed<'a>> {
         // RFC 9619 section 4: a message with OPCODE 0 and QDCOUNT above 1 "MUST" be treated as FORMERR.
         if header.counts[0] != 1 {
             return Err(Malformed::Format(header, None));
@@ -74,13 +84,7 @@ impl<'a> Query<'a> {
             },
             _ => return Err(malformed),
         };
-        let query = Self { header, question, question_bytes, edns };
-        // RFC 6891 section 6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST
-        // respond with RCODE=BADVERS."
-        if edns.is_some_and(|edns| edns.version > 0) {
-            return Err(Malformed::Version(Box::new(query)));
-        }
-        Ok(query)
+        Ok(Self { header, question, question_bytes, edns })
     }
 
     /// DO: the client wants DNSSEC records.
