@@ -141,12 +141,17 @@ impl Gate {
                 self.log.record(client, &query.question, Event::observed(&reason, &state.policy), now);
                 (allowed, Decision::Observed)
             }
-            Verdict::Local => return miss(Target::Local, client, request, now),
+            Verdict::Local => {
+                self.log.record(client, &query.question, Event::Local, now);
+                return miss(Target::Local, client, request, now);
+            }
             Verdict::MinimalAny => {
+                self.log.record(client, &query.question, Event::Allowed, now);
                 reply::minimal_any(out, &envelope);
                 return replied(Decision::Allowed, Source::Policy, Rcode::NOERROR);
             }
             Verdict::Refused => {
+                self.log.record(client, &query.question, Event::Refused, now);
                 let text = &"this class or type is not forwarded";
                 let error = ExtendedError { code: ErrorCode::NOT_SUPPORTED, text };
                 reply::error(out, &envelope, Rcode::REFUSED, Some(error));

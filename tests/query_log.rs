@@ -98,6 +98,8 @@ fn which_lookups_are_written_is_a_setting() {
     let all = Gate::start(&upstream, "log.queries = \"all\"");
     all.ask("ws.allowed.example", "A");
     all.stdout.expect(" allowed client=127.0.0.1 proto=udp name=ws.allowed.example type=A");
+    all.ask("ws.allowed.example", "IXFR");
+    all.stdout.expect(" refused client=127.0.0.1 proto=udp name=ws.allowed.example type=IXFR");
     let none = Gate::start(&upstream, "log.queries = \"none\"");
     none.ask("evil.example", "A");
     none.ask("ws.allowed.example", "A");

@@ -28,6 +28,10 @@ const QUEUE: usize = 4096;
 pub enum Event {
     /// A rule allows it.
     Allowed,
+    /// A local zone answers it.
+    Local,
+    /// Its class or type is never forwarded.
+    Refused,
     /// It was blocked.
     Blocked(Cause),
     /// It would have been blocked.
@@ -103,7 +107,7 @@ impl QueryLog {
     pub fn record(&self, client: Client, question: &Question, event: Event, now: Instant) {
         let wanted = match self.wanted {
             LogQueries::None => false,
-            LogQueries::Blocked => !matches!(event, Event::Allowed),
+            LogQueries::Blocked => matches!(event, Event::Blocked(_) | Event::Observed(_)),
             LogQueries::All => true,
         };
         if !wanted {
@@ -169,6 +173,8 @@ impl Line {
     fn of(note: &Note, policy: &Policy) -> Self {
         let (event, cause) = match &note.event {
             Event::Allowed => ("allowed", None),
+            Event::Local => ("local", None),
+            Event::Refused => ("refused", None),
             Event::Blocked(cause) => ("blocked", Some(cause)),
             Event::Observed(cause) => ("observed", Some(cause)),
         };
