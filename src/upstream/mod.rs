@@ -11,6 +11,7 @@ pub mod loops;
 pub mod probe;
 pub mod server;
 pub mod system;
+mod failure;
 mod tcp;
 mod turn;
 mod udp;
@@ -30,17 +31,24 @@ use crate::cache::Cache;
 use crate::cache::key::Key;
 use crate::policy::AllowedQuery;
 use crate::wire::answer::{Answer, Lifetime};
-use crate::wire::code::ErrorCode;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 use address::UpstreamAddress;
 use budget::Budget;
+use failure::{AttemptError, Failure};
 use server::{Server, ServerStats};
 use turn::Turn;
 
 /// How long one server may be silent before the next is asked as well: above any healthy round trip, below the
 /// second try of every common client (Windows 1 s, Linux 1 to 5 s).
 const ASK_NEXT_AFTER: Duration = Duration::from_secs(1);
+
+/// Time beyond the deadline in which exchanges report their own timeout before the query gives up on them.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// Queries that may wait for one exchange; more are shed. A name that nobody answers must not take every place that
+/// misses have.
+const MAX_SHARING: usize = 1000;
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]
@@ -269,66 +277,7 @@ impl Upstream {
     }
 }
 
-/// Time beyond the deadline in which exchanges report their own timeout before the query gives up on them.
-const GRACE: Duration = Duration::from_millis(20);
-
-/// Queries that may wait for one exchange; more are shed. A name that nobody answers must not take every place that
-/// misses have.
-const MAX_SHARING: usize = 1000;
-
-/// Why an attempt brought no answer.
-#[derive(Debug)]
-enum AttemptError {
-    Shed,
-    Exchange(ExchangeError),
-}
-
 /// A reply that only says the server could not answer: others may do better.
 fn is_failure(answer: &Answer) -> bool {
     answer.lifetime() == Lifetime::Failure
-}
-
-/// What went wrong so far.
-#[derive(Debug, Default)]
-struct Failure {
-    reply: Option<Answer>,
-    shed: bool,
-    network: bool,
-    unusable: bool,
-    timeout: bool,
-}
-
-impl Failure {
-    fn note(&mut self, outcome: Result<Answer, AttemptError>) {
-        match outcome {
-            Ok(reply) => self.reply = Some(reply),
-            Err(AttemptError::Shed) => self.shed = true,
-            Err(AttemptError::Exchange(ExchangeError::Network(_) | ExchangeError::Local(_))) => {
-                self.network = true;
-            }
-            Err(AttemptError::Exchange(ExchangeError::Unusable)) => self.unusable = true,
-            Err(AttemptError::Exchange(ExchangeError::Timeout)) => self.timeout = true,
-        }
-    }
-
-    /// An upstream's own failure reply is relayed; else the client is told which kind of failure it was.
-    fn into_answer(self, question: &Question) -> Answer {
-        let (code, text, lifetime) = match self {
-            Self { reply: Some(reply), .. } => return reply,
-            Self { unusable: true, .. } => {
-                (ErrorCode::NO_REACHABLE_AUTHORITY, "the upstream's reply cannot be used", Lifetime::Failure)
-            }
-            Self { network: true, timeout: false, .. } => {
-                (ErrorCode::NETWORK_ERROR, "no upstream could be reached", Lifetime::Failure)
-            }
-            // Nobody was asked: the next query may well find room.
-            Self { shed: true, timeout: false, .. } => (
-                ErrorCode::NO_REACHABLE_AUTHORITY,
-                "the budget for asking upstreams is spent",
-                Lifetime::Unknown,
-            ),
-            _ => (ErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered in time", Lifetime::Failure),
-        };
-        Answer::failure(question, code, text, lifetime)
-    }
 }

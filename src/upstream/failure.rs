@@ -1,0 +1,59 @@
+//! [`Failure`]: what a client is told where no upstream gave an answer.
+
+use super::ExchangeError;
+use crate::wire::answer::{Answer, Lifetime};
+use crate::wire::code::ErrorCode;
+use crate::wire::query::Question;
+
+/// Why an attempt brought no answer.
+#[derive(Debug)]
+pub(super) enum AttemptError {
+    Shed,
+    Exchange(ExchangeError),
+}
+
+/// What went wrong so far.
+#[derive(Debug, Default)]
+pub(super) struct Failure {
+    reply: Option<Answer>,
+    shed: bool,
+    network: bool,
+    unusable: bool,
+    timeout: bool,
+}
+
+impl Failure {
+    /// One more attempt ended badly.
+    pub(super) fn note(&mut self, outcome: Result<Answer, AttemptError>) {
+        match outcome {
+            Ok(reply) => self.reply = Some(reply),
+            Err(AttemptError::Shed) => self.shed = true,
+            Err(AttemptError::Exchange(ExchangeError::Network(_) | ExchangeError::Local(_))) => {
+                self.network = true;
+            }
+            Err(AttemptError::Exchange(ExchangeError::Unusable)) => self.unusable = true,
+            Err(AttemptError::Exchange(ExchangeError::Timeout)) => self.timeout = true,
+        }
+    }
+
+    /// An upstream's own failure reply is relayed; else the client is told which kind of failure it was.
+    pub(super) fn into_answer(self, question: &Question) -> Answer {
+        let (code, text, lifetime) = match self {
+            Self { reply: Some(reply), .. } => return reply,
+            Self { unusable: true, .. } => {
+                (ErrorCode::NO_REACHABLE_AUTHORITY, "the upstream's reply cannot be used", Lifetime::Failure)
+            }
+            Self { network: true, timeout: false, .. } => {
+                (ErrorCode::NETWORK_ERROR, "no upstream could be reached", Lifetime::Failure)
+            }
+            // Nobody was asked: the next query may well find room.
+            Self { shed: true, timeout: false, .. } => (
+                ErrorCode::NO_REACHABLE_AUTHORITY,
+                "the budget for asking upstreams is spent",
+                Lifetime::Unknown,
+            ),
+            _ => (ErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered in time", Lifetime::Failure),
+        };
+        Answer::failure(question, code, text, lifetime)
+    }
+}
