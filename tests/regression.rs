@@ -204,7 +204,7 @@ fn no_query_is_sent_that_has_no_time_left() {
     assert!(in_flight == all && (9.0..=10.0).contains(&all), "{}", metrics.text);
 }
 
-// Time spent waiting for a place, or for one's turn, came on top of the deadline.
+// Time spent waiting for a place, or for one's turn, is part of the deadline and does not come on top.
 #[test]
 fn waiting_is_part_of_the_deadline() {
     let limits = ["max_in_flight = 1", "max_qps = 2", "max_in_flight = 3\nupstream.max_qps = 4"];

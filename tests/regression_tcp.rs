@@ -111,7 +111,7 @@ fn half_a_message_does_not_delay_the_end() {
     terminate_within(gate, Duration::from_secs(1));
 }
 
-// Connections were cut, or kept open, when the gate ended with their replies still to come.
+// A connection may be neither cut nor kept open when the gate ends with its reply still to come.
 #[test]
 fn a_query_in_flight_at_the_end_is_answered_before_the_connection_ends() {
     let upstream = ScriptedUpstream::start();
