@@ -57,7 +57,7 @@ pub(super) fn run() -> Result<(), StartError> {
     let (asked, probes) = exchanges(&service);
     let _ = writeln!(
         text,
-        "\n{} names asked; the upstream saw {asked} of them, and {probes} health probe.\n\
+        "\n{} names asked; the upstream saw {asked} of them, and health probes: {probes}.\n\
          To run the gate for real: namegate serve",
         QUESTIONS.len()
     );

@@ -16,7 +16,7 @@ mod builder;
 use std::hash::BuildHasher;
 
 pub use builder::TrieBuilder;
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_nano_inline};
 
 use super::rule::{Action, Scope};
 use crate::wire::name::{MAX_LABELS, Name};
@@ -215,7 +215,8 @@ impl SuffixHasher {
 
     /// The hash of `label` (with its length byte) put before the suffix hashed so far.
     fn extend(&self, suffix: u64, label: &[u8]) -> u64 {
-        suffix.rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ rapidhash_v3_seeded(label, &self.secrets)
+        suffix.rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ rapidhash_v3_nano_inline::<true, false>(label, &self.secrets)
     }
 }
 
