@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -33,6 +33,9 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 /// Time beyond the upstream deadline that a drain waits for replies to be written.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
+/// Time that the query log has, at the end, to write what it still holds.
+const LOG_PATIENCE: Duration = Duration::from_millis(500);
+
 /// A gate that serves.
 pub struct Service {
     /// What queries are judged by.
@@ -45,6 +48,7 @@ pub struct Service {
     pub admin: Option<SocketAddr>,
     runtime: Runtime,
     workers: Vec<JoinHandle<()>>,
+    log_writer: JoinHandle<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
     drain: Duration,
@@ -61,7 +65,7 @@ impl Service {
         let state = make_state(assembly, None, &catalogue)?;
         let state = Arc::new(ArcSwap::from_pointee(state));
         let endpoints = bind(&settings)?;
-        let (log, _) =
+        let (log, log_writer) =
             QueryLog::start(settings.log.queries, settings.log.format, Arc::clone(&state), query_log)?;
         let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
         let mut service = Self {
@@ -71,6 +75,7 @@ impl Service {
             admin: None,
             runtime,
             workers: Vec::new(),
+            log_writer,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             drain: settings.upstream.deadline + DRAIN_GRACE,
@@ -187,6 +192,11 @@ impl Service {
             tracing::warn!("some queries were still in flight after {:?}", self.drain);
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
+        // All senders are gone with workers and tasks. A standard output that nobody reads is not waited for.
+        let given_up = Instant::now() + LOG_PATIENCE;
+        while !self.log_writer.is_finished() && Instant::now() < given_up {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
