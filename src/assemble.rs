@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::{self, Loaded, Overrides, Report, Settings};
 use crate::local::{LocalSource, LocalZoneError, LocalZones};
+use crate::policy::noise::Noise;
 use crate::policy::rule::Action;
 use crate::policy::{Policy, PolicyBuilder};
 use crate::zones::{self, Zone};
@@ -116,5 +117,7 @@ fn compile(settings: &Settings, origin: &str, zones: &[Zone], local: &LocalZones
             }
         }
     }
+    let noise = settings.block.noise.iter().map(|rule| &rule.pattern);
+    builder.noise(Noise::new(noise, settings.block.noise_single_labels));
     builder.build(settings.policy.mode, local.origins().to_vec(), generation)
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache as SwapCache;
@@ -11,8 +11,9 @@ use crate::cache::Cache;
 use crate::local::LocalZones;
 use crate::policy::clients::Clients;
 use crate::policy::{AllowedQuery, Policy, Verdict};
-use crate::telemetry::counters::{Counters, Decision, Dropped, Record, Source};
-use crate::telemetry::query_log::{Event, QueryLog};
+use crate::telemetry::counters::{Counters, Dropped};
+use crate::telemetry::lookup::Exchange;
+use crate::telemetry::record::{Decision, Record, Source};
 use crate::upstream::{Fetched, Upstream};
 use crate::wire::code::{Class, ErrorCode, Rcode, Type};
 use crate::wire::header::Flags;
@@ -47,7 +48,6 @@ pub struct State {
 pub struct Gate {
     state: SwapCache<Arc<ArcSwap<State>>, Arc<State>>,
     counters: Arc<Counters>,
-    log: QueryLog,
 }
 
 /// Where a query came from.
@@ -83,6 +83,14 @@ pub struct Miss {
     pub received: Instant,
 }
 
+impl Miss {
+    /// The miss with its reply, made `elapsed` after it came.
+    pub fn exchange<'a>(&'a self, record: &'a Record, reply: &'a [u8], elapsed: Duration) -> Exchange<'a> {
+        let Self { client, received, .. } = *self;
+        Exchange { client, request: &self.request, reply, record, received, elapsed }
+    }
+}
+
 /// Who answers a miss.
 #[derive(Debug)]
 pub enum Target {
@@ -94,13 +102,8 @@ pub enum Target {
 
 impl Gate {
     /// A door to `state` for one thread, or for tasks that share `counters`.
-    pub fn new(state: &Arc<ArcSwap<State>>, counters: Arc<Counters>, log: QueryLog) -> Self {
-        Self { state: SwapCache::new(Arc::clone(state)), counters, log }
-    }
-
-    /// The counters this door counts on.
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+    pub fn new(state: &Arc<ArcSwap<State>>, counters: Arc<Counters>) -> Self {
+        Self { state: SwapCache::new(Arc::clone(state)), counters }
     }
 
     /// Judges one request received at `now` and, where it can, writes the reply into `out`.
@@ -122,36 +125,30 @@ impl Gate {
             dnssec_ok: query.dnssec_ok(),
             checking_disabled: query.header.flags.has(Flags::CD),
         };
-        let (allowed, decision) = match state.policy.decide(&query.question, flags) {
+        let (allowed, record) = match state.policy.decide(&query.question, flags) {
             Verdict::Blocked(reason) => {
                 self.counters.blocked(reason.label());
-                self.log.record(client, &query.question, Event::blocked(&reason, &state.policy), now);
                 reply::blocked(out, &envelope, &state.denial, &reason);
-                return replied(Decision::Blocked, Source::Policy, state.denial.rcode());
+                let record = Record::new(Decision::Blocked, Source::Policy, state.denial.rcode());
+                return Outcome::Reply(record.because(&reason, &state.policy));
             }
             Verdict::Allowed(allowed) => {
-                if let Some(rule) = state.policy.rule_of(&allowed) {
+                let rule = state.policy.rule_of(&allowed);
+                if let Some(rule) = rule {
                     self.counters.allowed(state.zones[rule.source_index()]);
                 }
-                self.log.record(client, &query.question, Event::Allowed, now);
-                (allowed, Decision::Allowed)
+                (allowed, Record::from(Decision::Allowed).by_rule(rule, &state.policy))
             }
             Verdict::Observed(allowed, reason) => {
                 self.counters.blocked(reason.label());
-                self.log.record(client, &query.question, Event::observed(&reason, &state.policy), now);
-                (allowed, Decision::Observed)
+                (allowed, Record::from(Decision::Observed).because(&reason, &state.policy))
             }
-            Verdict::Local => {
-                self.log.record(client, &query.question, Event::Local, now);
-                return miss(Target::Local, client, request, now);
-            }
+            Verdict::Local => return miss(Target::Local, client, request, now),
             Verdict::MinimalAny => {
-                self.log.record(client, &query.question, Event::Allowed, now);
                 reply::minimal_any(out, &envelope);
                 return replied(Decision::Allowed, Source::Policy, Rcode::NOERROR);
             }
             Verdict::Refused => {
-                self.log.record(client, &query.question, Event::Refused, now);
                 let text = &"this class or type is not forwarded";
                 let error = ExtendedError { code: ErrorCode::NOT_SUPPORTED, text };
                 reply::error(out, &envelope, Rcode::REFUSED, Some(error));
@@ -163,7 +160,7 @@ impl Gate {
         {
             self.counters.cache(true);
             reply::answer(out, &envelope, answer, state.cache.lifetimes().ageing(answer, age), false);
-            return replied(decision, Source::Cache, answer.rcode());
+            return Outcome::Reply(Record { source: Source::Cache, rcode: answer.rcode(), ..record });
         }
         self.counters.cache(false);
         // RFC 1035 section 4.1.1: RD=0 asks for what the server has; fetching is not asked for.
@@ -206,55 +203,47 @@ impl Gate {
 
     /// Writes the reply to a miss once its answer is there, at `now`.
     ///
-    /// The verdict is taken again where the policy changed meanwhile, so that no answer about a name leaves after a
-    /// reload that blocks it.
+    /// The verdict is taken again, so that no answer about a name leaves after a reload that blocks it.
     pub fn finish(&mut self, miss: &Miss, fetched: &Fetched, now: Instant, out: &mut Vec<u8>) -> Record {
         let state = self.state.load();
         let answer = &*fetched.answer;
         let Ok(query) = Query::parse(&miss.request) else {
             out.clear();
-            return Record { decision: Decision::Error, source: Source::Policy, rcode: Rcode::SERVFAIL };
+            return Record::new(Decision::Error, Source::Policy, Rcode::SERVFAIL);
         };
         let envelope = Envelope::of(&query, miss.client.transport, state.udp_payload);
         let Target::Upstream(allowed) = &miss.target else {
             let authoritative = answer.rcode() != Rcode::SERVFAIL;
             reply::answer(out, &envelope, answer, Ageing::NONE, authoritative);
-            return Record { decision: Decision::Local, source: Source::Local, rcode: answer.rcode() };
+            return Record::new(Decision::Local, Source::Local, answer.rcode());
         };
-        let mut decision = if allowed.is_observed() { Decision::Observed } else { Decision::Allowed };
-        if allowed.generation() != state.policy.generation() {
-            let blocked =
-                Record { decision: Decision::Blocked, source: Source::Policy, rcode: state.denial.rcode() };
-            decision = match state.policy.decide(&query.question, allowed.flags()) {
-                Verdict::Allowed(_) => Decision::Allowed,
-                Verdict::Observed(..) => Decision::Observed,
-                Verdict::Blocked(reason) => {
-                    self.counters.blocked(reason.label());
-                    self.log.record(
-                        miss.client,
-                        &query.question,
-                        Event::blocked(&reason, &state.policy),
-                        now,
-                    );
-                    reply::blocked(out, &envelope, &state.denial, &reason);
-                    return blocked;
-                }
-                // What it has become is answered here; the client asks again and gets that.
-                Verdict::Local | Verdict::MinimalAny | Verdict::Refused => {
-                    let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
-                    reply::error(out, &envelope, Rcode::SERVFAIL, Some(error));
-                    return Record { rcode: Rcode::SERVFAIL, ..blocked };
-                }
-            };
-        }
+        let record = match state.policy.decide(&query.question, allowed.flags()) {
+            Verdict::Allowed(allowed) => {
+                Record::from(Decision::Allowed).by_rule(state.policy.rule_of(&allowed), &state.policy)
+            }
+            Verdict::Observed(_, reason) => Record::from(Decision::Observed).because(&reason, &state.policy),
+            Verdict::Blocked(reason) => {
+                self.counters.blocked(reason.label());
+                reply::blocked(out, &envelope, &state.denial, &reason);
+                let record = Record::new(Decision::Blocked, Source::Policy, state.denial.rcode());
+                return record.because(&reason, &state.policy);
+            }
+            // What it has become is answered here; the client asks again and gets that.
+            Verdict::Local | Verdict::MinimalAny | Verdict::Refused => {
+                let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
+                reply::error(out, &envelope, Rcode::SERVFAIL, Some(error));
+                return Record::new(Decision::Blocked, Source::Policy, Rcode::SERVFAIL);
+            }
+        };
         let age = now.saturating_duration_since(fetched.received);
         reply::answer(out, &envelope, answer, state.cache.lifetimes().ageing(answer, age), false);
-        Record { decision, source: Source::Upstream, rcode: answer.rcode() }
+        let upstream = fetched.upstream.clone();
+        Record { source: Source::Upstream, rcode: answer.rcode(), upstream, ..record }
     }
 }
 
 fn replied(decision: Decision, source: Source, rcode: Rcode) -> Outcome {
-    Outcome::Reply(Record { decision, source, rcode })
+    Outcome::Reply(Record::new(decision, source, rcode))
 }
 
 fn miss(target: Target, client: Client, request: &[u8], received: Instant) -> Outcome {

@@ -16,11 +16,11 @@
 //!     ↓ Answer
 //!   gate       the whole journey as one function: request bytes → reply | miss | silence
 //!     ↓
-//!   telemetry  counters, metrics, logs
+//!   telemetry  counters, metrics, logs, and what happened lately
 //! ```
 //!
 //! Around it: [`config`] and [`zones`] are read and compiled by [`assemble`], [`serve`] runs it all, [`reload`] swaps
-//! the policy under traffic, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the command line.
+//! the policy under traffic, [`explain`] judges a name without asking anyone, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the command line.
 
 pub mod listen;
 pub mod wire;
@@ -35,6 +35,7 @@ pub mod telemetry;
 pub mod config;
 pub mod zones;
 pub mod assemble;
+pub mod explain;
 pub mod reload;
 pub mod shutdown;
 pub mod serve;

@@ -185,6 +185,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         ("[server] listen, workers and tcp_*", server(before) != server(after)),
         ("[admin]", before.admin != after.admin),
         ("[log]", before.log != after.log),
+        ("[dnstap]", before.dnstap != after.dnstap),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
         tracing::warn!("{what} changed and will take effect at the next start");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -22,9 +22,11 @@ use crate::listen::tcp::{TcpLimits, TcpService};
 use crate::listen::udp::{self, MISS_QUEUE, UdpMiss};
 use crate::reload::{Reloader, make_state, summary, warn_of};
 use crate::shutdown::{Request, Signals};
+use crate::telemetry::board::Board;
 use crate::telemetry::catalogue::Catalogue;
 use crate::telemetry::counters::Counters;
-use crate::telemetry::query_log::QueryLog;
+use crate::telemetry::journal::Journal;
+use crate::telemetry::teller::SharedTeller;
 use crate::upstream::probe;
 
 /// Why the gate cannot start: all of it, with remedies, for people.
@@ -33,8 +35,8 @@ pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 /// Time beyond the upstream deadline that a drain waits for replies to be written.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
-/// Time that the query log has, at the end, to write what it still holds.
-const LOG_PATIENCE: Duration = Duration::from_millis(500);
+/// Time that the journal has, at the end, to tell what it still holds.
+const JOURNAL_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A gate that serves.
 pub struct Service {
@@ -48,7 +50,7 @@ pub struct Service {
     pub admin: Option<SocketAddr>,
     runtime: Runtime,
     workers: Vec<JoinHandle<()>>,
-    log_writer: JoinHandle<()>,
+    journal: Option<JoinHandle<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,
     drain: Duration,
@@ -65,8 +67,11 @@ impl Service {
         let state = make_state(assembly, None, &catalogue)?;
         let state = Arc::new(ArcSwap::from_pointee(state));
         let endpoints = bind(&settings)?;
-        let (log, log_writer) =
-            QueryLog::start(settings.log.queries, settings.log.format, Arc::clone(&state), query_log)?;
+        let started = (Instant::now(), SystemTime::now());
+        let board = Arc::new(Board::new(&settings, getrandom::u64()?, started.0));
+        let mut journal =
+            Journal::new(&settings, Arc::clone(&state), Arc::clone(&board), Box::new(query_log))
+                .map_err(|error| cannot_log(&settings, &error))?;
         let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
         let mut service = Self {
             listen: endpoints.iter().map(|endpoint| endpoint.address).collect(),
@@ -75,18 +80,22 @@ impl Service {
             admin: None,
             runtime,
             workers: Vec::new(),
-            log_writer,
+            journal: None,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             drain: settings.upstream.deadline + DRAIN_GRACE,
         };
-        service.serve_admin(&settings, log.clone())?;
-        service.serve_queries(endpoints, &settings, &log)?;
-        service.runtime.spawn(probe::run(Arc::clone(&service.state)));
+        let (state, catalogue) = (Arc::clone(&service.state), Arc::clone(&service.catalogue));
+        service.runtime.spawn(probe::run(Arc::clone(&state)));
+        service.runtime.spawn(keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
+        let losses = journal.losses().clone();
+        service.serve_admin(&settings, Admin { state, catalogue, board, losses, started })?;
+        service.serve_queries(endpoints, &settings, &mut journal)?;
+        service.journal = Some(journal.start()?);
         Ok(service)
     }
 
-    fn serve_admin(&mut self, settings: &Settings, log: QueryLog) -> Result<(), StartError> {
+    fn serve_admin(&mut self, settings: &Settings, admin: Admin) -> Result<(), StartError> {
         let Some(address) = settings.admin.listen else { return Ok(()) };
         let listener = self.runtime.block_on(TcpListener::bind(address)).map_err(|error| {
             format!(
@@ -94,7 +103,6 @@ impl Service {
             )
         })?;
         self.admin = Some(listener.local_addr()?);
-        let admin = Admin { state: Arc::clone(&self.state), catalogue: Arc::clone(&self.catalogue), log };
         let stop = self.stop.clone();
         let server = axum::serve(listener, admin.router()).with_graceful_shutdown(stop.cancelled_owned());
         self.runtime.spawn(async move {
@@ -109,15 +117,17 @@ impl Service {
         &mut self,
         endpoints: Vec<Endpoint>,
         settings: &Settings,
-        log: &QueryLog,
+        journal: &mut Journal,
     ) -> Result<(), StartError> {
         let shared = self.catalogue.watch(Counters::shared());
-        let gate = Gate::new(&self.state, shared, log.clone());
+        let gate = Gate::new(&self.state, Arc::clone(&shared));
+        let teller = SharedTeller::from(journal.teller(shared));
         let (misses, waiting) = channel(MISS_QUEUE);
         self.runtime.spawn(self.tasks.track_future(udp::answer_misses(
             waiting,
             Arc::clone(&self.state),
             gate.clone(),
+            teller.clone(),
         )));
         let limits = TcpLimits {
             connections: settings.server.tcp_connections,
@@ -125,7 +135,7 @@ impl Service {
             idle: settings.server.tcp_idle_timeout,
         };
         let (state, stop, connections) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
-        let tcp = TcpService { state, gate, limits, stop, connections };
+        let tcp = TcpService { state, gate, teller, limits, stop, connections };
         let slots = Arc::new(Semaphore::new(limits.connections));
         for Endpoint { address, udp, tcp: listener } in endpoints {
             let listener = {
@@ -135,7 +145,7 @@ impl Service {
             self.runtime.spawn(self.tasks.track_future(tcp.clone().listen(listener, Arc::clone(&slots))));
             for (index, socket) in udp.into_iter().enumerate() {
                 let name = format!("udp-{index}");
-                self.spawn_worker(name, socket, misses.clone(), log)
+                self.spawn_worker(name, socket, misses.clone(), journal)
                     .map_err(|error| format!("cannot start a worker for {address}: {error}"))?;
             }
         }
@@ -147,11 +157,12 @@ impl Service {
         name: String,
         socket: std::net::UdpSocket,
         misses: Sender<UdpMiss>,
-        log: &QueryLog,
+        journal: &mut Journal,
     ) -> std::io::Result<()> {
         let counters = self.catalogue.watch(Counters::of_one_thread());
-        let gate = Gate::new(&self.state, counters, log.clone());
-        self.workers.push(udp::spawn_worker(name, socket, gate, misses, self.stop.clone())?);
+        let gate = Gate::new(&self.state, Arc::clone(&counters));
+        let teller = journal.teller(counters);
+        self.workers.push(udp::spawn_worker(name, socket, gate, teller, misses, self.stop.clone())?);
         Ok(())
     }
 
@@ -192,12 +203,27 @@ impl Service {
             tracing::warn!("some queries were still in flight after {:?}", self.drain);
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
-        // All senders are gone with workers and tasks. A standard output that nobody reads is not waited for.
-        let given_up = Instant::now() + LOG_PATIENCE;
-        while !self.log_writer.is_finished() && Instant::now() < given_up {
+        // All tellers are gone with workers and tasks. A standard output that nobody reads is not waited for.
+        let given_up = Instant::now() + JOURNAL_PATIENCE;
+        while self.journal.as_ref().is_some_and(|journal| !journal.is_finished()) && Instant::now() < given_up
+        {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Notes once a second how many queries there were.
+async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<Board>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        board.tick(&catalogue.totals());
+    }
+}
+
+fn cannot_log(settings: &Settings, error: &std::io::Error) -> String {
+    let file = settings.log.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
+    format!("cannot write the query log {file}: {error}\n  help: set `file` in [log]")
 }
 
 fn bind(settings: &Settings) -> Result<Vec<Endpoint>, StartError> {
@@ -233,13 +259,13 @@ fn announce(service: &Service, origin: &str, summary: &str) {
     tracing::info!("namegate {} with settings from {origin}", env!("CARGO_PKG_VERSION"));
     tracing::info!("{summary}");
     let state = service.state.load();
-    let servers: Vec<&str> = state.upstream.servers().iter().map(|server| server.name()).collect();
+    let servers: Vec<&str> = state.upstream.servers().iter().map(|server| &**server.name()).collect();
     tracing::info!("forwarding to {}", servers.join(", "));
     for address in &service.listen {
         tracing::info!("listening on {address} (udp, tcp)");
     }
     if let Some(address) = service.admin {
-        tracing::info!("admin on http://{address} (/metrics, /healthz, /readyz)");
+        tracing::info!("admin on http://{address} (status page, /metrics, /healthz, /readyz)");
     }
     if let Some(address) = service.listen.first() {
         let ip =

@@ -92,7 +92,7 @@ fn observe_mode_forwards_and_counts() {
     assert_eq!(metrics.sum("namegate_blocked_total", &[("reason", "not_listed")]), 1.0);
     assert_eq!(metrics.sum("namegate_blocked_total", &[("reason", "denied")]), 1.0);
     assert_eq!(metrics.sum("namegate_policy_info", &[("mode", "observe")]), 1.0);
-    gate.stdout.expect(" observed client=127.0.0.1 proto=udp name=evil.example type=A reason=not_listed");
+    gate.stdout.expect(" observed client=127.0.0.1 protocol=udp name=evil.example type=A reason=not_listed");
 }
 
 #[test]

@@ -1,40 +1,14 @@
 //! The page at `/metrics` and the health pages.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::support::code::QR;
-use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
+use namegate::telemetry::metric::{METRICS, Metric, markdown};
 
-/// Every metric the design names. Those without a sample before their first event are asked for after a mixed run.
-const NAMES: [&str; 27] = [
-    "namegate_build_info",
-    "namegate_policy_info",
-    "namegate_policy_rules",
-    "namegate_policy_reloads_total",
-    "namegate_policy_last_reload_success",
-    "namegate_policy_last_reload_timestamp_seconds",
-    "namegate_queries_total",
-    "namegate_queries_in_flight",
-    "namegate_responses_total",
-    "namegate_dropped_total",
-    "namegate_blocked_total",
-    "namegate_allowed_total",
-    "namegate_request_duration_seconds_bucket",
-    "namegate_request_duration_seconds_sum",
-    "namegate_request_duration_seconds_count",
-    "namegate_upstream_queries_total",
-    "namegate_upstream_duration_seconds_bucket",
-    "namegate_upstream_up",
-    "namegate_upstream_in_flight",
-    "namegate_upstream_shed_total",
-    "namegate_upstream_replies_rejected_total",
-    "namegate_cache_hits_total",
-    "namegate_cache_misses_total",
-    "namegate_cache_entries",
-    "namegate_cache_bytes",
-    "namegate_cache_evictions_total",
-    "process_resident_memory_bytes",
-];
+use crate::support::code::QR;
+use crate::support::metrics::Sample;
+use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
 
 /// One of everything: allowed, kept, blocked, refused, broken, ignored, failed, over both transports.
 fn mixed_run(gate: &Gate) -> u64 {
@@ -73,12 +47,107 @@ fn mixed_gate() -> (ScriptedUpstream, Gate) {
 }
 
 #[test]
-fn every_metric_is_there() {
-    let (_upstream, gate) = mixed_gate();
+fn every_metric_that_is_documented_is_there_and_no_other() {
+    let upstream = ScriptedUpstream::start();
+    upstream.on("broken.allowed.example", Script::reply(Response::failing("SERVFAIL")));
+    let gate = Gate::start(&upstream, "upstream.deadline = \"1s\"\ndnstap.socket = \"{dir}/nobody.sock\"");
     mixed_run(&gate);
+    gate.expect_metrics("the most blocked names", |metrics| metrics.has("namegate_top_blocked_queries"));
     let metrics = gate.settled_metrics();
-    let missing: Vec<&str> = NAMES.into_iter().filter(|name| !metrics.has(name)).collect();
-    assert!(missing.is_empty(), "{missing:?} missing in\n{}", metrics.text);
+    let heads = metrics.text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let mut found: Vec<(&str, &str)> = heads.filter(|(name, _)| name.starts_with("namegate_")).collect();
+    let mut documented: Vec<(&str, &str)> =
+        METRICS.iter().map(|metric| (metric.name, metric.kind.label())).collect();
+    found.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(found, documented);
+    for Metric { name, labels, help, .. } in METRICS {
+        assert!(metrics.text.contains(&format!("# HELP {name} {help}\n")), "{name} has another help text");
+        let labels: BTreeSet<&str> = labels.iter().map(|(label, _)| *label).collect();
+        let family = |sample: &&Sample| {
+            ["", "_bucket", "_sum", "_count"].iter().any(|end| sample.name.strip_suffix(end) == Some(name))
+        };
+        let samples: Vec<&Sample> = metrics.samples.iter().filter(family).collect();
+        assert!(!samples.is_empty(), "{name} has no sample");
+        for sample in samples {
+            let found: BTreeSet<&str> =
+                sample.labels.keys().map(String::as_str).filter(|label| *label != "le").collect();
+            assert_eq!(found, labels, "labels of {name}");
+        }
+    }
+    assert!(metrics.has("process_resident_memory_bytes"), "{}", metrics.text);
+}
+
+/// `UPDATE_DOCS=1 cargo test documented` writes the list anew.
+#[test]
+fn the_documented_list_is_the_one_in_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let text = std::fs::read_to_string(&path).expect("docs/metrics.md");
+    let (head, rest) = text.split_once("<!-- list -->\n").expect("the mark before the list");
+    let (list, tail) = rest.split_once("<!-- end of list -->\n").expect("the mark after the list");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let text = format!("{head}<!-- list -->\n{}<!-- end of list -->\n{tail}", markdown());
+        std::fs::write(path, text).expect("docs/metrics.md can be written");
+    } else {
+        assert_eq!(list, markdown());
+    }
+}
+
+#[test]
+fn search_suffix_noise_is_counted_apart_and_never_among_the_most_blocked() {
+    let upstream = ScriptedUpstream::start();
+    let rules = "policy.deny = [\".evil.internal\"]";
+    let gate = Gate::start(&upstream, rules);
+    let client = gate.udp();
+    for _ in 0..3 {
+        for name in ["wpad", "ml.azure.com.reddog.microsoft.com", "printer.local"] {
+            assert_eq!(client.ask(&Query::new(name, "A").edns()).rcode(), "NXDOMAIN", "{name}");
+        }
+        client.ask(&Query::new("meant.example", "A"));
+        client.ask(&Query::new("denied.evil.internal", "A"));
+    }
+    let metrics =
+        gate.expect_metrics("all lookups", |metrics| metrics.sum("namegate_blocked_total", &[]) == 15.0);
+    for (reason, count) in [("noise", 9.0), ("not_listed", 3.0), ("denied", 3.0)] {
+        assert_eq!(metrics.sum("namegate_blocked_total", &[("reason", reason)]), count, "{reason}");
+    }
+    let metrics = gate.expect_metrics("the most blocked", |metrics| {
+        metrics.sum("namegate_top_blocked_queries", &[]) == 6.0
+    });
+    for (name, count) in [("meant.example", 3.0), ("denied.evil.internal", 3.0)] {
+        assert_eq!(metrics.sum("namegate_top_blocked_queries", &[("name", name)]), count, "{name}");
+    }
+    assert_eq!(metrics.sum("namegate_top_blocked_clients", &[("client", "127.0.0.1")]), 6.0);
+    assert!(upstream.queries().is_empty());
+    let quiet = Gate::start(&upstream, "block = { noise = [], noise_single_labels = false }\nadmin.top = 0");
+    quiet.ask("wpad", "A");
+    let metrics =
+        quiet.expect_metrics("the lookup", |metrics| metrics.sum("namegate_blocked_total", &[]) == 1.0);
+    assert_eq!(metrics.sum("namegate_blocked_total", &[("reason", "not_listed")]), 1.0);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!quiet.metrics().has("namegate_top_blocked_queries"));
+}
+
+#[test]
+fn a_flood_of_random_names_makes_no_series() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let client = gate.udp();
+    for number in 0..500 {
+        client.ask(&Query::new(&format!("r{number}.evil.example"), "A"));
+        if number % 20 == 0 {
+            client.ask(&Query::new("often.evil.example", "A"));
+        }
+    }
+    let metrics = gate.expect_metrics("the frequent name", |metrics| {
+        metrics.sum("namegate_top_blocked_queries", &[("name", "often.evil.example")]) == 25.0
+    });
+    let names = metrics.samples.iter().filter(|sample| sample.name == "namegate_top_blocked_queries");
+    assert_eq!(names.count(), 1);
+    let (_, page) = gate.get("/api/v1/top");
+    let top: serde_json::Value = serde_json::from_str(&page).expect("JSON");
+    assert_eq!(top["names"].as_array().expect("names").len(), 20);
+    assert_eq!(top["names"][0], serde_json::json!({ "key": "often.evil.example", "count": 25 }));
 }
 
 #[test]

@@ -1,6 +1,11 @@
-//! The HTTP side: metrics and health. Nothing here changes state.
+//! The HTTP side: metrics, health, the status page and its JSON. Nothing here changes state.
+
+mod api;
+mod page;
+pub mod view;
 
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -10,8 +15,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::gate::State;
+use crate::telemetry::board::Board;
 use crate::telemetry::catalogue::Catalogue;
-use crate::telemetry::query_log::QueryLog;
+use crate::telemetry::journal::Losses;
 use crate::upstream::probe::LATELY;
 
 /// What the pages show.
@@ -21,23 +27,32 @@ pub struct Admin {
     pub state: Arc<ArcSwap<State>>,
     /// All counts.
     pub catalogue: Arc<Catalogue>,
-    /// Only for what it lost.
-    pub log: QueryLog,
+    /// What happened lately.
+    pub board: Arc<Board>,
+    /// What could not be told.
+    pub losses: Losses,
+    /// When the gate began to serve, on either clock.
+    pub started: (Instant, SystemTime),
 }
 
 impl Admin {
-    /// `/metrics`, `/healthz` and `/readyz`.
+    /// `/`, `/metrics`, `/healthz`, `/readyz` and `/api/v1/…`.
     pub fn router(self) -> Router {
         Router::new()
+            .route("/", get(page::page))
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
+            .route("/api/v1/status", get(api::status))
+            .route("/api/v1/top", get(api::top))
+            .route("/api/v1/recent", get(api::recent))
+            .route("/api/v1/explain", get(api::explain))
             .with_state(self)
     }
 }
 
 async fn metrics(Shared(admin): Shared<Admin>) -> impl IntoResponse {
-    let text = admin.catalogue.render(&admin.state, &admin.log);
+    let text = admin.catalogue.render(&admin.state, &admin.board, &admin.losses);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
@@ -53,7 +68,7 @@ async fn readyz(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
     if state.upstream.servers().iter().any(|server| answers(server.stats.since_last_reply())) {
         return (StatusCode::OK, "ready\n".to_owned());
     }
-    let servers: Vec<&str> = state.upstream.servers().iter().map(|server| server.name()).collect();
+    let servers: Vec<&str> = state.upstream.servers().iter().map(|server| &**server.name()).collect();
     let seconds = LATELY.as_secs();
     let reason = format!("not ready: no reply from {} in the last {seconds} s\n", servers.join(", "));
     (StatusCode::SERVICE_UNAVAILABLE, reason)

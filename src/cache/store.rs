@@ -80,6 +80,11 @@ impl Cache {
         self.entries.as_ref().map_or(0, |entries| entries.weight())
     }
 
+    /// Bytes allowed.
+    pub fn max_bytes(&self) -> u64 {
+        self.entries.as_ref().map_or(0, |entries| entries.capacity())
+    }
+
     /// Entries evicted for want of room since the start.
     pub fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)

@@ -4,17 +4,16 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use clap::Args;
-use hickory_proto::rr;
 use serde_json::json;
 
 use super::{FAILED, OK, USAGE, print, warn};
 use crate::assemble::Assembly;
+use crate::explain::{Finding, judge, read_name, snippet};
+use crate::policy::RuleRef;
 use crate::policy::clients::Clients;
-use crate::policy::{Reason, RuleRef, Verdict};
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
-use crate::wire::request::AnswerFlags;
 use crate::zones::ZoneRule;
 
 /// What to explain.
@@ -33,14 +32,6 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What is found, in the words of the output.
-struct Finding<'a> {
-    verdict: &'static str,
-    reason: String,
-    rule: Option<RuleRef<'a>>,
-    allowed: bool,
-}
-
 /// Explains; exit status 0 where the name would be answered with data, 1 where it is blocked or refused.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     let Some(name) = read_name(&arguments.name) else {
@@ -51,45 +42,14 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         return USAGE;
     };
     let question = Question { name, qtype: arguments.r#type, class: Class::IN };
-    let finding = judge(&question, arguments.client, assembly);
+    let clients = Clients::new(&assembly.settings.server.allow_clients);
+    let finding = judge(&question, arguments.client, &clients, &assembly.policy);
     let asleep = (!finding.allowed).then(|| sleeping_rule(&question.name, assembly)).flatten();
     match arguments.json {
         true => print(&as_json(&question, &finding, assembly)),
         false => print(&as_text(&question, &finding, asleep, assembly)),
     };
     if finding.allowed { OK } else { FAILED }
-}
-
-/// Reads presentation form with its escapes; letters beyond ASCII become A-labels.
-fn read_name(text: &str) -> Option<Name> {
-    let name = match text.is_ascii() {
-        true => rr::Name::from_ascii(text).ok()?,
-        false => rr::Name::from_utf8(text).ok()?,
-    };
-    Name::from_labels(name.iter()).ok()
-}
-
-fn judge<'a>(question: &Question, client: Option<IpAddr>, assembly: &'a Assembly) -> Finding<'a> {
-    let clients = Clients::new(&assembly.settings.server.allow_clients);
-    if let Some(client) = client.filter(|client| !clients.contains(*client)) {
-        let reason = format!("{client} is in none of the subnets of `allow_clients` in [server]");
-        return Finding { verdict: "refused", reason, rule: None, allowed: false };
-    }
-    let policy = &assembly.policy;
-    let rule = policy.rule_for(&question.name);
-    let (verdict, reason, allowed) = match policy.decide(question, AnswerFlags::default()) {
-        Verdict::Allowed(_) => ("allowed", String::new(), true),
-        Verdict::MinimalAny => {
-            ("allowed", "ANY is answered with a minimal HINFO (RFC 8482)".to_owned(), true)
-        }
-        Verdict::Local => ("local", "answered by a local zone".to_owned(), true),
-        Verdict::Observed(_, reason) => ("observed", format!("would be blocked: {reason}"), true),
-        Verdict::Blocked(reason @ (Reason::NotListed | Reason::Denied(_))) => {
-            ("blocked", reason.to_string(), false)
-        }
-        Verdict::Refused => ("refused", format!("{} is never forwarded", question.qtype), false),
-    };
-    Finding { verdict, reason, rule: rule.filter(|_| verdict != "local" && verdict != "refused"), allowed }
 }
 
 fn as_text(
@@ -120,7 +80,9 @@ fn as_text(
                     format!("`{}` would cover it; give [parameters] {}", rule.host, rule.missing.join(", "));
                 line("asleep", &hint);
             }
-            line("allow it", &format!("[policy] allow = [\"{}\"] in the settings", question.name));
+            if let Some(snippet) = snippet(&question.name, finding.rule) {
+                line("allow it", &format!("{} in the settings", snippet.trim_end().replace('\n', " ")));
+            }
         }
         _ => {}
     }

@@ -4,7 +4,9 @@ mod check;
 mod demo;
 mod explain;
 mod healthcheck;
+mod http;
 mod rules;
+mod top;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -85,7 +87,9 @@ enum Action {
     /// Print the effective settings as TOML
     Config,
     /// Show it working on this machine alone: a gate, an embedded upstream and a few queries
-    Demo,
+    Demo(demo::Arguments),
+    /// Watch a running gate: rates, upstreams, most blocked names, blocked lookups as they come
+    Top(top::Arguments),
     /// Ask a running gate's /readyz; exit status 0 when it is ready
     Healthcheck,
 }
@@ -113,7 +117,8 @@ pub fn main() -> ExitCode {
         Action::Explain(arguments) => with_assembly(&sources, |assembly| explain::run(&arguments, &assembly)),
         Action::Rules { json } => with_assembly(&sources, |assembly| rules::run(&assembly, json)),
         Action::Config => with_assembly(&sources, |assembly| print(&assembly.settings.to_toml())),
-        Action::Demo => done(demo::run()),
+        Action::Demo(arguments) => done(demo::run(&arguments, &sources)),
+        Action::Top(arguments) => top::run(&arguments, &sources),
         Action::Healthcheck => healthcheck::run(&sources),
     };
     ExitCode::from(status)

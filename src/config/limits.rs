@@ -59,6 +59,20 @@ pub const CACHE_MAX_TTL: Limit<Duration> =
 pub const CACHE_MAX_NEGATIVE_TTL: Limit<Duration> =
     Limit::new(MINUTE.saturating_mul(5), Duration::ZERO, HOUR.saturating_mul(3)).whole_seconds();
 
+/// Queries that are not blocked for one line in the query log. Default 1: each. At most 1 000 000.
+pub const SAMPLE: Limit<u32> = Limit::new(1, 1, 1_000_000);
+
+/// Size of a query log file at which a new one is begun. Default 100 MiB: about half a million lines. At least 4 KiB, at
+/// most 64 GiB.
+pub const FILE_BYTES: Limit<ByteSize> = Limit::new(ByteSize::mib(100), ByteSize::kib(4), ByteSize::gib(64));
+
+/// Query log files kept beside the one being written. Default 5; at most 1000.
+pub const FILE_KEEP: Limit<usize> = Limit::new(5, 0, 1000);
+
+/// Names, and clients, shown as the most blocked; each is a series in the metrics. Default 20; 0: none; at most 100, so
+/// that no client can make more series than that.
+pub const TOP: Limit<usize> = Limit::new(20, 0, 100);
+
 /// Longest server identity in bytes: one character-string of a TXT record (RFC 1035 section 3.3).
 pub const IDENTITY_BYTES: usize = 255;
 
@@ -232,6 +246,7 @@ mod tests {
                 && holds(TCP_QUERIES_PER_CONNECTION)
         );
         assert!(holds(TCP_IDLE_TIMEOUT) && holds(DEADLINE) && holds(MAX_IN_FLIGHT) && holds(MAX_QPS));
+        assert!(holds(SAMPLE) && holds(FILE_BYTES) && holds(FILE_KEEP) && holds(TOP));
         assert!(
             holds(BLOCK_TTL) && holds(CACHE_BYTES) && holds(CACHE_MAX_TTL) && holds(CACHE_MAX_NEGATIVE_TTL)
         );

@@ -8,6 +8,7 @@ mod diagnostic;
 mod faults;
 pub mod limits;
 mod load;
+mod log;
 mod read;
 mod report;
 mod section;
@@ -27,10 +28,10 @@ pub(crate) use value::{is_parameter_name, is_zone_name};
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
+pub use log::{ClientAddress, Dnstap, Log, LogFormat, LogLevel, LogQueries};
 pub use report::{MAX_DRAWN, Report};
 pub use settings::{
-    Admin, Block, BlockAnswer, Cache, InlineRule, Local, Log, LogFormat, LogLevel, LogQueries, Mode, Policy,
-    Server, Settings, Upstream,
+    Admin, Block, BlockAnswer, Cache, InlineRule, Local, Mode, Policy, Server, Settings, Upstream,
 };
 pub use source::Source;
 pub use value::{ValueError, admin_address, listen_address};

@@ -9,10 +9,9 @@ use toml::de::DeTable;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::faults::Faults;
 use crate::config::limits;
+use crate::config::log::{Dnstap, Log};
 use crate::config::section::Section;
-use crate::config::settings::{
-    Admin, Block, Cache, InlineRule, Local, Log, Policy, Server, Settings, Upstream,
-};
+use crate::config::settings::{Admin, Block, Cache, InlineRule, Local, Policy, Server, Settings, Upstream};
 use crate::config::source::Source;
 use crate::config::value::{self, ValueError};
 use crate::upstream::address::UpstreamAddress;
@@ -35,7 +34,8 @@ pub(super) fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnosti
         block: block(root.section("block")),
         cache: cache(root.section("cache")),
         admin: admin(root.section("admin"), base),
-        log: log(root.section("log")),
+        log: log(root.section("log"), base),
+        dnstap: dnstap(root.section("dnstap"), base),
     };
     root.finish();
     (settings, faults.into_found())
@@ -98,20 +98,20 @@ fn policy(mut section: Section<'_, '_>, base: &Path) -> Policy {
         zones: zones.map_or(default.zones, plain),
         zones_directory,
         strict: section.field("strict").map_or(default.strict, Spanned::into_inner),
-        allow: inline_rules(&mut section, "allow"),
-        deny: inline_rules(&mut section, "deny"),
+        allow: inline_rules(&mut section, "allow").unwrap_or_default(),
+        deny: inline_rules(&mut section, "deny").unwrap_or_default(),
     };
     section.finish();
     policy
 }
 
-fn inline_rules(section: &mut Section<'_, '_>, key: &'static str) -> Vec<InlineRule> {
-    let patterns = section.set(key, value::inline_rule).unwrap_or_default();
+fn inline_rules(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<InlineRule>> {
+    let patterns = section.set(key, value::inline_rule)?;
     let rule = |pattern: Spanned<_>| InlineRule {
         line: section.faults.line(pattern.span().start),
         pattern: pattern.into_inner(),
     };
-    patterns.into_iter().map(rule).collect()
+    Some(patterns.into_iter().map(rule).collect())
 }
 
 fn parameters(section: Section<'_, '_>) -> BTreeMap<String, Vec<String>> {
@@ -146,6 +146,10 @@ fn block(mut section: Section<'_, '_>) -> Block {
     let block = Block {
         answer: section.parsed("answer", value::word).map_or(default.answer, Spanned::into_inner),
         ttl: section.limited("ttl", limits::BLOCK_TTL),
+        noise: inline_rules(&mut section, "noise").unwrap_or(default.noise),
+        noise_single_labels: section
+            .field("noise_single_labels")
+            .map_or(default.noise_single_labels, Spanned::into_inner),
     };
     section.finish();
     block
@@ -166,20 +170,38 @@ fn admin(mut section: Section<'_, '_>, base: &Path) -> Admin {
     let admin = Admin {
         listen: section.parsed("listen", value::admin_address).map_or(default.listen, Spanned::into_inner),
         token_file: optional_path(&mut section, "token_file", base),
+        top: section.limited("top", limits::TOP),
     };
     section.finish();
     admin
 }
 
-fn log(mut section: Section<'_, '_>) -> Log {
+fn log(mut section: Section<'_, '_>, base: &Path) -> Log {
     let default = Log::default();
     let log = Log {
         level: section.parsed("level", value::word).map_or(default.level, Spanned::into_inner),
         format: section.parsed("format", value::word).map_or(default.format, Spanned::into_inner),
         queries: section.parsed("queries", value::word).map_or(default.queries, Spanned::into_inner),
+        sample: section.limited("sample", limits::SAMPLE),
+        client: section.parsed("client", value::word).map_or(default.client, Spanned::into_inner),
+        answers: section.field("answers").map_or(default.answers, Spanned::into_inner),
+        stdout: section.field("stdout").map_or(default.stdout, Spanned::into_inner),
+        file: optional_path(&mut section, "file", base),
+        file_max_size: section.limited("file_max_size", limits::FILE_BYTES),
+        file_keep: section.limited("file_keep", limits::FILE_KEEP),
     };
     section.finish();
     log
+}
+
+fn dnstap(mut section: Section<'_, '_>, base: &Path) -> Dnstap {
+    let default = Dnstap::default();
+    let dnstap = Dnstap {
+        socket: optional_path(&mut section, "socket", base),
+        queries: section.parsed("queries", value::word).map_or(default.queries, Spanned::into_inner),
+    };
+    section.finish();
+    dnstap
 }
 
 /// A path, none where it is empty or absent.

@@ -10,6 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::config::limits;
+use crate::config::log::{Dnstap, Log};
 use crate::config::write;
 pub use crate::policy::Mode;
 use crate::policy::rule::Pattern;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub admin: Admin,
     /// `[log]`
     pub log: Log,
+    /// `[dnstap]`
+    pub dnstap: Dnstap,
 }
 
 /// What clients reach.
@@ -157,6 +160,13 @@ pub struct InlineRule {
     pub line: u32,
 }
 
+impl InlineRule {
+    /// A rule that is written nowhere.
+    fn shipped(text: &str) -> Option<Self> {
+        Pattern::parse(text).ok().map(|pattern| Self { pattern, line: 0 })
+    }
+}
+
 impl PartialEq for InlineRule {
     fn eq(&self, other: &Self) -> bool {
         self.pattern == other.pattern
@@ -182,13 +192,36 @@ pub struct Block {
     /// [`limits::BLOCK_TTL`], whole seconds.
     #[serde(serialize_with = "write::quantity")]
     pub ttl: Duration,
+    /// Blocked names that machines ask on their own, counted apart.
+    pub noise: Vec<InlineRule>,
+    /// Names of one label are noise.
+    pub noise_single_labels: bool,
 }
 
 impl Default for Block {
     fn default() -> Self {
-        Self { answer: BlockAnswer::Nxdomain, ttl: limits::BLOCK_TTL.default }
+        Self {
+            answer: BlockAnswer::Nxdomain,
+            ttl: limits::BLOCK_TTL.default,
+            noise: NOISE.iter().filter_map(|text| InlineRule::shipped(text)).collect(),
+            noise_single_labels: true,
+        }
     }
 }
+
+/// Suffixes that stub resolvers put behind names: Azure's placeholder for networks with DNS servers of their own and its
+/// default zone (Microsoft Learn, "Name resolution for resources in Azure virtual networks"), and what home routers, mDNS
+/// (RFC 6762) and private networks use (RFC 8375; ICANN's reservation of `internal`).
+const NOISE: [&str; 8] = [
+    ".reddog.microsoft.com",
+    ".internal.cloudapp.net",
+    ".local",
+    ".localdomain",
+    ".lan",
+    ".home",
+    ".home.arpa",
+    ".internal",
+];
 
 /// The answer to a blocked name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -235,65 +268,16 @@ pub struct Admin {
     /// A file with the token that requests which change state must bring; none: such requests are refused.
     #[serde(serialize_with = "write::optional_path")]
     pub token_file: Option<PathBuf>,
+    /// [`limits::TOP`]
+    pub top: usize,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, limits::ADMIN_PORT))), token_file: None }
+        Self {
+            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, limits::ADMIN_PORT))),
+            token_file: None,
+            top: limits::TOP.default,
+        }
     }
-}
-
-/// What is written to the log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Log {
-    /// The least severe level written.
-    pub level: LogLevel,
-    /// For people or for programs.
-    pub format: LogFormat,
-    /// Which queries get a line.
-    pub queries: LogQueries,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: LogLevel::Info, format: LogFormat::Text, queries: LogQueries::Blocked }
-    }
-}
-
-/// Severity of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// Something does not work.
-    Error,
-    /// Something will not work, or is not what it seems.
-    Warn,
-    /// Starts, stops, reloads.
-    Info,
-    /// Single connections and retries.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-/// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Which queries get a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogQueries {
-    /// None.
-    None,
-    /// Those that are blocked, or would be in `observe` mode.
-    Blocked,
-    /// Every one.
-    All,
 }

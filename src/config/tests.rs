@@ -114,7 +114,7 @@ fn every_fault_is_told_where_it_stands() {
             &[
                 "1:10 Error `server` is a section of settings | write `[server]`",
                 "2:1 Error unknown key `listen` | known here: `server`, `upstream`, `policy`, `parameters`, `local`, `block`, \
-                 `cache`, `admin`, `log`",
+                 `cache`, `admin`, `log`, `dnstap`",
                 "3:9 Error `local`: each of these is a table of its own | write `[[local]]` and its keys below, for each",
                 "4:2 Error unknown section `severs` | did you mean `server`?",
                 "5:1 Error `log` is a section of settings | write `[log]`",
@@ -125,7 +125,7 @@ fn every_fault_is_told_where_it_stands() {
             &[
                 "2:1 Error unknown key `server.listn` | did you mean `listen`?",
                 "3:3 Error unknown section `route` | known here: `server`, `upstream`, `policy`, `parameters`, `local`, \
-                 `block`, `cache`, `admin`, `log`",
+                 `block`, `cache`, `admin`, `log`, `dnstap`",
             ],
         ),
         (

@@ -17,6 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::fetch::fetch;
 use crate::gate::{Client, Gate, Miss, Outcome, State};
+use crate::telemetry::lookup::Exchange;
+use crate::telemetry::teller::SharedTeller;
 use crate::wire::reply::Transport;
 
 /// Bounds on what TCP clients may take.
@@ -43,6 +45,8 @@ pub struct TcpService {
     pub state: Arc<ArcSwap<State>>,
     /// The door, counting on counters shared by all tasks.
     pub gate: Gate,
+    /// Told of every reply.
+    pub teller: SharedTeller,
     /// Bounds.
     pub limits: TcpLimits,
     /// Cancelled when no new query is to be taken.
@@ -130,13 +134,22 @@ impl TcpService {
             let mut reply = Vec::with_capacity(512);
             match self.gate.answer(&request, client, received, &mut reply) {
                 Outcome::Reply(record) => {
-                    self.gate.counters().response(record, received.elapsed());
+                    let (record, elapsed) = (&record, received.elapsed());
+                    let (request, sent) = (&*request, &*reply);
+                    self.teller.replied(&Exchange {
+                        client,
+                        request,
+                        reply: sent,
+                        record,
+                        received,
+                        elapsed,
+                    });
                     if replies.send(reply).await.is_err() {
                         return Ok(());
                     }
                 }
                 Outcome::Miss(miss) => {
-                    self.gate.counters().miss_begun();
+                    self.teller.counters().miss_begun();
                     tokio::spawn(self.clone().answer_miss(miss, replies.clone(), slot));
                 }
                 Outcome::Silence => {}
@@ -150,8 +163,8 @@ impl TcpService {
         let place = replies.reserve().await;
         let mut reply = Vec::with_capacity(512);
         let record = self.gate.finish(&miss, &fetched, Instant::now(), &mut reply);
-        self.gate.counters().response(record, miss.received.elapsed());
-        self.gate.counters().miss_ended();
+        self.teller.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));
+        self.teller.counters().miss_ended();
         // A client that left does not miss its reply.
         if let Ok(place) = place {
             place.send(reply);

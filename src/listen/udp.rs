@@ -16,6 +16,8 @@ use crate::fetch::fetch;
 use crate::gate::{Client, Gate, Miss, Outcome, State, Target};
 use crate::listen::datagram::{DatagramSocket, Peer};
 use crate::telemetry::counters::Dropped;
+use crate::telemetry::lookup::Exchange;
+use crate::telemetry::teller::{SharedTeller, Teller};
 use crate::wire::reply::{MAX_MESSAGE, Transport};
 
 /// How often a worker without traffic looks whether it should end.
@@ -41,16 +43,18 @@ pub fn spawn_worker(
     name: String,
     socket: UdpSocket,
     gate: Gate,
+    teller: Teller,
     misses: Sender<UdpMiss>,
     stop: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
     let socket = Arc::new(DatagramSocket::new(socket, IDLE)?);
-    std::thread::Builder::new().name(name).spawn(move || Worker { socket, gate, misses }.run(&stop))
+    std::thread::Builder::new().name(name).spawn(move || Worker { socket, gate, teller, misses }.run(&stop))
 }
 
 struct Worker {
     socket: Arc<DatagramSocket>,
     gate: Gate,
+    teller: Teller,
     misses: Sender<UdpMiss>,
 }
 
@@ -78,14 +82,15 @@ impl Worker {
         match self.gate.answer(request, client, received, reply) {
             Outcome::Reply(record) => {
                 send(&self.socket, reply, peer);
-                self.gate.counters().response(record, received.elapsed());
+                let (reply, record, elapsed) = (&**reply, &record, received.elapsed());
+                self.teller.replied(&Exchange { client, request, reply, record, received, elapsed });
             }
             Outcome::Miss(miss) => {
-                self.gate.counters().miss_begun();
+                self.teller.counters().miss_begun();
                 let miss = UdpMiss { miss, socket: Arc::clone(&self.socket), peer };
                 if self.misses.try_send(miss).is_err() {
-                    self.gate.counters().dropped(Dropped::Overload);
-                    self.gate.counters().miss_ended();
+                    self.teller.counters().dropped(Dropped::Overload);
+                    self.teller.counters().miss_ended();
                 }
             }
             Outcome::Silence => {}
@@ -105,7 +110,12 @@ fn send(socket: &DatagramSocket, reply: &[u8], peer: Peer) {
 }
 
 /// Takes misses and answers each in a task of its own, until all workers are gone and all tasks done.
-pub async fn answer_misses(mut misses: Receiver<UdpMiss>, state: Arc<ArcSwap<State>>, gate: Gate) {
+pub async fn answer_misses(
+    mut misses: Receiver<UdpMiss>,
+    state: Arc<ArcSwap<State>>,
+    gate: Gate,
+    teller: SharedTeller,
+) {
     let slots = Arc::new(Semaphore::new(MAX_MISSES));
     let tasks = TaskTracker::new();
     while let Some(miss) = misses.recv().await {
@@ -115,13 +125,13 @@ pub async fn answer_misses(mut misses: Receiver<UdpMiss>, state: Arc<ArcSwap<Sta
             Target::Upstream(_) => match Arc::clone(&slots).try_acquire_owned() {
                 Ok(slot) => Some(slot),
                 Err(_) => {
-                    gate.counters().dropped(Dropped::Overload);
-                    gate.counters().miss_ended();
+                    teller.counters().dropped(Dropped::Overload);
+                    teller.counters().miss_ended();
                     continue;
                 }
             },
         };
-        tasks.spawn(answer_miss(miss, Arc::clone(&state), gate.clone(), slot));
+        tasks.spawn(answer_miss(miss, Arc::clone(&state), gate.clone(), teller.clone(), slot));
     }
     tasks.close();
     tasks.wait().await;
@@ -131,6 +141,7 @@ async fn answer_miss(
     miss: UdpMiss,
     state: Arc<ArcSwap<State>>,
     mut gate: Gate,
+    teller: SharedTeller,
     slot: Option<OwnedSemaphorePermit>,
 ) {
     let UdpMiss { miss, socket, peer } = miss;
@@ -138,7 +149,7 @@ async fn answer_miss(
     let mut reply = Vec::with_capacity(512);
     let record = gate.finish(&miss, &fetched, Instant::now(), &mut reply);
     send(&socket, &reply, peer);
-    gate.counters().response(record, miss.received.elapsed());
-    gate.counters().miss_ended();
+    teller.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));
+    teller.counters().miss_ended();
     drop(slot);
 }

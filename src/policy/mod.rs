@@ -5,6 +5,7 @@
 //! before a verdict on exactly those bytes.
 
 pub mod clients;
+pub mod noise;
 pub mod rule;
 pub mod trie;
 pub mod verdict;
@@ -23,6 +24,7 @@ use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
+use noise::Noise;
 use rule::{Action, Pattern, Scope};
 use trie::{RuleId, Trie};
 
@@ -50,6 +52,7 @@ pub struct Policy {
     trie: Trie,
     sources: Box<[SourceCount]>,
     local: Box<[Name]>,
+    noise: Noise,
     mode: Mode,
     generation: u64,
     digest: [u8; 32],
@@ -66,6 +69,7 @@ struct SourceCount {
 pub struct PolicyBuilder {
     trie: trie::TrieBuilder,
     sources: Vec<SourceCount>,
+    noise: Noise,
     digest: Sha256,
 }
 
@@ -76,7 +80,12 @@ pub struct SourceId(u16);
 impl PolicyBuilder {
     /// An empty set of rules, which blocks everything.
     pub fn new() -> Self {
-        Self { trie: trie::TrieBuilder::new(), sources: Vec::new(), digest: Sha256::new() }
+        Self {
+            trie: trie::TrieBuilder::new(),
+            sources: Vec::new(),
+            noise: Noise::default(),
+            digest: Sha256::new(),
+        }
     }
 
     /// Announces where the next rules come from; at most 65 536 sources.
@@ -95,6 +104,11 @@ impl PolicyBuilder {
         self.trie.insert(action, pattern, source.0, line);
     }
 
+    /// Says which of the names that no rule covers are noise; it changes no verdict.
+    pub fn noise(&mut self, noise: Noise) {
+        self.noise = noise;
+    }
+
     /// Compiles the rules. `local` are the origins answered by local zones, before any rule; `generation` numbers
     /// the policies of one process upwards.
     pub fn build(mut self, mode: Mode, mut local: Vec<Name>, generation: u64) -> Policy {
@@ -107,6 +121,7 @@ impl PolicyBuilder {
             trie: self.trie.build(),
             sources: self.sources.into(),
             local: local.into(),
+            noise: self.noise,
             mode,
             generation,
             digest: self.digest.finalize().into(),
@@ -137,6 +152,7 @@ impl Policy {
                 };
             }
             Some(rule) => Reason::Denied(rule),
+            None if self.noise.covers(&question.name) => Reason::Noise,
             None => Reason::NotListed,
         };
         match self.mode {

@@ -73,6 +73,8 @@ impl AllowedQuery {
 pub enum Reason<'p> {
     /// No rule covers it.
     NotListed,
+    /// No rule covers it, and nobody meant it: a search suffix or a single label.
+    Noise,
     /// The most specific rule that covers it denies it.
     Denied(RuleRef<'p>),
 }
@@ -82,6 +84,7 @@ impl Reason<'_> {
     pub fn label(&self) -> &'static str {
         match self {
             Self::NotListed => "not_listed",
+            Self::Noise => "noise",
             Self::Denied(_) => "denied",
         }
     }
@@ -91,7 +94,7 @@ impl Reason<'_> {
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotListed => f.write_str("name is not on the allowlist"),
+            Self::NotListed | Self::Noise => f.write_str("name is not on the allowlist"),
             Self::Denied(rule) => write!(f, "denied by rule {rule}"),
         }
     }

@@ -3,18 +3,22 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
-use super::counters::{Counters, Decision, Dropped, RCODES, REASONS, Source, TYPES, Totals, ZONES};
+use super::board::Board;
+use super::counters::{Counters, Dropped, RCODES, REASONS, TYPES, Totals, ZONES};
 use super::histogram::render_head;
-use super::query_log::QueryLog;
+use super::journal::Losses;
+use super::metric;
+use super::record::{Decision, Source};
 use crate::gate::State;
 use crate::policy::Mode;
+use crate::upstream::UpstreamConfig;
 use crate::wire::code::Rcode;
 use crate::wire::reply::Transport;
 
@@ -47,7 +51,7 @@ impl Catalogue {
             // is gone.
             .idle_timeout(MetricKindMask::GAUGE, Some(Duration::from_nanos(1)))
             .install_recorder()?;
-        describe();
+        metric::describe();
         let process = metrics_process::Collector::default();
         process.describe();
         let reloads = Reloads::default();
@@ -86,8 +90,20 @@ impl Catalogue {
         }
     }
 
+    /// All counts as they are now.
+    pub fn totals(&self) -> Totals {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        Totals::of(counters.iter().map(AsRef::as_ref))
+    }
+
+    /// Unix time in seconds when the policy in force was loaded, and whether no later reload failed.
+    pub fn last_reload(&self) -> (u64, bool) {
+        let last = self.reloads.last_success.load(Ordering::Relaxed);
+        (last, !self.reloads.last_failed.load(Ordering::Relaxed))
+    }
+
     /// The text of `/metrics`, with every count as it is now.
-    pub fn render(&self, state: &ArcSwap<State>, log: &QueryLog) -> String {
+    pub fn render(&self, state: &ArcSwap<State>, board: &Board, losses: &Losses) -> String {
         let state = state.load();
         // Held to the end: two scrapes at once would take each other's gauges for idle.
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +112,8 @@ impl Catalogue {
         self.publish_totals(&totals);
         publish_cache(&state, &totals);
         publish_upstream(&state);
-        counter!("namegate_query_log_lost_total").absolute(log.lost());
+        publish_top(board);
+        publish_losses(losses);
         self.process.collect();
         self.registry.run_upkeep();
         let mut out = self.registry.render();
@@ -119,9 +136,8 @@ impl Catalogue {
             .absolute(self.reloads.success.load(Ordering::Relaxed));
         counter!("namegate_policy_reloads_total", "result" => "failure")
             .absolute(self.reloads.failure.load(Ordering::Relaxed));
-        let last_failed = self.reloads.last_failed.load(Ordering::Relaxed);
-        gauge!("namegate_policy_last_reload_success").set(if last_failed { 0 } else { 1 });
-        let last = self.reloads.last_success.load(Ordering::Relaxed);
+        let (last, succeeded) = self.last_reload();
+        gauge!("namegate_policy_last_reload_success").set(if succeeded { 1 } else { 0 });
         gauge!("namegate_policy_last_reload_timestamp_seconds").set(last as f64);
     }
 
@@ -163,7 +179,29 @@ fn publish_cache(state: &State, totals: &Totals) {
     counter!("namegate_cache_misses_total").absolute(totals.cache_misses);
     gauge!("namegate_cache_entries").set(state.cache.len() as f64);
     gauge!("namegate_cache_bytes").set(state.cache.bytes() as f64);
+    gauge!("namegate_cache_max_bytes").set(state.cache.max_bytes() as f64);
     counter!("namegate_cache_evictions_total").absolute(state.cache.evictions());
+}
+
+fn publish_top(board: &Board) {
+    let now = Instant::now();
+    for (name, count) in board.names(now, true) {
+        gauge!("namegate_top_blocked_queries", "name" => name).set(count as f64);
+    }
+    for (client, count) in board.clients(now, true) {
+        gauge!("namegate_top_blocked_clients", "client" => client).set(count as f64);
+    }
+}
+
+fn publish_losses(losses: &Losses) {
+    counter!("namegate_query_log_lost_total").absolute(losses.lost());
+    counter!("namegate_query_log_errors_total").absolute(losses.log.load(Ordering::Relaxed));
+    if let Some(dnstap) = &losses.dnstap {
+        counter!("namegate_dnstap_frames_total").absolute(dnstap.frames.load(Ordering::Relaxed));
+        counter!("namegate_dnstap_lost_total").absolute(dnstap.lost.load(Ordering::Relaxed));
+        let connected = dnstap.connected.load(Ordering::Relaxed);
+        gauge!("namegate_dnstap_connected").set(if connected { 1 } else { 0 });
+    }
 }
 
 fn publish_upstream(state: &State) {
@@ -185,7 +223,10 @@ fn publish_upstream(state: &State) {
         counter!("namegate_upstream_replies_rejected_total", "reason" => reason).absolute(count);
     }
     for server in state.upstream.servers() {
-        let name = || server.name().to_owned();
+        let name = || server.name().to_string();
+        let UpstreamConfig { max_in_flight, max_qps, .. } = state.upstream.config();
+        gauge!("namegate_upstream_max_in_flight", "upstream" => name()).set(*max_in_flight as f64);
+        gauge!("namegate_upstream_max_qps", "upstream" => name()).set(f64::from(*max_qps));
         gauge!("namegate_upstream_up", "upstream" => name()).set(if server.is_up() { 1 } else { 0 });
         gauge!("namegate_upstream_in_flight", "upstream" => name()).set(server.budget.in_flight() as f64);
     }
@@ -193,7 +234,7 @@ fn publish_upstream(state: &State) {
 
 fn render_durations(out: &mut String, totals: &Totals, state: &State) {
     let name = "namegate_request_duration_seconds";
-    render_head(out, name, "Time from a query's arrival to its reply.");
+    render_head(out, name, metric::help(name));
     for (decision, row) in Decision::ALL.into_iter().zip(&totals.durations) {
         for (source, durations) in
             Source::ALL.into_iter().zip(row).filter(|(_, durations)| durations.count() > 0)
@@ -203,7 +244,7 @@ fn render_durations(out: &mut String, totals: &Totals, state: &State) {
         }
     }
     let name = "namegate_upstream_duration_seconds";
-    render_head(out, name, "Time from asking an upstream to its reply.");
+    render_head(out, name, metric::help(name));
     for server in state.upstream.servers() {
         let mut labels = String::new();
         // An upstream's name is an address: nothing in it needs escaping.
@@ -214,46 +255,4 @@ fn render_durations(out: &mut String, totals: &Totals, state: &State) {
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn describe() {
-    describe_gauge!("namegate_build_info", "The running version; always 1.");
-    describe_gauge!("namegate_policy_info", "Hash and mode of the policy in force; always 1.");
-    describe_gauge!("namegate_policy_rules", "Rules in force, by the zone they come from.");
-    describe_counter!("namegate_policy_reloads_total", "Reloads since the start, by result.");
-    describe_gauge!(
-        "namegate_policy_last_reload_success",
-        "1 where the last reload succeeded or there was none."
-    );
-    describe_gauge!(
-        "namegate_policy_last_reload_timestamp_seconds",
-        Unit::Seconds,
-        "Unix time when the policy in force was loaded."
-    );
-    describe_counter!("namegate_queries_total", "Messages received, by transport and type.");
-    describe_counter!("namegate_responses_total", "Replies made, by decision and response code.");
-    describe_counter!("namegate_dropped_total", "Messages left without a reply, by reason.");
-    describe_gauge!("namegate_queries_in_flight", "Queries waiting for an upstream or a local zone.");
-    describe_counter!("namegate_blocked_total", "Names found not to be allowed, by reason.");
-    describe_counter!("namegate_allowed_total", "Names allowed, by the zone of the rule.");
-    describe_counter!("namegate_upstream_queries_total", "Exchanges with upstreams, by how they ended.");
-    describe_gauge!("namegate_upstream_up", "0 after too many failures in a row, until the next reply.");
-    describe_gauge!("namegate_upstream_in_flight", "Exchanges with an upstream that have not ended.");
-    describe_counter!(
-        "namegate_upstream_shed_total",
-        "Queries an upstream was not asked for want of budget."
-    );
-    describe_counter!(
-        "namegate_upstream_replies_rejected_total",
-        "Messages from upstreams' addresses that were not the answer, by what gave them away."
-    );
-    describe_counter!("namegate_cache_hits_total", "Answers found in the cache.");
-    describe_counter!("namegate_cache_misses_total", "Answers not found in the cache.");
-    describe_gauge!("namegate_cache_entries", "Answers kept.");
-    describe_gauge!("namegate_cache_bytes", Unit::Bytes, "Bytes of answers kept.");
-    describe_counter!("namegate_cache_evictions_total", "Answers dropped for want of room.");
-    describe_counter!(
-        "namegate_query_log_lost_total",
-        "Lookups not logged because the log could not keep up."
-    );
 }

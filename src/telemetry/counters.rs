@@ -4,71 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::histogram::{Histogram, Snapshot};
+use super::record::{Decision, Record, Source};
 use crate::wire::code::{Rcode, Type};
 use crate::wire::reply::Transport;
-
-/// What was decided about a query; the label `decision`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// A rule allows it.
-    Allowed,
-    /// It is not allowed.
-    Blocked,
-    /// It is not allowed and was forwarded by observe mode.
-    Observed,
-    /// It was answered from local knowledge.
-    Local,
-    /// The client, class or type may not be served.
-    Refused,
-    /// It was no proper query.
-    Error,
-}
-
-impl Decision {
-    /// All decisions, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Allowed, Self::Blocked, Self::Observed, Self::Local, Self::Refused, Self::Error];
-
-    /// Label for metrics and logs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Blocked => "blocked",
-            Self::Observed => "observed",
-            Self::Local => "local",
-            Self::Refused => "refused",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// Where a reply came from; the label `source`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The cache.
-    Cache,
-    /// An upstream.
-    Upstream,
-    /// A local zone or the server itself.
-    Local,
-    /// The policy or the protocol, without data.
-    Policy,
-}
-
-impl Source {
-    /// All sources, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::Cache, Self::Upstream, Self::Local, Self::Policy];
-
-    /// Label for metrics and logs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Cache => "cache",
-            Self::Upstream => "upstream",
-            Self::Local => "local",
-            Self::Policy => "policy",
-        }
-    }
-}
 
 /// Why a message was not answered; the label of `dropped_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,19 +33,8 @@ impl Dropped {
     }
 }
 
-/// What is told of one reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// What was decided.
-    pub decision: Decision,
-    /// Where the reply came from.
-    pub source: Source,
-    /// Its response code.
-    pub rcode: Rcode,
-}
-
 /// Reasons for blocking, in the order of their counters.
-pub const REASONS: [&str; 2] = ["not_listed", "denied"];
+pub const REASONS: [&str; 3] = ["not_listed", "denied", "noise"];
 
 /// Types counted by name; all others are `other`, so that no client can add a series.
 pub const TYPES: [Type; 14] = [
@@ -197,7 +124,7 @@ impl Counters {
     }
 
     /// A reply was made `elapsed` after its query came.
-    pub fn response(&self, record: Record, elapsed: Duration) {
+    pub fn response(&self, record: &Record, elapsed: Duration) {
         let place = RCODES.iter().position(|known| *known == record.rcode).unwrap_or(RCODES.len());
         self.add(&self.responses[record.decision as usize][place]);
         let durations = &self.durations[record.decision as usize][record.source as usize];

@@ -64,6 +64,11 @@ impl Snapshot {
         self.sum_nanos += other.sum_nanos;
     }
 
+    /// Mean duration; none where there are no samples.
+    pub fn mean(&self) -> Option<Duration> {
+        self.sum_nanos.checked_div(self.count()).map(Duration::from_nanos)
+    }
+
     /// Samples counted.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()

@@ -1,10 +1,23 @@
 //! What the gate did, for people and machines that watch it.
 //!
-//! The packet path counts on per-thread [`counters`]; they are summed and handed to the Prometheus registry by the
-//! [`catalogue`] just before it is rendered. Blocked lookups go to the [`query_log`].
+//! Every thread has a [`teller`], which counts on the thread's own [`counters`] and puts what somebody wants to know
+//! into the thread's own queue. The [`catalogue`] sums the counts and hands them to the Prometheus registry just before
+//! it is rendered; [`metric`] lists them. The [`journal`] empties the queues: into the [`query_log`], to a [`dnstap`]
+//! reader, and onto the [`board`] for the pages.
 
+pub mod board;
 pub mod catalogue;
+pub mod client;
+pub mod clock;
 pub mod counters;
+pub mod dnstap;
 pub mod histogram;
+pub mod journal;
 pub mod log;
+pub mod lookup;
+pub mod metric;
 pub mod query_log;
+pub mod record;
+pub mod rotated_file;
+pub mod teller;
+pub mod top;

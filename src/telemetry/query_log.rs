@@ -1,206 +1,242 @@
-//! [`QueryLog`]: one line per lookup worth telling, written by a thread of its own.
-//!
-//! The packet path only puts a fixed-size note into a bounded queue; when the queue is full the note is lost and
-//! counted, never waited for.
+//! [`QueryLog`]: one line for each lookup worth telling, to standard output, a file, or both.
 
-use std::io::{BufWriter, Write};
-use std::net::IpAddr;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
 
-use arc_swap::ArcSwap;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::config::{LogFormat, LogQueries};
-use crate::gate::{Client, State};
-use crate::policy::{Policy, Reason, RuleRef};
-use crate::wire::query::Question;
-use crate::wire::reply::Transport;
+use super::client::ShownClient;
+use super::clock::Clock;
+use super::lookup::Lookup;
+use super::rotated_file::RotatedFile;
+use crate::config::{ClientAddress, Log, LogFormat};
+use crate::policy::{Policy, RuleRef};
+use crate::wire::code::Type;
+use crate::wire::name::Name;
+use crate::wire::records::records;
 
-/// Notes the queue holds: at 100,000 blocked lookups a second, 40 ms for the writer to catch its breath.
-const QUEUE: usize = 4096;
+/// Bytes of lines that are written in one piece.
+const PIECE: usize = 32 * 1024;
 
-/// What happened to a lookup.
-#[derive(Clone, Copy, Debug)]
-pub enum Event {
-    /// A rule allows it.
-    Allowed,
-    /// A local zone answers it.
-    Local,
-    /// Its class or type is never forwarded.
-    Refused,
-    /// It was blocked.
-    Blocked(Cause),
-    /// It would have been blocked.
-    Observed(Cause),
-}
+/// Pieces that wait for an output: 4 MiB, some 20,000 lines, while a disk is slow.
+const WAITING: usize = 128;
 
-/// Why, in a form that can outlive the policy: the rule is looked up again when the line is written.
-#[derive(Clone, Copy, Debug)]
-pub struct Cause {
-    reason: &'static str,
-    rule: Option<crate::policy::trie::RuleId>,
-    generation: u64,
-}
-
-impl Event {
-    /// The event of a blocked lookup.
-    pub fn blocked(reason: &Reason<'_>, policy: &Policy) -> Self {
-        Self::Blocked(Cause::new(reason, policy))
-    }
-
-    /// The event of a lookup that observe mode let pass.
-    pub fn observed(reason: &Reason<'_>, policy: &Policy) -> Self {
-        Self::Observed(Cause::new(reason, policy))
-    }
-}
-
-impl Cause {
-    fn new(reason: &Reason<'_>, policy: &Policy) -> Self {
-        let rule = match reason {
-            Reason::NotListed => None,
-            Reason::Denied(rule) => Some(rule.id()),
-        };
-        Self { reason: reason.label(), rule, generation: policy.generation() }
-    }
-
-    fn rule<'p>(&self, policy: &'p Policy) -> Option<RuleRef<'p>> {
-        policy.rule_by_id(self.rule?).filter(|_| policy.generation() == self.generation)
-    }
-}
-
-struct Note {
-    at: Instant,
-    client: IpAddr,
-    transport: Transport,
-    question: Question,
-    event: Event,
-}
-
-/// A thread's end of the queue.
-#[derive(Clone)]
+/// Where lines go, and what is on them.
 pub struct QueryLog {
-    queue: SyncSender<Note>,
-    wanted: LogQueries,
-    lost: Arc<AtomicU64>,
+    outputs: Vec<Output>,
+    client: ClientAddress,
+    answers: bool,
+    sample: u32,
+    errors: Arc<AtomicU64>,
+}
+
+/// One way out, with a thread of its own, so that one that is stuck holds up nothing else.
+struct Output {
+    format: LogFormat,
+    piece: Piece,
+    pieces: SyncSender<Piece>,
+    writer: JoinHandle<()>,
+}
+
+/// Whole lines.
+#[derive(Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    lines: u64,
 }
 
 impl QueryLog {
-    /// Starts the writer, which ends when the last sender is dropped. Rules are named from `state`.
-    pub fn start(
-        wanted: LogQueries,
-        format: LogFormat,
-        state: Arc<ArcSwap<State>>,
-        out: impl Write + Send + 'static,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (queue, notes) = sync_channel(QUEUE);
-        let writer = std::thread::Builder::new()
-            .name("query-log".to_owned())
-            .spawn(move || write_all(&notes, format, &state, BufWriter::new(out)))?;
-        Ok((Self { queue, wanted, lost: Arc::default() }, writer))
+    /// The log that `settings` describe; `stdout` is what they call standard output.
+    ///
+    /// Errors: the file cannot be opened.
+    pub fn open(settings: &Log, stdout: Box<dyn Write + Send>) -> io::Result<Self> {
+        let errors = Arc::<AtomicU64>::default();
+        let mut outputs = Vec::new();
+        if settings.stdout {
+            outputs.push(Output::new(stdout, settings.format, Arc::clone(&errors))?);
+        }
+        if let Some(path) = &settings.file {
+            let file = RotatedFile::open(path, settings.file_max_size.as_u64(), settings.file_keep)?;
+            outputs.push(Output::new(Box::new(file), LogFormat::Json, Arc::clone(&errors))?);
+        }
+        let Log { client, answers, sample, .. } = *settings;
+        Ok(Self { outputs, client, answers, sample, errors })
     }
 
-    /// Notes a lookup, where such lookups are wanted.
-    pub fn record(&self, client: Client, question: &Question, event: Event, now: Instant) {
-        let wanted = match self.wanted {
-            LogQueries::None => false,
-            LogQueries::Blocked => matches!(event, Event::Blocked(_) | Event::Observed(_)),
-            LogQueries::All => true,
+    /// Lines that could not be written.
+    pub fn errors(&self) -> &Arc<AtomicU64> {
+        &self.errors
+    }
+
+    /// Writes the line of one lookup; its rule is named from `policy`.
+    pub fn write(&mut self, lookup: &Lookup, policy: &Policy, clock: &mut Clock) {
+        let line = Line::of(lookup, policy, clock, self);
+        for output in &mut self.outputs {
+            output.add(&line);
+        }
+        if self.outputs.iter().any(|output| output.piece.bytes.len() >= PIECE) {
+            self.flush();
+        }
+    }
+
+    /// Hands on what waits to be written.
+    pub fn flush(&mut self) {
+        for output in &mut self.outputs {
+            output.flush(&self.errors);
+        }
+    }
+
+    /// Hands on what waits to be written, and waits until it is.
+    pub fn finish(mut self) {
+        self.flush();
+        for Output { pieces, writer, .. } in self.outputs {
+            drop(pieces);
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Output {
+    fn new(to: Box<dyn Write + Send>, format: LogFormat, errors: Arc<AtomicU64>) -> io::Result<Self> {
+        let (pieces, waiting) = sync_channel(WAITING);
+        let thread = std::thread::Builder::new().name("query-log".to_owned());
+        let writer = thread.spawn(move || write_pieces(&waiting, to, &errors))?;
+        Ok(Self { format, piece: Piece::default(), pieces, writer })
+    }
+
+    fn add(&mut self, line: &Line<'_>) {
+        // Writing to memory does not fail.
+        let _ = match self.format {
+            LogFormat::Text => line.write_text(&mut self.piece.bytes),
+            LogFormat::Json => serde_json::to_writer(&mut self.piece.bytes, line).map_err(Into::into),
         };
-        if !wanted {
+        self.piece.bytes.push(b'\n');
+        self.piece.lines += 1;
+    }
+
+    fn flush(&mut self, errors: &AtomicU64) {
+        if self.piece.lines == 0 {
             return;
         }
-        let address = client.address.ip().to_canonical();
-        let note =
-            Note { at: now, client: address, transport: client.transport, question: question.clone(), event };
-        if self.queue.try_send(note).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        let next = Piece { bytes: Vec::with_capacity(self.piece.bytes.len()), lines: 0 };
+        let piece = std::mem::replace(&mut self.piece, next);
+        if let Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) =
+            self.pieces.try_send(piece)
+        {
+            errors.fetch_add(piece.lines, Ordering::Relaxed);
         }
-    }
-
-    /// Lookups that were not written because the queue was full.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
     }
 }
 
-fn write_all(notes: &Receiver<Note>, format: LogFormat, state: &ArcSwap<State>, mut out: impl Write) {
-    loop {
-        let note = match notes.try_recv() {
-            Ok(note) => note,
-            Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => {
-                // What was written is shown before waiting for more.
-                let _ = out.flush();
-                let Ok(note) = notes.recv() else { break };
-                note
+/// Writes pieces until there are no more to come. A full disk or a closed standard output must not end the gate; it is
+/// told once, and what is lost is counted.
+fn write_pieces(pieces: &Receiver<Piece>, mut to: Box<dyn Write + Send>, errors: &AtomicU64) {
+    let mut failed = false;
+    for Piece { bytes, lines } in pieces {
+        match to.write_all(&bytes).and_then(|()| to.flush()) {
+            Ok(()) => failed = false,
+            Err(error) => {
+                errors.fetch_add(lines, Ordering::Relaxed);
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::warn!("the query log cannot be written: {error}; what is lost is counted");
+                }
             }
-        };
-        let state = state.load();
-        let line = Line::of(&note, &state.policy);
-        // A closed standard output must not end the gate.
-        let _ = match format {
-            LogFormat::Text => line.write_text(&mut out),
-            LogFormat::Json => serde_json::to_writer(&mut out, &line).map_err(Into::into),
         }
-        .and_then(|()| out.write_all(b"\n"));
     }
-    let _ = out.flush();
 }
 
-/// One line, all of its text escaped: names by [`crate::wire::name::Name`]'s presentation form, JSON by serde.
+/// One line, all of its text escaped: names and records by their presentation form, JSON by serde.
 #[derive(Serialize)]
-struct Line {
-    time: String,
-    event: &'static str,
-    client: IpAddr,
-    proto: &'static str,
-    name: String,
-    #[serde(rename = "type")]
-    qtype: String,
+struct Line<'a> {
+    time: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<ShownClient>,
+    protocol: &'static str,
+    #[serde(serialize_with = "shown")]
+    name: &'a Name,
+    #[serde(rename = "type", serialize_with = "shown")]
+    qtype: Type,
+    decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_shown")]
+    rule: Option<RuleRef<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
+    rcode: &'static str,
+    source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<&'a str>,
+    latency_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<Vec<String>>,
 }
 
-impl Line {
-    fn of(note: &Note, policy: &Policy) -> Self {
-        let (event, cause) = match &note.event {
-            Event::Allowed => ("allowed", None),
-            Event::Local => ("local", None),
-            Event::Refused => ("refused", None),
-            Event::Blocked(cause) => ("blocked", Some(cause)),
-            Event::Observed(cause) => ("observed", Some(cause)),
-        };
-        let rule = cause.and_then(|cause| cause.rule(policy));
-        let time = SystemTime::now().checked_sub(note.at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+fn shown<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn optional_shown<T: std::fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl<'a> Line<'a> {
+    fn of(lookup: &'a Lookup, policy: &'a Policy, clock: &'a mut Clock, log: &QueryLog) -> Self {
+        let record = &lookup.record;
+        let rule = record.rule.and_then(|rule| rule.find(policy));
+        let answers = lookup.messages.as_ref().filter(|_| log.answers);
         Self {
-            time: humantime::format_rfc3339_millis(time).to_string(),
-            event,
-            client: note.client,
-            proto: note.transport.label(),
-            name: note.question.name.to_string(),
-            qtype: note.question.qtype.to_string(),
-            reason: cause.map(|cause| cause.reason),
-            rule: rule.map(|rule| rule.to_string()),
+            time: clock.text(lookup.received),
+            client: ShownClient::of(lookup.client.ip(), log.client),
+            protocol: lookup.transport.label(),
+            name: &lookup.question.name,
+            qtype: lookup.question.qtype,
+            decision: record.decision.label(),
+            reason: record.reason,
+            rule,
             place: rule.map(|rule| rule.place()),
+            rcode: record.rcode.label(),
+            source: record.source.label(),
+            upstream: record.upstream.as_deref(),
+            latency_seconds: lookup.elapsed.as_micros() as f64 / 1e6,
+            sample: Some(log.sample).filter(|sample| *sample > 1 && !lookup.is_blocked()),
+            answers: answers.map(|messages| records(&messages.reply)),
         }
     }
 
-    fn write_text(&self, out: &mut impl Write) -> std::io::Result<()> {
-        let Self { time, event, client, proto, name, qtype, .. } = self;
-        write!(out, "{time} {event} client={client} proto={proto} name={name} type={qtype}")?;
+    fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        write!(out, "{} {}", self.time, self.decision)?;
+        if let Some(client) = self.client {
+            write!(out, " client={client}")?;
+        }
+        write!(out, " protocol={} name={} type={}", self.protocol, self.name, self.qtype)?;
         if let Some(reason) = self.reason {
             write!(out, " reason={reason}")?;
         }
         if let (Some(rule), Some(place)) = (&self.rule, &self.place) {
             write!(out, " rule={rule} place={place}")?;
+        }
+        write!(out, " rcode={} source={}", self.rcode, self.source)?;
+        if let Some(upstream) = self.upstream {
+            write!(out, " upstream={upstream}")?;
+        }
+        write!(out, " latency={:.6}", self.latency_seconds)?;
+        if let Some(sample) = self.sample {
+            write!(out, " sample={sample}")?;
+        }
+        for answer in self.answers.iter().flatten() {
+            write!(out, " answer=\"{answer}\"")?;
         }
         Ok(())
     }

@@ -114,12 +114,14 @@ pub struct Fetched {
     pub answer: Arc<Answer>,
     /// When it was received; it may have waited in the cache since.
     pub received: std::time::Instant,
+    /// The server that gave it.
+    pub upstream: Option<Arc<str>>,
 }
 
 impl Fetched {
-    /// An answer that comes this moment.
+    /// An answer that comes this moment, and not from a server.
     pub fn now(answer: Answer) -> Self {
-        Self { answer: Arc::new(answer), received: std::time::Instant::now() }
+        Self { answer: Arc::new(answer), received: std::time::Instant::now(), upstream: None }
     }
 }
 
@@ -133,7 +135,7 @@ impl Upstream {
         let kept = before.filter(|before| same_budget(before)).map_or(&[][..], |before| &before.servers);
         let server = |address: &UpstreamAddress| {
             let name = address.to_string();
-            if let Some(server) = kept.iter().find(|server| server.name() == name) {
+            if let Some(server) = kept.iter().find(|server| **server.name() == *name) {
                 return Some(Arc::clone(server));
             }
             let stats = Arc::clone(known.entry(name).or_default());
@@ -179,11 +181,15 @@ impl Upstream {
             let now = std::time::Instant::now();
             // The exchange this query would have shared may have ended between its cache miss and now.
             let fetched = match cache.get(query, now) {
-                Some(entry) => Fetched { answer: Arc::clone(entry.answer()), received: entry.received() },
+                Some(entry) => {
+                    let answer = Arc::clone(entry.answer());
+                    Fetched { answer, received: entry.received(), upstream: None }
+                }
                 None => {
                     let prompt = Prompt { question: query.question().clone(), flags: query.flags() };
                     let deadline = Instant::from_std(received + self.config.deadline);
-                    let fetched = Fetched::now(self.ask(&prompt, deadline).await);
+                    let (answer, upstream) = self.ask(&prompt, deadline).await;
+                    let fetched = Fetched { upstream, ..Fetched::now(answer) };
                     if may_keep() {
                         cache.insert(query, &fetched.answer, fetched.received);
                     }
@@ -200,8 +206,8 @@ impl Upstream {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks servers in turn until one answers or the time is up.
-    async fn ask(&self, prompt: &Prompt, deadline: Instant) -> Answer {
+    /// Asks servers in turn until one answers, and tells which, or the time is up.
+    async fn ask(&self, prompt: &Prompt, deadline: Instant) -> (Answer, Option<Arc<str>>) {
         let mut turn = Turn::new(self.order());
         let mut failure = Failure::default();
         let mut attempts = FuturesUnordered::new();
@@ -228,7 +234,7 @@ impl Upstream {
                 Some((index, outcome)) = attempts.next() => match outcome {
                     Ok(answer) if !is_failure(&answer) => {
                         self.note_silent(&started, Some(index));
-                        return answer;
+                        return (answer, Some(Arc::clone(self.servers[index].name())));
                     }
                     outcome => (index, outcome.map_err(AttemptError::Exchange)),
                 },
@@ -252,7 +258,7 @@ impl Upstream {
             }
         }
         self.note_silent(&started, None);
-        failure.into_answer(&prompt.question)
+        (failure.into_answer(&prompt.question), None)
     }
 
     /// Tells servers that were asked long enough ago and did not reply; not `winner`, who did.

@@ -128,7 +128,7 @@ impl ServerStats {
 /// One upstream server.
 #[derive(Debug)]
 pub struct Server {
-    name: String,
+    name: Arc<str>,
     socket: SocketAddr,
     /// UDP first, or TCP alone.
     tcp_only: bool,
@@ -146,11 +146,11 @@ impl Server {
             UpstreamAddress::Udp(socket) => (socket, false),
             UpstreamAddress::Tcp(socket) => (socket, true),
         };
-        Some(Self { name: address.to_string(), socket, tcp_only, budget, stats })
+        Some(Self { name: address.to_string().into(), socket, tcp_only, budget, stats })
     }
 
     /// The server as written in the settings; the label `upstream`.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 

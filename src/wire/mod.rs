@@ -10,6 +10,7 @@ pub mod edns;
 pub mod header;
 pub mod name;
 pub mod query;
+pub mod records;
 pub mod reply;
 pub mod request;
 

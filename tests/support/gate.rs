@@ -94,6 +94,11 @@ impl Gate {
         self.listen[0]
     }
 
+    /// Where its pages are.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// All addresses it answers on.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.listen

@@ -1,4 +1,4 @@
-//! `namegate demo`: a gate, an embedded upstream and a few queries, on loopback alone.
+//! A gate, an embedded upstream and a few queries, on loopback alone.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -9,8 +9,8 @@ use hickory_proto::op::{Edns, Message, Query};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, RecordType};
 
-use super::print;
 use crate::assemble::{Sources, assemble};
+use crate::cli::print;
 use crate::config::{LogQueries, Overrides};
 use crate::local::{EmbeddedUpstream, demo_zones};
 use crate::serve::{Service, StartError};

@@ -1,0 +1,197 @@
+//! The JSON pages: read-only, and without a token.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::{Query, State as Shared};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Admin;
+use super::view::{self, Count, Explanation, Lookup, Recent, Status, Top, Totals};
+use crate::explain::{judge, read_name, snippet};
+use crate::gate::State;
+use crate::policy::Mode;
+use crate::telemetry::client::ShownClient;
+use crate::telemetry::counters::{REASONS, Totals as Counts};
+use crate::telemetry::lookup;
+use crate::telemetry::record::Decision;
+use crate::telemetry::top::WINDOW;
+use crate::upstream::server::{ExchangeResult, Server};
+use crate::wire::code::{Class, Type};
+use crate::wire::query::Question;
+
+/// What runs and how it fares.
+pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<Status> {
+    let state = admin.state.load();
+    let totals = admin.catalogue.totals();
+    let rates = admin.board.rates();
+    let (since, started) = admin.started;
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: time(started),
+        uptime_seconds: since.elapsed().as_secs_f64(),
+        policy: policy(&admin, &state),
+        totals: counts(&totals),
+        rates: view::Rates {
+            allowed: rates.iter().map(|rate| rate.allowed).collect(),
+            blocked: rates.iter().map(|rate| rate.blocked).collect(),
+            other: rates.iter().map(|rate| rate.other).collect(),
+        },
+        cache: view::Cache {
+            entries: state.cache.len(),
+            bytes: state.cache.bytes(),
+            max_bytes: state.cache.max_bytes(),
+            hits: totals.cache_hits,
+            misses: totals.cache_misses,
+        },
+        upstreams: state.upstream.servers().iter().map(|server| upstream(server, &state)).collect(),
+        log_lost: admin.losses.lost(),
+    })
+}
+
+fn policy(admin: &Admin, state: &State) -> view::Policy {
+    let policy = &state.policy;
+    let (loaded, last_reload_succeeded) = admin.catalogue.last_reload();
+    let zone = |(source, rules): (&crate::policy::Source, usize)| view::Zone {
+        name: source.zone.clone(),
+        file: source.file.clone(),
+        rules,
+    };
+    view::Policy {
+        hash: policy.hash(),
+        mode: match policy.mode() {
+            Mode::Enforce => "enforce".to_owned(),
+            Mode::Observe => "observe".to_owned(),
+        },
+        rules: policy.rules(),
+        zones: policy.sources().map(zone).collect(),
+        loaded: time(UNIX_EPOCH + Duration::from_secs(loaded)),
+        last_reload_succeeded,
+    }
+}
+
+fn counts(totals: &Counts) -> Totals {
+    let sum = |decision: Decision| totals.responses[decision as usize].iter().sum::<u64>();
+    let noise = REASONS.iter().position(|reason| *reason == "noise").map_or(0, |place| totals.blocked[place]);
+    Totals {
+        queries: totals.queries.iter().flatten().sum(),
+        allowed: sum(Decision::Allowed) + sum(Decision::Local),
+        blocked: sum(Decision::Blocked).saturating_sub(noise),
+        noise,
+        observed: sum(Decision::Observed),
+        refused: sum(Decision::Refused),
+        errors: sum(Decision::Error),
+        dropped: totals.dropped.iter().sum(),
+    }
+}
+
+fn upstream(server: &Server, state: &State) -> view::Upstream {
+    let config = state.upstream.config();
+    let results = |wanted: fn(ExchangeResult) -> bool| -> u64 {
+        server.stats.results().filter(|(result, _)| wanted(*result)).map(|(_, count)| count).sum()
+    };
+    view::Upstream {
+        name: server.name().to_string(),
+        up: server.is_up(),
+        seconds_since_reply: server.stats.since_last_reply().map(|since| since.as_secs_f64()),
+        in_flight: server.budget.in_flight(),
+        max_in_flight: config.max_in_flight,
+        max_qps: config.max_qps,
+        answered: results(|result| result == ExchangeResult::Answered),
+        failed: results(|result| !matches!(result, ExchangeResult::Answered | ExchangeResult::Overtaken)),
+        shed: server.stats.sheds().map(|(_, count)| count).sum(),
+        mean_seconds: server.stats.durations.snapshot().mean().map(|mean| mean.as_secs_f64()),
+    }
+}
+
+/// The most blocked names and clients.
+pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<Top> {
+    let now = Instant::now();
+    let count = |(key, count)| Count { key, count };
+    Json(Top {
+        window_seconds: WINDOW.as_secs(),
+        names: admin.board.names(now, false).into_iter().map(count).collect(),
+        clients: admin.board.clients(now, false).into_iter().map(count).collect(),
+    })
+}
+
+/// Where to go on.
+#[derive(Deserialize)]
+pub(super) struct After {
+    after: Option<u64>,
+}
+
+/// The last blocked lookups.
+pub(super) async fn recent(Shared(admin): Shared<Admin>, Query(from): Query<After>) -> Json<Recent> {
+    let state = admin.state.load();
+    let (lookups, next) = admin.board.recent(from.after.unwrap_or(0));
+    let lookups = lookups.iter().map(|(sequence, lookup)| shown(*sequence, lookup, &admin, &state)).collect();
+    Json(Recent { next, lookups })
+}
+
+fn shown(sequence: u64, lookup: &lookup::Lookup, admin: &Admin, state: &State) -> Lookup {
+    let record = &lookup.record;
+    let rule = record.rule.and_then(|rule| rule.find(&state.policy));
+    Lookup {
+        sequence,
+        time: time(SystemTime::now() - lookup.received.elapsed()),
+        client: ShownClient::of(lookup.client.ip(), admin.board.client()).map(|client| client.to_string()),
+        name: lookup.question.name.to_string(),
+        qtype: lookup.question.qtype.to_string(),
+        decision: record.decision.label().to_owned(),
+        reason: record.reason.unwrap_or_default().to_owned(),
+        rule: rule.map(|rule| rule.to_string()),
+        place: rule.map(|rule| rule.place()),
+    }
+}
+
+/// What to explain.
+#[derive(Deserialize)]
+pub(super) struct Subject {
+    name: String,
+    r#type: Option<String>,
+    client: Option<String>,
+}
+
+/// What would become of a lookup.
+pub(super) async fn explain(
+    Shared(admin): Shared<Admin>,
+    Query(subject): Query<Subject>,
+) -> Result<Json<Explanation>, (StatusCode, Json<Value>)> {
+    let refuse = |text: String| (StatusCode::BAD_REQUEST, Json(json!({ "error": text })));
+    let name = read_name(subject.name.trim()).ok_or_else(|| {
+        refuse("this is no domain name: labels are 1 to 63 bytes, names at most 255".to_owned())
+    })?;
+    let qtype = subject.r#type.as_deref().unwrap_or("A");
+    let qtype: Type = qtype.parse().map_err(|_| refuse("this is no record type".to_owned()))?;
+    let client = subject.client.filter(|client| !client.is_empty());
+    let client: Option<IpAddr> = match client.map(|client| client.parse()) {
+        Some(Err(_)) => return Err(refuse("the client is no IP address".to_owned())),
+        client => client.and_then(Result::ok),
+    };
+    let state = admin.state.load();
+    let question = Question { name, qtype, class: Class::IN };
+    let finding = judge(&question, client, &state.clients, &state.policy);
+    let because = match (finding.reason.as_str(), finding.rule) {
+        ("", Some(rule)) => format!("{} by rule {rule}", finding.verdict),
+        (reason, _) => reason.to_owned(),
+    };
+    let blocked = matches!(finding.verdict, "blocked" | "observed");
+    Ok(Json(Explanation {
+        name: question.name.to_string(),
+        qtype: qtype.to_string(),
+        verdict: finding.verdict.to_owned(),
+        because,
+        rule: finding.rule.map(|rule| rule.to_string()),
+        place: finding.rule.map(|rule| rule.place()),
+        zone: finding.rule.map(|rule| rule.source().zone.clone()),
+        snippet: if blocked { snippet(&question.name, finding.rule) } else { None },
+    }))
+}
+
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}

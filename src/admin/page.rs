@@ -1,0 +1,51 @@
+//! The status page at `/`: one document with its style and script in it, which asks the JSON pages for all it shows.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = concat!(
+    include_str!("page/element.js"),
+    include_str!("page/chart.js"),
+    include_str!("page/explain.js"),
+    include_str!("page/tail.js"),
+    include_str!("page/status.js"),
+    include_str!("page/poll.js"),
+);
+
+static DOCUMENT: LazyLock<String> =
+    LazyLock::new(|| format!(include_str!("page/index.html"), style = STYLE, script = SCRIPT));
+
+/// What the browser may do (Content Security Policy level 3): run this script, apply this style, ask this listener.
+/// Names are text that strangers chose, so that even a mistake in the script must not turn them into markup; the
+/// last two directives have the browser refuse every assignment that could.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+        source_hash(STYLE),
+        source_hash(SCRIPT)
+    )
+});
+
+/// Serves the page.
+pub(super) async fn page() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, DOCUMENT.as_str())
+}
+
+/// The hash by which a policy names an inline style or script.
+fn source_hash(text: &str) -> String {
+    format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(text)))
+}

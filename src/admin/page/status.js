@@ -1,0 +1,97 @@
+// Everything that is shown of the gate itself.
+
+let shownPolicy = null;
+
+function showStatus(status) {
+  const { policy, totals, cache } = status;
+  const observes = policy.mode !== "enforce";
+  shownPolicy = `${policy.hash} ${policy.mode} ${policy.loaded}`;
+  say(byId("version"), status.version);
+  const mode = byId("mode");
+  say(mode, observes ? policy.mode.toUpperCase() : "enforce");
+  mode.className = observes ? "badge warn" : "badge good";
+  mode.hidden = false;
+  say(byId("policy"), policy.hash);
+  say(byId("rules"), count(policy.rules));
+  say(byId("loaded"), `${clock(policy.loaded)} UTC`);
+  say(byId("uptime"), duration(status.uptime_seconds));
+  byId("observing").hidden = !observes;
+  byId("reload-failed").hidden = policy.last_reload_succeeded;
+  byId("log-lost").hidden = status.log_lost === 0;
+  say(byId("log-lost"), `The query log could not keep up: ${count(status.log_lost)} lookups are missing in it and in the lists below.`);
+  say(byId("blocked-title"), observes ? "Not allowed" : "Blocked");
+  drawCharts(status.rates);
+  for (const [key, value] of Object.entries(totals)) {
+    const shown = byId(`total-${key}`);
+    if (shown) say(shown, count(value));
+  }
+  showCache(cache);
+  fill(byId("upstreams"), status.upstreams, upstreamRow, fillUpstream);
+  fill(byId("zones"), policy.zones, zoneRow, fillZone);
+}
+
+function showCache(cache) {
+  const asked = cache.hits + cache.misses;
+  say(byId("cache-entries"), count(cache.entries));
+  say(byId("cache-bytes"), `${bytes(cache.bytes)} of ${bytes(cache.max_bytes)}`);
+  say(byId("cache-hits"), count(cache.hits));
+  say(byId("cache-misses"), count(cache.misses));
+  say(byId("cache-rate"), asked > 0 ? `${rate((100 * cache.hits) / asked)} %` : "–");
+}
+
+const UPSTREAM = ["Address", "State", "Last reply", "In flight", "Answered", "Failed", "Shed", "Mean latency"];
+
+function upstreamRow() {
+  const cells = UPSTREAM.map((head, at) => element("td", { "data-head": head, class: at > 1 ? "number" : "" }));
+  cells[0].className = "text";
+  cells[1].append(element("span"));
+  return element("tr", {}, ...cells);
+}
+
+function fillUpstream(row, upstream) {
+  const limit = upstream.max_qps > 0 ? `, at most ${count(upstream.max_qps)}/s` : "";
+  const since = upstream.seconds_since_reply;
+  const [state] = row.cells[1].children;
+  state.className = upstream.up ? "badge good" : "badge bad";
+  say(state, upstream.up ? "up" : "down");
+  [
+    upstream.name,
+    null,
+    typeof since === "number" ? (since < 1 ? "just now" : `${duration(since)} ago`) : "never",
+    `${count(upstream.in_flight)} of ${count(upstream.max_in_flight)}${limit}`,
+    count(upstream.answered),
+    count(upstream.failed),
+    count(upstream.shed),
+    typeof upstream.mean_seconds === "number" ? duration(upstream.mean_seconds) : "–",
+  ].forEach((text, at) => text !== null && say(row.cells[at], text));
+}
+
+const zoneRow = () => element("tr", {},
+  element("td", {}, element("span", { class: "text" }), element("span", { class: "place text" })),
+  element("td", { class: "number" }));
+
+function fillZone(row, zone) {
+  const [name, file] = row.cells[0].children;
+  say(name, zone.name);
+  say(file, zone.file);
+  say(row.cells[1], count(zone.rules));
+}
+
+function showTop(top) {
+  for (const node of document.querySelectorAll(".window")) {
+    say(node, top.window_seconds === 3600 ? "last hour" : `last ${duration(top.window_seconds)}`);
+  }
+  rank(byId("names"), top.names, nameButton);
+  rank(byId("clients"), top.clients, () => element("span", { class: "text" }));
+}
+
+function rank(table, counts, makeKey) {
+  const most = Math.max(1, ...counts.map((item) => item.count));
+  const row = () => element("tr", {}, element("td", {}, makeKey(), element("span", { class: "bar" })), element("td", { class: "number" }));
+  fill(table, counts, row, (made, item) => {
+    const [key, bar] = made.cells[0].children;
+    say(key, item.key);
+    bar.style.inlineSize = `${(100 * item.count) / most}%`;
+    say(made.cells[1], count(item.count));
+  });
+}

@@ -1,0 +1,208 @@
+//! What the JSON pages show; `namegate top` reads the same types back.
+
+use serde::{Deserialize, Serialize};
+
+/// `/api/v1/status`: what runs and how it fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The running version.
+    pub version: String,
+    /// When the process started (RFC 3339).
+    pub started: String,
+    /// Seconds since then.
+    pub uptime_seconds: f64,
+    /// The policy in force.
+    pub policy: Policy,
+    /// Queries by what became of them, since the start.
+    pub totals: Totals,
+    /// The same per second, for the last minutes.
+    pub rates: Rates,
+    /// The cache.
+    pub cache: Cache,
+    /// The upstreams, in the order they are preferred.
+    pub upstreams: Vec<Upstream>,
+    /// Lookups missing in the query log because it could not keep up.
+    pub log_lost: u64,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// First digits of its hash.
+    pub hash: String,
+    /// `enforce` or `observe`.
+    pub mode: String,
+    /// Rules in force.
+    pub rules: usize,
+    /// Where they come from.
+    pub zones: Vec<Zone>,
+    /// When it was loaded (RFC 3339).
+    pub loaded: String,
+    /// False where a later reload failed.
+    pub last_reload_succeeded: bool,
+}
+
+/// A source of rules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Zone {
+    /// Its name; `settings` for rules written inline.
+    pub name: String,
+    /// The file.
+    pub file: String,
+    /// Rules in force.
+    pub rules: usize,
+}
+
+/// Counts of queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// All messages received.
+    pub queries: u64,
+    /// Allowed by a rule, or answered from a local zone.
+    pub allowed: u64,
+    /// Blocked, without noise.
+    pub blocked: u64,
+    /// Blocked, and asked only because of search suffixes.
+    pub noise: u64,
+    /// Forwarded by observe mode though not allowed.
+    pub observed: u64,
+    /// Refused: client, class or type.
+    pub refused: u64,
+    /// No proper query.
+    pub errors: u64,
+    /// Left without a reply.
+    pub dropped: u64,
+}
+
+/// Queries in each second, oldest first; all lists are equally long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Allowed by a rule, or answered from a local zone.
+    pub allowed: Vec<u64>,
+    /// Blocked, with noise, and what observe mode would block.
+    pub blocked: Vec<u64>,
+    /// Everything else.
+    pub other: Vec<u64>,
+}
+
+/// The cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// Answers kept.
+    pub entries: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes allowed.
+    pub max_bytes: u64,
+    /// Answers found.
+    pub hits: u64,
+    /// Answers not found.
+    pub misses: u64,
+}
+
+/// An upstream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Its address.
+    pub name: String,
+    /// False after too many failures in a row.
+    pub up: bool,
+    /// Seconds since its last reply; absent where there was none.
+    pub seconds_since_reply: Option<f64>,
+    /// Exchanges under way.
+    pub in_flight: usize,
+    /// Exchanges allowed at once.
+    pub max_in_flight: usize,
+    /// Exchanges allowed per second; 0: no limit.
+    pub max_qps: u32,
+    /// Exchanges that brought an answer, since the start.
+    pub answered: u64,
+    /// Exchanges that did not.
+    pub failed: u64,
+    /// Queries not asked for want of budget.
+    pub shed: u64,
+    /// Mean time to an answer in seconds, since the start.
+    pub mean_seconds: Option<f64>,
+}
+
+/// `/api/v1/top`: the most blocked names and the clients that asked for them, noise left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Top {
+    /// Seconds looked back.
+    pub window_seconds: u64,
+    /// Names, most blocked first.
+    pub names: Vec<Count>,
+    /// Clients, most blocked first.
+    pub clients: Vec<Count>,
+}
+
+/// One of the most frequent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// The name or the client's address.
+    pub key: String,
+    /// Blocked lookups within the window.
+    pub count: u64,
+}
+
+/// `/api/v1/recent`: blocked lookups, oldest first; among different threads, to some milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    /// What to ask for next with `after`.
+    pub next: u64,
+    /// The lookups.
+    pub lookups: Vec<Lookup>,
+}
+
+/// A blocked lookup, or one that enforcing would block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// Number within the process, upwards.
+    pub sequence: u64,
+    /// When it was asked (RFC 3339).
+    pub time: String,
+    /// Who asked, as far as the settings let it be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The name asked for.
+    pub name: String,
+    /// The type asked for.
+    #[serde(rename = "type")]
+    pub qtype: String,
+    /// `blocked` or `observed`.
+    pub decision: String,
+    /// `not_listed`, `denied` or `noise`.
+    pub reason: String,
+    /// The rule that denies it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// `file:line` of the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+}
+
+/// `/api/v1/explain`: what would become of a lookup. Nothing is sent for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The name, folded.
+    pub name: String,
+    /// The type.
+    #[serde(rename = "type")]
+    pub qtype: String,
+    /// `allowed`, `blocked`, `observed`, `local` or `refused`.
+    pub verdict: String,
+    /// Why, in one sentence for people.
+    pub because: String,
+    /// The rule that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// `file:line` of the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// The zone the rule is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Settings that would allow the name, where it is not allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snippet: Option<String>,
+}

@@ -1,0 +1,226 @@
+//! [`AdminListener`]: a running gate's admin listener, as its own commands ask it.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, header};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::assemble::Sources;
+use crate::config;
+
+/// Time for one page, from connecting to its last byte: container runtimes give up after some seconds themselves.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Largest page in bytes. The gate's are far smaller; whatever sends more is not the gate.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// Longest text shown, in characters: a name of 255 bytes, each escaped as `\DDD`, and some room.
+const MAX_TEXT: usize = 1100;
+
+/// Where a gate serves HTTP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AdminListener {
+    address: SocketAddr,
+}
+
+/// A page, whatever its status.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// The status code; 200 is a page as it should be.
+    pub(super) status: u16,
+    /// At most [`MAX_BODY`] bytes.
+    pub(super) body: Vec<u8>,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoPage {
+    /// Nothing listens, or the network is in the way.
+    #[error(transparent)]
+    Unreachable(#[from] std::io::Error),
+    /// It took longer than [`PATIENCE`].
+    #[error("nothing came within {} s", PATIENCE.as_secs())]
+    Silence,
+    /// What answers is not HTTP/1.1.
+    #[error("what listens there does not speak HTTP: {0}")]
+    NotHttp(#[from] hyper::Error),
+    /// The page broke off, or has more than [`MAX_BODY`] bytes.
+    #[error("its page broke off or is larger than {} MiB", MAX_BODY >> 20)]
+    NotWhole,
+}
+
+impl AdminListener {
+    /// The listener that the settings name; the error is for people.
+    pub(super) fn of(sources: &Sources) -> Result<Self, String> {
+        let loaded = config::load(sources.config.as_deref(), &sources.overrides)
+            .map_err(|report| report.render(false))?;
+        match loaded.settings.admin.listen {
+            Some(address) => Ok(Self { address }),
+            None => Err("error: the admin listener is off; set `listen` in [admin], or `--admin`".to_owned()),
+        }
+    }
+
+    /// The address of `path`, which begins with a slash or is empty, for people.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Fetches `path`.
+    pub(super) async fn get(&self, path: &str) -> Result<Page, NoPage> {
+        let exchange = self.exchange(path);
+        timeout(PATIENCE, exchange).await.unwrap_or(Err(NoPage::Silence))
+    }
+
+    async fn exchange(&self, path: &str) -> Result<Page, NoPage> {
+        let address = reachable(self.address);
+        let stream = TcpStream::connect(address).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let mut request = Request::new(Body::empty());
+        let target = path.parse().map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+        *request.uri_mut() = target;
+        let host = header::HeaderValue::from_str(&address.to_string());
+        request.headers_mut().extend(host.ok().map(|host| (header::HOST, host)));
+        request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        let page = async move {
+            let response = sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let body = to_bytes(Body::new(response.into_body()), MAX_BODY).await;
+            Ok(Page { status, body: body.map_err(|_| NoPage::NotWhole)?.into() })
+        };
+        both(page, connection).await
+    }
+}
+
+impl Page {
+    /// The body for a terminal: what is not UTF-8 or not [`printable`] shows as `?`.
+    pub(super) fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        text.lines().map(printable).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// `text` with `?` for every character but printable ASCII, cut after [`MAX_TEXT`].
+///
+/// The gate itself sends nothing else; but something else may answer at its address, and a terminal obeys control
+/// characters.
+pub(super) fn printable(text: &str) -> String {
+    let shown = |character| if matches!(character, ' '..='~') { character } else { '?' };
+    text.chars().take(MAX_TEXT).map(shown).collect()
+}
+
+/// Drives the connection until the page is there; dropping it then closes it.
+async fn both<T>(page: impl Future<Output = T>, connection: impl Future) -> T {
+    let connection = async {
+        connection.await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        page = page => page,
+        never = connection => never,
+    }
+}
+
+/// A wildcard address is reached through loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Serves one connection with `reply`, and fetches from it.
+    async fn fetch(reply: Vec<u8>) -> Result<Page, NoPage> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).await.unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).to_ascii_lowercase();
+            assert!(request.starts_with("get /page http/1.1\r\n") && request.contains("connection: close"));
+            // The client may hang up before it has all.
+            let _ = stream.write_all(&reply).await;
+        };
+        let client = AdminListener { address };
+        let (page, ()) = tokio::join!(client.get("/page"), server);
+        page
+    }
+
+    #[tokio::test]
+    async fn bodies_of_every_framing_arrive() {
+        for reply in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
+            "HTTP/1.0 200 OK\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+        ] {
+            let page = fetch(reply.into()).await.unwrap();
+            assert_eq!((page.status, page.body.as_slice()), (200, &b"hello"[..]), "{reply}");
+        }
+        let page =
+            fetch("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".into()).await.unwrap();
+        assert_eq!(page.status, 503);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_page_is_an_error() {
+        let error = fetch(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()).await.unwrap_err();
+        assert!(matches!(error, NoPage::NotHttp(_)), "{error}");
+        let error = fetch(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello".to_vec()).await.unwrap_err();
+        assert!(matches!(error, NoPage::NotWhole), "{error}");
+        let mut endless = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        endless.resize(MAX_BODY + 1000, b' ');
+        let error = fetch(endless).await.unwrap_err();
+        assert!(matches!(error, NoPage::NotWhole), "{error}");
+    }
+
+    #[tokio::test]
+    async fn silence_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = AdminListener { address: listener.local_addr().unwrap() };
+        assert!(matches!(client.get("/").await, Err(NoPage::Silence)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_printable(text in ".*|\\PC*|[\\x00-\\xff]{0,64}") {
+            let shown = printable(&text);
+            prop_assert!(shown.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{shown:?}");
+            prop_assert_eq!(shown.len(), text.chars().count().min(MAX_TEXT));
+            if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && text.len() <= MAX_TEXT {
+                prop_assert_eq!(shown, text);
+            }
+        }
+    }
+
+    #[test]
+    fn terminals_are_told_nothing() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{9b}31m\u{202e}\r\n"), "a?[2Jb?31m???");
+        let page = Page { status: 503, body: b"not ready\n\x1b]0;x\x07\xff\n".to_vec() };
+        assert_eq!(page.text(), "not ready\n?]0;x??");
+    }
+
+    #[test]
+    fn wildcards_are_reached_through_loopback() {
+        let reached = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:9153"), "127.0.0.1:9153");
+        assert_eq!(reached("[::]:9153"), "[::1]:9153");
+        assert_eq!(reached("10.0.0.4:9153"), "10.0.0.4:9153");
+    }
+}

@@ -1,0 +1,125 @@
+//! The live view: a thread reads, this one draws and obeys keys.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::look::Look;
+use super::screen::Screen;
+use super::snapshot::{NoSnapshot, Reader, Snapshot};
+
+/// Between two readings.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Longest that something new waits to be drawn.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// What the reading thread tells.
+enum Update {
+    Snapshot(Box<Snapshot>),
+    Trouble(NoSnapshot),
+    Stop,
+}
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Quit,
+    Pause,
+}
+
+/// Shows the gate until a key or a signal ends it; the terminal is then as it was, also after a panic.
+pub(super) fn run(runtime: Runtime, reader: Reader, first: Snapshot, url: &str) -> io::Result<()> {
+    let (updates, news) = channel();
+    std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
+        // It ends with an error only where signals cannot be taken over, or nobody listens any more.
+        let _ = runtime.block_on(read(reader, &updates));
+        let _ = updates.send(Update::Stop);
+    })?;
+    let mut terminal = ratatui::try_init()?;
+    let outcome = show(&mut terminal, &news, first, url);
+    ratatui::try_restore()?;
+    outcome
+}
+
+async fn read(mut reader: Reader, updates: &Sender<Update>) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let update = async {
+            ticks.tick().await;
+            match reader.read().await {
+                Ok(snapshot) => Update::Snapshot(Box::new(snapshot)),
+                Err(error) => Update::Trouble(error),
+            }
+        };
+        let update = tokio::select! {
+            update = update => update,
+            _ = terminate.recv() => Update::Stop,
+            _ = interrupt.recv() => Update::Stop,
+            _ = hangup.recv() => Update::Stop,
+        };
+        let stop = matches!(update, Update::Stop);
+        if updates.send(update).is_err() || stop {
+            return Ok(());
+        }
+    }
+}
+
+fn show(
+    terminal: &mut DefaultTerminal,
+    news: &Receiver<Update>,
+    mut snapshot: Snapshot,
+    url: &str,
+) -> io::Result<()> {
+    let look = Look::of_environment();
+    let (mut trouble, mut paused) = (None::<String>, false);
+    loop {
+        let trouble_now = trouble.as_deref();
+        let screen = Screen { url, snapshot: &snapshot, trouble: trouble_now, paused, look };
+        terminal.draw(|frame| frame.render_widget(screen, frame.area()))?;
+        // Until there is something to draw.
+        loop {
+            if event::poll(GLANCE)? {
+                match wish(&event::read()?) {
+                    Some(Wish::Quit) => return Ok(()),
+                    Some(Wish::Pause) => paused = !paused,
+                    None => {}
+                }
+                break;
+            }
+            match news.try_recv() {
+                Ok(Update::Snapshot(_)) if paused => {}
+                Ok(Update::Snapshot(newer)) => {
+                    (snapshot, trouble) = (*newer, None);
+                    break;
+                }
+                Ok(Update::Trouble(error)) => {
+                    trouble = Some(error.to_string());
+                    break;
+                }
+                Ok(Update::Stop) | Err(TryRecvError::Disconnected) => return Ok(()),
+                Err(TryRecvError::Empty) => {}
+            }
+        }
+    }
+}
+
+/// What an event asks for; a new size asks for nothing but to be drawn.
+fn wish(event: &Event) -> Option<Wish> {
+    let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event else { return None };
+    match code {
+        KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => Some(Wish::Quit),
+        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(Wish::Quit),
+        KeyCode::Char('p' | 'P' | ' ') => Some(Wish::Pause),
+        _ => None,
+    }
+}

@@ -1,0 +1,63 @@
+//! `namegate top`: what a running gate does, in the terminal.
+//!
+//! `snapshot` reads the JSON pages, `screen` and `text` show them, `live` is the loop between.
+
+mod live;
+mod look;
+mod quantity;
+mod screen;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use clap::Args;
+use tokio::runtime::Builder;
+
+use self::snapshot::Reader;
+use super::http::AdminListener;
+use super::{FAILED, OK, print, warn};
+use crate::assemble::Sources;
+
+/// How to show it.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Print once and end; so it is anyway where standard output is no terminal
+    #[arg(long)]
+    once: bool,
+    /// Print once as one JSON object, with the members status, top and recent
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the gate whose admin listener the settings name.
+pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
+    let shown = AdminListener::of(sources)
+        .and_then(|listener| show(arguments, listener).map_err(|error| format!("error: {error}")));
+    match shown {
+        Ok(()) => OK,
+        Err(error) => {
+            warn(&error);
+            FAILED
+        }
+    }
+}
+
+fn show(arguments: &Arguments, listener: AdminListener) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut reader = Reader::new(listener);
+    let url = listener.url("");
+    let snapshot = runtime.block_on(reader.read()).map_err(|error| {
+        format!(
+            "{error}\n  help: `--admin` or `listen` in [admin] must name a gate that runs (`namegate serve`)"
+        )
+    })?;
+    if arguments.json {
+        print(&serde_json::to_string(&snapshot)?);
+    } else if arguments.once || !look::is_screen() {
+        print(&text::text(&snapshot, &url));
+    } else {
+        live::run(runtime, reader, snapshot, &url)?;
+    }
+    Ok(())
+}

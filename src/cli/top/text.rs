@@ -1,0 +1,103 @@
+//! A snapshot as plain text, for pipes, files and terminals that can do no more.
+
+use std::fmt::Write;
+
+use super::quantity::{bytes, count, percent, rate, seconds};
+use super::snapshot::Snapshot;
+use crate::admin::view::{Count, Lookup, Upstream};
+
+/// Blocked lookups shown, the newest.
+const LOOKUPS: usize = 20;
+
+/// The whole snapshot, one fact a line.
+pub(super) fn text(snapshot: &Snapshot, url: &str) -> String {
+    let Snapshot { status, top, recent } = snapshot;
+    let (policy, totals, rates, cache) = (&status.policy, &status.totals, &status.rates, &status.cache);
+    let mut lines = vec![
+        format!("namegate {} at {url}, up {}", status.version, seconds(Some(status.uptime_seconds))),
+        format!("policy {}: {} rules, loaded {}", policy.hash, count(policy.rules as u64), policy.loaded),
+        format!(
+            "queries {}: allowed {}, blocked {}, noise {}, observed {}, refused {}, errors {}, dropped {}",
+            count(totals.queries),
+            count(totals.allowed),
+            count(totals.blocked),
+            count(totals.noise),
+            count(totals.observed),
+            count(totals.refused),
+            count(totals.errors),
+            count(totals.dropped),
+        ),
+        format!(
+            "per second: allowed {}, blocked {}, other {}",
+            rate(&rates.allowed),
+            rate(&rates.blocked),
+            rate(&rates.other)
+        ),
+        format!(
+            "cache {} answers, {} of {}, {} of lookups hit",
+            count(cache.entries as u64),
+            bytes(cache.bytes),
+            bytes(cache.max_bytes),
+            percent(cache.hits, cache.hits.saturating_add(cache.misses)),
+        ),
+    ];
+    let mode = if policy.mode == "observe" { "OBSERVE: nothing is blocked" } else { &policy.mode };
+    lines.insert(1, format!("mode {mode}"));
+    if !policy.last_reload_succeeded {
+        lines.push("the last reload FAILED; the rules before it are in force".to_owned());
+    }
+    if status.log_lost > 0 {
+        lines.push(format!("query log lost {} lookups", count(status.log_lost)));
+    }
+    lines.extend(status.upstreams.iter().map(upstream));
+    let mut text = lines.join("\n");
+    let window = seconds(Some(top.window_seconds as f64));
+    counts(&mut text, &format!("most blocked names, last {window}"), &top.names);
+    counts(&mut text, &format!("clients most often blocked, last {window}"), &top.clients);
+    lookups(&mut text, &recent.lookups);
+    text
+}
+
+fn upstream(upstream: &Upstream) -> String {
+    let budget = match upstream.max_qps {
+        0 => String::new(),
+        limit => format!(", at most {} a second", count(u64::from(limit))),
+    };
+    format!(
+        "upstream {} {}: last reply {} ago, {}/{} in flight{budget}, {} answered, {} failed, {} shed, mean {}",
+        upstream.name,
+        if upstream.up { "up" } else { "DOWN" },
+        seconds(upstream.seconds_since_reply),
+        upstream.in_flight,
+        upstream.max_in_flight,
+        count(upstream.answered),
+        count(upstream.failed),
+        count(upstream.shed),
+        seconds(upstream.mean_seconds),
+    )
+}
+
+fn counts(text: &mut String, title: &str, counts: &[Count]) {
+    let _ = write!(text, "\n\n{title}");
+    if counts.is_empty() {
+        text.push_str(": none");
+    }
+    for Count { key, count: number } in counts {
+        let _ = write!(text, "\n{:>10}  {key}", count(*number));
+    }
+}
+
+fn lookups(text: &mut String, lookups: &[Lookup]) {
+    text.push_str("\n\nblocked lately");
+    if lookups.is_empty() {
+        text.push_str(": none");
+    }
+    for lookup in &lookups[lookups.len().saturating_sub(LOOKUPS)..] {
+        let client = lookup.client.as_deref().unwrap_or("-");
+        let Lookup { time, name, qtype, decision, reason, .. } = lookup;
+        let _ = write!(text, "\n  {time}  {client:<15}  {decision:<8}  {reason:<10}  {qtype:<5}  {name}");
+        for detail in lookup.rule.iter().chain(&lookup.place) {
+            let _ = write!(text, "  {detail}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Settings of what is written down: `[log]` and `[dnstap]`.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{limits, write};
+
+/// What is written to the logs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Log {
+    /// The least severe level written.
+    pub level: LogLevel,
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// Which queries get a line.
+    pub queries: LogQueries,
+    /// [`limits::SAMPLE`]: of the queries that are not blocked, one in this many gets a line.
+    pub sample: u32,
+    /// How clients are shown, here and everywhere else.
+    pub client: ClientAddress,
+    /// Put the answer's records on the line.
+    pub answers: bool,
+    /// Write query lines to standard output, in [`Log::format`].
+    pub stdout: bool,
+    /// Write query lines to this file, as JSON.
+    #[serde(serialize_with = "write::optional_path")]
+    pub file: Option<PathBuf>,
+    /// [`limits::FILE_BYTES`]: size at which a new file is begun.
+    #[serde(serialize_with = "write::quantity")]
+    pub file_max_size: ByteSize,
+    /// [`limits::FILE_KEEP`]: files that are kept beside the one being written.
+    pub file_keep: usize,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: LogLevel::Info,
+            format: LogFormat::Text,
+            queries: LogQueries::Blocked,
+            sample: limits::SAMPLE.default,
+            client: ClientAddress::Full,
+            answers: false,
+            stdout: true,
+            file: None,
+            file_max_size: limits::FILE_BYTES.default,
+            file_keep: limits::FILE_KEEP.default,
+        }
+    }
+}
+
+/// Where queries and replies are sent whole.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Dnstap {
+    /// The Unix socket of a reader; none: nowhere.
+    #[serde(serialize_with = "write::optional_path")]
+    pub socket: Option<PathBuf>,
+    /// Which queries are sent.
+    pub queries: LogQueries,
+}
+
+impl Default for Dnstap {
+    fn default() -> Self {
+        Self { socket: None, queries: LogQueries::All }
+    }
+}
+
+/// How much of a client's address is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAddress {
+    /// All of it.
+    Full,
+    /// Its subnet: 24 bits of an IPv4 address, 56 of an IPv6 address.
+    Subnet,
+    /// Nothing.
+    None,
+}
+
+/// Severity of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Something does not work.
+    Error,
+    /// Something will not work, or is not what it seems.
+    Warn,
+    /// Starts, stops, reloads.
+    Info,
+    /// Single connections and retries.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which queries get a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogQueries {
+    /// None.
+    None,
+    /// Those that are blocked, or would be in `observe` mode.
+    Blocked,
+    /// Every one.
+    All,
+}

@@ -1,0 +1,97 @@
+//! What would become of a name, and why, without asking anyone.
+
+use std::net::IpAddr;
+
+use hickory_proto::rr;
+
+use crate::policy::clients::Clients;
+use crate::policy::rule::{Pattern, Scope};
+use crate::policy::{Policy, Reason, RuleRef, Verdict};
+use crate::wire::name::Name;
+use crate::wire::query::Question;
+use crate::wire::request::AnswerFlags;
+
+/// What would become of a question.
+pub struct Finding<'p> {
+    /// `allowed`, `blocked`, `observed`, `local` or `refused`.
+    pub verdict: &'static str,
+    /// Why, for people; empty where the rule says it all.
+    pub reason: String,
+    /// The most specific rule for the name.
+    pub rule: Option<RuleRef<'p>>,
+    /// The client would get data.
+    pub allowed: bool,
+}
+
+/// Reads presentation form with its escapes (RFC 1035 section 5.1); letters beyond ASCII become A-labels.
+pub fn read_name(text: &str) -> Option<Name> {
+    if !text.is_ascii() {
+        let name = rr::Name::from_utf8(text).ok()?;
+        return Name::from_labels(name.iter()).ok();
+    }
+    let (mut labels, mut label) = (Vec::new(), Vec::new());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'.' => labels.push(std::mem::take(&mut label)),
+            b'\\' => label.push(escaped(&mut bytes)?),
+            byte => label.push(byte),
+        }
+    }
+    // The root, and the final dot of any other name.
+    if text == "." {
+        return Some(Name::ROOT);
+    }
+    if !label.is_empty() {
+        labels.push(label);
+    }
+    Name::from_labels(labels.iter().map(Vec::as_slice)).ok().filter(|name| !name.is_root())
+}
+
+/// What follows a backslash: three digits stand for a byte, any other character for itself.
+fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
+    let first = bytes.next()?;
+    if !first.is_ascii_digit() {
+        return Some(first);
+    }
+    let digits = [first, bytes.next()?, bytes.next()?];
+    std::str::from_utf8(&digits).ok()?.parse().ok()
+}
+
+/// Judges a question as if `client` had asked it; any client where none is given. Nothing is sent or counted.
+pub fn judge<'p>(
+    question: &Question,
+    client: Option<IpAddr>,
+    clients: &Clients,
+    policy: &'p Policy,
+) -> Finding<'p> {
+    if let Some(client) = client.filter(|client| !clients.contains(*client)) {
+        let reason = format!("{client} is in none of the subnets of `allow_clients` in [server]");
+        return Finding { verdict: "refused", reason, rule: None, allowed: false };
+    }
+    let rule = policy.rule_for(&question.name);
+    let (verdict, reason, allowed) = match policy.decide(question, AnswerFlags::default()) {
+        Verdict::Allowed(_) => ("allowed", String::new(), true),
+        Verdict::MinimalAny => {
+            ("allowed", "ANY is answered with a minimal HINFO (RFC 8482)".to_owned(), true)
+        }
+        Verdict::Local => ("local", "answered by a local zone".to_owned(), true),
+        Verdict::Observed(_, reason) => ("observed", format!("would be blocked: {reason}"), true),
+        Verdict::Blocked(Reason::Noise) => {
+            ("blocked", Reason::Noise.to_string() + " (search-suffix noise)", false)
+        }
+        Verdict::Blocked(reason) => ("blocked", reason.to_string(), false),
+        Verdict::Refused => ("refused", format!("{} is never forwarded", question.qtype), false),
+    };
+    Finding { verdict, reason, rule: rule.filter(|_| verdict != "local" && verdict != "refused"), allowed }
+}
+
+/// Settings that would allow `name`, which `rule` denies or no rule covers. None where no rule can be written for it (it
+/// is no host name), or where the rule that denies it stands for just this name: that rule has to go.
+pub fn snippet(name: &Name, rule: Option<RuleRef<'_>>) -> Option<String> {
+    let written = name.to_string();
+    let is_host = Pattern::parse(&written).is_ok();
+    let is_denied = rule.is_some_and(|rule| rule.pattern().scope() == Scope::Exact);
+    // Names are what clients chose: the writer quotes and escapes whatever stands in them.
+    (is_host && !is_denied).then(|| format!("[policy]\nallow = [{}]\n", toml::Value::from(written)))
+}

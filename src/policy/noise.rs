@@ -1,0 +1,61 @@
+//! [`Noise`]: names that nobody means, asked by machines on their own.
+
+use super::rule::{Action, Pattern};
+use super::trie::{Trie, TrieBuilder};
+use crate::wire::name::Name;
+
+/// What stub resolvers ask by themselves: single labels, and names with a search suffix put behind them.
+///
+/// Being noise allows nothing. It only tells such lookups from those that somebody meant, so that these stand out.
+pub struct Noise {
+    patterns: Trie,
+    single_labels: bool,
+}
+
+impl Noise {
+    /// Names that `patterns` cover and, where `single_labels` says so, names of one label.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a Pattern>, single_labels: bool) -> Self {
+        let mut trie = TrieBuilder::new();
+        for pattern in patterns {
+            trie.insert(Action::Deny, pattern, 0, 0);
+        }
+        Self { patterns: trie.build(), single_labels }
+    }
+
+    /// True for a name that is noise.
+    pub fn covers(&self, name: &Name) -> bool {
+        (self.single_labels && name.labels().nth(1).is_none()) || self.patterns.find(name).is_some()
+    }
+}
+
+/// Nothing is noise.
+impl Default for Noise {
+    fn default() -> Self {
+        Self::new([], false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn covers_suffixes_and_single_labels() {
+        let patterns = [".reddog.microsoft.com", "*.corp.example"].map(|text| Pattern::parse(text).unwrap());
+        let name = |text: &str| Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
+        for (text, with_single_labels, without) in [
+            ("wpad", true, false),
+            ("pypi.org.reddog.microsoft.com", true, true),
+            ("reddog.microsoft.com", true, true),
+            ("notreddog.microsoft.com", false, false),
+            ("microsoft.com", false, false),
+            ("a.corp.example", true, true),
+            ("corp.example", false, false),
+        ] {
+            assert_eq!(Noise::new(&patterns, true).covers(&name(text)), with_single_labels, "{text}");
+            assert_eq!(Noise::new(&patterns, false).covers(&name(text)), without, "{text}");
+        }
+        assert!(!Noise::default().covers(&name("wpad")));
+    }
+}

@@ -1,0 +1,157 @@
+//! [`Board`]: what happened lately, for the pages.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::client::ShownClient;
+use super::counters::Totals;
+use super::lookup::Lookup;
+use super::record::Decision;
+use super::top::Top;
+use crate::config::{ClientAddress, Settings};
+use crate::wire::name::Name;
+
+/// Blocked lookups kept.
+const RECENT: usize = 200;
+
+/// Seconds that rates are kept for.
+const RATES: usize = 300;
+
+/// The last blocked lookups, the most blocked names and clients, and how many queries each second had.
+pub struct Board {
+    client: ClientAddress,
+    recent: Mutex<Recent>,
+    names: Mutex<Top<Vec<u8>>>,
+    clients: Mutex<Top<ShownClient>>,
+    rates: Mutex<Rates>,
+}
+
+#[derive(Default)]
+struct Recent {
+    lookups: VecDeque<Lookup>,
+    /// Lookups there ever were.
+    count: u64,
+}
+
+#[derive(Default)]
+struct Rates {
+    seconds: VecDeque<Rate>,
+    last: Option<Rate>,
+}
+
+/// Queries by what became of them, of one second or since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// Allowed, or answered from a local zone.
+    pub allowed: u64,
+    /// Not allowed, whether or not the verdict is carried out.
+    pub blocked: u64,
+    /// Everything else.
+    pub other: u64,
+}
+
+impl Rate {
+    fn of(totals: &Totals) -> Self {
+        let sum = |decision: Decision| totals.responses[decision as usize].iter().sum::<u64>();
+        Self {
+            allowed: sum(Decision::Allowed) + sum(Decision::Local),
+            blocked: sum(Decision::Blocked) + sum(Decision::Observed),
+            other: sum(Decision::Refused) + sum(Decision::Error) + totals.dropped.iter().sum::<u64>(),
+        }
+    }
+
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            allowed: self.allowed.saturating_sub(earlier.allowed),
+            blocked: self.blocked.saturating_sub(earlier.blocked),
+            other: self.other.saturating_sub(earlier.other),
+        }
+    }
+}
+
+impl Board {
+    /// An empty board, on which clients are shown as `settings` say. `seed` is a secret of this process.
+    pub fn new(settings: &Settings, seed: u64, start: Instant) -> Self {
+        Self {
+            client: settings.log.client,
+            recent: Mutex::default(),
+            names: Mutex::new(Top::new(settings.admin.top, seed, start)),
+            clients: Mutex::new(Top::new(settings.admin.top, seed, start)),
+            rates: Mutex::default(),
+        }
+    }
+
+    /// How clients are shown.
+    pub fn client(&self) -> ClientAddress {
+        self.client
+    }
+
+    /// Keeps a blocked lookup. Noise is kept out of the most frequent.
+    pub fn add(&self, lookup: Lookup, now: Instant) {
+        if lookup.record.reason != Some(crate::policy::Reason::Noise.label()) {
+            let name = lookup.question.name.as_bytes().to_vec();
+            lock(&self.names).add(&name, now);
+            if let Some(client) = ShownClient::of(lookup.client.ip(), self.client) {
+                lock(&self.clients).add(&client, now);
+            }
+        }
+        let mut recent = lock(&self.recent);
+        if recent.lookups.len() == RECENT {
+            recent.lookups.pop_front();
+        }
+        recent.lookups.push_back(lookup);
+        recent.count += 1;
+    }
+
+    /// The kept lookups from number `after` on, oldest first, each with its number; and the next number.
+    pub fn recent(&self, after: u64) -> (Vec<(u64, Lookup)>, u64) {
+        let recent = lock(&self.recent);
+        let oldest = recent.count - recent.lookups.len() as u64;
+        let numbered = (oldest..).zip(&recent.lookups).filter(|(number, _)| *number >= after);
+        (numbered.map(|(number, lookup)| (number, lookup.clone())).collect(), recent.count)
+    }
+
+    /// The most blocked names of the last hour; only those that stand out where `heavy` says so.
+    pub fn names(&self, now: Instant, heavy: bool) -> Vec<(String, u64)> {
+        shown(&mut lock(&self.names), now, heavy, |name| {
+            Name::parse(name).map_or_else(|_| String::new(), |name| name.to_string())
+        })
+    }
+
+    /// The clients with the most blocked lookups of the last hour, as [`Board::names`].
+    pub fn clients(&self, now: Instant, heavy: bool) -> Vec<(String, u64)> {
+        shown(&mut lock(&self.clients), now, heavy, ToString::to_string)
+    }
+
+    /// Takes the counts of one more second.
+    pub fn tick(&self, totals: &Totals) {
+        let mut rates = lock(&self.rates);
+        let now = Rate::of(totals);
+        if let Some(last) = rates.last.replace(now) {
+            if rates.seconds.len() == RATES {
+                rates.seconds.pop_front();
+            }
+            rates.seconds.push_back(now.since(last));
+        }
+    }
+
+    /// The queries of each of the last seconds, oldest first.
+    pub fn rates(&self) -> Vec<Rate> {
+        lock(&self.rates).seconds.iter().copied().collect()
+    }
+}
+
+fn shown<T: Ord + Clone + std::hash::Hash>(
+    top: &mut Top<T>,
+    now: Instant,
+    heavy: bool,
+    show: impl Fn(&T) -> String,
+) -> Vec<(String, u64)> {
+    let list = if heavy { top.heavy(now) } else { top.list(now) };
+    list.into_iter().map(|(item, count)| (show(&item), count)).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

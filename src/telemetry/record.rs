@@ -1,0 +1,129 @@
+//! [`Record`]: what became of one query, in a form that outlives the policy that judged it.
+
+use std::sync::Arc;
+
+use crate::policy::trie::RuleId;
+use crate::policy::{Policy, Reason, RuleRef};
+use crate::wire::code::Rcode;
+
+/// What was decided about a query; the label `decision`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// A rule allows it.
+    Allowed,
+    /// It is not allowed.
+    Blocked,
+    /// It is not allowed and was forwarded by observe mode.
+    Observed,
+    /// It was answered from local knowledge.
+    Local,
+    /// The client, class or type may not be served.
+    Refused,
+    /// It was no proper query.
+    Error,
+}
+
+impl Decision {
+    /// All decisions, in the order of their counters.
+    pub const ALL: [Self; 6] =
+        [Self::Allowed, Self::Blocked, Self::Observed, Self::Local, Self::Refused, Self::Error];
+
+    /// Label for metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Blocked => "blocked",
+            Self::Observed => "observed",
+            Self::Local => "local",
+            Self::Refused => "refused",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Where a reply came from; the label `source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The cache.
+    Cache,
+    /// An upstream.
+    Upstream,
+    /// A local zone or the server itself.
+    Local,
+    /// The policy or the protocol, without data.
+    Policy,
+}
+
+impl Source {
+    /// All sources, in the order of their counters.
+    pub const ALL: [Self; 4] = [Self::Cache, Self::Upstream, Self::Local, Self::Policy];
+
+    /// Label for metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Upstream => "upstream",
+            Self::Local => "local",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// What is told of one reply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// What was decided.
+    pub decision: Decision,
+    /// Where the reply came from.
+    pub source: Source,
+    /// Its response code.
+    pub rcode: Rcode,
+    /// Why the name is not allowed.
+    pub reason: Option<&'static str>,
+    /// The rule that decided.
+    pub rule: Option<RuleKey>,
+    /// The upstream that answered.
+    pub upstream: Option<Arc<str>>,
+}
+
+impl Record {
+    /// A reply that no rule and no upstream had a part in.
+    pub fn new(decision: Decision, source: Source, rcode: Rcode) -> Self {
+        Self { decision, source, rcode, reason: None, rule: None, upstream: None }
+    }
+
+    /// The same, decided by `rule`.
+    pub fn by_rule(self, rule: Option<RuleRef<'_>>, policy: &Policy) -> Self {
+        Self { rule: rule.map(|rule| RuleKey { generation: policy.generation(), id: rule.id() }), ..self }
+    }
+
+    /// The same, for a name that is not allowed for `reason`.
+    pub fn because(self, reason: &Reason<'_>, policy: &Policy) -> Self {
+        let rule = match reason {
+            Reason::NotListed | Reason::Noise => None,
+            Reason::Denied(rule) => Some(*rule),
+        };
+        Self { reason: Some(reason.label()), ..self }.by_rule(rule, policy)
+    }
+}
+
+/// A reply that is yet to be made.
+impl From<Decision> for Record {
+    fn from(decision: Decision) -> Self {
+        Self::new(decision, Source::Policy, Rcode::SERVFAIL)
+    }
+}
+
+/// A rule of one of the policies this process has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleKey {
+    generation: u64,
+    id: RuleId,
+}
+
+impl RuleKey {
+    /// The rule, where `policy` is the one it belongs to.
+    pub fn find(self, policy: &Policy) -> Option<RuleRef<'_>> {
+        policy.rule_by_id(self.id).filter(|_| policy.generation() == self.generation)
+    }
+}

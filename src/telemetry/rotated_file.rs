@@ -1,0 +1,139 @@
+//! [`RotatedFile`]: a log file that is put aside when it is full.
+//!
+//! Crates for this panic on a directory they cannot make, or drop what they cannot write without a word; a full disk
+//! has to be seen and outlived here.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The owner reads and writes, the group reads: lines tell who asked for what.
+const MODE: u32 = 0o640;
+
+/// A file that grows to a size and then becomes `FILE.1`, what was that `FILE.2`, and so on.
+///
+/// A file that another program moved away is begun anew at the next write.
+pub struct RotatedFile {
+    path: PathBuf,
+    max_size: u64,
+    keep: usize,
+    file: File,
+    size: u64,
+}
+
+impl RotatedFile {
+    /// Opens `path` for appending; beside it `keep` older files of about `max_size` bytes are kept.
+    pub fn open(path: &Path, max_size: u64, keep: usize) -> io::Result<Self> {
+        let (file, size) = open(path)?;
+        Ok(Self { path: path.to_owned(), max_size, keep, file, size })
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        for number in (1..self.keep).rev() {
+            move_file(&self.numbered(number), &self.numbered(number + 1))?;
+        }
+        match self.keep {
+            0 => fs::remove_file(&self.path)?,
+            _ => move_file(&self.path, &self.numbered(1))?,
+        }
+        self.reopen()
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        (self.file, self.size) = open(&self.path)?;
+        Ok(())
+    }
+
+    fn numbered(&self, number: usize) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(format!(".{number}"));
+        path.into()
+    }
+
+    fn is_in_place(&self) -> bool {
+        match (fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
+            _ => false,
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}
+
+fn move_file(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// What is written in one piece stays in one file.
+impl Write for RotatedFile {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if !self.is_in_place() {
+            self.reopen()?;
+        }
+        if self.size > 0 && self.size + piece.len() as u64 > self.max_size {
+            self.rotate()?;
+        }
+        self.file.write_all(piece)?;
+        self.size += piece.len() as u64;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(directory: &Path, name: &str) -> Option<String> {
+        fs::read_to_string(directory.join(name)).ok()
+    }
+
+    #[test]
+    fn full_files_are_put_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        fs::write(&path, "old\n").unwrap();
+        let mut file = RotatedFile::open(&path, 8, 2).unwrap();
+        for piece in ["one\n", "two\n", "three\n", "a piece beyond the size\n", "four\n"] {
+            file.write_all(piece.as_bytes()).unwrap();
+        }
+        assert_eq!(read(directory.path(), "log").unwrap(), "four\n");
+        assert_eq!(read(directory.path(), "log.1").unwrap(), "a piece beyond the size\n");
+        assert_eq!(read(directory.path(), "log.2").unwrap(), "three\n");
+        assert_eq!(read(directory.path(), "log.3"), None);
+    }
+
+    #[test]
+    fn none_is_kept_where_none_is_wanted() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = RotatedFile::open(&directory.path().join("log"), 4, 0).unwrap();
+        file.write_all(b"one\n").unwrap();
+        file.write_all(b"two\n").unwrap();
+        assert_eq!(read(directory.path(), "log").unwrap(), "two\n");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut file = RotatedFile::open(&path, 1000, 1).unwrap();
+        file.write_all(b"one\n").unwrap();
+        fs::rename(&path, directory.path().join("elsewhere")).unwrap();
+        file.write_all(b"two\n").unwrap();
+        assert_eq!(read(directory.path(), "elsewhere").unwrap(), "one\n");
+        assert_eq!(read(directory.path(), "log").unwrap(), "two\n");
+    }
+}

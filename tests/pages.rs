@@ -1,0 +1,148 @@
+//! The JSON pages of the admin listener.
+
+use serde_json::Value;
+
+use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually};
+
+fn json(gate: &Gate, path: &str) -> Value {
+    let (status, body) = gate.get(path);
+    assert_eq!(status, 200, "{path}: {body}");
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error} in {body}"))
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn the_status_tells_what_runs_and_how_it_fares() {
+    let upstream = ScriptedUpstream::start();
+    upstream.on("broken.allowed.example", Script::reply(Response::failing("SERVFAIL")));
+    let gate = Gate::start(&upstream, "upstream.deadline = \"1s\"");
+    for name in ["ws.allowed.example", "ws.allowed.example", "evil.example", "wpad", "broken.allowed.example"]
+    {
+        gate.ask(name, "A");
+    }
+    gate.ask("ws.allowed.example", "AXFR");
+    gate.settled_metrics();
+    let status = json(&gate, "/api/v1/status");
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["policy"]["mode"], "enforce");
+    assert_eq!(status["policy"]["rules"], 1);
+    assert_eq!(status["policy"]["last_reload_succeeded"], true);
+    assert_eq!(status["policy"]["zones"][0]["name"], "settings");
+    let hash = status["policy"]["hash"].as_str().expect("a hash");
+    assert!(gate.metrics().text.contains(&format!("hash=\"{hash}\"")));
+    for (what, count) in [
+        ("queries", 6),
+        ("allowed", 3),
+        ("blocked", 1),
+        ("noise", 1),
+        ("refused", 1),
+        ("errors", 0),
+        ("dropped", 0),
+    ] {
+        assert_eq!(status["totals"][what], count, "{what} in {status}");
+    }
+    assert_eq!(status["cache"]["hits"], 1);
+    assert_eq!(status["cache"]["max_bytes"], 64 << 20);
+    let server = &status["upstreams"][0];
+    assert_eq!(server["name"], upstream.address().to_string());
+    assert_eq!(
+        (&server["up"], &server["max_in_flight"], &server["max_qps"]),
+        (&true.into(), &180.into(), &900.into())
+    );
+    assert!(number(&server["answered"]) >= 1.0 && number(&server["failed"]) >= 1.0, "{server}");
+    assert!(
+        number(&server["mean_seconds"]) > 0.0 && number(&server["seconds_since_reply"]) < 10.0,
+        "{server}"
+    );
+    let rates = eventually("a second's rates", || {
+        let status = json(&gate, "/api/v1/status");
+        let sum =
+            |what: &str| status["rates"][what].as_array().expect("a list").iter().map(number).sum::<f64>();
+        Some((sum("allowed"), sum("blocked"), sum("other"))).filter(|(allowed, ..)| *allowed > 0.0)
+    });
+    assert!(rates.0 <= 3.0 && rates.1 <= 2.0 && rates.2 <= 1.0, "{rates:?}");
+}
+
+#[test]
+fn blocked_lookups_are_shown_as_they_come() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "policy.deny = [\"*.denied.example\"]");
+    assert_eq!(json(&gate, "/api/v1/recent"), serde_json::json!({ "next": 0, "lookups": [] }));
+    gate.ask("ws.allowed.example", "A");
+    gate.ask("Evil.example", "AAAA");
+    gate.ask("x.denied.example", "A");
+    let page =
+        eventually("both lookups", || Some(json(&gate, "/api/v1/recent")).filter(|page| page["next"] == 2));
+    let lookups = page["lookups"].as_array().expect("lookups");
+    assert_eq!(lookups.len(), 2, "{page}");
+    let first = &lookups.iter().find(|lookup| lookup["name"] == "evil.example").expect("the first");
+    for (key, value) in
+        [("client", "127.0.0.1"), ("type", "AAAA"), ("decision", "blocked"), ("reason", "not_listed")]
+    {
+        assert_eq!(first[key], value, "{first}");
+    }
+    let second = &lookups.iter().find(|lookup| lookup["name"] == "x.denied.example").expect("the second");
+    assert_eq!((&second["reason"], &second["rule"]), (&"denied".into(), &"*.denied.example".into()));
+    assert!(second["place"].as_str().is_some_and(|place| place.contains("namegate.toml:")), "{second}");
+    gate.ask("third.example", "A");
+    let page = eventually("the third", || {
+        Some(json(&gate, "/api/v1/recent?after=2")).filter(|page| page["next"] == 3)
+    });
+    assert_eq!(page["lookups"].as_array().expect("lookups").len(), 1, "{page}");
+    assert_eq!(page["lookups"][0]["sequence"], 2);
+}
+
+#[test]
+fn only_so_many_blocked_lookups_are_kept() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let client = gate.udp();
+    for number in 0..300 {
+        client.ask(&Query::new(&format!("n{number}.evil.example"), "A"));
+    }
+    let page =
+        eventually("all lookups", || Some(json(&gate, "/api/v1/recent")).filter(|page| page["next"] == 300));
+    let lookups = page["lookups"].as_array().expect("lookups");
+    assert_eq!((lookups.len(), &lookups[0]["sequence"]), (200, &100.into()));
+}
+
+#[test]
+fn what_would_become_of_a_name_is_explained() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "policy.deny = [\"*.denied.example\"]");
+    let explain = |query: &str| json(&gate, &format!("/api/v1/explain?{query}"));
+    let allowed = explain("name=WS.allowed.example.&type=AAAA");
+    assert_eq!((&allowed["name"], &allowed["type"]), (&"ws.allowed.example".into(), &"AAAA".into()));
+    assert_eq!((&allowed["verdict"], &allowed["rule"]), (&"allowed".into(), &".allowed.example".into()));
+    assert!(allowed["place"].as_str().is_some_and(|place| place.contains("namegate.toml:")), "{allowed}");
+    assert_eq!(allowed.get("snippet"), None);
+    let blocked = explain("name=evil.example");
+    assert_eq!((&blocked["verdict"], &blocked["type"]), (&"blocked".into(), &"A".into()));
+    let snippet = blocked["snippet"].as_str().expect("a snippet");
+    assert!(snippet.contains("evil.example"), "{snippet}");
+    assert_eq!(explain("name=x.denied.example")["rule"], "*.denied.example");
+    assert_eq!(explain("name=ws.allowed.example&type=AXFR")["verdict"], "refused");
+    assert_eq!(explain("name=ws.allowed.example&client=192.0.2.1")["verdict"], "refused");
+    for query in ["name=a..b", "name=ws.allowed.example&type=NOPE", "name=x&client=here"] {
+        let (status, body) = gate.get(&format!("/api/v1/explain?{query}"));
+        assert_eq!(status, 400, "{query}");
+        let error: Value = serde_json::from_str(&body).expect("JSON");
+        assert!(error["error"].as_str().is_some_and(|text| text.len() > 10), "{error}");
+    }
+    assert!(upstream.queries().is_empty(), "explaining asks nobody");
+    let metrics = gate.metrics();
+    assert_eq!(metrics.sum("namegate_queries_total", &[]), 0.0, "and counts nothing");
+}
+
+#[test]
+fn the_snippet_shown_allows_the_name() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let blocked = json(&gate, "/api/v1/explain?name=needed.example");
+    gate.write_settings(blocked["snippet"].as_str().expect("a snippet"));
+    gate.reload();
+    assert_eq!(gate.ask("needed.example", "A").rcode(), "NOERROR");
+}
