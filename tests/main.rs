@@ -21,6 +21,7 @@ mod forwarding;
 mod local_zones;
 mod metrics;
 mod pages;
+mod prometheus;
 mod protocol;
 mod query_log;
 mod readme;

@@ -15,6 +15,7 @@ pub(crate) mod lines;
 pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod name;
+pub(crate) mod prometheus;
 pub(crate) mod query;
 pub(crate) mod reader;
 pub(crate) mod record;

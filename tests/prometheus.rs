@@ -1,0 +1,307 @@
+//! Dashboard, rules and alerts: what they ask for is there, and every alert is explained and tested.
+//!
+//! The end-to-end test needs Debian's prometheus, so that a plain `cargo test` leaves it out; `.ci/run` installs it.
+
+mod traffic;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+use self::traffic::Traffic;
+use crate::support::gate::Reload;
+use crate::support::prometheus::Prometheus;
+use crate::support::{Gate, Response, Script, ScriptedUpstream};
+
+/// How long every query may take to have data: some scrapes and evaluations, a second each.
+const SETTLING: Duration = Duration::from_secs(40);
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn dashboard() -> Value {
+    serde_json::from_str(&read("config/grafana/dashboards/namegate.json")).expect("the dashboard is JSON")
+}
+
+fn panels(dashboard: &Value) -> &Vec<Value> {
+    dashboard["panels"].as_array().expect("panels")
+}
+
+/// Every query of every panel: the panel's title and the expression.
+fn panel_queries(dashboard: &Value) -> Vec<(String, String)> {
+    let queries = |panel: &Value| {
+        let title = panel["title"].as_str().expect("a title").to_owned();
+        let targets = panel["targets"].as_array().cloned().unwrap_or_default();
+        targets
+            .into_iter()
+            .map(move |target| (title.clone(), target["expr"].as_str().expect("an expression").to_owned()))
+    };
+    panels(dashboard).iter().flat_map(queries).collect()
+}
+
+/// The values after `key` on lines of their own, such as `- alert: NAME`.
+fn values<'t>(text: &'t str, key: &str) -> Vec<&'t str> {
+    text.lines().filter_map(|line| line.trim_start().strip_prefix(key)?.strip_prefix(' ')).collect()
+}
+
+/// The names of metrics in `text`, recorded ones (with colons) included.
+fn metric_names(text: &str) -> BTreeSet<&str> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
+    text.split(|character| !is_part(character))
+        .filter(|word| word.starts_with("namegate_") || word.contains(":namegate_"))
+        .collect()
+}
+
+/// The metrics that docs/metrics.md lists.
+fn catalogue() -> BTreeSet<String> {
+    let text = read("docs/metrics.md");
+    let name = |row: &str| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+    text.lines().filter_map(name).collect()
+}
+
+/// The expressions of rules and alerts, without comments.
+fn rules(file: &str) -> String {
+    let text = read(&format!("config/prometheus/{file}"));
+    text.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_metric_asked_for_exists() {
+    let catalogue = catalogue();
+    assert!(catalogue.len() > 30, "{catalogue:?}");
+    let (recording, alerts, dashboard) = (rules("rules.yml"), rules("alerts.yml"), dashboard().to_string());
+    let recorded: BTreeSet<&str> = values(&recording, "- record:").into_iter().collect();
+    let base = |name: &str| {
+        let suffixes = ["_bucket", "_sum", "_count"];
+        suffixes.into_iter().find_map(|suffix| name.strip_suffix(suffix).map(str::to_owned))
+    };
+    let exists = |name: &str| {
+        recorded.contains(name)
+            || catalogue.contains(name)
+            || base(name).is_some_and(|name| catalogue.contains(&name))
+    };
+    let texts = [&recording, &alerts, &dashboard];
+    let unknown: Vec<&str> =
+        texts.into_iter().flat_map(|text| metric_names(text)).filter(|name| !exists(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?} are not in docs/metrics.md");
+    for name in &recorded {
+        let uses = [&recording, &alerts, &dashboard].map(|text| text.matches(name).count());
+        assert!(uses.iter().sum::<usize>() > 1, "{name} is recorded and never used");
+    }
+}
+
+#[test]
+fn panels_lie_side_by_side() {
+    let dashboard = dashboard();
+    let mut ids = BTreeSet::new();
+    let mut taken = BTreeMap::new();
+    for panel in panels(&dashboard) {
+        let title = panel["title"].as_str().expect("a title");
+        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "the id of {title} is there twice");
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect("a number"));
+        assert!(w > 0 && h > 0 && x + w <= 24, "{title} is not on the grid");
+        for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            if let Some(other) = taken.insert(cell, title) {
+                panic!("{title} lies on {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn panels_say_what_they_show() {
+    let dashboard = dashboard();
+    assert_eq!(dashboard["uid"], "namegate");
+    for panel in panels(&dashboard).iter().filter(|panel| panel["type"] != "row") {
+        let title = &panel["title"];
+        let description = panel["description"].as_str().unwrap_or_default();
+        assert!(description.ends_with('.'), "{title} has no description");
+        if panel["type"] != "text" {
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+            assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{title} has no unit");
+        }
+    }
+    for (title, expression) in panel_queries(&dashboard) {
+        assert!(expression.contains("instance=~\"$instance\""), "{title} shows gates that were not chosen");
+        let windows = expression.matches('[').count();
+        assert_eq!(expression.matches("[$__rate_interval]").count(), windows, "{title}: {expression}");
+    }
+}
+
+#[test]
+fn every_alert_is_explained() {
+    let alerts = read("config/prometheus/alerts.yml");
+    let runbook = read("docs/operations.md");
+    let headings: BTreeSet<&str> = runbook.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let names = values(&alerts, "- alert:");
+    assert!(names.len() > 10, "{names:?}");
+    let urls = values(&alerts, "runbook_url:");
+    let wanted: Vec<String> =
+        names.iter().map(|name| format!("docs/operations.md#{}", name.to_lowercase())).collect();
+    assert_eq!(urls, wanted);
+    for name in &names {
+        assert!(headings.contains(name), "docs/operations.md has no heading {name}");
+    }
+    for heading in headings.iter().filter(|heading| heading.starts_with("Namegate")) {
+        assert!(names.contains(heading), "docs/operations.md explains {heading}, which is no alert");
+    }
+    for key in ["severity:", "summary:", "description:", "for:"] {
+        assert_eq!(values(&alerts, key).len(), names.len(), "{key}");
+    }
+}
+
+#[test]
+fn every_alert_is_tested() {
+    let (alerts, tests) = (read("config/prometheus/alerts.yml"), read("config/prometheus/alerts_test.yml"));
+    let (mut rules, mut firing, mut silent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for name in values(&alerts, "- alert:") {
+        *rules.entry(name).or_insert(0) += 1;
+    }
+    for case in tests.split("alertname: ").skip(1) {
+        let (name, rest) = case.split_once('\n').expect("a line");
+        let count = if rest.trim_start().starts_with("exp_alerts: []") { &mut silent } else { &mut firing };
+        *count.entry(name).or_insert(0) += 1;
+    }
+    for (name, count) in rules {
+        assert!(
+            firing.get(name).is_some_and(|cases| *cases >= count),
+            "a rule of {name} is not seen to fire"
+        );
+        assert!(silent.contains_key(name), "{name} has no near miss");
+    }
+}
+
+fn admin_of(gate: &Gate) -> SocketAddr {
+    let line = gate.stderr.expect("admin on http://");
+    let (_, rest) = line.split_once("admin on http://").expect("an address");
+    rest.split([' ', '/']).next().and_then(|address| address.parse().ok()).expect("an address")
+}
+
+/// What two hours of `instance` left behind, so that what compares with the past has one.
+fn quiet_past(instance: SocketAddr) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs();
+    let series = format!("instance:namegate_blocked:rate5m{{instance=\"{instance}\",job=\"namegate\"}}");
+    (35..120).rev().map(|minutes| format!("{series} 0.2 {}\n", now - minutes * 60)).collect()
+}
+
+/// What the query asks when everything is chosen and the panel shows the last minutes.
+fn filled_in(expression: &str) -> String {
+    [("$__rate_interval", "1m"), ("$instance", ".*"), ("$zone", ".*")]
+        .into_iter()
+        .fold(expression.to_owned(), |text, (variable, value)| text.replace(variable, value))
+}
+
+/// Every template variable that is asked for: its name, label and series.
+fn variables(dashboard: &Value) -> Vec<(String, String, String)> {
+    let list = dashboard["templating"]["list"].as_array().expect("variables");
+    let variable = |variable: &Value| {
+        let query = variable["query"]["query"].as_str()?;
+        let inner = query.strip_prefix("label_values(")?.strip_suffix(')')?;
+        let (series, label) = inner.rsplit_once(", ")?;
+        Some((variable["name"].as_str()?.to_owned(), label.to_owned(), filled_in(series)))
+    };
+    list.iter().filter_map(variable).collect()
+}
+
+/// All rules as Prometheus sees them.
+fn judged_rules(prometheus: &Prometheus) -> Vec<Value> {
+    let data = prometheus.api("rules", &[]).expect("rules");
+    let groups = data["groups"].as_array().expect("groups");
+    groups.iter().flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
+}
+
+/// What is still without data, or wrong.
+fn shortcomings(prometheus: &Prometheus, dashboard: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut expect_data = |what: String, data: Result<usize, String>| match data {
+        Ok(0) => found.push(format!("{what} has no data")),
+        Ok(_) => {}
+        Err(error) => found.push(format!("{what}: {error}")),
+    };
+    for (title, expression) in panel_queries(dashboard) {
+        let data = prometheus.query(&filled_in(&expression)).map(|samples| samples.len());
+        expect_data(format!("panel {title}: {expression}"), data);
+    }
+    for (name, label, series) in variables(dashboard) {
+        let values = prometheus.api(&format!("label/{label}/values"), &[("match[]", &series)]);
+        expect_data(format!("variable {name}"), values.map(|values| values.as_array().map_or(0, Vec::len)));
+    }
+    for rule in judged_rules(prometheus) {
+        let name = rule["name"].as_str().expect("a name");
+        if rule["type"] == "recording" {
+            expect_data(format!("rule {name}"), prometheus.query(name).map(|samples| samples.len()));
+        }
+        if rule["health"] != "ok" {
+            expect_data(format!("rule {name}"), Err(rule["lastError"].to_string()));
+        }
+    }
+    found
+}
+
+#[test]
+#[ignore = "needs prometheus and promtool (Debian package prometheus); .ci/run installs it"]
+fn a_real_prometheus_has_data_for_every_panel_and_rule() {
+    let (first, second) = (ScriptedUpstream::start(), ScriptedUpstream::start());
+    for upstream in [&first, &second] {
+        upstream.on("broken.allowed.example", Script::reply(Response::failing("SERVFAIL")));
+    }
+    let settings = "policy.deny = [\"*.denied.allowed.example\"]";
+    let gate = Gate::with_upstreams(&[first.address(), second.address()], settings);
+    let admin = admin_of(&gate);
+    let traffic = Traffic::start(&gate);
+    let prometheus = Prometheus::start(admin, &quiet_past(admin));
+    assert_eq!(gate.reload(), Reload::Success);
+
+    let dashboard = dashboard();
+    let queries = panel_queries(&dashboard).len();
+    assert!(queries > 50, "only {queries} queries");
+    assert_eq!(variables(&dashboard).len(), 2);
+    let start = Instant::now();
+    loop {
+        let missing = shortcomings(&prometheus, &dashboard);
+        if missing.is_empty() {
+            break;
+        }
+        assert!(start.elapsed() < SETTLING, "after {SETTLING:?}:\n{}", missing.join("\n"));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    for annotation in dashboard["annotations"]["list"].as_array().expect("annotations") {
+        if let Some(expression) = annotation["expr"].as_str() {
+            prometheus.query(&filled_in(expression)).expect("the annotation's query is good");
+        }
+    }
+    let rules = judged_rules(&prometheus);
+    let alerts: Vec<&Value> = rules.iter().filter(|rule| rule["type"] == "alerting").collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    let firing: Vec<&&Value> = alerts.iter().filter(|rule| rule["state"] == "firing").collect();
+    assert!(firing.is_empty(), "a healthy gate fires {firing:?}");
+    drop(traffic);
+}
+
+#[test]
+#[ignore = "needs prometheus and promtool (Debian package prometheus); .ci/run installs it"]
+fn promtool_finds_no_fault_with_the_metrics() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    drop(Traffic::start(&gate));
+    let page = gate.settled_metrics().text;
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed");
+    promtool.stdin.take().expect("stdin is piped").write_all(page.as_bytes()).expect("promtool reads");
+    let output = promtool.wait_with_output().expect("promtool ends");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}\n{page}", String::from_utf8_lossy(&said));
+}
