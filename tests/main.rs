@@ -13,6 +13,7 @@
 mod blocking;
 mod cache;
 mod cli;
+mod containers;
 mod demo;
 mod dig;
 mod dnstap;
