@@ -29,6 +29,7 @@ mod readme;
 mod regression;
 mod regression_tcp;
 mod reload;
+mod status_page;
 #[allow(dead_code, reason = "shared with the tables target, which uses the rest")]
 mod support;
 mod tcp;

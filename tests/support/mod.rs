@@ -7,6 +7,7 @@
 //! ```
 //! Every address is on loopback with a port the system chose.
 
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod code;
 pub(crate) mod command;

@@ -1,0 +1,326 @@
+//! The status page: how it is served, and how it is for a reader with Chromium.
+//!
+//! Those that open it need Debian's chromium and chromium-driver, so that a plain `cargo test` leaves them out;
+//! `.ci/run` installs both, runs these and keeps the screenshots.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+
+use crate::support::browser::{Browser, fetch, key};
+use crate::support::{Gate, Query, ScriptedUpstream, eventually};
+
+const ZONE: &str = r#"title = "House rules"
+source = "the house"
+revised = 2026-01-01
+[[deny]]
+host = "*.denied.example"
+reason = "not for us"
+"#;
+
+/// Names that break pages which take them for anything but text; as a client's bytes, and as the page has them.
+const HOSTILE: [(&str, &str); 8] = [
+    (r"<script>pwned=1</script>.evil.example", r"<script>pwned=1</script>.evil.example"),
+    (r"<img\032src=x\032onerror=pwned=1>.evil.example", r"<img\032src=x\032onerror=pwned=1>.evil.example"),
+    (r#""'`&lt;&amp;\036{pwned}.evil.example"#, r#"\"'`&lt\;&amp\;\${pwned}.evil.example"#),
+    (r"line\010break\013\027[31mred.evil.example", r"line\010break\013\027[31mred.evil.example"),
+    (r"\226\128\174\255\254\000.evil.example", r"\226\128\174\255\254\000.evil.example"),
+    // A quote that ends a string of the settings, and a rule after it.
+    (r"a','.com','.evil.example", r"a','.com','.evil.example"),
+    (LONGEST, LONGEST),
+    (BINARY, BINARY),
+];
+/// 255 bytes on the wire, without a place to break the line.
+const LONGEST: &str = "\
+    xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.yyyyyyyyyyyyyyyyyyyyyy\
+    yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy.zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\
+    zzzzzzzzzzzzzzzzzzz.wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww";
+/// No byte of it is UTF-8.
+const BINARY: &str =
+    r"\255\254\253\252\251\250\249\248\192\193\245\255\254\253\252\251\250\249\248\192\193\245.\128\129";
+
+fn start(settings: &str) -> (ScriptedUpstream, Gate) {
+    let upstream = ScriptedUpstream::start();
+    let settings = format!("policy.zones = [\"{{dir}}/house.toml\"]\n{settings}");
+    let gate = Gate::with_files(&[upstream.address()], &settings, &[("house.toml", ZONE)]);
+    (upstream, gate)
+}
+
+fn open(gate: &Gate) -> Browser {
+    let browser = Browser::start();
+    browser.resize(1280, 900);
+    browser.open(&format!("http://{}/", gate.admin()));
+    browser.expect_text("#mode", &["enforce"]);
+    browser
+}
+
+/// Fails when the browser had something to complain about, broken content policies included.
+#[track_caller]
+fn assert_quiet(browser: &Browser) {
+    let console = browser.console();
+    assert!(console.is_empty(), "the console is not empty:\n{}", console.join("\n"));
+    assert_eq!(browser.run("return typeof pwned"), "undefined", "a name was run");
+}
+
+/// Types a name into the box and reads the explanation.
+fn explain(browser: &Browser, name: &str, verdict: &str) -> String {
+    browser.run("document.getElementById('name').value = ''");
+    browser.click("#name");
+    browser.press(name);
+    browser.click("#explain button");
+    browser.expect_text("#explanation", &[verdict, name])
+}
+
+/// What stands between `open` and `close`.
+fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
+    let (_, rest) = text.split_once(open).unwrap_or_else(|| panic!("no `{open}`"));
+    rest.split_once(close).unwrap_or_else(|| panic!("no `{close}` after `{open}`")).0
+}
+
+#[test]
+fn the_page_is_one_document_that_runs_nothing_else() {
+    let (_upstream, gate) = start("");
+    let (head, body) = fetch(gate.admin(), "/");
+    for line in [
+        "HTTP/1.1 200 OK",
+        "content-type: text/html; charset=utf-8",
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+        "cache-control: no-store",
+    ] {
+        assert!(head.lines().any(|have| have == line), "`{line}` is missing in\n{head}");
+    }
+    let policy = head.lines().find_map(|line| line.strip_prefix("content-security-policy: "));
+    let policy = policy.expect("a content policy");
+    let directives: Vec<&str> = policy.split("; ").collect();
+    for directive in [
+        "default-src 'none'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ] {
+        assert!(directives.contains(&directive), "`{directive}` is missing in {policy}");
+    }
+    for (directive, text) in [
+        ("style-src", between(&body, "<style>", "</style>")),
+        ("script-src", between(&body, "<script type=\"module\">", "</script>")),
+    ] {
+        let hash = BASE64_STANDARD.encode(Sha256::digest(text));
+        let wanted = format!("{directive} 'sha256-{hash}'");
+        assert!(directives.contains(&wanted.as_str()), "`{wanted}` is missing in {policy}");
+    }
+    for outside in ["http://", "https://", "=\"//", "url(", "@import", "innerHTML", " style=", " onclick="] {
+        assert!(!body.contains(outside), "the page holds `{outside}`");
+    }
+}
+
+#[test]
+fn there_is_nothing_beside_it() {
+    let (_upstream, gate) = start("");
+    for path in
+        ["/index.html", "/style.css", "/page/script.js", "/../Cargo.toml", "/api/v1/", "/api/v1/reload", "//"]
+    {
+        assert_eq!(gate.get(path).0, 404, "{path}");
+    }
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver (Debian packages chromium, chromium-driver); .ci/run installs them"]
+fn the_box_tells_what_would_become_of_a_name() {
+    let (upstream, gate) = start("");
+    let browser = open(&gate);
+    let allowed = explain(&browser, "ws.allowed.example", "Yes, it is allowed.");
+    assert!(allowed.contains(".allowed.example\n") && allowed.contains("namegate.toml:"), "{allowed}");
+    assert!(!allowed.contains("would allow it"), "{allowed}");
+    let denied = explain(&browser, "a.denied.example", "No, it is blocked.");
+    assert!(denied.contains("*.denied.example") && denied.contains("house.toml:5"), "{denied}");
+    let unlisted = explain(&browser, "api.elsewhere.example", "No, it is blocked.");
+    assert!(unlisted.contains("not on the allowlist"), "{unlisted}");
+    let snippet = browser.text("#explanation pre");
+    assert!(snippet.contains("[policy]") && snippet.contains("api.elsewhere.example"), "{snippet}");
+    browser.click("#explanation .copy");
+    browser.expect_text("#explanation .copy", &["Copied"]);
+    assert_eq!(browser.run("return getSelection().toString().trim()").as_str(), Some(snippet.trim()));
+    assert_quiet(&browser);
+    assert!(upstream.asked().is_empty(), "explaining asks nobody");
+    browser.run("document.getElementById('name').value = 'a..b'");
+    browser.click("#explain button");
+    browser.expect_text("#explanation", &["No verdict.", "no domain name"]);
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver (Debian packages chromium, chromium-driver); .ci/run installs them"]
+fn a_verdict_does_not_outlive_its_policy() {
+    let (_upstream, gate) = start("");
+    let browser = open(&gate);
+    explain(&browser, "ws.more.example", "No, it is blocked.");
+    gate.write_settings("policy.allow = [\".more.example\"]");
+    gate.reload();
+    browser.expect_text("#explanation", &["Yes, it is allowed.", ".more.example"]);
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver (Debian packages chromium, chromium-driver); .ci/run installs them"]
+fn a_blocked_lookup_is_seen_at_once() {
+    let (_upstream, gate) = start("");
+    let browser = open(&gate);
+    browser.expect_text("#tail + .empty", &["Nothing was blocked yet."]);
+    gate.ask("exfiltrate.elsewhere.example", "TXT");
+    let asked = Instant::now();
+    let parts = ["127.0.0.1", "exfiltrate.elsewhere.example", "TXT", "not on the allowlist"];
+    browser.expect_text("#tail tbody", &parts);
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    gate.ask("a.denied.example", "A");
+    let newest = ["a.denied.example", "denied by *.denied.example", "house.toml:5"];
+    browser.expect_text("#tail tbody tr:first-child", &newest);
+    browser.click("#tail tbody tr:last-child button");
+    let explanation = ["No, it is blocked.", "exfiltrate.elsewhere.example TXT"];
+    browser.expect_text("#explanation", &explanation);
+    browser.expect_text("#names", &["exfiltrate.elsewhere.example", "a.denied.example"]);
+    browser.expect_text("#clients", &["127.0.0.1"]);
+    browser.click("#pause");
+    gate.ask("later.elsewhere.example", "A");
+    browser.expect_text("#pause", &["Resume (1 new)"]);
+    assert!(!browser.text("#tail tbody").contains("later.elsewhere.example"));
+    browser.click("#pause");
+    browser.expect_text("#tail tbody tr:first-child", &["later.elsewhere.example"]);
+    assert_eq!(browser.run("return document.querySelectorAll('#tail tbody tr').length"), 3, "each row once");
+    assert_quiet(&browser);
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver (Debian packages chromium, chromium-driver); .ci/run installs them"]
+fn names_are_text_and_nothing_else() {
+    let (_upstream, gate) = start("");
+    let browser = open(&gate);
+    for (bytes, _) in HOSTILE {
+        gate.send(&Query::new(bytes, "A"));
+    }
+    let rows = HOSTILE.len();
+    eventually("a row for each", || {
+        (browser.run("return document.querySelectorAll('#tail tbody tr').length") == rows).then_some(())
+    });
+    eventually("the most blocked names", || {
+        (browser.run("return document.querySelectorAll('#names tbody tr').length") == rows).then_some(())
+    });
+    let names =
+        browser.run("return [...document.querySelectorAll('#tail .name')].map(name => name.textContent)");
+    for (_, shown) in HOSTILE {
+        // Lookups of the same moment, taken by different threads, have no order.
+        assert!(
+            names.as_array().is_some_and(|names| names.iter().any(|name| name == shown)),
+            "{shown} in {names}"
+        );
+    }
+    assert_eq!(browser.run("return document.querySelectorAll('main img, main script').length"), 0);
+    assert_quiet(&browser);
+    for (row, name) in names.as_array().into_iter().flatten().enumerate() {
+        browser.run("document.getElementById('explanation').textContent = ''");
+        browser.click(&format!("#tail tbody tr:nth-child({}) .name", row + 1));
+        assert_eq!(browser.run("return document.getElementById('name').value"), *name);
+        browser.expect_text("#explanation .verdict", &["No"]);
+    }
+    for width in [390, 360] {
+        browser.resize(width, 844);
+        eventually("a page without a horizontal scrollbar", || {
+            (browser.run("return document.documentElement.scrollWidth") == width).then_some(())
+        });
+    }
+    assert_quiet(&browser);
+}
+
+#[test]
+fn every_name_that_is_shown_can_be_explained() {
+    let (_upstream, gate) = start("");
+    for (_, shown) in HOSTILE {
+        let encoded: String = shown.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let (status, explanation) = gate.get(&format!("/api/v1/explain?name={encoded}"));
+        assert_eq!(status, 200, "{shown}: {explanation}");
+        let explanation: serde_json::Value = serde_json::from_str(&explanation).unwrap();
+        assert_eq!(explanation["name"], shown);
+        let snippet: toml::Table = explanation["snippet"].as_str().unwrap_or_default().parse().unwrap();
+        let allowed = snippet.get("policy").and_then(|policy| policy.get("allow")?.as_array());
+        assert!(
+            allowed.is_none_or(|allowed| allowed.len() == 1),
+            "the name adds rules of its own: {snippet}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver (Debian packages chromium, chromium-driver); .ci/run installs them"]
+fn the_keyboard_is_enough() {
+    let (_upstream, gate) = start("");
+    gate.ask("b.denied.example", "A");
+    let browser = open(&gate);
+    browser.expect_text("#tail tbody", &["b.denied.example"]);
+    assert_eq!(browser.run("return document.activeElement.tagName"), "BODY", "the page takes no focus");
+    tab_to(&browser, "#name");
+    browser.press(&format!("ws.allowed.example{}", key::ENTER));
+    browser.expect_text("#explanation", &["Yes, it is allowed.", "ws.allowed.example A"]);
+    let outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle");
+    assert_eq!(outline, "solid", "the focus is seen");
+    tab_to(&browser, "#tail .name");
+    browser.press(&key::ENTER.to_string());
+    browser.expect_text("#explanation", &["No, it is blocked.", "b.denied.example A"]);
+    assert_quiet(&browser);
+}
+
+/// Presses the tabulator until `selector` has the focus.
+fn tab_to(browser: &Browser, selector: &str) {
+    let focused = format!("return document.activeElement.matches('{selector}')");
+    for _ in 0..20 {
+        browser.press(&key::TAB.to_string());
+        if browser.run(&focused) == true {
+            return;
+        }
+    }
+    panic!("{selector} cannot be reached by keyboard");
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver (Debian packages chromium, chromium-driver); .ci/run installs them"]
+fn a_gate_that_is_gone_and_one_that_observes_are_told_loudly() {
+    let (_upstream, gate) = start("policy.mode = \"observe\"");
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/", gate.admin()));
+    browser.expect_text("#mode", &["OBSERVE"]);
+    browser.expect_text("#observing", &["nothing is blocked"]);
+    gate.ask("api.elsewhere.example", "A");
+    browser.expect_text("#tail tbody", &["would block", "api.elsewhere.example"]);
+    drop(gate);
+    browser.expect_text("#unreachable", &["The gate does not answer."]);
+}
+
+#[test]
+#[ignore = "needs chromium and chromedriver (Debian packages chromium, chromium-driver); .ci/run installs them"]
+fn screenshots() {
+    let (_upstream, gate) = start("");
+    let client = gate.udp();
+    let browser = open(&gate);
+    for round in 0..4 {
+        for name in ["telemetry.example", "ocsp.example", "registry.example", "b.denied.example", LONGEST] {
+            for qtype in ["A", "AAAA"].iter().take(1 + round % 2) {
+                client.ask(&Query::new(name, qtype));
+                client.ask(&Query::new(&format!("ws-{round}.allowed.example"), qtype));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(600));
+    }
+    explain(&browser, "telemetry.example", "No, it is blocked.");
+    browser.expect_text("#names", &["registry.example"]);
+    for (device, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
+        for scheme in ["light", "dark"] {
+            browser.resize(width, height);
+            browser.prefer(scheme);
+            browser.run("scrollTo(0, 0)");
+            let path = browser.screenshot(&format!("status-page-{device}-{scheme}"));
+            eprintln!("{}", path.display());
+        }
+    }
+    assert_quiet(&browser);
+}
