@@ -28,7 +28,7 @@ fn blocked_lookups_are_written_as_text() {
     gate.ask("last.example", "A");
     let line = gate.stdout.expect("name=evil.example");
     let (time, rest) = line.split_once(' ').expect("a time");
-    let (head, latency) = rest.split_once(" latency=").expect("a latency");
+    let (head, latency) = rest.split_once(" latency_seconds=").expect("a latency");
     let wanted = "blocked client=127.0.0.1 protocol=udp name=evil.example type=A reason=not_listed rcode=nxdomain \
                   source=policy";
     assert_eq!(head, wanted);
@@ -112,7 +112,7 @@ fn which_lookups_are_written_is_a_setting() {
         "{line}"
     );
     all.ask("ws.allowed.example", "A");
-    all.stdout.expect("rcode=noerror source=cache latency");
+    all.stdout.expect("rcode=noerror source=cache latency_seconds");
     all.ask("ws.allowed.example", "IXFR");
     all.stdout.expect(" refused client=127.0.0.1 protocol=udp name=ws.allowed.example type=IXFR");
     let none = Gate::start(&upstream, "log.queries = \"none\"");

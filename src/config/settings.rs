@@ -211,8 +211,8 @@ impl Default for Block {
 
 /// Suffixes that stub resolvers put behind names: Azure's placeholder for networks with DNS servers of their own and its
 /// default zone (Microsoft Learn, "Name resolution for resources in Azure virtual networks"), and what home routers, mDNS
-/// (RFC 6762) and private networks use (RFC 8375; ICANN's reservation of `internal`).
-const NOISE: [&str; 8] = [
+/// (RFC 6762) and private networks use (RFC 8375).
+const NOISE: [&str; 7] = [
     ".reddog.microsoft.com",
     ".internal.cloudapp.net",
     ".local",
@@ -220,7 +220,6 @@ const NOISE: [&str; 8] = [
     ".lan",
     ".home",
     ".home.arpa",
-    ".internal",
 ];
 
 /// The answer to a blocked name.

@@ -87,21 +87,25 @@ impl Board {
         self.client
     }
 
-    /// Keeps a blocked lookup. Noise is kept out of the most frequent.
-    pub fn add(&self, lookup: Lookup, now: Instant) {
+    /// Takes a blocked lookup, which `following` more will follow at once. Noise is kept out of the most frequent.
+    pub fn add(&self, lookup: &Lookup, following: usize, now: Instant) {
         if lookup.record.reason != Some(crate::policy::Reason::Noise.label()) {
-            let name = lookup.question.name.as_bytes().to_vec();
-            lock(&self.names).add(&name, now);
+            lock(&self.names).add(lookup.question.name.as_bytes(), now);
             if let Some(client) = ShownClient::of(lookup.client.ip(), self.client) {
                 lock(&self.clients).add(&client, now);
             }
         }
         let mut recent = lock(&self.recent);
+        recent.count += 1;
+        if following >= RECENT {
+            // Neither this one nor any before will be left.
+            recent.lookups.clear();
+            return;
+        }
         if recent.lookups.len() == RECENT {
             recent.lookups.pop_front();
         }
-        recent.lookups.push_back(lookup);
-        recent.count += 1;
+        recent.lookups.push_back(lookup.clone());
     }
 
     /// The kept lookups from number `after` on, oldest first, each with its number; and the next number.

@@ -48,12 +48,6 @@ impl fmt::Display for ShownClient {
     }
 }
 
-impl serde::Serialize for ShownClient {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

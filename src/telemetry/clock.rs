@@ -7,15 +7,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Clock {
     steady: Instant,
     day: SystemTime,
-    /// The second that `text` begins with, since 1970.
-    second: u64,
+    /// The millisecond that `text` shows, since 1970.
+    shown: u128,
     text: String,
 }
 
 impl Clock {
     /// `day` is the time of day at `steady`.
     pub fn new(steady: Instant, day: SystemTime) -> Self {
-        Self { steady, day, second: u64::MAX, text: String::new() }
+        Self { steady, day, shown: u128::MAX, text: String::new() }
     }
 
     /// The same clock, set anew.
@@ -34,15 +34,11 @@ impl Clock {
     /// The time of day at `moment` to the millisecond (RFC 3339).
     pub fn text(&mut self, moment: Instant) -> &str {
         let since = self.time(moment).duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        if since.as_secs() != self.second {
-            self.second = since.as_secs();
-            let second = UNIX_EPOCH + Duration::from_secs(self.second);
-            self.text = humantime::format_rfc3339_millis(second).to_string();
+        // Many moments share a millisecond.
+        if since.as_millis() != self.shown {
+            self.shown = since.as_millis();
+            self.text = humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string();
         }
-        // Only the three digits before the `Z` differ within a second.
-        let digits = self.text.len() - 4;
-        let millis = since.subsec_millis();
-        self.text.replace_range(digits.., &format!("{millis:03}Z"));
         &self.text
     }
 }

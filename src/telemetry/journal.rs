@@ -28,8 +28,11 @@ use crate::policy::Policy;
 /// Pause when there was nothing: 200 looks a second cost next to nothing, and a queue takes longer to fill.
 const IDLE: Duration = Duration::from_millis(5);
 
-/// Pause after some were taken, so that they come in batches.
+/// Pause when so many were taken that queues could overflow within [`IDLE`].
 const BUSY: Duration = Duration::from_millis(1);
+
+/// Lookups of one look from which on the journal is busy: an eighth of a queue.
+const MANY: usize = 256;
 
 /// Lookups taken in a row from one queue.
 const BATCH: usize = 1024;
@@ -126,7 +129,7 @@ impl Journal {
             }
             if taken < BATCH {
                 self.log.flush();
-                std::thread::sleep(if taken == 0 { IDLE } else { BUSY });
+                std::thread::sleep(if taken < MANY { IDLE } else { BUSY });
             }
         }
         self.log.finish();
@@ -141,19 +144,24 @@ impl Journal {
         let now = Instant::now();
         let mut taken = 0;
         for queue in &mut self.queues {
-            let Ok(lookups) = queue.read_chunk(queue.slots().min(BATCH)) else { continue };
-            taken += lookups.len();
-            for lookup in lookups {
+            let Ok(chunk) = queue.read_chunk(queue.slots().min(BATCH)) else { continue };
+            taken += chunk.len();
+            let (first, second) = chunk.as_slices();
+            let blocked = |lookups: &[Lookup]| lookups.iter().filter(|lookup| lookup.is_blocked()).count();
+            let mut following = blocked(first) + blocked(second);
+            for lookup in first.iter().chain(second) {
                 if lookup.logged {
-                    self.log.write(&lookup, &state.policy, clock);
+                    self.log.write(lookup, &state.policy, clock);
                 }
                 if let Some(dnstap) = self.dnstap.as_mut().filter(|_| lookup.tapped) {
-                    tap(dnstap, &lookup, &state.policy, clock, self.client);
+                    tap(dnstap, lookup, &state.policy, clock, self.client);
                 }
                 if lookup.is_blocked() {
-                    self.board.add(lookup, now);
+                    following -= 1;
+                    self.board.add(lookup, following, now);
                 }
             }
+            chunk.commit_all();
         }
         taken
     }

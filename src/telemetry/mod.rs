@@ -13,6 +13,7 @@ pub mod counters;
 pub mod dnstap;
 pub mod histogram;
 pub mod journal;
+pub mod line;
 pub mod log;
 pub mod lookup;
 pub mod metric;

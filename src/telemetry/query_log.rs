@@ -1,21 +1,19 @@
 //! [`QueryLog`]: one line for each lookup worth telling, to standard output, a file, or both.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use serde::{Serialize, Serializer};
-
 use super::client::ShownClient;
 use super::clock::Clock;
+use super::line::Line;
 use super::lookup::Lookup;
 use super::rotated_file::RotatedFile;
 use crate::config::{ClientAddress, Log, LogFormat};
-use crate::policy::{Policy, RuleRef};
-use crate::wire::code::Type;
-use crate::wire::name::Name;
+use crate::policy::Policy;
 use crate::wire::records::records;
 
 /// Bytes of lines that are written in one piece.
@@ -27,10 +25,20 @@ const WAITING: usize = 128;
 /// Where lines go, and what is on them.
 pub struct QueryLog {
     outputs: Vec<Output>,
+    fields: LogFields,
+    errors: Arc<AtomicU64>,
+    /// The name on the line being written.
+    name: String,
+    /// The client on the last line, and how it is shown: the next is often the same.
+    client: (Option<ShownClient>, String),
+}
+
+/// What is on the lines.
+#[derive(Clone, Copy)]
+struct LogFields {
     client: ClientAddress,
     answers: bool,
     sample: u32,
-    errors: Arc<AtomicU64>,
 }
 
 /// One way out, with a thread of its own, so that one that is stuck holds up nothing else.
@@ -63,7 +71,8 @@ impl QueryLog {
             outputs.push(Output::new(Box::new(file), LogFormat::Json, Arc::clone(&errors))?);
         }
         let Log { client, answers, sample, .. } = *settings;
-        Ok(Self { outputs, client, answers, sample, errors })
+        let fields = LogFields { client, answers, sample };
+        Ok(Self { outputs, fields, errors, name: String::new(), client: Default::default() })
     }
 
     /// Lines that could not be written.
@@ -73,9 +82,19 @@ impl QueryLog {
 
     /// Writes the line of one lookup; its rule is named from `policy`.
     pub fn write(&mut self, lookup: &Lookup, policy: &Policy, clock: &mut Clock) {
-        let line = Line::of(lookup, policy, clock, self);
+        self.name.clear();
+        // Writing to memory does not fail.
+        let _ = write!(self.name, "{}", lookup.question.name);
+        let client = ShownClient::of(lookup.client.ip(), self.fields.client);
+        if client != self.client.0 {
+            let shown = client.map(|client| client.to_string()).unwrap_or_default();
+            self.client = (client, shown);
+        }
+        let who = Who { name: &self.name, client: client.map(|_| self.client.1.as_str()) };
         for output in &mut self.outputs {
-            output.add(&line);
+            let line = Line::begin(&mut output.piece.bytes, output.format);
+            write_fields(line, lookup, who, clock.text(lookup.received), policy, self.fields);
+            output.piece.lines += 1;
         }
         if self.outputs.iter().any(|output| output.piece.bytes.len() >= PIECE) {
             self.flush();
@@ -105,16 +124,6 @@ impl Output {
         let thread = std::thread::Builder::new().name("query-log".to_owned());
         let writer = thread.spawn(move || write_pieces(&waiting, to, &errors))?;
         Ok(Self { format, piece: Piece::default(), pieces, writer })
-    }
-
-    fn add(&mut self, line: &Line<'_>) {
-        // Writing to memory does not fail.
-        let _ = match self.format {
-            LogFormat::Text => line.write_text(&mut self.piece.bytes),
-            LogFormat::Json => serde_json::to_writer(&mut self.piece.bytes, line).map_err(Into::into),
-        };
-        self.piece.bytes.push(b'\n');
-        self.piece.lines += 1;
     }
 
     fn flush(&mut self, errors: &AtomicU64) {
@@ -148,96 +157,120 @@ fn write_pieces(pieces: &Receiver<Piece>, mut to: Box<dyn Write + Send>, errors:
     }
 }
 
-/// One line, all of its text escaped: names and records by their presentation form, JSON by serde.
-#[derive(Serialize)]
-struct Line<'a> {
-    time: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<ShownClient>,
-    protocol: &'static str,
-    #[serde(serialize_with = "shown")]
-    name: &'a Name,
-    #[serde(rename = "type", serialize_with = "shown")]
-    qtype: Type,
-    decision: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_shown")]
-    rule: Option<RuleRef<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<String>,
-    rcode: &'static str,
-    source: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<&'a str>,
-    latency_seconds: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sample: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answers: Option<Vec<String>>,
+/// Who asked for what, as text.
+#[derive(Clone, Copy)]
+struct Who<'a> {
+    name: &'a str,
+    client: Option<&'a str>,
 }
 
-fn shown<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-fn optional_shown<T: std::fmt::Display, S: Serializer>(
-    value: &Option<T>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
+fn write_fields(
+    mut line: Line<'_>,
+    lookup: &Lookup,
+    who: Who<'_>,
+    time: &str,
+    policy: &Policy,
+    fields: LogFields,
+) {
+    let record = &lookup.record;
+    line.head("time", time);
+    line.head("decision", record.decision.label());
+    if let Some(client) = who.client {
+        line.text("client", client);
     }
+    line.word("protocol", lookup.transport.label());
+    line.text("name", who.name);
+    match lookup.question.qtype.mnemonic() {
+        Some(mnemonic) => line.word("type", mnemonic),
+        None => line.text("type", &lookup.question.qtype.to_string()),
+    }
+    if let Some(reason) = record.reason {
+        line.word("reason", reason);
+    }
+    if let Some(rule) = record.rule.and_then(|rule| rule.find(policy)) {
+        line.text("rule", &rule.to_string());
+        line.text("place", &rule.place());
+    }
+    line.word("rcode", record.rcode.label());
+    line.word("source", record.source.label());
+    if let Some(upstream) = &record.upstream {
+        line.text("upstream", upstream);
+    }
+    line.seconds("latency_seconds", lookup.elapsed);
+    if fields.sample > 1 && !lookup.is_blocked() {
+        line.number("sample", format_args!("{}", fields.sample));
+    }
+    if let Some(messages) = lookup.messages.as_ref().filter(|_| fields.answers) {
+        line.list("answers", &records(&messages.reply));
+    }
+    line.end();
 }
 
-impl<'a> Line<'a> {
-    fn of(lookup: &'a Lookup, policy: &'a Policy, clock: &'a mut Clock, log: &QueryLog) -> Self {
-        let record = &lookup.record;
-        let rule = record.rule.and_then(|rule| rule.find(policy));
-        let answers = lookup.messages.as_ref().filter(|_| log.answers);
-        Self {
-            time: clock.text(lookup.received),
-            client: ShownClient::of(lookup.client.ip(), log.client),
-            protocol: lookup.transport.label(),
-            name: &lookup.question.name,
-            qtype: lookup.question.qtype,
-            decision: record.decision.label(),
-            reason: record.reason,
-            rule,
-            place: rule.map(|rule| rule.place()),
-            rcode: record.rcode.label(),
-            source: record.source.label(),
-            upstream: record.upstream.as_deref(),
-            latency_seconds: lookup.elapsed.as_micros() as f64 / 1e6,
-            sample: Some(log.sample).filter(|sample| *sample > 1 && !lookup.is_blocked()),
-            answers: answers.map(|messages| records(&messages.reply)),
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::{Duration, Instant, SystemTime};
+
+    use super::*;
+    use crate::policy::{Mode, PolicyBuilder};
+    use crate::telemetry::record::{Decision, Record, Source};
+    use crate::wire::code::{Class, Rcode, Type};
+    use crate::wire::name::Name;
+    use crate::wire::query::Question;
+    use crate::wire::reply::Transport;
+
+    /// An output that is stuck until it may go on.
+    struct Stuck(Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 
-    fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        write!(out, "{} {}", self.time, self.decision)?;
-        if let Some(client) = self.client {
-            write!(out, " client={client}")?;
+    fn stuck() -> (Sender<()>, Box<Stuck>) {
+        let (free, waiting) = channel();
+        (free, Box::new(Stuck(waiting)))
+    }
+
+    #[test]
+    fn a_stuck_output_holds_up_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("log");
+        let settings = Log { file: Some(file.clone()), ..Log::default() };
+        let (free, stdout) = stuck();
+        let mut log = QueryLog::open(&settings, stdout).unwrap();
+        let policy = PolicyBuilder::new().build(Mode::Enforce, Vec::new(), 1);
+        let now = Instant::now();
+        let mut clock = Clock::new(now, SystemTime::now());
+        let question = Question { name: Name::ROOT, qtype: Type::TXT, class: Class::IN };
+        let lookup = Lookup {
+            client: "127.0.0.1:4711".parse().unwrap(),
+            transport: Transport::Udp,
+            question,
+            record: Record::new(Decision::Blocked, Source::Policy, Rcode::NXDOMAIN),
+            received: now,
+            elapsed: Duration::ZERO,
+            messages: None,
+            logged: true,
+            tapped: false,
+        };
+        for _ in 0..WAITING + 10 {
+            log.write(&lookup, &policy, &mut clock);
+            log.flush();
+            // The file's writer keeps up.
+            std::thread::sleep(Duration::from_millis(1));
         }
-        write!(out, " protocol={} name={} type={}", self.protocol, self.name, self.qtype)?;
-        if let Some(reason) = self.reason {
-            write!(out, " reason={reason}")?;
-        }
-        if let (Some(rule), Some(place)) = (&self.rule, &self.place) {
-            write!(out, " rule={rule} place={place}")?;
-        }
-        write!(out, " rcode={} source={}", self.rcode, self.source)?;
-        if let Some(upstream) = self.upstream {
-            write!(out, " upstream={upstream}")?;
-        }
-        write!(out, " latency={:.6}", self.latency_seconds)?;
-        if let Some(sample) = self.sample {
-            write!(out, " sample={sample}")?;
-        }
-        for answer in self.answers.iter().flatten() {
-            write!(out, " answer=\"{answer}\"")?;
-        }
-        Ok(())
+        // One piece is being written, and as many as may wait.
+        assert_eq!(log.errors().load(Ordering::Relaxed), 9);
+        drop(free);
+        log.finish();
+        assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), WAITING + 10);
     }
 }

@@ -86,10 +86,11 @@ impl Teller {
             return;
         }
         let whole = tapped || logged && self.interest.answers;
-        if let Some(lookup) = Lookup::of(exchange, whole)
-            && self.queue.push(Lookup { logged, tapped, ..lookup }).is_err()
-        {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        if let Some(mut lookup) = Lookup::of(exchange, whole) {
+            (lookup.logged, lookup.tapped) = (logged, tapped);
+            if self.queue.push(lookup).is_err() {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! [`Top`]: the most frequent of many, within the last hour and within fixed memory.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
@@ -39,7 +40,11 @@ impl<T: Ord + Clone + Hash> Top<T> {
     }
 
     /// Counts one.
-    pub fn add(&mut self, item: &T, now: Instant) {
+    pub fn add<Q>(&mut self, item: &Q, now: Instant)
+    where
+        T: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = T> + ?Sized,
+    {
         let part = self.part(now);
         self.forget(part);
         if self.parts.back().is_none_or(|(newest, _)| *newest < part) {

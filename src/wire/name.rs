@@ -174,18 +174,28 @@ impl fmt::Display for Name {
             if index > 0 {
                 f.write_char('.')?;
             }
+            // Nearly every label is plain, and written in one piece.
+            if let Ok(text) = std::str::from_utf8(label)
+                && label.iter().all(|byte| is_plain(*byte))
+            {
+                f.write_str(text)?;
+                continue;
+            }
             for &byte in label {
                 match byte {
-                    b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => {
-                        write!(f, "\\{}", char::from(byte))?;
-                    }
-                    0x21..=0x7e => f.write_char(char::from(byte))?,
+                    byte if is_plain(byte) => f.write_char(char::from(byte))?,
+                    0x21..=0x7e => write!(f, "\\{}", char::from(byte))?,
                     _ => write!(f, "\\{byte:03}")?,
                 }
             }
         }
         Ok(())
     }
+}
+
+/// True for what stands for itself in the presentation form (RFC 1035 section 5.1).
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$')
 }
 
 #[cfg(test)]
