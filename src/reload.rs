@@ -106,8 +106,10 @@ pub struct Reloader {
     pub sources: Sources,
     /// What is swapped.
     pub state: Arc<ArcSwap<State>>,
-    /// The settings in force.
+    /// The settings of the last reload.
     pub settings: Settings,
+    /// The settings at the start: some of them hold until the end.
+    pub started: Settings,
     /// Where results are counted.
     pub catalogue: Arc<Catalogue>,
 }
@@ -133,9 +135,9 @@ impl Reloader {
             .map_err(|faults| faults.to_string())?;
         warn_of(&assembly);
         let settings = assembly.settings.clone();
-        warn_of_what_needs_a_restart(&before.settings, &settings);
         let summary = summary(&assembly);
         let state = make_state(assembly, Some(&before), &self.catalogue)?;
+        warn_of_what_needs_a_restart(&self.started, &settings);
         let state = Arc::new(state);
         self.state.store(Arc::clone(&state));
         self.settings = settings;

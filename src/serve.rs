@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, listener};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::Settings;
 use crate::gate::{Gate, State};
@@ -103,13 +103,7 @@ impl Service {
             )
         })?;
         self.admin = Some(listener.local_addr()?);
-        let stop = self.stop.clone();
-        let server = axum::serve(listener, admin.router()).with_graceful_shutdown(stop.cancelled_owned());
-        self.runtime.spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!("the admin listener ended: {error}");
-            }
-        });
+        self.runtime.spawn(listener::serve(listener, admin.router(), self.stop.clone()));
         Ok(())
     }
 
@@ -209,6 +203,9 @@ impl Service {
         {
             std::thread::sleep(Duration::from_millis(1));
         }
+        if self.journal.is_some_and(|journal| !journal.is_finished()) {
+            tracing::warn!("the query log was not taken to its end within {JOURNAL_PATIENCE:?}");
+        }
     }
 }
 
@@ -238,7 +235,7 @@ fn bind(settings: &Settings) -> Result<Vec<Endpoint>, StartError> {
 /// Runs the gate in the foreground until SIGTERM or SIGINT.
 pub fn run(sources: Sources) -> Result<(), StartError> {
     let assembly = assemble(&sources, 1)?;
-    crate::telemetry::log::start(&assembly.settings.log);
+    let _written_at_the_end = crate::telemetry::log::start(&assembly.settings.log);
     warn_of(&assembly);
     let (settings, origin, summary) =
         (assembly.settings.clone(), assembly.origin.clone(), summary(&assembly));
@@ -246,7 +243,8 @@ pub fn run(sources: Sources) -> Result<(), StartError> {
     let service = Service::start(assembly, Arc::clone(&catalogue), std::io::stdout())?;
     let signals = service.signals()?;
     announce(&service, &origin, &summary);
-    let reloader = Reloader { sources, state: Arc::clone(&service.state), settings, catalogue };
+    let (state, started) = (Arc::clone(&service.state), settings.clone());
+    let reloader = Reloader { sources, state, settings, started, catalogue };
     service.run_until_stopped(signals, reloader);
     tracing::info!("stopping: no new queries, waiting for those in flight");
     service.shut_down();

@@ -30,6 +30,7 @@ mod regression;
 mod regression_tcp;
 mod reload;
 mod status_page;
+mod stuck_outputs;
 #[allow(dead_code, reason = "shared with the tables target, which uses the rest")]
 mod support;
 mod tcp;

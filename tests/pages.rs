@@ -1,5 +1,9 @@
 //! The JSON pages of the admin listener.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually};
@@ -36,7 +40,7 @@ fn the_status_tells_what_runs_and_how_it_fares() {
     for (what, count) in [
         ("queries", 6),
         ("allowed", 3),
-        ("blocked", 1),
+        ("blocked", 2),
         ("noise", 1),
         ("refused", 1),
         ("errors", 0),
@@ -126,12 +130,14 @@ fn what_would_become_of_a_name_is_explained() {
     assert_eq!(explain("name=x.denied.example")["rule"], "*.denied.example");
     assert_eq!(explain("name=ws.allowed.example&type=AXFR")["verdict"], "refused");
     assert_eq!(explain("name=ws.allowed.example&client=192.0.2.1")["verdict"], "refused");
-    for query in ["name=a..b", "name=ws.allowed.example&type=NOPE", "name=x&client=here"] {
+    for query in ["name=a..b", "name=ws.allowed.example&type=NOPE", "name=x&client=here", "", "name=a&name=b"]
+    {
         let (status, body) = gate.get(&format!("/api/v1/explain?{query}"));
         assert_eq!(status, 400, "{query}");
         let error: Value = serde_json::from_str(&body).expect("JSON");
         assert!(error["error"].as_str().is_some_and(|text| text.len() > 10), "{error}");
     }
+    assert_eq!(gate.get("/api/v1/recent?after=abc").0, 400);
     assert!(upstream.queries().is_empty(), "explaining asks nobody");
     let metrics = gate.metrics();
     assert_eq!(metrics.sum("namegate_queries_total", &[]), 0.0, "and counts nothing");
@@ -145,4 +151,51 @@ fn the_snippet_shown_allows_the_name() {
     gate.write_settings(blocked["snippet"].as_str().expect("a snippet"));
     gate.reload();
     assert_eq!(gate.ask("needed.example", "A").rcode(), "NOERROR");
+}
+
+#[test]
+fn pages_are_not_for_other_sites() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let status = |host: &str, path: &str| {
+        let mut stream = TcpStream::connect(gate.admin()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response.split(' ').nth(1).unwrap().to_owned()
+    };
+    for path in ["/", "/api/v1/status", "/api/v1/top", "/api/v1/recent", "/api/v1/explain?name=a.example"] {
+        assert_eq!(status("rebound.evil.example", path), "403", "{path}");
+        assert_eq!(status("localhost:9153", path), "200", "{path}");
+    }
+    assert_eq!(status("gate.monitoring.example:9153", "/metrics"), "200", "Prometheus may use any name");
+}
+
+#[test]
+fn connections_that_ask_nothing_take_no_descriptors_from_queries() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(gate.admin()).unwrap()).collect();
+    assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), "NOERROR");
+    std::thread::sleep(Duration::from_millis(200));
+    let open = std::fs::read_dir(format!("/proc/{}/fd", gate.pid())).unwrap().count();
+    assert!(open < 64 + 60, "{open} descriptors are open");
+    drop(silent);
+    assert_eq!(gate.get("/healthz").0, 200);
+}
+
+#[test]
+fn totals_add_up_after_observing() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "policy.mode = \"observe\"");
+    for _ in 0..3 {
+        gate.ask("wpad", "A");
+    }
+    gate.write_settings("policy.mode = \"enforce\"");
+    gate.reload();
+    gate.ask("evil.example", "A");
+    gate.settled_metrics();
+    let totals = &json(&gate, "/api/v1/status")["totals"];
+    assert_eq!((&totals["observed"], &totals["blocked"]), (&3.into(), &1.into()), "{totals}");
+    assert_eq!(totals["noise"], 3);
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -48,7 +49,7 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<Status> {
             misses: totals.cache_misses,
         },
         upstreams: state.upstream.servers().iter().map(|server| upstream(server, &state)).collect(),
-        log_lost: admin.losses.lost(),
+        log_lost: admin.losses.log(),
     })
 }
 
@@ -79,7 +80,7 @@ fn counts(totals: &Counts) -> Totals {
     Totals {
         queries: totals.queries.iter().flatten().sum(),
         allowed: sum(Decision::Allowed) + sum(Decision::Local),
-        blocked: sum(Decision::Blocked).saturating_sub(noise),
+        blocked: sum(Decision::Blocked),
         noise,
         observed: sum(Decision::Observed),
         refused: sum(Decision::Refused),
@@ -118,6 +119,12 @@ pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<Top> {
     })
 }
 
+type Refusal = (StatusCode, Json<Value>);
+
+fn refuse(text: String) -> Refusal {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": text })))
+}
+
 /// Where to go on.
 #[derive(Deserialize)]
 pub(super) struct After {
@@ -125,11 +132,15 @@ pub(super) struct After {
 }
 
 /// The last blocked lookups.
-pub(super) async fn recent(Shared(admin): Shared<Admin>, Query(from): Query<After>) -> Json<Recent> {
+pub(super) async fn recent(
+    Shared(admin): Shared<Admin>,
+    from: Result<Query<After>, QueryRejection>,
+) -> Result<Json<Recent>, Refusal> {
+    let Query(from) = from.map_err(|rejection| refuse(rejection.body_text()))?;
     let state = admin.state.load();
     let (lookups, next) = admin.board.recent(from.after.unwrap_or(0));
     let lookups = lookups.iter().map(|(sequence, lookup)| shown(*sequence, lookup, &admin, &state)).collect();
-    Json(Recent { next, lookups })
+    Ok(Json(Recent { next, lookups }))
 }
 
 fn shown(sequence: u64, lookup: &lookup::Lookup, admin: &Admin, state: &State) -> Lookup {
@@ -159,9 +170,9 @@ pub(super) struct Subject {
 /// What would become of a lookup.
 pub(super) async fn explain(
     Shared(admin): Shared<Admin>,
-    Query(subject): Query<Subject>,
-) -> Result<Json<Explanation>, (StatusCode, Json<Value>)> {
-    let refuse = |text: String| (StatusCode::BAD_REQUEST, Json(json!({ "error": text })));
+    subject: Result<Query<Subject>, QueryRejection>,
+) -> Result<Json<Explanation>, Refusal> {
+    let Query(subject) = subject.map_err(|rejection| refuse(rejection.body_text()))?;
     let name = read_name(subject.name.trim()).ok_or_else(|| {
         refuse("this is no domain name: labels are 1 to 63 bytes, names at most 255".to_owned())
     })?;

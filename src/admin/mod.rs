@@ -1,6 +1,8 @@
 //! The HTTP side: metrics, health, the status page and its JSON. Nothing here changes state.
 
 mod api;
+mod host;
+pub mod listener;
 mod page;
 pub mod view;
 
@@ -11,6 +13,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
@@ -38,15 +41,18 @@ pub struct Admin {
 impl Admin {
     /// `/`, `/metrics`, `/healthz`, `/readyz` and `/api/v1/…`.
     pub fn router(self) -> Router {
-        Router::new()
+        let pages = Router::new()
             .route("/", get(page::page))
-            .route("/metrics", get(metrics))
-            .route("/healthz", get(healthz))
-            .route("/readyz", get(readyz))
             .route("/api/v1/status", get(api::status))
             .route("/api/v1/top", get(api::top))
             .route("/api/v1/recent", get(api::recent))
             .route("/api/v1/explain", get(api::explain))
+            .layer(from_fn(host::refuse_other_sites));
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .merge(pages)
             .with_state(self)
     }
 }

@@ -21,7 +21,7 @@ pub struct Status {
     pub cache: Cache,
     /// The upstreams, in the order they are preferred.
     pub upstreams: Vec<Upstream>,
-    /// Lookups missing in the query log because it could not keep up.
+    /// Lookups missing in the query log: a queue was full, or the line could not be written.
     pub log_lost: u64,
 }
 
@@ -60,9 +60,9 @@ pub struct Totals {
     pub queries: u64,
     /// Allowed by a rule, or answered from a local zone.
     pub allowed: u64,
-    /// Blocked, without noise.
+    /// Blocked.
     pub blocked: u64,
-    /// Blocked, and asked only because of search suffixes.
+    /// Of the names not allowed, those asked only because of search suffixes, whether blocked or observed.
     pub noise: u64,
     /// Forwarded by observe mode though not allowed.
     pub observed: u64,

@@ -57,6 +57,10 @@ pub(super) enum NoPage {
 impl AdminListener {
     /// The listener that the settings name; the error is for people.
     pub(super) fn of(sources: &Sources) -> Result<Self, String> {
+        // Named on the command line, or in a container's environment: a settings file being edited is nobody's illness.
+        if let Some(Some(address)) = sources.overrides.admin {
+            return Ok(Self { address });
+        }
         let loaded = config::load(sources.config.as_deref(), &sources.overrides)
             .map_err(|report| report.render(false))?;
         match loaded.settings.admin.listen {

@@ -89,7 +89,7 @@ impl TcpService {
         let idle = self.limits.idle;
         let writing = tokio::spawn(write_replies(writer, outgoing, idle));
         if let Err(error) = self.read_queries(reader, client, replies).await {
-            tracing::debug!("TCP connection from {address} ended: {error}");
+            tracing::debug!("a TCP connection ended: {error}");
         }
         // The replies still being made hold senders; the writer ends after the last of them.
         let _ = writing.await;

@@ -24,7 +24,7 @@ impl Noise {
 
     /// True for a name that is noise.
     pub fn covers(&self, name: &Name) -> bool {
-        (self.single_labels && name.labels().nth(1).is_none()) || self.patterns.find(name).is_some()
+        (self.single_labels && name.labels().count() == 1) || self.patterns.find(name).is_some()
     }
 }
 
@@ -43,9 +43,12 @@ mod tests {
     #[test]
     fn covers_suffixes_and_single_labels() {
         let patterns = [".reddog.microsoft.com", "*.corp.example"].map(|text| Pattern::parse(text).unwrap());
-        let name = |text: &str| Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
+        let labels =
+            |text: &'static str| text.split('.').filter(|label| !label.is_empty()).map(str::as_bytes);
+        let name = |text: &'static str| Name::from_labels(labels(text)).unwrap();
         for (text, with_single_labels, without) in [
             ("wpad", true, false),
+            ("", false, false),
             ("pypi.org.reddog.microsoft.com", true, true),
             ("reddog.microsoft.com", true, true),
             ("notreddog.microsoft.com", false, false),

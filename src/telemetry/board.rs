@@ -105,7 +105,7 @@ impl Board {
         if recent.lookups.len() == RECENT {
             recent.lookups.pop_front();
         }
-        recent.lookups.push_back(lookup.clone());
+        recent.lookups.push_back(lookup.without_messages());
     }
 
     /// The kept lookups from number `after` on, oldest first, each with its number; and the next number.

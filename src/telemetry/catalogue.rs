@@ -194,7 +194,7 @@ fn publish_top(board: &Board) {
 }
 
 fn publish_losses(losses: &Losses) {
-    counter!("namegate_query_log_lost_total").absolute(losses.lost());
+    counter!("namegate_query_log_lost_total").absolute(losses.queue.load(Ordering::Relaxed));
     counter!("namegate_query_log_errors_total").absolute(losses.log.load(Ordering::Relaxed));
     if let Some(dnstap) = &losses.dnstap {
         counter!("namegate_dnstap_frames_total").absolute(dnstap.frames.load(Ordering::Relaxed));

@@ -132,10 +132,10 @@ impl Journal {
                 std::thread::sleep(if taken < MANY { IDLE } else { BUSY });
             }
         }
-        self.log.finish();
         if let Some(dnstap) = self.dnstap {
             dnstap.finish();
         }
+        self.log.finish();
     }
 
     /// Tells of what the queues hold; returns how many that were.
@@ -185,8 +185,8 @@ fn tap(dnstap: &mut Dnstap, lookup: &Lookup, policy: &Policy, clock: &Clock, sho
 }
 
 impl Losses {
-    /// Lookups that found a queue full.
-    pub fn lost(&self) -> u64 {
-        self.queue.load(Ordering::Relaxed)
+    /// Lookups missing in the query log: they found a queue full, or their line could not be written.
+    pub fn log(&self) -> u64 {
+        self.queue.load(Ordering::Relaxed) + self.log.load(Ordering::Relaxed)
     }
 }

@@ -1,5 +1,8 @@
 //! The operational log: starts, stops, reloads and trouble, on standard error.
+//!
+//! A thread of its own writes it, so that a standard error nobody reads stops neither queries nor the end.
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -7,8 +10,12 @@ use tracing_subscriber::{Layer, fmt};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// Starts logging for this process; does nothing where something already does.
-pub fn start(settings: &Log) {
+/// Lines that wait to be written; more are lost.
+const WAITING: usize = 1024;
+
+/// Starts logging for this process; does nothing where something already does. What waits is written when the guard is
+/// dropped, if that takes no longer than a second.
+pub fn start(settings: &Log) -> WorkerGuard {
     let level = match settings.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -18,13 +25,16 @@ pub fn start(settings: &Log) {
     };
     // Libraries tell of every query at `info`.
     let filter = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("namegate", level);
+    let (stderr, guard) =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).finish(std::io::stderr());
     let layer = match settings.format {
         LogFormat::Text => {
             let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr())
                 && std::env::var_os("NO_COLOR").is_none();
-            fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(ansi).boxed()
+            fmt::layer().with_writer(stderr).with_target(false).with_ansi(ansi).boxed()
         }
-        LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).with_target(false).boxed(),
+        LogFormat::Json => fmt::layer().json().with_writer(stderr).with_target(false).boxed(),
     };
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    guard
 }

@@ -92,4 +92,10 @@ impl Lookup {
     pub fn is_blocked(&self) -> bool {
         is_blocked(self.record.decision)
     }
+
+    /// A copy without the messages.
+    pub fn without_messages(&self) -> Self {
+        let (question, record) = (self.question.clone(), self.record.clone());
+        Self { question, record, messages: None, ..*self }
+    }
 }

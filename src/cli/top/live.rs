@@ -19,6 +19,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Longest that something new waits to be drawn.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// Time that the view has to end after a signal.
+const GIVE_UP: Duration = Duration::from_millis(500);
+
 /// What the reading thread tells.
 enum Update {
     Snapshot(Box<Snapshot>),
@@ -40,6 +43,10 @@ pub(super) fn run(runtime: Runtime, reader: Reader, first: Snapshot, url: &str) 
         // It ends with an error only where signals cannot be taken over, or nobody listens any more.
         let _ = runtime.block_on(read(reader, &updates));
         let _ = updates.send(Update::Stop);
+        // Waiting for a key never ends where the terminal is gone.
+        std::thread::sleep(GIVE_UP);
+        let _ = ratatui::try_restore();
+        std::process::exit(0);
     })?;
     let mut terminal = ratatui::try_init()?;
     let outcome = show(&mut terminal, &news, first, url);

@@ -20,13 +20,28 @@ pub struct RotatedFile {
     keep: usize,
     file: File,
     size: u64,
+    /// It could not be put aside.
+    stays: bool,
 }
 
 impl RotatedFile {
     /// Opens `path` for appending; beside it `keep` older files of about `max_size` bytes are kept.
     pub fn open(path: &Path, max_size: u64, keep: usize) -> io::Result<Self> {
         let (file, size) = open(path)?;
-        Ok(Self { path: path.to_owned(), max_size, keep, file, size })
+        Ok(Self { path: path.to_owned(), max_size, keep, file, size, stays: false })
+    }
+
+    /// Puts the file aside. Where that cannot be done it grows on: lines are worth more than its size.
+    fn try_rotate(&mut self) {
+        match self.rotate() {
+            Ok(()) => self.stays = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.stays, true) {
+                    let path = self.path.display();
+                    tracing::warn!("the query log {path} cannot be put aside, and grows on: {error}");
+                }
+            }
+        }
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -72,23 +87,41 @@ fn move_file(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// What is written in one piece stays in one file.
+/// Takes whole lines, and as many of them at once as the file has room for.
 impl Write for RotatedFile {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         if !self.is_in_place() {
             self.reopen()?;
         }
-        if self.size > 0 && self.size + piece.len() as u64 > self.max_size {
-            self.rotate()?;
+        let mut fitting = whole_lines(lines, self.max_size.saturating_sub(self.size));
+        if fitting.is_empty() {
+            if self.size > 0 {
+                self.try_rotate();
+            }
+            fitting = whole_lines(lines, self.max_size);
         }
-        self.file.write_all(piece)?;
-        self.size += piece.len() as u64;
-        Ok(piece.len())
+        if fitting.is_empty() {
+            fitting = lines;
+        }
+        if let Err(error) = self.file.write_all(fitting) {
+            // Half a line would spoil the next one.
+            let _ = self.file.set_len(self.size);
+            return Err(error);
+        }
+        self.size += fitting.len() as u64;
+        Ok(fitting.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The lines at the beginning of `lines` that take no more than `room` bytes.
+fn whole_lines(lines: &[u8], room: u64) -> &[u8] {
+    let within = &lines[..usize::try_from(room).unwrap_or(usize::MAX).min(lines.len())];
+    let end = within.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    &within[..end]
 }
 
 #[cfg(test)]
@@ -135,5 +168,28 @@ mod tests {
         file.write_all(b"two\n").unwrap();
         assert_eq!(read(directory.path(), "elsewhere").unwrap(), "one\n");
         assert_eq!(read(directory.path(), "log").unwrap(), "two\n");
+    }
+
+    #[test]
+    fn lines_are_cut_between_files_and_never_within() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut file = RotatedFile::open(&path, 10, 3).unwrap();
+        file.write_all(b"one\ntwo\nthree\nfour\nfive\n").unwrap();
+        assert_eq!(read(directory.path(), "log.2").unwrap(), "one\ntwo\n");
+        assert_eq!(read(directory.path(), "log.1").unwrap(), "three\n");
+        assert_eq!(read(directory.path(), "log").unwrap(), "four\nfive\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_aside_grows_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        // A file cannot take the place of a directory.
+        fs::create_dir_all(directory.path().join("log.1/full")).unwrap();
+        let mut file = RotatedFile::open(&path, 4, 1).unwrap();
+        file.write_all(b"one\n").unwrap();
+        file.write_all(b"two\n").unwrap();
+        assert_eq!(read(directory.path(), "log").unwrap(), "one\ntwo\n");
     }
 }

@@ -1,0 +1,65 @@
+//! Outputs that nobody reads hold up no query and not the end.
+
+use std::io::{ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::command::binary;
+use crate::support::gate::write_settings;
+use crate::support::metrics::get;
+use crate::support::{Query, Script, ScriptedUpstream, TcpClient, UdpClient, eventually};
+
+/// An output that takes nothing more, and the end of it that must stay open.
+fn full() -> (Stdio, UnixStream) {
+    let (mut output, reader) = UnixStream::pair().unwrap();
+    output.set_nonblocking(true).unwrap();
+    let line = [b'x'; 1024];
+    while output.write(&line).is_ok_and(|written| written > 0) {}
+    assert_eq!(output.write(&line).unwrap_err().kind(), ErrorKind::WouldBlock);
+    output.set_nonblocking(false).unwrap();
+    (Stdio::from(OwnedFd::from(output)), reader)
+}
+
+/// A port that was free a moment ago: what is listened on cannot be read where standard error is stuck.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+struct Gate(Child);
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn with_stuck_outputs_everything_is_answered_and_the_end_comes() {
+    let upstream = ScriptedUpstream::start();
+    let (listen, admin) = (free_address(), free_address());
+    let directory = tempfile::tempdir().unwrap();
+    let settings =
+        format!("server.listen = [\"{listen}\"]\nadmin.listen = \"{admin}\"\nlog.level = \"trace\"");
+    let path = write_settings(directory.path(), &[upstream.address()], &settings);
+    let ((stdout, _out), (stderr, _err)) = (full(), full());
+    let command = Command::new(binary()).arg("--config").arg(path).stdout(stdout).stderr(stderr).spawn();
+    let mut gate = Gate(command.unwrap());
+    eventually("the gate", || std::net::TcpStream::connect(admin).ok());
+    let client = UdpClient::of(listen);
+    for number in 0..200 {
+        assert_eq!(client.ask(&Query::new(&format!("n{number}.evil.example"), "A")).rcode(), "NXDOMAIN");
+    }
+    // The upstream going down and coming back is told on standard error.
+    upstream.by_default(Script::silent());
+    upstream.ignore_probes();
+    client.send(&Query::new("silent.allowed.example", "A").bytes());
+    let mut tcp = TcpClient::connect(listen);
+    assert_eq!(tcp.ask(&Query::new("evil.example", "A")).rcode(), "NXDOMAIN");
+    assert_eq!(get(admin, "/healthz").0, 200);
+    assert!(Command::new("kill").args(["-TERM", &gate.0.id().to_string()]).status().unwrap().success());
+    let status = eventually("the end", || gate.0.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+}
