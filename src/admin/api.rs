@@ -121,7 +121,7 @@ pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<Top> {
 
 type Refusal = (StatusCode, Json<Value>);
 
-fn refuse(text: String) -> Refusal {
+fn refuse(text: &str) -> Refusal {
     (StatusCode::BAD_REQUEST, Json(json!({ "error": text })))
 }
 
@@ -136,7 +136,7 @@ pub(super) async fn recent(
     Shared(admin): Shared<Admin>,
     from: Result<Query<After>, QueryRejection>,
 ) -> Result<Json<Recent>, Refusal> {
-    let Query(from) = from.map_err(|rejection| refuse(rejection.body_text()))?;
+    let Query(from) = from.map_err(|rejection| refuse(&rejection.body_text()))?;
     let state = admin.state.load();
     let (lookups, next) = admin.board.recent(from.after.unwrap_or(0));
     let lookups = lookups.iter().map(|(sequence, lookup)| shown(*sequence, lookup, &admin, &state)).collect();
@@ -172,15 +172,14 @@ pub(super) async fn explain(
     Shared(admin): Shared<Admin>,
     subject: Result<Query<Subject>, QueryRejection>,
 ) -> Result<Json<Explanation>, Refusal> {
-    let Query(subject) = subject.map_err(|rejection| refuse(rejection.body_text()))?;
-    let name = read_name(subject.name.trim()).ok_or_else(|| {
-        refuse("this is no domain name: labels are 1 to 63 bytes, names at most 255".to_owned())
-    })?;
+    let Query(subject) = subject.map_err(|rejection| refuse(&rejection.body_text()))?;
+    let name = read_name(subject.name.trim())
+        .ok_or_else(|| refuse("this is no domain name: labels are 1 to 63 bytes, names at most 255"))?;
     let qtype = subject.r#type.as_deref().unwrap_or("A");
-    let qtype: Type = qtype.parse().map_err(|_| refuse("this is no record type".to_owned()))?;
+    let qtype: Type = qtype.parse().map_err(|_| refuse("this is no record type"))?;
     let client = subject.client.filter(|client| !client.is_empty());
     let client: Option<IpAddr> = match client.map(|client| client.parse()) {
-        Some(Err(_)) => return Err(refuse("the client is no IP address".to_owned())),
+        Some(Err(_)) => return Err(refuse("the client is no IP address")),
         client => client.and_then(Result::ok),
     };
     let state = admin.state.load();

@@ -46,6 +46,7 @@ pub(super) fn run(runtime: Runtime, reader: Reader, first: Snapshot, url: &str) 
         // Waiting for a key never ends where the terminal is gone.
         std::thread::sleep(GIVE_UP);
         let _ = ratatui::try_restore();
+        #[expect(clippy::disallowed_methods, reason = "the thread that would return cannot be woken")]
         std::process::exit(0);
     })?;
     let mut terminal = ratatui::try_init()?;
