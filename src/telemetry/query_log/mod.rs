@@ -54,6 +54,9 @@ struct Output {
     piece: Piece,
     pieces: SyncSender<Piece>,
     writer: JoinHandle<()>,
+    /// It did not take the last piece.
+    held: bool,
+    /// Lines were lost, and that was told.
     behind: bool,
 }
 
@@ -103,9 +106,9 @@ impl QueryLog {
             let line = Line::begin(&mut output.piece.bytes, output.format);
             write_fields(line, lookup, who, clock.text(lookup.received), policy, self.fields);
             output.piece.lines += 1;
-        }
-        if self.outputs.iter().any(|output| output.piece.bytes.len() >= PIECE) {
-            self.flush();
+            if output.piece.bytes.len() >= PIECE && !output.held {
+                output.flush(&self.errors);
+            }
         }
     }
 
@@ -119,7 +122,7 @@ impl QueryLog {
     /// Hands on what waits to be written, and waits until it is.
     pub fn finish(self) {
         let (stuck, free): (Vec<Output>, Vec<Output>) =
-            self.outputs.into_iter().partition(|output| output.behind || output.piece.bytes.len() > PIECE);
+            self.outputs.into_iter().partition(|output| output.held);
         // One that is stuck may stay so for ever; whoever waits for this gives up some time.
         for Output { piece, pieces, writer, .. } in free.into_iter().chain(stuck) {
             let _ = pieces.send(piece);
@@ -134,7 +137,7 @@ impl Output {
         let (pieces, waiting) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("query-log".to_owned());
         let writer = thread.spawn(move || write_pieces(&waiting, to, &errors))?;
-        Ok(Self { format, piece: Piece::default(), pieces, writer, behind: false })
+        Ok(Self { format, piece: Piece::default(), pieces, writer, held: false, behind: false })
     }
 
     fn flush(&mut self, errors: &AtomicU64) {
@@ -144,9 +147,13 @@ impl Output {
         let next = Piece { bytes: Vec::with_capacity(self.piece.bytes.len().min(PIECE)), lines: 0 };
         let piece = std::mem::replace(&mut self.piece, next);
         match self.pieces.try_send(piece) {
-            Ok(()) => self.behind = false,
-            Err(TrySendError::Full(piece)) if piece.bytes.len() < KEPT => self.piece = piece,
+            Ok(()) => (self.held, self.behind) = (false, false),
+            Err(TrySendError::Full(piece)) if piece.bytes.len() < KEPT => {
+                self.held = true;
+                self.piece = piece;
+            }
             Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) => {
+                self.held = true;
                 errors.fetch_add(piece.lines, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.behind, true) {
                     tracing::warn!("an output of the query log takes no lines; what is lost is counted");
