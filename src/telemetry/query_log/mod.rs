@@ -1,33 +1,24 @@
 //! [`QueryLog`]: one line for each lookup worth telling, to standard output, a file, or both.
 
 pub mod line;
+mod output;
 pub mod rotated_file;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::atomic::AtomicU64;
 
 use super::client::ShownClient;
 use super::clock::Clock;
 use super::lookup::Lookup;
 use line::Line;
+use output::Output;
 use rotated_file::RotatedFile;
 
 use crate::config::{ClientAddress, Log, LogFormat};
 use crate::policy::Policy;
 use crate::wire::records::records;
-
-/// Bytes of lines that are written in one piece.
-const PIECE: usize = 32 * 1024;
-
-/// Pieces that wait for an output; while they do, the next one grows.
-const WAITING: usize = 4;
-
-/// Bytes of lines that are kept for an output that takes none, some 20,000 lines; more are lost and counted.
-const KEPT: usize = 4 * 1024 * 1024;
 
 /// Where lines go, and what is on them.
 pub struct QueryLog {
@@ -46,25 +37,6 @@ struct LogFields {
     client: ClientAddress,
     answers: bool,
     sample: u32,
-}
-
-/// One way out, with a thread of its own, so that one that is stuck holds up nothing else.
-struct Output {
-    format: LogFormat,
-    piece: Piece,
-    pieces: SyncSender<Piece>,
-    writer: JoinHandle<()>,
-    /// It did not take the last piece.
-    held: bool,
-    /// Lines were lost, and that was told.
-    behind: bool,
-}
-
-/// Whole lines.
-#[derive(Default)]
-struct Piece {
-    bytes: Vec<u8>,
-    lines: u64,
 }
 
 impl QueryLog {
@@ -103,80 +75,22 @@ impl QueryLog {
         }
         let who = Who { name: &self.name, client: client.map(|_| self.client.1.as_str()) };
         for output in &mut self.outputs {
-            let line = Line::begin(&mut output.piece.bytes, output.format);
-            write_fields(line, lookup, who, clock.text(lookup.received), policy, self.fields);
-            output.piece.lines += 1;
-            if output.piece.bytes.len() >= PIECE && !output.held {
-                output.flush(&self.errors);
-            }
+            write_fields(output.line(), lookup, who, clock.text(lookup.received), policy, self.fields);
         }
     }
 
     /// Hands on what waits to be written.
     pub fn flush(&mut self) {
         for output in &mut self.outputs {
-            output.flush(&self.errors);
+            output.flush();
         }
     }
 
     /// Hands on what waits to be written, and waits until it is.
     pub fn finish(self) {
-        let (stuck, free): (Vec<Output>, Vec<Output>) =
-            self.outputs.into_iter().partition(|output| output.held);
+        let (stuck, free): (Vec<Output>, Vec<Output>) = self.outputs.into_iter().partition(Output::is_stuck);
         // One that is stuck may stay so for ever; whoever waits for this gives up some time.
-        for Output { piece, pieces, writer, .. } in free.into_iter().chain(stuck) {
-            let _ = pieces.send(piece);
-            drop(pieces);
-            let _ = writer.join();
-        }
-    }
-}
-
-impl Output {
-    fn new(to: Box<dyn Write + Send>, format: LogFormat, errors: Arc<AtomicU64>) -> io::Result<Self> {
-        let (pieces, waiting) = sync_channel(WAITING);
-        let thread = std::thread::Builder::new().name("query-log".to_owned());
-        let writer = thread.spawn(move || write_pieces(&waiting, to, &errors))?;
-        Ok(Self { format, piece: Piece::default(), pieces, writer, held: false, behind: false })
-    }
-
-    fn flush(&mut self, errors: &AtomicU64) {
-        if self.piece.lines == 0 {
-            return;
-        }
-        let next = Piece { bytes: Vec::with_capacity(self.piece.bytes.len().min(PIECE)), lines: 0 };
-        let piece = std::mem::replace(&mut self.piece, next);
-        match self.pieces.try_send(piece) {
-            Ok(()) => (self.held, self.behind) = (false, false),
-            Err(TrySendError::Full(piece)) if piece.bytes.len() < KEPT => {
-                self.held = true;
-                self.piece = piece;
-            }
-            Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) => {
-                self.held = true;
-                errors.fetch_add(piece.lines, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.behind, true) {
-                    tracing::warn!("an output of the query log takes no lines; what is lost is counted");
-                }
-            }
-        }
-    }
-}
-
-/// Writes pieces until there are no more to come. A full disk or a closed standard output must not end the gate; it is
-/// told once, and what is lost is counted.
-fn write_pieces(pieces: &Receiver<Piece>, mut to: Box<dyn Write + Send>, errors: &AtomicU64) {
-    let mut failed = false;
-    for Piece { bytes, lines } in pieces {
-        match to.write_all(&bytes).and_then(|()| to.flush()) {
-            Ok(()) => failed = false,
-            Err(error) => {
-                errors.fetch_add(lines, Ordering::Relaxed);
-                if !std::mem::replace(&mut failed, true) {
-                    tracing::warn!("the query log cannot be written: {error}; what is lost is counted");
-                }
-            }
-        }
+        free.into_iter().chain(stuck).for_each(Output::finish);
     }
 }
 
@@ -232,7 +146,8 @@ fn write_fields(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::atomic::Ordering;
+    use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::{Duration, Instant, SystemTime};
 
     use super::*;

@@ -1,0 +1,115 @@
+//! [`Output`]: one way out of the query log.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use super::line::Line;
+use crate::config::LogFormat;
+
+/// Bytes of lines that are written in one piece.
+const PIECE: usize = 32 * 1024;
+
+/// Pieces that wait for an output; while they do, the next one grows.
+const WAITING: usize = 4;
+
+/// Bytes of lines that are kept for an output that takes none, some 20,000 lines; more are lost and counted.
+const KEPT: usize = 4 * 1024 * 1024;
+
+/// One way out, with a thread of its own, so that one that is stuck holds up nothing else.
+pub(super) struct Output {
+    format: LogFormat,
+    piece: Piece,
+    pieces: SyncSender<Piece>,
+    writer: JoinHandle<()>,
+    /// It did not take the last piece.
+    held: bool,
+    /// Lines were lost, and that was told.
+    behind: bool,
+    errors: Arc<AtomicU64>,
+}
+
+/// Whole lines.
+#[derive(Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl Output {
+    /// Writes lines of `format` to `to`; those that could not be written are counted in `errors`.
+    pub(super) fn new(
+        to: Box<dyn Write + Send>,
+        format: LogFormat,
+        errors: Arc<AtomicU64>,
+    ) -> io::Result<Self> {
+        let (pieces, waiting) = sync_channel(WAITING);
+        let thread = std::thread::Builder::new().name("query-log".to_owned());
+        let counted = Arc::clone(&errors);
+        let writer = thread.spawn(move || write_pieces(&waiting, to, &counted))?;
+        Ok(Self { format, piece: Piece::default(), pieces, writer, held: false, behind: false, errors })
+    }
+
+    /// Begins the next line.
+    pub(super) fn line(&mut self) -> Line<'_> {
+        if self.piece.bytes.len() >= PIECE && !self.held {
+            self.flush();
+        }
+        self.piece.lines += 1;
+        Line::begin(&mut self.piece.bytes, self.format)
+    }
+
+    /// True where it did not take what it was given last.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.held
+    }
+
+    /// Hands on what waits to be written, and waits until it is: for ever where it is stuck.
+    pub(super) fn finish(self) {
+        let _ = self.pieces.send(self.piece);
+        drop(self.pieces);
+        let _ = self.writer.join();
+    }
+
+    /// Hands on what waits to be written, or keeps it where it is not taken.
+    pub(super) fn flush(&mut self) {
+        if self.piece.lines == 0 {
+            return;
+        }
+        let next = Piece { bytes: Vec::with_capacity(self.piece.bytes.len().min(PIECE)), lines: 0 };
+        let piece = std::mem::replace(&mut self.piece, next);
+        match self.pieces.try_send(piece) {
+            Ok(()) => (self.held, self.behind) = (false, false),
+            Err(TrySendError::Full(piece)) if piece.bytes.len() < KEPT => {
+                self.held = true;
+                self.piece = piece;
+            }
+            Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) => {
+                self.held = true;
+                self.errors.fetch_add(piece.lines, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.behind, true) {
+                    tracing::warn!("an output of the query log takes no lines; what is lost is counted");
+                }
+            }
+        }
+    }
+}
+
+/// Writes pieces until there are no more to come. A full disk or a closed standard output must not end the gate; it is
+/// told once, and what is lost is counted.
+fn write_pieces(pieces: &Receiver<Piece>, mut to: Box<dyn Write + Send>, errors: &AtomicU64) {
+    let mut failed = false;
+    for Piece { bytes, lines } in pieces {
+        match to.write_all(&bytes).and_then(|()| to.flush()) {
+            Ok(()) => failed = false,
+            Err(error) => {
+                errors.fetch_add(lines, Ordering::Relaxed);
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::warn!("the query log cannot be written: {error}; what is lost is counted");
+                }
+            }
+        }
+    }
+}
