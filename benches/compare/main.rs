@@ -1,0 +1,227 @@
+//! Namegate beside the DNS servers it might be chosen instead of: what a query costs, how many a core answers, how long
+//! a client waits, what a million rules take.
+//!
+//! `cargo bench --bench compare`, as root on a Debian with two cores or more; `-- --help` shows how to measure a part.
+//! Peers that are missing are installed from Debian's packages. A run of everything is kept in `benches/results/`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod contender;
+mod flight;
+mod floor;
+mod load;
+mod machine;
+mod packages;
+mod peers;
+mod random;
+mod reply;
+mod report;
+mod scenario;
+mod server;
+mod tally;
+mod tcp;
+mod udp;
+mod upstream;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use contender::{Contender, Kind};
+use machine::Machine;
+use report::{Report, Row};
+use scenario::{Effort, Measurement, Scenario};
+
+/// Namegate beside its peers.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Part>,
+    /// Times that everything is measured, in turn
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How long each measurement takes, after a second of the same traffic
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Queries under way on each of the 8 UDP sockets, at most 64. Those of all must fit the receive buffer that a socket
+    /// has by default, fewer than 200 small datagrams: servers that ask for no larger one would lose the rest
+    #[arg(long, default_value_t = 16)]
+    outstanding: usize,
+    /// Measure these alone, such as `blocked,cached`
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Scenario>,
+    /// Measure these alone, and the floor, such as `namegate,unbound`
+    #[arg(long, value_delimiter = ',')]
+    servers: Vec<String>,
+    /// Measure this build of namegate
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_namegate"))]
+    namegate: PathBuf,
+    /// Do without the peers that are missing
+    #[arg(long)]
+    no_install: bool,
+    /// Where to keep the results of a run of everything, or of any run where this is given
+    #[arg(long)]
+    results: Option<PathBuf>,
+    /// What cargo tells a benchmark; without it, nothing is measured
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Be the floor: answer NXDOMAIN to everything
+    #[command(hide = true)]
+    Floor {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.command {
+        Some(Part::Floor { listen }) => floor::serve(*listen),
+        None if arguments.bench => compare(&arguments),
+        // `cargo test --all-targets` runs benchmarks too, and must not install servers.
+        None => {
+            println!("to compare: cargo bench --bench compare");
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compare: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: &Arguments) -> io::Result<()> {
+    let contenders = contenders(arguments)?;
+    let machine = Machine::inspect(&contenders);
+    if machine.cores < 2 {
+        return Err(io::Error::other(
+            "a server and a sender on one core would measure each other: two are needed",
+        ));
+    }
+    let chosen = |scenario: &&Scenario| arguments.only.is_empty() || arguments.only.contains(scenario);
+    let scenarios: Vec<Scenario> = Scenario::value_variants().iter().filter(chosen).copied().collect();
+
+    let (rounds, seconds, outstanding) = (arguments.rounds, arguments.seconds, arguments.outstanding);
+    let effort = Effort { window: Duration::from_secs_f64(seconds), outstanding };
+    let rows = measure(&contenders, &scenarios, rounds, effort)?;
+    let report = Report { machine, rounds, seconds, outstanding, rows };
+    println!("\n{}", report.markdown());
+
+    let is_whole = arguments.only.is_empty() && arguments.servers.is_empty();
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results");
+    if let Some(directory) = arguments.results.clone().or_else(|| is_whole.then_some(usual)) {
+        println!("kept in {}", report.store(&directory)?.display());
+    }
+    Ok(())
+}
+
+/// The servers to measure: the floor, namegate, and the peers that are there or can be installed.
+fn contenders(arguments: &Arguments) -> io::Result<Vec<Contender>> {
+    let chosen = |contender: &Contender| {
+        contender.kind == Kind::Floor
+            || arguments.servers.is_empty()
+            || arguments.servers.iter().any(|server| server == contender.name)
+    };
+    let (floor, own, peers) = (contender::floor()?, contender::own(&arguments.namegate), peers::all());
+    let names: Vec<&str> = own.iter().chain(&peers).map(|contender| contender.name).collect();
+    if let Some(unknown) = arguments.servers.iter().find(|server| !names.contains(&server.as_str())) {
+        return Err(io::Error::other(format!(
+            "no server is called {unknown}; there are {}",
+            names.join(", ")
+        )));
+    }
+    let mut peers: Vec<Contender> = peers.into_iter().filter(chosen).collect();
+    let missing: Vec<&str> =
+        peers.iter().filter(|peer| !peer.program.exists()).map(|peer| peer.name).collect();
+    if !missing.is_empty() && !arguments.no_install {
+        println!("installing {}", missing.join(", "));
+        if let Err(error) = packages::install(&missing) {
+            eprintln!("compare: {error}");
+        }
+    }
+    peers.retain(|peer| {
+        let is_there = peer.program.exists();
+        if !is_there {
+            eprintln!("compare: {} is not installed, and left out", peer.name);
+        }
+        is_there
+    });
+    let own = own.into_iter().filter(chosen);
+    Ok([floor].into_iter().chain(own).chain(peers).collect())
+}
+
+/// Measures every scenario with every contender in turn, round by round.
+fn measure(
+    contenders: &[Contender],
+    scenarios: &[Scenario],
+    rounds: usize,
+    effort: Effort,
+) -> io::Result<Vec<Row>> {
+    let mut rows: BTreeMap<(usize, usize), Row> = BTreeMap::new();
+    // The upstream's thread takes over the cores of this one.
+    keep_to("1")?;
+    let upstream = upstream::start()?;
+    for round in 1..=rounds {
+        for (row, &scenario) in scenarios.iter().enumerate() {
+            println!("\nround {round} of {rounds}, {}: {}", scenario.name(), scenario.description());
+            keep_to(scenario.sender_cores())?;
+            let suffixes = scenario.suffixes();
+            for (column, contender) in contenders.iter().enumerate() {
+                if !scenario.takes(contender) {
+                    continue;
+                }
+                let measurement = scenario.measure(contender, upstream, &suffixes, effort);
+                tell(contender, &measurement);
+                let empty =
+                    Row { scenario, server: contender.name, kind: contender.kind, rounds: Vec::new() };
+                rows.entry((row, column)).or_insert(empty).rounds.push(measurement.ok());
+            }
+        }
+    }
+    Ok(rows.into_values().collect())
+}
+
+/// Keeps this program, and the threads it starts from now on, to some cores, written as taskset(1) takes them.
+fn keep_to(cores: &str) -> io::Result<()> {
+    let id = std::process::id().to_string();
+    let output = Command::new("taskset").args(["--all-tasks", "--pid", "--cpu-list", cores, &id]).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+fn tell(contender: &Contender, measurement: &io::Result<Measurement>) {
+    match measurement {
+        Ok(Measurement {
+            cpu_microseconds,
+            queries_per_second,
+            p50_microseconds,
+            wrong,
+            lost,
+            complaint,
+            ..
+        }) => {
+            println!(
+                "  {:20} {cpu_microseconds:8.2} µs/query {queries_per_second:8.0} queries/s p50 {p50_microseconds:8.0} µs \
+                 wrong {wrong} lost {lost} {}",
+                contender.name,
+                complaint.as_deref().unwrap_or_default(),
+            );
+        }
+        Err(error) => println!("  {:20} {error}", contender.name),
+    }
+}

@@ -1,0 +1,39 @@
+//! Whether a reply is the right one.
+
+use std::net::Ipv4Addr;
+
+use crate::workload::{Expected, OPT};
+
+/// The address of every allowed name (from the block for documentation, RFC 5737).
+pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
+
+const HEADER: usize = 12;
+const TRUNCATED: u8 = 0x02;
+const NXDOMAIN: u8 = 3;
+
+/// Compares a reply, already known by its id, with what must come for `request`; says what is wrong with it.
+pub(crate) fn judge(reply: &[u8], request: &[u8], expected: Expected) -> Result<(), String> {
+    let question = &request[HEADER..request.len() - OPT.len()];
+    let records = HEADER + question.len();
+    if reply.get(HEADER..records) != Some(question) {
+        return Err("not the question that was asked".into());
+    }
+    if reply[2] & 0x80 == 0 || reply[2] & TRUNCATED != 0 {
+        return Err(format!("flags {:02x}{:02x}", reply[2], reply[3]));
+    }
+    match (expected, reply[3] & 0x0f) {
+        (Expected::Blocked, NXDOMAIN) => Ok(()),
+        (Expected::Answered, 0) => match first_address(&reply[records..]) {
+            Some(ADDRESS) => Ok(()),
+            other => Err(format!("answered with {other:?}")),
+        },
+        (_, code) => Err(format!("response code {code} where it should be {expected:?}")),
+    }
+}
+
+/// The address in the record that `records` begins with, if it is an A record whose name is a pointer.
+fn first_address(records: &[u8]) -> Option<Ipv4Addr> {
+    let (head, rest) = records.split_first_chunk::<12>()?;
+    let is_address = head[0] >= 0xc0 && head[2..6] == [0, 1, 0, 1] && head[10..12] == [0, 4];
+    rest.first_chunk::<4>().filter(|_| is_address).map(|octets| Ipv4Addr::from(*octets))
+}

@@ -1,0 +1,244 @@
+//! [`Report`]: all measurements of a run, as tables for people and as JSON.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::contender::Kind;
+use crate::machine::Machine;
+use crate::scenario::{Measurement, Scenario};
+
+/// Of all queries, the share whose loss or wrong reply makes a row's figures worthless.
+const TOLERATED: f64 = 0.001;
+
+/// Share of the time that other programs may take from a server before its figures are in doubt.
+const DISTURBED: f64 = 0.03;
+
+/// All measurements of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) rounds: usize,
+    /// How long each measurement took, in seconds.
+    pub(crate) seconds: f64,
+    /// Queries under way on each UDP socket.
+    pub(crate) outstanding: usize,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One server in one scenario.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) scenario: Scenario,
+    pub(crate) server: &'static str,
+    #[serde(skip)]
+    pub(crate) kind: Kind,
+    /// One for each round, nothing for those in which it did not run.
+    pub(crate) rounds: Vec<Option<Measurement>>,
+}
+
+impl Row {
+    fn median(&self, figure: impl Fn(&Measurement) -> f64) -> f64 {
+        median(self.rounds.iter().flatten().map(figure))
+    }
+
+    /// The figure the scenario is about, in microseconds.
+    fn headline(&self) -> f64 {
+        self.median(|measurement| headline(self.scenario, measurement))
+    }
+
+    /// The median of the ratios to another row, each taken within one round.
+    fn ratio(&self, other: Option<&Self>) -> f64 {
+        let pairs = self.rounds.iter().zip(other.map_or(&[][..], |other| &other.rounds));
+        median(pairs.filter_map(|(ours, theirs)| {
+            Some(headline(self.scenario, ours.as_ref()?) / headline(self.scenario, theirs.as_ref()?))
+        }))
+    }
+
+    fn sum(&self, count: impl Fn(&Measurement) -> u64) -> u64 {
+        self.rounds.iter().flatten().map(count).sum()
+    }
+
+    fn is_sound(&self) -> bool {
+        let failed = self.sum(|measurement| measurement.wrong + measurement.lost);
+        failed as f64 <= self.sum(|measurement| measurement.answered) as f64 * TOLERATED
+    }
+}
+
+impl Report {
+    /// The tables.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = self.head();
+        text.push_str(&self.summary());
+        for scenario in self.scenarios() {
+            text.push_str(&self.table(scenario));
+        }
+        text
+    }
+
+    /// Writes both forms as `DATE.md` and `DATE.json`.
+    pub(crate) fn store(&self, directory: &Path) -> io::Result<PathBuf> {
+        fs::create_dir_all(directory)?;
+        let path = directory.join(&self.machine.date);
+        fs::write(path.with_extension("json"), serde_json::to_string_pretty(self)? + "\n")?;
+        fs::write(path.with_extension("md"), self.markdown())?;
+        Ok(path.with_extension("md"))
+    }
+
+    fn scenarios(&self) -> Vec<Scenario> {
+        let mut scenarios: Vec<Scenario> = self.rows.iter().map(|row| row.scenario).collect();
+        scenarios.dedup();
+        scenarios
+    }
+
+    fn rows_of(&self, scenario: Scenario) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.scenario == scenario)
+    }
+
+    fn floor(&self, scenario: Scenario) -> Option<&Row> {
+        self.rows_of(scenario).find(|row| row.kind == Kind::Floor)
+    }
+
+    /// The peer with the lowest figure, among those that answered nearly everything.
+    fn best_peer(&self, scenario: Scenario) -> Option<&Row> {
+        self.rows_of(scenario)
+            .filter(|row| matches!(row.kind, Kind::Peer(_)) && row.is_sound() && row.headline().is_finite())
+            .min_by(|one, other| one.headline().total_cmp(&other.headline()))
+    }
+
+    fn head(&self) -> String {
+        let Machine { date, cores, processor, kernel, mitigations, commit, versions } = &self.machine;
+        let versions: Vec<String> =
+            versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        let mitigations =
+            if mitigations.is_empty() { "none needed".to_owned() } else { mitigations.join("; ") };
+        format!(
+            "# Namegate and its peers, {date}\n\n\
+             {cores} cores ({processor}), {kernel}. Weaknesses and mitigations: {mitigations}.\n\
+             Namegate {commit}; {}.\n\n\
+             The server has core 0, the sender and the upstream core 1, over loopback. {} rounds in turn of {} s each;\n\
+             all figures are medians over the rounds, and a ratio is taken within its round. The floor answers NXDOMAIN\n\
+             without reading the query: what the kernel's part costs. CPU is the server process's own, user and kernel,\n\
+             for each answered query. **!** marks a row with more than one query in a thousand lost or answered wrongly.\n\
+             {}\n\n",
+            versions.join(", "),
+            self.rounds,
+            self.seconds,
+            self.disturbance(),
+        )
+    }
+
+    /// How far the machine was not ours: the floor has one thread on its core, which nothing of ours makes wait.
+    fn disturbance(&self) -> String {
+        let floors =
+            self.rows.iter().filter(|row| row.kind == Kind::Floor && row.scenario != Scenario::Workers);
+        let share = median(floors.map(|row| row.median(|measurement| measurement.waiting)));
+        let warning = if share > DISTURBED { "**Something else was running: measure again.** " } else { "" };
+        format!("{warning}The floor waited for its core {:.1} % of the time.", share * 100.0)
+    }
+
+    fn summary(&self) -> String {
+        let scenarios = self.scenarios();
+        let mut servers: Vec<&str> = Vec::new();
+        for row in &self.rows {
+            if !servers.contains(&row.server) {
+                servers.push(row.server);
+            }
+        }
+        let titles: Vec<String> = scenarios.iter().map(|scenario| scenario.name()).collect();
+        let mut text =
+            String::from("CPU µs a query, or µs of waiting (latency-…), and in parentheses × floor:\n\n");
+        let _ = writeln!(text, "| server | {} |\n|---|{}", titles.join(" | "), "--:|".repeat(titles.len()));
+        for server in servers {
+            let cells = scenarios.iter().map(|scenario| {
+                let row = self.rows_of(*scenario).find(|row| row.server == server);
+                row.filter(|row| row.headline().is_finite()).map_or_else(
+                    || "–".to_owned(),
+                    |row| {
+                        let mark = if row.is_sound() { "" } else { " **!**" };
+                        format!(
+                            "{} ({}){mark}",
+                            figure(row.headline()),
+                            figure(row.ratio(self.floor(*scenario)))
+                        )
+                    },
+                )
+            });
+            let _ = writeln!(text, "| {server} | {} |", cells.collect::<Vec<_>>().join(" | "));
+        }
+        text
+    }
+
+    fn table(&self, scenario: Scenario) -> String {
+        let (floor, best) = (self.floor(scenario), self.best_peer(scenario));
+        let start = if scenario == Scenario::Million { " start to first answer s (on CPU) |" } else { "" };
+        let unit = if scenario.is_latency() { "p50" } else { "CPU" };
+        let mut text = format!(
+            "\n## {}\n{}\n\n\
+             | server | CPU µs/query | {unit} × floor | {unit} × best peer | queries/s | on CPU (waiting) | p50 µs | p99 µs | \
+             memory MiB (peak) | wrong | lost |{start}\n|---|{}\n",
+            scenario.name(),
+            scenario.description(),
+            "--:|".repeat(10 + usize::from(!start.is_empty())),
+        );
+        for row in self.rows_of(scenario) {
+            let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            let _ = write!(
+                text,
+                "| {}{} | {} | {} | {} | {:.0} | {:.0} % ({:.0} %) | {} | {} | {:.0} ({:.0}) | {} | {} |",
+                row.server,
+                if row.is_sound() { "" } else { " **!**" },
+                figure(row.median(|measurement| measurement.cpu_microseconds)),
+                figure(row.ratio(floor)),
+                figure(row.ratio(best)),
+                row.median(|measurement| measurement.queries_per_second),
+                row.median(|measurement| measurement.busy) * 100.0,
+                row.median(|measurement| measurement.waiting) * 100.0,
+                figure(row.median(|measurement| measurement.p50_microseconds)),
+                figure(row.median(|measurement| measurement.p99_microseconds)),
+                row.median(|measurement| mebibytes(measurement.resident_bytes)),
+                row.median(|measurement| mebibytes(measurement.peak_bytes)),
+                row.sum(|measurement| measurement.wrong),
+                row.sum(|measurement| measurement.lost),
+            );
+            if !start.is_empty() {
+                let _ = write!(
+                    text,
+                    " {:.2} ({:.2}) |",
+                    row.median(|measurement| measurement.start_seconds),
+                    row.median(|measurement| measurement.start_cpu_seconds),
+                );
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn headline(scenario: Scenario, measurement: &Measurement) -> f64 {
+    if scenario.is_latency() { measurement.p50_microseconds } else { measurement.cpu_microseconds }
+}
+
+/// A number with about three digits.
+fn figure(number: f64) -> String {
+    match number {
+        number if !number.is_finite() => "–".to_owned(),
+        number if number < 10.0 => format!("{number:.2}"),
+        number if number < 100.0 => format!("{number:.1}"),
+        number => format!("{number:.0}"),
+    }
+}
+
+/// The middle one, or the mean of the two in the middle; NaN of none.
+fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    match numbers.len() {
+        0 => f64::NAN,
+        length if length % 2 == 1 => numbers[length / 2],
+        length => f64::midpoint(numbers[length / 2 - 1], numbers[length / 2]),
+    }
+}

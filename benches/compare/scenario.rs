@@ -1,0 +1,206 @@
+//! [`Scenario`]: one row of the comparison: which traffic, how it is put on a server, and where.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::contender::{Contender, Kind};
+use crate::load::{Load, Pace};
+use crate::random::Random;
+use crate::server::Server;
+use crate::tcp::TcpLoad;
+use crate::udp::UdpLoad;
+use crate::workload::{Expected, SUFFIXES, Traffic, Workload};
+
+/// Sockets that together saturate a server.
+const SOCKETS: usize = 8;
+/// Connections, and queries on each, fewer than what servers take from one connection by default.
+const CONNECTIONS: usize = 4;
+const PIPELINED: usize = 32;
+/// Rules of the large list.
+const MANY: usize = 1_000_000;
+/// Queries a second that a machine with two cores bears beside their sender, over sockets enough to spread evenly.
+const OFFERED: f64 = 50_000.0;
+const MANY_SOCKETS: usize = 64;
+const OUTSTANDING_OF_MANY: usize = 2;
+/// How long traffic runs before it is measured.
+const WARM_UP: Duration = Duration::from_millis(1_000);
+
+/// A row of the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Scenario {
+    /// Names that no rule allows.
+    Blocked,
+    /// Allowed names, asked before.
+    Cached,
+    /// 70 % cached, 30 % blocked.
+    Mixed,
+    /// Allowed names, none asked twice.
+    Miss,
+    /// Blocked names over TCP.
+    TcpBlocked,
+    /// Cached names over TCP.
+    TcpCached,
+    /// Blocked names, one query at a time.
+    LatencyBlocked,
+    /// Cached names, one query at a time.
+    LatencyCached,
+    /// Blocked names, with a million rules.
+    Million,
+    /// Blocked names at a fixed rate, with one and with two workers.
+    Workers,
+}
+
+/// How hard and how long each server is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// How long it is measured.
+    pub(crate) window: Duration,
+    /// Queries that each UDP socket has under way, up to 64.
+    pub(crate) outstanding: usize,
+}
+
+/// What one server did in one scenario and round.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Measurement {
+    /// From the start of the process to its first right answer to an allowed name, in seconds.
+    pub(crate) start_seconds: f64,
+    /// Of that, what it spent on a CPU.
+    pub(crate) start_cpu_seconds: f64,
+    /// The server's own CPU time for each answered query, in microseconds.
+    pub(crate) cpu_microseconds: f64,
+    /// Queries answered in a second.
+    pub(crate) queries_per_second: f64,
+    /// Share of the time the server was on a CPU; of two, where it has two.
+    pub(crate) busy: f64,
+    /// Share of the time its threads were ready, but something else had the CPU.
+    pub(crate) waiting: f64,
+    /// Half of the replies came within this, in microseconds.
+    pub(crate) p50_microseconds: f64,
+    /// All but a hundredth of the replies came within this, in microseconds.
+    pub(crate) p99_microseconds: f64,
+    pub(crate) resident_bytes: u64,
+    pub(crate) peak_bytes: u64,
+    pub(crate) answered: u64,
+    pub(crate) wrong: u64,
+    pub(crate) lost: u64,
+    /// What was wrong first.
+    pub(crate) complaint: Option<String>,
+}
+
+impl Scenario {
+    /// Its name on the command line and in the tables.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// What it is, in a sentence.
+    pub(crate) fn description(self) -> String {
+        self.to_possible_value()
+            .and_then(|value| value.get_help().map(ToString::to_string))
+            .unwrap_or_default()
+    }
+
+    /// Whether its figure is the time a client waits, and not what a query costs.
+    pub(crate) fn is_latency(self) -> bool {
+        matches!(self, Self::LatencyBlocked | Self::LatencyCached)
+    }
+
+    /// Whether a contender takes part.
+    pub(crate) fn takes(self, contender: &Contender) -> bool {
+        match self {
+            Self::Workers => {
+                contender.kind == Kind::Floor
+                    || contender.kind == Kind::Own && contender.name != "namegate-no-admin"
+            }
+            Self::Million => contender.many_rules && contender.workers == 1,
+            _ => contender.workers == 1,
+        }
+    }
+
+    /// The suffixes that its servers let pass.
+    pub(crate) fn suffixes(self) -> Vec<String> {
+        let mut random = Random::new(2);
+        let more = if self == Self::Million { MANY - SUFFIXES.len() } else { 0 };
+        SUFFIXES.map(str::to_owned).into_iter().chain((0..more).map(|_| random.listed_name())).collect()
+    }
+
+    /// The cores of the sender: one of its own, or all that the two workers have.
+    pub(crate) fn sender_cores(self) -> &'static str {
+        if self == Self::Workers { "0,1" } else { "1" }
+    }
+
+    fn workload(self, kind: Kind) -> Workload {
+        let traffic = match self {
+            Self::Cached | Self::TcpCached | Self::LatencyCached => Traffic::Cached,
+            Self::Mixed => Traffic::Mixed,
+            Self::Miss => Traffic::Miss,
+            _ => Traffic::Blocked,
+        };
+        let workload = Workload::new(traffic);
+        if kind == Kind::Floor { workload.all_blocked() } else { workload }
+    }
+
+    fn load(self, server: &Server, outstanding: usize) -> io::Result<Box<dyn Load>> {
+        let (address, closed) = (server.address(), Pace::as_answered());
+        Ok(match self {
+            Self::TcpBlocked | Self::TcpCached => Box::new(TcpLoad::new(address, CONNECTIONS, PIPELINED)?),
+            Self::LatencyBlocked | Self::LatencyCached => Box::new(UdpLoad::new(address, 1, 1, closed)?),
+            Self::Workers => {
+                let pace = Pace::per_second(OFFERED);
+                Box::new(UdpLoad::new(address, MANY_SOCKETS, OUTSTANDING_OF_MANY, pace)?)
+            }
+            _ => Box::new(UdpLoad::new(address, SOCKETS, outstanding, closed)?),
+        })
+    }
+
+    /// Starts a contender, asks it for a while, and ends it.
+    pub(crate) fn measure(
+        self,
+        contender: &Contender,
+        upstream: SocketAddr,
+        suffixes: &[String],
+        effort: Effort,
+    ) -> io::Result<Measurement> {
+        let cores = if contender.workers > 1 { "0,1" } else { "0" };
+        let mut server = Server::start(contender, cores, upstream, suffixes)?;
+        let allowed = format!("first.{}", suffixes.last().map_or("", String::as_str));
+        let expected = if contender.kind == Kind::Floor { Expected::Blocked } else { Expected::Answered };
+        let start = server.wait_for(&allowed, expected)?;
+        let start_cpu = server.times()?.on_cpu;
+
+        let mut load = self.load(&server, effort.outstanding)?;
+        let mut workload = self.workload(contender.kind);
+        load.run(&mut workload, WARM_UP)?;
+        let (before, begin) = (server.times()?, Instant::now());
+        let mut tally = load.run(&mut workload, effort.window)?;
+        let (after, elapsed) = (server.times()?, begin.elapsed().as_secs_f64());
+        let memory = server.memory()?;
+
+        let on_cpu = after.on_cpu.saturating_sub(before.on_cpu).as_secs_f64();
+        let waiting = after.waiting.saturating_sub(before.waiting).as_secs_f64();
+        let (answered, wrong, lost) = (tally.answered, tally.wrong, tally.lost);
+        let complaint = tally.complaint.take();
+        let [p50, p99] = tally.quantiles([0.50, 0.99]);
+        Ok(Measurement {
+            start_seconds: start.as_secs_f64(),
+            start_cpu_seconds: start_cpu.as_secs_f64(),
+            cpu_microseconds: on_cpu / answered as f64 * 1e6,
+            queries_per_second: answered as f64 / elapsed,
+            busy: on_cpu / elapsed / contender.workers as f64,
+            waiting: waiting / elapsed,
+            p50_microseconds: p50,
+            p99_microseconds: p99,
+            resident_bytes: memory.resident,
+            peak_bytes: memory.peak,
+            answered,
+            wrong,
+            lost,
+            complaint,
+        })
+    }
+}

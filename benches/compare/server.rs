@@ -1,0 +1,179 @@
+//! [`Server`]: a contender that runs: started on cores of its own, measured from outside, killed when dropped.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::contender::{Contender, Site};
+use crate::reply;
+use crate::workload::{Expected, query};
+
+/// How long a server may take until it answers: the slowest reads a million rules in a quarter of a minute.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long to wait for the reply to one attempt.
+const ATTEMPT: Duration = Duration::from_millis(20);
+/// Of what a server that does not answer wrote, the lines to show.
+const LOG_LINES: usize = 5;
+/// The unit of times in /proc/PID/stat, on Linux everywhere.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    started: Instant,
+    directory: TempDir,
+    address: SocketAddr,
+}
+
+/// What a process had of the processors, and wanted of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    /// Spent on a CPU, in user and kernel mode.
+    pub(crate) on_cpu: Duration,
+    /// Spent ready to run, while something else did.
+    pub(crate) waiting: Duration,
+}
+
+/// Memory of a process, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// In RAM now.
+    pub(crate) resident: u64,
+    /// The most that ever was.
+    pub(crate) peak: u64,
+}
+
+impl Server {
+    /// Starts a contender on the given cores, written as taskset(1) takes them.
+    pub(crate) fn start(
+        contender: &Contender,
+        cores: &str,
+        upstream: SocketAddr,
+        suffixes: &[String],
+    ) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("compare-").tempdir()?;
+        let address = free_address()?;
+        let site = Site { listen: address, upstream, suffixes, directory: directory.path() };
+        for (name, text) in (contender.files)(&site) {
+            fs::write(directory.path().join(name), text)?;
+        }
+        let log = File::create(directory.path().join("log"))?;
+        let started = Instant::now();
+        // Both programs hand the process over to the next, so that the child is the server itself; the first sees to it
+        // that the server does not outlive this program, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "taskset", "--cpu-list", cores])
+            .arg(&contender.program)
+            .args((contender.arguments)(&site))
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        Ok(Self { child, started, directory, address })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Asks for `name` until the right reply comes; says how long that was since the start.
+    pub(crate) fn wait_for(&mut self, name: &str, expected: Expected) -> io::Result<Duration> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect(self.address)?;
+        socket.set_read_timeout(Some(ATTEMPT))?;
+        let mut request = query(name);
+        let mut buffer = [0; 1500];
+        let mut complaint = "no reply".to_owned();
+        for attempt in 0_u16.. {
+            if self.started.elapsed() > START_LIMIT || self.child.try_wait()?.is_some() {
+                break;
+            }
+            request[..2].copy_from_slice(&attempt.to_be_bytes());
+            // Where nothing listens yet, one of these is refused at once.
+            if socket.send(&request).is_err() {
+                thread::sleep(ATTEMPT / 10);
+            } else if let Ok(length) = socket.recv(&mut buffer) {
+                match reply::judge(&buffer[..length], &request, expected) {
+                    Ok(()) => return Ok(self.started.elapsed()),
+                    Err(error) => complaint = error,
+                }
+                thread::sleep(ATTEMPT / 10);
+            }
+        }
+        let log = fs::read_to_string(self.directory.path().join("log"))?;
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+        Err(io::Error::other(format!("{complaint} to {name}; it wrote:\n{end}")))
+    }
+
+    /// Times of the process and its children so far.
+    pub(crate) fn times(&self) -> io::Result<Times> {
+        times_of(self.child.id())
+    }
+
+    /// Memory of the process.
+    pub(crate) fn memory(&self) -> io::Result<Memory> {
+        let status = fs::read_to_string(process(self.child.id()).join("status"))?;
+        let kibibytes = |key| {
+            let line = status.lines().find_map(|line: &str| line.strip_prefix(key));
+            line.and_then(|value| value.trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        Ok(Memory { resident: kibibytes("VmRSS:") << 10, peak: kibibytes("VmHWM:") << 10 })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address of loopback that is free for UDP and TCP.
+fn free_address() -> io::Result<SocketAddr> {
+    loop {
+        let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+}
+
+fn process(id: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{id}"))
+}
+
+/// Times of the threads of a process, of its running children, and of those that have ended.
+fn times_of(id: u32) -> io::Result<Times> {
+    let mut total = Times::default();
+    total.on_cpu += TICK * ended_children(&fs::read_to_string(process(id).join("stat"))?);
+    for thread in fs::read_dir(process(id).join("task"))? {
+        let thread = thread?.path();
+        // A thread, or a child, may end between being listed and being read.
+        let Ok(times) = fs::read_to_string(thread.join("schedstat")) else { continue };
+        let mut times = times.split(' ').map(|nanoseconds| nanoseconds.parse().map(Duration::from_nanos));
+        let mut next = || times.next().and_then(Result::ok).unwrap_or_default();
+        total.on_cpu += next();
+        total.waiting += next();
+        let children = fs::read_to_string(thread.join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+            let times = times_of(child).unwrap_or_default();
+            total.on_cpu += times.on_cpu;
+            total.waiting += times.waiting;
+        }
+    }
+    Ok(total)
+}
+
+/// Ticks of children that were waited for: fields 16 and 17 of proc_pid_stat(5), counted after the name in parentheses.
+fn ended_children(stat: &str) -> u32 {
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(13).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum()
+}

@@ -1,0 +1,132 @@
+//! [`TcpLoad`]: queries over a few TCP connections, each with several of them under way (RFC 7766 6.2.1.1).
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::flight::Flight;
+use crate::load::{EXPIRY, Load};
+use crate::tally::Tally;
+use crate::workload::Workload;
+
+/// Connections that send the next query when a reply has come, and are made anew when the server closes them.
+pub(crate) struct TcpLoad {
+    server: SocketAddr,
+    connections: Vec<Connection>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    flight: Flight,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+}
+
+impl TcpLoad {
+    /// `connections` connections with at most `outstanding` queries each to one server.
+    pub(crate) fn new(server: SocketAddr, connections: usize, outstanding: usize) -> io::Result<Self> {
+        let connection = |_| {
+            Ok(Connection {
+                stream: connect(server)?,
+                flight: Flight::new(outstanding),
+                incoming: Vec::new(),
+                outgoing: Vec::new(),
+            })
+        };
+        Ok(Self { server, connections: (0..connections).map(connection).collect::<io::Result<_>>()? })
+    }
+}
+
+impl Load for TcpLoad {
+    fn run(&mut self, workload: &mut Workload, duration: Duration) -> io::Result<Tally> {
+        let mut tally = Tally::default();
+        let start = Instant::now();
+        let mut next_expiry = start + EXPIRY;
+        loop {
+            let now = Instant::now();
+            if now - start >= duration {
+                return Ok(tally);
+            }
+            for connection in &mut self.connections {
+                // Whatever ends a connection, the client's part is to come again (RFC 7766 6.2.4).
+                if connection.exchange(workload, &mut tally).is_err() {
+                    connection.flight.abort(&mut tally);
+                    connection.incoming.clear();
+                    connection.outgoing.clear();
+                    connection.stream = connect(self.server)?;
+                }
+            }
+            let mut descriptors: Vec<PollFd<'_>> =
+                self.connections.iter().map(Connection::waits_for).collect();
+            poll(&mut descriptors, PollTimeout::from(EXPIRY.as_millis() as u8))?;
+            if now >= next_expiry {
+                self.connections.iter_mut().for_each(|connection| connection.flight.expire(now, &mut tally));
+                next_expiry = now + EXPIRY;
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn waits_for(&self) -> PollFd<'_> {
+        let writing = if self.outgoing.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+        PollFd::new(self.stream.as_fd(), PollFlags::POLLIN | writing)
+    }
+
+    /// Takes the replies that came and sends as many queries.
+    fn exchange(&mut self, workload: &mut Workload, tally: &mut Tally) -> io::Result<()> {
+        self.read()?;
+        let now = Instant::now();
+        let mut rest = self.incoming.as_slice();
+        while let Some((length, after)) = rest.split_first_chunk::<2>()
+            && let Some((reply, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+        {
+            self.flight.land(reply, now, tally);
+            rest = after;
+        }
+        let taken = self.incoming.len() - rest.len();
+        self.incoming.drain(..taken);
+        while let Some(query) = self.flight.launch(workload, now) {
+            self.outgoing.extend_from_slice(&(query.len() as u16).to_be_bytes());
+            self.outgoing.extend_from_slice(query);
+        }
+        self.write()
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 1 << 14];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => {
+                self.incoming.extend_from_slice(&buffer[..length]);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        match self.stream.write(&self.outgoing) {
+            Ok(length) => {
+                self.outgoing.drain(..length);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(server)?;
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}

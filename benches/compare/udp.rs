@@ -1,0 +1,116 @@
+//! [`UdpLoad`]: queries over UDP, each socket with a few of them under way at any time.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use namegate::listen::batch::{ReceiveBatch, SendBatch, Wait};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::flight::Flight;
+use crate::load::{EXPIRY, Load, Pace};
+use crate::tally::Tally;
+use crate::workload::Workload;
+
+/// Larger than any reply to a query that allows 1232 bytes.
+const ROOM: usize = 1280;
+
+/// Sockets that send the next query when a reply has come.
+pub(crate) struct UdpLoad {
+    sockets: Vec<UdpSocket>,
+    clients: Vec<Client>,
+    pace: Pace,
+}
+
+struct Client {
+    flight: Flight,
+    requests: SendBatch,
+    replies: ReceiveBatch,
+}
+
+impl UdpLoad {
+    /// `sockets` sockets with at most `outstanding` queries each to one server.
+    pub(crate) fn new(
+        server: SocketAddr,
+        sockets: usize,
+        outstanding: usize,
+        pace: Pace,
+    ) -> io::Result<Self> {
+        let connected = |_| {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            socket.connect(server)?;
+            Ok(socket)
+        };
+        let client = |_| Client {
+            flight: Flight::new(outstanding),
+            requests: SendBatch::new(outstanding),
+            replies: ReceiveBatch::new(outstanding, ROOM),
+        };
+        Ok(Self {
+            sockets: (0..sockets).map(connected).collect::<io::Result<_>>()?,
+            clients: (0..sockets).map(client).collect(),
+            pace,
+        })
+    }
+}
+
+impl Load for UdpLoad {
+    fn run(&mut self, workload: &mut Workload, duration: Duration) -> io::Result<Tally> {
+        let mut tally = Tally::default();
+        let start = Instant::now();
+        let mut next_expiry = start + EXPIRY;
+        let mut descriptors: Vec<PollFd<'_>> =
+            self.sockets.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+        self.pace.begin(start);
+        loop {
+            let now = Instant::now();
+            if now - start >= duration {
+                return Ok(tally);
+            }
+            for (client, socket) in self.clients.iter_mut().zip(&self.sockets) {
+                client.send(socket, workload, now, &mut self.pace);
+            }
+            poll(&mut descriptors, PollTimeout::from(self.pace.tick()))?;
+            for ((client, socket), descriptor) in self.clients.iter_mut().zip(&self.sockets).zip(&descriptors)
+            {
+                if descriptor.any() == Some(true) {
+                    client.receive(socket, &mut tally);
+                }
+            }
+            if now >= next_expiry {
+                self.clients.iter_mut().for_each(|client| client.flight.expire(now, &mut tally));
+                next_expiry = now + EXPIRY;
+            }
+        }
+    }
+}
+
+impl Client {
+    fn send(&mut self, socket: &UdpSocket, workload: &mut Workload, now: Instant, pace: &mut Pace) {
+        while pace.allows(now)
+            && let Some(query) = self.flight.launch(workload, now)
+        {
+            let draft = self.requests.draft();
+            draft.clear();
+            draft.extend_from_slice(query);
+            self.requests.post_connected();
+            pace.count();
+        }
+        if !self.requests.is_empty() {
+            // What could not be sent gets no reply, and is counted then.
+            let _ = self.requests.flush(socket);
+        }
+    }
+
+    fn receive(&mut self, socket: &UdpSocket, tally: &mut Tally) {
+        // An error is an earlier query's, refused by a server that is not there: that query is lost, and counted then.
+        if self.replies.receive(socket, Wait::No).is_err() {
+            return;
+        }
+        let now = Instant::now();
+        for datagram in self.replies.iter() {
+            self.flight.land(datagram.bytes, now, tally);
+        }
+    }
+}

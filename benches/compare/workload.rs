@@ -1,0 +1,133 @@
+//! [`Workload`]: what is asked, and what the right answer is.
+
+use std::io::Write as _;
+
+use clap::ValueEnum;
+
+use crate::random::Random;
+
+/// What every server under test lets pass, each with everything below it.
+pub(crate) const SUFFIXES: [&str; 6] = [
+    "azureml.ms",
+    "azurecr.io",
+    "blob.core.windows.net",
+    "vault.azure.net",
+    "login.microsoftonline.com",
+    "pypi.org",
+];
+
+/// Names that are asked again and again, as by a few hundred machines that all run the same software.
+const CACHED_NAMES: usize = 1_000;
+/// Names that nothing allows. More than the cached ones, since blocked lookups are what a network has least in common.
+const BLOCKED_NAMES: usize = 10_000;
+/// Of ten mixed queries, those for cached names.
+const CACHED_OF_TEN: usize = 7;
+
+/// The reply a query must get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// NXDOMAIN.
+    Blocked,
+    /// NOERROR with the upstream's address.
+    Answered,
+}
+
+/// Kinds of traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Traffic {
+    /// Names that no rule allows.
+    Blocked,
+    /// Allowed names that were asked before.
+    Cached,
+    /// Seven cached names to three blocked ones.
+    Mixed,
+    /// Allowed names of which none is asked twice.
+    Miss,
+}
+
+/// An endless sequence of queries, encoded beforehand.
+pub(crate) struct Workload {
+    questions: Vec<(Vec<u8>, Expected)>,
+    asked: usize,
+    unique: bool,
+}
+
+impl Workload {
+    /// Traffic for a server that lets [`SUFFIXES`] pass.
+    pub(crate) fn new(traffic: Traffic) -> Self {
+        let names: Vec<(String, Expected)> = match traffic {
+            Traffic::Blocked => blocked_names().map(|name| (name, Expected::Blocked)).collect(),
+            Traffic::Cached => cached_names().map(|name| (name, Expected::Answered)).collect(),
+            Traffic::Mixed => {
+                let mut cached = cached_names().map(|name| (name, Expected::Answered)).cycle();
+                let blocked = blocked_names().map(|name| (name, Expected::Blocked)).enumerate();
+                blocked
+                    .flat_map(|(index, blocked)| {
+                        // Blocked ones take three of every ten places, and not always the same three.
+                        let before = CACHED_OF_TEN / 3 + usize::from(index % 3 == 0);
+                        cached.by_ref().take(before).chain([blocked]).collect::<Vec<_>>()
+                    })
+                    .collect()
+            }
+            Traffic::Miss => {
+                let place = "0".repeat(COUNTER.len());
+                SUFFIXES.map(|suffix| (format!("q{place}.{suffix}"), Expected::Answered)).into()
+            }
+        };
+        Self { unique: traffic == Traffic::Miss, ..Self::of(names) }
+    }
+
+    /// These names in turn.
+    pub(crate) fn of(names: impl IntoIterator<Item = (String, Expected)>) -> Self {
+        let questions = names.into_iter().map(|(name, expected)| (query(&name), expected)).collect();
+        Self { questions, asked: 0, unique: false }
+    }
+
+    /// The same queries to a server that has but one answer, NXDOMAIN.
+    pub(crate) fn all_blocked(mut self) -> Self {
+        for (_, expected) in &mut self.questions {
+            *expected = Expected::Blocked;
+        }
+        self
+    }
+
+    /// Writes the next query, of id 0, in place of what `message` holds; says what must come back.
+    pub(crate) fn write_next(&mut self, message: &mut Vec<u8>) -> Expected {
+        let (question, expected) = &self.questions[self.asked % self.questions.len()];
+        self.asked += 1;
+        message.clear();
+        message.extend_from_slice(question);
+        if self.unique {
+            // A number of ten digits fills its place; one of more, after hours, would end it and repeat names.
+            let _ = write!(&mut message[COUNTER], "{:010}", self.asked);
+        }
+        *expected
+    }
+}
+
+/// Where a unique name has its number: after the header, the first label's length and its letter.
+const COUNTER: std::ops::Range<usize> = 14..24;
+
+fn cached_names() -> impl Iterator<Item = String> + Clone {
+    (0..CACHED_NAMES).map(|index| format!("host-{index}.{}", SUFFIXES[index % SUFFIXES.len()]))
+}
+
+fn blocked_names() -> impl Iterator<Item = String> {
+    let mut random = Random::new(1);
+    (0..BLOCKED_NAMES).map(move |_| random.unlisted_name())
+}
+
+/// A query for the addresses of a name, recursion desired, with an OPT record of 1232 bytes (RFC 1035 4.1, RFC 6891 6.1).
+pub(crate) fn query(name: &str) -> Vec<u8> {
+    let mut message = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    for label in name.split('.') {
+        message.push(label.len() as u8);
+        message.extend_from_slice(label.as_bytes());
+    }
+    message.extend_from_slice(&[0, 0, 1, 0, 1]);
+    message.extend_from_slice(&OPT);
+    message
+}
+
+/// An OPT record without options, for 1232 bytes.
+pub(crate) const OPT: [u8; 11] = [0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0];
