@@ -1,6 +1,8 @@
 //! Making the [`State`] queries are judged by, at the start and again when told to.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -10,6 +12,7 @@ use crate::config::{BlockAnswer, Settings};
 use crate::gate::State;
 use crate::policy::clients::Clients;
 use crate::policy::rule::Action;
+use crate::policy::verdict::NOT_LISTED;
 use crate::policy::{Mode, Policy};
 use crate::telemetry::catalogue::Catalogue;
 use crate::upstream::address::UpstreamAddress;
@@ -46,9 +49,9 @@ pub fn make_state(
     let upstream = Upstream::new(config, before.map(|before| &*before.state.upstream));
     let block_ttl = u32::try_from(settings.block.ttl.as_secs()).unwrap_or(u32::MAX);
     let denial = match settings.block.answer {
-        BlockAnswer::Nxdomain => Denial::negative(Rcode::NXDOMAIN, block_ttl, policy.serial()),
-        BlockAnswer::Nodata => Denial::negative(Rcode::NOERROR, block_ttl, policy.serial()),
-        BlockAnswer::Refused => Denial::refused(),
+        BlockAnswer::Nxdomain => Denial::negative(Rcode::NXDOMAIN, block_ttl, policy.serial(), NOT_LISTED),
+        BlockAnswer::Nodata => Denial::negative(Rcode::NOERROR, block_ttl, policy.serial(), NOT_LISTED),
+        BlockAnswer::Refused => Denial::refused(NOT_LISTED),
     };
     let identity = Some(settings.server.identity.as_str()).filter(|identity| !identity.is_empty());
     Ok(State {
@@ -73,7 +76,12 @@ pub struct Running {
 }
 
 fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {
-    let lifetimes = Lifetimes { max: settings.cache.max_ttl, max_negative: settings.cache.max_negative_ttl };
+    let lifetimes = Lifetimes {
+        max: settings.cache.max_ttl,
+        max_negative: settings.cache.max_negative_ttl,
+        max_stale: if settings.cache.serve_stale { settings.cache.max_stale } else { Duration::ZERO },
+        prefetch: settings.cache.prefetch,
+    };
     Cache::new(settings.cache.max_bytes.as_u64(), lifetimes, before)
 }
 
@@ -112,9 +120,49 @@ pub struct Reloader {
     pub started: Settings,
     /// Where results are counted.
     pub catalogue: Arc<Catalogue>,
+    /// States that some thread may still look at. The last to let go of one frees it, which takes long for a large policy:
+    /// that must be us.
+    pub retired: Vec<Arc<State>>,
 }
 
+/// How often states that are no more in force are looked after.
+const RETIRE: Duration = Duration::from_secs(1);
+
+/// The lowest priority there is: compiling a large policy must not take time from answering.
+const NICE: i32 = 19;
+
 impl Reloader {
+    /// Starts a thread that reloads once for each message.
+    pub fn start(mut self) -> std::io::Result<SyncSender<()>> {
+        let (reloads, due) = sync_channel(1);
+        std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            // Only how fast others are meanwhile is lost where this fails.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+            while self.wait(&due) {
+                self.reload();
+            }
+        })?;
+        Ok(reloads)
+    }
+
+    /// Waits until a reload is due; false when there will be none.
+    fn wait(&mut self, due: &Receiver<()>) -> bool {
+        loop {
+            // Nobody can take a state up again that we alone have.
+            self.retired.retain(|state| Arc::strong_count(state) > 1);
+            let waited = match self.retired.is_empty() {
+                true => due.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => due.recv_timeout(RETIRE),
+            };
+            match waited {
+                Ok(()) => return true,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
     /// Reloads once. On any error the state stays as it is, and the error is logged with its place.
     pub fn reload(&mut self) {
         match self.try_reload() {
@@ -142,6 +190,7 @@ impl Reloader {
         self.state.store(Arc::clone(&state));
         self.settings = settings;
         state.cache.retain(|name| may_be_kept(&state.policy, name));
+        self.retired.push(before.state);
         Ok(summary)
     }
 }

@@ -17,9 +17,11 @@ use crate::admin::{Admin, listener};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::Settings;
 use crate::gate::{Gate, State};
+use crate::listen::batch;
+use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
 use crate::listen::socket::Endpoint;
 use crate::listen::tcp::{TcpLimits, TcpService};
-use crate::listen::udp::{self, MISS_QUEUE, UdpMiss};
+use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::reload::{Reloader, make_state, summary, warn_of};
 use crate::shutdown::{Request, Signals};
 use crate::telemetry::board::Board;
@@ -28,6 +30,7 @@ use crate::telemetry::counters::Counters;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::teller::SharedTeller;
 use crate::upstream::probe;
+use crate::upstream::relay::{Asker, Relay};
 
 /// Why the gate cannot start: all of it, with remedies, for people.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -50,6 +53,7 @@ pub struct Service {
     pub admin: Option<SocketAddr>,
     runtime: Runtime,
     workers: Vec<JoinHandle<()>>,
+    relay: Option<(Asker<Waiter>, JoinHandle<()>)>,
     journal: Option<JoinHandle<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -80,6 +84,7 @@ impl Service {
             admin: None,
             runtime,
             workers: Vec::new(),
+            relay: None,
             journal: None,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -114,13 +119,12 @@ impl Service {
         journal: &mut Journal,
     ) -> Result<(), StartError> {
         let shared = self.catalogue.watch(Counters::shared());
-        let gate = Gate::new(&self.state, Arc::clone(&shared));
         let teller = SharedTeller::from(journal.teller(shared));
-        let (misses, waiting) = channel(MISS_QUEUE);
-        self.runtime.spawn(self.tasks.track_future(udp::answer_misses(
+        let relay = self.start_relay(journal)?;
+        let (local, waiting) = channel(LOCAL_QUEUE);
+        self.runtime.spawn(self.tasks.track_future(udp::answer_from_local_zones(
             waiting,
             Arc::clone(&self.state),
-            gate.clone(),
             teller.clone(),
         )));
         let limits = TcpLimits {
@@ -129,7 +133,7 @@ impl Service {
             idle: settings.server.tcp_idle_timeout,
         };
         let (state, stop, connections) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
-        let tcp = TcpService { state, gate, teller, limits, stop, connections };
+        let tcp = TcpService { state, teller, relay: relay.clone(), limits, stop, connections };
         let slots = Arc::new(Semaphore::new(limits.connections));
         for Endpoint { address, udp, tcp: listener } in endpoints {
             let listener = {
@@ -139,43 +143,55 @@ impl Service {
             self.runtime.spawn(self.tasks.track_future(tcp.clone().listen(listener, Arc::clone(&slots))));
             for (index, socket) in udp.into_iter().enumerate() {
                 let name = format!("udp-{index}");
-                self.spawn_worker(name, socket, misses.clone(), journal)
+                self.start_worker(name, socket, relay.clone(), local.clone(), journal)
                     .map_err(|error| format!("cannot start a worker for {address}: {error}"))?;
             }
         }
         Ok(())
     }
 
-    fn spawn_worker(
+    fn start_relay(&mut self, journal: &mut Journal) -> std::io::Result<Asker<Waiter>> {
+        let counters = self.catalogue.watch(Counters::of_one_thread());
+        let gate = Gate::new(&self.state, Arc::clone(&counters));
+        let delivery = Delivery::new(gate, journal.teller(counters));
+        let relay = Relay::new(&self.state, delivery, self.runtime.handle().clone())?;
+        let asker = relay.asker();
+        let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(move || relay.run())?;
+        self.relay = Some((asker.clone(), thread));
+        Ok(asker)
+    }
+
+    fn start_worker(
         &mut self,
         name: String,
         socket: std::net::UdpSocket,
-        misses: Sender<UdpMiss>,
+        relay: Asker<Waiter>,
+        local: Sender<UdpMiss>,
         journal: &mut Journal,
     ) -> std::io::Result<()> {
+        if socket.local_addr()?.ip().is_unspecified() {
+            batch::tell_local_address(&socket)?;
+        }
         let counters = self.catalogue.watch(Counters::of_one_thread());
         let gate = Gate::new(&self.state, Arc::clone(&counters));
-        let teller = journal.teller(counters);
-        self.workers.push(udp::spawn_worker(name, socket, gate, teller, misses, self.stop.clone())?);
+        let (socket, teller) = (Arc::new(socket), journal.teller(counters));
+        self.catalogue.watch_socket(&socket);
+        self.workers.push(Worker { socket, gate, teller, relay, local }.spawn(name, self.stop.clone())?);
         Ok(())
     }
 
     /// Obeys signals until one says to stop; that is obeyed also while a reload is under way.
-    pub fn run_until_stopped(&self, mut signals: Signals, reloader: Reloader) {
-        let (reloads, mut due) = channel::<()>(1);
-        let mut reloader = reloader;
-        let reloading = self.runtime.spawn_blocking(move || {
-            while due.blocking_recv().is_some() {
-                reloader.reload();
-            }
-        });
+    ///
+    /// Errors: no thread for reloads can be had.
+    pub fn run_until_stopped(&self, mut signals: Signals, reloader: Reloader) -> std::io::Result<()> {
+        let reloads = reloader.start()?;
         self.runtime.block_on(async {
             while signals.next().await == Request::Reload {
                 // One waiting request is enough: it will read what is there by then.
                 let _ = reloads.try_send(());
             }
         });
-        reloading.abort();
+        Ok(())
     }
 
     /// The signals, taken over before anything is announced.
@@ -190,23 +206,32 @@ impl Service {
         for worker in self.workers {
             let _ = worker.join();
         }
+        let given_up = Instant::now() + self.drain;
         self.tasks.close();
         let drained =
             self.runtime.block_on(async { tokio::time::timeout(self.drain, self.tasks.wait()).await });
-        if drained.is_err() {
+        let relayed = self.relay.is_none_or(|(asker, relay)| {
+            asker.finish();
+            ends_before(given_up, &relay)
+        });
+        if drained.is_err() || !relayed {
             tracing::warn!("some queries were still in flight after {:?}", self.drain);
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
         // All tellers are gone with workers and tasks. A standard output that nobody reads is not waited for.
         let given_up = Instant::now() + JOURNAL_PATIENCE;
-        while self.journal.as_ref().is_some_and(|journal| !journal.is_finished()) && Instant::now() < given_up
-        {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        if self.journal.is_some_and(|journal| !journal.is_finished()) {
+        if self.journal.is_some_and(|journal| !ends_before(given_up, &journal)) {
             tracing::warn!("the query log was not taken to its end within {JOURNAL_PATIENCE:?}");
         }
     }
+}
+
+/// Waits for a thread to end, but no longer than to `given_up`.
+fn ends_before(given_up: Instant, thread: &JoinHandle<()>) -> bool {
+    while !thread.is_finished() && Instant::now() < given_up {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    thread.is_finished()
 }
 
 /// Notes once a second how many queries there were.
@@ -244,8 +269,8 @@ pub fn run(sources: Sources) -> Result<(), StartError> {
     let signals = service.signals()?;
     announce(&service, &origin, &summary);
     let (state, started) = (Arc::clone(&service.state), settings.clone());
-    let reloader = Reloader { sources, state, settings, started, catalogue };
-    service.run_until_stopped(signals, reloader);
+    let reloader = Reloader { sources, state, settings, started, catalogue, retired: Vec::new() };
+    service.run_until_stopped(signals, reloader)?;
     tracing::info!("stopping: no new queries, waiting for those in flight");
     service.shut_down();
     tracing::info!("stopped");

@@ -13,6 +13,7 @@
 mod blocking;
 mod cache;
 mod cli;
+mod code;
 mod containers;
 mod demo;
 mod dig;
@@ -36,6 +37,7 @@ mod support;
 mod tcp;
 mod tcp_limits;
 mod top;
+mod udp;
 mod upstream_budget;
 mod upstream_faults;
 mod upstream_spoofing;

@@ -1,9 +1,12 @@
 //! Replies that are not the answer: each is ignored, counted, and the true one still taken.
 
+use std::collections::BTreeSet;
+use std::thread::sleep;
 use std::time::Duration;
 
 use crate::support::code::{QR, TC};
 use crate::support::script::Step;
+use crate::support::upstream::Received;
 use crate::support::{Gate, Message, Response, Script, ScriptedUpstream, UdpClient};
 
 fn truth() -> Response {
@@ -122,5 +125,39 @@ fn an_attacker_without_a_view_of_the_query_gets_nowhere() {
     let mut stray = query.message.bytes;
     stray[2] |= (QR >> 8) as u8;
     assert!(UdpClient::of(gate.address()).is_ignored(&stray));
+    assert_eq!(gate.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.9"]);
+}
+
+#[test]
+fn queries_leave_through_changing_ports_under_changing_ids() {
+    let upstream = ScriptedUpstream::start();
+    upstream.by_default(Script::reply(Response::answering(&[])));
+    let gate = Gate::start(&upstream, "upstream.max_qps = 0");
+    let ask = |round: u32| {
+        for number in 0..40 {
+            gate.ask(&format!("q{number}-{round}.allowed.example"), "A");
+        }
+        sleep(Duration::from_millis(1100));
+        upstream.queries().split_off(40 * round as usize)
+    };
+    let (first, second) = (ask(0), ask(1));
+    let ports =
+        |queries: &[Received]| -> BTreeSet<u16> { queries.iter().map(|query| query.source.port()).collect() };
+    assert!(ports(&first).len() >= 4, "one query at a time has several ports: {:?}", ports(&first));
+    assert!(ports(&first).is_disjoint(&ports(&second)), "a second later none of them is used any more");
+    let ids: BTreeSet<u16> = first.iter().chain(&second).map(|query| query.message.id).collect();
+    assert!(ids.len() >= 78, "{} ids for 80 queries", ids.len());
+}
+
+#[test]
+fn what_was_answered_is_not_answered_again() {
+    let upstream = ScriptedUpstream::start();
+    upstream.on("ws.allowed.example", Script::steps(vec![Step::reply(truth()), Step::reply(lie())]));
+    let gate = Gate::start(&upstream, "");
+    assert_eq!(gate.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.9"]);
+    let late = |metrics: &crate::support::metrics::Metrics| {
+        metrics.sum("namegate_upstream_replies_rejected_total", &[("reason", "id")]) == 1.0
+    };
+    gate.expect_metrics("the second reply is rejected", late);
     assert_eq!(gate.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.9"]);
 }

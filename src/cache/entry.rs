@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::wire::answer::{Answer, Lifetime};
+use crate::wire::answer::{Answer, AnswerRef, Lifetime};
 use crate::wire::reply::Ageing;
 
 /// How long a failure is kept: RFC 9520 section 3.2 wants at least 1 s and at most 5 min; Azure's resolver recovers
@@ -17,11 +17,15 @@ pub struct Lifetimes {
     pub max: Duration,
     /// For answers that say there is no such name or data.
     pub max_negative: Duration,
+    /// Stale.
+    pub max_stale: Duration,
+    /// Prefetch.
+    pub prefetch: bool,
 }
 
 impl Lifetimes {
     /// How long `answer` may be kept; zero is not at all.
-    pub fn of(&self, answer: &Answer) -> Duration {
+    pub fn of(&self, answer: AnswerRef<'_>) -> Duration {
         match answer.lifetime() {
             Lifetime::Positive(ttl) => Duration::from_secs(u64::from(ttl)).min(self.max),
             Lifetime::Negative(ttl) => Duration::from_secs(u64::from(ttl)).min(self.max_negative),
@@ -31,12 +35,12 @@ impl Lifetimes {
     }
 
     /// How `answer`'s TTLs are shown when it is `age` old.
-    pub fn ageing(&self, answer: &Answer, age: Duration) -> Ageing {
+    pub fn ageing(&self, answer: AnswerRef<'_>, age: Duration) -> Ageing {
         let max_ttl = match answer.lifetime() {
             Lifetime::Negative(_) => self.max_negative,
             _ => self.max,
         };
-        Ageing { age, max_ttl }
+        Ageing::By { age, max_ttl }
     }
 }
 
@@ -51,7 +55,7 @@ pub struct Entry {
 impl Entry {
     /// Keeps `answer`, received at `now`; none where it may not be kept.
     pub fn new(answer: Arc<Answer>, lifetimes: &Lifetimes, now: Instant) -> Option<Self> {
-        let lifetime = lifetimes.of(&answer);
+        let lifetime = lifetimes.of(answer.as_ref().as_ref());
         (!lifetime.is_zero()).then(|| Self { answer, stored: now, expires: now + lifetime })
     }
 
@@ -72,6 +76,6 @@ impl Entry {
 
     /// Bytes on the heap.
     pub fn heap_size(&self) -> usize {
-        size_of::<Answer>() + 2 * size_of::<usize>() + self.answer.heap_size()
+        size_of::<Answer>() + 2 * size_of::<usize>() + self.answer.as_ref().as_ref().bytes().len()
     }
 }

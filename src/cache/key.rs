@@ -24,15 +24,15 @@ pub struct KeyRef<'q> {
     flags: AnswerFlags,
 }
 
-impl<'q> From<&'q AllowedQuery> for KeyRef<'q> {
-    fn from(query: &'q AllowedQuery) -> Self {
+impl<'q> From<&'q AllowedQuery<'_>> for KeyRef<'q> {
+    fn from(query: &'q AllowedQuery<'_>) -> Self {
         let question = query.question();
         Self { name: question.name.as_bytes(), qtype: question.qtype, flags: query.flags() }
     }
 }
 
-impl From<&AllowedQuery> for Key {
-    fn from(query: &AllowedQuery) -> Self {
+impl From<&AllowedQuery<'_>> for Key {
+    fn from(query: &AllowedQuery<'_>) -> Self {
         let borrowed = KeyRef::from(query);
         Self { name: borrowed.name.into(), qtype: borrowed.qtype, flags: borrowed.flags }
     }

@@ -8,4 +8,4 @@ pub mod key;
 pub mod store;
 
 pub use entry::{Entry, Lifetimes};
-pub use store::Cache;
+pub use store::{Cache, Freshness, Hit, Kept};

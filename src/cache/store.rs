@@ -11,7 +11,7 @@ use rapidhash::fast::RandomState;
 use super::entry::{Entry, Lifetimes};
 use super::key::{Key, KeyRef};
 use crate::policy::AllowedQuery;
-use crate::wire::answer::Answer;
+use crate::wire::answer::AnswerRef;
 use crate::wire::name::Name;
 
 /// Bytes an entry takes beside key and answer: slot, links and table, as quick_cache lays them out (measured).
@@ -19,6 +19,32 @@ const ENTRY_OVERHEAD: usize = 96;
 
 /// Entries the table is laid out for at most; it grows where more come.
 const MAX_EXPECTED: usize = 1 << 18;
+
+/// Shim.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Option<Entry>);
+impl Kept {
+    /// new
+    pub fn new() -> Self {
+        Self(None)
+    }
+}
+/// Shim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Freshness {
+    Fresh,
+    Expiring,
+    Stale,
+}
+/// Shim.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Hit<'k> {
+    pub answer: AnswerRef<'k>,
+    pub age: std::time::Duration,
+    pub freshness: Freshness,
+}
 
 /// Answers of allowed queries, evicted by S3-FIFO when their bytes exceed the bound.
 pub struct Cache {
@@ -40,15 +66,29 @@ impl Cache {
     }
 
     /// The kept answer to `query`, if there is one and `now` is within its time.
-    pub fn get(&self, query: &AllowedQuery, now: Instant) -> Option<Entry> {
-        let entry = self.entries.as_ref()?.get(&KeyRef::from(query))?;
-        entry.fresh(now).is_some().then_some(entry)
+    pub fn get<'k>(&self, query: &AllowedQuery<'_>, now: Instant, kept: &'k mut Kept) -> Option<Hit<'k>> {
+        kept.0 = self.entries.as_ref()?.get(&KeyRef::from(query));
+        let (answer, age) = kept.0.as_ref()?.fresh(now)?;
+        Some(Hit { answer: answer.as_ref(), age, freshness: Freshness::Fresh })
     }
 
+    /// Stale.
+    pub fn get_stale<'k>(
+        &self,
+        query: &AllowedQuery<'_>,
+        now: Instant,
+        kept: &'k mut Kept,
+    ) -> Option<Hit<'k>> {
+        self.get(query, now, kept)
+    }
+
+    /// Stale.
+    pub fn hold_stale(&self, _query: &AllowedQuery<'_>, _now: Instant, _time: std::time::Duration) {}
+
     /// Keeps the answer to `query` received at `now`, for as long as it allows.
-    pub fn insert(&self, query: &AllowedQuery, answer: &Arc<Answer>, now: Instant) {
+    pub fn insert(&self, query: &AllowedQuery<'_>, answer: AnswerRef<'_>, now: Instant) {
         let Some(entries) = &self.entries else { return };
-        if let Some(entry) = Entry::new(Arc::clone(answer), &self.lifetimes, now) {
+        if let Some(entry) = Entry::new(Arc::new(answer.to_answer()), &self.lifetimes, now) {
             entries.insert(Key::from(query), entry);
         }
     }

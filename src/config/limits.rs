@@ -59,6 +59,11 @@ pub const CACHE_MAX_TTL: Limit<Duration> =
 pub const CACHE_MAX_NEGATIVE_TTL: Limit<Duration> =
     Limit::new(MINUTE.saturating_mul(5), Duration::ZERO, HOUR.saturating_mul(3)).whole_seconds();
 
+/// Longest that an expired answer is given where nobody has a newer one. Default 24 h; at most 3 days, as RFC 8767
+/// section 5 suggests. Whole seconds.
+pub const CACHE_MAX_STALE: Limit<Duration> =
+    Limit::new(HOUR.saturating_mul(24), SECOND, HOUR.saturating_mul(72)).whole_seconds();
+
 /// Queries that are not blocked for one line in the query log. Default 1: each. At most 1 000 000.
 pub const SAMPLE: Limit<u32> = Limit::new(1, 1, 1_000_000);
 

@@ -156,10 +156,14 @@ fn block(mut section: Section<'_, '_>) -> Block {
 }
 
 fn cache(mut section: Section<'_, '_>) -> Cache {
+    let default = Cache::default();
     let cache = Cache {
         max_bytes: section.limited("max_bytes", limits::CACHE_BYTES),
         max_ttl: section.limited("max_ttl", limits::CACHE_MAX_TTL),
         max_negative_ttl: section.limited("max_negative_ttl", limits::CACHE_MAX_NEGATIVE_TTL),
+        prefetch: section.field("prefetch").map_or(default.prefetch, Spanned::into_inner),
+        serve_stale: section.field("serve_stale").map_or(default.serve_stale, Spanned::into_inner),
+        max_stale: section.limited("max_stale", limits::CACHE_MAX_STALE),
     };
     section.finish();
     cache

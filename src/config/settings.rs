@@ -246,6 +246,13 @@ pub struct Cache {
     /// [`limits::CACHE_MAX_NEGATIVE_TTL`], whole seconds.
     #[serde(serialize_with = "write::quantity")]
     pub max_negative_ttl: Duration,
+    /// Answers that are asked for again and again are fetched anew shortly before they expire.
+    pub prefetch: bool,
+    /// Expired answers are given while no upstream has a newer one (RFC 8767).
+    pub serve_stale: bool,
+    /// [`limits::CACHE_MAX_STALE`], whole seconds.
+    #[serde(serialize_with = "write::quantity")]
+    pub max_stale: Duration,
 }
 
 impl Default for Cache {
@@ -254,6 +261,9 @@ impl Default for Cache {
             max_bytes: limits::CACHE_BYTES.default,
             max_ttl: limits::CACHE_MAX_TTL.default,
             max_negative_ttl: limits::CACHE_MAX_NEGATIVE_TTL.default,
+            prefetch: true,
+            serve_stale: false,
+            max_stale: limits::CACHE_MAX_STALE.default,
         }
     }
 }

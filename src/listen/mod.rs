@@ -1,6 +1,7 @@
 //! Sockets: bytes in, bytes out, no meaning.
 
-pub mod datagram;
+pub mod batch;
+pub mod delivery;
 pub mod socket;
 pub mod tcp;
 pub mod udp;

@@ -15,10 +15,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::fetch::fetch;
+use super::delivery::Waiter;
+use crate::fetch::{fetch, fetch_local};
 use crate::gate::{Client, Gate, Miss, Outcome, State};
+use crate::policy::AllowedQuery;
 use crate::telemetry::lookup::Exchange;
 use crate::telemetry::teller::SharedTeller;
+use crate::upstream::relay::Asker;
 use crate::wire::reply::Transport;
 
 /// Bounds on what TCP clients may take.
@@ -43,10 +46,10 @@ const REPLIES: usize = 4;
 pub struct TcpService {
     /// What queries are judged by.
     pub state: Arc<ArcSwap<State>>,
-    /// The door, counting on counters shared by all tasks.
-    pub gate: Gate,
     /// Told of every reply.
     pub teller: SharedTeller,
+    /// Where misses go.
+    pub relay: Asker<Waiter>,
     /// Bounds.
     pub limits: TcpLimits,
     /// Cancelled when no new query is to be taken.
@@ -56,6 +59,11 @@ pub struct TcpService {
 }
 
 impl TcpService {
+    /// A door for one task, counting on counters shared by all.
+    fn gate(&self) -> Gate {
+        Gate::new(&self.state, Arc::clone(self.teller.counters()))
+    }
+
     /// Accepts connections until told to stop. No failure to accept ends it.
     pub async fn listen(self, listener: TcpListener, slots: Arc<Semaphore>) {
         let mut backoff = ACCEPT_BACKOFF.0;
@@ -97,7 +105,7 @@ impl TcpService {
 
     /// Reads queries until the client ends its side, idles too long or breaks the framing.
     async fn read_queries(
-        mut self,
+        self,
         reader: OwnedReadHalf,
         client: Client,
         replies: Sender<Vec<u8>>,
@@ -105,6 +113,7 @@ impl TcpService {
         let mut reader = BufReader::new(reader);
         let in_flight = Arc::new(Semaphore::new(self.limits.queries_per_connection));
         let mut request = Vec::new();
+        let mut gate = self.gate();
         loop {
             let slot = tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
@@ -132,37 +141,57 @@ impl TcpService {
             }
             let received = Instant::now();
             let mut reply = Vec::with_capacity(512);
-            match self.gate.answer(&request, client, received, &mut reply) {
-                Outcome::Reply(record) => {
-                    let (record, elapsed) = (&record, received.elapsed());
-                    let (request, sent) = (&*request, &*reply);
-                    self.teller.replied(&Exchange {
-                        client,
-                        request,
-                        reply: sent,
-                        record,
-                        received,
-                        elapsed,
-                    });
-                    if replies.send(reply).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Outcome::Miss(miss) => {
+            let (record, refresh) = match gate.answer(&request, client, received, &mut reply) {
+                Outcome::Reply(record) => (record, None),
+                Outcome::Refresh(record, query) => (record, Some(query)),
+                Outcome::Fetch(miss, query) => {
                     self.teller.counters().miss_begun();
-                    tokio::spawn(self.clone().answer_miss(miss, replies.clone(), slot));
+                    tokio::spawn(self.clone().answer_miss(miss, Some(query), replies.clone(), slot));
+                    continue;
                 }
-                Outcome::Silence => {}
+                Outcome::Local(miss) => {
+                    self.teller.counters().miss_begun();
+                    tokio::spawn(self.clone().answer_miss(miss, None, replies.clone(), slot));
+                    continue;
+                }
+                Outcome::Silence => continue,
+            };
+            if let Some(query) = refresh {
+                self.relay.refresh(query, received);
+                self.relay.ring();
+            }
+            let (record, elapsed) = (&record, received.elapsed());
+            let (request, sent) = (&*request, &*reply);
+            self.teller.replied(&Exchange { client, request, reply: sent, record, received, elapsed });
+            if replies.send(reply).await.is_err() {
+                return Ok(());
             }
         }
     }
 
-    async fn answer_miss(mut self, miss: Box<Miss>, replies: Sender<Vec<u8>>, slot: OwnedSemaphorePermit) {
-        let fetched = fetch(&self.state, &miss).await;
-        // The reply is made when it can be handed on: a client that does not read costs an answer, not a copy each.
-        let place = replies.reserve().await;
+    /// Answers a miss: `query` through the relay, and none from a local zone.
+    async fn answer_miss(
+        self,
+        miss: Box<Miss>,
+        query: Option<AllowedQuery<'static>>,
+        replies: Sender<Vec<u8>>,
+        slot: OwnedSemaphorePermit,
+    ) {
         let mut reply = Vec::with_capacity(512);
-        let record = self.gate.finish(&miss, &fetched, Instant::now(), &mut reply);
+        // The reply is made when it can be handed on: a client that does not read costs an answer, not a copy each.
+        let (place, record) = match query {
+            Some(query) => {
+                let fetched = fetch(&self.relay, query, &miss).await;
+                let place = replies.reserve().await;
+                (place, self.gate().finish(&miss, &fetched, Instant::now(), &mut reply))
+            }
+            None => {
+                let state = self.state.load_full();
+                let answer = fetch_local(&state, &miss).await;
+                let place = replies.reserve().await;
+                (place, self.gate().finish_local(&miss, answer.as_ref(), &mut reply))
+            }
+        };
         self.teller.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));
         self.teller.counters().miss_ended();
         // A client that left does not miss its reply.

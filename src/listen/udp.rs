@@ -8,66 +8,63 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::fetch::fetch;
-use crate::gate::{Client, Gate, Miss, Outcome, State, Target};
-use crate::listen::datagram::{DatagramSocket, Peer};
+use super::batch::{Datagram, Peer, ReceiveBatch, SendBatch, Wait};
+use super::delivery::{UdpMiss, Waiter};
+use crate::fetch::fetch_local;
+use crate::gate::{Client, Gate, Outcome, State};
+use crate::policy::AllowedQuery;
 use crate::telemetry::counters::Dropped;
 use crate::telemetry::lookup::Exchange;
+use crate::telemetry::record::Record;
 use crate::telemetry::teller::{SharedTeller, Teller};
-use crate::wire::reply::{MAX_MESSAGE, Transport};
+use crate::upstream::relay::Asker;
+use crate::wire::reply::Transport;
 
 /// How often a worker without traffic looks whether it should end.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Misses waiting to be taken by the runtime; beyond, queries are dropped and counted.
-pub const MISS_QUEUE: usize = 4096;
+/// Datagrams received and sent with one call: beyond some 16 the calls cost no less each (measured), and a burst should
+/// be answered before its last query is read.
+const BATCH: usize = 32;
 
-/// Upstream misses being answered at once over all workers; with up to 6 KiB each (an upstream's datagram among it)
-/// 60 MiB at most. Beyond, queries are dropped and counted.
-const MAX_MISSES: usize = 10_000;
+/// Longest request in bytes: the largest that a common client sends over UDP is an EDNS query padded to 128 or 468
+/// (RFC 8467); what is longer is cut, and dropped.
+const ROOM: usize = 4096;
 
-/// A miss with the socket its reply must leave through.
-#[derive(Debug)]
-pub struct UdpMiss {
-    miss: Box<Miss>,
-    socket: Arc<DatagramSocket>,
-    peer: Peer,
-}
+/// Queries for local zones that wait to be taken by the runtime; beyond, queries are dropped and counted.
+pub const LOCAL_QUEUE: usize = 4096;
 
-/// Starts a worker that answers everything `socket` receives until `stop` is cancelled.
-pub fn spawn_worker(
-    name: String,
-    socket: UdpSocket,
-    gate: Gate,
-    teller: Teller,
-    misses: Sender<UdpMiss>,
-    stop: CancellationToken,
-) -> io::Result<JoinHandle<()>> {
-    let socket = Arc::new(DatagramSocket::new(socket, IDLE)?);
-    std::thread::Builder::new().name(name).spawn(move || Worker { socket, gate, teller, misses }.run(&stop))
-}
-
-struct Worker {
-    socket: Arc<DatagramSocket>,
-    gate: Gate,
-    teller: Teller,
-    misses: Sender<UdpMiss>,
+/// A worker that answers what one socket receives.
+pub struct Worker {
+    /// The socket.
+    pub socket: Arc<UdpSocket>,
+    /// What decides.
+    pub gate: Gate,
+    /// Told of every reply.
+    pub teller: Teller,
+    /// Where misses go.
+    pub relay: Asker<Waiter>,
+    /// Where queries for local zones go.
+    pub local: Sender<UdpMiss>,
 }
 
 impl Worker {
+    /// Starts a thread that works until `stop` is cancelled.
+    pub fn spawn(self, name: String, stop: CancellationToken) -> io::Result<JoinHandle<()>> {
+        self.socket.set_read_timeout(Some(IDLE))?;
+        std::thread::Builder::new().name(name).spawn(move || self.run(&stop))
+    }
+
     fn run(mut self, stop: &CancellationToken) {
-        let mut request = vec![0; MAX_MESSAGE];
-        let mut reply = Vec::with_capacity(MAX_MESSAGE);
+        let mut requests = ReceiveBatch::new(BATCH, ROOM);
+        let mut replies = Replies { batch: SendBatch::new(BATCH), records: Vec::with_capacity(BATCH) };
         while !stop.is_cancelled() {
-            match self.socket.receive(&mut request) {
-                // A reply to port 0 can reach nobody.
-                Ok((_, peer)) if peer.address.port() == 0 => {}
-                Ok((length, peer)) => self.serve(&request[..length], peer, &mut reply),
-                Err(error) if is_timeout(&error) => {}
+            match requests.receive(&self.socket, Wait::ForOne) {
+                Ok(_) => self.serve(&requests, &mut replies),
+                Err(error) if is_timeout(&error) => self.gate.refresh(),
                 Err(error) => {
                     tracing::debug!("receiving over UDP failed: {error}");
                     std::thread::sleep(Duration::from_millis(1));
@@ -76,24 +73,88 @@ impl Worker {
         }
     }
 
-    fn serve(&mut self, request: &[u8], peer: Peer, reply: &mut Vec<u8>) {
+    fn serve(&mut self, requests: &ReceiveBatch, replies: &mut Replies) {
         let received = Instant::now();
-        let client = Client { address: peer.address, transport: Transport::Udp };
-        match self.gate.answer(request, client, received, reply) {
-            Outcome::Reply(record) => {
-                send(&self.socket, reply, peer);
-                let (reply, record, elapsed) = (&**reply, &record, received.elapsed());
-                self.teller.replied(&Exchange { client, request, reply, record, received, elapsed });
+        let mut has_asked = false;
+        for (index, Datagram { bytes, peer, is_cut }) in requests.iter().enumerate() {
+            // A reply to port 0 can reach nobody.
+            if peer.address.port() == 0 {
+                continue;
             }
-            Outcome::Miss(miss) => {
-                self.teller.counters().miss_begun();
-                let miss = UdpMiss { miss, socket: Arc::clone(&self.socket), peer };
-                if self.misses.try_send(miss).is_err() {
-                    self.teller.counters().dropped(Dropped::Overload);
-                    self.teller.counters().miss_ended();
+            if is_cut {
+                self.gate.too_long();
+                continue;
+            }
+            let client = Client { address: peer.address, transport: Transport::Udp };
+            match self.gate.answer(bytes, client, received, replies.batch.draft()) {
+                Outcome::Reply(record) => replies.post(index, peer, client, record),
+                Outcome::Refresh(record, query) => {
+                    replies.post(index, peer, client, record);
+                    self.relay.refresh(query, received);
+                    has_asked = true;
                 }
+                Outcome::Fetch(miss, query) => {
+                    self.teller.counters().miss_begun();
+                    let miss = UdpMiss { miss, socket: Arc::clone(&self.socket), peer };
+                    self.ask(miss, query, received);
+                    has_asked = true;
+                }
+                Outcome::Local(miss) => {
+                    self.teller.counters().miss_begun();
+                    let miss = UdpMiss { miss, socket: Arc::clone(&self.socket), peer };
+                    if self.local.try_send(miss).is_err() {
+                        self.drop_miss();
+                    }
+                }
+                Outcome::Silence => {}
             }
-            Outcome::Silence => {}
+        }
+        if has_asked {
+            self.relay.ring();
+        }
+        replies.send(&self.socket);
+        let elapsed = received.elapsed();
+        replies.tell(requests, received, elapsed, &mut self.teller);
+    }
+
+    fn ask(&self, miss: UdpMiss, query: AllowedQuery<'static>, received: Instant) {
+        if self.relay.ask(query, received, Waiter::Datagram(miss)).is_err() {
+            self.drop_miss();
+        }
+    }
+
+    fn drop_miss(&self) {
+        self.teller.counters().dropped(Dropped::Overload);
+        self.teller.counters().miss_ended();
+    }
+}
+
+/// Replies to a batch of requests.
+struct Replies {
+    batch: SendBatch,
+    /// For each reply, the place of its request, who sent it and what is told of it.
+    records: Vec<(usize, Client, Record)>,
+}
+
+impl Replies {
+    fn post(&mut self, request: usize, peer: Peer, client: Client, record: Record) {
+        self.batch.post(peer);
+        self.records.push((request, client, record));
+    }
+
+    fn send(&mut self, socket: &UdpSocket) {
+        if !self.batch.is_empty() {
+            // The client asks again; it may be gone, or its address was forged.
+            for (_, error) in self.batch.flush(socket).failed {
+                tracing::debug!("sending over UDP failed: {error}");
+            }
+        }
+    }
+
+    fn tell(&mut self, requests: &ReceiveBatch, received: Instant, elapsed: Duration, teller: &mut Teller) {
+        for (index, (request, client, record)) in self.records.drain(..).enumerate() {
+            let (request, reply, record) = (requests.bytes(request), self.batch.message(index), &record);
+            teller.replied(&Exchange { client, request, reply, record, received, elapsed });
         }
     }
 }
@@ -102,54 +163,30 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-fn send(socket: &DatagramSocket, reply: &[u8], peer: Peer) {
-    if let Err(error) = socket.reply(reply, peer) {
-        // The client asks again; it may be gone, or its address was forged.
-        tracing::debug!("sending over UDP failed: {error}");
-    }
-}
-
-/// Takes misses and answers each in a task of its own, until all workers are gone and all tasks done.
-pub async fn answer_misses(
+/// Answers queries for local zones, each in a task of its own, until all workers are gone and all tasks done.
+pub async fn answer_from_local_zones(
     mut misses: Receiver<UdpMiss>,
     state: Arc<ArcSwap<State>>,
-    gate: Gate,
     teller: SharedTeller,
 ) {
-    let slots = Arc::new(Semaphore::new(MAX_MISSES));
     let tasks = TaskTracker::new();
     while let Some(miss) = misses.recv().await {
-        // Local zones answer at once and need no place; upstreams may be silent for long.
-        let slot = match &miss.miss.target {
-            Target::Local => None,
-            Target::Upstream(_) => match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => Some(slot),
-                Err(_) => {
-                    teller.counters().dropped(Dropped::Overload);
-                    teller.counters().miss_ended();
-                    continue;
-                }
-            },
-        };
-        tasks.spawn(answer_miss(miss, Arc::clone(&state), gate.clone(), teller.clone(), slot));
+        tasks.spawn(answer_locally(miss, Arc::clone(&state), teller.clone()));
     }
     tasks.close();
     tasks.wait().await;
 }
 
-async fn answer_miss(
-    miss: UdpMiss,
-    state: Arc<ArcSwap<State>>,
-    mut gate: Gate,
-    teller: SharedTeller,
-    slot: Option<OwnedSemaphorePermit>,
-) {
+async fn answer_locally(miss: UdpMiss, state: Arc<ArcSwap<State>>, teller: SharedTeller) {
     let UdpMiss { miss, socket, peer } = miss;
-    let fetched = fetch(&state, &miss).await;
-    let mut reply = Vec::with_capacity(512);
-    let record = gate.finish(&miss, &fetched, Instant::now(), &mut reply);
-    send(&socket, &reply, peer);
-    teller.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));
+    let mut gate = Gate::new(&state, Arc::clone(teller.counters()));
+    let answer = fetch_local(&state.load_full(), &miss).await;
+    let mut replies = SendBatch::new(1);
+    let reply = replies.push(peer);
+    let record = gate.finish_local(&miss, answer.as_ref(), reply);
+    teller.replied(&miss.exchange(&record, reply, miss.received.elapsed()));
+    for (_, error) in replies.flush(&socket).failed {
+        tracing::debug!("sending over UDP failed: {error}");
+    }
     teller.counters().miss_ended();
-    drop(slot);
 }

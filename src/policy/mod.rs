@@ -137,7 +137,7 @@ impl Default for PolicyBuilder {
 
 impl Policy {
     /// Decides on a question: the one place where a query may become an [`AllowedQuery`].
-    pub fn decide(&self, question: &Question, flags: AnswerFlags) -> Verdict<'_> {
+    pub fn decide<'q>(&self, question: &'q Question, flags: AnswerFlags) -> Verdict<'q, '_> {
         if question.class != Class::IN || is_never_forwarded(question.qtype) {
             return Verdict::Refused;
         }
@@ -175,7 +175,7 @@ impl Policy {
     }
 
     /// The rule that allowed a query; none where it was forwarded by observe mode or under another policy.
-    pub fn rule_of(&self, query: &AllowedQuery) -> Option<RuleRef<'_>> {
+    pub fn rule_of(&self, query: &AllowedQuery<'_>) -> Option<RuleRef<'_>> {
         let id = query.rule().filter(|_| query.generation() == self.generation)?;
         Some(RuleRef { policy: self, id })
     }

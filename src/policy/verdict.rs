@@ -9,11 +9,11 @@ use crate::wire::request::AnswerFlags;
 
 /// What becomes of a question.
 #[derive(Debug)]
-pub enum Verdict<'p> {
+pub enum Verdict<'q, 'p> {
     /// A rule allows the name.
-    Allowed(AllowedQuery),
+    Allowed(AllowedQuery<'q>),
     /// No rule allows the name, and observe mode forwards it all the same.
-    Observed(AllowedQuery, Reason<'p>),
+    Observed(AllowedQuery<'q>, Reason<'p>),
     /// The name is answered negatively, here.
     Blocked(Reason<'p>),
     /// The name belongs to a local zone.
@@ -26,26 +26,45 @@ pub enum Verdict<'p> {
 
 /// Leave for one question to be looked up: made only by [`super::Policy::decide`], asked for by cache and upstream.
 #[derive(Clone, Debug)]
-pub struct AllowedQuery {
-    question: Question,
+pub struct AllowedQuery<'q> {
+    question: Held<'q>,
     flags: AnswerFlags,
     generation: u64,
     rule: Option<RuleId>,
 }
 
-impl AllowedQuery {
+/// A question where it was read, or taken along.
+#[derive(Clone, Debug)]
+enum Held<'q> {
+    Borrowed(&'q Question),
+    Owned(Box<Question>),
+}
+
+impl<'q> AllowedQuery<'q> {
     pub(super) fn new(
-        question: &Question,
+        question: &'q Question,
         flags: AnswerFlags,
         generation: u64,
         rule: Option<RuleId>,
     ) -> Self {
-        Self { question: question.clone(), flags, generation, rule }
+        Self { question: Held::Borrowed(question), flags, generation, rule }
     }
 
     /// The question, folded: the only bytes of it that may be sent.
     pub fn question(&self) -> &Question {
-        &self.question
+        match &self.question {
+            Held::Borrowed(question) => question,
+            Held::Owned(question) => question,
+        }
+    }
+
+    /// The same, with a question of its own.
+    pub fn into_owned(self) -> AllowedQuery<'static> {
+        let question = match self.question {
+            Held::Borrowed(question) => Box::new(question.clone()),
+            Held::Owned(question) => question,
+        };
+        AllowedQuery { question: Held::Owned(question), ..self }
     }
 
     /// What of the client's wishes changes the answer.
@@ -67,6 +86,9 @@ impl AllowedQuery {
         self.rule
     }
 }
+
+/// Why most names are blocked, for people.
+pub const NOT_LISTED: &str = "name is not on the allowlist";
 
 /// Why a name is blocked.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +116,7 @@ impl Reason<'_> {
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotListed | Self::Noise => f.write_str("name is not on the allowlist"),
+            Self::NotListed | Self::Noise => f.write_str(NOT_LISTED),
             Self::Denied(rule) => write!(f, "denied by rule {rule}"),
         }
     }

@@ -90,9 +90,9 @@ impl Board {
     /// Takes a blocked lookup, which `following` more will follow at once. Noise is kept out of the most frequent.
     pub fn add(&self, lookup: &Lookup, following: usize, now: Instant) {
         if lookup.record.reason != Some(crate::policy::Reason::Noise.label()) {
-            lock(&self.names).add(lookup.question.name.as_bytes(), now);
+            lock(&self.names).add(lookup.question.name.as_bytes(), lookup.shown, now);
             if let Some(client) = ShownClient::of(lookup.client.ip(), self.client) {
-                lock(&self.clients).add(&client, now);
+                lock(&self.clients).add(&client, lookup.shown, now);
             }
         }
         let mut recent = lock(&self.recent);

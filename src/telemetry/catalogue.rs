@@ -1,8 +1,9 @@
 //! [`Catalogue`]: every metric namegate has, with its help text, and the text of `/metrics`.
 
 use std::fmt::Write;
+use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -17,6 +18,7 @@ use super::journal::Losses;
 use super::metric;
 use super::record::{Decision, Source};
 use crate::gate::State;
+use crate::listen::batch::dropped_by_kernel;
 use crate::policy::Mode;
 use crate::upstream::UpstreamConfig;
 use crate::wire::code::Rcode;
@@ -30,6 +32,7 @@ pub struct Catalogue {
     registry: PrometheusHandle,
     process: metrics_process::Collector,
     counters: Mutex<Vec<Arc<Counters>>>,
+    sockets: Mutex<Vec<Weak<UdpSocket>>>,
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
 }
@@ -56,7 +59,8 @@ impl Catalogue {
         process.describe();
         let reloads = Reloads::default();
         reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
-        Ok(Self { registry, process, counters: Mutex::default(), zones: Mutex::default(), reloads })
+        let (counters, sockets, zones) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { registry, process, counters, sockets, zones, reloads })
     }
 
     /// Adds counters to those that are summed.
@@ -64,6 +68,11 @@ impl Catalogue {
         let counters = Arc::new(counters);
         self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
         counters
+    }
+
+    /// Adds a socket to those whose losses are told, as long as it is open.
+    pub fn watch_socket(&self, socket: &Arc<UdpSocket>) {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(socket));
     }
 
     /// The place a zone is counted at; the same for the whole life of the process, over all reloads.
@@ -110,6 +119,7 @@ impl Catalogue {
         let totals = Totals::of(counters.iter().map(AsRef::as_ref));
         self.publish_policy(&state);
         self.publish_totals(&totals);
+        self.publish_sockets();
         publish_cache(&state, &totals);
         publish_upstream(&state);
         publish_top(board);
@@ -119,6 +129,12 @@ impl Catalogue {
         let mut out = self.registry.render();
         render_durations(&mut out, &totals, &state);
         out
+    }
+
+    fn publish_sockets(&self) {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let dropped = sockets.iter().filter_map(|socket| dropped_by_kernel(&*socket.upgrade()?));
+        counter!("namegate_udp_receive_drops_total").absolute(dropped.sum());
     }
 
     fn publish_policy(&self, state: &State) {

@@ -13,6 +13,8 @@ use crate::wire::reply::Transport;
 pub enum Dropped {
     /// Under twelve bytes.
     Short,
+    /// A datagram longer than any client sends.
+    Long,
     /// A response.
     Response,
     /// Too many misses were waiting.
@@ -21,12 +23,13 @@ pub enum Dropped {
 
 impl Dropped {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 3] = [Self::Short, Self::Response, Self::Overload];
+    pub const ALL: [Self; 4] = [Self::Short, Self::Long, Self::Response, Self::Overload];
 
     /// Label for metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Short => "short",
+            Self::Long => "long",
             Self::Response => "response",
             Self::Overload => "overload",
         }

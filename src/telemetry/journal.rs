@@ -147,8 +147,8 @@ impl Journal {
             let Ok(chunk) = queue.read_chunk(queue.slots().min(BATCH)) else { continue };
             taken += chunk.len();
             let (first, second) = chunk.as_slices();
-            let blocked = |lookups: &[Lookup]| lookups.iter().filter(|lookup| lookup.is_blocked()).count();
-            let mut following = blocked(first) + blocked(second);
+            let shown = |lookups: &[Lookup]| lookups.iter().filter(|lookup| lookup.shown > 0).count();
+            let mut following = shown(first) + shown(second);
             for lookup in first.iter().chain(second) {
                 if lookup.logged {
                     self.log.write(lookup, &state.policy, clock);
@@ -156,7 +156,7 @@ impl Journal {
                 if let Some(dnstap) = self.dnstap.as_mut().filter(|_| lookup.tapped) {
                     tap(dnstap, lookup, &state.policy, clock, self.client);
                 }
-                if lookup.is_blocked() {
+                if lookup.shown > 0 {
                     following -= 1;
                     self.board.add(lookup, following, now);
                 }

@@ -58,6 +58,8 @@ pub struct Lookup {
     pub logged: bool,
     /// It is to be sent over dnstap.
     pub tapped: bool,
+    /// How many lookups it stands for on the pages; 0: it is not for them.
+    pub shown: u32,
 }
 
 /// A request and its reply.
@@ -85,6 +87,7 @@ impl Lookup {
             messages: whole.then(messages),
             logged: false,
             tapped: false,
+            shown: 0,
         })
     }
 

@@ -55,7 +55,7 @@ const DECISION: (&str, &str) = ("decision", "allowed, blocked, observed, local, 
 const UPSTREAM: (&str, &str) = ("upstream", "as written in the settings");
 
 /// Every metric but those of the process, which Prometheus' client libraries define.
-pub const METRICS: [Metric; 34] = [
+pub const METRICS: [Metric; 35] = [
     gauge("namegate_build_info", &[("version", "of the program")], "The running version; always 1."),
     gauge(
         "namegate_policy_info",
@@ -90,8 +90,13 @@ pub const METRICS: [Metric; 34] = [
     ),
     counter(
         "namegate_dropped_total",
-        &[("reason", "short, response, overload")],
+        &[("reason", "short, long, response, overload")],
         "Messages left without a reply, by reason.",
+    ),
+    counter(
+        "namegate_udp_receive_drops_total",
+        &[],
+        "Datagrams that the kernel dropped because they came faster than they were read.",
     ),
     gauge("namegate_queries_in_flight", &[], "Queries waiting for an upstream or a local zone."),
     counter(

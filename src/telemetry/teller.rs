@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -15,6 +16,14 @@ use crate::config::{LogQueries, Settings};
 /// Lookups a queue holds, of 0.4 KiB each: at 200,000 a second from one thread, 10 ms for the reader to catch its
 /// breath.
 const QUEUE: usize = 2048;
+
+/// Blocked lookups in a tenth of a second that the pages are told of one by one; of more, one stands for [`SPARSE`].
+/// What is frequent is seen all the same, and a flood costs little more than its replies.
+const EACH: u32 = 500;
+const SPARSE: u32 = 64;
+
+/// How long [`EACH`] is counted for.
+const TENTH: Duration = Duration::from_millis(100);
 
 /// Which lookups somebody wants to be told of.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +67,32 @@ pub struct Teller {
     lost: Arc<AtomicU64>,
     /// Lookups that are not blocked, since the last that was logged.
     skipped: u32,
+    pages: Pages,
+}
+
+/// How many blocked lookups there were for the pages alone.
+struct Pages {
+    /// The tenth of a second that is counted, and the last time something was received in it.
+    since: Instant,
+    last: Instant,
+    seen: u32,
+    untold: u32,
+}
+
+impl Pages {
+    /// How many lookups the one received at `received` stands for, if it is to be told.
+    fn weight(&mut self, received: Instant) -> Option<u32> {
+        // Lookups of one batch were received at one time.
+        if received != self.last {
+            self.last = received;
+            if received.saturating_duration_since(self.since) >= TENTH {
+                (self.since, self.seen) = (received, 0);
+            }
+        }
+        self.seen = self.seen.saturating_add(1);
+        self.untold += 1;
+        (self.seen <= EACH || self.untold >= SPARSE).then(|| std::mem::take(&mut self.untold))
+    }
 }
 
 impl Teller {
@@ -68,7 +103,9 @@ impl Teller {
         lost: Arc<AtomicU64>,
     ) -> (Self, Consumer<Lookup>) {
         let (queue, lookups) = RingBuffer::new(QUEUE);
-        (Self { counters, interest, queue, lost, skipped: 0 }, lookups)
+        let now = Instant::now();
+        let pages = Pages { since: now, last: now, seen: 0, untold: 0 };
+        (Self { counters, interest, queue, lost, skipped: 0, pages }, lookups)
     }
 
     /// The counters it counts on.
@@ -82,12 +119,13 @@ impl Teller {
         let blocked = exchange.is_blocked();
         let logged = wants(self.interest.log, blocked) && (blocked || self.is_sampled());
         let tapped = wants(self.interest.tap, blocked);
-        if !(logged || tapped || blocked && self.interest.pages) {
+        let shown = if blocked && self.interest.pages { self.pages.weight(exchange.received) } else { None };
+        if !(logged || tapped || shown.is_some()) {
             return;
         }
         let whole = tapped || logged && self.interest.answers;
         if let Some(mut lookup) = Lookup::of(exchange, whole) {
-            (lookup.logged, lookup.tapped) = (logged, tapped);
+            (lookup.logged, lookup.tapped, lookup.shown) = (logged, tapped, shown.unwrap_or(0));
             if self.queue.push(lookup).is_err() {
                 self.lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -126,5 +164,27 @@ impl SharedTeller {
     /// A reply was made.
     pub fn replied(&self, exchange: &Exchange<'_>) {
         self.teller.lock().unwrap_or_else(PoisonError::into_inner).replied(exchange);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_told_of_by_a_part_that_stands_for_all() {
+        let start = Instant::now();
+        let mut pages = Pages { since: start, last: start, seen: 0, untold: 0 };
+        let mut tell = |count: u32, after: u64| {
+            let received = start + Duration::from_millis(after);
+            let told: Vec<u32> = (0..count).filter_map(|_| pages.weight(received)).collect();
+            (told.len() as u32, told.iter().sum::<u32>())
+        };
+        assert_eq!(tell(EACH, 0), (EACH, EACH));
+        assert_eq!(tell(SPARSE * 10, 50), (10, SPARSE * 10));
+        assert_eq!(tell(SPARSE - 1, 60), (0, 0));
+        // What was left untold goes with the next.
+        assert_eq!(tell(1, 100), (1, SPARSE));
+        assert_eq!(tell(2, 110), (2, 2));
     }
 }

@@ -39,8 +39,8 @@ impl<T: Ord + Clone + Hash> Top<T> {
         Self { size, seed, start, parts: VecDeque::new() }
     }
 
-    /// Counts one.
-    pub fn add<Q>(&mut self, item: &Q, now: Instant)
+    /// Counts one `times`.
+    pub fn add<Q>(&mut self, item: &Q, times: u32, now: Instant)
     where
         T: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = T> + ?Sized,
@@ -52,7 +52,7 @@ impl<T: Ord + Clone + Hash> Top<T> {
             self.parts.push_back((part, sketch));
         }
         if let Some((_, sketch)) = self.parts.back_mut() {
-            sketch.add(item, 1);
+            sketch.add(item, u64::from(times));
         }
     }
 
@@ -108,10 +108,10 @@ mod tests {
         let mut top = Top::new(3, 7, start);
         for round in 0..2000_u32 {
             let now = start + Duration::from_secs(u64::from(round));
-            top.add(&format!("random{round}"), now);
+            top.add(&format!("random{round}"), 1, now);
             for (name, every) in [("first", 2), ("second", 4), ("third", 8)] {
                 if round % every == 0 {
-                    top.add(&name.to_owned(), now);
+                    top.add(&name.to_owned(), 1, now);
                 }
             }
         }
@@ -130,7 +130,7 @@ mod tests {
         let start = Instant::now();
         let mut top = Top::new(5, 7, start);
         for number in 0..1000_u32 {
-            top.add(&number, start);
+            top.add(&number, 1, start);
         }
         assert_eq!(top.list(start).len(), 5);
         assert!(top.heavy(start).is_empty());
@@ -140,7 +140,7 @@ mod tests {
     fn few_are_all_shown() {
         let start = Instant::now();
         let mut top = Top::new(5, 7, start);
-        top.add(&"only", start);
+        top.add(&"only", 1, start);
         assert_eq!(top.heavy(start), [("only", 1)]);
     }
 
@@ -148,8 +148,8 @@ mod tests {
     fn what_is_an_hour_old_is_forgotten() {
         let start = Instant::now();
         let mut top = Top::new(5, 7, start);
-        top.add(&"old", start);
-        top.add(&"new", start + 30 * MINUTE);
+        top.add(&"old", 1, start);
+        top.add(&"new", 1, start + 30 * MINUTE);
         assert_eq!(top.list(start + 59 * MINUTE), [("new", 1), ("old", 1)]);
         assert_eq!(top.list(start + 60 * MINUTE), [("new", 1)]);
         assert!(top.list(start + 95 * MINUTE).is_empty());

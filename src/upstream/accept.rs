@@ -2,7 +2,7 @@
 
 use crate::wire::answer::{Answer, AnswerError};
 use crate::wire::header::{Flags, Header};
-use crate::wire::query::{Question, parse_question};
+use crate::wire::query::Question;
 use crate::wire::request::UPSTREAM_PAYLOAD;
 
 /// What a datagram or stream message from an upstream is.
@@ -73,8 +73,7 @@ pub fn judge(reply: &[u8], id: u16, question: &Question, channel: Channel) -> Ju
         return Judgement::Reject(Rejection::Opcode);
     }
     // RFC 5452 section 9.1: a resolver "MUST" match question name, class and type, id, addresses and ports.
-    let same = parse_question(reply).is_some_and(|(asked, _)| asked == *question);
-    if header.counts[0] != 1 || !same {
+    if header.counts[0] != 1 || !question.is_asked_by(reply) {
         return Judgement::Reject(Rejection::Question);
     }
     let too_large = channel == Channel::Datagram && reply.len() > usize::from(UPSTREAM_PAYLOAD);

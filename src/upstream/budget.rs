@@ -80,8 +80,26 @@ impl Budget {
         if self.slots.available_permits() == 0 {
             return Duration::MAX;
         }
+        if self.interval.is_zero() {
+            return Duration::ZERO;
+        }
         let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now() + BURST))
+    }
+
+    /// A place, where there is one at once and the rate allows it; nothing is taken otherwise.
+    pub fn try_acquire(&self, now: Instant, deadline: Instant) -> Option<Permit> {
+        let permit = std::sync::Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        if self.interval.is_zero() {
+            return Some(permit);
+        }
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrival = due.map_or(now, |due| due.max(now));
+        if arrival > now + BURST || now + USEFUL > deadline {
+            return None;
+        }
+        *due = Some(arrival + self.interval);
+        Some(permit)
     }
 
     /// Waits for a place and for the rate, at most until `deadline`.
@@ -152,5 +170,22 @@ mod tests {
         assert_eq!(starts[11], Duration::from_millis(10));
         assert_eq!(starts[30], Duration::from_millis(200));
         assert_eq!(budget.book(now, now + Duration::from_millis(150)), None);
+        assert!(budget.try_acquire(now, deadline).is_none());
+    }
+
+    #[test]
+    fn what_need_not_wait_is_booked_like_the_rest() {
+        let budget = Budget::new(20, 100);
+        let now = Instant::now();
+        let deadline = now + Duration::from_secs(6);
+        let permits: Vec<_> = (0..20).map_while(|_| budget.try_acquire(now, deadline)).collect();
+        assert_eq!(permits.len(), 11);
+        assert_eq!(budget.book(now, deadline), Some(now + Duration::from_millis(10)));
+        let unlimited = Budget::new(2, 0);
+        let _first = unlimited.try_acquire(now, deadline).unwrap();
+        let second = unlimited.try_acquire(now, deadline).unwrap();
+        assert!(unlimited.try_acquire(now, deadline).is_none());
+        drop(second);
+        assert!(unlimited.try_acquire(now, deadline).is_some());
     }
 }

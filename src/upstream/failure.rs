@@ -3,7 +3,6 @@
 use super::ExchangeError;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
-use crate::wire::query::Question;
 
 /// Why an attempt brought no answer.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ impl Failure {
     }
 
     /// An upstream's own failure reply is relayed; else the client is told which kind of failure it was.
-    pub(super) fn into_answer(self, question: &Question) -> Answer {
+    pub(super) fn into_answer(self) -> Answer {
         let (code, text, lifetime) = match self {
             Self { reply: Some(reply), .. } => return reply,
             Self { unusable: true, .. } => {
@@ -54,6 +53,6 @@ impl Failure {
             ),
             _ => (ErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered in time", Lifetime::Failure),
         };
-        Answer::failure(question, code, text, lifetime)
+        Answer::failure(code, text, lifetime)
     }
 }

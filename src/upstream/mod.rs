@@ -1,14 +1,18 @@
 //! Asking: an allowed query goes out, a whole answer comes back.
 //!
-//! [`Upstream::resolve`] is the only door for clients' names, and it takes an [`AllowedQuery`]. Identical questions in flight share one
-//! exchange; servers are tried in the order written, those that fare badly last; no server is ever asked that was not
-//! configured.
+//! The [`relay`] is the only door for clients' names, and it takes an [`AllowedQuery`]. Identical questions in flight
+//! share one exchange. The relay asks the first server itself, over UDP; whatever takes longer (waiting for a place, TCP,
+//! other servers) is [`Upstream::ask`]'s. Servers are tried in the order written, those that fare badly last; no server
+//! is ever asked that was not configured.
+//!
+//! [`AllowedQuery`]: crate::policy::AllowedQuery
 
 pub mod accept;
 pub mod address;
 pub mod budget;
 pub mod loops;
 pub mod probe;
+pub mod relay;
 pub mod server;
 pub mod system;
 mod failure;
@@ -16,25 +20,20 @@ mod tcp;
 mod turn;
 mod udp;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Fuse, FusedFuture, FutureExt};
+use futures_util::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cache::Cache;
-use crate::cache::key::Key;
-use crate::policy::AllowedQuery;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 use address::UpstreamAddress;
-use budget::Budget;
+use budget::{Budget, Permit};
 use failure::{AttemptError, Failure};
 use server::{Server, ServerStats};
 use turn::Turn;
@@ -45,10 +44,6 @@ const ASK_NEXT_AFTER: Duration = Duration::from_secs(1);
 
 /// Time beyond the deadline in which exchanges report their own timeout before the query gives up on them.
 const GRACE: Duration = Duration::from_millis(20);
-
-/// Queries that may wait for one exchange; more are shed. A name that nobody answers must not take every place that
-/// misses have.
-const MAX_SHARING: usize = 1000;
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]
@@ -62,6 +57,14 @@ struct Prompt {
 enum Exchange {
     Answer(Answer),
     AskOverTcp,
+}
+
+/// An attempt that was begun before the rest.
+struct FirstAttempt {
+    /// Index of the server.
+    server: usize,
+    started: Instant,
+    outcome: BoxFuture<'static, Result<Answer, ExchangeError>>,
 }
 
 /// Why a server gave no answer.
@@ -84,7 +87,6 @@ pub struct Upstream {
     servers: Vec<Arc<Server>>,
     /// Counts of every server this process ever had, so that no count goes down when one is replaced.
     known: BTreeMap<String, Arc<ServerStats>>,
-    in_flight: Mutex<HashMap<Key, Arc<Shared>>>,
 }
 
 /// What an [`Upstream`] is made of.
@@ -100,13 +102,6 @@ pub struct UpstreamConfig {
     pub max_qps: u32,
 }
 
-/// One exchange that several queries wait for.
-#[derive(Debug, Default)]
-struct Shared {
-    fetched: OnceCell<Fetched>,
-    waiting: AtomicUsize,
-}
-
 /// An answer and when it came.
 #[derive(Clone, Debug)]
 pub struct Fetched {
@@ -116,12 +111,19 @@ pub struct Fetched {
     pub received: std::time::Instant,
     /// The server that gave it.
     pub upstream: Option<Arc<str>>,
+    /// It has expired, and nobody has a newer one.
+    pub is_stale: bool,
 }
 
 impl Fetched {
     /// An answer that comes this moment, and not from a server.
     pub fn now(answer: Answer) -> Self {
-        Self { answer: Arc::new(answer), received: std::time::Instant::now(), upstream: None }
+        Self {
+            answer: Arc::new(answer),
+            received: std::time::Instant::now(),
+            upstream: None,
+            is_stale: false,
+        }
     }
 }
 
@@ -142,7 +144,7 @@ impl Upstream {
             Server::new(*address, Budget::new(config.max_in_flight, config.max_qps), stats).map(Arc::new)
         };
         let servers = config.servers.iter().filter_map(server).collect();
-        Self { servers, config, known, in_flight: Mutex::default() }
+        Self { servers, config, known }
     }
 
     /// What it is made of.
@@ -160,61 +162,42 @@ impl Upstream {
         self.known.iter().map(|(name, stats)| (name.as_str(), &**stats))
     }
 
-    /// Fetches the answer to an allowed query received at `received`, and keeps it in `cache` if `may_keep` says so
-    /// once it is there.
-    ///
-    /// There is always an answer: where no server gave one it is SERVFAIL with the reason as Extended DNS Error. None
-    /// is for queries beyond the number that may wait for one exchange.
-    pub async fn resolve(
-        &self,
-        query: &AllowedQuery,
-        received: std::time::Instant,
-        cache: &Cache,
-        may_keep: impl Fn() -> bool,
-    ) -> Option<Fetched> {
-        let key = Key::from(query);
-        let shared = Arc::clone(self.in_flight().entry(key.clone()).or_default());
-        if shared.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_SHARING {
-            return None;
+    /// The server that is to be asked first, where that can be over UDP and at once.
+    fn ready(&self, now: Instant, deadline: Instant) -> Option<(usize, Permit)> {
+        for (index, server) in self.servers.iter().enumerate().filter(|(_, server)| server.is_up()) {
+            if server.budget.wait() == Duration::ZERO {
+                let permit =
+                    if server.is_over_udp() { server.budget.try_acquire(now, deadline) } else { None };
+                return permit.map(|permit| (index, permit));
+            }
         }
-        let fetched = shared.fetched.get_or_init(|| async {
-            let now = std::time::Instant::now();
-            // The exchange this query would have shared may have ended between its cache miss and now.
-            let fetched = match cache.get(query, now) {
-                Some(entry) => {
-                    let answer = Arc::clone(entry.answer());
-                    Fetched { answer, received: entry.received(), upstream: None }
-                }
-                None => {
-                    let prompt = Prompt { question: query.question().clone(), flags: query.flags() };
-                    let deadline = Instant::from_std(received + self.config.deadline);
-                    let (answer, upstream) = self.ask(&prompt, deadline).await;
-                    let fetched = Fetched { upstream, ..Fetched::now(answer) };
-                    if may_keep() {
-                        cache.insert(query, &fetched.answer, fetched.received);
-                    }
-                    fetched
-                }
-            };
-            self.in_flight().remove(&key);
-            fetched
-        });
-        Some(fetched.await.clone())
+        None
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashMap<Key, Arc<Shared>>> {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks servers in turn until one answers, and tells which, or the time is up.
-    async fn ask(&self, prompt: &Prompt, deadline: Instant) -> (Answer, Option<Arc<str>>) {
-        let mut turn = Turn::new(self.order());
+    /// Asks servers in turn until one answers, and tells which, or the time is up. There is always an answer: where no
+    /// server gave one it is SERVFAIL with the reason as Extended DNS Error.
+    async fn ask(
+        &self,
+        prompt: &Prompt,
+        deadline: Instant,
+        first: Option<FirstAttempt>,
+    ) -> (Answer, Option<Arc<str>>) {
+        let order = self.order();
+        let mut turn = match &first {
+            Some(first) => Turn::begun(first.server, order),
+            None => Turn::new(order),
+        };
         let mut failure = Failure::default();
         let mut attempts = FuturesUnordered::new();
         let mut started: Vec<(usize, Instant)> = Vec::new();
         // At most one attempt waits for its place at a time; while it does, nobody else is asked for it.
         let mut permit = pin!(Fuse::terminated());
         let mut next_at = Instant::now();
+        if let Some(FirstAttempt { server, started: at, outcome }) = first {
+            started.push((server, at));
+            attempts.push(async move { (server, outcome.await) }.boxed());
+            next_at = at + ASK_NEXT_AFTER;
+        }
         while !turn.all_said_no() {
             let waiting = !permit.is_terminated();
             if !waiting && attempts.is_empty() && !turn.has_next() {
@@ -243,7 +226,9 @@ impl Upstream {
                     Some(permit) => {
                         let server = &self.servers[index];
                         started.push((index, Instant::now()));
-                        attempts.push(async move { (index, server.exchange(prompt, deadline, permit).await) });
+                        attempts.push(
+                            async move { (index, server.exchange(prompt, deadline, permit).await) }.boxed(),
+                        );
                         next_at = Instant::now() + ASK_NEXT_AFTER;
                         continue;
                     }
@@ -258,7 +243,7 @@ impl Upstream {
             }
         }
         self.note_silent(&started, None);
-        (failure.into_answer(&prompt.question), None)
+        (failure.into_answer(), None)
     }
 
     /// Tells servers that were asked long enough ago and did not reply; not `winner`, who did.
@@ -285,5 +270,5 @@ impl Upstream {
 
 /// A reply that only says the server could not answer: others may do better.
 fn is_failure(answer: &Answer) -> bool {
-    answer.lifetime() == Lifetime::Failure
+    answer.as_ref().lifetime() == Lifetime::Failure
 }

@@ -154,6 +154,16 @@ impl Server {
         &self.name
     }
 
+    /// Where it is.
+    pub(super) fn socket(&self) -> SocketAddr {
+        self.socket
+    }
+
+    /// True where it is asked over UDP first.
+    pub(super) fn is_over_udp(&self) -> bool {
+        !self.tcp_only
+    }
+
     /// True until too many exchanges in a row failed, and again after the next reply.
     pub fn is_up(&self) -> bool {
         !self.stats.down.load(Ordering::Relaxed)
@@ -166,37 +176,25 @@ impl Server {
 
     /// Asks once: over UDP and then, where that is not enough, over TCP; all until `deadline`.
     pub(super) async fn exchange(
-        &self,
+        self: &Arc<Self>,
         prompt: &Prompt,
         deadline: Instant,
-        _permit: Permit,
+        permit: Permit,
     ) -> Result<Answer, ExchangeError> {
-        let mut ending = Ending { stats: &self.stats, result: ExchangeResult::Overtaken };
-        let started = Instant::now();
-        let outcome = match timeout_at(deadline, self.ask(prompt)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ExchangeError::Timeout),
-        };
-        ending.result = match &outcome {
-            Ok(answer) if answer.lifetime() == Lifetime::Failure => ExchangeResult::Failed,
-            Ok(_) => ExchangeResult::Answered,
-            Err(ExchangeError::Timeout) => ExchangeResult::Timeout,
-            Err(ExchangeError::Network(_) | ExchangeError::Local(_)) => ExchangeResult::Network,
-            Err(ExchangeError::Unusable) => ExchangeResult::Unusable,
-        };
-        match &outcome {
-            Ok(_) | Err(ExchangeError::Unusable) => {
-                self.stats.durations.observe(started.elapsed());
-                self.note_reply();
-            }
-            Err(ExchangeError::Network(error)) => self.note_failure(&error.to_string()),
-            Err(ExchangeError::Local(error)) => {
-                tracing::warn!("upstream {} was not asked: {error}", self.name);
-            }
-            // One name that nobody answers says little about the server; the query tells it once.
-            Err(ExchangeError::Timeout) => {}
-        }
-        outcome
+        let ending = Ending::new(self, Instant::now(), permit);
+        let outcome = within(deadline, self.ask(prompt)).await;
+        ending.note(outcome, Instant::now())
+    }
+
+    /// Asks over TCP what `ending` has begun to ask over UDP.
+    pub(super) async fn go_on_over_tcp(
+        self: &Arc<Self>,
+        prompt: &Prompt,
+        deadline: Instant,
+        ending: Ending,
+    ) -> Result<Answer, ExchangeError> {
+        let outcome = within(deadline, tcp::exchange(self.socket, prompt, &self.stats)).await;
+        ending.note(outcome, Instant::now())
     }
 
     async fn ask(&self, prompt: &Prompt) -> Result<Answer, ExchangeError> {
@@ -208,11 +206,12 @@ impl Server {
         tcp::exchange(self.socket, prompt, &self.stats).await
     }
 
-    fn note_reply(&self) {
-        let at = u64::try_from(self.stats.epoch().elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+    fn note_reply(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.stats.epoch());
+        let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1);
         self.stats.last_reply.store(at + 1, Ordering::Relaxed);
         self.stats.failures.store(0, Ordering::Relaxed);
-        if self.stats.down.swap(false, Ordering::Relaxed) {
+        if !self.is_up() && self.stats.down.swap(false, Ordering::Relaxed) {
             tracing::info!("upstream {} answers again", self.name);
         }
     }
@@ -232,14 +231,70 @@ impl Server {
     }
 }
 
-/// Counts an exchange when it ends, also where it is dropped because another server answered first.
-struct Ending<'s> {
-    stats: &'s ServerStats,
-    result: ExchangeResult,
+async fn within(
+    deadline: Instant,
+    exchange: impl Future<Output = Result<Answer, ExchangeError>>,
+) -> Result<Answer, ExchangeError> {
+    timeout_at(deadline, exchange).await.unwrap_or(Err(ExchangeError::Timeout))
 }
 
-impl Drop for Ending<'_> {
+/// Counts an exchange when it ends, also where it is dropped because another server answered first.
+#[derive(Debug)]
+pub(super) struct Ending {
+    server: Arc<Server>,
+    started: Instant,
+    result: ExchangeResult,
+    _permit: Permit,
+}
+
+impl Ending {
+    /// An exchange with `server` begins at `started`, by leave of `permit`.
+    pub(super) fn new(server: &Arc<Server>, started: Instant, permit: Permit) -> Self {
+        Self { server: Arc::clone(server), started, result: ExchangeResult::Overtaken, _permit: permit }
+    }
+
+    /// The server that is asked.
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// When it was asked.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The exchange ends at `now` with `outcome`, which is passed on.
+    pub(super) fn note(
+        mut self,
+        outcome: Result<Answer, ExchangeError>,
+        now: Instant,
+    ) -> Result<Answer, ExchangeError> {
+        self.result = match &outcome {
+            Ok(answer) if answer.as_ref().lifetime() == Lifetime::Failure => ExchangeResult::Failed,
+            Ok(_) => ExchangeResult::Answered,
+            Err(ExchangeError::Timeout) => ExchangeResult::Timeout,
+            Err(ExchangeError::Network(_) | ExchangeError::Local(_)) => ExchangeResult::Network,
+            Err(ExchangeError::Unusable) => ExchangeResult::Unusable,
+        };
+        let server = &self.server;
+        match &outcome {
+            Ok(_) | Err(ExchangeError::Unusable) => {
+                server.stats.durations.observe(now.saturating_duration_since(self.started));
+                server.note_reply(now);
+            }
+            Err(ExchangeError::Network(error)) => server.note_failure(&error.to_string()),
+            Err(ExchangeError::Local(error)) => {
+                tracing::warn!("upstream {} was not asked: {error}", server.name);
+            }
+            // One name that nobody answers says little about the server; the query tells it once.
+            Err(ExchangeError::Timeout) => {}
+        }
+        outcome
+    }
+}
+
+impl Drop for Ending {
     fn drop(&mut self) {
-        self.stats.ended(self.result);
+        self.server.stats.ended(self.result);
     }
 }

@@ -25,6 +25,14 @@ impl Turn {
         Self { servers: order.into_iter().map(candidate).collect(), begun: 0, next: 0 }
     }
 
+    /// Begins where the server with index `first` was asked already, whatever its place in `order`.
+    pub(super) fn begun(first: usize, order: impl IntoIterator<Item = usize>) -> Self {
+        let mut turn =
+            Self::new(std::iter::once(first).chain(order.into_iter().filter(|index| *index != first)));
+        turn.take();
+        turn
+    }
+
     /// True where another attempt may be made.
     pub(super) fn has_next(&self) -> bool {
         self.begun < MAX_ATTEMPTS && self.servers.iter().any(|server| !server.said_no)
@@ -78,6 +86,14 @@ mod tests {
         assert_eq!(turn.take(), Some(0));
         turn.said_no(0);
         assert!(turn.all_said_no() && turn.take().is_none());
+    }
+
+    #[test]
+    fn one_that_was_asked_before_counts() {
+        let mut turn = Turn::begun(2, [0, 1, 2]);
+        assert!(turn.has_unasked());
+        assert_eq!(all(&mut turn), [0, 1]);
+        assert_eq!(all(&mut Turn::begun(0, [0])), [0, 0]);
     }
 
     #[test]

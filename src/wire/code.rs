@@ -164,6 +164,8 @@ impl Rcode {
 pub struct ErrorCode(pub u16);
 
 impl ErrorCode {
+    /// 3: the answer has expired, and there is no newer one.
+    pub const STALE_ANSWER: Self = Self(3);
     /// 13: the answer is a failure kept from an earlier attempt.
     pub const CACHED_ERROR: Self = Self(13);
     /// 14: the server cannot answer yet or any more.
@@ -172,6 +174,8 @@ impl ErrorCode {
     pub const BLOCKED: Self = Self(15);
     /// 18: the client may not ask.
     pub const PROHIBITED: Self = Self(18);
+    /// 19: the same, for an answer that says there is no such name.
+    pub const STALE_NXDOMAIN: Self = Self(19);
     /// 20: the server holds no answer and was told not to fetch one.
     pub const NOT_AUTHORITATIVE: Self = Self(20);
     /// 21: the kind of query is not supported.

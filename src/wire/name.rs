@@ -46,25 +46,34 @@ impl Name {
     /// The name's length on the wire is [`Name::wire_len`].
     pub fn parse(bytes: &[u8]) -> Result<Self, NameError> {
         let mut name = Self::ROOT;
-        let mut at = 0;
+        name.read(bytes)?;
+        Ok(name)
+    }
+
+    /// The same, in place of what the name was; it is left as it was where `bytes` are no name.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(), NameError> {
+        let end = Self::length(bytes)?;
+        self.len = end as u8;
+        // Lengths are below 64 and `A` is 65, so that folding everything folds labels alone.
+        fold(&mut self.bytes[..end], &bytes[..end]);
+        Ok(())
+    }
+
+    /// Length in bytes of the uncompressed name at the start of `bytes`.
+    pub fn length(bytes: &[u8]) -> Result<usize, NameError> {
+        let mut end = 0;
         loop {
-            let label = usize::from(*bytes.get(at).ok_or(NameError::Cut)?);
+            let label = usize::from(*bytes.get(end).ok_or(NameError::Cut)?);
             if label > MAX_LABEL {
                 return Err(NameError::Label);
             }
+            end += 1 + label;
             // RFC 1035 section 2.3.4: "names 255 octets or less"
-            let end = at + 1 + label;
             if end > MAX_NAME {
                 return Err(NameError::Long);
             }
-            let source = bytes.get(at..end).ok_or(NameError::Cut)?;
-            for (to, from) in name.bytes[at..end].iter_mut().zip(source) {
-                *to = from.to_ascii_lowercase();
-            }
-            at = end;
             if label == 0 {
-                name.len = at as u8;
-                return Ok(name);
+                return Ok(end);
             }
         }
     }
@@ -120,6 +129,18 @@ impl Name {
             at += 1 + usize::from(self.bytes[at]);
         }
         at == start && self.as_bytes()[at..] == *origin.as_bytes()
+    }
+}
+
+/// Copies with A–Z folded to a–z (RFC 4343 section 3), in steps that the processor does at once.
+fn fold(to: &mut [u8], from: &[u8]) {
+    let (to, to_rest) = to.as_chunks_mut::<16>();
+    let (from, from_rest) = from.as_chunks::<16>();
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = from.map(|byte| byte.to_ascii_lowercase());
+    }
+    for (to, from) in to_rest.iter_mut().zip(from_rest) {
+        *to = from.to_ascii_lowercase();
     }
 }
 

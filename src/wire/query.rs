@@ -19,13 +19,20 @@ pub struct Question {
     pub class: Class,
 }
 
+impl Question {
+    /// A place for questions to be read into: the root, type 0.
+    pub const fn empty() -> Self {
+        Self { name: Name::ROOT, qtype: Type(0), class: Class::IN }
+    }
+}
+
 /// A message with exactly one question and, at most, one OPT record.
 #[derive(Debug)]
 pub struct Query<'a> {
     /// Header as sent.
     pub header: Header,
     /// The question as it is compared.
-    pub question: Question,
+    pub question: &'a Question,
     /// The question as sent: its case is kept for the reply.
     pub question_bytes: &'a [u8],
     /// The client's EDNS, where it sent any.
@@ -40,38 +47,42 @@ pub enum Malformed<'a> {
     /// A response. It is never answered, or two servers could talk for ever.
     Response,
     /// An opcode other than QUERY: NOTIMP; with question and EDNS where the message has the form of a query.
-    Opcode(Header, Option<Box<Query<'a>>>),
+    Opcode(Header, Option<Query<'a>>),
     /// Anything else that is not one question and an OPT: FORMERR, with the question where it could be read.
     Format(Header, Option<&'a [u8]>),
     /// An EDNS version that does not exist: BADVERS.
-    Version(Box<Query<'a>>),
+    Version(Query<'a>),
 }
 
 impl<'a> Query<'a> {
-    /// Reads a whole message.
-    pub fn parse(message: &'a [u8]) -> Result<Self, Malformed<'a>> {
+    /// Reads a whole message, its question into `question`, which is written in any case.
+    pub fn parse(message: &'a [u8], question: &'a mut Question) -> Result<Self, Malformed<'a>> {
         let header = Header::parse(message).ok_or(Malformed::Short)?;
         if header.flags.has(Flags::QR) {
             return Err(Malformed::Response);
         }
         if header.flags.opcode() != OPCODE_QUERY {
-            return Err(Malformed::Opcode(header, Self::parse_body(header, message).ok().map(Box::new)));
+            return Err(Malformed::Opcode(header, Self::parse_body(header, message, question).ok()));
         }
-        let query = Self::parse_body(header, message)?;
+        let query = Self::parse_body(header, message, question)?;
         // RFC 6891 section 6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST
         // respond with RCODE=BADVERS."
         if query.edns.is_some_and(|edns| edns.version > 0) {
-            return Err(Malformed::Version(Box::new(query)));
+            return Err(Malformed::Version(query));
         }
         Ok(query)
     }
 
-    fn parse_body(header: Header, message: &'a [u8]) -> Result<Self, Malformed<'a>> {
+    fn parse_body(
+        header: Header,
+        message: &'a [u8],
+        question: &'a mut Question,
+    ) -> Result<Self, Malformed<'a>> {
         // RFC 9619 section 4: a message with OPCODE 0 and QDCOUNT above 1 "MUST" be treated as FORMERR.
         if header.counts[0] != 1 {
             return Err(Malformed::Format(header, None));
         }
-        let Some((question, end)) = parse_question(message) else {
+        let Some(end) = question.read(message) else {
             return Err(Malformed::Format(header, None));
         };
         let question_bytes = &message[HEADER..end];
@@ -93,14 +104,40 @@ impl<'a> Query<'a> {
     }
 }
 
+impl Question {
+    /// Reads a message's question from its fixed place; gives where it ends.
+    fn read(&mut self, message: &[u8]) -> Option<usize> {
+        self.name.read(message.get(HEADER..)?).ok()?;
+        let at = HEADER + self.name.wire_len();
+        (self.qtype, self.class) = type_and_class(message, at)?;
+        Some(at + 4)
+    }
+
+    /// True where `message` asks the same, in whatever case.
+    pub fn is_asked_by(&self, message: &[u8]) -> bool {
+        let name = self.name.as_bytes();
+        let asked = message.get(HEADER..HEADER + name.len());
+        asked.is_some_and(|asked| asked.eq_ignore_ascii_case(name))
+            && type_and_class(message, HEADER + name.len()) == Some((self.qtype, self.class))
+    }
+}
+
 /// The question at its fixed place, and where it ends.
 pub fn parse_question(message: &[u8]) -> Option<(Question, usize)> {
-    let name = Name::parse(message.get(HEADER..)?).ok()?;
-    let at = HEADER + name.wire_len();
+    let mut question = Question::empty();
+    let end = question.read(message)?;
+    Some((question, end))
+}
+
+/// The type a message asks for, and where its question ends.
+pub fn question_end(message: &[u8]) -> Option<(Type, usize)> {
+    let at = HEADER + Name::length(message.get(HEADER..)?).ok()?;
+    Some((type_and_class(message, at)?.0, at + 4))
+}
+
+fn type_and_class(message: &[u8], at: usize) -> Option<(Type, Class)> {
     let fixed = message.get(at..)?.first_chunk::<4>()?;
-    let qtype = Type(u16::from_be_bytes([fixed[0], fixed[1]]));
-    let class = Class(u16::from_be_bytes([fixed[2], fixed[3]]));
-    Some((Question { name, qtype, class }, at + 4))
+    Some((Type(u16::from_be_bytes([fixed[0], fixed[1]])), Class(u16::from_be_bytes([fixed[2], fixed[3]]))))
 }
 
 /// The only record a query may carry, filling the message to its end: an OPT owned by the root.

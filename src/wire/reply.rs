@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::Duration;
 
-use super::answer::{Answer, Lifetime};
+use super::answer::{AnswerRef, Lifetime};
 use super::code::{ErrorCode, Rcode, Type};
 use super::edns::{DNSSEC_OK, Edns, MIN_UDP_PAYLOAD, OPTION_EDE};
 use super::header::{Flags, HEADER, Header};
@@ -50,13 +50,23 @@ pub struct Envelope<'q> {
 impl<'q> Envelope<'q> {
     /// The envelope for a well-formed query; `udp_payload` is our own limit in bytes, 512 to 4096.
     pub fn of(query: &Query<'q>, transport: Transport, udp_payload: u16) -> Self {
-        let limit = match (transport, query.edns) {
+        Self::new(query.header, query.question_bytes, query.edns, transport, udp_payload)
+    }
+
+    /// The same from a query's parts.
+    pub fn new(
+        header: Header,
+        question: &'q [u8],
+        edns: Option<Edns>,
+        transport: Transport,
+        udp_payload: u16,
+    ) -> Self {
+        let limit = match (transport, edns) {
             (Transport::Tcp, _) => MAX_MESSAGE,
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_payload.min(udp_payload)),
             (Transport::Udp, None) => usize::from(MIN_UDP_PAYLOAD),
         };
-        let (header, question) = (query.header, Some(query.question_bytes));
-        Self { header, question, edns: query.edns, udp_payload, limit }
+        Self { header, question: Some(question), edns, udp_payload, limit }
     }
 
     /// The envelope for a message of which only the header, and perhaps the question, could be read.
@@ -76,25 +86,31 @@ impl<'q> Envelope<'q> {
         out.extend_from_slice(self.question.unwrap_or_default());
     }
 
-    /// Ends a reply with our OPT, where the client sent one (RFC 6891 section 6.1.1).
-    fn end(&self, out: &mut Vec<u8>, rcode: Rcode, options: &[u8]) {
-        let Some(edns) = self.edns else { return };
+    /// Ends a reply with our OPT, where the client sent one (RFC 6891 section 6.1.1), and with those `options` that fit;
+    /// gives their length.
+    fn end(&self, out: &mut Vec<u8>, rcode: Rcode, options: &[u8]) -> usize {
+        let Some(edns) = self.edns else { return 0 };
         let fits = out.len() + OPT_FIXED + options.len() <= self.limit;
         let options = if fits { options } else { &[] };
-        let dnssec_ok = if edns.dnssec_ok { DNSSEC_OK } else { 0 };
-        let ttl = u32::from(rcode.0 >> 4) << 24 | dnssec_ok;
-        out.push(0);
-        out.extend_from_slice(&Type::OPT.0.to_be_bytes());
-        out.extend_from_slice(&self.udp_payload.to_be_bytes());
-        out.extend_from_slice(&ttl.to_be_bytes());
-        out.extend_from_slice(&(options.len() as u16).to_be_bytes());
+        out.extend_from_slice(&opt_record(edns, self.udp_payload, rcode, options.len() as u16));
         out.extend_from_slice(options);
+        options.len()
     }
 
-    /// Ends a reply with our OPT and an Extended DNS Error; its text is left out where it does not fit.
+    /// Ends a reply with our OPT and an Extended DNS Error.
     fn end_with_error(&self, out: &mut Vec<u8>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
         self.end(out, rcode, &[]);
-        let (Some(_), Some(error)) = (self.edns, error) else { return };
+        if let Some(error) = error {
+            self.add_error(out, 0, error);
+        }
+    }
+
+    /// Adds an Extended DNS Error to the OPT at the end, which has `options` bytes of options; its text, or all of it, is
+    /// left out where it does not fit.
+    fn add_error(&self, out: &mut Vec<u8>, options: usize, error: ExtendedError<'_>) {
+        if self.edns.is_none() {
+            return;
+        }
         let start = out.len();
         out.extend_from_slice(&OPTION_EDE.to_be_bytes());
         out.extend_from_slice(&[0, 0]);
@@ -111,8 +127,19 @@ impl<'q> Envelope<'q> {
             return;
         }
         out[start + 2..start + 4].copy_from_slice(&(option as u16 - 4).to_be_bytes());
-        out[start - 2..start].copy_from_slice(&(option as u16).to_be_bytes());
+        let length = start - options - 2;
+        out[length..length + 2].copy_from_slice(&((options + option) as u16).to_be_bytes());
     }
+}
+
+/// Our OPT record up to its options.
+fn opt_record(edns: Edns, udp_payload: u16, rcode: Rcode, options: u16) -> [u8; OPT_FIXED] {
+    let dnssec_ok = if edns.dnssec_ok { DNSSEC_OK } else { 0 };
+    let [kind, kind_low] = Type::OPT.0.to_be_bytes();
+    let [payload, payload_low] = udp_payload.to_be_bytes();
+    let [a, b, c, d] = (u32::from(rcode.0 >> 4) << 24 | dnssec_ok).to_be_bytes();
+    let [options, options_low] = options.to_be_bytes();
+    [0, kind, kind_low, payload, payload_low, a, b, c, d, options, options_low]
 }
 
 /// An Extended DNS Error of our own (RFC 8914).
@@ -124,11 +151,13 @@ pub struct ExtendedError<'t> {
     pub text: &'t dyn Display,
 }
 
-/// How a blocked name is answered: response code and authority section, encoded once per policy.
+/// How a blocked name is answered: response code, authority section and usual reason, encoded once per policy.
 #[derive(Clone, Debug)]
 pub struct Denial {
     rcode: Rcode,
     authority: Box<[u8]>,
+    /// The usual reason as an option.
+    reason: Box<[u8]>,
 }
 
 impl Denial {
@@ -136,7 +165,9 @@ impl Denial {
     ///
     /// RFC 2308 section 3: negative answers need a SOA or they are not cached. `serial` tells one policy from
     /// another.
-    pub fn negative(rcode: Rcode, ttl: u32, serial: u32) -> Self {
+    ///
+    /// Names are blocked for `reason` where no other is given.
+    pub fn negative(rcode: Rcode, ttl: u32, serial: u32, reason: &str) -> Self {
         let mut soa = vec![0];
         soa.extend_from_slice(&Type::SOA.0.to_be_bytes());
         soa.extend_from_slice(&[0, 1]);
@@ -147,12 +178,12 @@ impl Denial {
         }
         soa.extend_from_slice(&(data.len() as u16).to_be_bytes());
         soa.extend_from_slice(&data);
-        Self { rcode, authority: soa.into() }
+        Self { rcode, authority: soa.into(), reason: blocked_option(reason) }
     }
 
     /// REFUSED, with nothing to keep.
-    pub fn refused() -> Self {
-        Self { rcode: Rcode::REFUSED, authority: Box::default() }
+    pub fn refused(reason: &str) -> Self {
+        Self { rcode: Rcode::REFUSED, authority: Box::default(), reason: blocked_option(reason) }
     }
 
     /// The response code blocked names get.
@@ -172,13 +203,34 @@ pub fn error(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode, error: Op
     envelope.end_with_error(out, rcode, error);
 }
 
-/// The reply for a blocked name.
-pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: &dyn Display) {
+/// The Extended DNS Error "Blocked" as an option.
+fn blocked_option(reason: &str) -> Box<[u8]> {
+    let mut option = OPTION_EDE.to_be_bytes().to_vec();
+    option.extend_from_slice(&(reason.len() as u16 + 2).to_be_bytes());
+    option.extend_from_slice(&ErrorCode::BLOCKED.0.to_be_bytes());
+    option.extend_from_slice(reason.as_bytes());
+    option.into()
+}
+
+/// The reply for a blocked name; the usual reason is given where there is no other.
+pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: Option<&dyn Display>) {
     let authority = u16::from(!denial.authority.is_empty());
     envelope.begin(out, 0, denial.rcode, [0, authority, 0]);
     out.extend_from_slice(&denial.authority);
-    let error = ExtendedError { code: ErrorCode::BLOCKED, text: reason };
-    envelope.end_with_error(out, denial.rcode, Some(error));
+    let fits = out.len() + OPT_FIXED + denial.reason.len() <= envelope.limit;
+    match reason {
+        None if fits => {
+            envelope.end(out, denial.rcode, &denial.reason);
+        }
+        None => {
+            let error = ExtendedError { code: ErrorCode::BLOCKED, text: &"" };
+            envelope.end_with_error(out, denial.rcode, Some(error));
+        }
+        Some(text) => {
+            let error = ExtendedError { code: ErrorCode::BLOCKED, text };
+            envelope.end_with_error(out, denial.rcode, Some(error));
+        }
+    }
 }
 
 /// The minimal answer to ANY: one HINFO that says why (RFC 8482 section 4.2).
@@ -214,19 +266,45 @@ fn record_of_question(out: &mut Vec<u8>, kind: Type, ttl: u32, data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// What becomes of an answer on its way to the client.
+/// What becomes of an answer's TTLs on its way to the client.
 #[derive(Clone, Copy, Debug)]
-pub struct Ageing {
-    /// How long ago it was received.
-    pub age: Duration,
-    /// No TTL may exceed this, before the age is taken off.
-    pub max_ttl: Duration,
+pub enum Ageing {
+    /// They shrink by the time it was kept.
+    By {
+        /// How long ago it was received.
+        age: Duration,
+        /// No TTL may exceed this, before the age is taken off.
+        max_ttl: Duration,
+    },
+    /// It has expired, and there is no newer one: clients are told so and keep it for a short time.
+    Stale,
 }
 
 impl Ageing {
     /// TTLs as they are.
-    pub const NONE: Self = Self { age: Duration::ZERO, max_ttl: Duration::MAX };
+    pub const NONE: Self = Self::By { age: Duration::ZERO, max_ttl: Duration::MAX };
+
+    /// What becomes of each TTL of an answer with `lifetime`.
+    fn of(self, lifetime: Lifetime) -> impl Fn(u32) -> u32 {
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let (age, max) = match self {
+            Self::By { age, max_ttl } => (seconds(age), seconds(max_ttl)),
+            Self::Stale => (0, STALE_TTL),
+        };
+        let max = match lifetime {
+            // RFC 2308 section 5: a negative answer's SOA goes out with the time that is left of it.
+            Lifetime::Negative(ttl) => ttl.min(max),
+            _ => max,
+        };
+        move |ttl| match self {
+            Self::By { .. } => ttl.min(max).saturating_sub(age),
+            Self::Stale => STALE_TTL,
+        }
+    }
 }
+
+/// TTL of stale answers in seconds (RFC 8767 section 4: "RECOMMENDED to be 30 seconds").
+const STALE_TTL: u32 = 30;
 
 /// An answer relayed whole: records, response code, AD and Extended DNS Errors; TTLs capped and aged.
 ///
@@ -234,7 +312,7 @@ impl Ageing {
 pub fn answer(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,
-    answer: &Answer,
+    answer: AnswerRef<'_>,
     ageing: Ageing,
     authoritative: bool,
 ) {
@@ -243,28 +321,27 @@ pub fn answer(
     let question = envelope.question.map_or(0, <[u8]>::len);
     if HEADER + question + answer.records().len() + opt > envelope.limit {
         envelope.begin(out, Flags::TC, rcode, [0, 0, 0]);
-        return envelope.end(out, rcode, &[]);
+        envelope.end(out, rcode, &[]);
+        return;
     }
     // RFC 6840 section 5.7: AD concerns only clients that set DO (or AD) in their query.
     let wants_ad = envelope.edns.is_some_and(|edns| edns.dnssec_ok) || envelope.header.flags.has(Flags::AD);
-    let ad = if wants_ad { answer.flags().0 & Flags::AD } else { 0 };
+    let ad = if wants_ad { answer.head().flags.0 & Flags::AD } else { 0 };
     let aa = if authoritative { Flags::AA } else { 0 };
-    envelope.begin(out, ad | aa, rcode, answer.counts());
+    envelope.begin(out, ad | aa, rcode, answer.head().counts);
     let records_at = out.len();
     out.extend_from_slice(answer.records());
-    let cap = match answer.lifetime() {
-        // RFC 2308 section 5: a negative answer's SOA goes out with the time that is left of it.
-        Lifetime::Negative(ttl) => u64::from(ttl).min(ageing.max_ttl.as_secs()),
-        _ => ageing.max_ttl.as_secs(),
-    };
-    let cap = u32::try_from(cap).unwrap_or(u32::MAX);
-    let age = u32::try_from(ageing.age.as_secs()).unwrap_or(u32::MAX);
+    let age_ttl = ageing.of(answer.lifetime());
     for offset in answer.ttl_offsets() {
         if let Some(field) = out.get_mut(records_at + offset..).and_then(|rest| rest.first_chunk_mut::<4>()) {
             // RFC 2181 section 8: a TTL with the top bit set is to be taken as zero.
             let ttl = Some(u32::from_be_bytes(*field)).filter(|ttl| *ttl <= i32::MAX as u32).unwrap_or(0);
-            *field = ttl.min(cap).saturating_sub(age).to_be_bytes();
+            *field = age_ttl(ttl).to_be_bytes();
         }
     }
-    envelope.end(out, rcode, answer.extended_errors());
+    let options = envelope.end(out, rcode, answer.extended_errors());
+    if matches!(ageing, Ageing::Stale) {
+        let code = if rcode == Rcode::NXDOMAIN { ErrorCode::STALE_NXDOMAIN } else { ErrorCode::STALE_ANSWER };
+        envelope.add_error(out, options, ExtendedError { code, text: &"" });
+    }
 }

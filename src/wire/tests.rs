@@ -19,7 +19,7 @@ type Seen = (Vec<u8>, u16, u16);
 
 fn ours(message: &[u8]) -> Option<Seen> {
     let seen = |question: &Question| (question.name.as_bytes().to_vec(), question.qtype.0, question.class.0);
-    match Query::parse(message) {
+    match Query::parse(message, &mut Question::empty()) {
         Ok(query) => Some(seen(&query.question)),
         Err(Malformed::Version(query)) => Some(seen(&query.question)),
         Err(_) => None,
@@ -152,12 +152,13 @@ proptest! {
     ) {
         let reply = upstream_reply(&ttls);
         let answer = Answer::parse(&reply).unwrap();
-        prop_assert_eq!(answer.lifetime(), Lifetime::Positive(*ttls.iter().min().unwrap()));
+        prop_assert_eq!(answer.as_ref().lifetime(), Lifetime::Positive(*ttls.iter().min().unwrap()));
         let request = request(Some(4096));
-        let query = Query::parse(&request).unwrap();
+        let mut question = Question::empty();
+        let query = Query::parse(&request, &mut question).unwrap();
         let mut out = Vec::new();
-        let ageing = Ageing { age: Duration::from_secs(age), max_ttl: Duration::from_secs(3600) };
-        reply::answer(&mut out, &Envelope::of(&query, Transport::Udp, 4096), &answer, ageing, false);
+        let ageing = Ageing::By { age: Duration::from_secs(age), max_ttl: Duration::from_secs(3600) };
+        reply::answer(&mut out, &Envelope::of(&query, Transport::Udp, 4096), answer.as_ref(), ageing, false);
         let decoded = Message::from_vec(&out).unwrap();
         let seen: Vec<u32> = decoded.answers.iter().map(|record| record.ttl).collect();
         let expected: Vec<u32> = ttls.iter().map(|ttl| (*ttl).min(3600).saturating_sub(age as u32)).collect();
@@ -207,17 +208,20 @@ fn upstream_reply(ttls: &[u32]) -> Vec<u8> {
 
 #[test]
 fn every_reply_is_readable_and_within_its_limit() {
-    let denial = Denial::negative(Rcode::NXDOMAIN, 30, 7);
     let long = "x".repeat(2000);
     for payload in [None, Some(0), Some(512), Some(1232), Some(65535)] {
         let request = request(payload);
-        let query = Query::parse(&request).unwrap();
+        let mut question = Question::empty();
+        let query = Query::parse(&request, &mut question).unwrap();
         let envelope = Envelope::of(&query, Transport::Udp, 1232);
         let limit = payload.map_or(512, |payload| usize::from(payload.clamp(512, 1232)));
         let mut out = Vec::new();
         for text in ["short", &long] {
-            reply::blocked(&mut out, &envelope, &denial, &text);
-            check(&out, limit, payload.is_some());
+            let denial = Denial::negative(Rcode::NXDOMAIN, 30, 7, text);
+            for reason in [None, Some(&text as &dyn std::fmt::Display)] {
+                reply::blocked(&mut out, &envelope, &denial, reason);
+                check(&out, limit, payload.is_some());
+            }
             let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &text };
             reply::error(&mut out, &envelope, Rcode::BADVERS, Some(error));
             check(&out, limit, payload.is_some());
@@ -227,7 +231,7 @@ fn every_reply_is_readable_and_within_its_limit() {
         reply::identity(&mut out, &envelope, &long);
         check(&out, 1232, payload.is_some());
         let large = Answer::parse(&upstream_reply(&vec![60; 100])).unwrap();
-        reply::answer(&mut out, &envelope, &large, Ageing::NONE, false);
+        reply::answer(&mut out, &envelope, large.as_ref(), Ageing::NONE, false);
         assert!(check(&out, limit, payload.is_some()).metadata.truncation);
     }
 }
@@ -251,8 +255,8 @@ fn opt_is_taken_out_wherever_it_stands() {
     message.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\0");
     record(&mut message, 1, 90, &[192, 0, 2, 2]);
     let answer = Answer::parse(&message).unwrap();
-    assert_eq!(answer.counts(), [1, 0, 1]);
-    assert_eq!(answer.ttl_offsets().count(), 2);
+    assert_eq!(answer.as_ref().head().counts, [1, 0, 1]);
+    assert_eq!(answer.as_ref().ttl_offsets().count(), 2);
 }
 
 #[test]

@@ -1,0 +1,253 @@
+//! The whole journey of one query: request bytes in, a reply, a miss or silence out.
+
+mod miss;
+
+pub use miss::Miss;
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use arc_swap::cache::Cache as SwapCache;
+
+use crate::cache::{Cache, Freshness, Kept};
+use crate::local::LocalZones;
+use crate::policy::clients::Clients;
+use crate::policy::{AllowedQuery, Policy, Reason, Verdict};
+use crate::telemetry::counters::{Counters, Dropped};
+use crate::telemetry::record::{Decision, Record, Source};
+use crate::upstream::Upstream;
+use crate::wire::answer::AnswerRef;
+use crate::wire::code::{Class, ErrorCode, Rcode, Type};
+use crate::wire::header::Flags;
+use crate::wire::query::{Malformed, Query, Question};
+use crate::wire::reply::{self, Ageing, Denial, Envelope, ExtendedError, Transport};
+use crate::wire::request::AnswerFlags;
+
+/// Everything a query is judged by. A reload makes a new one and swaps it in whole.
+pub struct State {
+    /// The rules.
+    pub policy: Policy,
+    /// Who may ask.
+    pub clients: Clients,
+    /// How blocked names are answered.
+    pub denial: Denial,
+    /// What the server calls itself in class CH; none keeps it quiet.
+    pub identity: Option<Box<str>>,
+    /// Largest UDP reply in bytes.
+    pub udp_payload: u16,
+    /// Kept answers.
+    pub cache: Arc<Cache>,
+    /// Zones answered here.
+    pub local: Arc<LocalZones>,
+    /// Who is asked for the rest.
+    pub upstream: Arc<Upstream>,
+    /// Place of each of the policy's sources among the counters' zones.
+    pub zones: Box<[usize]>,
+}
+
+/// One thread's, or one task's, door to the state.
+pub struct Gate {
+    state: SwapCache<Arc<ArcSwap<State>>, Arc<State>>,
+    counters: Arc<Counters>,
+    /// Where questions are read into.
+    question: Question,
+    /// Where kept answers are read into.
+    kept: Kept,
+}
+
+/// Where a query came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Source address.
+    pub address: SocketAddr,
+    /// How it came.
+    pub transport: Transport,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The reply is written.
+    Reply(Record),
+    /// The reply is written, from an answer that many ask for and that is about to expire.
+    Refresh(Record, AllowedQuery<'static>),
+    /// The answer has to be fetched from an upstream; [`Gate::finish`] then writes the reply.
+    Fetch(Box<Miss>, AllowedQuery<'static>),
+    /// A local zone has the answer; [`Gate::finish_local`] then writes the reply.
+    Local(Box<Miss>),
+    /// Nothing is sent.
+    Silence,
+}
+
+impl Gate {
+    /// A door to `state` for one thread, or for tasks that share `counters`.
+    pub fn new(state: &Arc<ArcSwap<State>>, counters: Arc<Counters>) -> Self {
+        Self {
+            state: SwapCache::new(Arc::clone(state)),
+            counters,
+            question: Question::empty(),
+            kept: Kept::new(),
+        }
+    }
+
+    /// Judges one request received at `now` and, where it can, writes the reply into `out`.
+    pub fn answer(&mut self, request: &[u8], client: Client, now: Instant, out: &mut Vec<u8>) -> Outcome {
+        let state = self.state.load();
+        let query = match Query::parse(request, &mut self.question) {
+            Ok(query) => query,
+            Err(malformed) => return answer_malformed(state, &self.counters, &malformed, client, out),
+        };
+        self.counters.query(client.transport, Some(query.question.qtype));
+        let envelope = Envelope::of(&query, client.transport, state.udp_payload);
+        if !state.clients.contains(client.address.ip()) {
+            return refuse_client(out, &envelope);
+        }
+        if query.question.class == Class::CH && answer_identity(out, &envelope, query.question, state) {
+            return replied(Decision::Local, Source::Local, Rcode::NOERROR);
+        }
+        let (allowed, record) = match state.policy.decide(query.question, flags_of(&query)) {
+            Verdict::Blocked(reason) => {
+                self.counters.blocked(reason.label());
+                reply::blocked(out, &envelope, &state.denial, unusual(&reason));
+                let record = Record::new(Decision::Blocked, Source::Policy, state.denial.rcode());
+                return Outcome::Reply(record.because(&reason, &state.policy));
+            }
+            Verdict::Allowed(allowed) => {
+                let rule = state.policy.rule_of(&allowed);
+                if let Some(rule) = rule {
+                    self.counters.allowed(state.zones[rule.source_index()]);
+                }
+                (allowed, Record::from(Decision::Allowed).by_rule(rule, &state.policy))
+            }
+            Verdict::Observed(allowed, reason) => {
+                self.counters.blocked(reason.label());
+                (allowed, Record::from(Decision::Observed).because(&reason, &state.policy))
+            }
+            Verdict::Local => {
+                let record = Record::from(Decision::Local);
+                return Outcome::Local(Box::new(Miss::new(
+                    client,
+                    request,
+                    &query,
+                    record,
+                    &state.policy,
+                    now,
+                )));
+            }
+            Verdict::MinimalAny => {
+                reply::minimal_any(out, &envelope);
+                return replied(Decision::Allowed, Source::Policy, Rcode::NOERROR);
+            }
+            Verdict::Refused => {
+                let text = &"this class or type is not forwarded";
+                let error = ExtendedError { code: ErrorCode::NOT_SUPPORTED, text };
+                reply::error(out, &envelope, Rcode::REFUSED, Some(error));
+                return replied(Decision::Refused, Source::Policy, Rcode::REFUSED);
+            }
+        };
+        if let Some(hit) = state.cache.get(&allowed, now, &mut self.kept) {
+            self.counters.cache(true);
+            let ageing = ageing(state, hit.answer, hit.age, hit.freshness == Freshness::Stale);
+            reply::answer(out, &envelope, hit.answer, ageing, false);
+            let record = Record { source: Source::Cache, rcode: hit.answer.rcode(), ..record };
+            return match hit.freshness {
+                Freshness::Expiring => Outcome::Refresh(record, allowed.into_owned()),
+                Freshness::Fresh | Freshness::Stale => Outcome::Reply(record),
+            };
+        }
+        self.counters.cache(false);
+        // RFC 1035 section 4.1.1: RD=0 asks for what the server has; fetching is not asked for.
+        if !query.header.flags.has(Flags::RD) {
+            let text = &"not in the cache, and recursion was not desired";
+            let error = ExtendedError { code: ErrorCode::NOT_AUTHORITATIVE, text };
+            reply::error(out, &envelope, Rcode::REFUSED, Some(error));
+            return replied(Decision::Refused, Source::Cache, Rcode::REFUSED);
+        }
+        let miss = Miss::new(client, request, &query, record, &state.policy, now);
+        Outcome::Fetch(Box::new(miss), allowed.into_owned())
+    }
+
+    /// Lets go of a state that is no more in force: for threads that have nothing to do.
+    pub fn refresh(&mut self) {
+        self.state.load();
+    }
+
+    /// A message came that was too long to be read whole.
+    pub fn too_long(&self) {
+        self.counters.query(Transport::Udp, None);
+        self.counters.dropped(Dropped::Long);
+    }
+}
+
+/// Answers what is no query: silence for what must not be answered, else the code it deserves.
+fn answer_malformed(
+    state: &State,
+    counters: &Counters,
+    malformed: &Malformed<'_>,
+    client: Client,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    let silence = |reason| {
+        counters.dropped(reason);
+        Outcome::Silence
+    };
+    counters.query(client.transport, None);
+    let (envelope, rcode) = match malformed {
+        Malformed::Short => return silence(Dropped::Short),
+        Malformed::Response => return silence(Dropped::Response),
+        Malformed::Opcode(header, None) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
+        Malformed::Opcode(_, Some(query)) => {
+            (Envelope::of(query, client.transport, state.udp_payload), Rcode::NOTIMP)
+        }
+        Malformed::Format(header, question) => (Envelope::of_header(*header, *question), Rcode::FORMERR),
+        Malformed::Version(query) => {
+            (Envelope::of(query, client.transport, state.udp_payload), Rcode::BADVERS)
+        }
+    };
+    if !state.clients.contains(client.address.ip()) {
+        return refuse_client(out, &envelope);
+    }
+    reply::error(out, &envelope, rcode, None);
+    replied(Decision::Error, Source::Policy, rcode)
+}
+
+fn flags_of(query: &Query<'_>) -> AnswerFlags {
+    AnswerFlags { dnssec_ok: query.dnssec_ok(), checking_disabled: query.header.flags.has(Flags::CD) }
+}
+
+/// How the TTLs of an answer are shown that is `age` old.
+fn ageing(state: &State, answer: AnswerRef<'_>, age: Duration, is_stale: bool) -> Ageing {
+    if is_stale { Ageing::Stale } else { state.cache.lifetimes().ageing(answer, age) }
+}
+
+/// A reason that is not the one that most replies to blocked names give.
+fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
+    match reason {
+        Reason::NotListed | Reason::Noise => None,
+        Reason::Denied(_) => Some(reason),
+    }
+}
+
+fn replied(decision: Decision, source: Source, rcode: Rcode) -> Outcome {
+    Outcome::Reply(Record::new(decision, source, rcode))
+}
+
+fn refuse_client(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Outcome {
+    let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &"this client may not ask" };
+    reply::error(out, envelope, Rcode::REFUSED, Some(error));
+    replied(Decision::Refused, Source::Policy, Rcode::REFUSED)
+}
+
+/// Answers `id.server` and `hostname.bind` TXT in class CH, where the server has a name to give (RFC 4892).
+fn answer_identity(out: &mut Vec<u8>, envelope: &Envelope<'_>, question: &Question, state: &State) -> bool {
+    let Some(identity) = &state.identity else { return false };
+    let name = question.name.as_bytes();
+    let asked = name == b"\x02id\x06server\0" || name == b"\x08hostname\x04bind\0";
+    if asked && question.qtype == Type::TXT {
+        reply::identity(out, envelope, identity);
+    }
+    asked && question.qtype == Type::TXT
+}

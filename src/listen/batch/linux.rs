@@ -1,0 +1,390 @@
+//! recvmmsg(2) and sendmmsg(2): the one file of unsafe code.
+//!
+//! Every header the kernel is given points into vectors that live in the same batch and keep their length, and all
+//! pointers a call uses are made anew right before it.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use libc::{c_int, c_uint, cmsghdr, in_addr, in_pktinfo, in6_addr, in6_pktinfo, iovec, mmsghdr, socklen_t};
+
+use super::{Datagram, Peer, Sent, Wait};
+
+/// Bytes between the starts of two buffers beyond their room: keeps the first lines of all datagrams of a batch, which are
+/// the ones that are read, out of each other's way in the near cache.
+const OFFSET: usize = 192;
+
+/// Room for one IP_PKTINFO or IPV6_PKTINFO message: 16 bytes of header and at most 20 of data, aligned as the kernel wants.
+type Control = [u64; 5];
+
+/// An IPv4 or IPv6 socket address as the kernel reads and writes it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+union Address {
+    family: libc::sa_family_t,
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+/// Datagrams received together.
+pub struct ReceiveBatch {
+    buffers: Vec<u8>,
+    stride: usize,
+    room: usize,
+    addresses: Vec<Address>,
+    controls: Vec<Control>,
+    parts: Vec<iovec>,
+    headers: Vec<mmsghdr>,
+    received: usize,
+}
+
+impl ReceiveBatch {
+    /// Room for `capacity` datagrams of `room` bytes each.
+    pub fn new(capacity: usize, room: usize) -> Self {
+        let stride = room.next_multiple_of(64) + OFFSET;
+        // SAFETY: all of these are plain C structures, for which all-zero bytes are a value.
+        let (address, part, header) =
+            unsafe { (zeroed::<Address>(), zeroed::<iovec>(), zeroed::<mmsghdr>()) };
+        let mut batch = Self {
+            buffers: vec![0; capacity * stride],
+            stride,
+            room,
+            addresses: vec![address; capacity],
+            controls: vec![Control::default(); capacity],
+            parts: vec![part; capacity],
+            headers: vec![header; capacity],
+            received: capacity,
+        };
+        batch.arm();
+        batch
+    }
+
+    /// Receives what there is, up to the batch's capacity, in place of what it held; says how many there are.
+    ///
+    /// Errors: `WouldBlock` where nothing came in time, and whatever else the socket has to tell.
+    pub fn receive(&mut self, socket: &UdpSocket, wait: Wait) -> io::Result<usize> {
+        self.arm();
+        let flags = match wait {
+            Wait::ForOne => libc::MSG_WAITFORONE,
+            Wait::No => libc::MSG_DONTWAIT,
+        };
+        let capacity = self.headers.len() as c_uint;
+        // SAFETY: `headers` has `capacity` elements, and `arm` has pointed each at memory of the length it tells.
+        let received = unsafe {
+            libc::recvmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), capacity, flags, ptr::null_mut())
+        };
+        self.received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        Ok(self.received)
+    }
+
+    /// How many datagrams one call can receive.
+    pub fn capacity(&self) -> usize {
+        self.headers.len()
+    }
+
+    /// Datagrams of the last [`ReceiveBatch::receive`], in the order they came.
+    pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
+        (0..self.received).filter_map(|index| self.datagram(index))
+    }
+
+    /// Datagram number `index` of the last [`ReceiveBatch::receive`]; none where its sender's address is of no known kind.
+    pub fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
+        let message = self.headers[..self.received].get(index)?;
+        let address = from_kernel(&self.addresses[index], message.msg_hdr.msg_namelen)?;
+        let local = match message.msg_hdr.msg_controllen {
+            0 => None,
+            _ => local_address(&message.msg_hdr),
+        };
+        Some(Datagram {
+            bytes: self.bytes(index),
+            peer: Peer { address, local },
+            is_cut: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+        })
+    }
+
+    /// The bytes of datagram number `index`.
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        let (start, length) = (index * self.stride, self.headers[index].msg_len as usize);
+        &self.buffers[start..start + length.min(self.room)]
+    }
+
+    /// Readies the headers that the last call has used for the next one.
+    fn arm(&mut self) {
+        for index in 0..self.received {
+            let header = &mut self.headers[index].msg_hdr;
+            let start = index * self.stride;
+            self.parts[index] = iovec {
+                iov_base: self.buffers[start..start + self.room].as_mut_ptr().cast(),
+                iov_len: self.room,
+            };
+            header.msg_name = (&raw mut self.addresses[index]).cast();
+            header.msg_namelen = size_of::<Address>() as socklen_t;
+            header.msg_iov = &raw mut self.parts[index];
+            header.msg_iovlen = 1;
+            header.msg_control = (&raw mut self.controls[index]).cast();
+            header.msg_controllen = size_of::<Control>() as _;
+            header.msg_flags = 0;
+        }
+        self.received = 0;
+    }
+}
+
+// SAFETY: all pointers lead into vectors of the same batch, which move with it.
+unsafe impl Send for ReceiveBatch {}
+// SAFETY: as above.
+unsafe impl Send for SendBatch {}
+
+/// Datagrams to be sent together.
+pub struct SendBatch {
+    messages: Vec<Vec<u8>>,
+    addresses: Vec<(Address, socklen_t)>,
+    controls: Vec<(Control, usize)>,
+    parts: Vec<iovec>,
+    headers: Vec<mmsghdr>,
+    posted: usize,
+}
+
+impl SendBatch {
+    /// Room for `capacity` datagrams.
+    pub fn new(capacity: usize) -> Self {
+        // SAFETY: all of these are plain C structures, for which all-zero bytes are a value.
+        let (address, part, header) =
+            unsafe { (zeroed::<Address>(), zeroed::<iovec>(), zeroed::<mmsghdr>()) };
+        Self {
+            messages: vec![Vec::new(); capacity],
+            addresses: vec![(address, 0); capacity],
+            controls: vec![(Control::default(), 0); capacity],
+            parts: vec![part; capacity],
+            headers: vec![header; capacity],
+            posted: 0,
+        }
+    }
+
+    /// True where no datagram waits to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.posted == 0
+    }
+
+    /// True where a [`SendBatch::flush`] is due before the next datagram.
+    pub fn is_full(&self) -> bool {
+        self.posted == self.messages.len()
+    }
+
+    /// The buffer of the next datagram, with whatever it held before.
+    ///
+    /// Panics where the batch is full.
+    pub fn draft(&mut self) -> &mut Vec<u8> {
+        &mut self.messages[self.posted]
+    }
+
+    /// Takes the draft in, to be sent to `peer` from the address it asked.
+    pub fn post(&mut self, peer: Peer) {
+        self.addresses[self.posted] = to_kernel(peer.address);
+        self.controls[self.posted].1 = match peer.local {
+            None => 0,
+            Some(local) => write_source(&mut self.controls[self.posted].0, local),
+        };
+        self.posted += 1;
+    }
+
+    /// Takes the draft in, to be sent to whom the socket is connected to.
+    pub fn post_connected(&mut self) {
+        self.addresses[self.posted].1 = 0;
+        self.controls[self.posted].1 = 0;
+        self.posted += 1;
+    }
+
+    /// An empty message to `peer`, for the caller to write.
+    ///
+    /// Panics where the batch is full.
+    pub fn push(&mut self, peer: Peer) -> &mut Vec<u8> {
+        self.post(peer);
+        let message = &mut self.messages[self.posted - 1];
+        message.clear();
+        message
+    }
+
+    /// The `index`th datagram taken in since the batch was empty, also when it was sent.
+    pub fn message(&self, index: usize) -> &[u8] {
+        &self.messages[index]
+    }
+
+    /// Sends all datagrams, in the order they were taken in; one that cannot be sent does not hold up the rest.
+    pub fn flush(&mut self, socket: &UdpSocket) -> Sent {
+        let posted = std::mem::take(&mut self.posted);
+        for index in 0..posted {
+            let message = &mut self.messages[index];
+            self.parts[index] = iovec { iov_base: message.as_mut_ptr().cast(), iov_len: message.len() };
+            let header = &mut self.headers[index].msg_hdr;
+            let (address, length) = &mut self.addresses[index];
+            header.msg_name = if *length == 0 { ptr::null_mut() } else { (&raw mut *address).cast() };
+            header.msg_namelen = *length;
+            header.msg_iov = &raw mut self.parts[index];
+            header.msg_iovlen = 1;
+            let (control, length) = &mut self.controls[index];
+            header.msg_control = if *length == 0 { ptr::null_mut() } else { (&raw mut *control).cast() };
+            header.msg_controllen = *length as _;
+        }
+        let mut done = Sent::default();
+        let mut at = 0;
+        while at < posted {
+            let rest = &mut self.headers[at..posted];
+            // SAFETY: `rest` has the length it is told with, and each header points at a message, an address and a control
+            // block of this batch with their lengths.
+            let sent =
+                unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as c_uint, 0) };
+            match usize::try_from(sent) {
+                Ok(sent) => (at, done.sent) = (at + sent, done.sent + sent),
+                Err(_) => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    // The call stops before the first message that fails, and tells its error only when that is the
+                    // first.
+                    error => {
+                        done.failed.push((at, error));
+                        at += 1;
+                    }
+                },
+            }
+        }
+        done
+    }
+}
+
+/// Asks that each datagram of a socket comes with the address it was sent to, which a socket bound to `0.0.0.0` or `::`
+/// needs: the kernel would choose a reply's source address by route, and a client that asked another of the host's
+/// addresses would not take the reply for its own. It costs a fifth of what the kernel does for a datagram.
+pub fn tell_local_address(socket: &UdpSocket) -> io::Result<()> {
+    let (level, option) = match socket.local_addr()? {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    let on: c_int = 1;
+    // SAFETY: the value is an int of the length told.
+    let result = unsafe {
+        let length = size_of::<c_int>() as socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Datagrams the kernel has dropped because the socket's receive buffer was full, since it was bound; none where the
+/// kernel does not tell (Linux does since 4.12).
+pub fn dropped_by_kernel(socket: &UdpSocket) -> Option<u64> {
+    /// Place of the count among SO_MEMINFO's values (linux/sock_diag.h).
+    const DROPS: usize = 8;
+    let mut values = [0_u32; DROPS + 1];
+    let mut length = size_of_val(&values) as socklen_t;
+    // SAFETY: the buffer has the length told.
+    let result = unsafe {
+        let (level, option) = (libc::SOL_SOCKET, libc::SO_MEMINFO);
+        libc::getsockopt(socket.as_raw_fd(), level, option, values.as_mut_ptr().cast(), &raw mut length)
+    };
+    (result == 0 && length as usize == size_of_val(&values)).then(|| u64::from(values[DROPS]))
+}
+
+fn from_kernel(address: &Address, length: socklen_t) -> Option<SocketAddr> {
+    if (length as usize) < size_of::<libc::sockaddr_in>() {
+        return None;
+    }
+    // SAFETY: every member begins with the family, and the kernel has written the member that the family names; the
+    // union was all zero before, so that all its bytes are initialized.
+    unsafe {
+        match c_int::from(address.family) {
+            libc::AF_INET => {
+                let ip = Ipv4Addr::from(address.v4.sin_addr.s_addr.to_ne_bytes());
+                Some(SocketAddrV4::new(ip, u16::from_be(address.v4.sin_port)).into())
+            }
+            libc::AF_INET6 => {
+                let v6 = address.v6;
+                let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                let port = u16::from_be(v6.sin6_port);
+                Some(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn to_kernel(address: SocketAddr) -> (Address, socklen_t) {
+    match address {
+        SocketAddr::V4(v4) => {
+            let v4 = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            (Address { v4 }, size_of::<libc::sockaddr_in>() as socklen_t)
+        }
+        SocketAddr::V6(v6) => {
+            let v6 = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            (Address { v6 }, size_of::<libc::sockaddr_in6>() as socklen_t)
+        }
+    }
+}
+
+/// The address a datagram was sent to, out of its control messages.
+fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
+    // SAFETY: the kernel has filled the control block and set its length; the macros stay within it, and the data of
+    // each message is read unaligned and only where its header says it is there.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while let Some(control) = message.as_ref() {
+            let data = libc::CMSG_DATA(control);
+            match (control.cmsg_level, control.cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info = data.cast::<in_pktinfo>().read_unaligned();
+                    return Some(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = data.cast::<in6_pktinfo>().read_unaligned();
+                    return Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                }
+                _ => message = libc::CMSG_NXTHDR(header, control),
+            }
+        }
+    }
+    None
+}
+
+/// Writes the control message that sets a datagram's source address; interface 0 leaves the way to the route.
+fn write_source(control: &mut Control, local: IpAddr) -> usize {
+    match local {
+        IpAddr::V4(ip) => {
+            let source = in_addr { s_addr: u32::from_ne_bytes(ip.octets()) };
+            let info = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: in_addr { s_addr: 0 } };
+            write_control(control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+        }
+        IpAddr::V6(ip) => {
+            let info = in6_pktinfo { ipi6_addr: in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
+            write_control(control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+        }
+    }
+}
+
+/// Writes one control message and says how long the control block then is.
+fn write_control<T>(control: &mut Control, level: c_int, kind: c_int, data: T) -> usize {
+    let length = size_of::<T>() as c_uint;
+    // SAFETY: a control block has room for a header and either kind of data, as the assertion says, and is aligned for
+    // the header; the data is written unaligned.
+    unsafe {
+        let space = libc::CMSG_SPACE(length) as usize;
+        assert!(space <= size_of::<Control>());
+        let header = control.as_mut_ptr().cast::<cmsghdr>();
+        (*header).cmsg_level = level;
+        (*header).cmsg_type = kind;
+        (*header).cmsg_len = libc::CMSG_LEN(length) as _;
+        libc::CMSG_DATA(header).cast::<T>().write_unaligned(data);
+        space
+    }
+}

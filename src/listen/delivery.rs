@@ -1,0 +1,113 @@
+//! [`Delivery`]: answers to misses, on their way to those who wait for them.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::batch::{Peer, SendBatch};
+use crate::gate::{Gate, Miss};
+use crate::telemetry::counters::Dropped;
+use crate::telemetry::teller::Teller;
+use crate::upstream::Fetched;
+use crate::upstream::relay::Deliver;
+
+/// Replies sent with one call.
+const BATCH: usize = 64;
+
+/// Who waits for an answer.
+pub enum Waiter {
+    /// A client that asked over UDP.
+    Datagram(UdpMiss),
+    /// A task.
+    Task(oneshot::Sender<Fetched>),
+}
+
+/// A miss with the socket its reply must leave through.
+#[derive(Debug)]
+pub struct UdpMiss {
+    /// The miss.
+    pub miss: Box<Miss>,
+    /// The socket it came to.
+    pub socket: Arc<UdpSocket>,
+    /// Who sent it.
+    pub peer: Peer,
+}
+
+/// Writes replies to misses and sends them in batches.
+pub struct Delivery {
+    gate: Gate,
+    teller: Teller,
+    outboxes: Vec<Outbox>,
+}
+
+/// Replies that leave through one socket.
+struct Outbox {
+    socket: Arc<UdpSocket>,
+    replies: SendBatch,
+}
+
+impl Outbox {
+    fn flush(&mut self) {
+        // The client asks again; it may be gone, or its address was forged.
+        for (_, error) in self.replies.flush(&self.socket).failed {
+            tracing::debug!("sending over UDP failed: {error}");
+        }
+    }
+}
+
+impl Delivery {
+    /// Replies are made by `gate` and told to `teller`.
+    pub fn new(gate: Gate, teller: Teller) -> Self {
+        Self { gate, teller, outboxes: Vec::new() }
+    }
+
+    fn outbox(&mut self, socket: &Arc<UdpSocket>) -> usize {
+        if let Some(index) = self.outboxes.iter().position(|outbox| Arc::ptr_eq(&outbox.socket, socket)) {
+            return index;
+        }
+        self.outboxes.push(Outbox { socket: Arc::clone(socket), replies: SendBatch::new(BATCH) });
+        self.outboxes.len() - 1
+    }
+
+    fn reply(&mut self, waiter: UdpMiss, fetched: &Fetched, now: Instant) {
+        let UdpMiss { miss, socket, peer } = waiter;
+        let index = self.outbox(&socket);
+        let replies = &mut self.outboxes[index].replies;
+        let reply = replies.draft();
+        let record = self.gate.finish(&miss, fetched, now, reply);
+        self.teller.replied(&miss.exchange(&record, reply, now.saturating_duration_since(miss.received)));
+        self.teller.counters().miss_ended();
+        replies.post(peer);
+        if replies.is_full() {
+            self.outboxes[index].flush();
+        }
+    }
+}
+
+impl Deliver for Delivery {
+    type Waiter = Waiter;
+
+    fn deliver(&mut self, waiter: Waiter, fetched: &Fetched, now: Instant) {
+        match waiter {
+            Waiter::Datagram(waiter) => self.reply(waiter, fetched, now),
+            // A task whose client left waits no more.
+            Waiter::Task(waiter) => drop(waiter.send(fetched.clone())),
+        }
+    }
+
+    fn refuse(&mut self, waiter: Waiter) {
+        if let Waiter::Datagram(_) = waiter {
+            self.teller.counters().dropped(Dropped::Overload);
+            self.teller.counters().miss_ended();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.gate.refresh();
+        for outbox in self.outboxes.iter_mut().filter(|outbox| !outbox.replies.is_empty()) {
+            outbox.flush();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! [`InFlight`]: every question that is being answered, and who waits for it.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use rapidhash::fast::RandomState;
+use slab::Slab;
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::ports::Port;
+use crate::policy::AllowedQuery;
+use crate::upstream::server::Ending;
+use crate::upstream::{ExchangeError, Upstream};
+use crate::wire::answer::Answer;
+
+/// Names a question in flight; one that has ended names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    place: usize,
+    serial: u64,
+}
+
+/// A question in flight.
+pub(super) struct Asked {
+    pub(super) query: AllowedQuery<'static>,
+    /// Where it is asked.
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) deadline: Instant,
+    /// The relay's own attempt, as long as it lasts.
+    pub(super) attempt: Option<Attempt>,
+}
+
+/// The attempt that the relay makes itself.
+pub(super) struct Attempt {
+    /// Index of the server.
+    pub(super) index: usize,
+    pub(super) port: Port,
+    pub(super) id: u16,
+    pub(super) ending: Ending,
+    /// The task that wants to know how it ends.
+    pub(super) report: Option<oneshot::Sender<Result<Answer, ExchangeError>>>,
+}
+
+/// Who waits for one question: nearly always one.
+pub(super) type Waiters<W> = SmallVec<[W; 1]>;
+
+struct Entry<W> {
+    serial: u64,
+    hash: u64,
+    asked: Asked,
+    waiters: Waiters<W>,
+}
+
+/// See the module's head.
+pub(super) struct InFlight<W> {
+    entries: Slab<Entry<W>>,
+    /// Places by question.
+    questions: HashTable<usize>,
+    hasher: RandomState,
+    serial: u64,
+    waiting: usize,
+}
+
+impl<W> InFlight<W> {
+    /// Nothing in flight.
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Slab::new(),
+            questions: HashTable::new(),
+            hasher: RandomState::default(),
+            serial: 0,
+            waiting: 0,
+        }
+    }
+
+    /// True where nothing is in flight.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The question that an identical one can share.
+    pub(super) fn find(&self, query: &AllowedQuery<'_>) -> Option<Ticket> {
+        let place = *self
+            .questions
+            .find(self.hash(query), |place| is_same(&self.entries[*place].asked.query, query))?;
+        Some(Ticket { place, serial: self.entries[place].serial })
+    }
+
+    /// Lets `waiter` wait for a question too; gives it back where `most` do already.
+    pub(super) fn join(&mut self, ticket: Ticket, waiter: W, most: usize) -> Result<(), W> {
+        match self.entry(ticket) {
+            Some(entry) if entry.waiters.len() < most => entry.waiters.push(waiter),
+            _ => return Err(waiter),
+        }
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// Begins a question.
+    pub(super) fn begin(&mut self, asked: Asked, waiter: Option<W>) -> Ticket {
+        let hash = self.hash(&asked.query);
+        self.serial += 1;
+        self.waiting += usize::from(waiter.is_some());
+        let waiters = waiter.into_iter().collect();
+        let place = self.entries.insert(Entry { serial: self.serial, hash, asked, waiters });
+        self.questions.insert_unique(hash, place, |place| self.entries[*place].hash);
+        Ticket { place, serial: self.serial }
+    }
+
+    /// Takes the relay's own attempt out.
+    pub(super) fn end_attempt(&mut self, ticket: Ticket) -> Option<Attempt> {
+        self.entry(ticket)?.asked.attempt.take()
+    }
+
+    /// The question with `ticket`.
+    pub(super) fn get(&self, ticket: Ticket) -> Option<&Asked> {
+        self.entries.get(ticket.place).filter(|entry| entry.serial == ticket.serial).map(|entry| &entry.asked)
+    }
+
+    /// The question with `ticket`.
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Asked> {
+        self.entry(ticket).map(|entry| &mut entry.asked)
+    }
+
+    /// Takes out those who wait; the question stays.
+    pub(super) fn take_waiters(&mut self, ticket: Ticket) -> Waiters<W> {
+        let waiters = self.entry(ticket).map(|entry| std::mem::take(&mut entry.waiters)).unwrap_or_default();
+        self.waiting -= waiters.len();
+        waiters
+    }
+
+    /// Takes a question out, with those who wait for it.
+    pub(super) fn end(&mut self, ticket: Ticket) -> Option<(Asked, Waiters<W>)> {
+        self.entry(ticket)?;
+        let entry = self.entries.remove(ticket.place);
+        if let Ok(found) = self.questions.find_entry(entry.hash, |place| *place == ticket.place) {
+            found.remove();
+        }
+        self.waiting -= entry.waiters.len();
+        Some((entry.asked, entry.waiters))
+    }
+
+    fn entry(&mut self, ticket: Ticket) -> Option<&mut Entry<W>> {
+        self.entries.get_mut(ticket.place).filter(|entry| entry.serial == ticket.serial)
+    }
+
+    fn hash(&self, query: &AllowedQuery<'_>) -> u64 {
+        let question = query.question();
+        self.hasher.hash_one((&question.name, question.qtype, query.flags()))
+    }
+}
+
+fn is_same(one: &AllowedQuery<'_>, other: &AllowedQuery<'_>) -> bool {
+    one.question() == other.question() && one.flags() == other.flags()
+}

@@ -1,0 +1,166 @@
+//! [`Answer`]: an upstream's reply, kept whole as bytes with the places of its TTLs.
+
+mod scan;
+
+use hickory_proto::op::Message;
+
+use super::code::{ErrorCode, Rcode};
+use super::edns::OPTION_EDE;
+use super::header::Flags;
+use scan::Scan;
+
+/// How long an answer may be kept, as far as the answer itself can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Data for the question; the lowest TTL of all its records, in seconds.
+    Positive(u32),
+    /// No such name or no such data; min(TTL of the SOA, its MINIMUM, all other TTLs) in seconds (RFC 2308 section 5).
+    Negative(u32),
+    /// A response code that says the upstream could not answer (RFC 9520 section 2).
+    Failure,
+    /// Nothing that says how long: kept not at all (RFC 2308 section 5: negative answers without SOA).
+    Unknown,
+}
+
+/// Everything of an answer but its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerHead {
+    /// Flags as received.
+    pub flags: Flags,
+    /// ANCOUNT, NSCOUNT, ARCOUNT, the OPT not counted.
+    pub counts: [u16; 3],
+    /// Length of all records in bytes.
+    pub records: u16,
+    /// Number of TTL fields.
+    pub ttls: u16,
+    /// Length of the Extended DNS Errors in bytes.
+    pub extended_errors: u16,
+    /// How long the answer may be kept.
+    pub lifetime: Lifetime,
+}
+
+impl AnswerHead {
+    /// Length of the bytes that go with it.
+    fn bytes(&self) -> usize {
+        usize::from(self.records) + 2 * usize::from(self.ttls) + usize::from(self.extended_errors)
+    }
+}
+
+/// A whole answer: every record of every section as received, without the OPT record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    head: AnswerHead,
+    /// As in [`AnswerRef`].
+    bytes: Box<[u8]>,
+}
+
+/// The same, wherever its bytes are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerRef<'a> {
+    head: AnswerHead,
+    /// All records as received; the places of their TTLs as native 16-bit numbers, counted from the first record;
+    /// Extended DNS Errors as encoded options, ready to stand in another OPT.
+    bytes: &'a [u8],
+}
+
+/// Why bytes are no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// Records, names or options run past the end, stand where none may, or leave bytes over.
+    #[error("the reply cannot be read")]
+    Undecodable,
+    /// The response code needs EDNS to be understood and speaks of our own OPT (BADVERS, BADCOOKIE).
+    #[error("the reply's response code concerns our own query")]
+    Rcode(Rcode),
+}
+
+impl Answer {
+    /// Reads a reply whose question was already compared.
+    pub fn parse(message: &[u8]) -> Result<Self, AnswerError> {
+        let scan = Scan::run(message).ok_or(AnswerError::Undecodable)?;
+        let Some(opt) = &scan.opt else {
+            return scan.into_answer(message, &[]);
+        };
+        let rcode = opt.record.rcode(scan.header.flags.rcode());
+        if rcode.0 > 15 {
+            return Err(AnswerError::Rcode(rcode));
+        }
+        let extended_errors = scan.extended_errors();
+        if opt.end == message.len() {
+            let kept = &message[..opt.start];
+            return scan.into_answer(kept, &extended_errors);
+        }
+        // Records behind the OPT may be pointed at, so that cutting the OPT out needs a full rewrite.
+        let mut decoded = Message::from_vec(message).map_err(|_| AnswerError::Undecodable)?;
+        decoded.edns = None;
+        let rewritten = decoded.to_vec().map_err(|_| AnswerError::Undecodable)?;
+        Scan::run(&rewritten).ok_or(AnswerError::Undecodable)?.into_answer(&rewritten, &extended_errors)
+    }
+
+    /// An answer of our own where nobody has one: SERVFAIL with an Extended DNS Error, to be kept as `lifetime` says.
+    pub fn failure(code: ErrorCode, text: &str, lifetime: Lifetime) -> Self {
+        let mut bytes = Vec::with_capacity(6 + text.len());
+        bytes.extend_from_slice(&OPTION_EDE.to_be_bytes());
+        bytes.extend_from_slice(&(text.len() as u16 + 2).to_be_bytes());
+        bytes.extend_from_slice(&code.0.to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+        let flags = Flags(Flags::QR | Rcode::SERVFAIL.0);
+        let extended_errors = bytes.len() as u16;
+        let head = AnswerHead { flags, counts: [0; 3], records: 0, ttls: 0, extended_errors, lifetime };
+        Self { head, bytes: bytes.into() }
+    }
+
+    /// A view of it.
+    pub fn as_ref(&self) -> AnswerRef<'_> {
+        AnswerRef { head: self.head, bytes: &self.bytes }
+    }
+}
+
+impl<'a> AnswerRef<'a> {
+    /// Puts an answer together again; none where `head` goes with other bytes.
+    pub fn new(head: AnswerHead, bytes: &'a [u8]) -> Option<Self> {
+        (head.bytes() == bytes.len()).then_some(Self { head, bytes })
+    }
+
+    /// A copy with bytes of its own.
+    pub fn to_answer(self) -> Answer {
+        Answer { head: self.head, bytes: self.bytes.into() }
+    }
+
+    /// Everything but its bytes.
+    pub fn head(&self) -> &AnswerHead {
+        &self.head
+    }
+
+    /// Records, places of TTLs and Extended DNS Errors, one behind the other.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The response code.
+    pub fn rcode(&self) -> Rcode {
+        Rcode(self.head.flags.rcode())
+    }
+
+    /// All records as received.
+    pub fn records(&self) -> &'a [u8] {
+        &self.bytes[..usize::from(self.head.records)]
+    }
+
+    /// Places of the TTL fields within [`AnswerRef::records`].
+    pub fn ttl_offsets(&self) -> impl Iterator<Item = usize> {
+        let start = usize::from(self.head.records);
+        let places = &self.bytes[start..start + 2 * usize::from(self.head.ttls)];
+        places.chunks_exact(2).map(|place| usize::from(u16::from_ne_bytes([place[0], place[1]])))
+    }
+
+    /// Extended DNS Errors as encoded options.
+    pub fn extended_errors(&self) -> &'a [u8] {
+        &self.bytes[self.bytes.len() - usize::from(self.head.extended_errors)..]
+    }
+
+    /// How long the answer may be kept.
+    pub fn lifetime(&self) -> Lifetime {
+        self.head.lifetime
+    }
+}
