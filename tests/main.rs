@@ -27,6 +27,7 @@ mod prometheus;
 mod protocol;
 mod query_log;
 mod readme;
+mod refresh;
 mod regression;
 mod regression_tcp;
 mod reload;

@@ -1,81 +1,188 @@
-//! [`Entry`]: an answer with the time it came and the time it goes.
+//! [`Entry`]: a key and its answer as words.
+//!
+//! | word | bits, lowest first |
+//! |---|---|
+//! | 0 | length of the records 16, TTL fields 16, length of the Extended DNS Errors 16, flags of the answer 16 |
+//! | 1 | counts of the sections 3 × 16, length of the name 8, flags of the key 2, kind of lifetime 2 |
+//! | 2 | when it was stored 40, type of the key 16 |
+//! | 3 | lifetime 32, age until which it is held although stale 32 |
+//! | 4… | name, then the answer's bytes, then zeros |
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use super::key::{Key, flags_of};
+use crate::wire::answer::{AnswerHead, AnswerRef, Lifetime};
+use crate::wire::code::Type;
+use crate::wire::header::Flags;
 
-use crate::wire::answer::{Answer, AnswerRef, Lifetime};
-use crate::wire::reply::Ageing;
+/// Words before the name.
+pub(super) const HEADER: usize = 4;
 
-/// How long a failure is kept: RFC 9520 section 3.2 wants at least 1 s and at most 5 min; Azure's resolver recovers
-/// within seconds, so that a short time spares it without prolonging an outage.
-pub const FAILURE_TTL: Duration = Duration::from_secs(2);
+/// The one word that changes while an entry is kept.
+pub(super) const HELD: usize = 3;
 
-/// Bounds on how long answers are kept and shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// For answers with data.
-    pub max: Duration,
-    /// For answers that say there is no such name or data.
-    pub max_negative: Duration,
-    /// Stale.
-    pub max_stale: Duration,
-    /// Prefetch.
-    pub prefetch: bool,
+/// Words of the largest entry: a name of 255 bytes and a message of 65,535, two of every eleven bytes of which (the
+/// smallest record) are counted twice for the places of its TTLs.
+pub(super) const MAX_WORDS: usize = 10 * 1024;
+
+/// An entry as it stands in [`Entry::write`]'s words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) key: Key<'a>,
+    pub(super) answer: AnswerRef<'a>,
+    /// When it was stored, on the cache's clock.
+    stored: u64,
+    /// Age in milliseconds until which it is given although it is stale; zero is not at all.
+    held: u32,
 }
 
-impl Lifetimes {
-    /// How long `answer` may be kept; zero is not at all.
-    pub fn of(&self, answer: AnswerRef<'_>) -> Duration {
-        match answer.lifetime() {
-            Lifetime::Positive(ttl) => Duration::from_secs(u64::from(ttl)).min(self.max),
-            Lifetime::Negative(ttl) => Duration::from_secs(u64::from(ttl)).min(self.max_negative),
-            Lifetime::Failure => FAILURE_TTL,
-            Lifetime::Unknown => Duration::ZERO,
-        }
-    }
-
-    /// How `answer`'s TTLs are shown when it is `age` old.
-    pub fn ageing(&self, answer: AnswerRef<'_>, age: Duration) -> Ageing {
-        let max_ttl = match answer.lifetime() {
-            Lifetime::Negative(_) => self.max_negative,
-            _ => self.max,
+impl<'a> Entry<'a> {
+    /// Puts an entry stored at `stored` into `words`, which is cleared.
+    pub(super) fn write(words: &mut Vec<u64>, key: Key<'_>, answer: AnswerRef<'_>, stored: u64) {
+        let head = answer.head();
+        let (kind, ttl) = match head.lifetime {
+            Lifetime::Unknown => (0, 0),
+            Lifetime::Positive(ttl) => (1, ttl),
+            Lifetime::Negative(ttl) => (2, ttl),
+            Lifetime::Failure => (3, 0),
         };
-        Ageing::By { age, max_ttl }
+        let lengths = [head.records, head.ttls, head.extended_errors, head.flags.0];
+        words.clear();
+        words.push(join(lengths));
+        words.push(
+            join([head.counts[0], head.counts[1], head.counts[2], key.name.len() as u16])
+                | key.flag_bits() << 56
+                | kind << 58,
+        );
+        words.push(stored & STORED | u64::from(key.qtype.0) << 40);
+        words.push(u64::from(ttl));
+        words.resize(HEADER + (key.name.len() + answer.bytes().len()).div_ceil(8), 0);
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words[HEADER..]);
+        let (name, rest) = bytes.split_at_mut(key.name.len());
+        name.copy_from_slice(key.name);
+        rest[..answer.bytes().len()].copy_from_slice(answer.bytes());
+    }
+
+    /// Words of the entry that begins with `header`, at least [`HEADER`] words.
+    pub(super) fn len(header: &[u64]) -> usize {
+        let [records, ttls, extended_errors, _] = split(header[0]).map(usize::from);
+        let name = usize::from(name_len(header[1]));
+        HEADER + (name + records + 2 * ttls + extended_errors).div_ceil(8)
+    }
+
+    /// True where the entry in `words` is kept under `key`.
+    pub(super) fn has_key(words: &[u64], key: Key<'_>) -> bool {
+        let Some((header, body)) = words.split_first_chunk::<HEADER>() else { return false };
+        let body: &[u8] = bytemuck::cast_slice(body);
+        usize::from(name_len(header[1])) == key.name.len()
+            && (header[2] >> 40) as u16 == key.qtype.0
+            && header[1] >> 56 & 3 == key.flag_bits()
+            && body.starts_with(key.name)
+    }
+
+    /// Reads what [`Entry::write`] wrote; none where it cannot have been that.
+    pub(super) fn read(words: &'a [u64]) -> Option<Self> {
+        let (header, body) = words.split_first_chunk::<HEADER>()?;
+        let [records, ttls, extended_errors, flags] = split(header[0]);
+        let [answers, authorities, additionals, _] = split(header[1]);
+        let ttl = header[HELD] as u32;
+        let lifetime = match header[1] >> 58 & 3 {
+            0 => Lifetime::Unknown,
+            1 => Lifetime::Positive(ttl),
+            2 => Lifetime::Negative(ttl),
+            _ => Lifetime::Failure,
+        };
+        let head = AnswerHead {
+            flags: Flags(flags),
+            counts: [answers, authorities, additionals],
+            records,
+            ttls,
+            extended_errors,
+            lifetime,
+        };
+        let bytes: &[u8] = bytemuck::cast_slice(body);
+        let (name, rest) = bytes.split_at_checked(usize::from(name_len(header[1])))?;
+        let len = usize::from(records) + 2 * usize::from(ttls) + usize::from(extended_errors);
+        Some(Self {
+            key: Key { name, qtype: Type((header[2] >> 40) as u16), flags: flags_of(header[1] >> 56) },
+            answer: AnswerRef::new(head, rest.get(..len)?)?,
+            stored: header[2] & STORED,
+            held: (header[HELD] >> 32) as u32,
+        })
+    }
+
+    /// How old it is at `now`, in milliseconds.
+    pub(super) fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.stored)
+    }
+
+    /// True while it is held although stale, at `age`.
+    pub(super) fn is_held(&self, age: u64) -> bool {
+        age < u64::from(self.held)
+    }
+
+    /// The word [`HELD`] of this entry, held until it is `age` milliseconds old.
+    pub(super) fn held_until(words: &[u64], age: u64) -> u64 {
+        words[HELD] & u64::from(u32::MAX) | u64::from(u32::try_from(age).unwrap_or(u32::MAX)) << 32
     }
 }
 
-/// A kept answer.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    answer: Arc<Answer>,
-    stored: Instant,
-    expires: Instant,
+/// The bits that hold when an entry was stored: 34 years of milliseconds.
+const STORED: u64 = (1 << 40) - 1;
+
+fn name_len(word: u64) -> u8 {
+    (word >> 48) as u8
 }
 
-impl Entry {
-    /// Keeps `answer`, received at `now`; none where it may not be kept.
-    pub fn new(answer: Arc<Answer>, lifetimes: &Lifetimes, now: Instant) -> Option<Self> {
-        let lifetime = lifetimes.of(answer.as_ref().as_ref());
-        (!lifetime.is_zero()).then(|| Self { answer, stored: now, expires: now + lifetime })
-    }
+fn join(parts: [u16; 4]) -> u64 {
+    parts.iter().rev().fold(0, |word, part| word << 16 | u64::from(*part))
+}
 
-    /// The answer and its age, while it may be used.
-    pub fn fresh(&self, now: Instant) -> Option<(&Answer, Duration)> {
-        (now < self.expires).then(|| (&*self.answer, now.saturating_duration_since(self.stored)))
-    }
+fn split(word: u64) -> [u16; 4] {
+    [word as u16, (word >> 16) as u16, (word >> 32) as u16, (word >> 48) as u16]
+}
 
-    /// The answer, for those who hold it longer than the entry.
-    pub fn answer(&self) -> &Arc<Answer> {
-        &self.answer
-    }
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
 
-    /// When the answer was received.
-    pub fn received(&self) -> Instant {
-        self.stored
-    }
+    use super::*;
+    use crate::wire::request::AnswerFlags;
 
-    /// Bytes on the heap.
-    pub fn heap_size(&self) -> usize {
-        size_of::<Answer>() + 2 * size_of::<usize>() + self.answer.as_ref().as_ref().bytes().len()
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            name in proptest::collection::vec(any::<u8>(), 1..=255),
+            (qtype, dnssec_ok, checking_disabled) in any::<(u16, bool, bool)>(),
+            (flags, counts, ttls) in (any::<u16>(), any::<[u16; 3]>(), 0..9u16),
+            records in proptest::collection::vec(any::<u8>(), 0..300),
+            extended_errors in 0..20u16,
+            (stored, held) in (0..1u64 << 40, any::<u32>()),
+            lifetime in prop_oneof![
+                any::<u32>().prop_map(Lifetime::Positive),
+                any::<u32>().prop_map(Lifetime::Negative),
+                Just(Lifetime::Failure),
+                Just(Lifetime::Unknown),
+            ],
+        ) {
+            let records_len = records.len() as u16;
+            let bytes = [records, vec![7; 2 * usize::from(ttls) + usize::from(extended_errors)]].concat();
+            let flags = Flags(flags);
+            let head = AnswerHead { flags, counts, records: records_len, ttls, extended_errors, lifetime };
+            let answer = AnswerRef::new(head, &bytes).unwrap();
+            let key = Key { name: &name, qtype: Type(qtype), flags: AnswerFlags { dnssec_ok, checking_disabled } };
+            let mut words = vec![1; 3];
+            Entry::write(&mut words, key, answer, stored);
+            words[HELD] = Entry::held_until(&words, u64::from(held));
+            let entry = Entry::read(&words).unwrap();
+            prop_assert_eq!((entry.key, entry.answer, entry.stored, entry.held), (key, answer, stored, held));
+            prop_assert!(Entry::has_key(&words, key));
+            prop_assert_eq!(Entry::len(&words), words.len());
+            prop_assert!(Entry::read(&words[..words.len() - 1]).is_none());
+        }
+
+        #[test]
+        fn nothing_that_is_no_entry_panics(words in proptest::collection::vec(any::<u64>(), 0..40)) {
+            let _ = Entry::read(&words);
+        }
     }
 }

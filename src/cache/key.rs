@@ -1,75 +1,44 @@
 //! [`Key`]: what an answer is kept under.
 
-use std::hash::{Hash, Hasher};
-
-use quick_cache::Equivalent;
+use std::hash::{BuildHasher, Hasher};
 
 use crate::policy::AllowedQuery;
 use crate::wire::code::Type;
 use crate::wire::request::AnswerFlags;
 
-/// Name, type, DO and CD of an allowed query; compared in full, never by hash alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    name: Box<[u8]>,
-    qtype: Type,
-    flags: AnswerFlags,
+/// Name, type, DO and CD of an allowed query (the class is always IN): everything that changes an answer. Compared in
+/// full, never by hash alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key<'a> {
+    /// The folded name in wire format.
+    pub(super) name: &'a [u8],
+    pub(super) qtype: Type,
+    pub(super) flags: AnswerFlags,
 }
 
-/// The same, borrowed from a query.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyRef<'q> {
-    name: &'q [u8],
-    qtype: Type,
-    flags: AnswerFlags,
-}
-
-impl<'q> From<&'q AllowedQuery<'_>> for KeyRef<'q> {
+impl<'q> From<&'q AllowedQuery<'_>> for Key<'q> {
     fn from(query: &'q AllowedQuery<'_>) -> Self {
         let question = query.question();
         Self { name: question.name.as_bytes(), qtype: question.qtype, flags: query.flags() }
     }
 }
 
-impl From<&AllowedQuery<'_>> for Key {
-    fn from(query: &AllowedQuery<'_>) -> Self {
-        let borrowed = KeyRef::from(query);
-        Self { name: borrowed.name.into(), qtype: borrowed.qtype, flags: borrowed.flags }
+impl Key<'_> {
+    /// All 64 bits are used, each for one purpose.
+    pub(super) fn hash(&self, state: &impl BuildHasher) -> u64 {
+        let mut hasher = state.build_hasher();
+        hasher.write(self.name);
+        hasher.write_u32(u32::from(self.qtype.0) << 2 | self.flag_bits() as u32);
+        hasher.finish()
+    }
+
+    /// DO and CD as two bits.
+    pub(super) fn flag_bits(&self) -> u64 {
+        u64::from(self.flags.dnssec_ok) | u64::from(self.flags.checking_disabled) << 1
     }
 }
 
-impl Key {
-    fn borrowed(&self) -> KeyRef<'_> {
-        KeyRef { name: &self.name, qtype: self.qtype, flags: self.flags }
-    }
-
-    /// The folded name in wire format.
-    pub fn name(&self) -> &[u8] {
-        &self.name
-    }
-
-    /// Bytes on the heap.
-    pub fn heap_size(&self) -> usize {
-        self.name.len()
-    }
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.borrowed().hash(state);
-    }
-}
-
-impl Hash for KeyRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-        self.qtype.hash(state);
-        self.flags.hash(state);
-    }
-}
-
-impl Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.name == &*key.name && self.qtype == key.qtype && self.flags == key.flags
-    }
+/// Inverse of [`Key::flag_bits`].
+pub(super) fn flags_of(bits: u64) -> AnswerFlags {
+    AnswerFlags { dnssec_ok: bits & 1 != 0, checking_disabled: bits & 2 != 0 }
 }

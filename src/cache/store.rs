@@ -1,102 +1,137 @@
 //! [`Cache`]: all kept answers, bounded in bytes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use quick_cache::sync::Cache as Entries;
-use quick_cache::{Lifecycle, Weighter};
-use rapidhash::fast::RandomState;
-
-use super::entry::{Entry, Lifetimes};
-use super::key::{Key, KeyRef};
+use super::clock::Clock;
+use super::entry::Entry;
+use super::hit::{Freshness, Hit, Kept};
+use super::keeper::{Context, Keeper};
+use super::key::Key;
+use super::lifetimes::{Lifetimes, Limits};
+use super::table::Table;
 use crate::policy::AllowedQuery;
 use crate::wire::answer::AnswerRef;
 use crate::wire::name::Name;
 
-/// Bytes an entry takes beside key and answer: slot, links and table, as quick_cache lays them out (measured).
-const ENTRY_OVERHEAD: usize = 96;
+/// Buckets that [`Cache::retain`] looks through in one go; insertions wait that long.
+const RETAINED_AT_ONCE: usize = 64;
 
-/// Entries the table is laid out for at most; it grows where more come.
-const MAX_EXPECTED: usize = 1 << 18;
+/// An answer is expiring when less than one part in so many is left of its time.
+const EXPIRING: u64 = 10;
 
-/// Shim.
-#[derive(Clone, Debug, Default)]
-pub struct Kept(Option<Entry>);
-impl Kept {
-    /// new
-    pub fn new() -> Self {
-        Self(None)
-    }
-}
-/// Shim.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Freshness {
-    Fresh,
-    Expiring,
-    Stale,
-}
-/// Shim.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub struct Hit<'k> {
-    pub answer: AnswerRef<'k>,
-    pub age: std::time::Duration,
-    pub freshness: Freshness,
-}
-
-/// Answers of allowed queries, evicted by S3-FIFO when their bytes exceed the bound.
+/// Answers of allowed queries.
+///
+/// Asking takes no lock, allocates nothing and writes at most a few bits next to the index's slot, and only while they
+/// change. Whatever else changes the cache takes turns.
 pub struct Cache {
-    /// None where the bound is zero.
-    entries: Option<Entries<Key, Entry, ByBytes, RandomState, CountEvictions>>,
+    table: Table,
+    keeper: Mutex<Keeper>,
+    clock: Clock,
     lifetimes: Lifetimes,
+    limits: Limits,
+    max_bytes: u64,
     evictions: Arc<AtomicU64>,
 }
 
 impl Cache {
-    /// A cache of at most `max_bytes`; zero keeps nothing. Its count of evictions goes on from `before`'s.
+    /// A cache of at most `max_bytes`, index included, or less where the system does not grant that much; zero keeps
+    /// nothing. Memory is taken as it is needed. Its count of evictions goes on from `before`'s.
     pub fn new(max_bytes: u64, lifetimes: Lifetimes, before: Option<&Self>) -> Self {
         let evictions = before.map(|before| Arc::clone(&before.evictions)).unwrap_or_default();
-        let counting = CountEvictions(Arc::clone(&evictions));
-        let expected = usize::try_from(max_bytes / 512).unwrap_or(usize::MAX).clamp(16, MAX_EXPECTED);
-        let hasher = RandomState::default();
-        let entries = (max_bytes > 0).then(|| Entries::with(expected, max_bytes, ByBytes, hasher, counting));
-        Self { entries, lifetimes, evictions }
+        let mut bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        let (table, ghosts, hands) = loop {
+            match Table::new(bytes) {
+                Some(parts) => break parts,
+                None => bytes /= 2,
+            }
+        };
+        Self {
+            table,
+            keeper: Mutex::new(Keeper::new(hands, ghosts)),
+            clock: Clock::default(),
+            lifetimes,
+            limits: Limits::from(&lifetimes),
+            max_bytes: bytes as u64,
+            evictions,
+        }
     }
 
-    /// The kept answer to `query`, if there is one and `now` is within its time.
+    /// The kept answer to `query`, if there is one and `now` is within its time, or within the time for which it is
+    /// held.
     pub fn get<'k>(&self, query: &AllowedQuery<'_>, now: Instant, kept: &'k mut Kept) -> Option<Hit<'k>> {
-        kept.0 = self.entries.as_ref()?.get(&KeyRef::from(query));
-        let (answer, age) = kept.0.as_ref()?.fresh(now)?;
-        Some(Hit { answer: answer.as_ref(), age, freshness: Freshness::Fresh })
+        self.look_up(query, now, kept, false)
     }
 
-    /// Stale.
+    /// The same, or an answer that has expired at most [`Lifetimes::max_stale`] ago.
     pub fn get_stale<'k>(
         &self,
         query: &AllowedQuery<'_>,
         now: Instant,
         kept: &'k mut Kept,
     ) -> Option<Hit<'k>> {
-        self.get(query, now, kept)
+        self.look_up(query, now, kept, true)
     }
 
-    /// Stale.
-    pub fn hold_stale(&self, _query: &AllowedQuery<'_>, _now: Instant, _time: std::time::Duration) {}
+    fn look_up<'k>(
+        &self,
+        query: &AllowedQuery<'_>,
+        now: Instant,
+        kept: &'k mut Kept,
+        stale_will_do: bool,
+    ) -> Option<Hit<'k>> {
+        let key = Key::from(query);
+        let slot = self.table.find(key, self.table.hash(key), &mut kept.words)?;
+        let entry = Entry::read(&kept.words)?;
+        let age = entry.age(self.clock.up(now)?);
+        let lifetime = self.limits.fresh(entry.answer.lifetime());
+        let mut marks = self.table.index.marks(slot);
+        let freshness = if age < lifetime {
+            let is_expiring = (lifetime - age) * EXPIRING < lifetime;
+            if is_expiring && self.lifetimes.prefetch && marks.wants_refresh() {
+                marks = marks.told();
+                Freshness::Expiring
+            } else {
+                Freshness::Fresh
+            }
+        } else if entry.is_held(age) || stale_will_do && age < self.limits.stale(entry.answer.lifetime()) {
+            Freshness::Stale
+        } else {
+            return None;
+        };
+        self.table.index.mark(slot, marks.visited());
+        Some(Hit { answer: entry.answer, age: Duration::from_millis(age), freshness })
+    }
 
     /// Keeps the answer to `query` received at `now`, for as long as it allows.
+    ///
+    /// A failure does not take the place of an answer that may still be given.
     pub fn insert(&self, query: &AllowedQuery<'_>, answer: AnswerRef<'_>, now: Instant) {
-        let Some(entries) = &self.entries else { return };
-        if let Some(entry) = Entry::new(Arc::new(answer.to_answer()), &self.lifetimes, now) {
-            entries.insert(Key::from(query), entry);
+        if self.limits.fresh(answer.lifetime()) > 0 {
+            let now = self.clock.down(now);
+            self.change(|keeper| keeper.insert(self.context(now), Key::from(query), answer));
         }
+    }
+
+    /// Lets [`Cache::get`] give the stale answer to `query` for `time` from `now` on: its refresh has failed, and is not
+    /// to be tried again for so long (RFC 8767 section 5). The answer's age, and when it is too old, stay as they are.
+    pub fn hold_stale(&self, query: &AllowedQuery<'_>, now: Instant, time: Duration) {
+        let Some(now) = self.clock.up(now) else { return };
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.change(|keeper| keeper.hold(self.context(now), Key::from(query), time));
     }
 
     /// Drops every entry whose name `keep` refuses.
     pub fn retain(&self, keep: impl Fn(&Name) -> bool) {
-        if let Some(entries) = &self.entries {
-            entries.retain(|key, _| Name::parse(key.name()).is_ok_and(|name| keep(&name)));
+        let keep = |name: &[u8]| Name::parse(name).is_ok_and(|name| keep(&name));
+        let buckets = self.table.index.buckets();
+        for first in (0..buckets).step_by(RETAINED_AT_ONCE) {
+            self.change(|keeper| {
+                for bucket in first..buckets.min(first + RETAINED_AT_ONCE) {
+                    keeper.retain(&self.table, bucket, keep);
+                }
+            });
         }
     }
 
@@ -105,9 +140,9 @@ impl Cache {
         &self.lifetimes
     }
 
-    /// Entries kept, expired ones not yet evicted included.
+    /// Entries kept, expired ones included whose room was not needed yet.
     pub fn len(&self) -> usize {
-        self.entries.as_ref().map_or(0, |entries| entries.len())
+        self.keeper().entries()
     }
 
     /// True where nothing is kept.
@@ -115,38 +150,33 @@ impl Cache {
         self.len() == 0
     }
 
-    /// Bytes kept.
+    /// Bytes of the entries kept, with their slots of the index.
     pub fn bytes(&self) -> u64 {
-        self.entries.as_ref().map_or(0, |entries| entries.weight())
+        let keeper = self.keeper();
+        ((keeper.words() + keeper.entries()) * size_of::<u64>()) as u64
     }
 
     /// Bytes allowed.
     pub fn max_bytes(&self) -> u64 {
-        self.entries.as_ref().map_or(0, |entries| entries.capacity())
+        self.max_bytes
     }
 
     /// Entries evicted for want of room since the start.
     pub fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
     }
-}
 
-#[derive(Clone)]
-struct ByBytes;
-
-impl Weighter<Key, Entry> for ByBytes {
-    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
-        (ENTRY_OVERHEAD + size_of::<Key>() + key.heap_size() + size_of::<Entry>() + entry.heap_size()) as u64
+    fn change(&self, change: impl FnOnce(&mut Keeper)) {
+        let mut keeper = self.keeper();
+        change(&mut keeper);
+        self.evictions.fetch_add(keeper.take_evicted(), Ordering::Relaxed);
     }
-}
 
-#[derive(Clone)]
-struct CountEvictions(Arc<AtomicU64>);
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl Lifecycle<Key, Entry> for CountEvictions {
-    type RequestState = ();
-
-    fn on_evict(&self, (): &mut (), _: Key, _: Entry) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn context(&self, now: u64) -> Context<'_> {
+        Context { table: &self.table, limits: self.limits, now }
     }
 }

@@ -1,0 +1,279 @@
+//! [`Keeper`]: decides what stays, which is S3-FIFO (Yang et al., SOSP 2023) on two rings that are logs.
+//!
+//! What is new goes to the small ring. What was asked for while it was there goes on to the main ring, and so does what
+//! comes again: under a key that is still known, or soon after it was put out. In the main ring an entry stays for as many
+//! laps as it was visited, three at most. A name that is asked for once takes no room from those asked for again.
+//!
+//! Since entries are replaced by appending, a ring is full of the replaced and the expired long before it is full of what
+//! is of use. So nothing is put out for want of room while an eighth of the ring can be had by moving entries together.
+
+use super::entry::{Entry, HELD};
+use super::ghosts::Ghosts;
+use super::index::{Marks, Place, Slot, Which};
+use super::key::Key;
+use super::lifetimes::Limits;
+use super::ring::Hands;
+use super::table::Table;
+use crate::wire::answer::{AnswerRef, Lifetime};
+
+/// Entries that are moved at most to make room for one: bounds the time that an insertion takes (some 50 µs).
+const MAX_MOVES: usize = 256;
+
+/// The half of the cache that writes; there is one at a time.
+pub(super) struct Keeper {
+    small: Hands,
+    main: Hands,
+    ghosts: Ghosts,
+    entries: usize,
+    /// Entries put out for want of room since the last time somebody looked.
+    evicted: u64,
+    /// The entry that is on its way into a ring, and those on their way from each.
+    incoming: Vec<u64>,
+    leaving: [Vec<u64>; 2],
+}
+
+/// What everything is decided by.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'t> {
+    pub(super) table: &'t Table,
+    pub(super) limits: Limits,
+    pub(super) now: u64,
+}
+
+impl Context<'_> {
+    /// True where `entry` can be given to nobody any more.
+    fn is_over(&self, entry: &Entry<'_>) -> bool {
+        entry.age(self.now) >= self.limits.stale(entry.answer.lifetime())
+    }
+}
+
+/// The oldest entry of a ring.
+struct Oldest {
+    place: Place,
+    words: usize,
+    /// None where the index leads to it no more.
+    slot: Option<Slot>,
+    hash: u64,
+    is_over: bool,
+}
+
+impl Keeper {
+    pub(super) fn new([small, main]: [Hands; 2], ghosts: Ghosts) -> Self {
+        Self {
+            small,
+            main,
+            ghosts,
+            entries: 0,
+            evicted: 0,
+            incoming: Vec::new(),
+            leaving: [Vec::new(), Vec::new()],
+        }
+    }
+
+    /// Entries the index leads to.
+    pub(super) fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// Words of these entries.
+    pub(super) fn words(&self) -> usize {
+        self.small.live() + self.main.live()
+    }
+
+    /// Entries put out for want of room since this was last asked.
+    pub(super) fn take_evicted(&mut self) -> u64 {
+        std::mem::take(&mut self.evicted)
+    }
+
+    /// Keeps `answer` under `key` from now on; not a failure where there is an answer that may still be given.
+    pub(super) fn insert(&mut self, context: Context<'_>, key: Key<'_>, answer: AnswerRef<'_>) {
+        let table = context.table;
+        let hash = table.hash(key);
+        let before = table.find(key, hash, &mut self.incoming);
+        let is_answer =
+            |entry: Entry<'_>| entry.answer.lifetime() != Lifetime::Failure && !context.is_over(&entry);
+        if answer.lifetime() == Lifetime::Failure
+            && before.is_some()
+            && Entry::read(&self.incoming).is_some_and(is_answer)
+        {
+            return;
+        }
+        let mut entry = std::mem::take(&mut self.incoming);
+        Entry::write(&mut entry, key, answer, context.now);
+        let is_known = before.is_some() || self.ghosts.take(hash);
+        let fits = |which| entry.len() <= table.ring(which).max_entry();
+        let which = if is_known || !fits(Which::Small) { Which::Main } else { Which::Small };
+        if fits(which) {
+            match which {
+                Which::Small => self.make_room_in_small(context, entry.len()),
+                Which::Main => self.make_room_in_main(context, entry.len()),
+            }
+            // Making room may have moved the entry before, or put it out; nobody else has got its slot.
+            let Some(slot) = before.or_else(|| self.free_slot(context, hash)) else { return };
+            self.vacate(table, slot);
+            table.index.mark(slot, Marks::default());
+            self.append(table, which, slot, hash, &entry);
+            self.entries += 1;
+        }
+        self.incoming = entry;
+    }
+
+    /// Holds the stale entry under `key` for `held` milliseconds.
+    pub(super) fn hold(&mut self, context: Context<'_>, key: Key<'_>, held: u64) {
+        let Context { table, limits, now } = context;
+        let hash = table.hash(key);
+        let slot = table.find(key, hash, &mut self.incoming);
+        let Some(place) = slot.and_then(|slot| table.index.place(slot)) else { return };
+        let Some(entry) = Entry::read(&self.incoming) else { return };
+        let lifetime = entry.answer.lifetime();
+        let until = entry.age(now).saturating_add(held).min(limits.stale(lifetime));
+        if until > limits.fresh(lifetime) {
+            let word = Entry::held_until(&self.incoming, until);
+            table.ring(place.ring).put(place.position, HELD, word);
+        }
+    }
+
+    /// Drops the entries of one bucket whose name `keep` refuses.
+    pub(super) fn retain(&mut self, table: &Table, bucket: usize, keep: impl Fn(&[u8]) -> bool) {
+        for slot in table.index.bucket(bucket) {
+            let Some(place) = table.index.place(slot) else { continue };
+            let is_kept = table.read(place, &mut self.incoming)
+                && Entry::read(&self.incoming).is_some_and(|entry| keep(entry.key.name));
+            if !is_kept && self.vacate(table, slot) {
+                table.index.clear(slot);
+            }
+        }
+    }
+
+    /// A slot for what has `hash`; where all are taken, that of what is over or else least visited.
+    fn free_slot(&mut self, context: Context<'_>, hash: u64) -> Option<Slot> {
+        let table = context.table;
+        if let Some(slot) = table.index.free_slot(hash) {
+            return Some(slot);
+        }
+        let copy = &mut self.leaving[Which::Small as usize];
+        let mut is_of_use = |slot| {
+            table.index.place(slot).is_some_and(|place| table.read(place, copy))
+                && Entry::read(copy).is_some_and(|entry| !context.is_over(&entry))
+        };
+        let slots =
+            table.index.slots_of(hash).map(|slot| (is_of_use(slot), table.index.marks(slot).visits(), slot));
+        let (is_of_use, _, slot) = slots.min_by_key(|(is_of_use, visits, _)| (*is_of_use, *visits))?;
+        self.evicted += u64::from(is_of_use);
+        Some(slot)
+    }
+
+    /// Counts out the entry that `slot` leads to; false where it leads to none. The slot must then be changed.
+    fn vacate(&mut self, table: &Table, slot: Slot) -> bool {
+        let Some(place) = table.index.place(slot) else { return false };
+        let words = table.ring(place.ring).len_at(place.position);
+        self.hands(place.ring).forget(words);
+        self.entries -= 1;
+        true
+    }
+
+    fn make_room_in_small(&mut self, context: Context<'_>, words: usize) {
+        let table = context.table;
+        while !self.small.has_room(table.ring(Which::Small), words) {
+            let Some(oldest) = self.oldest(context, Which::Small) else { return };
+            let Some(slot) = self.give_up(table, &oldest) else { continue };
+            let marks = table.index.marks(slot);
+            if marks.visits() == 0 && !self.main_is_loose(context, oldest.words) {
+                self.ghosts.put(oldest.hash);
+                self.put_out(table, slot);
+                continue;
+            }
+            let entry = std::mem::take(&mut self.leaving[Which::Small as usize]);
+            self.make_room_in_main(context, entry.len());
+            table.index.mark(slot, marks.unvisited());
+            self.append(table, Which::Main, slot, oldest.hash, &entry);
+            self.leaving[Which::Small as usize] = entry;
+        }
+    }
+
+    fn make_room_in_main(&mut self, context: Context<'_>, words: usize) {
+        let table = context.table;
+        let mut moves = 0;
+        while !self.main.has_room(table.ring(Which::Main), words) {
+            let Some(oldest) = self.oldest(context, Which::Main) else { return };
+            let Some(slot) = self.give_up(table, &oldest) else { continue };
+            let marks = table.index.marks(slot);
+            let stays = marks.visits() > 0 || self.main.is_loose(oldest.words);
+            if !stays || moves == MAX_MOVES {
+                self.put_out(table, slot);
+                continue;
+            }
+            moves += 1;
+            table.index.mark(slot, marks.stayed());
+            let entry = std::mem::take(&mut self.leaving[Which::Main as usize]);
+            self.append(table, Which::Main, slot, oldest.hash, &entry);
+            self.leaving[Which::Main as usize] = entry;
+        }
+    }
+
+    /// True where the main ring takes an entry of `words` without putting one out that is of use.
+    fn main_is_loose(&mut self, context: Context<'_>, words: usize) -> bool {
+        for _ in 0..MAX_MOVES {
+            if self.main.is_loose(words) {
+                return true;
+            }
+            match self.oldest(context, Which::Main) {
+                Some(oldest) if oldest.slot.is_none() || oldest.is_over => {
+                    self.give_up(context.table, &oldest)
+                }
+                _ => return false,
+            };
+        }
+        false
+    }
+
+    /// The oldest entry of a ring, copied to where those leaving it are.
+    fn oldest(&mut self, context: Context<'_>, ring: Which) -> Option<Oldest> {
+        let table = context.table;
+        let position = self.hands(ring).oldest()?;
+        let place = Place { ring, position };
+        let words = &mut self.leaving[ring as usize];
+        if !table.read(place, words) {
+            return None;
+        }
+        let entry = Entry::read(words)?;
+        let hash = table.hash(entry.key);
+        let slot = table.index.slot_of(hash, place);
+        Some(Oldest { place, words: words.len(), slot, hash, is_over: context.is_over(&entry) })
+    }
+
+    /// Gives up the place of a ring's oldest entry, and its slot where it is over. Else the slot is returned, which must
+    /// get another place.
+    fn give_up(&mut self, table: &Table, oldest: &Oldest) -> Option<Slot> {
+        let ring = oldest.place.ring;
+        self.hands(ring).give_up_oldest(table.ring(ring), oldest.words);
+        let slot = oldest.slot?;
+        self.hands(ring).forget(oldest.words);
+        if oldest.is_over {
+            table.index.clear(slot);
+            self.entries -= 1;
+            return None;
+        }
+        Some(slot)
+    }
+
+    /// Frees the slot of an entry that was of use and whose place is given up.
+    fn put_out(&mut self, table: &Table, slot: Slot) {
+        table.index.clear(slot);
+        self.entries -= 1;
+        self.evicted += 1;
+    }
+
+    /// Writes an entry into a ring that has room, and lets `slot` lead to it.
+    fn append(&mut self, table: &Table, ring: Which, slot: Slot, hash: u64, entry: &[u64]) {
+        let position = self.hands(ring).append(table.ring(ring), entry);
+        table.index.set(slot, hash, Place { ring, position });
+    }
+
+    fn hands(&mut self, ring: Which) -> &mut Hands {
+        match ring {
+            Which::Small => &mut self.small,
+            Which::Main => &mut self.main,
+        }
+    }
+}
