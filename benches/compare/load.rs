@@ -11,11 +11,17 @@ pub(crate) const EXPIRY: Duration = Duration::from_millis(100);
 
 /// Puts a workload on a server. Queries under way at the end of a run are waited for in the next.
 pub(crate) trait Load {
-    /// Asks for `duration`.
-    fn run(&mut self, workload: &mut Workload, duration: Duration) -> io::Result<Tally>;
+    /// Asks until `is_over`.
+    fn run(&mut self, workload: &mut Workload, is_over: &dyn Fn() -> bool) -> io::Result<Tally>;
 }
 
-/// How fast queries are sent, beyond what is allowed to be outstanding.
+/// Whether so much time has passed from now on.
+pub(crate) fn after(duration: Duration) -> impl Fn() -> bool {
+    let end = Instant::now() + duration;
+    move || Instant::now() >= end
+}
+
+/// How fast queries are sent, beyond what is allowed to be outstanding. What could not be sent in time is made up for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     per_second: Option<f64>,

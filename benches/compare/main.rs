@@ -14,6 +14,7 @@ mod machine;
 mod packages;
 mod peers;
 mod random;
+mod reloads;
 mod reply;
 mod report;
 mod scenario;

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::contender::Kind;
 use crate::machine::Machine;
+use crate::reloads::{Reloads, Waits};
 use crate::scenario::{Measurement, Scenario};
 
 /// Of all queries, the share whose loss or wrong reply makes a row's figures worthless.
@@ -74,7 +75,10 @@ impl Report {
         let mut text = self.head();
         text.push_str(&self.summary());
         for scenario in self.scenarios() {
-            text.push_str(&self.table(scenario));
+            text.push_str(&match scenario {
+                Scenario::Reload => self.reloads(),
+                _ => self.table(scenario),
+            });
         }
         text
     }
@@ -135,15 +139,22 @@ impl Report {
     fn disturbance(&self) -> String {
         let floors =
             self.rows.iter().filter(|row| row.kind == Kind::Floor && row.scenario != Scenario::Workers);
+        if floors.clone().next().is_none() {
+            return String::new();
+        }
         let share = median(floors.map(|row| row.median(|measurement| measurement.waiting)));
         let warning = if share > DISTURBED { "**Something else was running: measure again.** " } else { "" };
         format!("{warning}The floor waited for its core {:.1} % of the time.", share * 100.0)
     }
 
     fn summary(&self) -> String {
-        let scenarios = self.scenarios();
+        let mut scenarios = self.scenarios();
+        scenarios.retain(|scenario| *scenario != Scenario::Reload);
+        if scenarios.is_empty() {
+            return String::new();
+        }
         let mut servers: Vec<&str> = Vec::new();
-        for row in &self.rows {
+        for row in self.rows.iter().filter(|row| scenarios.contains(&row.scenario)) {
             if !servers.contains(&row.server) {
                 servers.push(row.server);
             }
@@ -213,6 +224,49 @@ impl Report {
                 );
             }
             text.push('\n');
+        }
+        text
+    }
+
+    /// How long clients wait at rest and during reloads.
+    fn reloads(&self) -> String {
+        let mut text = format!(
+            "\n## {}\n{}\n\n\
+             | server | queries/s | p50 µs | p99 µs | p99.9 µs | longest µs | wrong | lost |\n|---|{}\n",
+            Scenario::Reload.name(),
+            Scenario::Reload.description(),
+            "--:|".repeat(7),
+        );
+        let parts: [(&str, fn(&Reloads) -> &Waits); 2] =
+            [("at rest", |reloads| &reloads.quiet), ("reloading", |reloads| &reloads.reloading)];
+        for row in self.rows_of(Scenario::Reload) {
+            let rounds = row.rounds.iter().flatten().filter_map(|round| round.reloads.as_ref());
+            for (part, waits) in parts {
+                let waits = rounds.clone().map(waits);
+                let middle = |time: fn(&Waits) -> f64| figure(median(waits.clone().map(time)));
+                let sum = |count: fn(&Waits) -> u64| waits.clone().map(count).sum::<u64>();
+                let _ = writeln!(
+                    text,
+                    "| {} {part} | {} | {} | {} | {} | {} | {} | {} |",
+                    row.server,
+                    middle(|waits| waits.queries_per_second),
+                    middle(|waits| waits.p50_microseconds),
+                    middle(|waits| waits.p99_microseconds),
+                    middle(|waits| waits.p999_microseconds),
+                    middle(|waits| waits.max_microseconds),
+                    sum(|waits| waits.wrong),
+                    sum(|waits| waits.lost),
+                );
+            }
+            let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            let _ = writeln!(
+                text,
+                "\nReloads add {:.2} ms to p99; the longest of a round took {:.1} s. Memory: {:.0} MiB, {:.0} at its peak.",
+                median(rounds.clone().map(Reloads::added_milliseconds)),
+                median(rounds.map(|reloads| reloads.longest_seconds)),
+                row.median(|measurement| mebibytes(measurement.resident_bytes)),
+                row.median(|measurement| mebibytes(measurement.peak_bytes)),
+            );
         }
         text
     }

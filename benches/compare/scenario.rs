@@ -8,8 +8,9 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::contender::{Contender, Kind};
-use crate::load::{Load, Pace};
+use crate::load::{Load, Pace, after};
 use crate::random::Random;
+use crate::reloads::Reloads;
 use crate::server::Server;
 use crate::tcp::TcpLoad;
 use crate::udp::UdpLoad;
@@ -26,8 +27,15 @@ const MANY: usize = 1_000_000;
 const OFFERED: f64 = 50_000.0;
 const MANY_SOCKETS: usize = 64;
 const OUTSTANDING_OF_MANY: usize = 2;
+/// Queries a second during reloads, which a server bears on a fraction of its core. So many may be under way that a
+/// server must stand still for 100 ms to hold the next one up, which would hide how long it would have waited.
+const STEADY: f64 = 20_000.0;
+const SOCKETS_OF_STEADY: usize = 32;
+const OUTSTANDING_OF_STEADY: usize = 64;
 /// How long traffic runs before it is measured.
 const WARM_UP: Duration = Duration::from_millis(1_000);
+/// The same before reloads: long enough that what a cold server loses is not counted with what reloads lose.
+const LONG_WARM_UP: Duration = Duration::from_millis(3_000);
 
 /// A row of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -51,6 +59,8 @@ pub(crate) enum Scenario {
     LatencyCached,
     /// Blocked names, with a million rules.
     Million,
+    /// 70 % cached, 30 % blocked at a fixed rate, while a million rules are read again on the server's own core.
+    Reload,
     /// Blocked names at a fixed rate, with one and with two workers.
     Workers,
 }
@@ -90,6 +100,9 @@ pub(crate) struct Measurement {
     pub(crate) lost: u64,
     /// What was wrong first.
     pub(crate) complaint: Option<String>,
+    /// For [`Scenario::Reload`] alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reloads: Option<Reloads>,
 }
 
 impl Scenario {
@@ -117,6 +130,7 @@ impl Scenario {
                 contender.kind == Kind::Floor
                     || contender.kind == Kind::Own && contender.name != "namegate-no-admin"
             }
+            Self::Reload => contender.name == "namegate",
             Self::Million => contender.many_rules && contender.workers == 1,
             _ => contender.workers == 1,
         }
@@ -125,7 +139,8 @@ impl Scenario {
     /// The suffixes that its servers let pass.
     pub(crate) fn suffixes(self) -> Vec<String> {
         let mut random = Random::new(2);
-        let more = if self == Self::Million { MANY - SUFFIXES.len() } else { 0 };
+        let is_large = matches!(self, Self::Million | Self::Reload);
+        let more = if is_large { MANY - SUFFIXES.len() } else { 0 };
         SUFFIXES.map(str::to_owned).into_iter().chain((0..more).map(|_| random.listed_name())).collect()
     }
 
@@ -137,7 +152,7 @@ impl Scenario {
     fn workload(self, kind: Kind) -> Workload {
         let traffic = match self {
             Self::Cached | Self::TcpCached | Self::LatencyCached => Traffic::Cached,
-            Self::Mixed => Traffic::Mixed,
+            Self::Mixed | Self::Reload => Traffic::Mixed,
             Self::Miss => Traffic::Miss,
             _ => Traffic::Blocked,
         };
@@ -150,6 +165,10 @@ impl Scenario {
         Ok(match self {
             Self::TcpBlocked | Self::TcpCached => Box::new(TcpLoad::new(address, CONNECTIONS, PIPELINED)?),
             Self::LatencyBlocked | Self::LatencyCached => Box::new(UdpLoad::new(address, 1, 1, closed)?),
+            Self::Reload => {
+                let pace = Pace::per_second(STEADY);
+                Box::new(UdpLoad::new(address, SOCKETS_OF_STEADY, OUTSTANDING_OF_STEADY, pace)?)
+            }
             Self::Workers => {
                 let pace = Pace::per_second(OFFERED);
                 Box::new(UdpLoad::new(address, MANY_SOCKETS, OUTSTANDING_OF_MANY, pace)?)
@@ -175,9 +194,15 @@ impl Scenario {
 
         let mut load = self.load(&server, effort.outstanding)?;
         let mut workload = self.workload(contender.kind);
-        load.run(&mut workload, WARM_UP)?;
+        let warm_up = if self == Self::Reload { LONG_WARM_UP } else { WARM_UP };
+        load.run(&mut workload, &after(warm_up))?;
         let (before, begin) = (server.times()?, Instant::now());
-        let mut tally = load.run(&mut workload, effort.window)?;
+        let (reloads, mut tally) = if self == Self::Reload {
+            let (reloads, tally) = Reloads::measure(&server, &mut *load, &mut workload, effort.window)?;
+            (Some(reloads), tally)
+        } else {
+            (None, load.run(&mut workload, &after(effort.window))?)
+        };
         let (after, elapsed) = (server.times()?, begin.elapsed().as_secs_f64());
         let memory = server.memory()?;
 
@@ -201,6 +226,7 @@ impl Scenario {
             wrong,
             lost,
             complaint,
+            reloads,
         })
     }
 }

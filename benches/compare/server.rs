@@ -113,6 +113,21 @@ impl Server {
         Err(io::Error::other(format!("{complaint} to {name}; it wrote:\n{end}")))
     }
 
+    /// Tells namegate to read its files again.
+    pub(crate) fn reload(&self) -> io::Result<()> {
+        let status = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("kill: {status}"))) }
+    }
+
+    /// How many times namegate has done so, by its log. Errors: once it could not.
+    pub(crate) fn reloads(&self) -> io::Result<usize> {
+        let log = fs::read_to_string(self.directory.path().join("log"))?;
+        match log.find("reload failed") {
+            Some(failure) => Err(io::Error::other(log[failure..].trim_end().to_owned())),
+            None => Ok(log.matches("reloaded: ").count()),
+        }
+    }
+
     /// Times of the process and its children so far.
     pub(crate) fn times(&self) -> io::Result<Times> {
         times_of(self.child.id())

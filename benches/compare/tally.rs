@@ -28,11 +28,21 @@ impl Tally {
         self.complaint.get_or_insert(complaint);
     }
 
+    /// Takes in what came of the queries of another stretch.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.answered += other.answered;
+        self.wrong += other.wrong;
+        self.lost += other.lost;
+        self.complaint = self.complaint.take().or(other.complaint);
+        self.latencies.extend(other.latencies);
+    }
+
     /// Latencies, in microseconds, that the given shares of the answered queries did not exceed.
-    pub(crate) fn quantiles<const N: usize>(mut self, shares: [f64; N]) -> [f64; N] {
+    pub(crate) fn quantiles<const N: usize>(&mut self, shares: [f64; N]) -> [f64; N] {
         self.latencies.sort_unstable();
+        let last = self.latencies.len().saturating_sub(1);
         shares.map(|share| {
-            let index = (self.latencies.len() as f64 * share) as usize;
+            let index = last.min((self.latencies.len() as f64 * share) as usize);
             self.latencies.get(index).map_or(f64::NAN, |nanoseconds| f64::from(*nanoseconds) / 1_000.0)
         })
     }

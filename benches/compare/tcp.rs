@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -41,15 +41,11 @@ impl TcpLoad {
 }
 
 impl Load for TcpLoad {
-    fn run(&mut self, workload: &mut Workload, duration: Duration) -> io::Result<Tally> {
+    fn run(&mut self, workload: &mut Workload, is_over: &dyn Fn() -> bool) -> io::Result<Tally> {
         let mut tally = Tally::default();
-        let start = Instant::now();
-        let mut next_expiry = start + EXPIRY;
-        loop {
+        let mut next_expiry = Instant::now() + EXPIRY;
+        while !is_over() {
             let now = Instant::now();
-            if now - start >= duration {
-                return Ok(tally);
-            }
             for connection in &mut self.connections {
                 // Whatever ends a connection, the client's part is to come again (RFC 7766 6.2.4).
                 if connection.exchange(workload, &mut tally).is_err() {
@@ -67,6 +63,7 @@ impl Load for TcpLoad {
                 next_expiry = now + EXPIRY;
             }
         }
+        Ok(tally)
     }
 }
 

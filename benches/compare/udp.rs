@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use namegate::listen::batch::{ReceiveBatch, SendBatch, Wait};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -56,18 +56,15 @@ impl UdpLoad {
 }
 
 impl Load for UdpLoad {
-    fn run(&mut self, workload: &mut Workload, duration: Duration) -> io::Result<Tally> {
+    fn run(&mut self, workload: &mut Workload, is_over: &dyn Fn() -> bool) -> io::Result<Tally> {
         let mut tally = Tally::default();
         let start = Instant::now();
         let mut next_expiry = start + EXPIRY;
         let mut descriptors: Vec<PollFd<'_>> =
             self.sockets.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
         self.pace.begin(start);
-        loop {
+        while !is_over() {
             let now = Instant::now();
-            if now - start >= duration {
-                return Ok(tally);
-            }
             for (client, socket) in self.clients.iter_mut().zip(&self.sockets) {
                 client.send(socket, workload, now, &mut self.pace);
             }
@@ -83,6 +80,7 @@ impl Load for UdpLoad {
                 next_expiry = now + EXPIRY;
             }
         }
+        Ok(tally)
     }
 }
 
