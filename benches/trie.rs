@@ -1,4 +1,4 @@
-//! The decision alone: compiling rules and finding the one that covers a name.
+//! The decision alone: reading and compiling rules, and finding the one that covers a name.
 //!
 //! `cargo bench --bench trie`. The head of the output is measured once, in a process that holds nothing else.
 
@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use divan::Bencher;
+use divan::counter::ItemsCount;
 use namegate::policy::rule::{Action, Pattern, Scope};
 use namegate::policy::trie::{Trie, TrieBuilder};
 use namegate::wire::name::Name;
@@ -101,6 +102,27 @@ fn find_allowed(bencher: Bencher<'_, '_>, rules: u64) {
 #[divan::bench(args = [20, 10_000, 1_000_000], sample_size = 1024, sample_count = 1000)]
 fn find_blocked(bencher: Bencher<'_, '_>, rules: u64) {
     find(bencher, rules, &(0..NAMES).map(uncovered).collect::<Vec<_>>());
+}
+
+#[divan::bench(args = [20, 10_000, 1_000_000], sample_count = 10)]
+fn compile_rules(bencher: Bencher<'_, '_>, rules: u64) {
+    let patterns: Vec<Pattern> = (0..rules).map(pattern).collect();
+    bencher.counter(ItemsCount::new(rules)).bench_local(|| compile(&patterns));
+}
+
+#[divan::bench(sample_size = 1024, sample_count = 1000)]
+fn read_pattern(bencher: Bencher<'_, '_>) {
+    let texts: Vec<String> = (0..NAMES).map(|index| pattern(index).to_string()).collect();
+    let mut next = 0;
+    bencher.bench_local(|| {
+        next = (next + 1) & (texts.len() - 1);
+        Pattern::parse(black_box(&texts[next]))
+    });
+}
+
+#[divan::bench(args = [20, 1_000_000], sample_size = 1024, sample_count = 1000)]
+fn find_allowed_of_many_names(bencher: Bencher<'_, '_>, rules: u64) {
+    find(bencher, rules, &(0..MANY_NAMES).map(|index| covered(index, rules)).collect::<Vec<_>>());
 }
 
 #[divan::bench(args = [20, 1_000_000], sample_size = 1024, sample_count = 1000)]

@@ -7,8 +7,8 @@ use crate::config::{self, Loaded, Overrides, Report, Settings};
 use crate::local::{LocalSource, LocalZoneError, LocalZones};
 use crate::policy::noise::Noise;
 use crate::policy::rule::Action;
-use crate::policy::{Policy, PolicyBuilder};
-use crate::zones::{self, Zone};
+use crate::policy::{Policy, PolicyBuilder, RuleRef};
+use crate::zones::{self, Zone, ZoneRule};
 
 /// Where to read from, and what the command line says otherwise. Reloads read it again.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,15 @@ pub struct Assembly {
     pub warnings: Report,
     /// Parameters that have values and are used by no zone.
     pub unused_parameters: Vec<String>,
+}
+
+impl Assembly {
+    /// The rule as its zone file has it. None for rules of plain lists and of the settings, which are patterns alone.
+    pub fn written(&self, rule: RuleRef<'_>) -> Option<&ZoneRule> {
+        let zone = self.zones.iter().find(|zone| zone.file == rule.source().file)?;
+        let index = zone.rules.binary_search_by_key(&rule.line(), |written| written.line).ok()?;
+        Some(&zone.rules[index])
+    }
 }
 
 /// Everything found wrong.
@@ -71,8 +80,8 @@ impl From<Report> for Faults {
 pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Faults> {
     let Loaded { settings, origin, mut warnings } =
         config::load(sources.config.as_deref(), &sources.overrides)?;
-    let directory = settings.policy.zones_directory.as_deref();
-    let zones = zones::read(&settings.policy.zones, directory, &settings.parameters);
+    let mut rules = PolicyBuilder::new();
+    let zones = zones::read(&settings.policy, &settings.parameters, &mut rules);
     let local = LocalZones::load(&local_sources(&settings));
     let (zones, local) = match (zones, local) {
         (Ok(zones), Ok(local)) => (zones, local),
@@ -83,7 +92,7 @@ pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
             });
         }
     };
-    let policy = compile(&settings, &origin, &zones.list, &local, generation);
+    let policy = compile(rules, &settings, &origin, &local, generation);
     warnings.append(zones.warnings);
     let unused_parameters = zones.unused_parameters;
     Ok(Assembly { settings, origin, zones: zones.list, policy, local, warnings, unused_parameters })
@@ -98,26 +107,24 @@ fn local_sources(settings: &Settings) -> Vec<LocalSource> {
 /// Name of the source of rules written in the settings.
 const SETTINGS: &str = "settings";
 
-fn compile(settings: &Settings, origin: &str, zones: &[Zone], local: &LocalZones, generation: u64) -> Policy {
-    let mut builder = PolicyBuilder::new();
-    for zone in zones {
-        let source = builder.source(&zone.name, &zone.file);
-        for rule in zone.rules.iter().filter(|rule| !(settings.policy.strict && rule.broad)) {
-            for pattern in &rule.patterns {
-                builder.rule(rule.action, pattern, source, rule.line);
-            }
-        }
-    }
+/// Adds to the zones' `rules` those of the settings, and compiles all of them.
+fn compile(
+    mut rules: PolicyBuilder,
+    settings: &Settings,
+    origin: &str,
+    local: &LocalZones,
+    generation: u64,
+) -> Policy {
     let inline = [(Action::Allow, &settings.policy.allow), (Action::Deny, &settings.policy.deny)];
-    if inline.iter().any(|(_, rules)| !rules.is_empty()) {
-        let source = builder.source(SETTINGS, origin);
-        for (action, rules) in inline {
-            for rule in rules {
-                builder.rule(action, &rule.pattern, source, rule.line);
+    if inline.iter().any(|(_, inline)| !inline.is_empty()) {
+        let source = rules.source(SETTINGS, origin);
+        for (action, inline) in inline {
+            for rule in inline {
+                rules.rule(action, &rule.pattern, source, rule.line);
             }
         }
     }
     let noise = settings.block.noise.iter().map(|rule| &rule.pattern);
-    builder.noise(Noise::new(noise, settings.block.noise_single_labels));
-    builder.build(settings.policy.mode, local.origins().to_vec(), generation)
+    rules.noise(Noise::new(noise, settings.block.noise_single_labels));
+    rules.build(settings.policy.mode, local.origins().to_vec(), generation)
 }

@@ -18,8 +18,8 @@ use crate::telemetry::catalogue::Catalogue;
 use crate::upstream::address::UpstreamAddress;
 use crate::upstream::{Upstream, UpstreamConfig, loops, system};
 use crate::wire::code::Rcode;
+use crate::wire::denial::Denial;
 use crate::wire::name::Name;
-use crate::wire::reply::Denial;
 
 /// Makes a state of what was assembled; what `before` has and still fits is kept: the cache, and upstreams' health.
 ///

@@ -20,6 +20,7 @@ mod dig;
 mod dnstap;
 mod examples;
 mod forwarding;
+mod lists;
 mod local_zones;
 mod metrics;
 mod pages;

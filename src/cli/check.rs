@@ -19,7 +19,7 @@ pub(super) fn run(assembly: &Assembly) -> u8 {
     let mut text = format!("{}: {}\n", assembly.origin, summary(assembly));
     for zone in &assembly.zones {
         let asleep = zone.rules.iter().filter(|rule| !rule.missing.is_empty()).count();
-        let _ = write!(text, "  {}: {} rules", zone.file, zone.rules.len() - asleep);
+        let _ = write!(text, "  {}: {} rules", zone.file, zone.count - asleep);
         if asleep > 0 {
             let mut missing: Vec<&str> =
                 zone.rules.iter().flat_map(|rule| &rule.missing).map(String::as_str).collect();

@@ -9,7 +9,6 @@ use serde_json::json;
 use super::{FAILED, OK, USAGE, print, warn};
 use crate::assemble::Assembly;
 use crate::explain::{Finding, judge, read_name, snippet};
-use crate::policy::RuleRef;
 use crate::policy::clients::Clients;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
@@ -67,7 +66,7 @@ fn as_text(
     }
     if let Some(rule) = finding.rule {
         line("rule", &format!("{rule} at {}", rule.place()));
-        if let Some(written) = written_rule(rule, assembly).filter(|written| !written.purpose.is_empty()) {
+        if let Some(written) = assembly.written(rule).filter(|written| !written.purpose.is_empty()) {
             line("purpose", &written.purpose);
         }
     }
@@ -95,7 +94,7 @@ fn as_json(question: &Question, finding: &Finding<'_>, assembly: &Assembly) -> S
             "pattern": rule.to_string(),
             "zone": rule.source().zone,
             "place": rule.place(),
-            "purpose": written_rule(rule, assembly).map(|written| written.purpose.as_str()),
+            "purpose": assembly.written(rule).map(|written| written.purpose.as_str()),
         })
     });
     let value = json!({
@@ -123,12 +122,6 @@ fn denial(assembly: &Assembly) -> String {
         BlockAnswer::Nodata => format!("NOERROR without data, kept by clients for {ttl}"),
         BlockAnswer::Refused => "REFUSED".to_owned(),
     }
-}
-
-/// The rule as its zone file has it.
-fn written_rule<'a>(rule: RuleRef<'_>, assembly: &'a Assembly) -> Option<&'a ZoneRule> {
-    let zone = assembly.zones.iter().find(|zone| zone.file == rule.source().file)?;
-    zone.rules.iter().find(|written| written.line == rule.line())
 }
 
 /// A rule that would cover the name if its parameters had the values that stand in the name.

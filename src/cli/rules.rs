@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{OK, print};
 use crate::assemble::Assembly;
+use crate::policy::RuleRef;
 use crate::policy::rule::Action;
 
 /// One rule in force.
@@ -52,31 +53,19 @@ fn as_json(row: &Row) -> Value {
 }
 
 fn rows(assembly: &Assembly) -> Vec<Row> {
-    let policy = &assembly.settings.policy;
-    let mut rows = Vec::new();
-    for zone in &assembly.zones {
-        for rule in zone.rules.iter().filter(|rule| !(policy.strict && rule.broad)) {
-            rows.extend(rule.patterns.iter().map(|pattern| Row {
-                action: name(rule.action),
-                pattern: pattern.to_string(),
-                place: format!("{}:{}", zone.file, rule.line),
-                zone: zone.name.clone(),
-                purpose: rule.reason.clone().unwrap_or_else(|| rule.purpose.clone()),
-                broad: rule.broad,
-            }));
+    let row = |rule: RuleRef<'_>| {
+        let written = assembly.written(rule);
+        let purpose = written.map(|written| written.reason.as_ref().unwrap_or(&written.purpose));
+        Row {
+            action: name(rule.action()),
+            pattern: rule.to_string(),
+            place: rule.place(),
+            zone: rule.source().zone.clone(),
+            purpose: purpose.cloned().unwrap_or_default(),
+            broad: written.is_some_and(|written| written.broad),
         }
-    }
-    for (action, rules) in [(Action::Allow, &policy.allow), (Action::Deny, &policy.deny)] {
-        rows.extend(rules.iter().map(|rule| Row {
-            action: name(action),
-            pattern: rule.pattern.to_string(),
-            place: format!("{}:{}", assembly.origin, rule.line),
-            zone: "settings".to_owned(),
-            purpose: String::new(),
-            broad: false,
-        }));
-    }
-    rows
+    };
+    assembly.policy.iter().map(row).collect()
 }
 
 fn name(action: Action) -> &'static str {

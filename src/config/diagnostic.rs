@@ -37,6 +37,12 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(file, message) }
     }
 
+    /// An error about `file`, which the system does not let be read.
+    pub(crate) fn unreadable(file: &str, error: &std::io::Error) -> Self {
+        let help = "check the path and that this user may read the file".to_owned();
+        Self::error(file, format!("cannot be read: {error}")).with_help(help)
+    }
+
     /// The same diagnostic with a remedy.
     #[must_use]
     pub fn with_help(self, help: impl Into<Option<String>>) -> Self {

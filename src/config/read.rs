@@ -84,7 +84,7 @@ fn policy(mut section: Section<'_, '_>, base: &Path) -> Policy {
     let zone = |text: &str| {
         let zone = value::zone(text)?;
         let path = || base.join(&zone).display().to_string();
-        Ok::<_, ValueError>(if zone.ends_with(".toml") { path() } else { zone })
+        Ok::<_, ValueError>(if zones::is_path(&zone) { path() } else { zone })
     };
     let zones = section.set("zones", zone);
     let zones_directory = optional_path(&mut section, "zones_directory", base);

@@ -125,9 +125,9 @@ impl Default for Upstream {
 pub struct Policy {
     /// Whether the verdict is carried out.
     pub mode: Mode,
-    /// Zones by name, or paths that end in `.toml`.
+    /// Zones by name, or paths that end in `.toml` or `.list`.
     pub zones: Vec<String>,
-    /// A directory whose `NAME.toml` files come before the shipped ones.
+    /// A directory whose `NAME.toml` and `NAME.list` files come before the shipped ones.
     #[serde(serialize_with = "write::optional_path")]
     pub zones_directory: Option<PathBuf>,
     /// Leave out rules marked `broad`.

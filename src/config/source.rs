@@ -15,6 +15,8 @@ pub struct Source {
     file: String,
     text: String,
     line_starts: Vec<usize>,
+    /// The lines' numbers, where the text is not all of the file.
+    line_numbers: Vec<usize>,
 }
 
 impl Source {
@@ -24,16 +26,19 @@ impl Source {
         let after_newlines =
             text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(after_newlines).collect();
-        Self { file: file.into(), text, line_starts }
+        Self { file: file.into(), text, line_starts, line_numbers: Vec::new() }
+    }
+
+    /// Some lines of a file, each with its line ending, and their numbers in rising order.
+    pub(crate) fn excerpt(file: &str, lines: String, line_numbers: Vec<usize>) -> Self {
+        Self { line_numbers, ..Self::new(file, lines) }
     }
 
     /// Reads the file at `path`. Errors: it cannot be read, or it is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Report> {
         let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| {
-            let help = "check the path and that this user may read the file".to_owned();
-            Report::from(Diagnostic::error(&file, format!("cannot be read: {error}")).with_help(help))
-        })?;
+        let bytes =
+            std::fs::read(path).map_err(|error| Report::from(Diagnostic::unreadable(&file, &error)))?;
         String::from_utf8(bytes).map(|text| Self::new(&file, text)).map_err(|error| {
             let bad = error.utf8_error().valid_up_to();
             let diagnostic = Diagnostic::error(&file, "the file is not UTF-8 from here on")
@@ -56,7 +61,8 @@ impl Source {
 
     /// The line that holds byte `offset`, counted from 1.
     pub fn line(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|start| *start <= offset)
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        self.line_numbers.get(line.saturating_sub(1)).copied().unwrap_or(line)
     }
 
     /// Line and column of byte `offset`, both counted from 1, columns in characters.
@@ -68,6 +74,7 @@ impl Source {
 
     /// Bytes of `line`, counted from 1, without its line ending and without a byte order mark.
     pub(crate) fn line_range(&self, line: usize) -> Range<usize> {
+        let line = self.line_numbers.binary_search(&line).map_or(line, |index| index + 1);
         let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
         let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(end);
         let text = self.text.get(start..end).unwrap_or_default();
@@ -94,5 +101,12 @@ mod tests {
         assert_eq!(&source.text()[source.line_range(1)], "ab");
         assert_eq!(&source.text()[source.line_range(3)], "");
         assert_eq!(&source.text()[source.line_range(4)], "last");
+    }
+
+    #[test]
+    fn an_excerpt_keeps_the_lines_numbers() {
+        let source = Source::excerpt("a.list", "ab\nc d\n".to_owned(), vec![3, 70]);
+        assert_eq!((source.place(1), source.place(4)), ((3, 2), (70, 2)));
+        assert_eq!(&source.text()[source.line_range(70)], "c d");
     }
 }

@@ -94,7 +94,7 @@ fn every_fault_is_told_where_it_stands() {
                 "2:10 Error `policy.strict`: invalid type: string \"yes\", expected a boolean",
                 "3:8 Error `policy.mode`: unknown word `enforced`, expected `enforce` or `observe`",
                 "4:10 Error `policy.zones`: `../r` is neither a zone's name nor the path of a zone file | write a name such as \
-                 `azure-ml`, or a path that ends in `.toml`",
+                 `azure-ml`, or a path that ends in `.toml` or `.list`",
             ],
         ),
         // Places within a string: plain, single quotes on a line of their own, and one whose escape shifts them.
@@ -204,7 +204,7 @@ fn reads_what_is_set() {
         server = { listen = ["::", "10.0.0.4:5353"], tcp_idle_timeout = "1m 30s", allow_clients = ["10.1.2.3"] }
         [policy]
         mode = "observe"
-        zones = ["r", "own.toml", "/abs/own.toml"]
+        zones = ["r", "own.toml", "/abs/own.list"]
         zones_directory = "zones"
         allow = [
             "*.Corp.example",
@@ -226,7 +226,7 @@ fn reads_what_is_set() {
     assert_eq!(settings.server.listen, ["[::]:53".parse().unwrap(), "10.0.0.4:5353".parse().unwrap()]);
     assert_eq!(settings.server.tcp_idle_timeout, Duration::from_secs(90));
     assert_eq!(settings.server.allow_clients, ["10.1.2.3/32".parse().unwrap()]);
-    assert_eq!(settings.policy.zones, ["r", "etc/own.toml", "/abs/own.toml"]);
+    assert_eq!(settings.policy.zones, ["r", "etc/own.toml", "/abs/own.list"]);
     assert_eq!(settings.policy.zones_directory.as_deref(), Some(Path::new("etc/zones")));
     assert_eq!(settings.policy.allow[0].pattern.to_string(), "*.corp.example");
     assert_eq!(settings.policy.allow[0].line, 8);

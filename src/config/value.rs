@@ -13,6 +13,7 @@ use crate::config::settings::Mode;
 use crate::policy::rule::{Pattern, PatternError, Scope};
 use crate::upstream::address::{AddressError, DNS_PORT, parse_socket_address};
 use crate::wire::name::{MAX_LABEL, Name};
+use crate::zones;
 
 /// Why a text is no value of its kind: where in it, what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,14 +124,14 @@ pub(super) fn identity(text: &str) -> Result<String, ValueError> {
     }
 }
 
-/// A zone: the name of a shipped file or of one in `zones_directory`, or a path ending in `.toml`.
+/// A zone: the name of a shipped file or of one in `zones_directory`, or a path ending in `.toml` or `.list`.
 pub(super) fn zone(text: &str) -> Result<String, ValueError> {
-    if text.ends_with(".toml") || is_zone_name(text) {
+    if zones::is_path(text) || is_zone_name(text) {
         return Ok(text.to_owned());
     }
     Err(ValueError::new(
         format!("`{text}` is neither a zone's name nor the path of a zone file"),
-        "write a name such as `azure-ml`, or a path that ends in `.toml`",
+        "write a name such as `azure-ml`, or a path that ends in `.toml` or `.list`",
     ))
 }
 
@@ -222,7 +223,7 @@ mod tests {
             ("enforced".parse::<Mode>().map(drop), "expected `enforce` or `observe`", ""),
             (identity("ü").map(drop), "printable ASCII", "letters"),
             (identity(&long).map(drop), "256 bytes", "at most 255"),
-            (zone("../azure-ml").map(drop), "neither", "`.toml`"),
+            (zone("../azure-ml").map(drop), "neither", "`.toml` or `.list`"),
             (zone("").map(drop), "neither", "`.toml`"),
             (label("").map(drop), "empty", "one label"),
             (label("a.b").map(drop), "`.` has no place", "one label"),

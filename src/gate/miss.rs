@@ -12,6 +12,7 @@ use crate::telemetry::record::{Decision, Record, Source};
 use crate::upstream::Fetched;
 use crate::wire::answer::AnswerRef;
 use crate::wire::code::{ErrorCode, Rcode};
+use crate::wire::denial;
 use crate::wire::edns::Edns;
 use crate::wire::header::{HEADER, Header};
 use crate::wire::query::{Query, Question};
@@ -128,7 +129,7 @@ fn judge_again(
         Verdict::Observed(_, reason) => Ok(Record::from(Decision::Observed).because(&reason, &state.policy)),
         Verdict::Blocked(reason) => {
             counters.blocked(reason.label());
-            reply::blocked(out, envelope, &state.denial, unusual(&reason));
+            denial::blocked(out, envelope, &state.denial, unusual(&reason));
             let record = Record::new(Decision::Blocked, Source::Policy, state.denial.rcode());
             Err(record.because(&reason, &state.policy))
         }

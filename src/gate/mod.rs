@@ -21,9 +21,10 @@ use crate::telemetry::record::{Decision, Record, Source};
 use crate::upstream::Upstream;
 use crate::wire::answer::AnswerRef;
 use crate::wire::code::{Class, ErrorCode, Rcode, Type};
+use crate::wire::denial::{self, Denial};
 use crate::wire::header::Flags;
 use crate::wire::query::{Malformed, Query, Question};
-use crate::wire::reply::{self, Ageing, Denial, Envelope, ExtendedError, Transport};
+use crate::wire::reply::{self, Ageing, Envelope, ExtendedError, Transport};
 use crate::wire::request::AnswerFlags;
 
 /// Everything a query is judged by. A reload makes a new one and swaps it in whole.
@@ -111,7 +112,7 @@ impl Gate {
         let (allowed, record) = match state.policy.decide(query.question, flags_of(&query)) {
             Verdict::Blocked(reason) => {
                 self.counters.blocked(reason.label());
-                reply::blocked(out, &envelope, &state.denial, unusual(&reason));
+                denial::blocked(out, &envelope, &state.denial, unusual(&reason));
                 let record = Record::new(Decision::Blocked, Source::Policy, state.denial.rcode());
                 return Outcome::Reply(record.because(&reason, &state.policy));
             }

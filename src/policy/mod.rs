@@ -25,8 +25,8 @@ use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 use noise::Noise;
-use rule::{Action, Pattern, Scope};
-use trie::{RuleId, Trie};
+use rule::{Action, Pattern};
+use trie::{Rule, RuleId, Trie};
 
 /// Whether the verdict is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -166,18 +166,22 @@ impl Policy {
 
     /// The most specific rule that covers a name.
     pub fn rule_for(&self, name: &Name) -> Option<RuleRef<'_>> {
-        self.trie.find(name).map(|id| RuleRef { policy: self, id })
+        self.rule_by_id(self.trie.find(name)?)
     }
 
     /// The rule with a number this policy gave out.
     pub fn rule_by_id(&self, id: RuleId) -> Option<RuleRef<'_>> {
-        self.trie.has(id).then_some(RuleRef { policy: self, id })
+        self.trie.rule(id).map(|rule| RuleRef { policy: self, id, rule })
     }
 
     /// The rule that allowed a query; none where it was forwarded by observe mode or under another policy.
     pub fn rule_of(&self, query: &AllowedQuery<'_>) -> Option<RuleRef<'_>> {
-        let id = query.rule().filter(|_| query.generation() == self.generation)?;
-        Some(RuleRef { policy: self, id })
+        self.rule_by_id(query.rule().filter(|_| query.generation() == self.generation)?)
+    }
+
+    /// All rules in the order they were added, those that another of the same pattern hides included.
+    pub fn iter(&self) -> impl Iterator<Item = RuleRef<'_>> {
+        self.trie.iter().map(|(id, rule)| RuleRef { policy: self, id, rule })
     }
 
     /// Number of this policy within the process.
@@ -233,6 +237,7 @@ fn is_never_forwarded(qtype: Type) -> bool {
 pub struct RuleRef<'p> {
     policy: &'p Policy,
     id: RuleId,
+    rule: Rule<'p>,
 }
 
 impl<'p> RuleRef<'p> {
@@ -248,7 +253,7 @@ impl<'p> RuleRef<'p> {
 
     /// Allow or deny.
     pub fn action(&self) -> Action {
-        self.policy.trie.rule(self.id).action
+        self.rule.action
     }
 
     /// Where the rule came from.
@@ -258,19 +263,17 @@ impl<'p> RuleRef<'p> {
 
     /// Index of the rule's source among [`Policy::sources`].
     pub fn source_index(&self) -> usize {
-        usize::from(self.policy.trie.rule(self.id).source)
+        usize::from(self.rule.source)
     }
 
     /// Line within the source's file, from 1.
     pub fn line(&self) -> u32 {
-        self.policy.trie.rule(self.id).line
+        self.rule.line
     }
 
     /// The rule's pattern.
     pub fn pattern(&self) -> Pattern {
-        let rule = self.policy.trie.rule(self.id);
-        let name = Name::parse(self.policy.trie.name(rule)).unwrap_or(Name::ROOT);
-        Pattern::new(rule.scope, name)
+        Pattern::new(self.rule.scope, Name::parse(self.rule.name).unwrap_or(Name::ROOT))
     }
 }
 
@@ -284,17 +287,5 @@ impl fmt::Display for RuleRef<'_> {
 impl fmt::Debug for RuleRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RuleRef({self})")
-    }
-}
-
-impl Scope {
-    /// True where a pattern of this scope covers the very name it is written with.
-    fn covers_itself(self) -> bool {
-        self != Self::Below
-    }
-
-    /// True where a pattern of this scope covers names below.
-    fn covers_below(self) -> bool {
-        self != Self::Exact
     }
 }

@@ -62,13 +62,18 @@ impl Pattern {
     /// A final dot is accepted; letters may be of either case; names beyond ASCII are converted to A-labels
     /// (RFC 5891). Only letters, digits, `-` and `_` may stand in a label.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        refuse_what_is_no_name(text)?;
         let (scope, start) = match text {
             _ if text.starts_with("*.") => (Scope::Below, 2),
             _ if text.starts_with('.') => (Scope::Subtree, 1),
             _ => (Scope::Exact, 0),
         };
         let host = &text[start..];
+        if is_plain(host)
+            && let Ok(name) = Name::from_labels(host.as_bytes().split(|byte| *byte == b'.'))
+        {
+            return Ok(Self { scope, name });
+        }
+        refuse_what_is_no_name(text)?;
         let host = host.strip_suffix('.').unwrap_or(host);
         let whole = 0..text.len();
         if host.is_empty() {
@@ -121,6 +126,13 @@ impl fmt::Display for Pattern {
         };
         write!(f, "{prefix}{}", self.name)
     }
+}
+
+/// True for a host that needs no closer look once its labels have the right lengths, as nearly all have.
+fn is_plain(host: &str) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let may_be_address = host.ends_with(|last: char| last.is_ascii_digit());
+    !may_be_address && host.as_bytes().iter().fold(true, |all, byte| all & is_plain(byte))
 }
 
 /// Things people paste where a host name belongs.

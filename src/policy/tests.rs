@@ -26,7 +26,10 @@ fn oracle(rules: &Rules, name: &Name) -> Option<usize> {
 }
 
 fn compile(rules: &Rules) -> Trie {
-    let mut builder = TrieBuilder::new();
+    compile_with(TrieBuilder::new(), rules)
+}
+
+fn compile_with(mut builder: TrieBuilder, rules: &Rules) -> Trie {
     for (index, (action, pattern)) in rules.iter().enumerate() {
         builder.insert(*action, pattern, 0, index as u32);
     }
@@ -34,7 +37,7 @@ fn compile(rules: &Rules) -> Trie {
 }
 
 fn assert_agree(rules: &Rules, trie: &Trie, name: &Name) {
-    let found = trie.find(name).map(|id| trie.rule(id).line as usize);
+    let found = trie.find(name).map(|id| trie.rule(id).unwrap().line as usize);
     assert_eq!(found, oracle(rules, name), "{name:?} with {} rules", rules.len());
 }
 
@@ -71,6 +74,10 @@ fn neighbour(rules: &Rules, pick: usize, prefix: &[Vec<u8>], drop: usize) -> Opt
 }
 
 fn agrees_at(size: usize, cases: u32, queries: usize) {
+    agrees(TrieBuilder::new, size, cases, queries);
+}
+
+fn agrees(builder: fn() -> TrieBuilder, size: usize, cases: u32, queries: usize) {
     let mut runner =
         proptest::test_runner::TestRunner::new(ProptestConfig { cases, ..ProptestConfig::default() });
     let prefixes =
@@ -79,7 +86,7 @@ fn agrees_at(size: usize, cases: u32, queries: usize) {
         (prop::collection::vec(rule(), size), prefixes, prop::collection::vec(name(), queries / 4));
     runner
         .run(&strategy, |(rules, near, far)| {
-            let trie = compile(&rules);
+            let trie = compile_with(builder(), &rules);
             for (pick, prefix, drop) in &near {
                 if let Some(name) = neighbour(&rules, *pick, prefix, *drop) {
                     assert_agree(&rules, &trie, &name);
@@ -114,6 +121,13 @@ fn trie_agrees_with_the_oracle_at_101_rules() {
 #[test]
 fn trie_agrees_with_the_oracle_at_10_000_rules() {
     agrees_at(10_000, 2, 200);
+}
+
+#[test]
+fn tags_that_collide_change_no_verdict() {
+    for size in [1, 2, 9, 200] {
+        agrees(TrieBuilder::colliding, size, 100, 64);
+    }
 }
 
 /// The `index`th rule of a large list: mostly under few suffixes, as real lists are.

@@ -124,6 +124,6 @@ pub struct RuleKey {
 impl RuleKey {
     /// The rule, where `policy` is the one it belongs to.
     pub fn find(self, policy: &Policy) -> Option<RuleRef<'_>> {
-        policy.rule_by_id(self.id).filter(|_| policy.generation() == self.generation)
+        (policy.generation() == self.generation).then(|| policy.rule_by_id(self.id))?
     }
 }

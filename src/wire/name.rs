@@ -89,11 +89,9 @@ impl Name {
                 len if at + 1 + len + 1 > MAX_NAME => return Err(NameError::Long),
                 len => name.bytes[at] = len as u8,
             }
-            at += 1;
-            for byte in label {
-                name.bytes[at] = byte.to_ascii_lowercase();
-                at += 1;
-            }
+            let end = at + 1 + label.len();
+            fold(&mut name.bytes[at + 1..end], label);
+            at = end;
         }
         name.len = at as u8 + 1;
         Ok(name)

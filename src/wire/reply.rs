@@ -14,7 +14,7 @@ use super::query::Query;
 pub const MAX_MESSAGE: usize = u16::MAX as usize;
 
 /// Length of an OPT record without options, in bytes.
-const OPT_FIXED: usize = 11;
+pub(super) const OPT_FIXED: usize = 11;
 
 /// How a query came, and so how its reply must go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ pub struct Envelope<'q> {
     /// Our own UDP payload, told in the OPT.
     udp_payload: u16,
     /// Largest reply in bytes.
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 impl<'q> Envelope<'q> {
@@ -76,7 +76,7 @@ impl<'q> Envelope<'q> {
     }
 
     /// Starts a reply: header and question, with RD and CD copied (RFC 1035 section 4.1.1, RFC 4035 section 3.1.6).
-    fn begin(&self, out: &mut Vec<u8>, extra: u16, rcode: Rcode, counts: [u16; 3]) {
+    pub(super) fn begin(&self, out: &mut Vec<u8>, extra: u16, rcode: Rcode, counts: [u16; 3]) {
         out.clear();
         let kept = self.header.flags.0 & (Flags::RD | Flags::CD | 0x7800);
         let flags = Flags(Flags::QR | Flags::RA | kept | extra | rcode.0 & 0x0f);
@@ -88,7 +88,7 @@ impl<'q> Envelope<'q> {
 
     /// Ends a reply with our OPT, where the client sent one (RFC 6891 section 6.1.1), and with those `options` that fit;
     /// gives their length.
-    fn end(&self, out: &mut Vec<u8>, rcode: Rcode, options: &[u8]) -> usize {
+    pub(super) fn end(&self, out: &mut Vec<u8>, rcode: Rcode, options: &[u8]) -> usize {
         let Some(edns) = self.edns else { return 0 };
         let fits = out.len() + OPT_FIXED + options.len() <= self.limit;
         let options = if fits { options } else { &[] };
@@ -98,7 +98,7 @@ impl<'q> Envelope<'q> {
     }
 
     /// Ends a reply with our OPT and an Extended DNS Error.
-    fn end_with_error(&self, out: &mut Vec<u8>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
+    pub(super) fn end_with_error(&self, out: &mut Vec<u8>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
         self.end(out, rcode, &[]);
         if let Some(error) = error {
             self.add_error(out, 0, error);
@@ -151,86 +151,10 @@ pub struct ExtendedError<'t> {
     pub text: &'t dyn Display,
 }
 
-/// How a blocked name is answered: response code, authority section and usual reason, encoded once per policy.
-#[derive(Clone, Debug)]
-pub struct Denial {
-    rcode: Rcode,
-    authority: Box<[u8]>,
-    /// The usual reason as an option.
-    reason: Box<[u8]>,
-}
-
-impl Denial {
-    /// NXDOMAIN or an empty NOERROR, with a SOA that lets clients keep the answer for `ttl` seconds.
-    ///
-    /// RFC 2308 section 3: negative answers need a SOA or they are not cached. `serial` tells one policy from
-    /// another.
-    ///
-    /// Names are blocked for `reason` where no other is given.
-    pub fn negative(rcode: Rcode, ttl: u32, serial: u32, reason: &str) -> Self {
-        let mut soa = vec![0];
-        soa.extend_from_slice(&Type::SOA.0.to_be_bytes());
-        soa.extend_from_slice(&[0, 1]);
-        soa.extend_from_slice(&ttl.to_be_bytes());
-        let mut data = b"\x08namegate\x07invalid\0\x0ahostmaster\x07invalid\0".to_vec();
-        for value in [serial, REFRESH, RETRY, EXPIRE, ttl] {
-            data.extend_from_slice(&value.to_be_bytes());
-        }
-        soa.extend_from_slice(&(data.len() as u16).to_be_bytes());
-        soa.extend_from_slice(&data);
-        Self { rcode, authority: soa.into(), reason: blocked_option(reason) }
-    }
-
-    /// REFUSED, with nothing to keep.
-    pub fn refused(reason: &str) -> Self {
-        Self { rcode: Rcode::REFUSED, authority: Box::default(), reason: blocked_option(reason) }
-    }
-
-    /// The response code blocked names get.
-    pub fn rcode(&self) -> Rcode {
-        self.rcode
-    }
-}
-
-/// SOA REFRESH, RETRY and EXPIRE in seconds: required fields that nobody acts on, since no zone is transferred.
-const REFRESH: u32 = 3600;
-const RETRY: u32 = 600;
-const EXPIRE: u32 = 86_400;
-
 /// A reply without records: FORMERR, NOTIMP, REFUSED, SERVFAIL, BADVERS.
 pub fn error(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
     envelope.begin(out, 0, rcode, [0, 0, 0]);
     envelope.end_with_error(out, rcode, error);
-}
-
-/// The Extended DNS Error "Blocked" as an option.
-fn blocked_option(reason: &str) -> Box<[u8]> {
-    let mut option = OPTION_EDE.to_be_bytes().to_vec();
-    option.extend_from_slice(&(reason.len() as u16 + 2).to_be_bytes());
-    option.extend_from_slice(&ErrorCode::BLOCKED.0.to_be_bytes());
-    option.extend_from_slice(reason.as_bytes());
-    option.into()
-}
-
-/// The reply for a blocked name; the usual reason is given where there is no other.
-pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: Option<&dyn Display>) {
-    let authority = u16::from(!denial.authority.is_empty());
-    envelope.begin(out, 0, denial.rcode, [0, authority, 0]);
-    out.extend_from_slice(&denial.authority);
-    let fits = out.len() + OPT_FIXED + denial.reason.len() <= envelope.limit;
-    match reason {
-        None if fits => {
-            envelope.end(out, denial.rcode, &denial.reason);
-        }
-        None => {
-            let error = ExtendedError { code: ErrorCode::BLOCKED, text: &"" };
-            envelope.end_with_error(out, denial.rcode, Some(error));
-        }
-        Some(text) => {
-            let error = ExtendedError { code: ErrorCode::BLOCKED, text };
-            envelope.end_with_error(out, denial.rcode, Some(error));
-        }
-    }
 }
 
 /// The minimal answer to ANY: one HINFO that says why (RFC 8482 section 4.2).

@@ -10,9 +10,10 @@ use proptest::prelude::*;
 
 use super::answer::{Answer, Lifetime};
 use super::code::{ErrorCode, Rcode, Type};
+use super::denial::{self, Denial};
 use super::header::{Flags, HEADER, Header};
 use super::query::{Malformed, Query, Question};
-use super::reply::{self, Ageing, Denial, Envelope, ExtendedError, Transport};
+use super::reply::{self, Ageing, Envelope, ExtendedError, Transport};
 
 /// Name, type and class, as both parsers must see them.
 type Seen = (Vec<u8>, u16, u16);
@@ -219,7 +220,7 @@ fn every_reply_is_readable_and_within_its_limit() {
         for text in ["short", &long] {
             let denial = Denial::negative(Rcode::NXDOMAIN, 30, 7, text);
             for reason in [None, Some(&text as &dyn std::fmt::Display)] {
-                reply::blocked(&mut out, &envelope, &denial, reason);
+                denial::blocked(&mut out, &envelope, &denial, reason);
                 check(&out, limit, payload.is_some());
             }
             let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &text };

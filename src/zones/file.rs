@@ -36,6 +36,7 @@ pub(super) fn zone(
         revised: None,
         file: source.file().to_owned(),
         rules: Vec::new(),
+        count: 0,
     };
     for piece in pieces(source.text()) {
         faults.set_base(piece.start);
@@ -56,6 +57,7 @@ pub(super) fn zone(
         root.finish();
     }
     zone.rules.sort_by_key(|rule| rule.line);
+    zone.count = zone.rules.len();
     warn_of_duplicates(&zone.rules, source, &mut faults);
     (zone, faults.into_found())
 }

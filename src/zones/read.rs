@@ -1,12 +1,13 @@
 //! [`read`]: the zones that the settings name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::config::{Diagnostic, Report, Source, is_zone_name, suggest};
+use crate::config::{self, Diagnostic, Report, Source, is_zone_name, suggest};
+use crate::policy::PolicyBuilder;
 use crate::zones::embedded::{embedded, embedded_names};
-use crate::zones::file;
 use crate::zones::zone::Zone;
+use crate::zones::{file, list};
 
 /// The zones read, and what is probably not meant in them.
 #[derive(Clone, Debug, Default)]
@@ -19,19 +20,50 @@ pub struct Zones {
     pub unused_parameters: Vec<String>,
 }
 
-/// Reads the named zones. A name is looked for in `directory` first, then among the shipped ones; what ends in `.toml`
-/// is a path. A name given twice is read once.
+/// The two forms of an allowlist file.
+#[derive(Clone, Copy)]
+enum Form {
+    /// A table for each rule.
+    Tables,
+    /// A pattern on each line.
+    List,
+}
+
+impl Form {
+    const ALL: [Self; 2] = [Self::Tables, Self::List];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Tables => ".toml",
+            Self::List => ".list",
+        }
+    }
+
+    /// The form that a path's extension tells, and the path without the extension.
+    fn split(path: &str) -> Option<(Self, &str)> {
+        Self::ALL.into_iter().find_map(|form| Some((form, path.strip_suffix(form.extension())?)))
+    }
+}
+
+/// True for the path of an allowlist file, in contrast to a zone's name.
+pub(crate) fn is_path(text: &str) -> bool {
+    Form::split(text).is_some()
+}
+
+/// Reads the zones that the settings name and gives their rules to `policy`; `strict` leaves out the broad ones. A name
+/// is looked for in the settings' directory first, then among the shipped ones. One given twice is read once.
 ///
-/// Errors: a zone is not known or cannot be read, or something in one is wrong; the report then has all of it.
+/// Errors: a zone is not known or cannot be read, or something in one is wrong; the report then has all of it, and
+/// `policy` is of no use.
 pub fn read(
-    names: &[String],
-    directory: Option<&Path>,
+    settings: &config::Policy,
     parameters: &BTreeMap<String, Vec<String>>,
+    policy: &mut PolicyBuilder,
 ) -> Result<Zones, Report> {
     let mut zones = Zones::default();
     let mut used = BTreeSet::new();
     let mut seen = BTreeSet::new();
-    for text in names.iter().filter(|text| seen.insert(text.as_str())) {
+    for text in settings.zones.iter().filter(|text| seen.insert(text.as_str())) {
         let name = zone_name(text);
         if let Some(other) = zones.list.iter().find(|zone| zone.name == name) {
             let message = format!("`{text}` and {} are both zone `{name}`", other.file);
@@ -40,11 +72,20 @@ pub fn read(
             zones.warnings.push(error);
             continue;
         }
-        match find(text, directory) {
-            Ok(source) => {
+        match find(text, settings.zones_directory.as_deref()) {
+            Ok(Found::Tables(source)) => {
                 let (zone, diagnostics) = file::zone(&name, &source, parameters, &mut used);
+                give(&zone, settings.strict, policy);
                 zones.list.push(zone);
                 zones.warnings.append(Report::new(source, diagnostics));
+            }
+            Ok(Found::List(path)) => {
+                let file = path.display().to_string();
+                let source = policy.source(&name, &file);
+                match list::read(&path, |action, pattern, line| policy.rule(action, pattern, source, line)) {
+                    Ok(count) => zones.list.push(Zone::plain(name, file, count)),
+                    Err(report) => zones.warnings.append(report),
+                }
             }
             Err(report) => zones.warnings.append(report),
         }
@@ -56,29 +97,63 @@ pub fn read(
     Ok(zones)
 }
 
-/// The zone's name: the file's, without directory and `.toml`.
+fn give(zone: &Zone, strict: bool, policy: &mut PolicyBuilder) {
+    let source = policy.source(&zone.name, &zone.file);
+    for rule in zone.rules.iter().filter(|rule| !(strict && rule.broad)) {
+        for pattern in &rule.patterns {
+            policy.rule(rule.action, pattern, source, rule.line);
+        }
+    }
+}
+
+/// The zone's name: the file's, without directory and extension.
 fn zone_name(text: &str) -> String {
-    let stem = text
-        .strip_suffix(".toml")
-        .map(|path| Path::new(path).file_name().unwrap_or_default().to_string_lossy());
+    let stem =
+        Form::split(text).map(|(_, path)| Path::new(path).file_name().unwrap_or_default().to_string_lossy());
     stem.map_or_else(|| text.to_owned(), |stem| stem.into_owned())
 }
 
-fn find(text: &str, directory: Option<&Path>) -> Result<Source, Report> {
-    if text.ends_with(".toml") {
-        return Source::read(Path::new(text));
+/// What a zone is read from.
+enum Found {
+    Tables(Source),
+    List(PathBuf),
+}
+
+fn find(text: &str, directory: Option<&Path>) -> Result<Found, Report> {
+    if let Some((form, _)) = Form::split(text) {
+        return open(form, PathBuf::from(text));
     }
-    let in_directory =
-        directory.filter(|_| is_zone_name(text)).map(|directory| directory.join(format!("{text}.toml")));
+    match &*files_in(directory, text) {
+        [] => {
+            let unknown = || {
+                let Unknown { message, help } = Unknown::new(text, directory);
+                Report::from(Diagnostic::error("", message).with_help(help))
+            };
+            let source = |zone| Found::Tables(Source::new(format!("zones/{text}.toml"), zone));
+            embedded(text).map(source).ok_or_else(unknown)
+        }
+        [(form, path)] => open(*form, path.clone()),
+        [(_, path), (_, other), ..] => {
+            let message = format!("zone `{text}` is both {} and {}", path.display(), other.display());
+            let help = "rename one of the files, or name the one that is meant by its path".to_owned();
+            Err(Diagnostic::error("", message).with_help(help).into())
+        }
+    }
+}
+
+fn open(form: Form, path: PathBuf) -> Result<Found, Report> {
+    match form {
+        Form::Tables => Source::read(&path).map(Found::Tables),
+        Form::List => Ok(Found::List(path)),
+    }
+}
+
+/// The files in a directory that a zone may be read from.
+fn files_in(directory: Option<&Path>, name: &str) -> Vec<(Form, PathBuf)> {
+    let Some(directory) = directory.filter(|_| is_zone_name(name)) else { return Vec::new() };
+    let files = Form::ALL.map(|form| (form, directory.join(format!("{name}{}", form.extension()))));
     // A file whose existence cannot be told, say for lack of permission, is read and so reported.
-    if let Some(path) = in_directory.filter(|path| path.try_exists().unwrap_or(true)) {
-        return Source::read(&path);
-    }
-    let unknown = || {
-        let Unknown { message, help } = Unknown::new(text, directory);
-        Report::from(Diagnostic::error("", message).with_help(help))
-    };
-    embedded(text).map(|zone| Source::new(format!("zones/{text}.toml"), zone)).ok_or_else(unknown)
+    files.into_iter().filter(|(_, path)| path.try_exists().unwrap_or(true)).collect()
 }
 
 /// What to say of a zone that is nowhere.
@@ -95,26 +170,27 @@ impl Unknown {
         let suggestion = suggest(name, &known);
         Self {
             message: format!("no zone is named `{}`", name.escape_debug()),
-            help: format!("{suggestion} (a file of your own is named by its path, ending in `.toml`)"),
+            help: format!(
+                "{suggestion} (a file of your own is named by its path, ending in `.toml` or `.list`)"
+            ),
         }
     }
 }
 
 /// Says that a zone is neither shipped nor in `directory`, so that the settings can be told where they name it.
 pub(crate) fn unknown(name: &str, directory: Option<&Path>) -> Option<Unknown> {
-    let is_path = name.ends_with(".toml");
-    let is_file = directory
-        .is_some_and(|directory| directory.join(format!("{name}.toml")).try_exists().unwrap_or(true));
-    (!is_path && !is_file && embedded(name).is_none()).then(|| Unknown::new(name, directory))
+    let is_known = is_path(name) || embedded(name).is_some() || !files_in(directory, name).is_empty();
+    (!is_known).then(|| Unknown::new(name, directory))
 }
 
 /// Names of the zones in a directory, for suggestions.
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned))
+        .filter_map(|entry| Form::split(entry.file_name().to_str()?).map(|(_, name)| name.to_owned()))
         .filter(|name| is_zone_name(name))
         .collect();
     names.sort_unstable();
+    names.dedup();
     names
 }

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::*;
-use crate::config::{Diagnostic, Report, Source};
+use crate::config::{self, Diagnostic, Report, Source};
 use crate::policy::rule::Action;
+use crate::policy::{Mode, PolicyBuilder};
 
 fn values() -> BTreeMap<String, Vec<String>> {
     BTreeMap::from([("acr".to_owned(), vec!["one".to_owned(), "two".to_owned()])])
@@ -16,6 +18,12 @@ fn zone(text: &str) -> (Zone, Report) {
     let source = Source::new("zones/own.toml", text);
     let (zone, diagnostics) = file::zone("own", &source, &values(), &mut BTreeSet::new());
     (zone, Report::new(source, diagnostics))
+}
+
+/// Settings that name these zones.
+fn settings(names: &[String], directory: Option<&Path>) -> config::Policy {
+    let zones_directory = directory.map(Path::to_owned);
+    config::Policy { zones: names.to_vec(), zones_directory, ..config::Policy::default() }
 }
 
 /// One line for each diagnostic: place, severity, message and help.
@@ -165,7 +173,7 @@ fn long_files_are_read_in_pieces_with_right_places() {
 #[test]
 fn the_shipped_zones_are_sound() {
     let names: Vec<String> = embedded_names().map(String::from).collect();
-    let zones = read(&names, None, &BTreeMap::new()).unwrap();
+    let zones = read(&settings(&names, None), &BTreeMap::new(), &mut PolicyBuilder::new()).unwrap();
     assert!(zones.warnings.is_empty(), "{}", zones.warnings);
     for zone in &zones.list {
         assert_eq!(zone.file, format!("zones/{}.toml", zone.name));
@@ -191,8 +199,9 @@ fn zones_are_found_and_unknown_ones_explained() {
 
     let mut values = values();
     values.insert("aer".to_owned(), vec!["x".to_owned()]);
-    let zones =
-        read(&names(&["r", "r", "python", &by_path("mine.toml")]), Some(directory.path()), &values).unwrap();
+    let named = names(&["r", "r", "python", &by_path("mine.toml")]);
+    let mut policy = PolicyBuilder::new();
+    let zones = read(&settings(&named, Some(directory.path())), &values, &mut policy).unwrap();
     let files: Vec<_> = zones.list.iter().map(|zone| (zone.name.as_str(), zone.file.clone())).collect();
     let expected = [
         ("r", by_path("r.toml")),
@@ -212,7 +221,7 @@ fn zones_are_found_and_unknown_ones_explained() {
         &by_path("latin.toml"),
         "bad",
     ];
-    let report = read(&names(&bad), Some(directory.path()), &values).unwrap_err();
+    let report = read(&settings(&names(&bad), Some(directory.path())), &values, &mut policy).unwrap_err();
     let told = lines(&report);
     let expected = [
         ("0:0 Error no zone is named `azure-m`", "did you mean `azure-ml`?"),
@@ -227,4 +236,107 @@ fn zones_are_found_and_unknown_ones_explained() {
         assert!(told.starts_with(start) && told.contains(part), "{told}");
     }
     assert!(report.render(false).contains(&format!("{}:2:10", by_path("latin.toml"))), "{report}");
+}
+
+/// Reads a file of the given name in a directory of its own.
+fn list(text: &[u8]) -> Result<(Zones, crate::policy::Policy), Report> {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("own.list"), text).unwrap();
+    let mut policy = PolicyBuilder::new();
+    let names = ["own".to_owned()];
+    let zones = read(&settings(&names, Some(directory.path())), &BTreeMap::new(), &mut policy)?;
+    Ok((zones, policy.build(Mode::Enforce, Vec::new(), 1)))
+}
+
+#[test]
+fn a_list_has_a_pattern_on_each_line() {
+    let text = "\u{feff}# Own\r\n\r\nml.azure.com\r\n\t*.AzureML.ms. # APIs\n!a.azureml.ms#no\n !b.azureml.ms\n\n.azurecr.io";
+    let (zones, policy) = list(text.as_bytes()).unwrap();
+    let rules: Vec<_> = policy.iter().map(|rule| (rule.action(), rule.to_string(), rule.line())).collect();
+    let expected = [
+        (Action::Allow, "ml.azure.com", 3),
+        (Action::Allow, "*.azureml.ms", 4),
+        (Action::Deny, "a.azureml.ms", 5),
+        (Action::Deny, "b.azureml.ms", 6),
+        (Action::Allow, ".azurecr.io", 8),
+    ];
+    assert_eq!(rules, expected.map(|(action, pattern, line)| (action, pattern.to_owned(), line)));
+    let zone = &zones.list[0];
+    assert_eq!((zone.name.as_str(), zone.title.as_str(), zone.count), ("own", "own", 5));
+    assert!(zone.rules.is_empty() && zone.file.ends_with("own.list"), "{}", zone.file);
+    assert_eq!(list(b"").unwrap().0.list[0].count, 0);
+}
+
+#[test]
+fn the_form_of_a_file_makes_no_other_policy() {
+    let tables = "[[allow]]\nhost = \"*.a.example\"\n[[deny]]\nhost = \"b.a.example\"\n";
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("own.toml"), tables).unwrap();
+    let mut policy = PolicyBuilder::new();
+    read(&settings(&["own".to_owned()], Some(directory.path())), &BTreeMap::new(), &mut policy).unwrap();
+    let policy = policy.build(Mode::Enforce, Vec::new(), 1);
+    assert_eq!(policy.hash(), list(b"*.a.example\n!b.a.example\n").unwrap().1.hash());
+}
+
+#[test]
+fn faults_in_a_list_are_told_where_they_stand() {
+    let long = [b"a.example\n# ".as_slice(), &[b'x'; 1 << 16], b"\nb..example\n"].concat();
+    for (text, told) in [
+        (
+            &b"a.example\n\n*foo.example\nb.example\r\n   !x..example # no\r\n"[..],
+            &[
+                "3:1 Error `*` may stand only as the whole first label | write `*.foo.example` for the names below it, \
+                 `.foo.example` for it and them",
+                "5:6 Error two dots with nothing between them",
+            ] as &[&str],
+        ),
+        (
+            b"0.0.0.0 a.example\n{acr}.azurecr.io\n10.0.0.4\n!\n||a.example^\n",
+            &[
+                "1:8 Error `\\u{20}` has no place in a host name | put one pattern on each line, and `#` before a comment",
+                "2:1 Error `{` has no place in a host name; letters, digits, `-` and `_` have | write the value itself; \
+                 parameters belong in a zone file that ends in `.toml`",
+                "3:1 Error this is an address; DNS rules match names | open addresses in the firewall instead",
+                "4:2 Error the host is empty",
+                "5:1 Error `|` has no place in a host name; letters, digits, `-` and `_` have",
+            ],
+        ),
+        (
+            b"a.example\nb\xfccher.example\nb..example\n",
+            &["2:2 Error the file is not UTF-8 from here on | save it as UTF-8"],
+        ),
+        (&long, &["2:1 Error a line of more than 65536 bytes | put one pattern on each line"]),
+    ] {
+        let report = list(text).err().unwrap();
+        assert_eq!(lines(&report), told, "{}", String::from_utf8_lossy(&text[..text.len().min(100)]));
+    }
+
+    let report = list(&b"a..example\n".repeat(1_000_000)).err().unwrap();
+    assert_eq!(report.diagnostics().len(), 101, "{report}");
+    let drawn = report.render(false);
+    assert!(drawn.contains("own.list:100:2\n") && drawn.contains("100 | a..example"), "{drawn}");
+    assert!(drawn.contains("not read further than these 100 faults"), "{drawn}");
+}
+
+#[test]
+fn a_name_with_files_of_both_forms_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("own.toml"), "[[allow]]\nhost = \"a.example\"\n").unwrap();
+    std::fs::write(path("own.list"), "a.example\nb.example\n").unwrap();
+    let read = |name: &str| {
+        let settings = settings(&[name.to_owned()], Some(directory.path()));
+        read(&settings, &BTreeMap::new(), &mut PolicyBuilder::new())
+    };
+    let report = read("own").unwrap_err().to_string();
+    assert!(report.contains("zone `own` is both ") && report.contains("own.toml and "), "{report}");
+    for (file, count) in [("own.toml", 1), ("own.list", 2)] {
+        let zone = &read(&path(file)).unwrap().list[0];
+        assert_eq!((zone.name.as_str(), zone.count), ("own", count));
+    }
+    let report = read(&path("none.list")).unwrap_err().to_string();
+    assert!(report.contains("none.list") && report.contains("cannot be read: "), "{report}");
+    assert!(
+        unknown("own", Some(directory.path())).is_none() && unknown("owm", Some(directory.path())).is_some()
+    );
 }

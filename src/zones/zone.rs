@@ -8,7 +8,7 @@ use crate::zones::port::Port;
 /// One allowlist file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zone {
-    /// What settings and metrics call it: the file's name without `.toml`.
+    /// What settings and metrics call it: the file's name without `.toml` or `.list`.
     pub name: String,
     /// What people call it; the name where the file has no title.
     pub title: String,
@@ -18,8 +18,18 @@ pub struct Zone {
     pub revised: Option<Date>,
     /// The file as messages show it: `zones/azure-ml.toml` for a shipped one, else its path.
     pub file: String,
-    /// In the order of the file.
+    /// In the order of the file. None of a plain list: they go straight to the policy, which alone holds them.
     pub rules: Vec<ZoneRule>,
+    /// How many rules the file has.
+    pub count: usize,
+}
+
+impl Zone {
+    /// What is known of a plain list of `count` rules.
+    pub(super) fn plain(name: String, file: String, count: usize) -> Self {
+        let (title, source) = (name.clone(), String::new());
+        Self { name, title, source, revised: None, file, rules: Vec::new(), count }
+    }
 }
 
 /// One rule of a zone.

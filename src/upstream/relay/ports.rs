@@ -72,7 +72,8 @@ pub(super) struct Ports {
     through: Option<Port>,
     failures: Vec<(Ticket, io::Error)>,
     received: ReceiveBatch,
-    is_drained: bool,
+    /// The port that the last call has emptied.
+    drained: Option<Port>,
 }
 
 impl Ports {
@@ -86,7 +87,7 @@ impl Ports {
             through: None,
             failures: Vec::new(),
             received: ReceiveBatch::new(BATCH, DATAGRAM),
-            is_drained: false,
+            drained: None,
         }
     }
 
@@ -212,14 +213,14 @@ impl Ports {
 
     /// Receives what has come to `port`; none where there is no more.
     pub(super) fn receive(&mut self, port: Port) -> Option<io::Result<usize>> {
-        if std::mem::take(&mut self.is_drained) {
+        if self.drained.take() == Some(port) {
             return None;
         }
         let socket = self.sockets.get(port.0)?;
         match self.received.receive(&socket.socket, Wait::No) {
             Ok(count) => {
                 // The next datagram makes the socket ready again.
-                self.is_drained = count < self.received.capacity();
+                self.drained = Some(port).filter(|_| count < self.received.capacity());
                 Some(Ok(count))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,

@@ -1,0 +1,111 @@
+//! [`Records`]: rules as they were written, one behind the other.
+
+use super::table::Place;
+use crate::policy::rule::{Action, Scope};
+
+/// Bytes before a record's name.
+const HEAD: usize = 8;
+/// Records begin at multiples of this, so that thirty bits number those of 4 GiB.
+const ALIGN: usize = 4;
+/// Rule numbers are below this: a [`Place`] keeps one together with two bits.
+const MAX_ID: usize = 1 << 30;
+
+/// Number of a rule within its trie: where its record begins, in units of [`ALIGN`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleId(pub(super) u32);
+
+/// A rule as the trie keeps it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::policy) struct Rule<'a> {
+    /// In wire format, the final zero included.
+    pub(in crate::policy) name: &'a [u8],
+    pub(in crate::policy) line: u32,
+    pub(in crate::policy) source: u16,
+    pub(in crate::policy) action: Action,
+    pub(in crate::policy) scope: Scope,
+}
+
+impl Rule<'_> {
+    /// What of [`Place::ITSELF`] and [`Place::BELOW`] the rule's scope is.
+    pub(super) fn covered(self) -> u32 {
+        match self.scope {
+            Scope::Exact => Place::ITSELF,
+            Scope::Below => Place::BELOW,
+            Scope::Subtree => Place::ITSELF | Place::BELOW,
+        }
+    }
+
+    /// True where this rule takes the place of one that stands for the same names.
+    pub(super) fn prevails_over(self, standing: Self) -> bool {
+        match (self.scope == Scope::Exact, standing.scope == Scope::Exact) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => self.action == Action::Deny && standing.action == Action::Allow,
+        }
+    }
+}
+
+/// Rules in one array of bytes, in the order they came.
+#[derive(Default)]
+pub(super) struct Records {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Records {
+    /// Adds a rule; none where there is no room for its number.
+    pub(super) fn push(&mut self, rule: Rule<'_>) -> Option<RuleId> {
+        let id = Some(self.bytes.len() / ALIGN).filter(|id| *id < MAX_ID)?;
+        self.bytes.extend_from_slice(&rule.line.to_le_bytes());
+        self.bytes.extend_from_slice(&rule.source.to_le_bytes());
+        self.bytes.extend_from_slice(&[rule.action as u8 | (rule.scope as u8) << 1, rule.name.len() as u8]);
+        self.bytes.extend_from_slice(rule.name);
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
+        self.count += 1;
+        Some(RuleId(id as u32))
+    }
+
+    /// The rule with this number, none behind the last. A number of another trie gives any rule, or none.
+    pub(super) fn get(&self, id: RuleId) -> Option<Rule<'_>> {
+        let (head, rest) = self.bytes.get(id.0 as usize * ALIGN..)?.split_first_chunk::<HEAD>()?;
+        let [l0, l1, l2, l3, s0, s1, kind, len] = *head;
+        Some(Rule {
+            name: rest.get(..usize::from(len))?,
+            line: u32::from_le_bytes([l0, l1, l2, l3]),
+            source: u16::from_le_bytes([s0, s1]),
+            action: if kind & 1 == Action::Allow as u8 { Action::Allow } else { Action::Deny },
+            scope: match kind >> 1 {
+                0 => Scope::Exact,
+                1 => Scope::Below,
+                _ => Scope::Subtree,
+            },
+        })
+    }
+
+    /// True where the rule is written with just this name.
+    pub(super) fn is_named(&self, id: RuleId, name: &[u8]) -> bool {
+        self.get(id).is_some_and(|rule| rule.name == name)
+    }
+
+    /// All rules in the order they came.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, Rule<'_>)> {
+        let mut next = RuleId(0);
+        std::iter::from_fn(move || {
+            let (id, rule) = (next, self.get(next)?);
+            next.0 += (HEAD + rule.name.len()).div_ceil(ALIGN) as u32;
+            Some((id, rule))
+        })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
+    pub(super) fn heap_size(&self) -> usize {
+        self.bytes.capacity()
+    }
+}

@@ -1,0 +1,97 @@
+//! [`SuffixHasher`]: hashes of a name's suffixes, from the last label to the whole name.
+
+use std::hash::BuildHasher;
+
+use crate::wire::name::MAX_LABELS;
+
+/// Hashes suffixes label by label from the right, eight bytes at a time, each by a multiplication of 64 by 64 bits whose
+/// halves are folded together.
+///
+/// Seeded anew for each trie, so that neither clients nor whoever writes a list can choose names that collide.
+pub(super) struct SuffixHasher {
+    seed: u64,
+    /// Odd.
+    factor: u64,
+}
+
+impl SuffixHasher {
+    pub(super) fn random() -> Self {
+        let random = std::hash::RandomState::new();
+        Self { seed: random.hash_one(0), factor: random.hash_one(1) | 1 }
+    }
+
+    /// Gives all suffixes one tag.
+    #[cfg(test)]
+    pub(super) fn colliding() -> Self {
+        Self { seed: 0, factor: 0 }
+    }
+
+    /// The suffixes of a wire-format name, shortest first, the root left out: where each starts, and its tag.
+    #[inline]
+    pub(super) fn suffixes<'a>(&'a self, name: &'a [u8]) -> Suffixes<'a> {
+        let mut suffixes =
+            Suffixes { hasher: self, name, starts: [0; MAX_LABELS], left: 0, end: 0, hash: self.seed };
+        while name[suffixes.end] != 0 {
+            suffixes.starts[suffixes.left] = suffixes.end as u8;
+            suffixes.left += 1;
+            suffixes.end += 1 + usize::from(name[suffixes.end]);
+        }
+        suffixes
+    }
+
+    /// The hash of the suffix hashed so far with the label `name[start..end]`, its length byte included, before it.
+    #[inline(always)]
+    fn extend(&self, mut hash: u64, name: &[u8], start: usize, end: usize) -> u64 {
+        let label = &name[start..end];
+        let (words, rest) = label.as_chunks::<8>();
+        for word in words {
+            hash = self.mix(hash, u64::from_le_bytes(*word));
+        }
+        if rest.is_empty() {
+            return hash;
+        }
+        let word = match name[..end].last_chunk::<8>() {
+            // What stands before the label is shifted out.
+            Some(word) => u64::from_le_bytes(*word) >> (64 - 8 * rest.len()),
+            None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        self.mix(hash, word)
+    }
+
+    #[inline(always)]
+    fn mix(&self, hash: u64, word: u64) -> u64 {
+        let product = u128::from(hash ^ word) * u128::from(self.factor);
+        (product as u64) ^ ((product >> 64) as u64)
+    }
+}
+
+/// See [`SuffixHasher::suffixes`].
+pub(super) struct Suffixes<'a> {
+    hasher: &'a SuffixHasher,
+    name: &'a [u8],
+    /// Where each label starts, leftmost first.
+    starts: [u8; MAX_LABELS],
+    /// Labels not yet hashed.
+    left: usize,
+    /// Where the part hashed so far starts.
+    end: usize,
+    hash: u64,
+}
+
+impl Iterator for Suffixes<'_> {
+    type Item = (usize, u32);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, u32)> {
+        self.left = self.left.checked_sub(1)?;
+        let start = usize::from(self.starts[self.left]);
+        self.hash = self.hasher.extend(self.hash, self.name, start, self.end);
+        self.end = start;
+        Some((start, tag(self.hash)))
+    }
+}
+
+/// The part of a hash that a table keeps; never the greatest number, which marks free slots.
+fn tag(hash: u64) -> u32 {
+    ((hash.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32).min(u32::MAX - 1)
+}

@@ -1,0 +1,142 @@
+//! [`Table`]: from the tag of a suffix to what the rules say of it.
+
+use super::records::RuleId;
+
+/// Slots in a bucket: with 8 bytes each, they fill a cache line.
+const WIDTH: usize = 8;
+/// Slots in use out of a hundred: beyond, too many lookups need a second bucket.
+const LOAD: usize = 75;
+/// The tag of a slot not in use.
+const FREE: u32 = u32::MAX;
+
+/// A rule of a node and what it is for, packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
+impl Place {
+    /// The rule is for the node's own name.
+    pub(super) const ITSELF: u32 = 1 << 30;
+    /// The rule is for names below the node's.
+    pub(super) const BELOW: u32 = 2 << 30;
+    /// No rule, but nodes below.
+    pub(super) const WAY: Self = Self(0);
+
+    /// A rule for what `covered` says: [`Place::ITSELF`], [`Place::BELOW`] or both.
+    pub(super) fn new(rule: RuleId, covered: u32) -> Self {
+        Self(rule.0 | covered)
+    }
+
+    pub(super) fn rule(self) -> RuleId {
+        RuleId(self.0 & !(Self::ITSELF | Self::BELOW))
+    }
+
+    pub(super) fn covered(self) -> u32 {
+        self.0 & (Self::ITSELF | Self::BELOW)
+    }
+
+    pub(super) fn is_way(self) -> bool {
+        self.covered() == 0
+    }
+
+    /// The same rule for less; [`Place::WAY`] where nothing is left.
+    pub(super) fn without(self, covered: u32) -> Self {
+        match self.covered() & !covered {
+            0 => Self::WAY,
+            rest => Self::new(self.rule(), rest),
+        }
+    }
+}
+
+/// A tag and one of its places, in one number so that many are sorted fast: by tag, and [`Place::WAY`] first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry(u64);
+
+impl Entry {
+    pub(super) fn new(tag: u32, place: Place) -> Self {
+        Self(u64::from(tag) << 32 | u64::from(place.0))
+    }
+
+    pub(super) fn tag(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(super) fn place(self) -> Place {
+        Place(self.0 as u32)
+    }
+}
+
+/// Slots that are looked at together.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Bucket {
+    tags: [u32; WIDTH],
+    places: [Place; WIDTH],
+}
+
+impl Bucket {
+    const EMPTY: Self = Self { tags: [FREE; WIDTH], places: [Place::WAY; WIDTH] };
+
+    /// The slots with this tag: all bits of the slot's byte are set.
+    fn matches(&self, tag: u32) -> u64 {
+        u64::from_le_bytes(self.tags.map(|own| if own == tag { u8::MAX } else { 0 }))
+    }
+}
+
+/// Tags and places, several for one tag where several rules stand for one suffix or two suffixes share a tag.
+///
+/// Tags are in order throughout. Each belongs into the bucket that its size alone decides on, or, where that has no room
+/// left, into the next. So the last tag of a bucket tells a lookup whether to go on.
+pub(super) struct Table {
+    buckets: Box<[Bucket]>,
+    /// Buckets that tags are spread over; those behind take what runs over.
+    spread: usize,
+}
+
+impl Table {
+    /// A table of `entries`, which are in order.
+    pub(super) fn new(entries: &[Entry]) -> Self {
+        let spread = (entries.len() * 100).div_ceil(WIDTH * LOAD).max(1);
+        let mut buckets = Vec::with_capacity(spread + 1);
+        buckets.resize(spread, Bucket::EMPTY);
+        let mut slot = 0;
+        for entry in entries {
+            slot = slot.max(first_bucket(entry.tag(), spread) * WIDTH);
+            if slot == buckets.len() * WIDTH {
+                buckets.push(Bucket::EMPTY);
+            }
+            let bucket = &mut buckets[slot / WIDTH];
+            (bucket.tags[slot % WIDTH], bucket.places[slot % WIDTH]) = (entry.tag(), entry.place());
+            slot += 1;
+        }
+        Self { buckets: buckets.into(), spread }
+    }
+
+    /// Shows `each` all places of a tag. False where there are none.
+    #[inline]
+    pub(super) fn places(&self, tag: u32, mut each: impl FnMut(Place)) -> bool {
+        let mut any = false;
+        for bucket in &self.buckets[first_bucket(tag, self.spread)..] {
+            let mut matches = bucket.matches(tag);
+            while matches != 0 {
+                any = true;
+                let slot = matches.trailing_zeros() as usize / 8;
+                matches &= !(0xff << (slot * 8));
+                each(bucket.places[slot % WIDTH]);
+            }
+            if tag < bucket.tags[WIDTH - 1] {
+                break;
+            }
+        }
+        any
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_size(&self) -> usize {
+        size_of_val(&*self.buckets)
+    }
+}
+
+/// Where a tag belongs among `buckets`; keeps the order of tags.
+fn first_bucket(tag: u32, buckets: usize) -> usize {
+    ((u64::from(tag) * buckets as u64) >> 32) as usize
+}

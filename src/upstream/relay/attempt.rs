@@ -1,0 +1,210 @@
+//! First attempts: what the relay asks itself, over UDP, and what becomes of it.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::future::{FutureExt, ready};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::asker::{Deliver, Found};
+use super::doorbell::DOORBELL;
+use super::in_flight::{Asked, Attempt, Ticket};
+use super::ports::Port;
+use super::stale::CLIENT_PATIENCE;
+use super::{Relay, pop_due};
+use crate::policy::AllowedQuery;
+use crate::upstream::accept::{Channel, Judgement, Rejection, judge};
+use crate::upstream::server::Ending;
+use crate::upstream::{ASK_NEXT_AFTER, ExchangeError, FirstAttempt, Prompt, is_failure};
+use crate::wire::answer::Answer;
+use crate::wire::header::{Flags, Header};
+use crate::wire::request;
+
+/// Calls that read from one port before others have their turn.
+const MAX_CALLS: usize = 16;
+
+impl<D: Deliver> Relay<D> {
+    /// Puts a question in flight and asks the first server, or has a task do it.
+    pub(super) fn begin(
+        &mut self,
+        query: AllowedQuery<'static>,
+        received: std::time::Instant,
+        waiter: Option<D::Waiter>,
+    ) {
+        let now = self.now;
+        let upstream = Arc::clone(&self.state.load().upstream);
+        let deadline = Instant::from_std(received + upstream.config.deadline);
+        let ready = upstream.ready(now, deadline);
+        if ready.is_none() && waiter.is_none() {
+            // A refresh is not worth waiting for.
+            return;
+        }
+        let port =
+            ready.as_ref().and_then(|(index, _)| self.ports.pick(&upstream.servers[*index], &self.poll, now));
+        let ticket = self.in_flight.begin(Asked { query, upstream, deadline, attempt: None }, waiter);
+        if !self.state.load().cache.lifetimes().max_stale.is_zero() {
+            self.impatient.push_back((now + CLIENT_PATIENCE, ticket));
+        }
+        let (Some((index, permit)), Some(port)) = (ready, port) else {
+            return self.hand_over(ticket, None);
+        };
+        let Some(asked) = self.in_flight.get_mut(ticket) else { return };
+        let id = self.ports.write(port, ticket, |message, id| {
+            request::write(message, id, asked.query.question(), asked.query.flags());
+        });
+        let ending = Ending::new(&asked.upstream.servers[index], now, permit);
+        asked.attempt = id.map(|id| Attempt { index, port, id, ending, report: None });
+        self.silent.push_back(((now + ASK_NEXT_AFTER).min(deadline), ticket));
+    }
+
+    /// Sends the queries that were written.
+    pub(super) fn send(&mut self) {
+        for (ticket, error) in self.ports.flush() {
+            self.first_ended(ticket, Err(ExchangeError::Network(error)));
+        }
+    }
+
+    /// Reads every socket that has something.
+    pub(super) fn receive(&mut self) {
+        let mut ready = std::mem::take(&mut self.unread);
+        let events = self.events.iter().filter(|event| event.token() != DOORBELL);
+        ready.extend(events.map(|event| Port::from(event.token())));
+        for port in ready {
+            let mut calls = 0;
+            while let Some(received) = self.ports.receive(port) {
+                match received {
+                    Ok(count) => (0..count).for_each(|index| self.read(port, index)),
+                    Err(error) => self.refused(port, &error),
+                }
+                calls += 1;
+                if calls == MAX_CALLS {
+                    // A flood at one port must not keep everything else waiting; the rest of it is read in the next turn.
+                    self.unread.push(port);
+                    self.shared.doorbell.note();
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Judges one datagram that came to `port`.
+    fn read(&mut self, port: Port, index: usize) {
+        let Some((server, bytes)) = self.ports.received(port, index) else { return };
+        let Some((ticket, id, asked)) = Header::parse(bytes)
+            .filter(|header| header.flags.has(Flags::QR))
+            .and_then(|header| Some((header.id, self.ports.find(port, header.id)?)))
+            .and_then(|(id, ticket)| Some((ticket, id, self.in_flight.get(ticket)?)))
+        else {
+            return server.stats.rejected(strange(bytes));
+        };
+        match judge(bytes, id, asked.query.question(), Channel::Datagram) {
+            Judgement::Answer(answer) => self.first_ended(ticket, Ok(answer)),
+            Judgement::Unusable => self.first_ended(ticket, Err(ExchangeError::Unusable)),
+            Judgement::Reject(reason) => server.stats.rejected(reason),
+            Judgement::AskOverTcp => {
+                if let Some(attempt) = self.in_flight.end_attempt(ticket) {
+                    self.ports.release(port, id, &self.poll);
+                    self.go_on_over_tcp(ticket, attempt);
+                }
+            }
+        }
+    }
+
+    /// The network says that `port`'s server does not take datagrams: whatever waits there waits in vain.
+    fn refused(&mut self, port: Port, error: &io::Error) {
+        for ticket in self.ports.asked_through(port) {
+            self.first_ended(
+                ticket,
+                Err(ExchangeError::Network(io::Error::new(error.kind(), error.to_string()))),
+            );
+        }
+    }
+
+    /// The first attempt for `ticket` has come to its end.
+    fn first_ended(&mut self, ticket: Ticket, outcome: Result<Answer, ExchangeError>) {
+        let Some(attempt) = self.in_flight.end_attempt(ticket) else { return };
+        self.ports.release(attempt.port, attempt.id, &self.poll);
+        let (index, started, name) =
+            (attempt.index, attempt.ending.started(), Arc::clone(attempt.ending.server().name()));
+        let outcome = attempt.ending.note(outcome, self.now);
+        if let Some(report) = attempt.report {
+            // The task may have ended by another answer.
+            let _ = report.send(outcome);
+            return;
+        }
+        match outcome {
+            Ok(answer) if !is_failure(&answer) => self.end(ticket, answer, Some(name)),
+            outcome => {
+                let outcome = ready(outcome).boxed();
+                self.hand_over(ticket, Some(FirstAttempt { server: index, started, outcome }));
+            }
+        }
+    }
+
+    fn go_on_over_tcp(&mut self, ticket: Ticket, attempt: Attempt) {
+        let Some(asked) = self.in_flight.get(ticket) else { return };
+        let (prompt, deadline) = (prompt(&asked.query), asked.deadline);
+        let (index, started, report) = (attempt.index, attempt.ending.started(), attempt.report);
+        let server = Arc::clone(attempt.ending.server());
+        let exchange = async move { server.go_on_over_tcp(&prompt, deadline, attempt.ending).await };
+        match report {
+            Some(report) => {
+                self.runtime.spawn(async move { report.send(exchange.await) });
+            }
+            None => {
+                let first = FirstAttempt { server: index, started, outcome: exchange.boxed() };
+                self.hand_over(ticket, Some(first));
+            }
+        }
+    }
+
+    /// Gives `ticket` to a task, which goes on from `first`.
+    fn hand_over(&mut self, ticket: Ticket, first: Option<FirstAttempt>) {
+        let Some(asked) = self.in_flight.get(ticket) else { return };
+        let (upstream, deadline, prompt) =
+            (Arc::clone(&asked.upstream), asked.deadline, prompt(&asked.query));
+        let shared = Arc::clone(&self.shared);
+        self.runtime.spawn(async move {
+            let (answer, upstream) = upstream.ask(&prompt, deadline, first).await;
+            shared.found.push(Found { ticket, answer, upstream });
+            shared.doorbell.ring();
+        });
+    }
+
+    /// Has others asked where a first attempt has been silent for too long, and spares clients' patience.
+    pub(super) fn time_out(&mut self) {
+        let now = self.now;
+        while let Some(ticket) = pop_due(&mut self.silent, now) {
+            let Some(asked) = self.in_flight.get_mut(ticket) else { continue };
+            let deadline = asked.deadline;
+            let Some(attempt) = asked.attempt.as_mut() else { continue };
+            let (report, reported) = oneshot::channel();
+            attempt.report = Some(report);
+            let (server, started) = (attempt.index, attempt.ending.started());
+            let outcome = async move {
+                match timeout_at(deadline, reported).await {
+                    Ok(Ok(outcome)) => outcome,
+                    _ => Err(ExchangeError::Timeout),
+                }
+            };
+            self.hand_over(ticket, Some(FirstAttempt { server, started, outcome: outcome.boxed() }));
+        }
+        while let Some(ticket) = pop_due(&mut self.impatient, now) {
+            self.answer_stale(ticket);
+        }
+    }
+}
+
+/// Why a datagram that answers nothing in flight is rejected.
+fn strange(bytes: &[u8]) -> Rejection {
+    match Header::parse(bytes) {
+        None => Rejection::Short,
+        Some(header) if !header.flags.has(Flags::QR) => Rejection::NotResponse,
+        Some(_) => Rejection::Id,
+    }
+}
+
+fn prompt(query: &AllowedQuery<'_>) -> Prompt {
+    Prompt { question: query.question().clone(), flags: query.flags() }
+}

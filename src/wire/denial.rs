@@ -1,0 +1,83 @@
+//! [`Denial`]: how a blocked name is answered.
+
+use std::fmt::Display;
+
+use super::code::{ErrorCode, Rcode, Type};
+use super::edns::OPTION_EDE;
+use super::reply::{Envelope, ExtendedError, OPT_FIXED};
+
+/// How a blocked name is answered: response code, authority section and usual reason, encoded once per policy.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    rcode: Rcode,
+    authority: Box<[u8]>,
+    /// The usual reason as an option.
+    reason: Box<[u8]>,
+}
+
+impl Denial {
+    /// NXDOMAIN or an empty NOERROR, with a SOA that lets clients keep the answer for `ttl` seconds.
+    ///
+    /// RFC 2308 section 3: negative answers need a SOA or they are not cached. `serial` tells one policy from
+    /// another.
+    ///
+    /// Names are blocked for `reason` where no other is given.
+    pub fn negative(rcode: Rcode, ttl: u32, serial: u32, reason: &str) -> Self {
+        let mut soa = vec![0];
+        soa.extend_from_slice(&Type::SOA.0.to_be_bytes());
+        soa.extend_from_slice(&[0, 1]);
+        soa.extend_from_slice(&ttl.to_be_bytes());
+        let mut data = b"\x08namegate\x07invalid\0\x0ahostmaster\x07invalid\0".to_vec();
+        for value in [serial, REFRESH, RETRY, EXPIRE, ttl] {
+            data.extend_from_slice(&value.to_be_bytes());
+        }
+        soa.extend_from_slice(&(data.len() as u16).to_be_bytes());
+        soa.extend_from_slice(&data);
+        Self { rcode, authority: soa.into(), reason: blocked_option(reason) }
+    }
+
+    /// REFUSED, with nothing to keep.
+    pub fn refused(reason: &str) -> Self {
+        Self { rcode: Rcode::REFUSED, authority: Box::default(), reason: blocked_option(reason) }
+    }
+
+    /// The response code blocked names get.
+    pub fn rcode(&self) -> Rcode {
+        self.rcode
+    }
+}
+
+/// SOA REFRESH, RETRY and EXPIRE in seconds: required fields that nobody acts on, since no zone is transferred.
+const REFRESH: u32 = 3600;
+const RETRY: u32 = 600;
+const EXPIRE: u32 = 86_400;
+
+/// The Extended DNS Error "Blocked" as an option.
+fn blocked_option(reason: &str) -> Box<[u8]> {
+    let mut option = OPTION_EDE.to_be_bytes().to_vec();
+    option.extend_from_slice(&(reason.len() as u16 + 2).to_be_bytes());
+    option.extend_from_slice(&ErrorCode::BLOCKED.0.to_be_bytes());
+    option.extend_from_slice(reason.as_bytes());
+    option.into()
+}
+
+/// The reply for a blocked name; the usual reason is given where there is no other.
+pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: Option<&dyn Display>) {
+    let authority = u16::from(!denial.authority.is_empty());
+    envelope.begin(out, 0, denial.rcode, [0, authority, 0]);
+    out.extend_from_slice(&denial.authority);
+    let fits = out.len() + OPT_FIXED + denial.reason.len() <= envelope.limit;
+    match reason {
+        None if fits => {
+            envelope.end(out, denial.rcode, &denial.reason);
+        }
+        None => {
+            let error = ExtendedError { code: ErrorCode::BLOCKED, text: &"" };
+            envelope.end_with_error(out, denial.rcode, Some(error));
+        }
+        Some(text) => {
+            let error = ExtendedError { code: ErrorCode::BLOCKED, text };
+            envelope.end_with_error(out, denial.rcode, Some(error));
+        }
+    }
+}
