@@ -1,0 +1,190 @@
+//! [`Testbed`]: a gate without sockets, and the queries it is asked; for every benchmark of the packet path.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use namegate::assemble::{Sources, assemble};
+use namegate::cache::Cache;
+use namegate::gate::{Client, Gate, Outcome, State};
+use namegate::policy::AllowedQuery;
+use namegate::reload::make_state;
+use namegate::telemetry::catalogue::Catalogue;
+use namegate::telemetry::counters::Counters;
+use namegate::wire::answer::Answer;
+use namegate::wire::reply::Transport;
+
+/// Queries in turn, each for a name of its own; a count over all of them is per query once two digits are cut off.
+pub(crate) const QUERIES: usize = 100;
+
+/// Rules where their number is of no interest.
+const FEW_RULES: usize = 20;
+
+/// How old kept answers are when they are asked for: neither new nor about to expire.
+const AGE: Duration = Duration::from_secs(10);
+
+/// TTL of every record in seconds.
+const TTL: u32 = 300;
+
+/// A, IN.
+const ADDRESS: [u8; 4] = [0, 1, 0, 1];
+
+/// An OPT record that offers 1232 bytes, as common stub resolvers send it.
+const OPT: [u8; 11] = [0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0];
+
+/// A process has one registry of metrics.
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::install().unwrap());
+
+/// A gate whose requests all have the same kind of outcome.
+pub(crate) struct Testbed {
+    cache: Arc<Cache>,
+    gate: Gate,
+    requests: Vec<Vec<u8>>,
+    now: Instant,
+    reply: Vec<u8>,
+}
+
+impl Testbed {
+    fn new(rules: usize, requests: Vec<Vec<u8>>) -> Self {
+        let state = state(rules);
+        let cache = Arc::clone(&state.cache);
+        let counters = CATALOGUE.watch(Counters::of_one_thread());
+        let gate = Gate::new(&Arc::new(ArcSwap::from_pointee(state)), counters);
+        Self { cache, gate, requests, now: Instant::now(), reply: Vec::with_capacity(4096) }
+    }
+
+    /// Names that none of so many rules covers: the reply is written at once.
+    pub(crate) fn blocked(rules: usize) -> Self {
+        Self::new(rules, blocked_requests()).assert_replies(3)
+    }
+
+    /// Allowed names that nobody asked for before: they are handed on.
+    pub(crate) fn missed() -> Self {
+        let mut testbed = Self::new(FEW_RULES, allowed_requests());
+        for index in 0..QUERIES {
+            testbed.fetch(index);
+        }
+        testbed
+    }
+
+    /// Allowed names whose answers are kept.
+    pub(crate) fn cached() -> Self {
+        let mut testbed = Self::missed();
+        let arrivals = testbed.arrivals();
+        (0..QUERIES).for_each(|index| arrivals.store(index));
+        testbed.now += AGE;
+        testbed.assert_replies(0)
+    }
+
+    /// The answers to all requests, which are misses, before they are kept.
+    pub(crate) fn arrivals(&mut self) -> Arrivals {
+        let answers =
+            (0..QUERIES).map(|index| (self.fetch(index), response(&self.requests[index]))).collect();
+        Arrivals { cache: Arc::clone(&self.cache), answers, now: self.now }
+    }
+
+    /// Answers the `index`th request.
+    pub(crate) fn answer(&mut self, index: usize) -> Outcome {
+        let client = Client { address: SocketAddr::from(([10, 0, 0, 7], 40_000)), transport: Transport::Udp };
+        self.gate.answer(&self.requests[index], client, self.now, &mut self.reply)
+    }
+
+    fn fetch(&mut self, index: usize) -> AllowedQuery<'static> {
+        match self.answer(index) {
+            Outcome::Fetch(_, query) => query,
+            other => panic!("no miss but {other:?}"),
+        }
+    }
+
+    fn assert_replies(mut self, rcode: u8) -> Self {
+        for index in 0..QUERIES {
+            let outcome = self.answer(index);
+            assert!(matches!(outcome, Outcome::Reply(_)) && self.reply[3] & 0x0f == rcode, "{outcome:?}");
+        }
+        self
+    }
+}
+
+/// Answers on their way into the cache, as an upstream sent them.
+pub(crate) struct Arrivals {
+    cache: Arc<Cache>,
+    answers: Vec<(AllowedQuery<'static>, Vec<u8>)>,
+    now: Instant,
+}
+
+impl Arrivals {
+    /// Reads and keeps the `index`th answer.
+    pub(crate) fn store(&self, index: usize) {
+        let (query, response) = &self.answers[index];
+        let answer = Answer::parse(response).unwrap();
+        self.cache.insert(query, answer.as_ref(), self.now);
+    }
+}
+
+/// Queries for names that the rules allow.
+pub(crate) fn allowed_requests() -> Vec<Vec<u8>> {
+    (0..QUERIES).map(|index| request(&format!("w{index:04}.workspace.westeurope.api.azureml.ms"))).collect()
+}
+
+fn blocked_requests() -> Vec<Vec<u8>> {
+    (0..QUERIES).map(|index| request(&format!("h{index:04}.telemetry.example.com"))).collect()
+}
+
+fn state(rules: usize) -> State {
+    let other = (1..rules).map(|index| format!("\".r{index}.example.net\""));
+    let allow: Vec<String> = std::iter::once("\".azureml.ms\"".to_owned()).chain(other).collect();
+    let settings = format!(
+        "[upstream]\nservers = [\"127.0.0.1:9\"]\n[policy]\nzones = []\nallow = [{}]\n",
+        allow.join(", ")
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("namegate.toml");
+    std::fs::write(&file, settings).unwrap();
+    let sources = Sources { config: Some(file), ..Sources::default() };
+    let assembly = assemble(&sources, 1).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(assembly.policy.rules(), rules);
+    make_state(assembly, None, &CATALOGUE).unwrap()
+}
+
+/// RD=1, one question, one OPT.
+fn request(name: &str) -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 1];
+    push_labels(&mut message, name);
+    message.push(0);
+    message.extend_from_slice(&ADDRESS);
+    message.extend_from_slice(&OPT);
+    message
+}
+
+/// The answer to a request, as Azure gives it for private endpoints: an alias, and its address.
+fn response(request: &[u8]) -> Vec<u8> {
+    const QUESTION: usize = 12;
+    /// A pointer to the name of the question.
+    const NAME: [u8; 2] = [0xc0, QUESTION as u8];
+    let mut message = request[..request.len() - OPT.len()].to_vec();
+    message[2..QUESTION].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 1]);
+    let mut alias = Vec::new();
+    push_labels(&mut alias, "privatelink");
+    alias.extend_from_slice(&NAME);
+    push_record(&mut message, NAME, [0, 5, 0, 1], &alias);
+    let alias = (message.len() - alias.len()) as u16 | 0xc000;
+    push_record(&mut message, alias.to_be_bytes(), ADDRESS, &Ipv4Addr::new(192, 0, 2, 53).octets());
+    message.extend_from_slice(&OPT);
+    message
+}
+
+fn push_labels(message: &mut Vec<u8>, name: &str) {
+    for label in name.split('.') {
+        message.push(label.len() as u8);
+        message.extend_from_slice(label.as_bytes());
+    }
+}
+
+fn push_record(message: &mut Vec<u8>, owner: [u8; 2], type_and_class: [u8; 4], data: &[u8]) {
+    message.extend_from_slice(&owner);
+    message.extend_from_slice(&type_and_class);
+    message.extend_from_slice(&TTL.to_be_bytes());
+    message.extend_from_slice(&(data.len() as u16).to_be_bytes());
+    message.extend_from_slice(data);
+}
