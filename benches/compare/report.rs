@@ -237,7 +237,8 @@ impl Report {
             Scenario::Reload.description(),
             "--:|".repeat(7),
         );
-        let parts: [(&str, fn(&Reloads) -> &Waits); 2] =
+        type Part = fn(&Reloads) -> &Waits;
+        let parts: [(&str, Part); 2] =
             [("at rest", |reloads| &reloads.quiet), ("reloading", |reloads| &reloads.reloading)];
         for row in self.rows_of(Scenario::Reload) {
             let rounds = row.rounds.iter().flatten().filter_map(|round| round.reloads.as_ref());

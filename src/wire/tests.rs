@@ -21,8 +21,8 @@ type Seen = (Vec<u8>, u16, u16);
 fn ours(message: &[u8]) -> Option<Seen> {
     let seen = |question: &Question| (question.name.as_bytes().to_vec(), question.qtype.0, question.class.0);
     match Query::parse(message, &mut Question::empty()) {
-        Ok(query) => Some(seen(&query.question)),
-        Err(Malformed::Version(query)) => Some(seen(&query.question)),
+        Ok(query) => Some(seen(query.question)),
+        Err(Malformed::Version(query)) => Some(seen(query.question)),
         Err(_) => None,
     }
 }

@@ -10,7 +10,7 @@ const ALIGN: usize = 4;
 /// Rule numbers are below this: a [`Place`] keeps one together with two bits.
 const MAX_ID: usize = 1 << 30;
 
-/// Number of a rule within its trie: where its record begins, in units of [`ALIGN`] bytes.
+/// Number of a rule within its trie: where its record begins, in units of four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleId(pub(super) u32);
 
