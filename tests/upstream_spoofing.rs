@@ -144,7 +144,9 @@ fn queries_leave_through_changing_ports_under_changing_ids() {
     let ports =
         |queries: &[Received]| -> BTreeSet<u16> { queries.iter().map(|query| query.source.port()).collect() };
     assert!(ports(&first).len() >= 4, "one query at a time has several ports: {:?}", ports(&first));
-    assert!(ports(&first).is_disjoint(&ports(&second)), "a second later none of them is used any more");
+    // The system may give a number it gave before, once in some hundred runs.
+    let again = ports(&first).intersection(&ports(&second)).count();
+    assert!(again <= 1, "a second later none of them is used any more: {again}");
     let ids: BTreeSet<u16> = first.iter().chain(&second).map(|query| query.message.id).collect();
     assert!(ids.len() >= 78, "{} ids for 80 queries", ids.len());
 }
