@@ -1,14 +1,21 @@
 //! [`Assembly`]: settings, zone files and master files read and compiled into one consistent whole, or refused.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::config::{self, Loaded, Overrides, Report, Settings};
+use ipnet::IpNet;
+
+use crate::config::{self, Diagnostic, Loaded, Overrides, Report, Settings};
 use crate::local::{LocalSource, LocalZoneError, LocalZones};
+use crate::policy::clients::{Clients, GroupId};
 use crate::policy::noise::Noise;
-use crate::policy::rule::Action;
-use crate::policy::{Policy, PolicyBuilder, RuleRef};
-use crate::zones::{self, Zone, ZoneRule};
+use crate::policy::policies::Group;
+use crate::policy::route::{Route, Routes};
+use crate::policy::rule::{Action, Pattern};
+use crate::policy::{Compile, Policies, Policy, PolicyBuilder, RuleRef};
+use crate::upstream::lists::ServerLists;
+use crate::zones::{self, Zone, ZoneRule, Zones};
 
 /// Where to read from, and what the command line says otherwise. Reloads read it again.
 #[derive(Clone, Debug, Default)]
@@ -25,10 +32,14 @@ pub struct Assembly {
     pub settings: Settings,
     /// Where they were read from, for people.
     pub origin: String,
-    /// The allowlist files in force.
+    /// The allowlist files in force for any client, each once.
     pub zones: Vec<Zone>,
     /// The compiled rules.
-    pub policy: Policy,
+    pub policies: Policies,
+    /// Policies to come, whose verdicts are only compared.
+    pub shadow: Option<Policies>,
+    /// The servers that names may go to.
+    pub routes: ServerLists,
     /// The local zones.
     pub local: LocalZones,
     /// What is probably not meant, and does no harm.
@@ -38,6 +49,11 @@ pub struct Assembly {
 }
 
 impl Assembly {
+    /// The rules of clients that no group claims.
+    pub fn policy(&self) -> &Policy {
+        self.policies.default()
+    }
+
     /// The rule as its zone file has it. None for rules of plain lists and of the settings, which are patterns alone.
     pub fn written(&self, rule: RuleRef<'_>) -> Option<&ZoneRule> {
         let zone = self.zones.iter().find(|zone| zone.file == rule.source().file)?;
@@ -76,26 +92,67 @@ impl From<Report> for Faults {
     }
 }
 
-/// Reads and compiles everything. The policy gets the number `generation`.
+/// Reads and compiles everything. The policies get the number `generation`.
 pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Faults> {
+    let mut assembly = assemble_one(sources, generation)?;
+    if let Some(candidate) = assembly.settings.policy.shadow.clone() {
+        let sources = Sources { config: Some(candidate), overrides: Overrides::default() };
+        let candidate = assemble_one(&sources, generation)?;
+        assembly.warnings.append(candidate.warnings);
+        assembly.shadow = Some(candidate.policies);
+    }
+    Ok(assembly)
+}
+
+fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> {
     let Loaded { settings, origin, mut warnings } =
         config::load(sources.config.as_deref(), &sources.overrides)?;
-    let mut rules = PolicyBuilder::new();
-    let zones = zones::read(&settings.policy, &settings.parameters, &mut rules);
     let local = LocalZones::load(&local_sources(&settings));
-    let (zones, local) = match (zones, local) {
-        (Ok(zones), Ok(local)) => (zones, local),
-        (zones, local) => {
+    let mut compiler = Compiler::new(&settings, &origin);
+    let everyone = (settings.policy.clone(), settings.parameters.clone());
+    let rules_of_group = settings.client.iter().map(|group| group.policy(&settings));
+    let read = std::iter::once(everyone)
+        .chain(rules_of_group)
+        .map(|(policy, parameters)| compiler.read(&policy, &parameters).map(|rules| (policy, rules)))
+        .collect::<Result<Vec<_>, Report>>()
+        .and_then(|rules| if compiler.lists.is_overfull() { Err(too_many_routes()) } else { Ok(rules) });
+    let (read, local) = match (read, local) {
+        (Ok(read), Ok(local)) => (read, local),
+        (read, local) => {
             return Err(Faults {
-                report: zones.err().unwrap_or_default(),
+                report: read.err().unwrap_or_default(),
                 local: local.err().unwrap_or_default(),
             });
         }
     };
-    let policy = compile(rules, &settings, &origin, &local, generation);
-    warnings.append(zones.warnings);
-    let unused_parameters = zones.unused_parameters;
-    Ok(Assembly { settings, origin, zones: zones.list, policy, local, warnings, unused_parameters })
+    let names = std::iter::once(Group::DEFAULT).chain(settings.client.iter().map(|group| &*group.name));
+    let groups = names.zip(read).map(|(name, (policy, rules))| Group {
+        name: name.to_owned(),
+        policy: compiler.compile(rules, &policy, &local),
+    });
+    let policies = Policies::new(clients(&settings), groups.collect(), generation);
+    let Compiler { lists: routes, zones, unused, warnings: found, .. } = compiler;
+    warnings.append(found);
+    let unused_parameters = unused.unwrap_or_default();
+    let shadow = None;
+    Ok(Assembly { settings, origin, zones, policies, shadow, routes, local, warnings, unused_parameters })
+}
+
+/// Who may ask, and by whose rules.
+fn clients(settings: &Settings) -> Clients {
+    let numbered = settings.client.iter().zip(1..);
+    let claims: Vec<(IpNet, GroupId)> = numbered
+        .filter_map(|(group, index)| Some((group, GroupId::new(index)?)))
+        .flat_map(|(group, id)| group.subnets.iter().map(move |net| (*net, id)))
+        .collect();
+    Clients::new(&settings.server.allow_clients, &claims)
+}
+
+fn too_many_routes() -> Report {
+    let message = "there are too many lists of servers in [[route]] and zone files";
+    Diagnostic::error("", message.to_owned())
+        .with_help("let more of them go to the same servers".to_owned())
+        .into()
 }
 
 fn local_sources(settings: &Settings) -> Vec<LocalSource> {
@@ -107,24 +164,73 @@ fn local_sources(settings: &Settings) -> Vec<LocalSource> {
 /// Name of the source of rules written in the settings.
 const SETTINGS: &str = "settings";
 
-/// Adds to the zones' `rules` those of the settings, and compiles all of them.
-fn compile(
-    mut rules: PolicyBuilder,
-    settings: &Settings,
-    origin: &str,
-    local: &LocalZones,
-    generation: u64,
-) -> Policy {
-    let inline = [(Action::Allow, &settings.policy.allow), (Action::Deny, &settings.policy.deny)];
-    if inline.iter().any(|(_, inline)| !inline.is_empty()) {
-        let source = rules.source(SETTINGS, origin);
-        for (action, inline) in inline {
-            for rule in inline {
-                rules.rule(action, &rule.pattern, source, rule.line);
+/// Reads and compiles the rules of one client group after the other.
+struct Compiler<'a> {
+    settings: &'a Settings,
+    /// Where the settings were read from, for people.
+    origin: &'a str,
+    lists: ServerLists,
+    /// Where the names of `[[route]]` go.
+    named: Vec<(&'a Pattern, Route)>,
+    /// Zones read, each once.
+    zones: Vec<Zone>,
+    /// Parameters that no group has had use for; none before the first was read.
+    unused: Option<Vec<String>>,
+    warnings: Report,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(settings: &'a Settings, origin: &'a str) -> Self {
+        let mut lists = ServerLists::new(settings.upstream.servers.clone());
+        let routes: Vec<Option<Route>> =
+            settings.route.iter().map(|route| lists.route(&route.servers)).collect();
+        let named = config::patterns(&settings.route);
+        let named = named.filter_map(|(pattern, index)| Some((pattern, routes[index]?))).collect();
+        Self { settings, origin, lists, named, zones: Vec::new(), unused: None, warnings: Report::default() }
+    }
+
+    /// Reads the zones of one group and what the settings add to them.
+    fn read(
+        &mut self,
+        policy: &config::Policy,
+        parameters: &BTreeMap<String, Vec<String>>,
+    ) -> Result<PolicyBuilder, Report> {
+        let mut rules = PolicyBuilder::new();
+        let Zones { list, warnings, unused_parameters } =
+            zones::read(policy, parameters, &mut rules, &mut self.lists)?;
+        for zone in list {
+            if self.zones.iter().all(|known| known.file != zone.file) {
+                self.zones.push(zone);
             }
         }
+        // What one file has to be warned of is said once, by the group that reads it first.
+        if self.unused.is_none() {
+            self.warnings.append(warnings);
+        }
+        let unused = self.unused.take().unwrap_or_else(|| unused_parameters.clone());
+        self.unused = Some(unused.into_iter().filter(|name| unused_parameters.contains(name)).collect());
+        let inline = [(Action::Allow, &policy.allow), (Action::Deny, &policy.deny)];
+        if inline.iter().any(|(_, inline)| !inline.is_empty()) {
+            let source = rules.source(SETTINGS, self.origin);
+            rules.cname(source, policy.cname);
+            for (action, inline) in inline {
+                for rule in inline {
+                    rules.rule(action, &rule.pattern, source, rule.line);
+                }
+            }
+        }
+        Ok(rules)
     }
-    let noise = settings.block.noise.iter().map(|rule| &rule.pattern);
-    rules.noise(Noise::new(noise, settings.block.noise_single_labels));
-    rules.build(settings.policy.mode, local.origins().to_vec(), generation)
+
+    fn compile(&self, mut rules: PolicyBuilder, policy: &config::Policy, local: &LocalZones) -> Policy {
+        let block = &self.settings.block;
+        let noise = block.noise.iter().map(|rule| &rule.pattern);
+        rules.noise(Noise::new(noise, block.noise_single_labels));
+        rules.build(Compile {
+            mode: policy.mode,
+            local: local.origins().to_vec(),
+            enforce_expect: policy.enforce_expect,
+            routes: Routes::new(self.named.iter().copied()),
+        })
+    }
 }

@@ -1,12 +1,14 @@
 //! What would become of a name, and why, without asking anyone.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
 use hickory_proto::rr;
 
-use crate::policy::clients::Clients;
-use crate::policy::rule::{Pattern, Scope};
-use crate::policy::{Policy, Reason, RuleRef, Verdict};
+use crate::policy::clients::GroupId;
+use crate::policy::route::Route;
+use crate::policy::rule::{Action, Pattern, Scope};
+use crate::policy::{Ground, Policies, Reason, RuleRef, Verdict};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
@@ -21,6 +23,10 @@ pub struct Finding<'p> {
     pub rule: Option<RuleRef<'p>>,
     /// The client would get data.
     pub allowed: bool,
+    /// The client's group, where there are several.
+    pub group: Option<&'p str>,
+    /// Where the question would go.
+    pub route: Option<Route>,
 }
 
 /// Reads presentation form with its escapes (RFC 1035 section 5.1); letters beyond ASCII become A-labels.
@@ -59,19 +65,32 @@ fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
 }
 
 /// Judges a question as if `client` had asked it; any client where none is given. Nothing is sent or counted.
-pub fn judge<'p>(
-    question: &Question,
-    client: Option<IpAddr>,
-    clients: &Clients,
-    policy: &'p Policy,
-) -> Finding<'p> {
-    if let Some(client) = client.filter(|client| !clients.contains(*client)) {
+pub fn judge<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Policies) -> Finding<'p> {
+    let group = client.map_or(Some(GroupId::DEFAULT), |client| policies.group(client));
+    let Some(group) = group else {
+        let client = client.map(|client| client.to_string()).unwrap_or_default();
         let reason = format!("{client} is in none of the subnets of `allow_clients` in [server]");
-        return Finding { verdict: "refused", reason, rule: None, allowed: false };
-    }
+        return Finding { verdict: "refused", reason, rule: None, allowed: false, group: None, route: None };
+    };
+    let policy = policies.policy(group);
     let rule = policy.rule_for(&question.name);
-    let (verdict, reason, allowed) = match policy.decide(question, AnswerFlags::default()) {
-        Verdict::Allowed(_) => ("allowed", String::new(), true),
+    let client = client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let verdict = policies.decide((client, group), question, AnswerFlags::default(), Instant::now());
+    let route = match &verdict {
+        Verdict::Allowed(..) | Verdict::Observed(..) => {
+            Some(policy.route(&question.name, rule.filter(|rule| rule.action() == Action::Allow)))
+        }
+        _ => None,
+    };
+    let (verdict, reason, allowed) = match verdict {
+        Verdict::Allowed(_, Ground::Rule(_)) => ("allowed", String::new(), true),
+        Verdict::Allowed(_, Ground::Temporary(grant)) => {
+            let until = humantime::format_rfc3339_seconds(grant.until);
+            ("allowed", format!("allowed until {until}: {}", grant.reason), true)
+        }
+        Verdict::Allowed(_, Ground::Followed) => {
+            ("allowed", "an answer to these clients led to it".to_owned(), true)
+        }
         Verdict::MinimalAny => {
             ("allowed", "ANY is answered with a minimal HINFO (RFC 8482)".to_owned(), true)
         }
@@ -83,7 +102,9 @@ pub fn judge<'p>(
         Verdict::Blocked(reason) => ("blocked", reason.to_string(), false),
         Verdict::Refused => ("refused", format!("{} is never forwarded", question.qtype), false),
     };
-    Finding { verdict, reason, rule: rule.filter(|_| verdict != "local" && verdict != "refused"), allowed }
+    let rule = rule.filter(|_| verdict != "local" && verdict != "refused");
+    let group = policies.groups().get(group.index()).filter(|_| policies.groups().len() > 1);
+    Finding { verdict, reason, rule, allowed, group: group.map(|group| &*group.name), route }
 }
 
 /// Settings that would allow `name`, which `rule` denies or no rule covers. None where no rule can be written for it (it

@@ -1,114 +1,23 @@
-//! Making the [`State`] queries are judged by, at the start and again when told to.
+//! [`Reloader`]: swaps what queries are judged by, under traffic, when told to.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
 use crate::assemble::{Assembly, Sources, assemble};
-use crate::cache::{Cache, Lifetimes};
-use crate::config::{BlockAnswer, Settings};
+use crate::config::Settings;
 use crate::gate::State;
-use crate::policy::clients::Clients;
-use crate::policy::rule::Action;
-use crate::policy::verdict::NOT_LISTED;
-use crate::policy::{Mode, Policy};
+use crate::orders::Order;
+use crate::policy::Mode;
+use crate::policy::rule::Pattern;
+use crate::policy::temporary::{Grant, Temporary};
+use crate::registry::{Event, Registry};
+use crate::state::{Running, make_state};
 use crate::telemetry::catalogue::Catalogue;
-use crate::upstream::address::UpstreamAddress;
-use crate::upstream::{Upstream, UpstreamConfig, loops, system};
-use crate::wire::code::Rcode;
-use crate::wire::denial::Denial;
-use crate::wire::name::Name;
 
-/// Makes a state of what was assembled; what `before` has and still fits is kept: the cache, and upstreams' health.
-///
-/// Errors: the system's resolver configuration cannot be used, or an upstream is this server itself.
-pub fn make_state(
-    assembly: Assembly,
-    before: Option<&Running>,
-    catalogue: &Catalogue,
-) -> Result<State, String> {
-    let Assembly { settings, policy, local, .. } = assembly;
-    let servers = resolve_servers(&settings.upstream.servers)?;
-    loops::refuse(&servers, &settings.server.listen)?;
-    let config = UpstreamConfig {
-        servers,
-        deadline: settings.upstream.deadline,
-        max_in_flight: settings.upstream.max_in_flight,
-        max_qps: settings.upstream.max_qps,
-    };
-    // Answers learnt from one upstream are no answers of another: their views of private names differ.
-    let keeps_cache = |before: &&Running| {
-        before.settings.cache == settings.cache && before.state.upstream.config().servers == config.servers
-    };
-    let cache = match before.filter(keeps_cache) {
-        Some(before) => Arc::clone(&before.state.cache),
-        None => Arc::new(new_cache(&settings, before.map(|before| &*before.state.cache))),
-    };
-    let upstream = Upstream::new(config, before.map(|before| &*before.state.upstream));
-    let block_ttl = u32::try_from(settings.block.ttl.as_secs()).unwrap_or(u32::MAX);
-    let denial = match settings.block.answer {
-        BlockAnswer::Nxdomain => Denial::negative(Rcode::NXDOMAIN, block_ttl, policy.serial(), NOT_LISTED),
-        BlockAnswer::Nodata => Denial::negative(Rcode::NOERROR, block_ttl, policy.serial(), NOT_LISTED),
-        BlockAnswer::Refused => Denial::refused(NOT_LISTED),
-    };
-    let identity = Some(settings.server.identity.as_str()).filter(|identity| !identity.is_empty());
-    Ok(State {
-        zones: policy.sources().map(|(source, _)| catalogue.zone_place(&source.zone)).collect(),
-        policy,
-        clients: Clients::new(&settings.server.allow_clients),
-        denial,
-        identity: identity.map(Into::into),
-        udp_payload: settings.server.udp_payload,
-        cache,
-        local: Arc::new(local),
-        upstream: Arc::new(upstream),
-    })
-}
-
-/// The state in force and the settings it was made of.
-pub struct Running {
-    /// What queries are judged by.
-    pub state: Arc<State>,
-    /// What it was made of.
-    pub settings: Settings,
-}
-
-fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {
-    let lifetimes = Lifetimes {
-        max: settings.cache.max_ttl,
-        max_negative: settings.cache.max_negative_ttl,
-        max_stale: if settings.cache.serve_stale { settings.cache.max_stale } else { Duration::ZERO },
-        prefetch: settings.cache.prefetch,
-    };
-    Cache::new(settings.cache.max_bytes.as_u64(), lifetimes, before)
-}
-
-/// Puts the system's own servers in the place of [`UpstreamAddress::System`].
-fn resolve_servers(servers: &[UpstreamAddress]) -> Result<Vec<UpstreamAddress>, String> {
-    let mut resolved = Vec::new();
-    for server in servers {
-        match server {
-            UpstreamAddress::System => resolved.extend(system::servers().map_err(|error| {
-                format!(
-                    "the upstream `system` cannot be used: {error}\n  help: name the upstream with \
-                     `--upstream ADDRESS` or `servers` in [upstream]"
-                )
-            })?),
-            other => resolved.push(*other),
-        }
-    }
-    let mut unique: Vec<UpstreamAddress> = Vec::new();
-    for server in resolved {
-        if !unique.contains(&server) {
-            unique.push(server);
-        }
-    }
-    Ok(unique)
-}
-
-/// Reads everything again when asked, and swaps it in as one.
+/// Obeys orders, one after the other, on a thread of its own. Each swaps the state as one.
 pub struct Reloader {
     /// What is read.
     pub sources: Sources,
@@ -120,6 +29,8 @@ pub struct Reloader {
     pub started: Settings,
     /// Where results are counted.
     pub catalogue: Arc<Catalogue>,
+    /// Where temporary allowances are kept over restarts.
+    pub registry: Registry,
     /// States that some thread may still look at. The last to let go of one frees it, which takes long for a large policy:
     /// that must be us.
     pub retired: Vec<Arc<State>>,
@@ -132,33 +43,44 @@ const RETIRE: Duration = Duration::from_secs(1);
 const NICE: i32 = 19;
 
 impl Reloader {
-    /// Starts a thread that reloads once for each message.
-    pub fn start(mut self) -> std::io::Result<SyncSender<()>> {
-        let (reloads, due) = sync_channel(1);
+    /// Starts the thread; it ends when nobody can give orders any more.
+    pub fn start(mut self, orders: Receiver<Order>) -> std::io::Result<()> {
         std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
             // Only how fast others are meanwhile is lost where this fails.
             #[cfg(target_os = "linux")]
             let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
-            while self.wait(&due) {
-                self.reload();
+            while let Some(order) = self.wait(&orders) {
+                // One who no longer waits for the result has no more use for it.
+                match order {
+                    Order::Reload(pending) => {
+                        pending.store(false, std::sync::atomic::Ordering::Release);
+                        self.reload();
+                    }
+                    Order::Allow(grant, result) => drop(result.send(self.allow(grant))),
+                    Order::Revoke(pattern, result) => drop(result.send(self.revoke(&pattern))),
+                }
             }
         })?;
-        Ok(reloads)
+        Ok(())
     }
 
-    /// Waits until a reload is due; false when there will be none.
-    fn wait(&mut self, due: &Receiver<()>) -> bool {
+    /// Waits for an order, and meanwhile ends what is at its end; none when there will be no more.
+    fn wait(&mut self, orders: &Receiver<Order>) -> Option<Order> {
         loop {
+            self.expire();
             // Nobody can take a state up again that we alone have.
             self.retired.retain(|state| Arc::strong_count(state) > 1);
-            let waited = match self.retired.is_empty() {
-                true => due.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => due.recv_timeout(RETIRE),
+            let retire = (!self.retired.is_empty()).then_some(RETIRE);
+            let next_end = self.state.load().policies.temporary().next_end();
+            let ends_in = next_end.map(|end| end.saturating_duration_since(Instant::now()));
+            let waited = match retire.into_iter().chain(ends_in).min() {
+                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(patience) => orders.recv_timeout(patience),
             };
             match waited {
-                Ok(()) => return true,
+                Ok(order) => return Some(order),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
     }
@@ -179,38 +101,83 @@ impl Reloader {
 
     fn try_reload(&mut self) -> Result<String, String> {
         let before = Running { state: self.state.load_full(), settings: self.settings.clone() };
-        let assembly = assemble(&self.sources, before.state.policy.generation() + 1)
+        let assembly = assemble(&self.sources, before.state.policies.generation() + 1)
             .map_err(|faults| faults.to_string())?;
         warn_of(&assembly);
         let settings = assembly.settings.clone();
         let summary = summary(&assembly);
         let state = make_state(assembly, Some(&before), &self.catalogue)?;
         warn_of_what_needs_a_restart(&self.started, &settings);
-        let state = Arc::new(state);
-        self.state.store(Arc::clone(&state));
         self.settings = settings;
-        state.cache.retain(|name| may_be_kept(&state.policy, name));
-        self.retired.push(before.state);
+        self.swap(state);
         Ok(summary)
     }
-}
 
-/// True where the policy lets `name` out, so that its answers may stay in the cache.
-fn may_be_kept(policy: &Policy, name: &Name) -> bool {
-    policy.mode() == Mode::Observe || policy.rule_for(name).is_some_and(|rule| rule.action() == Action::Allow)
+    /// Allows names for a time; an error says why that cannot be.
+    fn allow(&mut self, grant: Grant) -> Result<(), String> {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let state = self.state.load_full();
+        let Some(temporary) = state.policies.temporary().with(grant.clone(), now, time) else {
+            let most = Temporary::MAX;
+            return Err(format!("there are {most} temporary allowances, and no more can be; revoke one"));
+        };
+        self.registry.save(&temporary)?;
+        self.registry.note(Event::Allowed, &grant);
+        self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
+        Ok(())
+    }
+
+    /// Takes an allowance back; false where there is none for `pattern`.
+    fn revoke(&mut self, pattern: &Pattern) -> Result<bool, String> {
+        let state = self.state.load_full();
+        let Some(temporary) = state.policies.temporary().without(pattern) else { return Ok(false) };
+        let revoked = state.policies.temporary().iter().find(|grant| grant.pattern == *pattern);
+        if let Some(grant) = revoked {
+            self.registry.note(Event::Revoked, grant);
+        }
+        // What is taken back is taken back now, whether or not that can be written down.
+        let saved = self.registry.save(&temporary);
+        self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
+        saved.map(|()| true)
+    }
+
+    /// Ends allowances whose time is over. Queries are judged by the time itself: this tidies up.
+    fn expire(&mut self) {
+        let state = self.state.load_full();
+        let Some((temporary, ended)) = state.policies.temporary().expired(Instant::now()) else { return };
+        for grant in &ended {
+            self.registry.note(Event::Ended, grant);
+        }
+        if let Err(error) = self.registry.save(&temporary) {
+            tracing::error!("{error}");
+        }
+        self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
+    }
+
+    /// Puts `state` in force, and drops kept answers that nobody may have any more.
+    fn swap(&mut self, state: State) {
+        let state = Arc::new(state);
+        self.retired.push(self.state.swap(Arc::clone(&state)));
+        let now = Instant::now();
+        state.cache.retain(|name, route| state.policies.may_keep(name, route, now));
+    }
 }
 
 /// One line for people: rules, zones, mode and hash.
 pub fn summary(assembly: &Assembly) -> String {
-    let policy = &assembly.policy;
+    let policy = assembly.policy();
     let zones: Vec<String> =
         policy.sources().map(|(source, rules)| format!("{} ({rules})", source.zone)).collect();
     let mode = match policy.mode() {
         Mode::Enforce => "enforced",
         Mode::Observe => "OBSERVED ONLY: every name is forwarded",
     };
+    let groups = match assembly.policies.groups() {
+        [_] => String::new(),
+        groups => format!("; client groups: {}", groups.len() - 1),
+    };
     let rules = policy.rules();
-    format!("{rules} rules from {}; {mode}; policy {}", zones.join(", "), policy.hash())
+    format!("{rules} rules from {}; {mode}{groups}; policy {}", zones.join(", "), policy.hash())
 }
 
 /// Logs what is probably not meant.
@@ -221,8 +188,16 @@ pub fn warn_of(assembly: &Assembly) {
     for parameter in &assembly.unused_parameters {
         tracing::warn!("the parameter `{parameter}` is used by no zone that is loaded");
     }
-    if assembly.policy.rules() == 0 && assembly.policy.mode() == Mode::Enforce {
-        tracing::warn!("no rule is in force: every name is blocked");
+    let groups = assembly.policies.groups();
+    for group in
+        groups.iter().filter(|group| group.policy.rules() == 0 && group.policy.mode() == Mode::Enforce)
+    {
+        match groups.len() {
+            1 => tracing::warn!("no rule is in force: every name is blocked"),
+            _ => {
+                tracing::warn!("no rule is in force for client group `{}`: every name is blocked", group.name)
+            }
+        }
     }
 }
 
@@ -230,10 +205,10 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
     let server = |settings: &Settings| {
         let server = &settings.server;
         let tcp = (server.tcp_connections, server.tcp_queries_per_connection, server.tcp_idle_timeout);
-        (server.listen.clone(), server.workers, tcp)
+        (server.listen.clone(), server.workers, tcp, server.state_directory.clone())
     };
     let changed = [
-        ("[server] listen, workers and tcp_*", server(before) != server(after)),
+        ("[server] listen, workers, tcp_* and state_directory", server(before) != server(after)),
         ("[admin]", before.admin != after.admin),
         ("[log]", before.log != after.log),
         ("[dnstap]", before.dnstap != after.dnstap),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,8 +23,11 @@ use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
 use crate::listen::socket::Endpoint;
 use crate::listen::tcp::{TcpLimits, TcpService};
 use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
-use crate::reload::{Reloader, make_state, summary, warn_of};
+use crate::orders::{Order, Orders};
+use crate::registry::Registry;
+use crate::reload::{Reloader, summary, warn_of};
 use crate::shutdown::{Request, Signals};
+use crate::state::make_state;
 use crate::telemetry::board::Board;
 use crate::telemetry::catalogue::Catalogue;
 use crate::telemetry::counters::Counters;
@@ -51,6 +55,10 @@ pub struct Service {
     pub listen: Vec<SocketAddr>,
     /// Where HTTP is served.
     pub admin: Option<SocketAddr>,
+    /// What it is told to change.
+    pub orders: Orders,
+    /// Where that arrives, until someone obeys.
+    due: Option<Receiver<Order>>,
     runtime: Runtime,
     workers: Vec<JoinHandle<()>>,
     relay: Option<(Asker<Waiter>, JoinHandle<()>)>,
@@ -68,7 +76,10 @@ impl Service {
         query_log: impl std::io::Write + Send + 'static,
     ) -> Result<Self, StartError> {
         let settings = assembly.settings.clone();
-        let state = make_state(assembly, None, &catalogue)?;
+        let mut state = make_state(assembly, None, &catalogue)?;
+        let registry = Registry::new(settings.server.state_directory.clone());
+        state.policies = state.policies.with_temporary(registry.load()?);
+        let (orders, due) = Orders::new();
         let state = Arc::new(ArcSwap::from_pointee(state));
         let endpoints = bind(&settings)?;
         let started = (Instant::now(), SystemTime::now());
@@ -82,6 +93,8 @@ impl Service {
             state,
             catalogue,
             admin: None,
+            orders,
+            due: Some(due),
             runtime,
             workers: Vec::new(),
             relay: None,
@@ -94,7 +107,8 @@ impl Service {
         service.runtime.spawn(probe::run(Arc::clone(&state)));
         service.runtime.spawn(keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
         let losses = journal.losses().clone();
-        service.serve_admin(&settings, Admin { state, catalogue, board, losses, started })?;
+        let orders = service.orders.clone();
+        service.serve_admin(&settings, Admin { state, catalogue, board, losses, orders, started })?;
         service.serve_queries(endpoints, &settings, &mut journal)?;
         service.journal = Some(journal.start()?);
         Ok(service)
@@ -183,12 +197,13 @@ impl Service {
     /// Obeys signals until one says to stop; that is obeyed also while a reload is under way.
     ///
     /// Errors: no thread for reloads can be had.
-    pub fn run_until_stopped(&self, mut signals: Signals, reloader: Reloader) -> std::io::Result<()> {
-        let reloads = reloader.start()?;
+    pub fn run_until_stopped(&mut self, mut signals: Signals, reloader: Reloader) -> std::io::Result<()> {
+        if let Some(due) = self.due.take() {
+            reloader.start(due)?;
+        }
         self.runtime.block_on(async {
             while signals.next().await == Request::Reload {
-                // One waiting request is enough: it will read what is there by then.
-                let _ = reloads.try_send(());
+                self.orders.reload();
             }
         });
         Ok(())
@@ -265,11 +280,12 @@ pub fn run(sources: Sources) -> Result<(), StartError> {
     let (settings, origin, summary) =
         (assembly.settings.clone(), assembly.origin.clone(), summary(&assembly));
     let catalogue = Arc::new(Catalogue::install()?);
-    let service = Service::start(assembly, Arc::clone(&catalogue), std::io::stdout())?;
+    let mut service = Service::start(assembly, Arc::clone(&catalogue), std::io::stdout())?;
     let signals = service.signals()?;
     announce(&service, &origin, &summary);
     let (state, started) = (Arc::clone(&service.state), settings.clone());
-    let reloader = Reloader { sources, state, settings, started, catalogue, retired: Vec::new() };
+    let registry = Registry::new(settings.server.state_directory.clone());
+    let reloader = Reloader { sources, state, settings, started, catalogue, registry, retired: Vec::new() };
     service.run_until_stopped(signals, reloader)?;
     tracing::info!("stopping: no new queries, waiting for those in flight");
     service.shut_down();
@@ -282,7 +298,7 @@ fn announce(service: &Service, origin: &str, summary: &str) {
     tracing::info!("namegate {} with settings from {origin}", env!("CARGO_PKG_VERSION"));
     tracing::info!("{summary}");
     let state = service.state.load();
-    let servers: Vec<&str> = state.upstream.servers().iter().map(|server| &**server.name()).collect();
+    let servers: Vec<&str> = state.upstreams.servers().iter().map(|server| &**server.name()).collect();
     tracing::info!("forwarding to {}", servers.join(", "));
     for address in &service.listen {
         tracing::info!("listening on {address} (udp, tcp)");

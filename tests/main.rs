@@ -10,9 +10,11 @@
     reason = "a test may fail by panicking"
 )]
 
+mod answers;
 mod blocking;
 mod cache;
 mod cli;
+mod client_groups;
 mod code;
 mod containers;
 mod demo;
@@ -32,6 +34,8 @@ mod refresh;
 mod regression;
 mod regression_tcp;
 mod reload;
+mod routes;
+mod shadow;
 mod status_page;
 mod stuck_outputs;
 #[allow(dead_code, reason = "shared with the tables target, which uses the rest")]
@@ -39,6 +43,7 @@ mod support;
 mod tcp;
 mod tcp_limits;
 mod top;
+mod tunnel_guard;
 mod udp;
 mod upstream_budget;
 mod upstream_faults;

@@ -14,7 +14,6 @@ use super::Admin;
 use super::view::{self, Count, Explanation, Lookup, Recent, Status, Top, Totals};
 use crate::explain::{judge, read_name, snippet};
 use crate::gate::State;
-use crate::policy::Mode;
 use crate::telemetry::client::ShownClient;
 use crate::telemetry::counters::{REASONS, Totals as Counts};
 use crate::telemetry::lookup;
@@ -48,13 +47,13 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<Status> {
             hits: totals.cache_hits,
             misses: totals.cache_misses,
         },
-        upstreams: state.upstream.servers().iter().map(|server| upstream(server, &state)).collect(),
+        upstreams: state.upstreams.servers().iter().map(|server| upstream(server, &state)).collect(),
         log_lost: admin.losses.log(),
     })
 }
 
 fn policy(admin: &Admin, state: &State) -> view::Policy {
-    let policy = &state.policy;
+    let policy = state.policies.default();
     let (loaded, last_reload_succeeded) = admin.catalogue.last_reload();
     let zone = |(source, rules): (&crate::policy::Source, usize)| view::Zone {
         name: source.zone.clone(),
@@ -63,10 +62,7 @@ fn policy(admin: &Admin, state: &State) -> view::Policy {
     };
     view::Policy {
         hash: policy.hash(),
-        mode: match policy.mode() {
-            Mode::Enforce => "enforce".to_owned(),
-            Mode::Observe => "observe".to_owned(),
-        },
+        mode: policy.mode().label().to_owned(),
         rules: policy.rules(),
         zones: policy.sources().map(zone).collect(),
         loaded: time(UNIX_EPOCH + Duration::from_secs(loaded)),
@@ -90,7 +86,7 @@ fn counts(totals: &Counts) -> Totals {
 }
 
 fn upstream(server: &Server, state: &State) -> view::Upstream {
-    let config = state.upstream.config();
+    let config = state.upstreams.config();
     let results = |wanted: fn(ExchangeResult) -> bool| -> u64 {
         server.stats.results().filter(|(result, _)| wanted(*result)).map(|(_, count)| count).sum()
     };
@@ -145,7 +141,7 @@ pub(super) async fn recent(
 
 fn shown(sequence: u64, lookup: &lookup::Lookup, admin: &Admin, state: &State) -> Lookup {
     let record = &lookup.record;
-    let rule = record.rule.and_then(|rule| rule.find(&state.policy));
+    let rule = record.rule.and_then(|rule| rule.find(&state.policies));
     Lookup {
         sequence,
         time: time(SystemTime::now() - lookup.received.elapsed()),
@@ -184,7 +180,7 @@ pub(super) async fn explain(
     };
     let state = admin.state.load();
     let question = Question { name, qtype, class: Class::IN };
-    let finding = judge(&question, client, &state.clients, &state.policy);
+    let finding = judge(&question, client, &state.policies);
     let because = match (finding.reason.as_str(), finding.rule) {
         ("", Some(rule)) => format!("{} by rule {rule}", finding.verdict),
         (reason, _) => reason.to_owned(),
@@ -202,6 +198,6 @@ pub(super) async fn explain(
     }))
 }
 
-fn time(time: SystemTime) -> String {
+pub(super) fn time(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }

@@ -1,6 +1,7 @@
 //! The HTTP side: metrics, health, the status page and its JSON. Nothing here changes state.
 
 mod api;
+mod exceptions;
 mod host;
 pub mod listener;
 mod page;
@@ -18,6 +19,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::gate::State;
+use crate::orders::Orders;
 use crate::telemetry::board::Board;
 use crate::telemetry::catalogue::Catalogue;
 use crate::telemetry::journal::Losses;
@@ -34,6 +36,8 @@ pub struct Admin {
     pub board: Arc<Board>,
     /// What could not be told.
     pub losses: Losses,
+    /// What changes state.
+    pub orders: Orders,
     /// When the gate began to serve, on either clock.
     pub started: (Instant, SystemTime),
 }
@@ -47,6 +51,8 @@ impl Admin {
             .route("/api/v1/top", get(api::top))
             .route("/api/v1/recent", get(api::recent))
             .route("/api/v1/explain", get(api::explain))
+            .route("/api/v1/shadow", get(exceptions::shadow))
+            .route("/api/v1/tunnel-guard", get(exceptions::tunnel_guard))
             .layer(from_fn(host::refuse_other_sites));
         Router::new()
             .route("/metrics", get(metrics))
@@ -71,10 +77,11 @@ async fn healthz() -> &'static str {
 async fn readyz(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
     let state = admin.state.load();
     let answers = |since: Option<std::time::Duration>| since.is_some_and(|since| since <= LATELY);
-    if state.upstream.servers().iter().any(|server| answers(server.stats.since_last_reply())) {
+    if state.upstreams.default().servers().iter().any(|server| answers(server.stats.since_last_reply())) {
         return (StatusCode::OK, "ready\n".to_owned());
     }
-    let servers: Vec<&str> = state.upstream.servers().iter().map(|server| &**server.name()).collect();
+    let servers: Vec<&str> =
+        state.upstreams.default().servers().iter().map(|server| &**server.name()).collect();
     let seconds = LATELY.as_secs();
     let reason = format!("not ready: no reply from {} in the last {seconds} s\n", servers.join(", "));
     (StatusCode::SERVICE_UNAVAILABLE, reason)

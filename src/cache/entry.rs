@@ -4,11 +4,12 @@
 //! |---|---|
 //! | 0 | length of the records 16, TTL fields 16, length of the Extended DNS Errors 16, flags of the answer 16 |
 //! | 1 | counts of the sections 3 × 16, length of the name 8, flags of the key 2, kind of lifetime 2 |
-//! | 2 | when it was stored 40, type of the key 16 |
+//! | 2 | when it was stored 40, type of the key 16, route of the key 8 |
 //! | 3 | lifetime 32, age until which it is held although stale 32 |
 //! | 4… | name, then the answer's bytes, then zeros |
 
 use super::key::{Key, flags_of};
+use crate::policy::route::RouteId;
 use crate::wire::answer::{AnswerHead, AnswerRef, Lifetime};
 use crate::wire::code::Type;
 use crate::wire::header::Flags;
@@ -52,7 +53,7 @@ impl<'a> Entry<'a> {
                 | key.flag_bits() << 56
                 | kind << 58,
         );
-        words.push(stored & STORED | u64::from(key.qtype.0) << 40);
+        words.push(stored & STORED | u64::from(key.qtype.0) << 40 | u64::from(key.route.0) << 56);
         words.push(u64::from(ttl));
         words.resize(HEADER + (key.name.len() + answer.bytes().len()).div_ceil(8), 0);
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words[HEADER..]);
@@ -74,6 +75,7 @@ impl<'a> Entry<'a> {
         let body: &[u8] = bytemuck::cast_slice(body);
         usize::from(name_len(header[1])) == key.name.len()
             && (header[2] >> 40) as u16 == key.qtype.0
+            && (header[2] >> 56) as u8 == key.route.0
             && header[1] >> 56 & 3 == key.flag_bits()
             && body.starts_with(key.name)
     }
@@ -102,7 +104,12 @@ impl<'a> Entry<'a> {
         let (name, rest) = bytes.split_at_checked(usize::from(name_len(header[1])))?;
         let len = usize::from(records) + 2 * usize::from(ttls) + usize::from(extended_errors);
         Some(Self {
-            key: Key { name, qtype: Type((header[2] >> 40) as u16), flags: flags_of(header[1] >> 56) },
+            key: Key {
+                name,
+                qtype: Type((header[2] >> 40) as u16),
+                flags: flags_of(header[1] >> 56),
+                route: RouteId((header[2] >> 56) as u8),
+            },
             answer: AnswerRef::new(head, rest.get(..len)?)?,
             stored: header[2] & STORED,
             held: (header[HELD] >> 32) as u32,
@@ -152,7 +159,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(
             name in proptest::collection::vec(any::<u8>(), 1..=255),
-            (qtype, dnssec_ok, checking_disabled) in any::<(u16, bool, bool)>(),
+            (qtype, dnssec_ok, checking_disabled, route) in any::<(u16, bool, bool, u8)>(),
             (flags, counts, ttls) in (any::<u16>(), any::<[u16; 3]>(), 0..9u16),
             records in proptest::collection::vec(any::<u8>(), 0..300),
             extended_errors in 0..20u16,
@@ -169,7 +176,8 @@ mod tests {
             let flags = Flags(flags);
             let head = AnswerHead { flags, counts, records: records_len, ttls, extended_errors, lifetime };
             let answer = AnswerRef::new(head, &bytes).unwrap();
-            let key = Key { name: &name, qtype: Type(qtype), flags: AnswerFlags { dnssec_ok, checking_disabled } };
+            let answer_flags = AnswerFlags { dnssec_ok, checking_disabled };
+            let key = Key { name: &name, qtype: Type(qtype), flags: answer_flags, route: RouteId(route) };
             let mut words = vec![1; 3];
             Entry::write(&mut words, key, answer, stored);
             words[HELD] = Entry::held_until(&words, u64::from(held));

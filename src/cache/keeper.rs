@@ -14,6 +14,7 @@ use super::key::Key;
 use super::lifetimes::Limits;
 use super::ring::Hands;
 use super::table::Table;
+use crate::policy::route::RouteId;
 use crate::wire::answer::{AnswerRef, Lifetime};
 
 /// Entries that are moved at most to make room for one: bounds the time that an insertion takes (some 50 µs).
@@ -134,11 +135,11 @@ impl Keeper {
     }
 
     /// Drops the entries of one bucket whose name `keep` refuses.
-    pub(super) fn retain(&mut self, table: &Table, bucket: usize, keep: impl Fn(&[u8]) -> bool) {
+    pub(super) fn retain(&mut self, table: &Table, bucket: usize, keep: impl Fn(&[u8], RouteId) -> bool) {
         for slot in table.index.bucket(bucket) {
             let Some(place) = table.index.place(slot) else { continue };
             let is_kept = table.read(place, &mut self.incoming)
-                && Entry::read(&self.incoming).is_some_and(|entry| keep(entry.key.name));
+                && Entry::read(&self.incoming).is_some_and(|entry| keep(entry.key.name, entry.key.route));
             if !is_kept && self.vacate(table, slot) {
                 table.index.clear(slot);
             }

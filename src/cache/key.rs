@@ -3,23 +3,30 @@
 use std::hash::{BuildHasher, Hasher};
 
 use crate::policy::AllowedQuery;
+use crate::policy::route::RouteId;
 use crate::wire::code::Type;
 use crate::wire::request::AnswerFlags;
 
-/// Name, type, DO and CD of an allowed query (the class is always IN): everything that changes an answer. Compared in
-/// full, never by hash alone.
+/// Name, type, DO and CD of an allowed query (the class is always IN) and where it goes: everything that changes an answer.
+/// Compared in full, never by hash alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key<'a> {
     /// The folded name in wire format.
     pub(super) name: &'a [u8],
     pub(super) qtype: Type,
     pub(super) flags: AnswerFlags,
+    pub(super) route: RouteId,
 }
 
 impl<'q> From<&'q AllowedQuery<'_>> for Key<'q> {
     fn from(query: &'q AllowedQuery<'_>) -> Self {
         let question = query.question();
-        Self { name: question.name.as_bytes(), qtype: question.qtype, flags: query.flags() }
+        Self {
+            name: question.name.as_bytes(),
+            qtype: question.qtype,
+            flags: query.flags(),
+            route: query.route(),
+        }
     }
 }
 
@@ -28,7 +35,9 @@ impl Key<'_> {
     pub(super) fn hash(&self, state: &impl BuildHasher) -> u64 {
         let mut hasher = state.build_hasher();
         hasher.write(self.name);
-        hasher.write_u32(u32::from(self.qtype.0) << 2 | self.flag_bits() as u32);
+        hasher.write_u32(
+            u32::from(self.route.0) << 18 | u32::from(self.qtype.0) << 2 | self.flag_bits() as u32,
+        );
         hasher.finish()
     }
 

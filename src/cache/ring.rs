@@ -207,6 +207,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::cache::key::Key;
+    use crate::policy::route::RouteId;
     use crate::wire::answer::{Answer, Lifetime};
     use crate::wire::code::{ErrorCode, Type};
     use crate::wire::request::AnswerFlags;
@@ -214,7 +215,12 @@ mod tests {
     /// An entry of 8 words that is told from others by its type.
     fn entry(number: u16) -> Vec<u64> {
         let answer = Answer::failure(ErrorCode(0), "0123456789012345", Lifetime::Failure);
-        let key = Key { name: b"\x08a.b.c.d.\0", qtype: Type(number), flags: AnswerFlags::default() };
+        let key = Key {
+            name: b"\x08a.b.c.d.\0",
+            qtype: Type(number),
+            flags: AnswerFlags::default(),
+            route: RouteId(0),
+        };
         let mut words = Vec::new();
         Entry::write(&mut words, key, answer.as_ref(), 0);
         assert_eq!(words.len(), 8);

@@ -12,6 +12,7 @@ use super::key::Key;
 use super::lifetimes::{Lifetimes, Limits};
 use super::table::Table;
 use crate::policy::AllowedQuery;
+use crate::policy::route::RouteId;
 use crate::wire::answer::AnswerRef;
 use crate::wire::name::Name;
 
@@ -122,9 +123,9 @@ impl Cache {
         self.change(|keeper| keeper.hold(self.context(now), Key::from(query), time));
     }
 
-    /// Drops every entry whose name `keep` refuses.
-    pub fn retain(&self, keep: impl Fn(&Name) -> bool) {
-        let keep = |name: &[u8]| Name::parse(name).is_ok_and(|name| keep(&name));
+    /// Drops every entry whose name and route `keep` refuses.
+    pub fn retain(&self, keep: impl Fn(&Name, RouteId) -> bool) {
+        let keep = |name: &[u8], route| Name::parse(name).is_ok_and(|name| keep(&name, route));
         let buckets = self.table.index.buckets();
         for first in (0..buckets).step_by(RETAINED_AT_ONCE) {
             self.change(|keeper| {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{FAILED, OK, USAGE, print, warn};
 use crate::assemble::Assembly;
 use crate::explain::{Finding, judge, read_name, snippet};
-use crate::policy::clients::Clients;
+use crate::policy::route::Route;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
@@ -41,8 +41,7 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         return USAGE;
     };
     let question = Question { name, qtype: arguments.r#type, class: Class::IN };
-    let clients = Clients::new(&assembly.settings.server.allow_clients);
-    let finding = judge(&question, arguments.client, &clients, &assembly.policy);
+    let finding = judge(&question, arguments.client, &assembly.policies);
     let asleep = (!finding.allowed).then(|| sleeping_rule(&question.name, assembly)).flatten();
     match arguments.json {
         true => print(&as_json(&question, &finding, assembly)),
@@ -64,6 +63,9 @@ fn as_text(
     if !finding.reason.is_empty() {
         line("reason", &finding.reason);
     }
+    if let Some(group) = finding.group {
+        line("group", group);
+    }
     if let Some(rule) = finding.rule {
         line("rule", &format!("{rule} at {}", rule.place()));
         if let Some(written) = assembly.written(rule).filter(|written| !written.purpose.is_empty()) {
@@ -71,7 +73,7 @@ fn as_text(
         }
     }
     match finding.verdict {
-        "allowed" | "observed" if finding.allowed => line("route", &servers(assembly)),
+        "allowed" | "observed" if finding.allowed => line("route", &servers(finding.route, assembly)),
         "blocked" => {
             line("answer", &denial(assembly));
             if let Some(rule) = asleep {
@@ -103,15 +105,17 @@ fn as_json(question: &Question, finding: &Finding<'_>, assembly: &Assembly) -> S
         "verdict": finding.verdict,
         "reason": Some(&finding.reason).filter(|reason| !reason.is_empty()),
         "rule": rule,
-        "route": servers(assembly),
-        "policy": assembly.policy.hash(),
+        "group": finding.group,
+        "route": servers(finding.route, assembly),
+        "policy": assembly.policy().hash(),
     });
     value.to_string()
 }
 
-fn servers(assembly: &Assembly) -> String {
-    let servers: Vec<String> = assembly.settings.upstream.servers.iter().map(ToString::to_string).collect();
-    servers.join(", ")
+fn servers(route: Option<Route>, assembly: &Assembly) -> String {
+    let route = route.unwrap_or(Route::DEFAULT);
+    let servers = assembly.routes.iter().find(|(known, _)| *known == route).map_or(&[][..], |(_, list)| list);
+    servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn denial(assembly: &Assembly) -> String {

@@ -8,6 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -78,6 +79,21 @@ impl AdminListener {
     pub(super) async fn get(&self, path: &str) -> Result<Page, NoPage> {
         let exchange = self.exchange(path);
         timeout(PATIENCE, exchange).await.unwrap_or(Err(NoPage::Silence))
+    }
+
+    /// Fetches `path` and reads it as JSON; the error is for people.
+    pub(super) fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let page = runtime.map_err(NoPage::from).and_then(|runtime| runtime.block_on(self.get(path)));
+        let url = self.url(path);
+        let page = page.map_err(|error| {
+            format!(
+                "error: no answer from {url}: {error}\n  help: `--admin` or `listen` in [admin] must name a gate that runs \
+                 (`namegate serve`)"
+            )
+        })?;
+        serde_json::from_slice(&page.body)
+            .map_err(|error| format!("error: {url} has no gate's answer (HTTP {}): {error}", page.status))
     }
 
     async fn exchange(&self, path: &str) -> Result<Page, NoPage> {

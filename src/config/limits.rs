@@ -78,6 +78,19 @@ pub const FILE_KEEP: Limit<usize> = Limit::new(5, 0, 1000);
 /// that no client can make more series than that.
 pub const TOP: Limit<usize> = Limit::new(20, 0, 100);
 
+/// New names that one client may ask for below one rule within a window. Default 1000: a cluster asks for some tens of
+/// storage accounts and registries, a tunnel for several names a second. At least 10; at most 1 000 000.
+pub const GUARD_NAMES: Limit<u32> = Limit::new(1000, 10, 1_000_000);
+
+/// Bytes of those names, the rule's own labels left out. Default 32 KiB: 1000 names of 32 bytes. At least 1 KiB; at most
+/// 1 GiB.
+pub const GUARD_BYTES: Limit<ByteSize> = Limit::new(ByteSize::kib(32), ByteSize::kib(1), ByteSize::gib(1));
+
+/// The window over which new names are counted. Default 10 min: long enough to catch a slow tunnel, short enough that a
+/// wrong count is soon forgotten. 1 s to 24 h.
+pub const GUARD_WINDOW: Limit<Duration> =
+    Limit::new(MINUTE.saturating_mul(10), SECOND, HOUR.saturating_mul(24)).whole_seconds();
+
 /// Longest server identity in bytes: one character-string of a TXT record (RFC 1035 section 3.3).
 pub const IDENTITY_BYTES: usize = 255;
 

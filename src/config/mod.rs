@@ -4,6 +4,7 @@
 //! the place of every value, so that all faults of a file are found in one go. Zone files are read the same way by
 //! [`crate::zones`].
 
+mod client;
 mod diagnostic;
 mod faults;
 pub mod limits;
@@ -11,10 +12,12 @@ mod load;
 mod log;
 mod read;
 mod report;
+mod route;
 mod section;
 mod settings;
 mod source;
 mod spelling;
+mod tunnel_guard;
 mod value;
 mod write;
 
@@ -24,14 +27,17 @@ mod tests;
 pub(crate) use faults::Faults;
 pub(crate) use section::Section;
 pub(crate) use spelling::suggest;
-pub(crate) use value::{is_parameter_name, is_zone_name};
+pub(crate) use value::{is_parameter_name, is_zone_name, word};
 
+pub use client::ClientGroup;
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
 pub use log::{ClientAddress, Dnstap, Log, LogFormat, LogLevel, LogQueries};
 pub use report::{MAX_DRAWN, Report};
+pub use route::{Route, patterns};
 pub use settings::{
     Admin, Block, BlockAnswer, Cache, InlineRule, Local, Mode, Policy, Server, Settings, Upstream,
 };
 pub use source::Source;
+pub use tunnel_guard::{GuardMode, TunnelGuard};
 pub use value::{ValueError, admin_address, listen_address};

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::config::client::client_groups;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::faults::Faults;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
+use crate::config::route::routes;
 use crate::config::section::Section;
 use crate::config::settings::{Admin, Block, Cache, InlineRule, Local, Policy, Server, Settings, Upstream};
 use crate::config::source::Source;
+use crate::config::tunnel_guard::tunnel_guard;
 use crate::config::value::{self, ValueError};
 use crate::upstream::address::UpstreamAddress;
 use crate::zones;
@@ -25,13 +28,19 @@ pub(super) fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnosti
     let (table, errors) = DeTable::parse_recoverable(source.text());
     errors.iter().for_each(|error| faults.syntax(error));
     let mut root = Section::new("", table.into_inner(), 0..0, &mut faults);
+    let server = server(root.section("server"), base);
+    let upstream = upstream(root.section("upstream"));
+    let policy = policy(root.section("policy"), base);
     let settings = Settings {
-        server: server(root.section("server")),
-        upstream: upstream(root.section("upstream")),
-        policy: policy(root.section("policy"), base),
-        parameters: parameters(root.section("parameters")),
+        parameters: parameter_lists(root.section("parameters")),
+        client: client_groups(&mut root, &server.allow_clients, &policy, base),
+        route: routes(&mut root),
+        server,
+        upstream,
+        policy,
         local: local(&mut root, base),
         block: block(root.section("block")),
+        tunnel_guard: tunnel_guard(root.section("tunnel_guard")),
         cache: cache(root.section("cache")),
         admin: admin(root.section("admin"), base),
         log: log(root.section("log"), base),
@@ -41,7 +50,7 @@ pub(super) fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnosti
     (settings, faults.into_found())
 }
 
-fn server(mut section: Section<'_, '_>) -> Server {
+fn server(mut section: Section<'_, '_>, base: &Path) -> Server {
     let default = Server::default();
     let server = Server {
         listen: section.some("listen", value::listen_address).map_or(default.listen, plain),
@@ -53,6 +62,7 @@ fn server(mut section: Section<'_, '_>) -> Server {
         tcp_queries_per_connection: section
             .limited("tcp_queries_per_connection", limits::TCP_QUERIES_PER_CONNECTION),
         tcp_idle_timeout: section.limited("tcp_idle_timeout", limits::TCP_IDLE_TIMEOUT),
+        state_directory: optional_path(&mut section, "state_directory", base),
     };
     section.finish();
     server
@@ -81,18 +91,8 @@ fn upstream(mut section: Section<'_, '_>) -> Upstream {
 
 fn policy(mut section: Section<'_, '_>, base: &Path) -> Policy {
     let default = Policy::default();
-    let zone = |text: &str| {
-        let zone = value::zone(text)?;
-        let path = || base.join(&zone).display().to_string();
-        Ok::<_, ValueError>(if zones::is_path(&zone) { path() } else { zone })
-    };
-    let zones = section.set("zones", zone);
     let zones_directory = optional_path(&mut section, "zones_directory", base);
-    for zone in zones.iter().flatten() {
-        if let Some(unknown) = zones::unknown(zone.get_ref(), zones_directory.as_deref()) {
-            section.faults.error(&zone.span(), unknown.message, unknown.help);
-        }
-    }
+    let zones = zones(&mut section, zones_directory.as_deref(), base);
     let policy = Policy {
         mode: section.parsed("mode", value::word).map_or(default.mode, Spanned::into_inner),
         zones: zones.map_or(default.zones, plain),
@@ -100,12 +100,36 @@ fn policy(mut section: Section<'_, '_>, base: &Path) -> Policy {
         strict: section.field("strict").map_or(default.strict, Spanned::into_inner),
         allow: inline_rules(&mut section, "allow").unwrap_or_default(),
         deny: inline_rules(&mut section, "deny").unwrap_or_default(),
+        cname: section.parsed("cname", value::word).map_or(default.cname, Spanned::into_inner),
+        enforce_expect: section.field("enforce_expect").map_or(default.enforce_expect, Spanned::into_inner),
+        shadow: optional_path(&mut section, "shadow", base),
     };
     section.finish();
     policy
 }
 
-fn inline_rules(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<InlineRule>> {
+/// The zones a policy names; paths begin at `base`, and each must be there.
+pub(super) fn zones(
+    section: &mut Section<'_, '_>,
+    directory: Option<&Path>,
+    base: &Path,
+) -> Option<Vec<Spanned<String>>> {
+    let zone = |text: &str| {
+        let zone = value::zone(text)?;
+        let path = || base.join(&zone).display().to_string();
+        Ok::<_, ValueError>(if zones::is_path(&zone) { path() } else { zone })
+    };
+    let zones = section.set("zones", zone);
+    for zone in zones.iter().flatten() {
+        if let Some(unknown) = zones::unknown(zone.get_ref(), directory) {
+            section.faults.error(&zone.span(), unknown.message, unknown.help);
+        }
+    }
+    zones
+}
+
+/// Rules written in the settings themselves.
+pub(super) fn inline_rules(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<InlineRule>> {
     let patterns = section.set(key, value::inline_rule)?;
     let rule = |pattern: Spanned<_>| InlineRule {
         line: section.faults.line(pattern.span().start),
@@ -114,7 +138,8 @@ fn inline_rules(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<
     Some(patterns.into_iter().map(rule).collect())
 }
 
-fn parameters(section: Section<'_, '_>) -> BTreeMap<String, Vec<String>> {
+/// Values of parameters by their names.
+pub(super) fn parameter_lists(section: Section<'_, '_>) -> BTreeMap<String, Vec<String>> {
     let is_key = |key: &str| {
         let refused =
             || ValueError::new(format!("`{key}` is no parameter's name"), "write `a` to `z` and `_`");
@@ -215,6 +240,6 @@ fn optional_path(section: &mut Section<'_, '_>, key: &'static str, base: &Path) 
 }
 
 /// Values without their places.
-fn plain<T>(values: Vec<Spanned<T>>) -> Vec<T> {
+pub(super) fn plain<T>(values: Vec<Spanned<T>>) -> Vec<T> {
     values.into_iter().map(Spanned::into_inner).collect()
 }

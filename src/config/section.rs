@@ -184,6 +184,20 @@ impl<'f, 'i> Section<'f, 'i> {
         self.set(key, parse)
     }
 
+    /// Like [`Section::some`], and noted as a fault where the key is absent, with what could be written.
+    pub(crate) fn some_required<T: Clone + Eq + Hash, E: Into<ValueError>>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<Spanned<T>>> {
+        if !self.table.contains_key(key) {
+            let help = format!("add `{key} = [\"{example}\"]` below this line");
+            self.faults.structure(&self.span, format!("`{}` is missing", self.path(key)), help);
+        }
+        self.some(key, parse)
+    }
+
     /// The lists of a table whose keys are not known beforehand.
     pub(crate) fn lists<T, E: Into<ValueError>>(
         mut self,

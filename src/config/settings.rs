@@ -9,10 +9,14 @@ use bytesize::ByteSize;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::config::client::ClientGroup;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
+use crate::config::route::Route;
+use crate::config::tunnel_guard::TunnelGuard;
 use crate::config::write;
 pub use crate::policy::Mode;
+use crate::policy::cname::CnamePolicy;
 use crate::policy::rule::Pattern;
 use crate::upstream::address::UpstreamAddress;
 use crate::wire::name::Name;
@@ -28,11 +32,19 @@ pub struct Settings {
     pub policy: Policy,
     /// `[parameters]`: values for `{name}` in zone files; each value is one label in lower case, no list is empty.
     pub parameters: BTreeMap<String, Vec<String>>,
+    /// `[[client]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client: Vec<ClientGroup>,
+    /// `[[route]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<Route>,
     /// `[[local]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub local: Vec<Local>,
     /// `[block]`
     pub block: Block,
+    /// `[tunnel_guard]`
+    pub tunnel_guard: TunnelGuard,
     /// `[cache]`
     pub cache: Cache,
     /// `[admin]`
@@ -63,6 +75,9 @@ pub struct Server {
     /// [`limits::TCP_IDLE_TIMEOUT`]
     #[serde(serialize_with = "write::quantity")]
     pub tcp_idle_timeout: Duration,
+    /// Where is kept what must outlive the process: temporary allowances; none: nothing does.
+    #[serde(serialize_with = "write::optional_path")]
+    pub state_directory: Option<PathBuf>,
 }
 
 impl Default for Server {
@@ -76,6 +91,7 @@ impl Default for Server {
             tcp_connections: limits::TCP_CONNECTIONS.default,
             tcp_queries_per_connection: limits::TCP_QUERIES_PER_CONNECTION.default,
             tcp_idle_timeout: limits::TCP_IDLE_TIMEOUT.default,
+            state_directory: None,
         }
     }
 }
@@ -136,6 +152,13 @@ pub struct Policy {
     pub allow: Vec<InlineRule>,
     /// Names blocked whatever the zones say.
     pub deny: Vec<InlineRule>,
+    /// What becomes of aliases in answers, where a zone does not say.
+    pub cname: CnamePolicy,
+    /// Answers with other addresses than their rule expects are not given.
+    pub enforce_expect: bool,
+    /// Settings whose policy is evaluated beside this one, for the difference; none: nothing is.
+    #[serde(serialize_with = "write::optional_path")]
+    pub shadow: Option<PathBuf>,
 }
 
 impl Default for Policy {
@@ -147,6 +170,9 @@ impl Default for Policy {
             strict: false,
             allow: Vec::new(),
             deny: Vec::new(),
+            cname: CnamePolicy::Trust,
+            enforce_expect: false,
+            shadow: None,
         }
     }
 }

@@ -113,19 +113,18 @@ fn every_fault_is_told_where_it_stands() {
             "server = 5\nlisten = []\nlocal = 3\n[severs]\n[[log]]\n",
             &[
                 "1:10 Error `server` is a section of settings | write `[server]`",
-                "2:1 Error unknown key `listen` | known here: `server`, `upstream`, `policy`, `parameters`, `local`, `block`, \
-                 `cache`, `admin`, `log`, `dnstap`",
+                "2:1 Error unknown key `listen` | did you mean `client`?",
                 "3:9 Error `local`: each of these is a table of its own | write `[[local]]` and its keys below, for each",
                 "4:2 Error unknown section `severs` | did you mean `server`?",
                 "5:1 Error `log` is a section of settings | write `[log]`",
             ],
         ),
         (
-            "[server]\nlistn = [\"::1\"]\n[[route]]\nnames = []\n",
+            "[server]\nlistn = [\"::1\"]\n[[views]]\nnames = []\n",
             &[
                 "2:1 Error unknown key `server.listn` | did you mean `listen`?",
-                "3:3 Error unknown section `route` | known here: `server`, `upstream`, `policy`, `parameters`, `local`, \
-                 `block`, `cache`, `admin`, `log`, `dnstap`",
+                "3:3 Error unknown section `views` | known here: `server`, `upstream`, `policy`, `parameters`, `client`, \
+                 `route`, `local`, `block`, `tunnel_guard`, `cache`, `admin`, `log`, `dnstap`",
             ],
         ),
         (

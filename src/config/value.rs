@@ -91,7 +91,7 @@ pub(super) fn subnet(text: &str) -> Result<IpNet, ValueError> {
 }
 
 /// One of the words an enumeration knows.
-pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, ValueError> {
+pub(crate) fn word<T: DeserializeOwned>(text: &str) -> Result<T, ValueError> {
     let deserializer: StrDeserializer<'_, WordError> = text.into_deserializer();
     T::deserialize(deserializer).map_err(|error| ValueError {
         span: None,

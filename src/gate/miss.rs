@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::{Client, Gate, State, ageing, flags_of, unusual};
-use crate::policy::{Policy, Verdict};
+use super::{Client, Gate, State, ageing, block, flags_of, vet};
+use crate::policy::clients::GroupId;
+use crate::policy::route::RouteId;
+use crate::policy::{AllowedQuery, Ground, Policies, Verdict};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::lookup::Exchange;
 use crate::telemetry::record::{Decision, Record, Source};
 use crate::upstream::Fetched;
 use crate::wire::answer::AnswerRef;
 use crate::wire::code::{ErrorCode, Rcode};
-use crate::wire::denial;
 use crate::wire::edns::Edns;
 use crate::wire::header::{HEADER, Header};
 use crate::wire::query::{Query, Question};
@@ -33,19 +34,21 @@ pub struct Miss {
     header: Header,
     question_end: usize,
     edns: Option<Edns>,
-    /// Number of the policy that decided, and what it said.
+    /// Number of the policies that decided, and what they said.
     generation: u64,
     record: Record,
+    /// Where the answer comes from; none from an upstream.
+    route: Option<RouteId>,
 }
 
 impl Miss {
-    /// `request`, which is `query` and was decided on by `policy` as `record` says.
+    /// `request`, which is `query` and was decided on by `policies` as `record` says.
     pub(super) fn new(
         client: Client,
         request: &[u8],
         query: &Query<'_>,
         record: Record,
-        policy: &Policy,
+        policies: &Policies,
         received: Instant,
     ) -> Self {
         Self {
@@ -55,9 +58,15 @@ impl Miss {
             header: query.header,
             question_end: HEADER + query.question_bytes.len(),
             edns: query.edns,
-            generation: policy.generation(),
+            generation: policies.generation(),
             record,
+            route: None,
         }
+    }
+
+    /// The same, to be answered by the upstreams of `route`.
+    pub(super) fn by_route(self, route: RouteId) -> Self {
+        Self { route: Some(route), ..self }
     }
 
     /// The request as received.
@@ -83,21 +92,36 @@ impl Gate {
     /// Where the policy has changed the verdict is taken again, so that no answer about a name leaves after a reload that
     /// blocks it.
     pub fn finish(&mut self, miss: &Miss, fetched: &Fetched, now: Instant, out: &mut Vec<u8>) -> Record {
-        let state = self.state.load();
+        let Self { state, counters, question, .. } = self;
+        let state = state.load();
         let envelope = miss.envelope(state);
-        let record = match miss.generation == state.policy.generation() {
-            true => miss.record.clone(),
-            false => match judge_again(miss, state, &self.counters, &envelope, out) {
-                Ok(record) => record,
-                Err(replied) => return replied,
-            },
-        };
         let answer = fetched.answer.as_ref().as_ref();
-        let age = now.saturating_duration_since(fetched.received);
-        reply::answer(out, &envelope, answer, ageing(state, answer, age, fetched.is_stale), false);
-        let upstream = fetched.upstream.clone();
-        let source = if fetched.is_stale { Source::Cache } else { Source::Upstream };
-        Record { source, rcode: answer.rcode(), upstream, ..record }
+        let write = |out: &mut Vec<u8>| {
+            let age = now.saturating_duration_since(fetched.received);
+            reply::answer(out, &envelope, answer, ageing(state, answer, age, fetched.is_stale), false);
+        };
+        let made = |record| {
+            let upstream = fetched.upstream.clone();
+            let source = if fetched.is_stale { Source::Cache } else { Source::Upstream };
+            Record { source, rcode: answer.rcode(), upstream, ..record }
+        };
+        if miss.generation == state.policies.generation() && !needs_vetting(&miss.record, &state.policies) {
+            write(out);
+            return made(miss.record.clone());
+        }
+        let (allowed, group, ground, record) =
+            match judge_again(miss, state, counters, question, &envelope, out, now) {
+                Ok(judged) => judged,
+                Err(replied) => return replied,
+            };
+        write(out);
+        let record = made(record);
+        match ground {
+            Some(ground) if vet::is_needed(ground) => {
+                vet::reply(out, &envelope, state, counters, (&allowed, group, ground), record, now)
+            }
+            _ => record,
+        }
     }
 
     /// Writes the reply to a query that a local zone has the answer to.
@@ -108,36 +132,51 @@ impl Gate {
     }
 }
 
+/// True where the answer to what `record` tells of is to be looked at before it is given.
+fn needs_vetting(record: &Record, policies: &Policies) -> bool {
+    match record.rule.and_then(|rule| rule.find(policies)) {
+        Some(rule) => record.decision == Decision::Allowed && vet::is_needed(Ground::Rule(rule)),
+        None => record.decision == Decision::Allowed && !policies.followed().is_empty(),
+    }
+}
+
+type Judged<'q, 'p> = (AllowedQuery<'q>, GroupId, Option<Ground<'p>>, Record);
+
 /// Takes the verdict on a miss again; where it is not to be answered any more the reply that says so is written.
-fn judge_again(
-    miss: &Miss,
-    state: &State,
+fn judge_again<'q, 'p>(
+    miss: &'q Miss,
+    state: &'p State,
     counters: &Counters,
+    question: &'q mut Question,
     envelope: &Envelope<'_>,
     out: &mut Vec<u8>,
-) -> Result<Record, Record> {
-    let mut question = Question::empty();
-    let Ok(query) = Query::parse(&miss.request, &mut question) else {
-        reply::error(out, envelope, Rcode::SERVFAIL, None);
-        return Err(Record::new(Decision::Error, Source::Policy, Rcode::SERVFAIL));
+    now: Instant,
+) -> Result<Judged<'q, 'p>, Record> {
+    let fail = |out: &mut Vec<u8>, decision| {
+        let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
+        reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
+        Err(Record::new(decision, Source::Policy, Rcode::SERVFAIL))
     };
-    match state.policy.decide(query.question, flags_of(&query)) {
-        Verdict::Allowed(allowed) => {
-            let rule = state.policy.rule_of(&allowed);
-            Ok(Record::from(Decision::Allowed).by_rule(rule, &state.policy))
+    let address = miss.client.address.ip();
+    let (Ok(query), Some(group)) = (Query::parse(&miss.request, question), state.policies.group(address))
+    else {
+        return fail(out, Decision::Refused);
+    };
+    match state.policies.decide((address, group), query.question, flags_of(&query), now) {
+        // An answer that came another way than the name now goes is no answer to it.
+        Verdict::Allowed(query, _) | Verdict::Observed(query, _) if miss.route != Some(query.route()) => {
+            fail(out, Decision::Blocked)
         }
-        Verdict::Observed(_, reason) => Ok(Record::from(Decision::Observed).because(&reason, &state.policy)),
-        Verdict::Blocked(reason) => {
-            counters.blocked(reason.label());
-            denial::blocked(out, envelope, &state.denial, unusual(&reason));
-            let record = Record::new(Decision::Blocked, Source::Policy, state.denial.rcode());
-            Err(record.because(&reason, &state.policy))
+        Verdict::Allowed(query, ground) => {
+            let record = Record::from(Decision::Allowed).by_rule(ground.rule(), group, &state.policies);
+            Ok((query, group, Some(ground), record))
         }
+        Verdict::Observed(query, reason) => {
+            let record = Record::from(Decision::Observed).because(&reason, group, &state.policies);
+            Ok((query, group, None, record))
+        }
+        Verdict::Blocked(reason) => Err(block(out, envelope, state, counters, group, &reason)),
         // What it has become is answered here; the client asks again and gets that.
-        Verdict::Local | Verdict::MinimalAny | Verdict::Refused => {
-            let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
-            reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
-            Err(Record::new(Decision::Blocked, Source::Policy, Rcode::SERVFAIL))
-        }
+        Verdict::Local | Verdict::MinimalAny | Verdict::Refused => fail(out, Decision::Blocked),
     }
 }

@@ -1,6 +1,7 @@
 //! The whole journey of one query: request bytes in, a reply, a miss or silence out.
 
 mod miss;
+mod vet;
 
 pub use miss::Miss;
 
@@ -14,11 +15,13 @@ use arc_swap::cache::Cache as SwapCache;
 
 use crate::cache::{Cache, Freshness, Kept};
 use crate::local::LocalZones;
-use crate::policy::clients::Clients;
-use crate::policy::{AllowedQuery, Policy, Reason, Verdict};
+use crate::policy::clients::GroupId;
+use crate::policy::shadow::Shadow;
+use crate::policy::tunnel_guard::TunnelGuard;
+use crate::policy::{AllowedQuery, Ground, Policies, Reason, Verdict};
 use crate::telemetry::counters::{Counters, Dropped};
 use crate::telemetry::record::{Decision, Record, Source};
-use crate::upstream::Upstream;
+use crate::upstream::upstreams::Upstreams;
 use crate::wire::answer::AnswerRef;
 use crate::wire::code::{Class, ErrorCode, Rcode, Type};
 use crate::wire::denial::{self, Denial};
@@ -28,11 +31,14 @@ use crate::wire::reply::{self, Ageing, Envelope, ExtendedError, Transport};
 use crate::wire::request::AnswerFlags;
 
 /// Everything a query is judged by. A reload makes a new one and swaps it in whole.
+#[derive(Clone)]
 pub struct State {
-    /// The rules.
-    pub policy: Policy,
-    /// Who may ask.
-    pub clients: Clients,
+    /// Who may ask for what.
+    pub policies: Policies,
+    /// Who asks for many new names; none: nobody looks.
+    pub tunnel_guard: Option<Arc<TunnelGuard>>,
+    /// Policies to come, asked beside them; none: there are none.
+    pub shadow: Option<Arc<Shadow>>,
     /// How blocked names are answered.
     pub denial: Denial,
     /// What the server calls itself in class CH; none keeps it quiet.
@@ -44,9 +50,30 @@ pub struct State {
     /// Zones answered here.
     pub local: Arc<LocalZones>,
     /// Who is asked for the rest.
-    pub upstream: Arc<Upstream>,
-    /// Place of each of the policy's sources among the counters' zones.
-    pub zones: Box<[usize]>,
+    pub upstreams: Arc<Upstreams>,
+    /// Places among the counters' zones.
+    pub zones: Arc<ZonePlaces>,
+}
+
+/// Where allowed names are counted.
+#[derive(Debug, Default)]
+pub struct ZonePlaces {
+    /// By client group and source of its policy.
+    pub sources: Vec<Vec<usize>>,
+    /// For names allowed for a time.
+    pub temporary: usize,
+    /// For names that an answer led to.
+    pub followed: usize,
+}
+
+impl ZonePlaces {
+    fn of(&self, group: GroupId, ground: Ground<'_>) -> usize {
+        match ground {
+            Ground::Rule(rule) => self.sources[group.index()][rule.source_index()],
+            Ground::Temporary(_) => self.temporary,
+            Ground::Followed => self.followed,
+        }
+    }
 }
 
 /// One thread's, or one task's, door to the state.
@@ -103,40 +130,35 @@ impl Gate {
         };
         self.counters.query(client.transport, Some(query.question.qtype));
         let envelope = Envelope::of(&query, client.transport, state.udp_payload);
-        if !state.clients.contains(client.address.ip()) {
+        let Some(group) = state.policies.group(client.address.ip()) else {
             return refuse_client(out, &envelope);
-        }
+        };
         if query.question.class == Class::CH && answer_identity(out, &envelope, query.question, state) {
             return replied(Decision::Local, Source::Local, Rcode::NOERROR);
         }
-        let (allowed, record) = match state.policy.decide(query.question, flags_of(&query)) {
+        let asker = (client.address.ip(), group);
+        let verdict = state.policies.decide(asker, query.question, flags_of(&query), now);
+        if let Some(shadow) = &state.shadow {
+            shadow.compare(&verdict, asker.0, query.question, flags_of(&query), now);
+        }
+        let (allowed, ground, record) = match verdict {
             Verdict::Blocked(reason) => {
-                self.counters.blocked(reason.label());
-                denial::blocked(out, &envelope, &state.denial, unusual(&reason));
-                let record = Record::new(Decision::Blocked, Source::Policy, state.denial.rcode());
-                return Outcome::Reply(record.because(&reason, &state.policy));
+                return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));
             }
-            Verdict::Allowed(allowed) => {
-                let rule = state.policy.rule_of(&allowed);
-                if let Some(rule) = rule {
-                    self.counters.allowed(state.zones[rule.source_index()]);
-                }
-                (allowed, Record::from(Decision::Allowed).by_rule(rule, &state.policy))
+            Verdict::Allowed(allowed, ground) => {
+                self.counters.allowed(state.zones.of(group, ground));
+                let record = Record::from(Decision::Allowed).by_rule(ground.rule(), group, &state.policies);
+                (allowed, Some(ground), record)
             }
             Verdict::Observed(allowed, reason) => {
                 self.counters.blocked(reason.label());
-                (allowed, Record::from(Decision::Observed).because(&reason, &state.policy))
+                let record = Record::from(Decision::Observed).because(&reason, group, &state.policies);
+                (allowed, None, record)
             }
             Verdict::Local => {
                 let record = Record::from(Decision::Local);
-                return Outcome::Local(Box::new(Miss::new(
-                    client,
-                    request,
-                    &query,
-                    record,
-                    &state.policy,
-                    now,
-                )));
+                let miss = Miss::new(client, request, &query, record, &state.policies, now);
+                return Outcome::Local(Box::new(miss));
             }
             Verdict::MinimalAny => {
                 reply::minimal_any(out, &envelope);
@@ -154,6 +176,12 @@ impl Gate {
             let ageing = ageing(state, hit.answer, hit.age, hit.freshness == Freshness::Stale);
             reply::answer(out, &envelope, hit.answer, ageing, false);
             let record = Record { source: Source::Cache, rcode: hit.answer.rcode(), ..record };
+            let record = match ground {
+                Some(ground) if vet::is_needed(ground) => {
+                    vet::reply(out, &envelope, state, &self.counters, (&allowed, group, ground), record, now)
+                }
+                _ => record,
+            };
             return match hit.freshness {
                 Freshness::Expiring => Outcome::Refresh(record, allowed.into_owned()),
                 Freshness::Fresh | Freshness::Stale => Outcome::Reply(record),
@@ -167,7 +195,14 @@ impl Gate {
             reply::error(out, &envelope, Rcode::REFUSED, Some(error));
             return replied(Decision::Refused, Source::Cache, Rcode::REFUSED);
         }
-        let miss = Miss::new(client, request, &query, record, &state.policy, now);
+        if let (Some(guard), Some(Ground::Rule(rule))) = (&state.tunnel_guard, ground)
+            && !guard.admit(client.address.ip(), rule, &query.question.name, now)
+            && guard.enforces()
+        {
+            let reason = Reason::Tunnel(rule);
+            return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));
+        }
+        let miss = Miss::new(client, request, &query, record, &state.policies, now).by_route(allowed.route());
         Outcome::Fetch(Box::new(miss), allowed.into_owned())
     }
 
@@ -208,7 +243,7 @@ fn answer_malformed(
             (Envelope::of(query, client.transport, state.udp_payload), Rcode::BADVERS)
         }
     };
-    if !state.clients.contains(client.address.ip()) {
+    if state.policies.group(client.address.ip()).is_none() {
         return refuse_client(out, &envelope);
     }
     reply::error(out, &envelope, rcode, None);
@@ -228,8 +263,33 @@ fn ageing(state: &State, answer: AnswerRef<'_>, age: Duration, is_stale: bool) -
 fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
     match reason {
         Reason::NotListed | Reason::Noise => None,
-        Reason::Denied(_) => Some(reason),
+        Reason::Denied(_) | Reason::Alias(_) | Reason::Tunnel(_) | Reason::Unexpected(_) => Some(reason),
     }
+}
+
+/// Writes the reply to a client of `group` that may not have an answer for `reason`.
+fn block(
+    out: &mut Vec<u8>,
+    envelope: &Envelope<'_>,
+    state: &State,
+    counters: &Counters,
+    group: GroupId,
+    reason: &Reason<'_>,
+) -> Record {
+    counters.blocked(reason.label());
+    let rcode = match reason {
+        Reason::NotListed | Reason::Noise | Reason::Denied(_) | Reason::Alias(_) => {
+            denial::blocked(out, envelope, &state.denial, unusual(reason));
+            state.denial.rcode()
+        }
+        // The name may be asked: that it does not exist would be remembered, and would be wrong.
+        Reason::Tunnel(_) | Reason::Unexpected(_) => {
+            let error = ExtendedError { code: ErrorCode::BLOCKED, text: reason };
+            reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
+            Rcode::SERVFAIL
+        }
+    };
+    Record::new(Decision::Blocked, Source::Policy, rcode).because(reason, group, &state.policies)
 }
 
 fn replied(decision: Decision, source: Source, rcode: Rcode) -> Outcome {

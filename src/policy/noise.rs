@@ -1,5 +1,6 @@
 //! [`Noise`]: names that nobody means, asked by machines on their own.
 
+use super::expect::Expect;
 use super::rule::{Action, Pattern};
 use super::trie::{Trie, TrieBuilder};
 use crate::wire::name::Name;
@@ -17,7 +18,7 @@ impl Noise {
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a Pattern>, single_labels: bool) -> Self {
         let mut trie = TrieBuilder::new();
         for pattern in patterns {
-            trie.insert(Action::Deny, pattern, 0, 0);
+            trie.insert(Action::Deny, pattern, 0, 0, Expect::Any);
         }
         Self { patterns: trie.build(), single_labels }
     }

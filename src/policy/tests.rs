@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Instant;
+
 use proptest::prelude::*;
 
+use super::expect::Expect;
 use super::rule::{Action, Pattern, Scope};
 use super::trie::{Trie, TrieBuilder};
 use super::*;
 use crate::wire::name::MAX_NAME;
+use crate::wire::request::AnswerFlags;
 
 /// Rules as a plain list; the index is the rule's number.
 type Rules = Vec<(Action, Pattern)>;
@@ -31,7 +35,7 @@ fn compile(rules: &Rules) -> Trie {
 
 fn compile_with(mut builder: TrieBuilder, rules: &Rules) -> Trie {
     for (index, (action, pattern)) in rules.iter().enumerate() {
-        builder.insert(*action, pattern, 0, index as u32);
+        builder.insert(*action, pattern, 0, index as u32, Expect::Any);
     }
     builder.build()
 }
@@ -195,10 +199,11 @@ fn decide(rules: &[(Action, &str)], mode: Mode, name: &str, qtype: Type, class: 
         builder.rule(*action, &Pattern::parse(pattern).unwrap(), source, line as u32 + 1);
     }
     let local = Name::from_labels([&b"local"[..], b"zone"]).unwrap();
-    let policy = builder.build(mode, vec![local], 1);
+    let policies = Policies::for_all(builder.build(Compile { local: vec![local], ..Compile::new(mode) }), 1);
+    let asker = (std::net::Ipv4Addr::LOCALHOST.into(), clients::GroupId::DEFAULT);
     let name = Name::from_labels(name.split('.').map(str::as_bytes)).unwrap();
-    match policy.decide(&Question { name, qtype, class }, AnswerFlags::default()) {
-        Verdict::Allowed(_) => "allowed",
+    match policies.decide(asker, &Question { name, qtype, class }, AnswerFlags::default(), Instant::now()) {
+        Verdict::Allowed(..) => "allowed",
         Verdict::Observed(..) => "observed",
         Verdict::Blocked(reason) => reason.label(),
         Verdict::Local => "local",
@@ -250,7 +255,7 @@ fn the_hash_tells_policies_apart() {
         for pattern in rules {
             builder.rule(Action::Allow, &Pattern::parse(pattern).unwrap(), source, 1);
         }
-        builder.build(mode, Vec::new(), 1).hash()
+        builder.build(Compile::new(mode)).hash()
     };
     assert_eq!(hash(&["a.example"], Mode::Enforce), hash(&["A.example"], Mode::Enforce));
     assert_ne!(hash(&["a.example"], Mode::Enforce), hash(&["*.a.example"], Mode::Enforce));

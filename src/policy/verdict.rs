@@ -1,18 +1,20 @@
 //! [`Verdict`]: what the policy says of one question, and [`AllowedQuery`], the token it gives for a yes.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::RuleRef;
-use super::trie::RuleId;
+use super::route::RouteId;
+use super::temporary::Grant;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 
 /// What becomes of a question.
 #[derive(Debug)]
 pub enum Verdict<'q, 'p> {
-    /// A rule allows the name.
-    Allowed(AllowedQuery<'q>),
-    /// No rule allows the name, and observe mode forwards it all the same.
+    /// The name is allowed.
+    Allowed(AllowedQuery<'q>, Ground<'p>),
+    /// The name is not allowed, and observe mode forwards it all the same.
     Observed(AllowedQuery<'q>, Reason<'p>),
     /// The name is answered negatively, here.
     Blocked(Reason<'p>),
@@ -24,13 +26,36 @@ pub enum Verdict<'q, 'p> {
     Refused,
 }
 
-/// Leave for one question to be looked up: made only by [`super::Policy::decide`], asked for by cache and upstream.
+/// Why a name is allowed.
+#[derive(Clone, Copy, Debug)]
+pub enum Ground<'p> {
+    /// A rule covers it.
+    Rule(RuleRef<'p>),
+    /// Someone allowed it for a time.
+    Temporary(&'p Grant),
+    /// An answer that may still be remembered led to it.
+    Followed,
+}
+
+impl<'p> Ground<'p> {
+    /// The rule, where it is one.
+    pub fn rule(self) -> Option<RuleRef<'p>> {
+        match self {
+            Self::Rule(rule) => Some(rule),
+            Self::Temporary(_) | Self::Followed => None,
+        }
+    }
+}
+
+/// Leave for one question to be looked up: made only by [`super::Policies::decide`], asked for by cache and upstream.
 #[derive(Clone, Debug)]
 pub struct AllowedQuery<'q> {
     question: Held<'q>,
     flags: AnswerFlags,
+    client: IpAddr,
     generation: u64,
-    rule: Option<RuleId>,
+    route: RouteId,
+    is_observed: bool,
 }
 
 /// A question where it was read, or taken along.
@@ -40,14 +65,19 @@ enum Held<'q> {
     Owned(Box<Question>),
 }
 
+/// What a leave is made of, besides the question.
+pub(super) struct Leave {
+    pub(super) flags: AnswerFlags,
+    pub(super) client: IpAddr,
+    pub(super) generation: u64,
+    pub(super) route: RouteId,
+    pub(super) is_observed: bool,
+}
+
 impl<'q> AllowedQuery<'q> {
-    pub(super) fn new(
-        question: &'q Question,
-        flags: AnswerFlags,
-        generation: u64,
-        rule: Option<RuleId>,
-    ) -> Self {
-        Self { question: Held::Borrowed(question), flags, generation, rule }
+    pub(super) fn new(question: &'q Question, leave: Leave) -> Self {
+        let Leave { flags, client, generation, route, is_observed } = leave;
+        Self { question: Held::Borrowed(question), flags, client, generation, route, is_observed }
     }
 
     /// The question, folded: the only bytes of it that may be sent.
@@ -72,18 +102,24 @@ impl<'q> AllowedQuery<'q> {
         self.flags
     }
 
-    /// Number of the policy that decided.
+    /// Who asked.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Number of the policies that decided.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// True where only observe mode lets the query pass.
-    pub fn is_observed(&self) -> bool {
-        self.rule.is_none()
+    /// Where it may be asked.
+    pub fn route(&self) -> RouteId {
+        self.route
     }
 
-    pub(super) fn rule(&self) -> Option<RuleId> {
-        self.rule
+    /// True where only observe mode lets the query pass.
+    pub fn is_observed(&self) -> bool {
+        self.is_observed
     }
 }
 
@@ -99,15 +135,34 @@ pub enum Reason<'p> {
     Noise,
     /// The most specific rule that covers it denies it.
     Denied(RuleRef<'p>),
+    /// The answer for an allowed name leads to a name that is not.
+    Alias(RuleRef<'p>),
+    /// The client has asked for too many new names below one rule.
+    Tunnel(RuleRef<'p>),
+    /// The answer for an allowed name has an address that its rule does not expect.
+    Unexpected(RuleRef<'p>),
 }
 
-impl Reason<'_> {
+impl<'p> Reason<'p> {
+    /// The rule that decided, where it was one.
+    pub fn rule(&self) -> Option<RuleRef<'p>> {
+        match self {
+            Self::NotListed | Self::Noise => None,
+            Self::Denied(rule) | Self::Alias(rule) | Self::Tunnel(rule) | Self::Unexpected(rule) => {
+                Some(*rule)
+            }
+        }
+    }
+
     /// Label for metrics and logs.
     pub fn label(&self) -> &'static str {
         match self {
             Self::NotListed => "not_listed",
             Self::Noise => "noise",
             Self::Denied(_) => "denied",
+            Self::Alias(_) => "alias",
+            Self::Tunnel(_) => "tunnel",
+            Self::Unexpected(_) => "unexpected",
         }
     }
 }
@@ -118,6 +173,13 @@ impl fmt::Display for Reason<'_> {
         match self {
             Self::NotListed | Self::Noise => f.write_str(NOT_LISTED),
             Self::Denied(rule) => write!(f, "denied by rule {rule}"),
+            Self::Alias(rule) => {
+                write!(f, "its answer leads to a name that is not allowed, and rule {rule} inspects")
+            }
+            Self::Unexpected(rule) => {
+                write!(f, "an address in its answer is not {}, as rule {rule} expects", rule.expect().label())
+            }
+            Self::Tunnel(rule) => write!(f, "too many new names below rule {rule} in a short time"),
         }
     }
 }

@@ -19,7 +19,8 @@ use super::metric;
 use super::record::{Decision, Source};
 use crate::gate::State;
 use crate::listen::batch::dropped_by_kernel;
-use crate::policy::Mode;
+use crate::policy::expect::Expect;
+use crate::policy::shadow::Change;
 use crate::upstream::UpstreamConfig;
 use crate::wire::code::Rcode;
 use crate::wire::reply::Transport;
@@ -120,6 +121,7 @@ impl Catalogue {
         self.publish_policy(&state);
         self.publish_totals(&totals);
         self.publish_sockets();
+        publish_exceptions(&state);
         publish_cache(&state, &totals);
         publish_upstream(&state);
         publish_top(board);
@@ -138,15 +140,23 @@ impl Catalogue {
     }
 
     fn publish_policy(&self, state: &State) {
-        let policy = &state.policy;
+        let policy = state.policies.default();
         gauge!("namegate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
-        let mode = match policy.mode() {
-            Mode::Enforce => "enforce",
-            Mode::Observe => "observe",
-        };
+        let mode = policy.mode().label();
         gauge!("namegate_policy_info", "hash" => policy.hash(), "mode" => mode).set(1);
-        for (source, rules) in policy.sources() {
-            gauge!("namegate_policy_rules", "zone" => source.zone.clone()).set(rules as f64);
+        for group in state.policies.groups() {
+            let (name, hash) = (group.name.clone(), group.policy.hash());
+            gauge!("namegate_client_group_info", "group" => name, "hash" => hash, "mode" => group.policy.mode().label()).set(1);
+        }
+        let mut zones = std::collections::BTreeMap::new();
+        for group in state.policies.groups() {
+            for (source, rules) in group.policy.sources() {
+                let most = zones.entry(&source.zone).or_insert(rules);
+                *most = rules.max(*most);
+            }
+        }
+        for (zone, rules) in zones {
+            gauge!("namegate_policy_rules", "zone" => zone.clone()).set(rules as f64);
         }
         counter!("namegate_policy_reloads_total", "result" => "success")
             .absolute(self.reloads.success.load(Ordering::Relaxed));
@@ -186,7 +196,26 @@ impl Catalogue {
                 None => {}
             }
         }
+        for expect in [Expect::Private, Expect::Public] {
+            let count = totals.unexpected[expect as usize];
+            counter!("namegate_unexpected_answers_total", "expect" => expect.label()).absolute(count);
+        }
         gauge!("namegate_queries_in_flight").set(totals.in_flight as f64);
+    }
+}
+
+/// What is allowed or watched besides the rules.
+fn publish_exceptions(state: &State) {
+    let now = Instant::now();
+    gauge!("namegate_temporary_allowances").set(state.policies.temporary().in_force(now) as f64);
+    gauge!("namegate_followed_names").set(state.policies.followed().len() as f64);
+    for change in Change::ALL {
+        let lookups = state.shadow.as_ref().map_or(0, |shadow| shadow.lookups(change));
+        counter!("namegate_shadow_differences_total", "change" => change.label()).absolute(lookups);
+    }
+    if let Some(guard) = &state.tunnel_guard {
+        counter!("namegate_tunnel_guard_exceeded_total").absolute(guard.exceeded());
+        gauge!("namegate_tunnel_guard_suspects").set(guard.suspects(now).len() as f64);
     }
 }
 
@@ -222,7 +251,7 @@ fn publish_losses(losses: &Losses) {
 
 fn publish_upstream(state: &State) {
     let mut rejections = std::collections::BTreeMap::<&'static str, u64>::new();
-    for (name, stats) in state.upstream.known() {
+    for (name, stats) in state.upstreams.known() {
         for (result, count) in stats.results() {
             counter!("namegate_upstream_queries_total", "upstream" => name.to_owned(), "result" => result.label())
                 .absolute(count);
@@ -238,9 +267,9 @@ fn publish_upstream(state: &State) {
     for (reason, count) in rejections {
         counter!("namegate_upstream_replies_rejected_total", "reason" => reason).absolute(count);
     }
-    for server in state.upstream.servers() {
+    for server in state.upstreams.servers() {
         let name = || server.name().to_string();
-        let UpstreamConfig { max_in_flight, max_qps, .. } = state.upstream.config();
+        let UpstreamConfig { max_in_flight, max_qps, .. } = state.upstreams.config();
         gauge!("namegate_upstream_max_in_flight", "upstream" => name()).set(*max_in_flight as f64);
         gauge!("namegate_upstream_max_qps", "upstream" => name()).set(f64::from(*max_qps));
         gauge!("namegate_upstream_up", "upstream" => name()).set(if server.is_up() { 1 } else { 0 });
@@ -261,7 +290,7 @@ fn render_durations(out: &mut String, totals: &Totals, state: &State) {
     }
     let name = "namegate_upstream_duration_seconds";
     render_head(out, name, metric::help(name));
-    for server in state.upstream.servers() {
+    for server in state.upstreams.servers() {
         let mut labels = String::new();
         // An upstream's name is an address: nothing in it needs escaping.
         let _ = write!(labels, "upstream=\"{}\"", server.name());

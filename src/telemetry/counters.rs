@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::histogram::{Histogram, Snapshot};
 use super::record::{Decision, Record, Source};
+use crate::policy::expect::Expect;
 use crate::wire::code::{Rcode, Type};
 use crate::wire::reply::Transport;
 
@@ -37,7 +38,7 @@ impl Dropped {
 }
 
 /// Reasons for blocking, in the order of their counters.
-pub const REASONS: [&str; 3] = ["not_listed", "denied", "noise"];
+pub const REASONS: [&str; 6] = ["not_listed", "denied", "noise", "alias", "tunnel", "unexpected"];
 
 /// Types counted by name; all others are `other`, so that no client can add a series.
 pub const TYPES: [Type; 14] = [
@@ -84,6 +85,7 @@ pub struct Counters {
     dropped: [AtomicU64; Dropped::ALL.len()],
     blocked: [AtomicU64; REASONS.len()],
     allowed: Zones,
+    unexpected: [AtomicU64; 3],
     cache_hits: AtomicU64,
     cache_misses: AtomicU64,
     misses_begun: AtomicU64,
@@ -154,6 +156,11 @@ impl Counters {
         self.add(&self.allowed.0[place.min(ZONES - 1)]);
     }
 
+    /// An answer had an address of another kind than expected.
+    pub fn unexpected(&self, expect: Expect) {
+        self.add(&self.unexpected[expect as usize]);
+    }
+
     /// The cache was asked.
     pub fn cache(&self, hit: bool) {
         self.add(if hit { &self.cache_hits } else { &self.cache_misses });
@@ -183,6 +190,8 @@ pub struct Totals {
     pub blocked: [u64; REASONS.len()],
     /// Names allowed, by the zone's place.
     pub allowed: Vec<u64>,
+    /// Answers with addresses of another kind than expected, by what was.
+    pub unexpected: [u64; 3],
     /// Answers found in the cache.
     pub cache_hits: u64,
     /// Answers not found in the cache.
@@ -205,6 +214,7 @@ impl Totals {
             add_row(&mut totals.dropped, &set.dropped);
             add_row(&mut totals.blocked, &set.blocked);
             add_row(&mut totals.allowed, &set.allowed.0);
+            add_row(&mut totals.unexpected, &set.unexpected);
             add_rows(&mut totals.queries, &set.queries);
             begun += set.misses_begun.load(Ordering::Relaxed);
             totals.cache_hits += set.cache_hits.load(Ordering::Relaxed);

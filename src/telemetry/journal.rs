@@ -23,7 +23,7 @@ use super::record::Decision;
 use super::teller::{Interest, Teller};
 use crate::config::{ClientAddress, Settings};
 use crate::gate::State;
-use crate::policy::Policy;
+use crate::policy::Policies;
 
 /// Pause when there was nothing: 200 looks a second cost next to nothing, and a queue takes longer to fill.
 const IDLE: Duration = Duration::from_millis(5);
@@ -151,10 +151,10 @@ impl Journal {
             let mut following = shown(first) + shown(second);
             for lookup in first.iter().chain(second) {
                 if lookup.logged {
-                    self.log.write(lookup, &state.policy, clock);
+                    self.log.write(lookup, &state.policies, clock);
                 }
                 if let Some(dnstap) = self.dnstap.as_mut().filter(|_| lookup.tapped) {
-                    tap(dnstap, lookup, &state.policy, clock, self.client);
+                    tap(dnstap, lookup, &state.policies, clock, self.client);
                 }
                 if lookup.shown > 0 {
                     following -= 1;
@@ -167,11 +167,11 @@ impl Journal {
     }
 }
 
-fn tap(dnstap: &mut Dnstap, lookup: &Lookup, policy: &Policy, clock: &Clock, shown: ClientAddress) {
+fn tap(dnstap: &mut Dnstap, lookup: &Lookup, policies: &Policies, clock: &Clock, shown: ClientAddress) {
     let Some(messages) = &lookup.messages else { return };
     let client = ShownClient::of(lookup.client.ip(), shown).map(|client| client.socket(lookup.client));
     let blocked = lookup.record.decision == Decision::Blocked;
-    let rule = lookup.record.rule.and_then(|rule| rule.find(policy)).map(|rule| rule.to_string());
+    let rule = lookup.record.rule.and_then(|rule| rule.find(policies)).map(|rule| rule.to_string());
     dnstap.write(&dnstap::Lookup {
         client,
         transport: lookup.transport,

@@ -55,12 +55,21 @@ const DECISION: (&str, &str) = ("decision", "allowed, blocked, observed, local, 
 const UPSTREAM: (&str, &str) = ("upstream", "as written in the settings");
 
 /// Every metric but those of the process, which Prometheus' client libraries define.
-pub const METRICS: [Metric; 35] = [
+pub const METRICS: &[Metric] = &[
     gauge("namegate_build_info", &[("version", "of the program")], "The running version; always 1."),
     gauge(
         "namegate_policy_info",
         &[("hash", "first digits of the policy's hash"), ("mode", "enforce, observe")],
         "Hash and mode of the policy in force; always 1.",
+    ),
+    gauge(
+        "namegate_client_group_info",
+        &[
+            ("group", "default, and the groups of the settings"),
+            ("hash", "first digits of the hash of the group's rules"),
+            ("mode", "enforce, observe"),
+        ],
+        "Hash and mode of the rules of each client group; always 1.",
     ),
     gauge(
         "namegate_policy_rules",
@@ -101,13 +110,35 @@ pub const METRICS: [Metric; 35] = [
     gauge("namegate_queries_in_flight", &[], "Queries waiting for an upstream or a local zone."),
     counter(
         "namegate_blocked_total",
-        &[("reason", "not_listed, denied, noise")],
+        &[("reason", "not_listed, denied, noise, alias, tunnel, unexpected")],
         "Names found not to be allowed, by reason.",
     ),
     counter(
         "namegate_allowed_total",
         &[("zone", "the first 63 zones this process had; other")],
-        "Names allowed, by the zone of the rule.",
+        "Names allowed, by the zone of the rule, `temporary`, or `followed`.",
+    ),
+    gauge("namegate_temporary_allowances", &[], "Temporary allowances in force."),
+    gauge("namegate_followed_names", &[], "Names allowed because an answer led to them."),
+    counter(
+        "namegate_unexpected_answers_total",
+        &[("expect", "private, public")],
+        "Answers with an address of another kind than their rule expects, by what it expects.",
+    ),
+    counter(
+        "namegate_shadow_differences_total",
+        &[("change", "would_block, would_allow")],
+        "Lookups that the policy to come would decide otherwise.",
+    ),
+    counter(
+        "namegate_tunnel_guard_exceeded_total",
+        &[],
+        "New names beyond a client's budget below one rule.",
+    ),
+    gauge(
+        "namegate_tunnel_guard_suspects",
+        &[],
+        "Clients and rules beyond their budget of new names in the present window.",
     ),
     gauge(
         "namegate_top_blocked_queries",
@@ -197,7 +228,7 @@ pub(super) fn help(name: &str) -> &'static str {
 /// The list of metrics as a Markdown table.
 pub fn markdown() -> String {
     let mut text = String::from("| metric | kind | labels | tells |\n|---|---|---|---|\n");
-    for Metric { name, kind, labels, help } in METRICS {
+    for Metric { name, kind, labels, help } in METRICS.iter().copied() {
         let labels: Vec<String> =
             labels.iter().map(|(label, values)| format!("`{label}`: {values}")).collect();
         let _ = writeln!(text, "| `{name}` | {} | {} | {help} |", kind.label(), labels.join("<br>"));

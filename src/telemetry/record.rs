@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::policy::clients::GroupId;
 use crate::policy::trie::RuleId;
-use crate::policy::{Policy, Reason, RuleRef};
+use crate::policy::{Policies, Reason, RuleRef};
 use crate::wire::code::Rcode;
 
 /// What was decided about a query; the label `decision`.
@@ -92,18 +93,15 @@ impl Record {
         Self { decision, source, rcode, reason: None, rule: None, upstream: None }
     }
 
-    /// The same, decided by `rule`.
-    pub fn by_rule(self, rule: Option<RuleRef<'_>>, policy: &Policy) -> Self {
-        Self { rule: rule.map(|rule| RuleKey { generation: policy.generation(), id: rule.id() }), ..self }
+    /// The same, decided by `rule` of `group`.
+    pub fn by_rule(self, rule: Option<RuleRef<'_>>, group: GroupId, policies: &Policies) -> Self {
+        let key = |rule: RuleRef<'_>| RuleKey { compiled: policies.compiled(), group, id: rule.id() };
+        Self { rule: rule.map(key), ..self }
     }
 
-    /// The same, for a name that is not allowed for `reason`.
-    pub fn because(self, reason: &Reason<'_>, policy: &Policy) -> Self {
-        let rule = match reason {
-            Reason::NotListed | Reason::Noise => None,
-            Reason::Denied(rule) => Some(*rule),
-        };
-        Self { reason: Some(reason.label()), ..self }.by_rule(rule, policy)
+    /// The same, for a name that clients of `group` may not have for `reason`.
+    pub fn because(self, reason: &Reason<'_>, group: GroupId, policies: &Policies) -> Self {
+        Self { reason: Some(reason.label()), ..self }.by_rule(reason.rule(), group, policies)
     }
 }
 
@@ -117,13 +115,15 @@ impl From<Decision> for Record {
 /// A rule of one of the policies this process has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleKey {
-    generation: u64,
+    compiled: u64,
+    group: GroupId,
     id: RuleId,
 }
 
 impl RuleKey {
-    /// The rule, where `policy` is the one it belongs to.
-    pub fn find(self, policy: &Policy) -> Option<RuleRef<'_>> {
-        (policy.generation() == self.generation).then(|| policy.rule_by_id(self.id))?
+    /// The rule, where `policies` are the ones it belongs to.
+    pub fn find(self, policies: &Policies) -> Option<RuleRef<'_>> {
+        let is_theirs = policies.compiled() == self.compiled;
+        is_theirs.then(|| policies.policy(self.group).rule_by_id(self.id))?
     }
 }

@@ -10,17 +10,18 @@
 pub mod accept;
 pub mod address;
 pub mod budget;
+pub mod lists;
 pub mod loops;
 pub mod probe;
 pub mod relay;
 pub mod server;
 pub mod system;
+pub mod upstreams;
 mod failure;
 mod tcp;
 mod turn;
 mod udp;
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,10 +33,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
-use address::UpstreamAddress;
-use budget::{Budget, Permit};
+use budget::Permit;
 use failure::{AttemptError, Failure};
-use server::{Server, ServerStats};
+use server::Server;
 use turn::Turn;
 
 /// How long one server may be silent before the next is asked as well: above any healthy round trip, below the
@@ -80,20 +80,17 @@ enum ExchangeError {
     Unusable,
 }
 
-/// The configured servers and everything in flight to them.
+/// The servers of one route.
 #[derive(Debug)]
 pub struct Upstream {
     config: UpstreamConfig,
+    /// In the order they are preferred.
     servers: Vec<Arc<Server>>,
-    /// Counts of every server this process ever had, so that no count goes down when one is replaced.
-    known: BTreeMap<String, Arc<ServerStats>>,
 }
 
-/// What an [`Upstream`] is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What holds for all servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
-    /// Servers in the order they are preferred; [`UpstreamAddress::System`] is left out here.
-    pub servers: Vec<UpstreamAddress>,
     /// Longest time for one query over all servers.
     pub deadline: Duration,
     /// Exchanges at once per server.
@@ -128,26 +125,7 @@ impl Fetched {
 }
 
 impl Upstream {
-    /// The upstream for `config`; servers that `before` had keep their counts, health and budget.
-    pub fn new(config: UpstreamConfig, before: Option<&Self>) -> Self {
-        let mut known = before.map(|before| before.known.clone()).unwrap_or_default();
-        let same_budget = |before: &Self| {
-            (before.config.max_in_flight, before.config.max_qps) == (config.max_in_flight, config.max_qps)
-        };
-        let kept = before.filter(|before| same_budget(before)).map_or(&[][..], |before| &before.servers);
-        let server = |address: &UpstreamAddress| {
-            let name = address.to_string();
-            if let Some(server) = kept.iter().find(|server| **server.name() == *name) {
-                return Some(Arc::clone(server));
-            }
-            let stats = Arc::clone(known.entry(name).or_default());
-            Server::new(*address, Budget::new(config.max_in_flight, config.max_qps), stats).map(Arc::new)
-        };
-        let servers = config.servers.iter().filter_map(server).collect();
-        Self { servers, config, known }
-    }
-
-    /// What it is made of.
+    /// What holds for all servers.
     pub fn config(&self) -> &UpstreamConfig {
         &self.config
     }
@@ -157,9 +135,12 @@ impl Upstream {
         &self.servers
     }
 
-    /// Counts of all servers this process ever had, by name.
-    pub fn known(&self) -> impl Iterator<Item = (&str, &ServerStats)> {
-        self.known.iter().map(|(name, stats)| (name.as_str(), &**stats))
+    /// True where both ask the same servers, in the same order.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let names = |upstream: &Self| {
+            upstream.servers.iter().map(|server| Arc::clone(server.name())).collect::<Vec<_>>()
+        };
+        names(self) == names(other)
     }
 
     /// The server that is to be asked first, where that can be over UDP and at once.

@@ -32,11 +32,11 @@ pub async fn run(state: Arc<ArcSwap<State>>) {
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        let upstream = Arc::clone(&state.load().upstream);
+        let upstreams = Arc::clone(&state.load().upstreams);
         let quiet = |server: &&Arc<Server>| {
             !server.is_up() || server.stats.since_last_reply().is_none_or(|since| since + INTERVAL >= LATELY)
         };
-        for server in upstream.servers().iter().filter(quiet) {
+        for server in upstreams.servers().iter().filter(quiet) {
             tokio::spawn(probe(Arc::clone(server)));
         }
     }

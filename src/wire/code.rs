@@ -10,6 +10,16 @@ pub struct Type(pub u16);
 impl Type {
     /// Start of authority, carried by every negative answer (RFC 2308).
     pub const SOA: Self = Self(6);
+    /// An alias.
+    pub const CNAME: Self = Self(5);
+    /// An IPv4 address.
+    pub const A: Self = Self(1);
+    /// An IPv6 address.
+    pub const AAAA: Self = Self(28);
+    /// A service's endpoints (RFC 9460).
+    pub const SVCB: Self = Self(64);
+    /// The same for HTTPS.
+    pub const HTTPS: Self = Self(65);
     /// Host information, the body of a minimal answer to ANY (RFC 8482 section 4.2).
     pub const HINFO: Self = Self(13);
     /// Text.

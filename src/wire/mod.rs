@@ -14,6 +14,7 @@ pub mod query;
 pub mod records;
 pub mod reply;
 pub mod request;
+pub mod section;
 
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,10 @@ use toml::Spanned;
 use toml::de::DeTable;
 use toml::value::{Date, Datetime};
 
-use crate::config::{Diagnostic, Faults, Section, Source, ValueError};
+use crate::config::{Diagnostic, Faults, Section, Source, ValueError, word};
+use crate::policy::expect::Expect;
 use crate::policy::rule::Action;
+use crate::upstream::address::UpstreamAddress;
 use crate::zones::host::Host;
 use crate::zones::port::Port;
 use crate::zones::zone::{Zone, ZoneRule};
@@ -35,6 +37,8 @@ pub(super) fn zone(
         source: String::new(),
         revised: None,
         file: source.file().to_owned(),
+        cname: None,
+        servers: Vec::new(),
         rules: Vec::new(),
         count: 0,
     };
@@ -47,6 +51,8 @@ pub(super) fn zone(
             zone.title = root.field("title").map_or(zone.title, Spanned::into_inner);
             zone.source = root.field("source").map_or(zone.source, Spanned::into_inner);
             zone.revised = revised(&mut root);
+            zone.cname = root.parsed("cname", word).map(Spanned::into_inner);
+            zone.servers = root.some("servers", str::parse::<UpstreamAddress>).map(plain).unwrap_or_default();
         }
         for (key, action) in [("allow", Action::Allow), ("deny", Action::Deny)] {
             for (table, span) in root.sections(key) {
@@ -108,11 +114,16 @@ fn rule(
     let listed = section.list("listed", edition).map_or_else(Vec::new, plain);
     let ports = section.list("ports", str::parse::<Port>).map_or_else(Vec::new, plain);
     let as_listed = section.field("as_listed").map(Spanned::into_inner);
+    let expect = section.parsed("expect", expected);
     let broad = section.field("broad");
     let reason = section.field("reason").map(Spanned::into_inner);
     if let (Action::Deny, Some(broad)) = (action, &broad) {
         let help = "remove it; `strict` would leave the rule out and so open the names".to_owned();
         section.faults.error(&broad.span(), "`deny.broad`: only a rule that allows can be broad", help);
+    }
+    if let (Action::Deny, Some(expect)) = (action, &expect) {
+        let help = "remove it; a denied name has no answer".to_owned();
+        section.faults.error(&expect.span(), "`deny.expect`: only a rule that allows can expect", help);
     }
     let line = host.as_ref().map_or(0, |host| section.faults.line(host.span().start));
     section.finish();
@@ -130,8 +141,16 @@ fn rule(
         listed,
         ports,
         as_listed,
+        expect: expect.map_or(Expect::Any, Spanned::into_inner),
         broad,
         reason,
+    })
+}
+
+/// The kind of address that answers should have.
+fn expected(text: &str) -> Result<Expect, ValueError> {
+    text.parse().map_err(|help: &str| {
+        ValueError::new(format!("`{}` is nothing to expect", text.escape_debug()), help)
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Diagnostic, Report, Source, is_zone_name, suggest};
 use crate::policy::PolicyBuilder;
+use crate::upstream::lists::ServerLists;
 use crate::zones::embedded::{embedded, embedded_names};
 use crate::zones::zone::Zone;
 use crate::zones::{file, list};
@@ -50,7 +51,8 @@ pub(crate) fn is_path(text: &str) -> bool {
     Form::split(text).is_some()
 }
 
-/// Reads the zones that the settings name and gives their rules to `policy`; `strict` leaves out the broad ones. A name
+/// Reads the zones that the settings name and gives their rules to `policy`, and to `routes` the servers that some have of
+/// their own; `strict` leaves out the broad rules. A name
 /// is looked for in the settings' directory first, then among the shipped ones. One given twice is read once.
 ///
 /// Errors: a zone is not known or cannot be read, or something in one is wrong; the report then has all of it, and
@@ -59,6 +61,7 @@ pub fn read(
     settings: &config::Policy,
     parameters: &BTreeMap<String, Vec<String>>,
     policy: &mut PolicyBuilder,
+    routes: &mut ServerLists,
 ) -> Result<Zones, Report> {
     let mut zones = Zones::default();
     let mut used = BTreeSet::new();
@@ -75,13 +78,14 @@ pub fn read(
         match find(text, settings.zones_directory.as_deref()) {
             Ok(Found::Tables(source)) => {
                 let (zone, diagnostics) = file::zone(&name, &source, parameters, &mut used);
-                give(&zone, settings.strict, policy);
+                give(&zone, settings, policy, routes);
                 zones.list.push(zone);
                 zones.warnings.append(Report::new(source, diagnostics));
             }
             Ok(Found::List(path)) => {
                 let file = path.display().to_string();
                 let source = policy.source(&name, &file);
+                policy.cname(source, settings.cname);
                 match list::read(&path, |action, pattern, line| policy.rule(action, pattern, source, line)) {
                     Ok(count) => zones.list.push(Zone::plain(name, file, count)),
                     Err(report) => zones.warnings.append(report),
@@ -97,11 +101,15 @@ pub fn read(
     Ok(zones)
 }
 
-fn give(zone: &Zone, strict: bool, policy: &mut PolicyBuilder) {
+fn give(zone: &Zone, settings: &config::Policy, policy: &mut PolicyBuilder, routes: &mut ServerLists) {
     let source = policy.source(&zone.name, &zone.file);
-    for rule in zone.rules.iter().filter(|rule| !(strict && rule.broad)) {
+    policy.cname(source, zone.cname.unwrap_or(settings.cname));
+    if let Some(route) = routes.route(&zone.servers) {
+        policy.route(source, route);
+    }
+    for rule in zone.rules.iter().filter(|rule| !(settings.strict && rule.broad)) {
         for pattern in &rule.patterns {
-            policy.rule(rule.action, pattern, source, rule.line);
+            policy.rule_expecting(rule.action, pattern, source, rule.line, rule.expect);
         }
     }
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use super::*;
 use crate::config::{self, Diagnostic, Report, Source};
 use crate::policy::rule::Action;
-use crate::policy::{Mode, PolicyBuilder};
+use crate::policy::{Compile, Mode, PolicyBuilder};
+use crate::upstream::lists::ServerLists;
 
 fn values() -> BTreeMap<String, Vec<String>> {
     BTreeMap::from([("acr".to_owned(), vec!["one".to_owned(), "two".to_owned()])])
@@ -173,7 +174,8 @@ fn long_files_are_read_in_pieces_with_right_places() {
 #[test]
 fn the_shipped_zones_are_sound() {
     let names: Vec<String> = embedded_names().map(String::from).collect();
-    let zones = read(&settings(&names, None), &BTreeMap::new(), &mut PolicyBuilder::new()).unwrap();
+    let zones =
+        read(&settings(&names, None), &BTreeMap::new(), &mut PolicyBuilder::new(), &mut lists()).unwrap();
     assert!(zones.warnings.is_empty(), "{}", zones.warnings);
     for zone in &zones.list {
         assert_eq!(zone.file, format!("zones/{}.toml", zone.name));
@@ -201,7 +203,7 @@ fn zones_are_found_and_unknown_ones_explained() {
     values.insert("aer".to_owned(), vec!["x".to_owned()]);
     let named = names(&["r", "r", "python", &by_path("mine.toml")]);
     let mut policy = PolicyBuilder::new();
-    let zones = read(&settings(&named, Some(directory.path())), &values, &mut policy).unwrap();
+    let zones = read(&settings(&named, Some(directory.path())), &values, &mut policy, &mut lists()).unwrap();
     let files: Vec<_> = zones.list.iter().map(|zone| (zone.name.as_str(), zone.file.clone())).collect();
     let expected = [
         ("r", by_path("r.toml")),
@@ -221,7 +223,8 @@ fn zones_are_found_and_unknown_ones_explained() {
         &by_path("latin.toml"),
         "bad",
     ];
-    let report = read(&settings(&names(&bad), Some(directory.path())), &values, &mut policy).unwrap_err();
+    let report = read(&settings(&names(&bad), Some(directory.path())), &values, &mut policy, &mut lists())
+        .unwrap_err();
     let told = lines(&report);
     let expected = [
         ("0:0 Error no zone is named `azure-m`", "did you mean `azure-ml`?"),
@@ -239,13 +242,17 @@ fn zones_are_found_and_unknown_ones_explained() {
 }
 
 /// Reads a file of the given name in a directory of its own.
+fn lists() -> ServerLists {
+    ServerLists::new(Vec::new())
+}
+
 fn list(text: &[u8]) -> Result<(Zones, crate::policy::Policy), Report> {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("own.list"), text).unwrap();
     let mut policy = PolicyBuilder::new();
     let names = ["own".to_owned()];
-    let zones = read(&settings(&names, Some(directory.path())), &BTreeMap::new(), &mut policy)?;
-    Ok((zones, policy.build(Mode::Enforce, Vec::new(), 1)))
+    let zones = read(&settings(&names, Some(directory.path())), &BTreeMap::new(), &mut policy, &mut lists())?;
+    Ok((zones, policy.build(Compile::new(Mode::Enforce))))
 }
 
 #[test]
@@ -273,8 +280,9 @@ fn the_form_of_a_file_makes_no_other_policy() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("own.toml"), tables).unwrap();
     let mut policy = PolicyBuilder::new();
-    read(&settings(&["own".to_owned()], Some(directory.path())), &BTreeMap::new(), &mut policy).unwrap();
-    let policy = policy.build(Mode::Enforce, Vec::new(), 1);
+    read(&settings(&["own".to_owned()], Some(directory.path())), &BTreeMap::new(), &mut policy, &mut lists())
+        .unwrap();
+    let policy = policy.build(Compile::new(Mode::Enforce));
     assert_eq!(policy.hash(), list(b"*.a.example\n!b.a.example\n").unwrap().1.hash());
 }
 
@@ -326,7 +334,7 @@ fn a_name_with_files_of_both_forms_is_refused() {
     std::fs::write(path("own.list"), "a.example\nb.example\n").unwrap();
     let read = |name: &str| {
         let settings = settings(&[name.to_owned()], Some(directory.path()));
-        read(&settings, &BTreeMap::new(), &mut PolicyBuilder::new())
+        read(&settings, &BTreeMap::new(), &mut PolicyBuilder::new(), &mut lists())
     };
     let report = read("own").unwrap_err().to_string();
     assert!(report.contains("zone `own` is both ") && report.contains("own.toml and "), "{report}");

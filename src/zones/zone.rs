@@ -2,7 +2,10 @@
 
 use toml::value::Date;
 
+use crate::policy::cname::CnamePolicy;
+use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
+use crate::upstream::address::UpstreamAddress;
 use crate::zones::port::Port;
 
 /// One allowlist file.
@@ -18,6 +21,10 @@ pub struct Zone {
     pub revised: Option<Date>,
     /// The file as messages show it: `zones/azure-ml.toml` for a shipped one, else its path.
     pub file: String,
+    /// What becomes of aliases in the answers for its names; none leaves it to the settings.
+    pub cname: Option<CnamePolicy>,
+    /// Upstreams of its names' own, in order of preference; none: those of all names.
+    pub servers: Vec<UpstreamAddress>,
     /// In the order of the file. None of a plain list: they go straight to the policy, which alone holds them.
     pub rules: Vec<ZoneRule>,
     /// How many rules the file has.
@@ -28,7 +35,17 @@ impl Zone {
     /// What is known of a plain list of `count` rules.
     pub(super) fn plain(name: String, file: String, count: usize) -> Self {
         let (title, source) = (name.clone(), String::new());
-        Self { name, title, source, revised: None, file, rules: Vec::new(), count }
+        Self {
+            name,
+            title,
+            source,
+            revised: None,
+            file,
+            cname: None,
+            servers: Vec::new(),
+            rules: Vec::new(),
+            count,
+        }
     }
 }
 
@@ -53,6 +70,8 @@ pub struct ZoneRule {
     pub ports: Vec<Port>,
     /// What the vendor's list prints, where that is not the host.
     pub as_listed: Option<String>,
+    /// What kind of address its names' answers should have.
+    pub expect: Expect,
     /// Opens names that other tenants control; `strict` leaves it out. Never set on a deny rule.
     pub broad: bool,
     /// Why the rule is there, for deny rules.

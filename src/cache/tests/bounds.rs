@@ -11,12 +11,12 @@ fn names_are_dropped_when_told() {
         cache.insert(query, answer(Lifetime::Positive(60), b"x"), now);
     }
     let (origin, bytes) = (Name::from_labels([&b"zone1"[..], b"test"]).unwrap(), cache.bytes());
-    cache.retain(|name| !name.is_within(&origin));
+    cache.retain(|name, _| !name.is_within(&origin));
     assert_eq!((cache.len(), cache.bytes(), cache.evictions()), (1000, bytes / 2, 0));
     for (number, query) in queries.iter().enumerate() {
         assert_eq!(get(&cache, query, now).is_some(), number % 2 == 0);
     }
-    cache.retain(|_| false);
+    cache.retain(|_, _| false);
     assert_eq!((cache.len(), cache.bytes(), cache.is_empty()), (0, 0, true));
 }
 

@@ -9,7 +9,8 @@ mod race;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::policy::{AllowedQuery, Mode, Policy, PolicyBuilder, Verdict};
+use crate::policy::clients::GroupId;
+use crate::policy::{AllowedQuery, Compile, Mode, Policies, PolicyBuilder, Verdict};
 use crate::wire::answer::{Answer, AnswerHead, AnswerRef, Lifetime};
 use crate::wire::code::{Class, Type};
 use crate::wire::header::Flags;
@@ -35,16 +36,17 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 /// Makes queries: everything is allowed.
-struct Asker(Policy);
+struct Asker(Policies);
 
 impl Asker {
     fn new() -> Self {
-        Self(PolicyBuilder::new().build(Mode::Observe, Vec::new(), 0))
+        Self(Policies::for_all(PolicyBuilder::new().build(Compile::new(Mode::Observe)), 0))
     }
 
     fn query(&self, name: &str, qtype: Type, flags: AnswerFlags) -> AllowedQuery<'static> {
         let name = Name::from_labels(name.split('.').map(str::as_bytes)).unwrap();
-        match self.0.decide(&Question { name, qtype, class: Class::IN }, flags) {
+        let asker = (std::net::Ipv4Addr::LOCALHOST.into(), GroupId::DEFAULT);
+        match self.0.decide(asker, &Question { name, qtype, class: Class::IN }, flags, Instant::now()) {
             Verdict::Observed(query, _) => query.into_owned(),
             verdict => panic!("{verdict:?}"),
         }

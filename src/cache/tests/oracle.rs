@@ -131,7 +131,7 @@ fn compare(max_bytes: u64, max_stale: Duration, calls: &[Call], forgets: bool) -
             }
             Call::Drop(name) => {
                 let dropped = queries[usize::from(name)].question().name.clone();
-                cache.retain(|name| *name != dropped);
+                cache.retain(|name, _| *name != dropped);
                 oracle.known.remove(&name);
             }
             Call::Wait(time) => now += Duration::from_millis(time),

@@ -58,7 +58,7 @@ fn readers_never_see_a_torn_answer() {
                 cache.hold_stale(&queries[name as usize], now + seconds(120), seconds(30));
             }
             if version % 1024 == 0 {
-                cache.retain(|name| name.wire_len() % 2 == 0);
+                cache.retain(|name, _| name.wire_len() % 2 == 0);
             }
         }
         is_over.store(true, Ordering::Relaxed);

@@ -43,7 +43,7 @@ pub(super) fn run() -> Result<(), StartError> {
     };
     let mut assembly = assemble(&Sources { config: None, overrides }, 1)?;
     assembly.settings.log.queries = LogQueries::None;
-    let rules = assembly.policy.rules();
+    let rules = assembly.policy().rules();
     let service = Service::start(assembly, Arc::new(Catalogue::install()?), std::io::sink())?;
     let gate = *service.listen.first().ok_or("nothing to listen on")?;
     let mut text = format!(
@@ -70,7 +70,7 @@ pub(super) fn run() -> Result<(), StartError> {
 /// Exchanges with the upstream: for names, and to see whether it lives.
 fn exchanges(service: &Service) -> (u64, u64) {
     let state = service.state.load();
-    let servers = state.upstream.servers();
+    let servers = state.upstreams.servers();
     let all: u64 = servers.iter().flat_map(|server| server.stats.results()).map(|(_, count)| count).sum();
     let probes = servers.iter().map(|server| server.stats.probes()).sum();
     (all.saturating_sub(probes), probes)

@@ -4,6 +4,7 @@ use super::Trie;
 use super::records::{Records, Rule};
 use super::suffixes::SuffixHasher;
 use super::table::{Entry, Place, Table};
+use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
 
 /// Collects rules and compiles them to a [`Trie`].
@@ -38,8 +39,9 @@ impl TrieBuilder {
     ///
     /// Rules of more than 4 GiB make a trie without any, which blocks every name: leaving out those that find no room
     /// would allow what they deny.
-    pub fn insert(&mut self, action: Action, pattern: &Pattern, source: u16, line: u32) {
-        let rule = Rule { name: pattern.name().as_bytes(), line, source, action, scope: pattern.scope() };
+    pub fn insert(&mut self, action: Action, pattern: &Pattern, source: u16, line: u32, expect: Expect) {
+        let (name, scope) = (pattern.name().as_bytes(), pattern.scope());
+        let rule = Rule { name, line, source, action, scope, expect };
         let Some(id) = self.records.push(rule) else {
             self.overflowed = true;
             return;

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! table    [ tag × 8 | place × 8 ] …                               8 bytes a node, in buckets of one cache line
-//! records  [ line | source | action, scope | length | name ] …     rule after rule, names in wire format
+//! records  [ line | source | kind | length | name ] …     rule after rule, names in wire format
 //! ```
 //!
 //! A place is the number of a rule and what the rule is for: the node's name, names below it, or both; or else it says

@@ -1,6 +1,7 @@
 //! [`Records`]: rules as they were written, one behind the other.
 
 use super::table::Place;
+use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Scope};
 
 /// Bytes before a record's name.
@@ -23,6 +24,7 @@ pub(in crate::policy) struct Rule<'a> {
     pub(in crate::policy) source: u16,
     pub(in crate::policy) action: Action,
     pub(in crate::policy) scope: Scope,
+    pub(in crate::policy) expect: Expect,
 }
 
 impl Rule<'_> {
@@ -58,7 +60,8 @@ impl Records {
         let id = Some(self.bytes.len() / ALIGN).filter(|id| *id < MAX_ID)?;
         self.bytes.extend_from_slice(&rule.line.to_le_bytes());
         self.bytes.extend_from_slice(&rule.source.to_le_bytes());
-        self.bytes.extend_from_slice(&[rule.action as u8 | (rule.scope as u8) << 1, rule.name.len() as u8]);
+        let kind = rule.action as u8 | (rule.scope as u8) << 1 | rule.expect.bits() << 3;
+        self.bytes.extend_from_slice(&[kind, rule.name.len() as u8]);
         self.bytes.extend_from_slice(rule.name);
         self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
         self.count += 1;
@@ -74,11 +77,12 @@ impl Records {
             line: u32::from_le_bytes([l0, l1, l2, l3]),
             source: u16::from_le_bytes([s0, s1]),
             action: if kind & 1 == Action::Allow as u8 { Action::Allow } else { Action::Deny },
-            scope: match kind >> 1 {
+            scope: match kind >> 1 & 3 {
                 0 => Scope::Exact,
                 1 => Scope::Below,
                 _ => Scope::Subtree,
             },
+            expect: Expect::of_bits(kind >> 3),
         })
     }
 

@@ -17,7 +17,7 @@ use output::Output;
 use rotated_file::RotatedFile;
 
 use crate::config::{ClientAddress, Log, LogFormat};
-use crate::policy::Policy;
+use crate::policy::Policies;
 use crate::wire::records::records;
 
 /// Where lines go, and what is on them.
@@ -63,8 +63,8 @@ impl QueryLog {
         &self.errors
     }
 
-    /// Writes the line of one lookup; its rule is named from `policy`.
-    pub fn write(&mut self, lookup: &Lookup, policy: &Policy, clock: &mut Clock) {
+    /// Writes the line of one lookup; its rule and group are named from `policies`.
+    pub fn write(&mut self, lookup: &Lookup, policies: &Policies, clock: &mut Clock) {
         self.name.clear();
         // Writing to memory does not fail.
         let _ = write!(self.name, "{}", lookup.question.name);
@@ -75,7 +75,7 @@ impl QueryLog {
         }
         let who = Who { name: &self.name, client: client.map(|_| self.client.1.as_str()) };
         for output in &mut self.outputs {
-            write_fields(output.line(), lookup, who, clock.text(lookup.received), policy, self.fields);
+            write_fields(output.line(), lookup, who, clock.text(lookup.received), policies, self.fields);
         }
     }
 
@@ -106,7 +106,7 @@ fn write_fields(
     lookup: &Lookup,
     who: Who<'_>,
     time: &str,
-    policy: &Policy,
+    policies: &Policies,
     fields: LogFields,
 ) {
     let record = &lookup.record;
@@ -114,6 +114,12 @@ fn write_fields(
     line.head("decision", record.decision.label());
     if let Some(client) = who.client {
         line.text("client", client);
+    }
+    if policies.groups().len() > 1
+        && let Some(group) = policies.group(lookup.client.ip())
+    {
+        // A group's name is letters, digits, `-` and `_`.
+        line.text("group", &policies.groups()[group.index()].name);
     }
     line.word("protocol", lookup.transport.label());
     line.text("name", who.name);
@@ -124,7 +130,7 @@ fn write_fields(
     if let Some(reason) = record.reason {
         line.word("reason", reason);
     }
-    if let Some(rule) = record.rule.and_then(|rule| rule.find(policy)) {
+    if let Some(rule) = record.rule.and_then(|rule| rule.find(policies)) {
         line.text("rule", &rule.to_string());
         line.text("place", &rule.place());
     }
@@ -151,7 +157,7 @@ mod tests {
     use std::time::{Duration, Instant, SystemTime};
 
     use super::*;
-    use crate::policy::{Mode, PolicyBuilder};
+    use crate::policy::{Compile, Mode, PolicyBuilder};
     use crate::telemetry::record::{Decision, Record, Source};
     use crate::wire::code::{Class, Rcode, Type};
     use crate::wire::name::Name;
@@ -184,7 +190,7 @@ mod tests {
         let settings = Log { file: Some(file.clone()), ..Log::default() };
         let (free, stdout) = stuck();
         let mut log = QueryLog::open(&settings, stdout).unwrap();
-        let policy = PolicyBuilder::new().build(Mode::Enforce, Vec::new(), 1);
+        let policy = Policies::for_all(PolicyBuilder::new().build(Compile::new(Mode::Enforce)), 1);
         let now = Instant::now();
         let mut clock = Clock::new(now, SystemTime::now());
         let question = Question { name: Name::ROOT, qtype: Type::TXT, class: Class::IN };

@@ -33,7 +33,7 @@ impl<D: Deliver> Relay<D> {
         waiter: Option<D::Waiter>,
     ) {
         let now = self.now;
-        let upstream = Arc::clone(&self.state.load().upstream);
+        let upstream = Arc::clone(self.state.load().upstreams.route(query.route()));
         let deadline = Instant::from_std(received + upstream.config.deadline);
         let ready = upstream.ready(now, deadline);
         if ready.is_none() && waiter.is_none() {

@@ -154,10 +154,10 @@ impl<W> InFlight<W> {
 
     fn hash(&self, query: &AllowedQuery<'_>) -> u64 {
         let question = query.question();
-        self.hasher.hash_one((&question.name, question.qtype, query.flags()))
+        self.hasher.hash_one((&question.name, question.qtype, query.flags(), query.route()))
     }
 }
 
 fn is_same(one: &AllowedQuery<'_>, other: &AllowedQuery<'_>) -> bool {
-    one.question() == other.question() && one.flags() == other.flags()
+    one.question() == other.question() && one.flags() == other.flags() && one.route() == other.route()
 }

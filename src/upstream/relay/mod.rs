@@ -31,7 +31,7 @@ use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
 use asker::{Ask, Found, Shared};
 use doorbell::Doorbell;
-use in_flight::{InFlight, Ticket};
+use in_flight::{Asked, InFlight, Ticket};
 use ports::{Port, Ports};
 
 pub use asker::{Asker, Deliver};
@@ -147,13 +147,13 @@ impl<D: Deliver> Relay<D> {
         let Ask { query, received, waiter } = ask;
         let now = self.now.into_std();
         let state = self.state.load();
-        if !is_still_allowed(state, &query) {
+        let Some(query) = renewed(state, query, now) else {
             // The reply will be made from the new verdict; nothing is sent for it.
             if let Some(waiter) = waiter {
                 self.delivery.deliver(waiter, &failure("the policy has changed"), now);
             }
             return;
-        }
+        };
         if let Some(ticket) = self.in_flight.find(&query) {
             let Some(waiter) = waiter else { return };
             return match self.in_flight.join(ticket, waiter, MAX_SHARING) {
@@ -185,8 +185,8 @@ impl<D: Deliver> Relay<D> {
     /// Everyone who waits for `ticket` gets `answer`.
     fn end(&mut self, ticket: Ticket, answer: Answer, upstream: Option<Arc<str>>) {
         let now = self.now.into_std();
-        let Some((asked, waiters)) = self.in_flight.end(ticket) else { return };
-        if let Some(attempt) = asked.attempt {
+        let Some((mut asked, waiters)) = self.in_flight.end(ticket) else { return };
+        if let Some(attempt) = asked.attempt.take() {
             self.ports.release(attempt.port, attempt.id, &self.poll);
             if asked.deadline <= self.now {
                 let _ = attempt.ending.note(Err(ExchangeError::Timeout), self.now);
@@ -194,8 +194,8 @@ impl<D: Deliver> Relay<D> {
         }
         let state = self.state.load();
         let mut fetched = Fetched { answer: Arc::new(answer), received: now, upstream, is_stale: false };
-        // A reload that came meanwhile has emptied the cache of what it blocks.
-        if is_still_allowed(state, &asked.query) {
+        // A reload that came meanwhile has emptied the cache of what it blocks, and of what other servers are asked for now.
+        if is_still_good(state, &asked, now) {
             match stale::instead_of(&fetched, state, &asked.query, now, &mut self.kept) {
                 Some(stale) => fetched = stale,
                 None => state.cache.insert(&asked.query, fetched.answer.as_ref().as_ref(), now),
@@ -229,11 +229,28 @@ fn failure(text: &str) -> Fetched {
     Fetched::now(Answer::failure(ErrorCode::NOT_READY, text, Lifetime::Unknown))
 }
 
-/// False where a reload since the verdict blocks the name.
-fn is_still_allowed(state: &State, query: &AllowedQuery<'_>) -> bool {
-    query.generation() == state.policy.generation()
-        || matches!(
-            state.policy.decide(query.question(), query.flags()),
-            Verdict::Allowed(_) | Verdict::Observed(..)
-        )
+/// The leave to ask as it is in force: another one, or none, where the policy has changed since the verdict.
+fn renewed(
+    state: &State,
+    query: AllowedQuery<'static>,
+    now: std::time::Instant,
+) -> Option<AllowedQuery<'static>> {
+    if query.generation() == state.policies.generation() {
+        return Some(query);
+    }
+    let group = state.policies.group(query.client())?;
+    match state.policies.decide((query.client(), group), query.question(), query.flags(), now) {
+        Verdict::Allowed(query, _) | Verdict::Observed(query, _) => Some(query.into_owned()),
+        _ => None,
+    }
+}
+
+/// True where the name may still be asked, and of the same servers.
+fn is_still_good(state: &State, asked: &Asked, now: std::time::Instant) -> bool {
+    if asked.query.generation() == state.policies.generation() {
+        return true;
+    }
+    renewed(state, asked.query.clone(), now).is_some_and(|query| {
+        query.route() == asked.query.route() && state.upstreams.route(query.route()).is_same(&asked.upstream)
+    })
 }

@@ -1,0 +1,50 @@
+//! The pages about what is decided, or watched, besides the rules.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State as Shared;
+
+use super::Admin;
+use super::api::time;
+use super::view::{Difference, Shadow, Suspect, TunnelGuard};
+use crate::telemetry::client::ShownClient;
+
+/// Where a policy to come would decide otherwise.
+pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<Shadow>> {
+    let state = admin.state.load();
+    let shown = |difference: crate::policy::shadow::Difference| Difference {
+        name: difference.name.to_string(),
+        change: difference.change.label().to_owned(),
+        count: difference.count,
+        first: time(difference.first),
+        last: time(difference.last),
+        client: ShownClient::of(difference.client, admin.board.client()).map(|client| client.to_string()),
+    };
+    Json(state.shadow.as_ref().map(|shadow| Shadow {
+        hash: shadow.policies().default().hash(),
+        rules: shadow.policies().default().rules(),
+        would_block: shadow.lookups(crate::policy::shadow::Change::WouldBlock),
+        would_allow: shadow.lookups(crate::policy::shadow::Change::WouldAllow),
+        differences: shadow.differences().into_iter().map(shown).collect(),
+    }))
+}
+
+/// Clients that ask for many new names below one rule.
+pub(super) async fn tunnel_guard(Shared(admin): Shared<Admin>) -> Json<Option<TunnelGuard>> {
+    let state = admin.state.load();
+    let shown = |suspect: crate::policy::tunnel_guard::Suspect| Suspect {
+        client: ShownClient::of(suspect.client, admin.board.client()).map(|client| client.to_string()),
+        below: suspect.suffix.to_string(),
+        names: suspect.names,
+        bytes: suspect.bytes,
+        exceeded: suspect.exceeded,
+    };
+    Json(state.tunnel_guard.as_ref().map(|guard| TunnelGuard {
+        enforced: guard.enforces(),
+        window_seconds: guard.budget().window.as_secs(),
+        new_names: guard.budget().names,
+        name_bytes: guard.budget().bytes,
+        suspects: guard.suspects(Instant::now()).into_iter().map(shown).collect(),
+    }))
+}

@@ -1,0 +1,68 @@
+//! `namegate shadow`: where a policy to come would decide otherwise, as the running gate has seen it.
+
+use std::fmt::Write;
+
+use clap::Args;
+
+use super::http::AdminListener;
+use super::{FAILED, OK, USAGE, print, warn};
+use crate::admin::view::Shadow;
+use crate::assemble::Sources;
+
+/// How to show it.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the differences; exit status 0 where there are none, 1 where there are.
+pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
+    let listener = match AdminListener::of(sources) {
+        Ok(listener) => listener,
+        Err(error) => {
+            warn(&error);
+            return USAGE;
+        }
+    };
+    match listener.read::<Option<Shadow>>("/api/v1/shadow") {
+        Ok(Some(shadow)) => {
+            match arguments.json {
+                true => print(&serde_json::to_string(&shadow).unwrap_or_default()),
+                false => print(&text(&shadow)),
+            };
+            if shadow.would_block + shadow.would_allow == 0 { OK } else { FAILED }
+        }
+        Ok(None) => {
+            warn(
+                "error: the gate has no policy to come\n  help: name its settings with `shadow` in [policy], and reload",
+            );
+            USAGE
+        }
+        Err(error) => {
+            warn(&error);
+            USAGE
+        }
+    }
+}
+
+fn text(shadow: &Shadow) -> String {
+    let mut text = format!(
+        "policy to come {} ({} rules): {} lookups would be blocked, {} would be allowed\n",
+        shadow.hash, shadow.rules, shadow.would_block, shadow.would_allow
+    );
+    for difference in &shadow.differences {
+        let change = match difference.change.as_str() {
+            "would_block" => "- blocked",
+            _ => "+ allowed",
+        };
+        let client = difference.client.as_deref().map(|client| format!(" by {client}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  {change}  {}  ×{}, last {}{client}",
+            difference.name, difference.count, difference.last
+        );
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! [`ClientGroup`]: clients with rules of their own, as `[[client]]` says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use ipnet::IpNet;
+use serde::Serialize;
+use toml::Spanned;
+
+use crate::config::read::{inline_rules, parameter_lists, plain, zones};
+use crate::config::section::Section;
+use crate::config::settings::{InlineRule, Mode, Policy, Settings};
+use crate::config::value::{self, ValueError, is_zone_name};
+use crate::policy::clients::MAX_GROUPS;
+use crate::policy::policies::Group;
+
+/// Clients with rules of their own. What a group does not say it has from `[policy]` and `[parameters]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClientGroup {
+    /// What it is called, in labels and messages.
+    pub name: String,
+    /// Who belongs to it; of several subnets that hold an address the one with the longest prefix counts.
+    pub subnets: Vec<IpNet>,
+    /// In the place of `policy.mode`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// In the place of `policy.zones`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zones: Option<Vec<String>>,
+    /// In the place of `policy.strict`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
+    /// In the place of `policy.allow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<InlineRule>>,
+    /// Besides `policy.deny`, which holds for everyone.
+    pub deny: Vec<InlineRule>,
+    /// In the place of the parameters of the same names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, Vec<String>>,
+}
+
+impl ClientGroup {
+    /// The rules of this group, given those of everyone.
+    pub fn policy(&self, settings: &Settings) -> (Policy, BTreeMap<String, Vec<String>>) {
+        let everyone = settings.policy.clone();
+        let deny = everyone.deny.iter().filter(|rule| !self.deny.contains(rule));
+        let policy = Policy {
+            mode: self.mode.unwrap_or(everyone.mode),
+            zones: self.zones.clone().unwrap_or(everyone.zones),
+            strict: self.strict.unwrap_or(everyone.strict),
+            allow: self.allow.clone().unwrap_or(everyone.allow),
+            deny: self.deny.iter().chain(deny).cloned().collect(),
+            ..everyone
+        };
+        let mut parameters = settings.parameters.clone();
+        parameters.extend(self.parameters.clone());
+        (policy, parameters)
+    }
+}
+
+/// Reads the tables `[[client]]`. `admitted` are the subnets that may ask at all; zones are looked for as `policy` says.
+pub(super) fn client_groups(
+    root: &mut Section<'_, '_>,
+    admitted: &[IpNet],
+    policy: &Policy,
+    base: &Path,
+) -> Vec<ClientGroup> {
+    let mut groups: Vec<ClientGroup> = Vec::new();
+    let (mut names, mut claimed) = (BTreeSet::new(), BTreeMap::new());
+    for (table, span) in root.sections("client") {
+        if groups.len() + 1 == MAX_GROUPS {
+            let message = format!("there can be {} client groups at most", MAX_GROUPS - 1);
+            root.faults.error(&span, message, "put subnets with the same rules into one group".to_owned());
+            break;
+        }
+        let mut section = Section::new("client", table, span.clone(), root.faults);
+        let name = section.required("name", group_name);
+        let subnets = section.some_required("subnets", "10.1.0.0/16", value::subnet).unwrap_or_default();
+        let group = ClientGroup {
+            name: name.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default(),
+            subnets: Vec::new(),
+            mode: section.parsed("mode", value::word).map(Spanned::into_inner),
+            zones: zones(&mut section, policy.zones_directory.as_deref(), base).map(plain),
+            strict: section.field("strict").map(Spanned::into_inner),
+            allow: inline_rules(&mut section, "allow"),
+            deny: inline_rules(&mut section, "deny").unwrap_or_default(),
+            parameters: parameter_lists(section.section("parameters")),
+        };
+        section.finish();
+        if let Some(name) = &name
+            && !names.insert(name.get_ref().clone())
+        {
+            let message = format!("there already is a client group `{}`", name.get_ref());
+            root.faults.error(&name.span(), message, "give it a name of its own, or join the two".to_owned());
+        }
+        for subnet in &subnets {
+            claim(root, &mut claimed, subnet, &group.name, admitted);
+        }
+        groups.push(ClientGroup { subnets: plain(subnets), ..group });
+    }
+    groups
+}
+
+/// Notes that a group claims a subnet, and what speaks against it.
+fn claim(
+    root: &mut Section<'_, '_>,
+    claimed: &mut BTreeMap<IpNet, String>,
+    subnet: &Spanned<IpNet>,
+    group: &str,
+    admitted: &[IpNet],
+) {
+    let net = *subnet.get_ref();
+    if let Some(other) = claimed.insert(net, group.to_owned())
+        && other != group
+    {
+        let message = format!("{net} already belongs to the client group `{other}`");
+        let help = "name it in one of the two; of nested subnets the narrowest counts".to_owned();
+        root.faults.error(&subnet.span(), message, help);
+    }
+    if !admitted.iter().any(|admitted| admitted.contains(&net) || net.contains(admitted)) {
+        let message =
+            format!("nobody in {net} may ask: it is in none of the subnets of `server.allow_clients`");
+        root.faults.error(&subnet.span(), message, format!("add \"{net}\" to `allow_clients` in [server]"));
+    }
+}
+
+/// A group's name: it becomes a label.
+fn group_name(text: &str) -> Result<String, ValueError> {
+    match text {
+        Group::DEFAULT => Err(ValueError::new(
+            format!("`{text}` is what clients without a group are called"),
+            "give the group another name",
+        )),
+        text if is_zone_name(text) && text.len() <= 63 => Ok(text.to_owned()),
+        _ => Err(ValueError::new(
+            format!("`{}` cannot be a group's name", text.escape_debug()),
+            "write up to 63 letters, digits, `-` and `_`",
+        )),
+    }
+}

@@ -1,0 +1,58 @@
+//! [`Route`]: names that go to upstreams of their own, as `[[route]]` says.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::config::read::plain;
+use crate::config::section::Section;
+use crate::config::settings::InlineRule;
+use crate::config::value;
+use crate::policy::route::MAX_ROUTES;
+use crate::policy::rule::Pattern;
+use crate::upstream::address::UpstreamAddress;
+
+/// Names that go to upstreams of their own. A route allows nothing: a rule must.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Route {
+    /// Which names; of several routes the most specific pattern counts.
+    pub names: Vec<InlineRule>,
+    /// In order of preference; at least one.
+    pub servers: Vec<UpstreamAddress>,
+}
+
+/// Reads the tables `[[route]]`.
+pub(super) fn routes(root: &mut Section<'_, '_>) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    let mut taken: HashMap<Pattern, u32> = HashMap::new();
+    for (table, span) in root.sections("route") {
+        if routes.len() + 1 == MAX_ROUTES {
+            let message = format!("there can be {} routes at most", MAX_ROUTES - 1);
+            root.faults.error(&span, message, "join routes to the same servers".to_owned());
+            break;
+        }
+        let mut section = Section::new("route", table, span, root.faults);
+        let names = section.some_required("names", ".corp.example", value::inline_rule).unwrap_or_default();
+        let servers = section.some_required("servers", "10.0.0.4", str::parse::<UpstreamAddress>);
+        section.finish();
+        for name in &names {
+            let line = root.faults.line(name.span().start);
+            if let Some(other) = taken.insert(name.get_ref().clone(), line) {
+                let message = format!("`{}` already has a route, on line {other}", name.get_ref());
+                let help = "name it in one of the two; of patterns that overlap the most specific counts";
+                root.faults.error(&name.span(), message, help.to_owned());
+            }
+        }
+        let names = names
+            .into_iter()
+            .map(|name| InlineRule { line: root.faults.line(name.span().start), pattern: name.into_inner() });
+        routes.push(Route { names: names.collect(), servers: servers.map(plain).unwrap_or_default() });
+    }
+    routes
+}
+
+/// The patterns of all routes, each with its route's index.
+pub fn patterns(routes: &[Route]) -> impl Iterator<Item = (&Pattern, usize)> {
+    let numbered = routes.iter().enumerate();
+    numbered.flat_map(|(index, route)| route.names.iter().map(move |rule| (&rule.pattern, index)))
+}

@@ -1,0 +1,63 @@
+//! [`TunnelGuard`]: how many new names a client may ask for below one rule.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::config::limits;
+use crate::config::section::Section;
+use crate::config::value;
+use crate::config::write;
+
+/// How many new names a client may ask for below one rule that covers many. Rules for a single name are never its business.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TunnelGuard {
+    /// What becomes of names beyond.
+    pub mode: GuardMode,
+    /// [`limits::GUARD_NAMES`], for each client and rule within a window.
+    pub new_names: u32,
+    /// [`limits::GUARD_BYTES`]: the labels in front of the rule's own, for each client and rule within a window.
+    #[serde(serialize_with = "write::quantity")]
+    pub name_bytes: ByteSize,
+    /// [`limits::GUARD_WINDOW`]
+    #[serde(serialize_with = "write::quantity")]
+    pub window: Duration,
+}
+
+/// What becomes of names beyond a client's budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuardMode {
+    /// Nothing is counted.
+    Off,
+    /// They are counted and told, and answered all the same.
+    Observe,
+    /// They are blocked.
+    Enforce,
+}
+
+impl Default for TunnelGuard {
+    fn default() -> Self {
+        Self {
+            mode: GuardMode::Observe,
+            new_names: limits::GUARD_NAMES.default,
+            name_bytes: limits::GUARD_BYTES.default,
+            window: limits::GUARD_WINDOW.default,
+        }
+    }
+}
+
+/// Reads `[tunnel_guard]`.
+pub(super) fn tunnel_guard(mut section: Section<'_, '_>) -> TunnelGuard {
+    let default = TunnelGuard::default();
+    let guard = TunnelGuard {
+        mode: section.parsed("mode", value::word).map_or(default.mode, Spanned::into_inner),
+        new_names: section.limited("new_names", limits::GUARD_NAMES),
+        name_bytes: section.limited("name_bytes", limits::GUARD_BYTES),
+        window: section.limited("window", limits::GUARD_WINDOW),
+    };
+    section.finish();
+    guard
+}

@@ -1,0 +1,122 @@
+//! [`PolicyBuilder`]: rule by rule to a [`Policy`].
+
+use sha2::{Digest, Sha256};
+
+use super::cname::CnamePolicy;
+use super::expect::Expect;
+use super::noise::Noise;
+use super::route::{Route, Routes};
+use super::rule::{Action, Pattern};
+use super::trie::TrieBuilder;
+use super::{Mode, Policy, Source, SourceCount};
+use crate::wire::name::Name;
+
+/// What a policy is compiled with, besides its rules.
+pub struct Compile {
+    /// What happens to names that no rule allows.
+    pub mode: Mode,
+    /// Origins answered by local zones, before any rule.
+    pub local: Vec<Name>,
+    /// Answers with other addresses than their rule expects are not given.
+    pub enforce_expect: bool,
+    /// Where names go.
+    pub routes: Routes,
+}
+
+impl Compile {
+    /// Rules alone: no local zones, one route.
+    pub fn new(mode: Mode) -> Self {
+        Self { mode, local: Vec::new(), enforce_expect: false, routes: Routes::new([]) }
+    }
+}
+
+/// Collects rules and compiles them.
+pub struct PolicyBuilder {
+    trie: TrieBuilder,
+    sources: Vec<SourceCount>,
+    noise: Noise,
+    digest: Sha256,
+}
+
+/// Index of a [`Source`] within a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceId(u16);
+
+impl PolicyBuilder {
+    /// An empty set of rules, which blocks everything.
+    pub fn new() -> Self {
+        Self { trie: TrieBuilder::new(), sources: Vec::new(), noise: Noise::default(), digest: Sha256::new() }
+    }
+
+    /// Announces where the next rules come from; at most 65 536 sources.
+    pub fn source(&mut self, zone: &str, file: &str) -> SourceId {
+        let id = SourceId(self.sources.len().min(usize::from(u16::MAX)) as u16);
+        let source = Source { zone: zone.to_owned(), file: file.to_owned() };
+        self.sources.push(SourceCount { source, rules: 0, cname: CnamePolicy::Trust, route: None });
+        id
+    }
+
+    /// What becomes of aliases in the answers for the names of `source`.
+    pub fn cname(&mut self, source: SourceId, cname: CnamePolicy) {
+        self.sources[usize::from(source.0)].cname = cname;
+    }
+
+    /// Where the names of `source` go that no route of the settings is for.
+    pub fn route(&mut self, source: SourceId, route: Route) {
+        self.sources[usize::from(source.0)].route = Some(route);
+    }
+
+    /// Adds one rule. Where two rules have the same pattern, deny beats allow and else the first stays.
+    pub fn rule(&mut self, action: Action, pattern: &Pattern, source: SourceId, line: u32) {
+        self.rule_expecting(action, pattern, source, line, Expect::Any);
+    }
+
+    /// The same for a rule whose answers should have addresses of one kind.
+    pub fn rule_expecting(
+        &mut self,
+        action: Action,
+        pattern: &Pattern,
+        source: SourceId,
+        line: u32,
+        expect: Expect,
+    ) {
+        self.digest.update([action as u8 | expect.bits() << 1, pattern.scope() as u8]);
+        self.digest.update(pattern.name().as_bytes());
+        self.sources[usize::from(source.0)].rules += 1;
+        self.trie.insert(action, pattern, source.0, line, expect);
+    }
+
+    /// Says which of the names that no rule covers are noise; it changes no verdict.
+    pub fn noise(&mut self, noise: Noise) {
+        self.noise = noise;
+    }
+
+    /// Compiles the rules.
+    pub fn build(mut self, compile: Compile) -> Policy {
+        let Compile { mode, mut local, enforce_expect, routes } = compile;
+        for origin in &local {
+            self.digest.update(origin.as_bytes());
+        }
+        for source in &self.sources {
+            self.digest.update([source.cname as u8]);
+        }
+        self.digest.update([mode as u8, u8::from(enforce_expect)]);
+        local.sort_by_key(|origin| std::cmp::Reverse(origin.wire_len()));
+        Policy {
+            trie: self.trie.build(),
+            sources: self.sources.into(),
+            local: local.into(),
+            noise: self.noise,
+            mode,
+            enforce_expect,
+            routes,
+            digest: self.digest.finalize().into(),
+        }
+    }
+}
+
+impl Default for PolicyBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}

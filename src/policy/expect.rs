@@ -1,0 +1,131 @@
+//! [`Expect`]: what kind of address the names of a rule should have.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// What kind of address the answers for a rule's names should have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expect {
+    /// Any at all.
+    #[default]
+    Any,
+    /// Private ones alone: names of Private Link, whose public address means that the private zone is not seen.
+    Private,
+    /// Public ones alone: a private address means that somebody rebinds the name into the network.
+    Public,
+}
+
+impl Expect {
+    /// What is expected, as two bits.
+    pub(super) fn bits(self) -> u8 {
+        self as u8
+    }
+
+    /// Inverse of [`Expect::bits`].
+    pub(super) fn of_bits(bits: u8) -> Self {
+        match bits & 3 {
+            1 => Self::Private,
+            2 => Self::Public,
+            _ => Self::Any,
+        }
+    }
+
+    /// Label for metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Private => "private",
+            Self::Public => "public",
+        }
+    }
+
+    /// True where `address` is of the kind expected.
+    pub fn admits(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Private => is_private(address),
+            Self::Public => !is_private(address),
+        }
+    }
+}
+
+impl FromStr for Expect {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Any, Self::Private, Self::Public]
+            .into_iter()
+            .find(|expect| expect.label() == text)
+            .ok_or("write `private`, `public` or `any`")
+    }
+}
+
+/// True for addresses that are reached only from within a network or a machine: those that the registries of RFC 6890 call not
+/// globally reachable and that a host can have. Documentation and benchmarking ranges are nobody's and count as public.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_private_v4(address),
+        IpAddr::V6(address) => is_private_v6(address),
+    }
+}
+
+fn is_private_v4(address: Ipv4Addr) -> bool {
+    // 100.64.0.0/10 (RFC 6598) is what carriers, and Azure within some services, use behind translation.
+    let is_shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
+    address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.octets()[0] == 0
+        || is_shared
+}
+
+fn is_private_v6(address: Ipv6Addr) -> bool {
+    address.is_loopback()
+        || address.is_unspecified()
+        || address.is_unique_local()
+        || address.is_unicast_link_local()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_are_of_one_kind_or_the_other() {
+        for (address, private) in [
+            ("10.1.0.4", true),
+            ("172.16.0.1", true),
+            ("172.32.0.1", false),
+            ("192.168.1.1", true),
+            ("127.0.0.1", true),
+            ("169.254.169.254", true),
+            ("100.64.0.1", true),
+            ("100.128.0.1", false),
+            ("0.0.0.0", true),
+            ("20.42.65.84", false),
+            ("::ffff:10.1.0.4", true),
+            ("fd00::4", true),
+            ("fe80::1", true),
+            ("::1", true),
+            ("2603:1061:f::1", false),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(Expect::Private.admits(address), private, "{address}");
+            assert_eq!(Expect::Public.admits(address), !private, "{address}");
+            assert!(Expect::Any.admits(address));
+        }
+    }
+
+    #[test]
+    fn what_is_expected_survives_as_bits_and_as_text() {
+        for expect in [Expect::Any, Expect::Private, Expect::Public] {
+            assert_eq!(Expect::of_bits(expect.bits()), expect);
+            assert_eq!(expect.label().parse(), Ok(expect));
+        }
+        assert!("Private".parse::<Expect>().is_err());
+    }
+}

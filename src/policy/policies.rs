@@ -1,0 +1,236 @@
+//! [`Policies`]: every client group's rules, and what is allowed besides them for a time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::clients::{Clients, GroupId};
+use super::cname::CnamePolicy;
+use super::followed::Followed;
+use super::route::{Route, RouteId};
+use super::rule::Action;
+use super::temporary::Temporary;
+use super::verdict::Leave;
+use super::{AllowedQuery, Ground, Judgement, Mode, Policy, Reason, Verdict};
+use crate::wire::code::Type;
+use crate::wire::name::Name;
+use crate::wire::query::Question;
+use crate::wire::request::AnswerFlags;
+use crate::wire::section;
+
+/// Everything that decides. A reload makes new ones; a temporary allowance makes the same with another
+/// [`Policies::generation`].
+#[derive(Clone)]
+pub struct Policies {
+    clients: Arc<Clients>,
+    groups: Arc<[Group]>,
+    temporary: Arc<Temporary>,
+    followed: Arc<Followed>,
+    routes: Arc<[RouteId]>,
+    compiled: u64,
+    generation: u64,
+}
+
+/// A client group and its rules.
+pub struct Group {
+    /// What it is called; [`Group::DEFAULT`] for everyone that no group claims.
+    pub name: String,
+    /// What it may ask.
+    pub policy: Policy,
+}
+
+impl Group {
+    /// Name of the group of clients that no other group claims.
+    pub const DEFAULT: &str = "default";
+}
+
+impl Policies {
+    /// `groups` by their [`GroupId`]s; at least the default one. `generation` numbers the policies of one process upwards.
+    pub fn new(clients: Clients, groups: Vec<Group>, generation: u64) -> Self {
+        Self {
+            clients: Arc::new(clients),
+            followed: Arc::new(Followed::new(groups.len())),
+            groups: groups.into(),
+            temporary: Arc::default(),
+            routes: Arc::new([RouteId(0)]),
+            compiled: generation,
+            generation,
+        }
+    }
+
+    /// One policy for everyone.
+    pub fn for_all(policy: Policy, generation: u64) -> Self {
+        let everyone = [Ipv4Net::default().into(), Ipv6Net::default().into()];
+        let group = Group { name: Group::DEFAULT.to_owned(), policy };
+        Self::new(Clients::new(&everyone, &[]), vec![group], generation)
+    }
+
+    /// The same with other temporary allowances, under a number of its own.
+    pub fn with_temporary(&self, temporary: Temporary) -> Self {
+        Self { temporary: Arc::new(temporary), generation: self.generation + 1, ..self.clone() }
+    }
+
+    /// Says which numbers the routes have, by [`Route`]; those of routes beyond are that of the default one.
+    pub fn number_routes(&mut self, numbers: Vec<RouteId>) {
+        self.routes = numbers.into();
+    }
+
+    fn number(&self, route: Route) -> RouteId {
+        self.routes.get(usize::from(route.0)).copied().unwrap_or(self.routes[0])
+    }
+
+    /// Number of the route of names that no route is for.
+    pub fn default_route(&self) -> RouteId {
+        self.routes[0]
+    }
+
+    /// Takes over what `before` allows for a time, as far as these policies still may.
+    pub fn take_over(&mut self, before: &Self) {
+        self.temporary = Arc::clone(&before.temporary);
+        for (index, group) in self.groups.iter().enumerate() {
+            let same = before.groups.iter().position(|known| known.name == group.name);
+            let (Some(ours), Some(theirs)) = (GroupId::new(index), same.and_then(GroupId::new)) else {
+                continue;
+            };
+            let still_leads = |origin: &Name, route: RouteId| {
+                let rule = group.policy.rule_for(origin).filter(|rule| rule.action() == Action::Allow);
+                rule.is_some_and(|rule| {
+                    rule.cname() == CnamePolicy::Follow
+                        && self.number(group.policy.route(origin, Some(rule))) == route
+                })
+            };
+            self.followed.take_over(ours, &before.followed, theirs, still_leads);
+        }
+    }
+
+    /// The group whose rules hold for `client`; none where it may not ask.
+    pub fn group(&self, client: IpAddr) -> Option<GroupId> {
+        self.clients.group(client)
+    }
+
+    /// The rules of a group.
+    pub fn policy(&self, group: GroupId) -> &Policy {
+        &self.groups.get(group.index()).unwrap_or(&self.groups[0]).policy
+    }
+
+    /// The rules of clients that no group claims.
+    pub fn default(&self) -> &Policy {
+        &self.groups[0].policy
+    }
+
+    /// All groups, the default one first.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// What is allowed for a time.
+    pub fn temporary(&self) -> &Temporary {
+        &self.temporary
+    }
+
+    /// What answers have led to.
+    pub fn followed(&self) -> &Followed {
+        &self.followed
+    }
+
+    /// Number of the rules within the process; what is allowed for a time does not change it.
+    pub fn compiled(&self) -> u64 {
+        self.compiled
+    }
+
+    /// Number of these policies within the process: a verdict of others is to be taken again.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Decides at `now` on a question of `client`, who is of `group`: the one place where a query may become an
+    /// [`AllowedQuery`].
+    ///
+    /// A temporary allowance stands above every rule, for it is what an operator wants now; only names of local zones and what
+    /// is never forwarded are not its business. A name that an answer led to is allowed where no rule denies it.
+    pub fn decide<'q>(
+        &self,
+        (client, group): (IpAddr, GroupId),
+        question: &'q Question,
+        flags: AnswerFlags,
+        now: Instant,
+    ) -> Verdict<'q, '_> {
+        let policy = self.policy(group);
+        let leave = |route, is_observed| {
+            let generation = self.generation;
+            AllowedQuery::new(question, Leave { flags, client, generation, route, is_observed })
+        };
+        let allowed = |route, ground| match question.qtype {
+            Type::ANY => Verdict::MinimalAny,
+            _ => Verdict::Allowed(leave(route, false), ground),
+        };
+        let name = &question.name;
+        let reason = match policy.judge(question) {
+            Judgement::Refused => return Verdict::Refused,
+            Judgement::Local => return Verdict::Local,
+            Judgement::Allowed(rule) => {
+                return allowed(self.number(policy.route(name, Some(rule))), Ground::Rule(rule));
+            }
+            Judgement::NotAllowed(reason) => reason,
+        };
+        if let Some(grant) = self.temporary.find(name, now) {
+            return allowed(self.number(policy.route(name, None)), Ground::Temporary(grant));
+        }
+        if !matches!(reason, Reason::Denied(_))
+            && let Some(route) = self.followed.find(group, name, now)
+        {
+            return allowed(route, Ground::Followed);
+        }
+        match policy.mode() {
+            Mode::Enforce => Verdict::Blocked(reason),
+            Mode::Observe if question.qtype == Type::ANY => Verdict::MinimalAny,
+            Mode::Observe => Verdict::Observed(leave(self.number(policy.route(name, None)), true), reason),
+        }
+    }
+
+    /// True where clients of `group` may ask for `name` at `now`, whatever the reason.
+    fn admits(&self, group: GroupId, name: &Name, now: Instant) -> bool {
+        let policy = self.policy(group);
+        match policy.rule_for(name) {
+            Some(rule) if rule.action() == Action::Allow => true,
+            Some(_) => self.temporary.find(name, now).is_some(),
+            None => {
+                policy.is_local(name)
+                    || self.temporary.find(name, now).is_some()
+                    || self.followed.find(group, name, now).is_some()
+            }
+        }
+    }
+
+    /// True where every name that `reply` leads to is one that clients of `group` may ask for at `now`. What cannot be read
+    /// leads nowhere good.
+    pub fn admits_aliases(&self, group: GroupId, reply: &[u8], now: Instant) -> bool {
+        section::records(reply).filter(|record| record.is_answer).all(|record| match record.target() {
+            Ok(Some(target)) => self.admits(group, &target, now),
+            Ok(None) => true,
+            Err(section::Unreadable) => false,
+        })
+    }
+
+    /// Allows to clients of `group` what `reply`, the answer for `origin` that came by `route`, leads to.
+    pub fn follow(&self, group: GroupId, origin: &Name, route: RouteId, reply: &[u8], now: Instant) {
+        for record in section::records(reply).filter(|record| record.is_answer) {
+            if let Ok(Some(target)) = record.target() {
+                self.followed.note(group, origin, route, &target, record.ttl, now);
+            }
+        }
+    }
+
+    /// True where some client may be given an answer for `name` that came by `route`: for what is kept over a reload.
+    pub fn may_keep(&self, name: &Name, route: RouteId, now: Instant) -> bool {
+        let temporary = self.temporary.find(name, now).is_some();
+        self.groups.iter().enumerate().any(|(index, Group { policy, .. })| {
+            let rule = policy.rule_for(name).filter(|rule| rule.action() == Action::Allow);
+            let followed = || self.followed.find(GroupId::new(index)?, name, now);
+            let asked = rule.is_some() || temporary || policy.mode() == Mode::Observe;
+            asked && self.number(policy.route(name, rule)) == route || followed() == Some(route)
+        })
+    }
+}

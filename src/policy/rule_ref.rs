@@ -1,0 +1,88 @@
+//! [`RuleRef`]: a rule within its policy.
+
+use std::fmt;
+
+use super::cname::CnamePolicy;
+use super::expect::Expect;
+use super::rule::{Action, Pattern, Scope};
+use super::trie::{Rule, RuleId};
+use super::{Policy, Source};
+use crate::wire::name::Name;
+
+/// A rule within its policy.
+#[derive(Clone, Copy)]
+pub struct RuleRef<'p> {
+    pub(super) policy: &'p Policy,
+    pub(super) id: RuleId,
+    pub(super) rule: Rule<'p>,
+}
+
+impl<'p> RuleRef<'p> {
+    /// Number of the rule within its policy.
+    pub fn id(&self) -> RuleId {
+        self.id
+    }
+
+    /// `file:line` of the rule.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.source().file, self.line())
+    }
+
+    /// Allow or deny.
+    pub fn action(&self) -> Action {
+        self.rule.action
+    }
+
+    /// Where the rule came from.
+    pub fn source(&self) -> &'p Source {
+        &self.policy.sources[self.source_index()].source
+    }
+
+    /// Index of the rule's source among [`Policy::sources`].
+    pub fn source_index(&self) -> usize {
+        usize::from(self.rule.source)
+    }
+
+    /// What becomes of aliases in the answers for the rule's names.
+    pub fn cname(&self) -> CnamePolicy {
+        self.policy.sources[self.source_index()].cname
+    }
+
+    /// What kind of address the answers for the rule's names should have.
+    pub fn expect(&self) -> Expect {
+        self.rule.expect
+    }
+
+    /// Line within the source's file, from 1.
+    pub fn line(&self) -> u32 {
+        self.rule.line
+    }
+
+    /// Which names it covers, seen from the name it is written with.
+    pub fn scope(&self) -> Scope {
+        self.rule.scope
+    }
+
+    /// The name the rule is written with, in wire format.
+    pub fn suffix(&self) -> &'p [u8] {
+        self.rule.name
+    }
+
+    /// The rule's pattern.
+    pub fn pattern(&self) -> Pattern {
+        Pattern::new(self.rule.scope, Name::parse(self.rule.name).unwrap_or(Name::ROOT))
+    }
+}
+
+/// The rule as it would be written: `*.azureml.ms`.
+impl fmt::Display for RuleRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pattern().fmt(f)
+    }
+}
+
+impl fmt::Debug for RuleRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RuleRef({self})")
+    }
+}

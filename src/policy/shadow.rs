@@ -1,0 +1,150 @@
+//! [`Shadow`]: policies to come, asked beside those in force, to see where they would decide otherwise.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use super::{Policies, Verdict};
+use crate::wire::name::Name;
+use crate::wire::query::Question;
+use crate::wire::request::AnswerFlags;
+
+/// Names listed for each change; beyond, lookups are only counted.
+const MAX: usize = 2000;
+
+/// What would be decided otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An allowed name would be blocked.
+    WouldBlock,
+    /// A blocked name would be allowed.
+    WouldAllow,
+}
+
+impl Change {
+    /// Both, in the order of their counts.
+    pub const ALL: [Self; 2] = [Self::WouldBlock, Self::WouldAllow];
+
+    /// Label for metrics and pages.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::WouldBlock => "would_block",
+            Self::WouldAllow => "would_allow",
+        }
+    }
+}
+
+/// Policies that decide nothing, and where they differ.
+pub struct Shadow {
+    policies: Policies,
+    lookups: [AtomicU64; Change::ALL.len()],
+    names: Mutex<[HashMap<Box<[u8]>, Lookups>; Change::ALL.len()]>,
+}
+
+/// Lookups of one name.
+#[derive(Clone, Debug)]
+struct Lookups {
+    count: u64,
+    first: SystemTime,
+    last: SystemTime,
+    client: IpAddr,
+}
+
+/// A name about which the policies differ.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// The name.
+    pub name: Name,
+    /// What would change.
+    pub change: Change,
+    /// How often it was asked for since these policies were loaded.
+    pub count: u64,
+    /// When it was first asked for.
+    pub first: SystemTime,
+    /// When it was last asked for.
+    pub last: SystemTime,
+    /// Who asked last.
+    pub client: IpAddr,
+}
+
+impl Shadow {
+    /// Compares with `policies`.
+    pub fn new(policies: Policies) -> Self {
+        Self { policies, lookups: Default::default(), names: Mutex::default() }
+    }
+
+    /// The policies to come.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Notes where these policies would not decide as `verdict` says.
+    pub fn compare(
+        &self,
+        verdict: &Verdict<'_, '_>,
+        client: IpAddr,
+        question: &Question,
+        flags: AnswerFlags,
+        now: Instant,
+    ) {
+        let Some(is_allowed) = is_allowed(verdict) else { return };
+        let would_be = match self.policies.group(client) {
+            Some(group) => is_allowed_or_local(&self.policies.decide((client, group), question, flags, now)),
+            None => false,
+        };
+        match (is_allowed, would_be) {
+            (true, false) => self.note(Change::WouldBlock, client, &question.name),
+            (false, true) => self.note(Change::WouldAllow, client, &question.name),
+            _ => {}
+        }
+    }
+
+    fn note(&self, change: Change, client: IpAddr, name: &Name) {
+        self.lookups[change as usize].fetch_add(1, Ordering::Relaxed);
+        // Who finds the list in use leaves it: a query waits for no other, and names that matter come again.
+        let Ok(mut names) = self.names.try_lock() else { return };
+        let names = &mut names[change as usize];
+        let now = SystemTime::now();
+        if let Some(lookups) = names.get_mut(name.as_bytes()) {
+            *lookups = Lookups { count: lookups.count + 1, last: now, client, ..*lookups };
+        } else if names.len() < MAX {
+            names.insert(name.as_bytes().into(), Lookups { count: 1, first: now, last: now, client });
+        }
+    }
+
+    /// Lookups that would be decided otherwise.
+    pub fn lookups(&self, change: Change) -> u64 {
+        self.lookups[change as usize].load(Ordering::Relaxed)
+    }
+
+    /// Names about which the policies differ, the most asked first.
+    pub fn differences(&self) -> Vec<Difference> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut differences: Vec<Difference> = Change::ALL
+            .into_iter()
+            .zip(&*names)
+            .flat_map(|(change, names)| names.iter().map(move |(name, lookups)| (change, name, lookups)))
+            .filter_map(|(change, name, lookups)| {
+                let Lookups { count, first, last, client } = lookups.clone();
+                Some(Difference { name: Name::parse(name).ok()?, change, count, first, last, client })
+            })
+            .collect();
+        differences.sort_by_key(|difference| std::cmp::Reverse(difference.count));
+        differences
+    }
+}
+
+/// Whether the rules allow what was asked, carried out or not; none where they have no part in it.
+fn is_allowed(verdict: &Verdict<'_, '_>) -> Option<bool> {
+    match verdict {
+        Verdict::Allowed(..) => Some(true),
+        Verdict::Observed(..) | Verdict::Blocked(_) => Some(false),
+        Verdict::Local | Verdict::MinimalAny | Verdict::Refused => None,
+    }
+}
+
+fn is_allowed_or_local(verdict: &Verdict<'_, '_>) -> bool {
+    matches!(verdict, Verdict::Allowed(..) | Verdict::Local)
+}

@@ -1,0 +1,213 @@
+//! [`Temporary`]: names allowed for a time, whatever the rules say.
+
+use std::time::{Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::rule::Pattern;
+use crate::wire::name::Name;
+
+/// Leave for some names, for a time, with who gave it and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The names.
+    #[serde(with = "pattern_as_text")]
+    pub pattern: Pattern,
+    /// Why, for people; one line.
+    pub reason: String,
+    /// Who asked for it, for people; may be empty.
+    pub author: String,
+    /// When it was given.
+    #[serde(with = "time_as_text")]
+    pub since: SystemTime,
+    /// When it ends.
+    #[serde(with = "time_as_text")]
+    pub until: SystemTime,
+}
+
+/// All grants in force. There are few: they are looked at one by one, and only for names that no rule allows.
+#[derive(Clone, Debug, Default)]
+pub struct Temporary {
+    grants: Vec<Ending>,
+}
+
+/// A grant and when it ends on the clock that no one sets.
+#[derive(Clone, Debug)]
+struct Ending {
+    grant: Grant,
+    at: Instant,
+}
+
+impl Temporary {
+    /// The most grants at once: beyond, a list belongs into the settings.
+    pub const MAX: usize = 1000;
+
+    /// The grants that have not ended at `now`, which is `time` on the wall.
+    pub fn new(grants: impl IntoIterator<Item = Grant>, now: Instant, time: SystemTime) -> Self {
+        let ending = |grant: Grant| {
+            let left = grant.until.duration_since(time).ok().filter(|left| !left.is_zero())?;
+            Some(Ending { at: now.checked_add(left)?, grant })
+        };
+        Self { grants: grants.into_iter().filter_map(ending).collect() }
+    }
+
+    /// The same with `grant`, which takes the place of one for the same pattern; none where there is no room.
+    pub fn with(&self, grant: Grant, now: Instant, time: SystemTime) -> Option<Self> {
+        let others = self.without(&grant.pattern).unwrap_or_else(|| self.clone());
+        let mut grants: Vec<Ending> = others.grants.into_iter().filter(|ending| ending.at > now).collect();
+        grants.extend(Self::new([grant], now, time).grants);
+        (grants.len() <= Self::MAX).then_some(Self { grants })
+    }
+
+    /// The same without the grant for `pattern`; none where there is no such grant.
+    pub fn without(&self, pattern: &Pattern) -> Option<Self> {
+        let grants: Vec<Ending> =
+            self.grants.iter().filter(|ending| ending.grant.pattern != *pattern).cloned().collect();
+        (grants.len() < self.grants.len()).then_some(Self { grants })
+    }
+
+    /// The same without those that have ended at `now`; none where none has.
+    pub fn expired(&self, now: Instant) -> Option<(Self, Vec<Grant>)> {
+        let (left, ended): (Vec<Ending>, Vec<Ending>) =
+            self.grants.iter().cloned().partition(|ending| ending.at > now);
+        let ended: Vec<Grant> = ended.into_iter().map(|ending| ending.grant).collect();
+        (!ended.is_empty()).then_some((Self { grants: left }, ended))
+    }
+
+    /// When the next grant ends.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.grants.iter().map(|ending| ending.at).min()
+    }
+
+    /// A grant that covers `name` at `now`.
+    pub fn find(&self, name: &Name, now: Instant) -> Option<&Grant> {
+        self.grants
+            .iter()
+            .find(|ending| ending.at > now && ending.grant.pattern.matches(name))
+            .map(|ending| &ending.grant)
+    }
+
+    /// All grants, those that have just ended included.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Grant> {
+        self.grants.iter().map(|ending| &ending.grant)
+    }
+
+    /// How many there are at `now`.
+    pub fn in_force(&self, now: Instant) -> usize {
+        self.grants.iter().filter(|ending| ending.at > now).count()
+    }
+}
+
+mod pattern_as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Pattern;
+
+    pub(super) fn serialize<S: Serializer>(pattern: &Pattern, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(pattern)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
+        Pattern::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// RFC 3339, in whole seconds.
+mod time_as_text {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_seconds(*time))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+        humantime::parse_rfc3339(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn grant(pattern: &str, since: SystemTime, minutes: u32) -> Grant {
+        let pattern = Pattern::parse(pattern).unwrap();
+        let (reason, author) = ("incident 7".to_owned(), "on-call".to_owned());
+        Grant { pattern, reason, author, since, until: since + MINUTE * minutes }
+    }
+
+    fn name(text: &str) -> Name {
+        Name::from_labels(text.split('.').map(str::as_bytes)).unwrap()
+    }
+
+    #[test]
+    fn a_grant_ends_by_itself() {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let empty = Temporary::default();
+        let temporary = empty.with(grant("*.example.org", time, 60), now, time).unwrap();
+        let temporary = temporary.with(grant("a.example.net", time, 1), now, time).unwrap();
+        for (asked, after, allowed) in [
+            ("b.example.org", Duration::ZERO, true),
+            ("example.org", Duration::ZERO, false),
+            ("b.example.org", MINUTE * 60 - Duration::from_millis(1), true),
+            ("b.example.org", MINUTE * 60, false),
+            ("a.example.net", MINUTE, false),
+        ] {
+            assert_eq!(
+                temporary.find(&name(asked), now + after).is_some(),
+                allowed,
+                "{asked} after {after:?}"
+            );
+        }
+        assert_eq!((temporary.in_force(now), temporary.in_force(now + MINUTE)), (2, 1));
+        assert_eq!(temporary.next_end(), Some(now + MINUTE));
+        let (left, ended) = temporary.expired(now + MINUTE).unwrap();
+        assert_eq!((left.iter().len(), ended.len()), (1, 1));
+        assert!(left.expired(now + MINUTE).is_none());
+    }
+
+    #[test]
+    fn the_same_pattern_is_granted_once_and_can_be_taken_back() {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let first = Temporary::default().with(grant("a.example", time, 60), now, time).unwrap();
+        let longer = first.with(grant("A.Example.", time, 120), now, time).unwrap();
+        assert_eq!(longer.iter().len(), 1);
+        assert!(longer.find(&name("a.example"), now + MINUTE * 90).is_some());
+        let pattern = Pattern::parse("a.example").unwrap();
+        assert_eq!(longer.without(&pattern).unwrap().iter().len(), 0);
+        assert!(Temporary::default().without(&pattern).is_none());
+    }
+
+    #[test]
+    fn what_was_written_is_in_force_again_for_the_time_left() {
+        let (now, time) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let written = serde_json::to_string(&grant("*.example.org", time, 60)).unwrap();
+        assert_eq!(
+            written,
+            r#"{"pattern":"*.example.org","reason":"incident 7","author":"on-call","since":"2027-01-15T08:00:00Z","until":"2027-01-15T09:00:00Z"}"#
+        );
+        let read: Grant = serde_json::from_str(&written).unwrap();
+        let temporary = Temporary::new([read], now, time + MINUTE * 50);
+        assert!(temporary.find(&name("b.example.org"), now + MINUTE * 9).is_some());
+        assert!(temporary.find(&name("b.example.org"), now + MINUTE * 10).is_none());
+        let ended: Grant = serde_json::from_str(&written).unwrap();
+        assert_eq!(Temporary::new([ended], now, time + MINUTE * 60).iter().len(), 0);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let many = (0..Temporary::MAX).map(|index| grant(&format!("h{index}.example"), time, 1));
+        let full = Temporary::new(many, now, time);
+        assert!(full.with(grant("one-more.example", time, 1), now, time).is_none());
+        assert!(full.with(grant("h1.example", time, 5), now, time).is_some());
+        let later = now + MINUTE;
+        assert!(full.with(grant("one-more.example", time + MINUTE, 1), later, time + MINUTE).is_some());
+    }
+}

@@ -1,0 +1,268 @@
+//! [`TunnelGuard`]: how many new names a client asks for below one rule.
+//!
+//! Whoever may ask for any name below a suffix can carry data out in the names. Names that were asked before carry nothing
+//! new, so that what counts is how many new ones there are, and how long. Only queries that no kept answer answers are
+//! looked at.
+
+use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hashbrown::{HashSet, HashTable};
+use rapidhash::fast::RandomState;
+
+use super::RuleRef;
+use super::rule::Scope;
+use crate::wire::name::Name;
+
+/// Clients and rules watched at once, at some ten bytes for each of a budget's names. Beyond, the ones that were quiet for a
+/// window are forgotten; where there are none, others are not watched.
+const MAX: usize = 4096;
+
+/// What a client may ask for within a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelBudget {
+    /// New names.
+    pub names: u32,
+    /// Bytes of those, the labels of the rule itself left out.
+    pub bytes: u64,
+    /// The window.
+    pub window: Duration,
+}
+
+/// Counts new names by client and rule.
+#[derive(Debug)]
+pub struct TunnelGuard {
+    budget: TunnelBudget,
+    enforce: bool,
+    watched: Mutex<HashTable<(Subject, Watched)>>,
+    hasher: RandomState,
+    exceeded: AtomicU64,
+}
+
+/// Who asks below what. Of an IPv6 address the /64 counts, for within it a client has all addresses.
+#[derive(Clone, Debug)]
+struct Subject {
+    client: IpAddr,
+    suffix: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    window: Instant,
+    names: u32,
+    bytes: u64,
+    /// Hashes of names seen in this window and in the one before.
+    seen: [HashSet<u64, RandomState>; 2],
+    exceeded: u64,
+}
+
+/// A client beyond its budget.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suspect {
+    /// Who: an address, or the first of a /64.
+    pub client: IpAddr,
+    /// The name below which it asks.
+    pub suffix: Name,
+    /// New names within its window, those within the budget alone.
+    pub names: u32,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Names beyond the budget so far.
+    pub exceeded: u64,
+}
+
+impl TunnelGuard {
+    /// Watches with `budget`; what exceeds it is to be blocked where `enforce` says so.
+    pub fn new(budget: TunnelBudget, enforce: bool) -> Self {
+        let (watched, hasher, exceeded) = (Mutex::default(), RandomState::default(), AtomicU64::new(0));
+        Self { budget, enforce, watched, hasher, exceeded }
+    }
+
+    /// True where names beyond the budget are to be blocked.
+    pub fn enforces(&self) -> bool {
+        self.enforce
+    }
+
+    /// What it was made with.
+    pub fn budget(&self) -> TunnelBudget {
+        self.budget
+    }
+
+    /// Notes that `client` asks at `now` for `name`, which `rule` allows; false where that is beyond its budget.
+    pub fn admit(&self, client: IpAddr, rule: RuleRef<'_>, name: &Name, now: Instant) -> bool {
+        if rule.scope() == Scope::Exact {
+            return true;
+        }
+        let (client, suffix) = (whole_client(client), rule.suffix());
+        let bytes = (name.wire_len() - suffix.len()) as u64;
+        let hash = self.hasher.hash_one((client, suffix));
+        let is_subject =
+            |(subject, _): &(Subject, Watched)| subject.client == client && *subject.suffix == *suffix;
+        let mut watched = self.lock();
+        if watched.find(hash, is_subject).is_none() {
+            if watched.len() >= MAX {
+                let window = self.budget.window * 2;
+                watched.retain(|(_, one)| now.saturating_duration_since(one.window) < window);
+            }
+            if watched.len() >= MAX {
+                return true;
+            }
+            let subject = Subject { client, suffix: suffix.into() };
+            let rehash =
+                |(subject, _): &(Subject, Watched)| self.hasher.hash_one((subject.client, &*subject.suffix));
+            watched.insert_unique(hash, (subject, Watched::new(now)), rehash);
+        }
+        let Some((_, one)) = watched.find_mut(hash, is_subject) else { return true };
+        let admitted = one.admit(self.hasher.hash_one(name.as_bytes()), bytes, self.budget, now);
+        if !admitted {
+            self.exceeded.fetch_add(1, Ordering::Relaxed);
+        }
+        admitted
+    }
+
+    /// Names beyond a budget so far.
+    pub fn exceeded(&self) -> u64 {
+        self.exceeded.load(Ordering::Relaxed)
+    }
+
+    /// Clients that went beyond their budget in the window before `now`, the worst first.
+    pub fn suspects(&self, now: Instant) -> Vec<Suspect> {
+        let watched = self.lock();
+        let recent = |one: &Watched| now.saturating_duration_since(one.window) < self.budget.window;
+        let mut suspects: Vec<Suspect> = watched
+            .iter()
+            .filter(|(_, one)| one.exceeded > 0 && recent(one))
+            .filter_map(|(Subject { client, suffix }, one)| {
+                let Watched { names, bytes, exceeded, .. } = *one;
+                Some(Suspect { client: *client, suffix: Name::parse(suffix).ok()?, names, bytes, exceeded })
+            })
+            .collect();
+        suspects.sort_by_key(|suspect| std::cmp::Reverse(suspect.exceeded));
+        suspects
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashTable<(Subject, Watched)>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    fn new(now: Instant) -> Self {
+        Self { window: now, names: 0, bytes: 0, seen: Default::default(), exceeded: 0 }
+    }
+
+    fn admit(&mut self, hash: u64, bytes: u64, budget: TunnelBudget, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.window);
+        if since >= budget.window {
+            let [current, _] = std::mem::take(&mut self.seen);
+            // Two windows on, nothing of the one before is known.
+            let before = if since < budget.window * 2 { current } else { HashSet::default() };
+            *self = Self { seen: [HashSet::default(), before], ..Self::new(now) };
+        }
+        if self.seen[0].contains(&hash) {
+            return true;
+        }
+        if self.seen[1].contains(&hash) {
+            self.seen[0].insert(hash);
+            return true;
+        }
+        if self.names >= budget.names || self.bytes + bytes > budget.bytes {
+            self.exceeded += 1;
+            return false;
+        }
+        self.names += 1;
+        self.bytes += bytes;
+        self.seen[0].insert(hash);
+        true
+    }
+}
+
+/// The address that stands for all that one client has.
+fn whole_client(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::policy::rule::{Action, Pattern};
+    use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
+
+    const BUDGET: TunnelBudget = TunnelBudget { names: 3, bytes: 100, window: Duration::from_secs(60) };
+
+    fn policy() -> Policy {
+        let mut builder = PolicyBuilder::new();
+        let source = builder.source("test", "test.toml");
+        for pattern in ["*.wide.example", "one.example"] {
+            builder.rule(Action::Allow, &Pattern::parse(pattern).unwrap(), source, 1);
+        }
+        builder.build(Compile::new(Mode::Enforce))
+    }
+
+    fn name(text: &str) -> Name {
+        Name::from_labels(text.split('.').map(str::as_bytes)).unwrap()
+    }
+
+    fn admit(guard: &TunnelGuard, client: &str, asked: &str, now: Instant) -> bool {
+        let (policy, asked) = (policy(), name(asked));
+        guard.admit(client.parse().unwrap(), policy.rule_for(&asked).unwrap(), &asked, now)
+    }
+
+    #[test]
+    fn windows_pass_and_names_are_remembered_for_two() {
+        let (guard, start) = (TunnelGuard::new(BUDGET, true), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for (asked, seconds, admitted) in [
+            ("a.wide.example", 0, true),
+            ("b.wide.example", 1, true),
+            ("c.wide.example", 2, true),
+            ("d.wide.example", 3, false),
+            ("a.wide.example", 4, true),
+            ("e.wide.example", 60, true),
+            ("a.wide.example", 61, true),
+            ("b.wide.example", 62, true),
+            ("f.wide.example", 63, true),
+            ("g.wide.example", 64, true),
+            ("h.wide.example", 65, false),
+            // Of the first window `a` and `b` were asked in the second as well, `c` was not.
+            ("a.wide.example", 121, true),
+            ("c.wide.example", 122, true),
+            ("i.wide.example", 123, true),
+            ("j.wide.example", 124, true),
+            ("k.wide.example", 125, false),
+        ] {
+            assert_eq!(admit(&guard, "10.0.0.1", asked, at(seconds)), admitted, "{asked} after {seconds} s");
+        }
+        assert_eq!(guard.exceeded(), 3);
+    }
+
+    #[test]
+    fn an_ipv6_client_has_one_budget_for_its_64() {
+        let (guard, now) = (TunnelGuard::new(BUDGET, true), Instant::now());
+        let asked = ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1", "2001:db8::9", "2001:db8:0:1::9"];
+        let admitted: Vec<bool> = asked
+            .iter()
+            .enumerate()
+            .map(|(index, client)| admit(&guard, client, &format!("n{index}.wide.example"), now))
+            .collect();
+        assert_eq!(admitted, [true, true, true, false, true]);
+        let [suspect] = &guard.suspects(now)[..] else { panic!("{:?}", guard.suspects(now)) };
+        assert_eq!((suspect.client.to_string().as_str(), suspect.exceeded), ("2001:db8::", 1));
+        assert_eq!(suspect.suffix, name("wide.example"));
+        assert!(guard.suspects(now + BUDGET.window).is_empty());
+    }
+
+    #[test]
+    fn a_rule_for_one_name_is_not_watched() {
+        let (guard, now) = (TunnelGuard::new(TunnelBudget { names: 0, ..BUDGET }, true), Instant::now());
+        assert!(admit(&guard, "10.0.0.1", "one.example", now));
+        assert!(!admit(&guard, "10.0.0.1", "a.wide.example", now));
+    }
+}

@@ -1,0 +1,185 @@
+//! [`Registry`]: temporary allowances on disk, and who gave them when.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::temporary::{Grant, Temporary};
+
+/// Version of the file's form.
+const VERSION: u32 = 1;
+
+/// Keeps allowances in a directory, where there is one, and logs what becomes of them.
+#[derive(Debug)]
+pub struct Registry {
+    directory: Option<PathBuf>,
+}
+
+/// What becomes of an allowance.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// Someone gave it.
+    Allowed,
+    /// Someone took it back.
+    Revoked,
+    /// Its time was over.
+    Ended,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    version: u32,
+    allowed: Vec<Grant>,
+}
+
+#[derive(Serialize)]
+struct AuditLine<'a> {
+    time: String,
+    event: Event,
+    #[serde(flatten)]
+    grant: &'a Grant,
+}
+
+impl Registry {
+    /// A registry in `directory`; without one nothing outlives the process.
+    pub fn new(directory: Option<PathBuf>) -> Self {
+        Self { directory }
+    }
+
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        self.directory.as_ref().map(|directory| directory.join(name))
+    }
+
+    /// What is still allowed of what was kept.
+    ///
+    /// Errors: the file cannot be read, or is not what this version writes; with place and remedy.
+    pub fn load(&self) -> Result<Temporary, String> {
+        let Some(path) = self.file("allowed.json") else { return Ok(Temporary::default()) };
+        let explain = |error: &dyn std::fmt::Display| {
+            format!(
+                "cannot read the temporary allowances in {}: {error}\n  help: move the file away, and allow again what \
+                 is still needed",
+                path.display()
+            )
+        };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Temporary::default()),
+            Err(error) => return Err(explain(&error)),
+        };
+        let Contents { version, allowed } = serde_json::from_str(&text).map_err(|error| explain(&error))?;
+        if version != VERSION {
+            return Err(explain(&format_args!(
+                "it is of version {version}, and this program knows {VERSION}"
+            )));
+        }
+        Ok(Temporary::new(allowed, Instant::now(), SystemTime::now()))
+    }
+
+    /// Keeps `temporary` in the place of what was kept, as one.
+    ///
+    /// Errors: it cannot be written; with place and remedy.
+    pub fn save(&self, temporary: &Temporary) -> Result<(), String> {
+        let Some(path) = self.file("allowed.json") else { return Ok(()) };
+        let contents = Contents { version: VERSION, allowed: temporary.iter().cloned().collect() };
+        let text = serde_json::to_string_pretty(&contents).map_err(|error| error.to_string())?;
+        replace(&path, text.as_bytes()).map_err(|error| {
+            format!(
+                "cannot keep the temporary allowances in {}: {error}\n  help: make the directory writable for this \
+                 process, or set `state_directory` in [server]",
+                path.display()
+            )
+        })
+    }
+
+    /// Tells what becomes of `grant`: to the log, and to `audit.log` in the directory.
+    pub fn note(&self, event: Event, grant: &Grant) {
+        let Grant { pattern, reason, author, until, .. } = grant;
+        let until = humantime::format_rfc3339_seconds(*until);
+        let what = match event {
+            Event::Allowed => "allowed for a time",
+            Event::Revoked => "temporary allowance taken back",
+            Event::Ended => "temporary allowance ended",
+        };
+        tracing::warn!("{what}: {pattern} until {until}, by {author:?}: {reason:?}");
+        let Some(path) = self.file("audit.log") else { return };
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let line = serde_json::to_string(&AuditLine { time, event, grant }).unwrap_or_default();
+        let append = || -> io::Result<()> {
+            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+            file.write_all(format!("{line}\n").as_bytes())?;
+            file.sync_data()
+        };
+        if let Err(error) = append() {
+            tracing::error!("cannot write {}: {error}", path.display());
+        }
+    }
+}
+
+/// Writes a file so that it is either the old or the new one, whatever happens in between.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::rule::Pattern;
+
+    fn grant(pattern: &str) -> Grant {
+        let since = SystemTime::now();
+        let until = since + Duration::from_secs(3600);
+        let (reason, author) = ("a \"quoted\"\nreason".to_owned(), String::new());
+        Grant { pattern: Pattern::parse(pattern).unwrap(), reason, author, since, until }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = Registry::new(Some(directory.path().to_owned()));
+        assert_eq!(registry.load().unwrap().iter().len(), 0);
+        let temporary = Temporary::new([grant("*.example.org")], Instant::now(), SystemTime::now());
+        registry.save(&temporary).unwrap();
+        registry.note(Event::Allowed, &grant("*.example.org"));
+        let again = registry.load().unwrap();
+        assert_eq!(again.iter().next().unwrap().pattern, Pattern::parse("*.example.org").unwrap());
+        let audit = fs::read_to_string(directory.path().join("audit.log")).unwrap();
+        assert_eq!(audit.lines().count(), 1);
+        assert!(audit.contains(r#""event":"allowed","pattern":"*.example.org""#), "{audit}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_place_and_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = Registry::new(Some(directory.path().to_owned()));
+        let path = directory.path().join("allowed.json");
+        for (text, said) in [
+            ("", "EOF"),
+            ("{\"version\":1,\"allowed\":[{\"pattern\":", "EOF"),
+            ("{\"version\":2,\"allowed\":[]}", "version 2"),
+            ("{\"version\":1,\"allowed\":[],\"more\":1}", "more"),
+            (
+                "{\"version\":1,\"allowed\":[{\"pattern\":\"*\",\"reason\":\"\",\"author\":\"\",\"since\":\"2026-01-01T00:00:00Z\",\
+                 \"until\":\"2026-01-01T00:00:00Z\"}]}",
+                "first label",
+            ),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = registry.load().unwrap_err();
+            assert!(error.contains(&path.display().to_string()) && error.contains("help:"), "{error}");
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+}

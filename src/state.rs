@@ -1,0 +1,146 @@
+//! Making the [`State`] queries are judged by, of settings and policies that were assembled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::assemble::Assembly;
+use crate::cache::{Cache, Lifetimes};
+use crate::config::{self, BlockAnswer, GuardMode, Settings};
+use crate::gate::{State, ZonePlaces};
+use crate::policy::Policies;
+use crate::policy::cname::CnamePolicy;
+use crate::policy::policies::Group;
+use crate::policy::shadow::Shadow;
+use crate::policy::tunnel_guard::{TunnelBudget, TunnelGuard};
+use crate::policy::verdict::NOT_LISTED;
+use crate::telemetry::catalogue::Catalogue;
+use crate::upstream::address::UpstreamAddress;
+use crate::upstream::upstreams::Upstreams;
+use crate::upstream::{UpstreamConfig, loops, system};
+use crate::wire::code::Rcode;
+use crate::wire::denial::Denial;
+
+/// Makes a state of what was assembled; what `before` has and still fits is kept: the cache, and upstreams' health.
+///
+/// Errors: the system's resolver configuration cannot be used, or an upstream is this server itself.
+pub fn make_state(
+    assembly: Assembly,
+    before: Option<&Running>,
+    catalogue: &Catalogue,
+) -> Result<State, String> {
+    let Assembly { settings, mut policies, shadow, routes, local, .. } = assembly;
+    let mut lists = Vec::new();
+    for (_, servers) in routes.iter() {
+        let servers = resolve_servers(servers)?;
+        loops::refuse(&servers, &settings.server.listen)?;
+        lists.push(servers);
+    }
+    let config = UpstreamConfig {
+        deadline: settings.upstream.deadline,
+        max_in_flight: settings.upstream.max_in_flight,
+        max_qps: settings.upstream.max_qps,
+    };
+    let (upstreams, numbers) = Upstreams::new(config, lists, before.map(|before| &*before.state.upstreams));
+    policies.number_routes(numbers);
+    if let Some(before) = before {
+        policies.take_over(&before.state.policies);
+    }
+    let cache = match before.filter(|before| before.settings.cache == settings.cache) {
+        Some(before) => Arc::clone(&before.state.cache),
+        None => Arc::new(new_cache(&settings, before.map(|before| &*before.state.cache))),
+    };
+    let block_ttl = u32::try_from(settings.block.ttl.as_secs()).unwrap_or(u32::MAX);
+    let denial = match settings.block.answer {
+        BlockAnswer::Nxdomain => {
+            Denial::negative(Rcode::NXDOMAIN, block_ttl, policies.default().serial(), NOT_LISTED)
+        }
+        BlockAnswer::Nodata => {
+            Denial::negative(Rcode::NOERROR, block_ttl, policies.default().serial(), NOT_LISTED)
+        }
+        BlockAnswer::Refused => Denial::refused(NOT_LISTED),
+    };
+    let identity = Some(settings.server.identity.as_str()).filter(|identity| !identity.is_empty());
+    Ok(State {
+        zones: Arc::new(zone_places(&policies, catalogue)),
+        policies,
+        tunnel_guard: tunnel_guard(&settings.tunnel_guard, before),
+        shadow: shadow.map(|policies| Arc::new(Shadow::new(policies))),
+        denial,
+        identity: identity.map(Into::into),
+        udp_payload: settings.server.udp_payload,
+        cache,
+        local: Arc::new(local),
+        upstreams: Arc::new(upstreams),
+    })
+}
+
+fn zone_places(policies: &Policies, catalogue: &Catalogue) -> ZonePlaces {
+    let of_group = |group: &Group| {
+        group.policy.sources().map(|(source, _)| catalogue.zone_place(&source.zone)).collect()
+    };
+    let uses = |wanted| {
+        policies.groups().iter().flat_map(|group| group.policy.iter()).any(|rule| rule.cname() == wanted)
+    };
+    let followed = if uses(CnamePolicy::Follow) { catalogue.zone_place("followed") } else { 0 };
+    ZonePlaces {
+        sources: policies.groups().iter().map(of_group).collect(),
+        temporary: catalogue.zone_place("temporary"),
+        followed,
+    }
+}
+
+/// The guard for `settings`: the one there was, with all it knows, where they have not changed.
+fn tunnel_guard(settings: &config::TunnelGuard, before: Option<&Running>) -> Option<Arc<TunnelGuard>> {
+    if settings.mode == GuardMode::Off {
+        return None;
+    }
+    let before = before.filter(|before| before.settings.tunnel_guard == *settings);
+    let budget = TunnelBudget {
+        names: settings.new_names,
+        bytes: settings.name_bytes.as_u64(),
+        window: settings.window,
+    };
+    let new = || Arc::new(TunnelGuard::new(budget, settings.mode == GuardMode::Enforce));
+    Some(before.and_then(|before| before.state.tunnel_guard.clone()).unwrap_or_else(new))
+}
+
+/// The state in force and the settings it was made of.
+pub struct Running {
+    /// What queries are judged by.
+    pub state: Arc<State>,
+    /// What it was made of.
+    pub settings: Settings,
+}
+
+fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {
+    let lifetimes = Lifetimes {
+        max: settings.cache.max_ttl,
+        max_negative: settings.cache.max_negative_ttl,
+        max_stale: if settings.cache.serve_stale { settings.cache.max_stale } else { Duration::ZERO },
+        prefetch: settings.cache.prefetch,
+    };
+    Cache::new(settings.cache.max_bytes.as_u64(), lifetimes, before)
+}
+
+/// Puts the system's own servers in the place of [`UpstreamAddress::System`].
+fn resolve_servers(servers: &[UpstreamAddress]) -> Result<Vec<UpstreamAddress>, String> {
+    let mut resolved = Vec::new();
+    for server in servers {
+        match server {
+            UpstreamAddress::System => resolved.extend(system::servers().map_err(|error| {
+                format!(
+                    "the upstream `system` cannot be used: {error}\n  help: name the upstream with \
+                     `--upstream ADDRESS` or `servers` in [upstream]"
+                )
+            })?),
+            other => resolved.push(*other),
+        }
+    }
+    let mut unique: Vec<UpstreamAddress> = Vec::new();
+    for server in resolved {
+        if !unique.contains(&server) {
+            unique.push(server);
+        }
+    }
+    Ok(unique)
+}

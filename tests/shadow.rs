@@ -1,0 +1,60 @@
+//! A policy to come: evaluated beside the one in force, and told apart from it.
+
+use crate::support::command::namegate;
+use crate::support::gate::Reload;
+use crate::support::{Gate, ScriptedUpstream};
+
+const CANDIDATE: &str = "[policy]\nzones = []\nallow = [\"a.allowed.example\", \"new.example\"]\n";
+
+fn shadow(gate: &Gate) -> crate::support::command::Finished {
+    namegate(gate.directory(), &["shadow", "--admin", &gate.admin().to_string()])
+}
+
+#[test]
+fn where_it_would_decide_otherwise_is_counted_and_listed() {
+    let upstream = ScriptedUpstream::start();
+    let files = [("candidate.toml", CANDIDATE)];
+    let gate = Gate::with_files(&[upstream.address()], "policy.shadow = \"candidate.toml\"", &files);
+    shadow(&gate).expect_code(0);
+    for (name, rcode) in [
+        ("a.allowed.example", "NOERROR"),
+        ("b.allowed.example", "NOERROR"),
+        ("b.allowed.example", "NOERROR"),
+        ("new.example", "NXDOMAIN"),
+        ("other.example", "NXDOMAIN"),
+    ] {
+        assert_eq!(gate.ask(name, "A").rcode(), rcode, "{name}: the policy in force decides");
+    }
+    let metrics = gate.settled_metrics();
+    assert_eq!(metrics.sum("namegate_shadow_differences_total", &[("change", "would_block")]), 2.0);
+    assert_eq!(metrics.sum("namegate_shadow_differences_total", &[("change", "would_allow")]), 1.0);
+    let shown = shadow(&gate).expect_code(1).stdout;
+    assert!(
+        shown.starts_with("policy to come ")
+            && shown.contains("2 lookups would be blocked, 1 would be allowed"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("- blocked  b.allowed.example  ×2") && shown.contains("+ allowed  new.example  ×1"),
+        "{shown}"
+    );
+    assert!(!shown.contains("other.example") && !shown.contains("a.allowed.example "), "{shown}");
+    assert_eq!(upstream.count("new.example"), 0, "nothing is asked for its sake");
+}
+
+#[test]
+fn one_with_a_fault_is_refused_like_any_settings() {
+    let upstream = ScriptedUpstream::start();
+    let files = [("candidate.toml", CANDIDATE)];
+    let gate = Gate::with_files(&[upstream.address()], "policy.shadow = \"candidate.toml\"", &files);
+    gate.write_file("candidate.toml", "[policy]\nallow = [\"*\"]\n");
+    assert_eq!(gate.reload(), Reload::Failure);
+    gate.stderr.expect("candidate.toml:2:");
+}
+
+#[test]
+fn without_one_the_command_says_what_to_set() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    shadow(&gate).expect_code(2).expect_stderr(&["no policy to come", "`shadow` in [policy]"]);
+}
