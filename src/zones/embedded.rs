@@ -20,6 +20,8 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "ubuntu",
     "nvidia",
     "sign-in",
+    "azure-internal",
+    "private-reverse",
 ];
 
 /// Names of the shipped zones.
