@@ -55,8 +55,10 @@ fn parse(requests: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 // back, so that taking it down is not counted.
 #[library_benchmark]
 #[bench::blocked_20_rules(args = (20), setup = Testbed::blocked, config = limit(counted::BLOCKED))]
+#[bench::blocked_20_groups(args = (20), setup = Testbed::blocked_of_groups, config = limit(counted::BLOCKED))]
 #[bench::blocked_10_000_rules(args = (10_000), setup = Testbed::blocked, config = limit(counted::BLOCKED))]
 #[bench::cached(setup = Testbed::cached, config = limit(counted::CACHED))]
+#[bench::cached_20_groups(args = (20), setup = Testbed::cached_of_groups, config = limit(counted::CACHED))]
 #[bench::missed(setup = Testbed::missed, config = limit(counted::MISSED))]
 fn answer(mut testbed: Testbed) -> Testbed {
     for index in 0..QUERIES {

@@ -48,6 +48,18 @@ fn cached(bencher: Bencher<'_, '_>) {
     answer(bencher, Testbed::cached());
 }
 
+/// What client groups cost: none, and twenty.
+#[divan::bench(args = [0, 20], sample_size = 1024, sample_count = 1000)]
+fn blocked_of_groups(bencher: Bencher<'_, '_>, groups: usize) {
+    answer(bencher, Testbed::blocked_of_groups(groups));
+}
+
+/// The same for kept answers.
+#[divan::bench(args = [0, 20], sample_size = 1024, sample_count = 1000)]
+fn cached_of_groups(bencher: Bencher<'_, '_>, groups: usize) {
+    answer(bencher, Testbed::cached_of_groups(groups));
+}
+
 #[divan::bench(sample_size = 1024, sample_count = 1000)]
 fn missed(bencher: Bencher<'_, '_>) {
     answer(bencher, Testbed::missed());

@@ -9,7 +9,7 @@ use namegate::assemble::{Sources, assemble};
 use namegate::cache::Cache;
 use namegate::gate::{Client, Gate, Outcome, State};
 use namegate::policy::AllowedQuery;
-use namegate::reload::make_state;
+use namegate::state::make_state;
 use namegate::telemetry::catalogue::Catalogue;
 use namegate::telemetry::counters::Counters;
 use namegate::wire::answer::Answer;
@@ -20,6 +20,9 @@ pub(crate) const QUERIES: usize = 100;
 
 /// Rules where their number is of no interest.
 const FEW_RULES: usize = 20;
+
+/// Subnets that clients ask from in turn, each with a group of its own where there are groups.
+const SUBNETS: usize = 20;
 
 /// How old kept answers are when they are asked for: neither new nor about to expire.
 const AGE: Duration = Duration::from_secs(10);
@@ -46,8 +49,8 @@ pub(crate) struct Testbed {
 }
 
 impl Testbed {
-    fn new(rules: usize, requests: Vec<Vec<u8>>) -> Self {
-        let state = state(rules);
+    fn new(rules: usize, groups: usize, requests: Vec<Vec<u8>>) -> Self {
+        let state = state(rules, groups);
         let cache = Arc::clone(&state.cache);
         let counters = CATALOGUE.watch(Counters::of_one_thread());
         let gate = Gate::new(&Arc::new(ArcSwap::from_pointee(state)), counters);
@@ -56,12 +59,21 @@ impl Testbed {
 
     /// Names that none of so many rules covers: the reply is written at once.
     pub(crate) fn blocked(rules: usize) -> Self {
-        Self::new(rules, blocked_requests()).assert_replies(3)
+        Self::new(rules, 0, blocked_requests()).assert_replies(3)
+    }
+
+    /// The same, asked by clients of so many groups in turn, each with rules of its own.
+    pub(crate) fn blocked_of_groups(groups: usize) -> Self {
+        Self::new(FEW_RULES, groups, blocked_requests()).assert_replies(3)
     }
 
     /// Allowed names that nobody asked for before: they are handed on.
     pub(crate) fn missed() -> Self {
-        let mut testbed = Self::new(FEW_RULES, allowed_requests());
+        Self::missed_of_groups(0)
+    }
+
+    fn missed_of_groups(groups: usize) -> Self {
+        let mut testbed = Self::new(FEW_RULES, groups, allowed_requests());
         for index in 0..QUERIES {
             testbed.fetch(index);
         }
@@ -70,7 +82,12 @@ impl Testbed {
 
     /// Allowed names whose answers are kept.
     pub(crate) fn cached() -> Self {
-        let mut testbed = Self::missed();
+        Self::cached_of_groups(0)
+    }
+
+    /// The same, asked by clients of so many groups in turn.
+    pub(crate) fn cached_of_groups(groups: usize) -> Self {
+        let mut testbed = Self::missed_of_groups(groups);
         let arrivals = testbed.arrivals();
         (0..QUERIES).for_each(|index| arrivals.store(index));
         testbed.now += AGE;
@@ -86,7 +103,8 @@ impl Testbed {
 
     /// Answers the `index`th request.
     pub(crate) fn answer(&mut self, index: usize) -> Outcome {
-        let client = Client { address: SocketAddr::from(([10, 0, 0, 7], 40_000)), transport: Transport::Udp };
+        let address = SocketAddr::from(([10, (index % SUBNETS) as u8, 0, 7], 40_000));
+        let client = Client { address, transport: Transport::Udp };
         self.gate.answer(&self.requests[index], client, self.now, &mut self.reply)
     }
 
@@ -131,19 +149,23 @@ fn blocked_requests() -> Vec<Vec<u8>> {
     (0..QUERIES).map(|index| request(&format!("h{index:04}.telemetry.example.com"))).collect()
 }
 
-fn state(rules: usize) -> State {
+fn state(rules: usize, groups: usize) -> State {
     let other = (1..rules).map(|index| format!("\".r{index}.example.net\""));
     let allow: Vec<String> = std::iter::once("\".azureml.ms\"".to_owned()).chain(other).collect();
-    let settings = format!(
+    let mut settings = format!(
         "[upstream]\nservers = [\"127.0.0.1:9\"]\n[policy]\nzones = []\nallow = [{}]\n",
         allow.join(", ")
     );
+    for group in 0..groups {
+        let (name, subnet) = (format!("g{group}"), format!("10.{group}.0.0/16"));
+        settings += &format!("[[client]]\nname = \"{name}\"\nsubnets = [\"{subnet}\"]\n");
+    }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("namegate.toml");
     std::fs::write(&file, settings).unwrap();
     let sources = Sources { config: Some(file), ..Sources::default() };
     let assembly = assemble(&sources, 1).unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!(assembly.policy.rules(), rules);
+    assert_eq!(assembly.policy().rules(), rules);
     make_state(assembly, None, &CATALOGUE).unwrap()
 }
 

@@ -6,6 +6,7 @@ mod explain;
 mod healthcheck;
 mod http;
 mod rules;
+mod shadow;
 mod top;
 
 use std::io::IsTerminal;
@@ -79,17 +80,15 @@ enum Action {
     /// Say what would happen to a name, and why; exit status 0 allowed, 1 blocked
     Explain(explain::Arguments),
     /// List the rules in force with where each comes from
-    Rules {
-        /// For programs
-        #[arg(long)]
-        json: bool,
-    },
+    Rules(rules::Arguments),
     /// Print the effective settings as TOML
     Config,
     /// Show it working on this machine alone: a gate, an embedded upstream and a few queries
     Demo(demo::Arguments),
     /// Watch a running gate: rates, upstreams, most blocked names, blocked lookups as they come
     Top(top::Arguments),
+    /// List where the policy to come (`shadow` in [policy]) would decide otherwise; exit status 1 where it would
+    Shadow(shadow::Arguments),
     /// Ask a running gate's /readyz; exit status 0 when it is ready
     Healthcheck,
 }
@@ -115,10 +114,11 @@ pub fn main() -> ExitCode {
         Action::Serve => done(crate::serve::run(sources)),
         Action::Check => with_assembly(&sources, |assembly| check::run(&assembly)),
         Action::Explain(arguments) => with_assembly(&sources, |assembly| explain::run(&arguments, &assembly)),
-        Action::Rules { json } => with_assembly(&sources, |assembly| rules::run(&assembly, json)),
+        Action::Rules(arguments) => with_assembly(&sources, |assembly| rules::run(&arguments, &assembly)),
         Action::Config => with_assembly(&sources, |assembly| print(&assembly.settings.to_toml())),
         Action::Demo(arguments) => done(demo::run(&arguments, &sources)),
         Action::Top(arguments) => top::run(&arguments, &sources),
+        Action::Shadow(arguments) => shadow::run(&arguments, &sources),
         Action::Healthcheck => healthcheck::run(&sources),
     };
     ExitCode::from(status)

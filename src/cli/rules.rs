@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::{OK, print};
+use super::{OK, USAGE, print, warn};
 use crate::assemble::Assembly;
-use crate::policy::RuleRef;
+use crate::policy::policies::Group;
 use crate::policy::rule::Action;
+use crate::policy::{Policy, RuleRef};
 
 /// One rule in force.
 struct Row {
@@ -19,10 +21,31 @@ struct Row {
     broad: bool,
 }
 
-/// Lists every rule in force.
-pub(super) fn run(assembly: &Assembly, json: bool) -> u8 {
-    let rows = rows(assembly);
-    if json {
+/// Which rules, and how.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Of this client group; without, of clients that belong to none
+    #[arg(long, value_name = "NAME", default_value = Group::DEFAULT)]
+    group: String,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists every rule in force for a client group.
+pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
+    let groups = assembly.policies.groups();
+    let Some(group) = groups.iter().find(|group| group.name == arguments.group) else {
+        let known: Vec<&str> = groups.iter().map(|group| &*group.name).collect();
+        warn(&format!(
+            "error: there is no client group `{}`\n  help: the groups are {}",
+            arguments.group.escape_debug(),
+            known.join(", ")
+        ));
+        return USAGE;
+    };
+    let rows = rows(&group.policy, assembly);
+    if arguments.json {
         let rows: Vec<Value> = rows.iter().map(as_json).collect();
         return print(&Value::from(rows).to_string());
     }
@@ -52,7 +75,7 @@ fn as_json(row: &Row) -> Value {
     })
 }
 
-fn rows(assembly: &Assembly) -> Vec<Row> {
+fn rows(policy: &Policy, assembly: &Assembly) -> Vec<Row> {
     let row = |rule: RuleRef<'_>| {
         let written = assembly.written(rule);
         let purpose = written.map(|written| written.reason.as_ref().unwrap_or(&written.purpose));
@@ -65,7 +88,7 @@ fn rows(assembly: &Assembly) -> Vec<Row> {
             broad: written.is_some_and(|written| written.broad),
         }
     };
-    assembly.policy.iter().map(row).collect()
+    policy.iter().map(row).collect()
 }
 
 fn name(action: Action) -> &'static str {
