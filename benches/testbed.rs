@@ -158,7 +158,9 @@ fn state(rules: usize, groups: usize) -> State {
     );
     for group in 0..groups {
         let (name, subnet) = (format!("g{group}"), format!("10.{group}.0.0/16"));
-        settings += &format!("[[client]]\nname = \"{name}\"\nsubnets = [\"{subnet}\"]\n");
+        // Rules of its own, or the groups would share them.
+        let deny = format!("\"denied{group}.example\"");
+        settings += &format!("[[client]]\nname = \"{name}\"\nsubnets = [\"{subnet}\"]\ndeny = [{deny}]\n");
     }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("namegate.toml");

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use namegate::policy::expect::Expect;
 use namegate::policy::rule::{Action, Pattern, Scope};
 use namegate::policy::trie::{Trie, TrieBuilder};
 use namegate::wire::name::Name;
@@ -48,7 +49,7 @@ fn resident_bytes() -> u64 {
 fn compile(patterns: &[Pattern]) -> Trie {
     let mut builder = TrieBuilder::new();
     for pattern in patterns {
-        builder.insert(Action::Allow, pattern, 0, 1);
+        builder.insert(Action::Allow, pattern, 0, 1, Expect::Any);
     }
     builder.build()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -110,10 +111,20 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
     let local = LocalZones::load(&local_sources(&settings));
     let mut compiler = Compiler::new(&settings, &origin);
     let everyone = (settings.policy.clone(), settings.parameters.clone());
-    let rules_of_group = settings.client.iter().map(|group| group.policy(&settings));
-    let read = std::iter::once(everyone)
-        .chain(rules_of_group)
-        .map(|(policy, parameters)| compiler.read(&policy, &parameters).map(|rules| (policy, rules)))
+    let wanted = std::iter::once(everyone).chain(settings.client.iter().map(|group| group.policy(&settings)));
+    // Groups that want the same share it: less to read, and less for the processor's caches.
+    let mut different: Vec<(config::Policy, BTreeMap<String, Vec<String>>)> = Vec::new();
+    let of_group: Vec<usize> = wanted
+        .map(|one| {
+            different.iter().position(|known| *known == one).unwrap_or_else(|| {
+                different.push(one);
+                different.len() - 1
+            })
+        })
+        .collect();
+    let read = different
+        .iter()
+        .map(|(policy, parameters)| compiler.read(policy, parameters))
         .collect::<Result<Vec<_>, Report>>()
         .and_then(|rules| if compiler.lists.is_overfull() { Err(too_many_routes()) } else { Ok(rules) });
     let (read, local) = match (read, local) {
@@ -126,10 +137,14 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
         }
     };
     let names = std::iter::once(Group::DEFAULT).chain(settings.client.iter().map(|group| &*group.name));
-    let groups = names.zip(read).map(|(name, (policy, rules))| Group {
-        name: name.to_owned(),
-        policy: compiler.compile(rules, &policy, &local),
-    });
+    let compiled: Vec<Arc<Policy>> = different
+        .iter()
+        .zip(read)
+        .map(|((policy, _), rules)| Arc::new(compiler.compile(rules, policy, &local)))
+        .collect();
+    let groups = names
+        .zip(of_group)
+        .map(|(name, index)| Group { name: name.to_owned(), policy: Arc::clone(&compiled[index]) });
     let policies = Policies::new(clients(&settings), groups.collect(), generation);
     let Compiler { lists: routes, zones, unused, warnings: found, .. } = compiler;
     warnings.append(found);

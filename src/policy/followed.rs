@@ -1,5 +1,6 @@
 //! [`Followed`]: names that answers have led to, allowed while their askers may remember it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use papaya::HashMap;
@@ -18,6 +19,8 @@ const SHORTEST: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Followed {
     groups: Box<[HashMap<Box<[u8]>, Lead>]>,
+    /// Set with the first name: most gates follow nothing, and look at no more than this.
+    is_used: AtomicBool,
 }
 
 /// How a name came to be allowed.
@@ -33,13 +36,15 @@ struct Lead {
 impl Followed {
     /// Nothing followed yet, for so many groups.
     pub fn new(groups: usize) -> Self {
-        Self { groups: (0..groups).map(|_| HashMap::new()).collect() }
+        Self { groups: (0..groups).map(|_| HashMap::new()).collect(), is_used: AtomicBool::new(false) }
     }
 
     /// Where `name` goes, if an answer to the same group's clients has led there and they may still remember it at `now`.
     pub fn find(&self, group: GroupId, name: &Name, now: Instant) -> Option<RouteId> {
-        let names = self.groups.get(group.index()).filter(|names| !names.is_empty())?;
-        let names = names.pin();
+        if !self.is_used() {
+            return None;
+        }
+        let names = self.groups.get(group.index())?.pin();
         names.get(name.as_bytes()).filter(|lead| lead.until > now).map(|lead| lead.route)
     }
 
@@ -61,6 +66,7 @@ impl Followed {
             }
         }
         names.insert(target.as_bytes().into(), Lead { origin: origin.as_bytes().into(), route, until });
+        self.is_used.store(true, Ordering::Relaxed);
     }
 
     /// Takes over what `before` had for `theirs`, as far as `still_leads` says that the origin's answers may lead `ours` on by
@@ -80,6 +86,7 @@ impl Followed {
         for (name, lead) in theirs.pin().iter() {
             if Name::parse(&lead.origin).is_ok_and(|origin| still_leads(&origin, lead.route)) {
                 ours.insert(name.clone(), lead.clone());
+                self.is_used.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -89,9 +96,14 @@ impl Followed {
         self.groups.iter().map(HashMap::len).sum()
     }
 
-    /// True where no answer led anywhere.
+    /// True where nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// True once an answer has led anywhere.
+    pub fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
     }
 }
 

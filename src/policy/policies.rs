@@ -37,8 +37,8 @@ pub struct Policies {
 pub struct Group {
     /// What it is called; [`Group::DEFAULT`] for everyone that no group claims.
     pub name: String,
-    /// What it may ask.
-    pub policy: Policy,
+    /// What it may ask; groups with the same rules share them.
+    pub policy: Arc<Policy>,
 }
 
 impl Group {
@@ -63,7 +63,7 @@ impl Policies {
     /// One policy for everyone.
     pub fn for_all(policy: Policy, generation: u64) -> Self {
         let everyone = [Ipv4Net::default().into(), Ipv6Net::default().into()];
-        let group = Group { name: Group::DEFAULT.to_owned(), policy };
+        let group = Group { name: Group::DEFAULT.to_owned(), policy: Arc::new(policy) };
         Self::new(Clients::new(&everyone, &[]), vec![group], generation)
     }
 

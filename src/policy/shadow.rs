@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use super::{Policies, Verdict};
+use super::{Ground, Policies, Verdict};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
@@ -136,10 +136,11 @@ impl Shadow {
     }
 }
 
-/// Whether the rules allow what was asked, carried out or not; none where they have no part in it.
+/// Whether rules allow what was asked, carried out or not; none where none has a part in it.
 fn is_allowed(verdict: &Verdict<'_, '_>) -> Option<bool> {
     match verdict {
-        Verdict::Allowed(..) => Some(true),
+        Verdict::Allowed(_, Ground::Rule(_)) => Some(true),
+        Verdict::Allowed(_, Ground::Temporary(_) | Ground::Followed) => None,
         Verdict::Observed(..) | Verdict::Blocked(_) => Some(false),
         Verdict::Local | Verdict::MinimalAny | Verdict::Refused => None,
     }
