@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::temporary::{Grant, Temporary};
 
+/// The file that holds what is allowed.
+const ALLOWED: &str = "allowed.json";
+
 /// Version of the file's form.
 const VERSION: u32 = 1;
 
@@ -55,15 +58,37 @@ impl Registry {
         self.directory.as_ref().map(|directory| directory.join(name))
     }
 
-    /// What is still allowed of what was kept.
+    /// Makes the directory, where it is missing.
     ///
+    /// Errors: it cannot be made; with place and remedy.
+    pub fn prepare(&self) -> Result<(), String> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        fs::create_dir_all(directory).map_err(|error| {
+            let place = directory.display();
+            format!("cannot make {place}: {error}\n  help: set `state_directory` in [server] to one that can be written")
+        })
+    }
+
+    /// What is still allowed of what was kept. What cannot be read is told and set aside: names are then blocked as the rules
+    /// say, which is no reason not to serve.
+    pub fn restore(&self) -> Temporary {
+        self.load().unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            if let Some(path) = self.file(ALLOWED) {
+                // What cannot be moved will be overwritten by the next allowance.
+                let _ = fs::rename(&path, path.with_extension("unreadable"));
+            }
+            Temporary::default()
+        })
+    }
+
     /// Errors: the file cannot be read, or is not what this version writes; with place and remedy.
-    pub fn load(&self) -> Result<Temporary, String> {
-        let Some(path) = self.file("allowed.json") else { return Ok(Temporary::default()) };
+    fn load(&self) -> Result<Temporary, String> {
+        let Some(path) = self.file(ALLOWED) else { return Ok(Temporary::default()) };
         let explain = |error: &dyn std::fmt::Display| {
             format!(
-                "cannot read the temporary allowances in {}: {error}\n  help: move the file away, and allow again what \
-                 is still needed",
+                "cannot read the temporary allowances in {}: {error}\n  help: it is set aside as allowed.unreadable; \
+                 allow again what is still needed",
                 path.display()
             )
         };
@@ -85,7 +110,7 @@ impl Registry {
     ///
     /// Errors: it cannot be written; with place and remedy.
     pub fn save(&self, temporary: &Temporary) -> Result<(), String> {
-        let Some(path) = self.file("allowed.json") else { return Ok(()) };
+        let Some(path) = self.file(ALLOWED) else { return Ok(()) };
         let contents = Contents { version: VERSION, allowed: temporary.iter().cloned().collect() };
         let text = serde_json::to_string_pretty(&contents).map_err(|error| error.to_string())?;
         replace(&path, text.as_bytes()).map_err(|error| {
@@ -180,6 +205,8 @@ mod tests {
             let error = registry.load().unwrap_err();
             assert!(error.contains(&path.display().to_string()) && error.contains("help:"), "{error}");
             assert!(error.contains(said), "{text}: {error}");
+            assert_eq!(registry.restore().iter().len(), 0);
+            assert!(!path.exists() && path.with_extension("unreadable").exists());
         }
     }
 }

@@ -78,7 +78,8 @@ impl Service {
         let settings = assembly.settings.clone();
         let mut state = make_state(assembly, None, &catalogue)?;
         let registry = Registry::new(settings.server.state_directory.clone());
-        state.policies = state.policies.with_temporary(registry.load()?);
+        registry.prepare()?;
+        state.policies = state.policies.with_temporary(registry.restore());
         let (orders, due) = Orders::new();
         let state = Arc::new(ArcSwap::from_pointee(state));
         let endpoints = bind(&settings)?;
