@@ -20,7 +20,8 @@
 //! ```
 //!
 //! Around it: [`config`] and [`zones`] are read and compiled by [`assemble`], [`serve`] runs it all, [`reload`] swaps
-//! the policy under traffic, [`explain`] judges a name without asking anyone, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the command line.
+//! the policy under traffic, [`explain`] judges a name without asking anyone, [`prove`] asks
+//! for names that must not resolve, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the command line.
 
 pub mod listen;
 pub mod wire;
@@ -39,6 +40,7 @@ pub mod explain;
 pub mod state;
 pub mod orders;
 pub mod registry;
+pub mod prove;
 pub mod reload;
 pub mod shutdown;
 pub mod serve;

@@ -212,6 +212,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         ("[admin]", before.admin != after.admin),
         ("[log]", before.log != after.log),
         ("[dnstap]", before.dnstap != after.dnstap),
+        ("[prove]", before.prove != after.prove),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
         tracing::warn!("{what} changed and will take effect at the next start");

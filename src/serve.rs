@@ -24,6 +24,7 @@ use crate::listen::socket::Endpoint;
 use crate::listen::tcp::{TcpLimits, TcpService};
 use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::orders::{Order, Orders};
+use crate::prove::watch::Watch;
 use crate::registry::Registry;
 use crate::reload::{Reloader, summary, warn_of};
 use crate::shutdown::{Request, Signals};
@@ -116,6 +117,10 @@ impl Service {
     }
 
     fn serve_admin(&mut self, settings: &Settings, admin: Admin) -> Result<(), StartError> {
+        let (standing, untold) = (service.catalogue.standing(), journal.untold());
+        if let Some(watch) = Watch::new(&settings.prove, &service.listen, &service.state, standing, untold) {
+            service.runtime.spawn(watch.run(service.stop.clone()));
+        }
         let Some(address) = settings.admin.listen else { return Ok(()) };
         let listener = self.runtime.block_on(TcpListener::bind(address)).map_err(|error| {
             format!(

@@ -29,6 +29,7 @@ mod pages;
 mod prometheus;
 mod protocol;
 mod query_log;
+mod prove;
 mod readme;
 mod refresh;
 mod regression;

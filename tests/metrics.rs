@@ -50,8 +50,12 @@ fn mixed_gate() -> (ScriptedUpstream, Gate) {
 fn every_metric_that_is_documented_is_there_and_no_other() {
     let upstream = ScriptedUpstream::start();
     upstream.on("broken.allowed.example", Script::reply(Response::failing("SERVFAIL")));
-    let gate = Gate::start(&upstream, "upstream.deadline = \"1s\"\ndnstap.socket = \"{dir}/nobody.sock\"");
+    let gate = Gate::start(
+        &upstream,
+        "upstream.deadline = \"1s\"\ndnstap.socket = \"{dir}/nobody.sock\"\nprove.interval = \"1h\"",
+    );
     mixed_run(&gate);
+    gate.expect_metrics("the canaries", |metrics| metrics.has("namegate_canary_ok"));
     gate.expect_metrics("the most blocked names", |metrics| metrics.has("namegate_top_blocked_queries"));
     let metrics = gate.settled_metrics();
     let heads = metrics.text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

@@ -253,7 +253,7 @@ fn a_real_prometheus_has_data_for_every_panel_and_rule() {
     for upstream in [&first, &second] {
         upstream.on("broken.allowed.example", Script::reply(Response::failing("SERVFAIL")));
     }
-    let settings = "policy.deny = [\"*.denied.allowed.example\"]";
+    let settings = "policy.deny = [\"*.denied.allowed.example\"]\nprove.interval = \"5s\"";
     let gate = Gate::with_upstreams(&[first.address(), second.address()], settings);
     let admin = admin_of(&gate);
     let traffic = Traffic::start(&gate);

@@ -1,6 +1,7 @@
 //! The HTTP side: metrics, health, the status page and its JSON. Nothing here changes state.
 
 mod api;
+mod canaries;
 mod exceptions;
 mod host;
 pub mod listener;
@@ -53,6 +54,7 @@ impl Admin {
             .route("/api/v1/explain", get(api::explain))
             .route("/api/v1/shadow", get(exceptions::shadow))
             .route("/api/v1/tunnel-guard", get(exceptions::tunnel_guard))
+            .route("/api/v1/canaries", get(canaries::canaries))
             .layer(from_fn(host::refuse_other_sites));
         Router::new()
             .route("/metrics", get(metrics))

@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod http;
+mod prove;
 mod rules;
 mod shadow;
 mod top;
@@ -89,6 +90,8 @@ enum Action {
     Top(top::Arguments),
     /// List where the policy to come (`shadow` in [policy]) would decide otherwise; exit status 1 where it would
     Shadow(shadow::Arguments),
+    /// Ask a running gate for names that must not resolve, in every way there is, and for those that must, and report
+    Prove(prove::Arguments),
     /// Ask a running gate's /readyz; exit status 0 when it is ready
     Healthcheck,
 }
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Action::Demo(arguments) => done(demo::run(&arguments, &sources)),
         Action::Top(arguments) => top::run(&arguments, &sources),
         Action::Shadow(arguments) => shadow::run(&arguments, &sources),
+        Action::Prove(arguments) => prove::run(&arguments, &sources),
         Action::Healthcheck => healthcheck::run(&sources),
     };
     ExitCode::from(status)

@@ -91,6 +91,19 @@ pub const GUARD_BYTES: Limit<ByteSize> = Limit::new(ByteSize::kib(32), ByteSize:
 pub const GUARD_WINDOW: Limit<Duration> =
     Limit::new(MINUTE.saturating_mul(10), SECOND, HOUR.saturating_mul(24)).whole_seconds();
 
+/// Longest that a name may be allowed for a while. Default 24 h: a working day and its night; what is needed longer belongs
+/// in a file. 1 min to 30 days. Whole seconds.
+pub const MAX_TEMPORARY: Limit<Duration> =
+    Limit::new(HOUR.saturating_mul(24), MINUTE, HOUR.saturating_mul(24 * 30)).whole_seconds();
+
+/// Time between two rounds in which a running gate asks itself for names that must resolve and names that must not; 0 turns
+/// them off. Default 60 s: about one query a second with the default names. At most 24 h. Whole seconds.
+pub const PROVE_INTERVAL: Limit<Duration> =
+    Limit::new(MINUTE, Duration::ZERO, HOUR.saturating_mul(24)).whole_seconds();
+
+/// Most names that must resolve, and most that must not: each is a series in the metrics, and some queries a round.
+pub const CANARIES: usize = 32;
+
 /// Longest server identity in bytes: one character-string of a TXT record (RFC 1035 section 3.3).
 pub const IDENTITY_BYTES: usize = 255;
 
@@ -265,6 +278,7 @@ mod tests {
         );
         assert!(holds(TCP_IDLE_TIMEOUT) && holds(DEADLINE) && holds(MAX_IN_FLIGHT) && holds(MAX_QPS));
         assert!(holds(SAMPLE) && holds(FILE_BYTES) && holds(FILE_KEEP) && holds(TOP));
+        assert!(holds(MAX_TEMPORARY) && holds(PROVE_INTERVAL));
         assert!(
             holds(BLOCK_TTL) && holds(CACHE_BYTES) && holds(CACHE_MAX_TTL) && holds(CACHE_MAX_NEGATIVE_TTL)
         );

@@ -10,6 +10,7 @@ mod faults;
 pub mod limits;
 mod load;
 mod log;
+mod prove;
 mod read;
 mod report;
 mod route;
@@ -33,6 +34,7 @@ pub use client::ClientGroup;
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
 pub use log::{ClientAddress, Dnstap, Log, LogFormat, LogLevel, LogQueries};
+pub use prove::Prove;
 pub use report::{MAX_DRAWN, Report};
 pub use route::{Route, patterns};
 pub use settings::{

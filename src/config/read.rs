@@ -11,6 +11,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::faults::Faults;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
+use crate::config::prove::Prove;
 use crate::config::route::routes;
 use crate::config::section::Section;
 use crate::config::settings::{Admin, Block, Cache, InlineRule, Local, Policy, Server, Settings, Upstream};
@@ -18,6 +19,7 @@ use crate::config::source::Source;
 use crate::config::tunnel_guard::tunnel_guard;
 use crate::config::value::{self, ValueError};
 use crate::upstream::address::UpstreamAddress;
+use crate::wire::name::Name;
 use crate::zones;
 
 /// Reads all settings from `source`; what is absent or faulty has its default. Relative paths begin at `base`.
@@ -45,6 +47,7 @@ pub(super) fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnosti
         admin: admin(root.section("admin"), base),
         log: log(root.section("log"), base),
         dnstap: dnstap(root.section("dnstap"), base),
+        prove: prove(root.section("prove")),
     };
     root.finish();
     (settings, faults.into_found())
@@ -234,6 +237,26 @@ fn dnstap(mut section: Section<'_, '_>, base: &Path) -> Dnstap {
 }
 
 /// A path, none where it is empty or absent.
+fn prove(mut section: Section<'_, '_>) -> Prove {
+    let default = Prove::default();
+    let prove = Prove {
+        interval: section.limited("interval", limits::PROVE_INTERVAL),
+        must_resolve: canaries(&mut section, "must_resolve").unwrap_or(default.must_resolve),
+        must_not_resolve: canaries(&mut section, "must_not_resolve").unwrap_or(default.must_not_resolve),
+    };
+    section.finish();
+    prove
+}
+
+fn canaries(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<Name>> {
+    let names = section.set(key, value::canary)?;
+    if let Some(beyond) = names.get(limits::CANARIES) {
+        let message = format!("`prove.{key}`: at most {} names can be watched", limits::CANARIES);
+        section.faults.error(&beyond.span(), message, "keep those that tell most".to_owned());
+    }
+    Some(plain(names))
+}
+
 fn optional_path(section: &mut Section<'_, '_>, key: &'static str, base: &Path) -> Option<PathBuf> {
     let text = section.parsed(key, |text| Ok::<_, ValueError>(text.to_owned()))?;
     Some(text.into_inner()).filter(|text| !text.is_empty()).map(|text| base.join(text))

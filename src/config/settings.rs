@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::client::ClientGroup;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
+use crate::config::prove::Prove;
 use crate::config::route::Route;
 use crate::config::tunnel_guard::TunnelGuard;
 use crate::config::write;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub log: Log,
     /// `[dnstap]`
     pub dnstap: Dnstap,
+    /// `[prove]`
+    pub prove: Prove,
 }
 
 /// What clients reach.

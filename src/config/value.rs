@@ -178,6 +178,18 @@ pub(super) fn origin(text: &str) -> Result<Name, ValueError> {
     }
 }
 
+/// A name that is asked for to see what becomes of it.
+pub(super) fn canary(text: &str) -> Result<Name, ValueError> {
+    let pattern = Pattern::parse(text)?;
+    match pattern.scope() {
+        Scope::Exact => Ok(pattern.name().clone()),
+        Scope::Below | Scope::Subtree => {
+            let help = format!("write `{}`; names below it are asked for as well", pattern.name());
+            Err(ValueError::new("one name is asked for, not a pattern", help))
+        }
+    }
+}
+
 /// A rule written in the settings themselves. Parameters belong in zone files.
 pub(super) fn inline_rule(text: &str) -> Result<Pattern, ValueError> {
     Pattern::parse(text).map_err(|error| {
@@ -232,6 +244,7 @@ mod tests {
             (label(&long).map(drop), "at most 63", "one label"),
             (origin("*.corp.example").map(drop), "an origin is a name", "`corp.example`"),
             (origin("corp example").map(drop), "no place", "`corpexample`"),
+            (canary("*.example.com").map(drop), "not a pattern", "`example.com`"),
             (inline_rule("{acr}.azurecr.io").map(drop), "no place", "only zone files"),
             (inline_rule("*").map(drop), "whole first label", ""),
         ];

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::config::limits::Quantity;
 use crate::config::settings::{InlineRule, Settings};
+use crate::wire::name::Name;
 
 impl Settings {
     /// The effective settings as TOML that reads back equal. Relative paths are as seen from the working directory.
@@ -31,6 +32,11 @@ pub(super) fn quantity<T: Quantity, S: Serializer>(value: &T, serializer: S) -> 
 /// What people see.
 pub(super) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+/// Names as people see them.
+pub(super) fn names<S: Serializer>(names: &[Name], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(names.iter().map(Name::to_string))
 }
 
 /// A path.

@@ -1,7 +1,7 @@
 //! [`Endpoint`]: the sockets of one listen address.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -107,6 +107,30 @@ fn new_socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result
 }
 
 /// True where `address` belongs to this host: an address can be bound only where it is local.
-pub fn is_own_address(address: std::net::IpAddr) -> bool {
+pub fn is_own_address(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// The address to send to for a server that listens on `address`: a wildcard is reached through loopback.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn wildcards_are_reached_through_loopback() {
+        let reached = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:9153"), "127.0.0.1:9153");
+        assert_eq!(reached("[::]:9153"), "[::1]:9153");
+        assert_eq!(reached("10.0.0.4:9153"), "10.0.0.4:9153");
+    }
 }

@@ -21,6 +21,7 @@ use crate::gate::State;
 use crate::listen::batch::dropped_by_kernel;
 use crate::policy::expect::Expect;
 use crate::policy::shadow::Change;
+use crate::prove::standing::Standing;
 use crate::upstream::UpstreamConfig;
 use crate::wire::code::Rcode;
 use crate::wire::reply::Transport;
@@ -36,6 +37,7 @@ pub struct Catalogue {
     sockets: Mutex<Vec<Weak<UdpSocket>>>,
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
+    standing: Arc<Standing>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,7 @@ impl Catalogue {
         let reloads = Reloads::default();
         reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
         let (counters, sockets, zones) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { registry, process, counters, sockets, zones, reloads })
+        Ok(Self { registry, process, counters, sockets, zones, reloads, standing: Arc::default() })
     }
 
     /// Adds counters to those that are summed.
@@ -87,6 +89,11 @@ impl Catalogue {
         }
         zones.push(zone.to_owned());
         zones.len() - 1
+    }
+
+    /// How the canaries fare.
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.standing
     }
 
     /// A reload ended.
@@ -126,6 +133,7 @@ impl Catalogue {
         publish_upstream(&state);
         publish_top(board);
         publish_losses(losses);
+        self.standing.publish();
         self.process.collect();
         self.registry.run_upkeep();
         let mut out = self.registry.render();

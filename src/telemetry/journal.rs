@@ -21,6 +21,7 @@ use super::lookup::Lookup;
 use super::query_log::QueryLog;
 use super::record::Decision;
 use super::teller::{Interest, Teller};
+use super::untold::Untold;
 use crate::config::{ClientAddress, Settings};
 use crate::gate::State;
 use crate::policy::Policies;
@@ -50,6 +51,7 @@ pub struct Journal {
     dnstap: Option<Dnstap>,
     client: ClientAddress,
     losses: Losses,
+    untold: Arc<Untold>,
 }
 
 /// What could not be told.
@@ -86,12 +88,18 @@ impl Journal {
             dnstap: dnstap.as_ref().map(Dnstap::stats),
         };
         let (interest, client) = (Interest::of(settings), settings.log.client);
-        Ok(Self { interest, queues: Vec::new(), state, board, log, dnstap, client, losses })
+        let untold = Arc::default();
+        Ok(Self { interest, queues: Vec::new(), state, board, log, dnstap, client, losses, untold })
     }
 
     /// What could not be told.
     pub fn losses(&self) -> &Losses {
         &self.losses
+    }
+
+    /// Whose lookups are not told of.
+    pub fn untold(&self) -> &Arc<Untold> {
+        &self.untold
     }
 
     /// A new thread's end.
@@ -141,6 +149,7 @@ impl Journal {
     /// Tells of what the queues hold; returns how many that were.
     fn take(&mut self, clock: &mut Clock) -> usize {
         let state = self.state.load();
+        let untold = self.untold.clients();
         let now = Instant::now();
         let mut taken = 0;
         for queue in &mut self.queues {
@@ -150,6 +159,10 @@ impl Journal {
             let shown = |lookups: &[Lookup]| lookups.iter().filter(|lookup| lookup.shown > 0).count();
             let mut following = shown(first) + shown(second);
             for lookup in first.iter().chain(second) {
+                if untold.contains(&lookup.client) {
+                    following -= usize::from(lookup.shown > 0);
+                    continue;
+                }
                 if lookup.logged {
                     self.log.write(lookup, &state.policies, clock);
                 }

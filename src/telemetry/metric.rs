@@ -201,6 +201,16 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Frames the dnstap reader was not there for, or did not take.",
     ),
+    gauge(
+        "namegate_canary_ok",
+        &[("name", "of [prove] in the settings"), ("expect", "resolve, not_resolve")],
+        "1 where the gate, asked by itself, does with a name what it must.",
+    ),
+    gauge(
+        "namegate_canary_last_run_timestamp_seconds",
+        &[],
+        "Unix time when the gate last had asked itself for all names of [prove].",
+    ),
     gauge("namegate_dnstap_connected", &[], "1 where a dnstap reader has accepted the stream."),
 ];
 

@@ -20,3 +20,4 @@ pub mod query_log;
 pub mod record;
 pub mod teller;
 pub mod top;
+pub mod untold;

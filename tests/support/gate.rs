@@ -14,7 +14,8 @@ use super::metrics::{Metrics, get};
 use super::query::Query;
 use super::{PATIENCE, ScriptedUpstream, TcpClient, UdpClient, eventually};
 
-/// Settings every test begins with: everything on loopback, ports of the system's choice, one allowed subtree.
+/// Settings every test begins with: everything on loopback, ports of the system's choice, one allowed
+/// subtree, and nobody who asks but the test.
 const BASE: &str = r#"
     [server]
     listen = ["127.0.0.1:0"]
@@ -23,6 +24,8 @@ const BASE: &str = r#"
     allow = [".allowed.example"]
     [admin]
     listen = "127.0.0.1:0"
+    [prove]
+    interval = "0s"
 "#;
 
 /// A running gate. It is killed when dropped.

@@ -43,6 +43,7 @@ pub(super) fn run() -> Result<(), StartError> {
     };
     let mut assembly = assemble(&Sources { config: None, overrides }, 1)?;
     assembly.settings.log.queries = LogQueries::None;
+    assembly.settings.prove.interval = Duration::ZERO;
     let rules = assembly.policy().rules();
     let service = Service::start(assembly, Arc::new(Catalogue::install()?), std::io::sink())?;
     let gate = *service.listen.first().ok_or("nothing to listen on")?;

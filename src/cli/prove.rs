@@ -1,0 +1,192 @@
+//! `namegate prove`: asks a running gate for names that must not resolve in every way there is, for names that must, and
+//! reports.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+use tokio::runtime::Builder;
+
+use super::http::{AdminListener, Page};
+use super::{FAILED, OK, print, warn};
+use crate::admin::view::{Policy, Status};
+use crate::assemble::{Assembly, Sources, assemble};
+use crate::config::listen_address;
+use crate::prove::ask::Asker;
+use crate::prove::canary::{Canary, Expect};
+use crate::prove::examine::Examiner;
+use crate::prove::look_alike::LookAlikes;
+use crate::prove::matrix::every_way;
+use crate::prove::report::{Gate, Report};
+use crate::prove::watch::random_label;
+
+/// Nothing could be told: there is no gate, or it does not serve this machine.
+const CANNOT_TELL: u8 = 2;
+
+/// Whom to ask, and where the report goes.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The gate's address, `IP:PORT` or `IP`; may be repeated [default: `listen` in the settings]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    server: Vec<SocketAddr>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    /// Write the report to this file
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+type Error = Box<dyn std::error::Error>;
+
+/// Asks and reports; exit status 0 where everything is proven, 1 where something is not, 2 where nothing can be told.
+pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
+    let outcome = prove(arguments, sources).and_then(|report| {
+        write(arguments, &report)?;
+        Ok(report.proven)
+    });
+    match outcome {
+        Ok(true) => OK,
+        Ok(false) => FAILED,
+        Err(error) => {
+            warn(&format!("error: {error}"));
+            CANNOT_TELL
+        }
+    }
+}
+
+fn write(arguments: &Arguments, report: &Report) -> Result<(), Error> {
+    let text = if arguments.json { serde_json::to_string_pretty(report)? + "\n" } else { report.to_string() };
+    match &arguments.output {
+        None => drop(print(&text)),
+        Some(file) => {
+            std::fs::write(file, text)
+                .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+            let verdict = if report.proven { "proven" } else { "NOT PROVEN" };
+            print(&format!("{verdict}: {} queries, see {}", report.asked, file.display()));
+        }
+    }
+    Ok(())
+}
+
+fn prove(arguments: &Arguments, sources: &Sources) -> Result<Report, Error> {
+    let assembly = assemble(sources, 1).map_err(|faults| format!("the settings cannot be used\n{faults}"))?;
+    let listener = AdminListener::of(sources)?;
+    let servers = match arguments.server.is_empty() {
+        true => &assembly.settings.server.listen,
+        false => &arguments.server,
+    };
+    if servers.iter().any(|server| server.port() == 0) {
+        return Err(
+            "the port that the gate listens on is not in the settings\n  help: name it with `--server`"
+                .into(),
+        );
+    }
+    let canaries = Canary::of(&assembly.settings.prove);
+    if canaries.is_empty() {
+        return Err("there is nothing to ask for\n  help: name what must not resolve in [prove]".into());
+    }
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(examine(servers, &canaries, &assembly, listener))
+}
+
+async fn examine(
+    servers: &[SocketAddr],
+    canaries: &[Canary],
+    assembly: &Assembly,
+    listener: AdminListener,
+) -> Result<Report, Error> {
+    let status = status(listener).await?;
+    let serial = serial(&status.policy)?;
+    let look_alikes = LookAlikes::of(&assembly.policies, assembly.local.origins());
+    let mut report = begin(servers, assembly, &status);
+    report.notes = notes(canaries, assembly, &status.policy, &look_alikes);
+    let random = random_label();
+    for server in servers {
+        let mut examiner = Examiner::new(Asker::new(*server, None).await?, serial, &mut report);
+        for canary in canaries {
+            examiner.examine(&canary.name.to_string(), canary.expect, &every_way(canary, &random)).await?;
+        }
+        examiner.examine("like allowed names", Expect::NotResolve, &look_alikes.probes).await?;
+    }
+    report.ended = now();
+    let Policy { hash, mode, .. } = self::status(listener).await?.policy;
+    if (&hash, &mode) != (&status.policy.hash, &status.policy.mode) {
+        return Err("the policy changed while it was being proven\n  help: run this again".into());
+    }
+    report.conclude();
+    Ok(report)
+}
+
+fn begin(servers: &[SocketAddr], assembly: &Assembly, status: &Status) -> Report {
+    Report {
+        proven: false,
+        started: now(),
+        ended: String::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        gate: Gate {
+            servers: servers.iter().map(ToString::to_string).collect(),
+            version: status.version.clone(),
+            policy: status.policy.hash.clone(),
+            mode: status.policy.mode.clone(),
+            rules: status.policy.rules,
+        },
+        settings: assembly.origin.clone(),
+        asked: 0,
+        rows: Vec::new(),
+        failures: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+fn notes(
+    canaries: &[Canary],
+    assembly: &Assembly,
+    running: &Policy,
+    look_alikes: &LookAlikes,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if running.mode == "observe" {
+        notes.push("the gate observes: it forwards every name and blocks none".to_owned());
+    }
+    if running.hash != assembly.policy().hash() {
+        notes.push(format!(
+            "the settings read here make policy {}, and the gate runs {}: names that look like allowed ones are those of \
+             the former",
+            assembly.policy().hash(),
+            running.hash
+        ));
+    }
+    if !canaries.iter().any(|canary| canary.expect == Expect::Resolve) {
+        notes.push("that anything resolves was not asked: `must_resolve` in [prove] is empty".to_owned());
+    }
+    if look_alikes.left_out > 0 {
+        notes.push(format!(
+            "{} names that look like allowed ones are allowed by other rules, or local, and were left out",
+            look_alikes.left_out
+        ));
+    }
+    notes
+}
+
+/// What the gate says of itself.
+async fn status(listener: AdminListener) -> Result<Status, Error> {
+    let path = "/api/v1/status";
+    let help = "help: `--admin` or `listen` in [admin] must name a gate that runs (`namegate serve`)";
+    let page = listener.get(path).await;
+    let Page { status, body } =
+        page.map_err(|error| format!("no answer from {}: {error}\n  {help}", listener.url(path)))?;
+    let read = serde_json::from_slice(&body).ok().filter(|_| status == 200);
+    read.ok_or_else(|| format!("{} has no gate's status\n  {help}", listener.url(path)).into())
+}
+
+/// Serial of the SOA in denials: the first four bytes of the policy's hash.
+fn serial(policy: &Policy) -> Result<u32, Error> {
+    let digits = policy.hash.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    digits.ok_or_else(|| "the gate's status has no policy hash".into())
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}

@@ -1,0 +1,40 @@
+//! Settings of `[prove]`: names that show whether the gate does its work.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::{limits, write};
+use crate::wire::name::Name;
+
+/// What is asked to see whether names that must not resolve do not, and those that must do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prove {
+    /// [`limits::PROVE_INTERVAL`], whole seconds: time between rounds of a running gate; 0: it asks itself nothing.
+    #[serde(serialize_with = "write::quantity")]
+    pub interval: Duration,
+    /// Names that must resolve; at most [`limits::CANARIES`]. None by default: only the operator knows which name is
+    /// always there, and asking for one that nobody set would bother the upstream.
+    #[serde(serialize_with = "write::names")]
+    pub must_resolve: Vec<Name>,
+    /// Names that must not resolve; at most [`limits::CANARIES`].
+    #[serde(serialize_with = "write::names")]
+    pub must_not_resolve: Vec<Name>,
+}
+
+impl Default for Prove {
+    fn default() -> Self {
+        let name = |text: &&str| Name::from_labels(text.split('.').map(str::as_bytes)).ok();
+        Self {
+            interval: limits::PROVE_INTERVAL.default,
+            must_resolve: Vec::new(),
+            must_not_resolve: MUST_NOT_RESOLVE.iter().filter_map(name).collect(),
+        }
+    }
+}
+
+/// A name that exists and is on nobody's list (RFC 2606), two public resolvers through which names could be asked past the
+/// gate (DNS over HTTPS), and the name whose absence tells browsers not to do so (Mozilla Support, "Canary domain -
+/// use-application-dns.net", read 2026-11).
+const MUST_NOT_RESOLVE: [&str; 4] =
+    ["example.com", "dns.google", "cloudflare-dns.com", "use-application-dns.net"];

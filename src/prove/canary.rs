@@ -1,0 +1,41 @@
+//! [`Canary`]: a name, and what must become of it.
+
+use crate::config::Prove;
+use crate::wire::name::Name;
+
+/// A name that is asked for to see what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canary {
+    /// The name.
+    pub name: Name,
+    /// What must become of it.
+    pub expect: Expect,
+}
+
+/// What must become of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// It has an address.
+    Resolve,
+    /// It is blocked.
+    NotResolve,
+}
+
+impl Expect {
+    /// Label for metrics and reports.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::NotResolve => "not_resolve",
+        }
+    }
+}
+
+impl Canary {
+    /// The canaries that the settings name.
+    pub fn of(settings: &Prove) -> Vec<Self> {
+        let canary = |expect| move |name: &Name| Self { name: name.clone(), expect };
+        let must = settings.must_resolve.iter().map(canary(Expect::Resolve));
+        must.chain(settings.must_not_resolve.iter().map(canary(Expect::NotResolve))).collect()
+    }
+}

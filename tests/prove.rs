@@ -1,0 +1,256 @@
+//! `namegate prove`, and a gate that asks itself: what holds is proven, and what leaks is found.
+
+use std::net::{SocketAddr, TcpListener};
+
+use serde_json::Value;
+
+use crate::support::command::{Finished, namegate};
+use crate::support::gate::Reload;
+use crate::support::{Gate, Record, Response, Script, ScriptedUpstream, eventually};
+
+const CANARIES: &str =
+    "prove.must_resolve = [\"www.allowed.example\"]\nprove.must_not_resolve = [\"canary.test\"]\n";
+
+fn gate(upstream: &ScriptedUpstream, settings: &str) -> Gate {
+    Gate::start(upstream, &format!("{CANARIES}{settings}"))
+}
+
+/// Runs `prove` as somebody does who has the gate's settings.
+fn prove(gate: &Gate, arguments: &[&str]) -> Finished {
+    prove_at(gate, gate.address(), gate.admin(), arguments)
+}
+
+fn prove_at(gate: &Gate, server: SocketAddr, admin: SocketAddr, arguments: &[&str]) -> Finished {
+    let (server, admin) = (server.to_string(), admin.to_string());
+    let own = ["prove", "--config", "namegate.toml", "--server", &server, "--admin", &admin];
+    namegate(gate.directory(), &[&own, arguments].concat())
+}
+
+fn report(run: &Finished) -> Value {
+    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error} in {}", run.stdout))
+}
+
+/// Sums the rows of a report: replies as they must be, and queries.
+fn sums(report: &Value) -> (u64, u64) {
+    let rows = report["rows"].as_array().expect("rows");
+    let sum = |key: &str| -> u64 {
+        rows.iter()
+            .flat_map(|row| ["udp", "tcp"].map(|transport| row[transport][key].as_u64().expect("a count")))
+            .sum()
+    };
+    (sum("proven"), sum("asked"))
+}
+
+#[test]
+fn a_gate_that_holds_is_proven_and_nothing_reaches_the_upstream() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "");
+    let run = prove(&gate, &["--json"]).expect_code(0);
+    let report = report(&run);
+    assert_eq!((&report["proven"], &report["failures"]), (&true.into(), &Value::Array(Vec::new())));
+    let (proven, asked) = sums(&report);
+    assert_eq!((proven, report["asked"].as_u64()), (asked, Some(asked)));
+    assert!(asked > 300, "{asked}");
+    let hash = report["gate"]["policy"].as_str().expect("a hash");
+    assert!(gate.metrics().text.contains(&format!("hash=\"{hash}\"")), "{hash}");
+    assert_eq!(report["gate"]["mode"], "enforce");
+    assert_eq!(report["gate"]["servers"][0], gate.address().to_string());
+    for time in ["started", "ended"] {
+        let time = report[time].as_str().expect("a time");
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");
+    }
+    let asked: Vec<String> = upstream.asked();
+    assert!(!asked.is_empty() && asked.iter().all(|asked| asked == "www.allowed.example A"), "{asked:?}");
+    gate.expect_clean_log();
+}
+
+#[test]
+fn people_get_a_page_and_auditors_a_file() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "");
+    let text = prove(&gate, &[]).expect_code(0).stdout;
+    assert!(text.starts_with("namegate prove: PROVEN\n"), "{text}");
+    for part in [
+        "\n  policy    ",
+        "\nmust resolve ",
+        "\n  www.allowed.example        address                      3/3         3/3\n",
+        "\nmust not resolve ",
+        "\n  canary.test                types                    140/140     140/140\n",
+        " transfers ",
+        " broken messages ",
+        "\n  like allowed names ",
+        " dots within a label ",
+        ", 0 not as they must be\n",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in\n{text}");
+    }
+    let run = prove(&gate, &["--output", "report.txt"]).expect_code(0);
+    assert!(run.stdout.starts_with("proven: ") && run.stdout.ends_with("see report.txt\n"), "{}", run.stdout);
+    let written = std::fs::read_to_string(gate.directory().join("report.txt")).expect("the report");
+    assert!(written.starts_with("namegate prove: PROVEN\n"), "{written}");
+}
+
+#[test]
+fn every_way_to_answer_a_blocked_name_is_proof() {
+    for answer in ["nodata", "refused"] {
+        let upstream = ScriptedUpstream::start();
+        let gate = gate(&upstream, &format!("block.answer = \"{answer}\""));
+        prove(&gate, &[]).expect_code(0);
+    }
+}
+
+#[test]
+fn a_policy_that_leaks_is_found_with_the_very_query() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "policy.allow = [\".allowed.example\", \".canary.test\"]");
+    let run = prove(&gate, &["--json"]).expect_code(1);
+    let report = report(&run);
+    assert_eq!(report["proven"], false);
+    let failure = &report["failures"][0];
+    assert_eq!(failure["what"], "canary.test A");
+    assert_eq!(failure["found"], "NOERROR with 1 answer records, not the gate's own denial");
+    // Header with RD, `canary.test`, A, IN.
+    assert_eq!(failure["query"], "0000010000010000000000000663616e61727904746573740000010001");
+    assert!(upstream.asked().len() < 30, "what fails is not asked in every way: {:?}", upstream.asked());
+    let text = prove(&gate, &[]).expect_code(1).stdout;
+    assert!(text.starts_with("namegate prove: NOT PROVEN\n"), "{text}");
+    assert!(text.contains("note: after 10 failures "), "{text}");
+}
+
+#[test]
+fn what_an_upstream_denies_is_no_proof() {
+    for answer in [
+        Response::negative("NXDOMAIN", Record::soa("test", 300, 300)),
+        Response::negative("NOERROR", Record::soa("test", 300, 300)),
+        Response::failing("REFUSED"),
+        Response::failing("SERVFAIL"),
+    ] {
+        let upstream = ScriptedUpstream::start();
+        upstream.by_default(Script::reply(answer));
+        upstream.on(
+            "www.allowed.example",
+            Script::reply(Response::answering(&["www.allowed.example 9 A 192.0.2.1"])),
+        );
+        let gate = gate(&upstream, "policy.allow = [\".allowed.example\", \"canary.test\"]");
+        let run = prove(&gate, &[]).expect_code(1);
+        assert!(run.stdout.contains("not the gate's own denial"), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_gate_that_only_observes_is_not_proven() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "policy.mode = \"observe\"");
+    let run = prove(&gate, &[]).expect_code(1);
+    assert!(run.stdout.contains("note: the gate observes"), "{}", run.stdout);
+    assert!(run.stdout.contains("mode observe"), "{}", run.stdout);
+    assert!(upstream.asked().contains(&"canary.test A".to_owned()));
+}
+
+#[test]
+fn a_name_that_must_resolve_and_does_not_is_found() {
+    let upstream = ScriptedUpstream::start();
+    let nowhere = Response::negative("NXDOMAIN", Record::soa("allowed.example", 300, 300));
+    upstream.on("www.allowed.example", Script::reply(nowhere));
+    let gate = gate(&upstream, "");
+    let run = prove(&gate, &[]).expect_code(1);
+    assert!(run.stdout.contains("www.allowed.example A at "), "{}", run.stdout);
+    assert!(run.stdout.contains("NXDOMAIN with 0 answer records"), "{}", run.stdout);
+}
+
+#[test]
+fn without_a_gate_nothing_can_be_told() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let closed = listener.local_addr().expect("an address");
+    drop(listener);
+    let run = prove_at(&gate, gate.address(), closed, &[]).expect_code(2);
+    run.expect_stderr(&["no answer from http://", "help: `--admin`"]);
+    let run = prove_at(&gate, closed, gate.admin(), &[]).expect_code(2);
+    run.expect_stderr(&["no answer from 127.0.0.1", "help: `--server`"]);
+    let admin = gate.admin().to_string();
+    namegate(gate.directory(), &["prove", "--config", "namegate.toml", "--admin", &admin])
+        .expect_code(2)
+        .expect_stderr(&["not in the settings", "--server"]);
+}
+
+#[test]
+fn a_gate_that_does_not_serve_us_proves_nothing() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "server.allow_clients = [\"10.0.0.0/8\"]");
+    prove(&gate, &[]).expect_code(2).expect_stderr(&["does not serve this machine", "allow_clients"]);
+}
+
+#[test]
+fn a_gate_asks_itself_and_tells_when_a_reload_leaks() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "prove.interval = \"1s\"");
+    let ok = |expect: &str| {
+        let labels = [("expect", expect)];
+        let metrics = gate.metrics();
+        metrics.has("namegate_canary_ok").then(|| metrics.sum("namegate_canary_ok", &labels))
+    };
+    let wait = |what: &str, expect: &str, wanted: f64| {
+        eventually(what, || ok(expect).filter(|value| *value == wanted));
+    };
+    wait("the first round", "not_resolve", 1.0);
+    assert_eq!(ok("resolve"), Some(1.0));
+    assert!(gate.metrics().sum("namegate_canary_last_run_timestamp_seconds", &[]) > 1e9);
+    let page: Value = serde_json::from_str(&gate.get("/api/v1/canaries").1).expect("JSON");
+    assert_eq!(page["canaries"][1]["name"], "canary.test");
+    assert_eq!((&page["canaries"][1]["ok"], &page["canaries"][0]["ok"]), (&true.into(), &true.into()));
+    gate.expect_clean_log();
+
+    gate.write_settings(&format!(
+        "{CANARIES}prove.interval = \"1s\"\npolicy.allow = [\".allowed.example\", \".canary.test\"]"
+    ));
+    assert_eq!(gate.reload(), Reload::Success);
+    wait("the leak", "not_resolve", 0.0);
+    assert_eq!(ok("resolve"), Some(1.0));
+    gate.stderr.expect("the canary canary.test (not_resolve) failed: canary.test A at ");
+    let page: Value = serde_json::from_str(&gate.get("/api/v1/canaries").1).expect("JSON");
+    let fault = page["canaries"][1]["fault"].as_str().expect("a fault").to_owned();
+    assert!(fault.starts_with("canary.test A at ") && fault.contains("over udp"), "{fault}");
+
+    gate.write_settings(&format!("{CANARIES}prove.interval = \"1s\""));
+    assert_eq!(gate.reload(), Reload::Success);
+    wait("the leak's end", "not_resolve", 1.0);
+    gate.stderr.expect("is as it must be again");
+
+    gate.write_settings(&format!("{CANARIES}prove.interval = \"1s\"\npolicy.mode = \"observe\""));
+    assert_eq!(gate.reload(), Reload::Success);
+    wait("observing", "not_resolve", 0.0);
+}
+
+#[test]
+fn what_a_gate_asks_itself_is_counted_and_in_no_log() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "prove.interval = \"1h\"\nlog.queries = \"all\"");
+    gate.expect_metrics("a round", |metrics| metrics.has("namegate_canary_ok"));
+    assert!(gate.metrics().sum("namegate_blocked_total", &[]) > 10.0);
+    assert_eq!(gate.get("/api/v1/recent").1, "{\"next\":0,\"lookups\":[]}");
+    gate.ask("canary.test", "A");
+    gate.stdout.expect("canary.test");
+    eventually("the lookup of somebody else", || {
+        gate.get("/api/v1/recent").1.contains("\"next\":1").then_some(())
+    });
+    let lines = gate.stdout.all();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(gate.metrics().sum("namegate_top_blocked_queries", &[]), 1.0);
+}
+
+#[test]
+fn a_gate_that_does_not_serve_its_own_machine_says_so_once() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "prove.interval = \"1s\"\nserver.allow_clients = [\"10.0.0.0/8\"]");
+    gate.stderr.expect("does not serve this machine");
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let lines = gate.stderr.all();
+    assert_eq!(
+        lines.iter().filter(|line| line.contains("does not serve this machine")).count(),
+        1,
+        "{lines:?}"
+    );
+    assert!(!gate.metrics().has("namegate_canary_ok"));
+}
