@@ -14,7 +14,8 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Admin, listener};
+use crate::admin::token::TokenFile;
+use crate::admin::{Admin, Control, listener};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::Settings;
 use crate::gate::{Gate, State};
@@ -109,18 +110,20 @@ impl Service {
         service.runtime.spawn(probe::run(Arc::clone(&state)));
         service.runtime.spawn(keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
         let losses = journal.losses().clone();
-        let orders = service.orders.clone();
-        service.serve_admin(&settings, Admin { state, catalogue, board, losses, orders, started })?;
+        let control = Control { token: TokenFile::of(&settings)?, orders: service.orders.clone() };
+        let max_temporary = settings.admin.max_temporary;
+        let admin = Admin { state, catalogue, board, losses, started, control, max_temporary };
+        service.serve_admin(&settings, admin)?;
         service.serve_queries(endpoints, &settings, &mut journal)?;
+        let (standing, untold) = (service.catalogue.standing(), journal.untold());
+        if let Some(watch) = Watch::new(&settings.prove, &service.listen, &service.state, standing, untold) {
+            service.runtime.spawn(watch.run(service.stop.clone()));
+        }
         service.journal = Some(journal.start()?);
         Ok(service)
     }
 
     fn serve_admin(&mut self, settings: &Settings, admin: Admin) -> Result<(), StartError> {
-        let (standing, untold) = (service.catalogue.standing(), journal.untold());
-        if let Some(watch) = Watch::new(&settings.prove, &service.listen, &service.state, standing, untold) {
-            service.runtime.spawn(watch.run(service.stop.clone()));
-        }
         let Some(address) = settings.admin.listen else { return Ok(()) };
         let listener = self.runtime.block_on(TcpListener::bind(address)).map_err(|error| {
             format!(

@@ -10,6 +10,8 @@
     reason = "a test may fail by panicking"
 )]
 
+mod admin_token;
+mod allow;
 mod answers;
 mod blocking;
 mod cache;
@@ -28,8 +30,8 @@ mod metrics;
 mod pages;
 mod prometheus;
 mod protocol;
-mod query_log;
 mod prove;
+mod query_log;
 mod readme;
 mod refresh;
 mod regression;

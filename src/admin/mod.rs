@@ -1,26 +1,35 @@
-//! The HTTP side: metrics, health, the status page and its JSON. Nothing here changes state.
+//! The HTTP side: metrics, health, the status page and its JSON, and names allowed for a while.
+//!
+//! What changes state is `POST` or `DELETE` and takes an `Authorized`, which only a request with the token is.
 
+mod allowed;
 mod api;
+mod authorized;
 mod canaries;
 mod exceptions;
 mod host;
 pub mod listener;
 mod page;
+mod refusal;
+pub mod token;
 pub mod view;
+pub mod wish;
+
+pub use authorized::Control;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::State as Shared;
+use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{delete, get};
 
 use crate::gate::State;
-use crate::orders::Orders;
+use crate::policy::temporary::Grant;
 use crate::telemetry::board::Board;
 use crate::telemetry::catalogue::Catalogue;
 use crate::telemetry::journal::Losses;
@@ -37,11 +46,16 @@ pub struct Admin {
     pub board: Arc<Board>,
     /// What could not be told.
     pub losses: Losses,
-    /// What changes state.
-    pub orders: Orders,
     /// When the gate began to serve, on either clock.
     pub started: (Instant, SystemTime),
+    /// What changes state, and who may.
+    pub control: Control,
+    /// Longest that a name may be allowed for a while.
+    pub max_temporary: Duration,
 }
+
+/// Largest body of a request in bytes: a name, a reason and room.
+const MAX_BODY: usize = 16 * 1024;
 
 impl Admin {
     /// `/`, `/metrics`, `/healthz`, `/readyz` and `/api/v1/…`.
@@ -55,6 +69,9 @@ impl Admin {
             .route("/api/v1/shadow", get(exceptions::shadow))
             .route("/api/v1/tunnel-guard", get(exceptions::tunnel_guard))
             .route("/api/v1/canaries", get(canaries::canaries))
+            .route("/api/v1/allowed", get(allowed::list).post(allowed::allow))
+            .route("/api/v1/allowed/{pattern}", delete(allowed::revoke))
+            .layer(DefaultBodyLimit::max(MAX_BODY))
             .layer(from_fn(host::refuse_other_sites));
         Router::new()
             .route("/metrics", get(metrics))
@@ -62,6 +79,11 @@ impl Admin {
             .route("/readyz", get(readyz))
             .merge(pages)
             .with_state(self)
+    }
+
+    /// What is allowed for a while, now.
+    fn grants(&self) -> Vec<Grant> {
+        self.state.load().policies.temporary().iter().cloned().collect()
     }
 }
 
@@ -78,7 +100,7 @@ async fn healthz() -> &'static str {
 /// A policy is loaded (or nothing would listen) and an upstream replied lately.
 async fn readyz(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
     let state = admin.state.load();
-    let answers = |since: Option<std::time::Duration>| since.is_some_and(|since| since <= LATELY);
+    let answers = |since: Option<Duration>| since.is_some_and(|since| since <= LATELY);
     if state.upstreams.default().servers().iter().any(|server| answers(server.stats.since_last_reply())) {
         return (StatusCode::OK, "ready\n".to_owned());
     }

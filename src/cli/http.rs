@@ -1,22 +1,27 @@
 //! [`AdminListener`]: a running gate's admin listener, as its own commands ask it.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, header};
+use axum::http::{HeaderValue, Method, Request, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::admin::token::Token;
 use crate::assemble::Sources;
 use crate::config;
+use crate::listen::socket::reachable;
 
 /// Time for one page, from connecting to its last byte: container runtimes give up after some seconds themselves.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Time for an order, which may have to wait for a reload.
+const ORDER_PATIENCE: Duration = Duration::from_secs(35);
 /// Largest page in bytes. The gate's are far smaller; whatever sends more is not the gate.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
@@ -44,9 +49,9 @@ pub(super) enum NoPage {
     /// Nothing listens, or the network is in the way.
     #[error(transparent)]
     Unreachable(#[from] std::io::Error),
-    /// It took longer than [`PATIENCE`].
-    #[error("nothing came within {} s", PATIENCE.as_secs())]
-    Silence,
+    /// It took longer than this.
+    #[error("nothing came within {} s", .0.as_secs())]
+    Silence(Duration),
     /// What answers is not HTTP/1.1.
     #[error("what listens there does not speak HTTP: {0}")]
     NotHttp(#[from] hyper::Error),
@@ -77,8 +82,7 @@ impl AdminListener {
 
     /// Fetches `path`.
     pub(super) async fn get(&self, path: &str) -> Result<Page, NoPage> {
-        let exchange = self.exchange(path);
-        timeout(PATIENCE, exchange).await.unwrap_or(Err(NoPage::Silence))
+        self.send(Method::GET, path, Request::new(Body::empty()), PATIENCE).await
     }
 
     /// Fetches `path` and reads it as JSON; the error is for people.
@@ -86,26 +90,60 @@ impl AdminListener {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let page = runtime.map_err(NoPage::from).and_then(|runtime| runtime.block_on(self.get(path)));
         let url = self.url(path);
-        let page = page.map_err(|error| {
-            format!(
-                "error: no answer from {url}: {error}\n  help: `--admin` or `listen` in [admin] must name a gate that runs \
-                 (`namegate serve`)"
-            )
-        })?;
+        let page = page.map_err(|error| self.no_answer(path, &error))?;
         serde_json::from_slice(&page.body)
             .map_err(|error| format!("error: {url} has no gate's answer (HTTP {}): {error}", page.status))
     }
 
-    async fn exchange(&self, path: &str) -> Result<Page, NoPage> {
+    /// That `path` cannot be had, for people.
+    pub(super) fn no_answer(&self, path: &str, error: &NoPage) -> String {
+        format!(
+            "error: no answer from {}: {error}\n  help: `--admin` or `listen` in [admin] must name a gate that runs \
+             (`namegate serve`)",
+            self.url(path)
+        )
+    }
+
+    /// Gives an order, which brings `token`, with `body` as JSON.
+    pub(super) async fn order<T: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        token: &Token,
+        body: Option<&T>,
+    ) -> Result<Page, NoPage> {
+        let json = body.map(serde_json::to_vec).transpose().map_err(std::io::Error::from)?;
+        let mut request = Request::new(json.map_or_else(Body::empty, Body::from));
+        let mut authorization =
+            HeaderValue::from_str(&token.authorization()).map_err(std::io::Error::other)?;
+        authorization.set_sensitive(true);
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, authorization);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.send(method, path, request, ORDER_PATIENCE).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        mut request: Request<Body>,
+        patience: Duration,
+    ) -> Result<Page, NoPage> {
+        *request.method_mut() = method;
+        let exchange = self.exchange(path, request);
+        timeout(patience, exchange).await.unwrap_or(Err(NoPage::Silence(patience)))
+    }
+
+    async fn exchange(&self, path: &str, mut request: Request<Body>) -> Result<Page, NoPage> {
         let address = reachable(self.address);
         let stream = TcpStream::connect(address).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let mut request = Request::new(Body::empty());
         let target = path.parse().map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
         *request.uri_mut() = target;
-        let host = header::HeaderValue::from_str(&address.to_string());
+        let host = HeaderValue::from_str(&address.to_string());
         request.headers_mut().extend(host.ok().map(|host| (header::HOST, host)));
-        request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         let page = async move {
             let response = sender.send_request(request).await?;
             let status = response.status().as_u16();
@@ -143,16 +181,6 @@ async fn both<T>(page: impl Future<Output = T>, connection: impl Future) -> T {
         page = page => page,
         never = connection => never,
     }
-}
-
-/// A wildcard address is reached through loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]
@@ -214,7 +242,7 @@ mod tests {
     async fn silence_ends() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = AdminListener { address: listener.local_addr().unwrap() };
-        assert!(matches!(client.get("/").await, Err(NoPage::Silence)));
+        assert!(matches!(client.get("/").await, Err(NoPage::Silence(_))));
     }
 
     proptest! {
@@ -234,13 +262,5 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\u{9b}31m\u{202e}\r\n"), "a?[2Jb?31m???");
         let page = Page { status: 503, body: b"not ready\n\x1b]0;x\x07\xff\n".to_vec() };
         assert_eq!(page.text(), "not ready\n?]0;x??");
-    }
-
-    #[test]
-    fn wildcards_are_reached_through_loopback() {
-        let reached = |address: &str| reachable(address.parse().unwrap()).to_string();
-        assert_eq!(reached("0.0.0.0:9153"), "127.0.0.1:9153");
-        assert_eq!(reached("[::]:9153"), "[::1]:9153");
-        assert_eq!(reached("10.0.0.4:9153"), "10.0.0.4:9153");
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: one module per command.
 
+mod allow;
 mod check;
 mod demo;
 mod explain;
@@ -92,6 +93,10 @@ enum Action {
     Shadow(shadow::Arguments),
     /// Ask a running gate for names that must not resolve, in every way there is, and for those that must, and report
     Prove(prove::Arguments),
+    /// Have a running gate allow a name for a while
+    Allow(allow::Arguments),
+    /// List what a running gate allows for a while
+    Allowed(allow::ListArguments),
     /// Ask a running gate's /readyz; exit status 0 when it is ready
     Healthcheck,
 }
@@ -123,6 +128,8 @@ pub fn main() -> ExitCode {
         Action::Top(arguments) => top::run(&arguments, &sources),
         Action::Shadow(arguments) => shadow::run(&arguments, &sources),
         Action::Prove(arguments) => prove::run(&arguments, &sources),
+        Action::Allow(arguments) => allow::run(&arguments, &sources),
+        Action::Allowed(arguments) => allow::list(&arguments, &sources),
         Action::Healthcheck => healthcheck::run(&sources),
     };
     ExitCode::from(status)
@@ -153,6 +160,13 @@ fn done(outcome: Result<(), crate::serve::StartError>) -> u8 {
 
 fn complain(faults: &Faults) {
     warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+}
+
+/// An error as people see it, with its mark.
+fn marked(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    // What reports on settings marks each fault itself.
+    if text.starts_with("error: ") { text } else { format!("error: {text}") }
 }
 
 /// Writes to standard output; a reader that has gone (`| head`) is no error.

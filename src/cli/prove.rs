@@ -8,11 +8,12 @@ use std::time::SystemTime;
 use clap::Args;
 use tokio::runtime::Builder;
 
-use super::http::{AdminListener, Page};
-use super::{FAILED, OK, print, warn};
+use super::http::AdminListener;
+use super::{FAILED, OK, marked, print, warn};
 use crate::admin::view::{Policy, Status};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::listen_address;
+use crate::policy::temporary::Grant;
 use crate::prove::ask::Asker;
 use crate::prove::canary::{Canary, Expect};
 use crate::prove::examine::Examiner;
@@ -38,6 +39,9 @@ pub(super) struct Arguments {
     output: Option<PathBuf>,
 }
 
+/// Where a gate says what it runs.
+const STATUS: &str = "/api/v1/status";
+
 type Error = Box<dyn std::error::Error>;
 
 /// Asks and reports; exit status 0 where everything is proven, 1 where something is not, 2 where nothing can be told.
@@ -50,7 +54,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
         Ok(true) => OK,
         Ok(false) => FAILED,
         Err(error) => {
-            warn(&format!("error: {error}"));
+            warn(&marked(&*error));
             CANNOT_TELL
         }
     }
@@ -87,36 +91,39 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<Report, Error> {
     if canaries.is_empty() {
         return Err("there is nothing to ask for\n  help: name what must not resolve in [prove]".into());
     }
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(examine(servers, &canaries, &assembly, listener))
-}
-
-async fn examine(
-    servers: &[SocketAddr],
-    canaries: &[Canary],
-    assembly: &Assembly,
-    listener: AdminListener,
-) -> Result<Report, Error> {
-    let status = status(listener).await?;
-    let serial = serial(&status.policy)?;
+    let status: Status = listener.read(STATUS)?;
+    let allowed: Vec<Grant> = listener.read("/api/v1/allowed")?;
+    let mut report = begin(servers, &assembly, &status);
     let look_alikes = LookAlikes::of(&assembly.policies, assembly.local.origins());
-    let mut report = begin(servers, assembly, &status);
-    report.notes = notes(canaries, assembly, &status.policy, &look_alikes);
-    let random = random_label();
-    for server in servers {
-        let mut examiner = Examiner::new(Asker::new(*server, None).await?, serial, &mut report);
-        for canary in canaries {
-            examiner.examine(&canary.name.to_string(), canary.expect, &every_way(canary, &random)).await?;
-        }
-        examiner.examine("like allowed names", Expect::NotResolve, &look_alikes.probes).await?;
-    }
+    report.notes = notes(&canaries, &assembly, &status.policy, &look_alikes, allowed.len());
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let serial = serial(&status.policy)?;
+    runtime.block_on(examine(servers, &canaries, &look_alikes, serial, &mut report))?;
     report.ended = now();
-    let Policy { hash, mode, .. } = self::status(listener).await?.policy;
+    let Policy { hash, mode, .. } = listener.read::<Status>(STATUS)?.policy;
     if (&hash, &mode) != (&status.policy.hash, &status.policy.mode) {
         return Err("the policy changed while it was being proven\n  help: run this again".into());
     }
     report.conclude();
     Ok(report)
+}
+
+async fn examine(
+    servers: &[SocketAddr],
+    canaries: &[Canary],
+    look_alikes: &LookAlikes,
+    serial: u32,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let random = random_label();
+    for server in servers {
+        let mut examiner = Examiner::new(Asker::new(*server, None).await?, serial, report);
+        for canary in canaries {
+            examiner.examine(&canary.name.to_string(), canary.expect, &every_way(canary, &random)).await?;
+        }
+        examiner.examine("like allowed names", Expect::NotResolve, &look_alikes.probes).await?;
+    }
+    Ok(())
 }
 
 fn begin(servers: &[SocketAddr], assembly: &Assembly, status: &Status) -> Report {
@@ -145,10 +152,16 @@ fn notes(
     assembly: &Assembly,
     running: &Policy,
     look_alikes: &LookAlikes,
+    allowed: usize,
 ) -> Vec<String> {
     let mut notes = Vec::new();
     if running.mode == "observe" {
         notes.push("the gate observes: it forwards every name and blocks none".to_owned());
+    }
+    if allowed > 0 {
+        notes.push(format!(
+            "names allowed for a while, whatever the policy says: {allowed} (`namegate allowed`)"
+        ));
     }
     if running.hash != assembly.policy().hash() {
         notes.push(format!(
@@ -168,17 +181,6 @@ fn notes(
         ));
     }
     notes
-}
-
-/// What the gate says of itself.
-async fn status(listener: AdminListener) -> Result<Status, Error> {
-    let path = "/api/v1/status";
-    let help = "help: `--admin` or `listen` in [admin] must name a gate that runs (`namegate serve`)";
-    let page = listener.get(path).await;
-    let Page { status, body } =
-        page.map_err(|error| format!("no answer from {}: {error}\n  {help}", listener.url(path)))?;
-    let read = serde_json::from_slice(&body).ok().filter(|_| status == 200);
-    read.ok_or_else(|| format!("{} has no gate's status\n  {help}", listener.url(path)).into())
 }
 
 /// Serial of the SOA in denials: the first four bytes of the policy's hash.

@@ -4,6 +4,7 @@
 //! the place of every value, so that all faults of a file are found in one go. Zone files are read the same way by
 //! [`crate::zones`].
 
+mod admin;
 mod client;
 mod diagnostic;
 mod faults;
@@ -30,6 +31,7 @@ pub(crate) use section::Section;
 pub(crate) use spelling::suggest;
 pub(crate) use value::{is_parameter_name, is_zone_name, word};
 
+pub use admin::Admin;
 pub use client::ClientGroup;
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
@@ -37,9 +39,7 @@ pub use log::{ClientAddress, Dnstap, Log, LogFormat, LogLevel, LogQueries};
 pub use prove::Prove;
 pub use report::{MAX_DRAWN, Report};
 pub use route::{Route, patterns};
-pub use settings::{
-    Admin, Block, BlockAnswer, Cache, InlineRule, Local, Mode, Policy, Server, Settings, Upstream,
-};
+pub use settings::{Block, BlockAnswer, Cache, InlineRule, Local, Mode, Policy, Server, Settings, Upstream};
 pub use source::Source;
 pub use tunnel_guard::{GuardMode, TunnelGuard};
 pub use value::{ValueError, admin_address, listen_address};

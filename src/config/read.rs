@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::config::admin::Admin;
 use crate::config::client::client_groups;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::faults::Faults;
@@ -14,7 +15,7 @@ use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
 use crate::config::route::routes;
 use crate::config::section::Section;
-use crate::config::settings::{Admin, Block, Cache, InlineRule, Local, Policy, Server, Settings, Upstream};
+use crate::config::settings::{Block, Cache, InlineRule, Local, Policy, Server, Settings, Upstream};
 use crate::config::source::Source;
 use crate::config::tunnel_guard::tunnel_guard;
 use crate::config::value::{self, ValueError};
@@ -202,6 +203,7 @@ fn admin(mut section: Section<'_, '_>, base: &Path) -> Admin {
     let admin = Admin {
         listen: section.parsed("listen", value::admin_address).map_or(default.listen, Spanned::into_inner),
         token_file: optional_path(&mut section, "token_file", base),
+        max_temporary: section.limited("max_temporary", limits::MAX_TEMPORARY),
         top: section.limited("top", limits::TOP),
     };
     section.finish();
@@ -236,7 +238,6 @@ fn dnstap(mut section: Section<'_, '_>, base: &Path) -> Dnstap {
     dnstap
 }
 
-/// A path, none where it is empty or absent.
 fn prove(mut section: Section<'_, '_>) -> Prove {
     let default = Prove::default();
     let prove = Prove {
@@ -257,6 +258,7 @@ fn canaries(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<Name
     Some(plain(names))
 }
 
+/// A path, none where it is empty or absent.
 fn optional_path(section: &mut Section<'_, '_>, key: &'static str, base: &Path) -> Option<PathBuf> {
     let text = section.parsed(key, |text| Ok::<_, ValueError>(text.to_owned()))?;
     Some(text.into_inner()).filter(|text| !text.is_empty()).map(|text| base.join(text))

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::config::admin::Admin;
 use crate::config::client::ClientGroup;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
@@ -293,29 +294,6 @@ impl Default for Cache {
             prefetch: true,
             serve_stale: false,
             max_stale: limits::CACHE_MAX_STALE.default,
-        }
-    }
-}
-
-/// The HTTP side.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Admin {
-    /// Where HTTP is listened on; none: nowhere.
-    #[serde(serialize_with = "write::optional_address")]
-    pub listen: Option<SocketAddr>,
-    /// A file with the token that requests which change state must bring; none: such requests are refused.
-    #[serde(serialize_with = "write::optional_path")]
-    pub token_file: Option<PathBuf>,
-    /// [`limits::TOP`]
-    pub top: usize,
-}
-
-impl Default for Admin {
-    fn default() -> Self {
-        Self {
-            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, limits::ADMIN_PORT))),
-            token_file: None,
-            top: limits::TOP.default,
         }
     }
 }

@@ -219,6 +219,11 @@ fn reads_what_is_set() {
         [admin]
         listen = ""
         token_file = "/run/token"
+        max_temporary = "12h"
+        [prove]
+        interval = "5m"
+        must_resolve = ["ML.azure.com."]
+        must_not_resolve = []
         "#,
     );
     assert!(report.is_empty(), "{report}");
@@ -233,6 +238,10 @@ fn reads_what_is_set() {
     assert_eq!(settings.local[0].file, Path::new("etc/corp.zone"));
     assert_eq!(settings.cache.max_bytes.as_u64(), 0);
     assert_eq!((settings.admin.listen, settings.admin.token_file.is_some()), (None, true));
+    assert_eq!(settings.admin.max_temporary, Duration::from_secs(12 * 60 * 60));
+    assert_eq!(settings.prove.interval, Duration::from_secs(300));
+    assert_eq!(settings.prove.must_resolve[0].to_string(), "ml.azure.com");
+    assert!(settings.prove.must_not_resolve.is_empty());
 
     let source = Source::new("again.toml", settings.to_toml());
     let (again, diagnostics) = read::settings(&source, Path::new(""));

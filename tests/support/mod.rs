@@ -12,6 +12,7 @@ pub(crate) mod client;
 pub(crate) mod code;
 pub(crate) mod command;
 pub(crate) mod gate;
+pub(crate) mod http;
 pub(crate) mod lines;
 pub(crate) mod message;
 pub(crate) mod metrics;

@@ -1,0 +1,179 @@
+//! Names allowed for a while: who asks, brings the token.
+
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State as Shared};
+use axum::http::StatusCode;
+
+use super::Admin;
+use super::authorized::Authorized;
+use super::refusal::Refusal;
+use super::wish::Wish;
+use crate::policy::rule::{Pattern, PatternError, Scope};
+use crate::policy::temporary::Grant;
+
+/// Longest reason, and longest author, in characters: a line.
+const MAX_TEXT: usize = 200;
+
+/// Who asked, where the request does not say.
+const UNKNOWN_AUTHOR: &str = "unknown";
+
+/// What is allowed for a while, now.
+pub(super) async fn list(Shared(admin): Shared<Admin>) -> Json<Vec<Grant>> {
+    Json(admin.grants())
+}
+
+/// Allows a name for a while.
+pub(super) async fn allow(
+    authorized: Authorized,
+    Shared(admin): Shared<Admin>,
+    wish: Result<Json<Wish>, JsonRejection>,
+) -> Result<(StatusCode, Json<Grant>), Refusal> {
+    let Json(wish) = wish.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))?;
+    let grant = grant(&wish, admin.max_temporary, SystemTime::now())?;
+    authorized.orders.allow(grant.clone()).await.map_err(Refusal::unfit)?;
+    Ok((StatusCode::CREATED, Json(grant)))
+}
+
+/// Allows a name no more.
+pub(super) async fn revoke(
+    authorized: Authorized,
+    pattern: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Refusal> {
+    let Path(pattern) =
+        pattern.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))?;
+    let pattern = Pattern::parse(&pattern).map_err(|error| no_pattern(&error))?;
+    let unavailable = |text| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text);
+    match authorized.orders.revoke(pattern.clone()).await.map_err(unavailable)? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => {
+            let text =
+                format!("`{pattern}` is not allowed for a while; help: `namegate allowed` lists what is");
+            Err(Refusal::new(StatusCode::NOT_FOUND, text))
+        }
+    }
+}
+
+/// What is to be allowed from `now` on, where it can be.
+fn grant(wish: &Wish, longest: Duration, now: SystemTime) -> Result<Grant, Refusal> {
+    let pattern = Pattern::parse(&wish.name).map_err(|error| no_pattern(&error))?;
+    // What is above it belongs to a registry and not to anyone: everything would be open.
+    if pattern.scope() != Scope::Exact && pattern.name().labels().count() == 1 && !wish.wide {
+        return Err(Refusal::unfit(format!(
+            "name: `{pattern}` opens a whole top-level domain; help: name what is needed, or say `\"wide\": true`"
+        )));
+    }
+    let duration = duration(&wish.duration, longest)?;
+    let reason = text("reason", &wish.reason)?;
+    let author = match &wish.author {
+        Some(author) => text("author", author)?,
+        None => UNKNOWN_AUTHOR.to_owned(),
+    };
+    let until =
+        now.checked_add(duration).ok_or_else(|| Refusal::unfit("for: the clock does not reach so far"))?;
+    Ok(Grant { pattern, reason, author, since: now, until })
+}
+
+fn no_pattern(error: &PatternError) -> Refusal {
+    let help = error.help.as_ref().map(|help| format!("; help: {help}")).unwrap_or_default();
+    let span = &error.span;
+    Refusal::unfit(format!("name: {error} (bytes {} to {}){help}", span.start, span.end))
+}
+
+fn duration(text: &str, longest: Duration) -> Result<Duration, Refusal> {
+    let shown = humantime::format_duration(longest);
+    match humantime::parse_duration(text) {
+        Err(error) => Err(Refusal::unfit(format!("for: {error}; help: write a time such as `30m` or `2h`"))),
+        Ok(duration) if duration < Duration::from_secs(1) => {
+            Err(Refusal::unfit("for: that is no time at all; help: write a time such as `30m` or `2h`"))
+        }
+        Ok(duration) if duration > longest => Err(Refusal::unfit(format!(
+            "for: at most {shown} (`max_temporary` in [admin]); help: what is needed longer belongs in a zone file"
+        ))),
+        Ok(duration) => Ok(duration),
+    }
+}
+
+/// A line that says something.
+fn text(key: &str, text: &str) -> Result<String, Refusal> {
+    let text = text.trim();
+    let fault = match text.chars().count() {
+        0 => "it is empty; help: say it in a few words".to_owned(),
+        length if length > MAX_TEXT => {
+            format!("it has {length} characters, and may have {MAX_TEXT}; help: shorten it")
+        }
+        _ if text.chars().any(char::is_control) => {
+            "it holds control characters; help: write one line".to_owned()
+        }
+        _ => return Ok(text.to_owned()),
+    };
+    Err(Refusal::unfit(format!("{key}: {fault}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn wish(name: &str, duration: &str, reason: &str) -> Wish {
+        let [name, duration, reason] = [name, duration, reason].map(str::to_owned);
+        Wish { name, duration, reason, author: None, wide: false }
+    }
+
+    fn refused(wish: &Wish) -> String {
+        let refusal = grant(wish, DAY, UNIX_EPOCH).unwrap_err();
+        assert_eq!(refusal.status, StatusCode::UNPROCESSABLE_ENTITY);
+        refusal.text
+    }
+
+    #[test]
+    fn a_wish_becomes_a_grant() {
+        let wish = Wish { author: Some("ops".to_owned()), ..wish("*.Example.org.", "1h", " new feed ") };
+        let granted = grant(&wish, DAY, UNIX_EPOCH).unwrap();
+        assert_eq!(
+            serde_json::to_value(&granted).unwrap(),
+            serde_json::json!({
+                "pattern": "*.example.org",
+                "reason": "new feed",
+                "author": "ops",
+                "since": "1970-01-01T00:00:00Z",
+                "until": "1970-01-01T01:00:00Z",
+            })
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_a_remedy() {
+        let long = "x".repeat(MAX_TEXT + 1);
+        for (wish, told) in [
+            (
+                wish("*example.org", "1h", "r"),
+                "name: `*` may stand only as the whole first label (bytes 0 to 8); help: write `*.example.org`",
+            ),
+            (wish("", "1h", "r"), "name: the host is empty"),
+            (wish("*.org", "1h", "r"), "opens a whole top-level domain; help: "),
+            (wish(".", "1h", "r"), "name: this would match every name"),
+            (wish("a.example", "0s", "r"), "for: that is no time at all; help: "),
+            (wish("a.example", "soon", "r"), "for: expected number at 0; help: "),
+            (wish("a.example", "25h", "r"), "for: at most 1day (`max_temporary` in [admin]); help: "),
+            (wish("a.example", "1h", "  "), "reason: it is empty; help: "),
+            (wish("a.example", "1h", &long), "reason: it has 201 characters, and may have 200; help: "),
+            (wish("a.example", "1h", "two\nlines"), "reason: it holds control characters; help: "),
+            (
+                Wish { author: Some("\u{1b}[2J".to_owned()), ..wish("a.example", "1h", "r") },
+                "author: it holds control",
+            ),
+        ] {
+            let text = refused(&wish);
+            assert!(text.contains(told), "{told}: {text}");
+        }
+        assert!(grant(&Wish { wide: true, ..wish("*.org", "1h", "r") }, DAY, UNIX_EPOCH).is_ok());
+        assert!(grant(&wish("localhost", "1h", "r"), DAY, UNIX_EPOCH).is_ok(), "one name, not a domain");
+    }
+}

@@ -1,0 +1,200 @@
+//! [`TokenFile`]: the secret that requests which change state must bring.
+
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::PathBuf;
+
+use subtle::ConstantTimeEq;
+
+use crate::config::Settings;
+
+/// Fewest characters of a token: 16 of a random one are beyond guessing over a network.
+const MIN_LENGTH: usize = 16;
+
+/// Largest token file in bytes.
+const MAX_BYTES: u64 = 4096;
+
+/// A file with a token on its only line. It is read for each request that needs it, so that a new token holds at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenFile {
+    path: PathBuf,
+}
+
+/// A token. Nothing shows it, and it is compared in a time that does not depend on where it differs.
+#[derive(Clone)]
+pub struct Token {
+    secret: Box<str>,
+}
+
+/// Why there is no token in a file.
+#[derive(Debug, thiserror::Error)]
+#[error("the token file {}: {fault}\n  help: {}", path.display(), fault.remedy())]
+pub struct TokenError {
+    path: PathBuf,
+    fault: Fault,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0}")]
+    Unreadable(io::Error),
+    #[error("it is no file")]
+    NoFile,
+    #[error("everyone on this machine may read it, or write to it")]
+    Open,
+    #[error("it is larger than {MAX_BYTES} bytes")]
+    Large,
+    #[error("it must hold one line of printable ASCII without spaces")]
+    Unprintable,
+    #[error("the token has {0} characters, and must have at least {MIN_LENGTH}")]
+    Short(usize),
+}
+
+impl Fault {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Open => "`chmod o= FILE`, and for a Kubernetes secret `defaultMode: 0440`",
+            Self::Unreadable(_) | Self::NoFile => {
+                "`token_file` in [admin] names a file that the user namegate runs as can read"
+            }
+            Self::Large | Self::Unprintable | Self::Short(_) => {
+                "write a new token: `(umask 077; openssl rand -hex 32 > FILE)`"
+            }
+        }
+    }
+}
+
+impl TokenFile {
+    /// The token in the file at `path`.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The file that `settings` name, which must have a token already; none where they name none.
+    pub fn of(settings: &Settings) -> Result<Option<Self>, TokenError> {
+        let file = settings.admin.token_file.clone().map(Self::new);
+        file.as_ref().map(Self::read).transpose()?;
+        Ok(file)
+    }
+
+    /// Reads the token.
+    ///
+    /// Errors: the file cannot be read, others may read it, or what it holds is no token.
+    pub fn read(&self) -> Result<Token, TokenError> {
+        self.try_read().map_err(|fault| TokenError { path: self.path.clone(), fault })
+    }
+
+    fn try_read(&self) -> Result<Token, Fault> {
+        let metadata = fs::metadata(&self.path).map_err(Fault::Unreadable)?;
+        // A pipe would be waited for.
+        if !metadata.is_file() {
+            return Err(Fault::NoFile);
+        }
+        if is_open_to_all(&metadata) {
+            return Err(Fault::Open);
+        }
+        if metadata.len() > MAX_BYTES {
+            return Err(Fault::Large);
+        }
+        let text = fs::read(&self.path).map_err(Fault::Unreadable)?;
+        let line = text.strip_suffix(b"\n").unwrap_or(&text);
+        Token::parse(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
+
+#[cfg(unix)]
+fn is_open_to_all(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o006 != 0
+}
+
+#[cfg(not(unix))]
+fn is_open_to_all(_: &Metadata) -> bool {
+    false
+}
+
+impl Token {
+    fn parse(line: &[u8]) -> Result<Self, Fault> {
+        match std::str::from_utf8(line) {
+            Ok(text) if line.iter().all(u8::is_ascii_graphic) => match text.len() {
+                length @ 0..MIN_LENGTH => Err(Fault::Short(length)),
+                _ => Ok(Self { secret: text.into() }),
+            },
+            _ => Err(Fault::Unprintable),
+        }
+    }
+
+    /// True for the same token.
+    pub fn is(&self, given: &[u8]) -> bool {
+        self.secret.as_bytes().ct_eq(given).into()
+    }
+
+    /// The value of an `Authorization` header (RFC 6750 section 2.1).
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.secret)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SECRET: &str = "0123456789abcdef";
+
+    fn read(content: &[u8], mode: u32) -> Result<Token, TokenError> {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        TokenFile::new(path).read()
+    }
+
+    #[test]
+    fn a_token_is_one_line_and_shows_nowhere() {
+        for end in ["", "\n", "\r\n"] {
+            for mode in [0o400, 0o600, 0o640] {
+                let token = read(format!("{SECRET}{end}").as_bytes(), mode).unwrap();
+                assert!(token.is(SECRET.as_bytes()));
+                for other in ["", "0", "0123456789abcdeF", "0123456789abcdef0", "0123456789abcde"] {
+                    assert!(!token.is(other.as_bytes()), "{other}");
+                }
+                assert_eq!(format!("{token:?}"), "Token(…)");
+                assert_eq!(token.authorization(), format!("Bearer {SECRET}"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused_with_a_remedy() {
+        let long = vec![b'x'; 5000];
+        for (content, mode, told, remedy) in [
+            (SECRET.as_bytes(), 0o644, "everyone", "chmod"),
+            (SECRET.as_bytes(), 0o602, "everyone", "chmod"),
+            (b"", 0o600, "has 0 characters", "openssl"),
+            (b"\n", 0o600, "has 0 characters", "openssl"),
+            (b"0123456789abcde\n", 0o600, "has 15 characters", "openssl"),
+            (b"0123456789abcdef\n0123456789abcdef\n", 0o600, "one line", "openssl"),
+            (b"0123456789 abcdef", 0o600, "one line", "openssl"),
+            (b"0123456789abcdef\xff", 0o600, "one line", "openssl"),
+            (&long, 0o600, "larger", "openssl"),
+        ] {
+            let error = read(content, mode).unwrap_err().to_string();
+            assert!(error.contains(told) && error.contains(remedy), "{error}");
+            assert!(!error.contains("0123456789"), "the token is shown: {error}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let error = TokenFile::new(directory.path().to_owned()).read().unwrap_err().to_string();
+        assert!(error.contains("no file"), "{error}");
+        let error = TokenFile::new(directory.path().join("none")).read().unwrap_err().to_string();
+        assert!(error.contains("none") && error.contains("token_file"), "{error}");
+    }
+}

@@ -1,0 +1,155 @@
+//! `namegate allow` and `namegate allowed`: names that a running gate allows for a while.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use axum::http::Method;
+use clap::Args;
+use tokio::runtime::Builder;
+
+use super::http::{AdminListener, Page, printable};
+use super::{FAILED, OK, marked, print, warn};
+use crate::admin::token::{Token, TokenFile};
+use crate::admin::wish::{self, Wish};
+use crate::assemble::Sources;
+use crate::config::{self, ValueError};
+use crate::policy::rule::Pattern;
+use crate::policy::temporary::Grant;
+
+/// What to allow.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A name or pattern: `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`
+    name: String,
+    /// How long, such as `30m` or `2h`
+    #[arg(long = "for", value_name = "DURATION", required_unless_present = "revoke")]
+    duration: Option<humantime::Duration>,
+    /// Why, for the list and the log
+    #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
+    reason: Option<String>,
+    /// Who asks
+    #[arg(long, value_name = "WHO", env = "USER")]
+    author: Option<String>,
+    /// Everything below a top-level domain is meant
+    #[arg(long)]
+    wide: bool,
+    /// Allow it no more
+    #[arg(long, conflicts_with_all = ["duration", "reason", "wide"])]
+    revoke: bool,
+    /// A file with the gate's token [default: `token_file` in the settings]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// How to list.
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+type Error = Box<dyn std::error::Error>;
+
+/// Has the gate that the settings name allow a name for a while, or no more.
+pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
+    told(if arguments.revoke { revoke(arguments, sources) } else { allow(arguments, sources) })
+}
+
+/// Lists what the gate allows for a while.
+pub(super) fn list(arguments: &ListArguments, sources: &Sources) -> u8 {
+    told(listed(arguments, sources))
+}
+
+fn told(outcome: Result<String, Error>) -> u8 {
+    match outcome {
+        Ok(text) => {
+            print(&text);
+            OK
+        }
+        Err(error) => {
+            warn(&marked(&*error));
+            FAILED
+        }
+    }
+}
+
+fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
+    let wish = Wish {
+        name: arguments.name.clone(),
+        duration: arguments.duration.map(|duration| duration.to_string()).unwrap_or_default(),
+        reason: arguments.reason.clone().unwrap_or_default(),
+        author: arguments.author.clone().filter(|author| !author.trim().is_empty()),
+        wide: arguments.wide,
+    };
+    let page = order(arguments, sources, Method::POST, "/api/v1/allowed", Some(&wish))?;
+    if page.status != 201 {
+        return Err(refusal(&page));
+    }
+    let granted: Grant = serde_json::from_slice(&page.body).map_err(|_| "what answers there is no gate")?;
+    Ok(format!("{} is allowed until {}", granted.pattern, humantime::format_rfc3339_seconds(granted.until)))
+}
+
+fn revoke(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
+    // Nothing but what is a pattern may become part of a path.
+    let pattern = Pattern::parse(&arguments.name).map_err(ValueError::from)?;
+    let page = order(arguments, sources, Method::DELETE, &format!("/api/v1/allowed/{pattern}"), None)?;
+    match page.status {
+        204 => Ok(format!("{pattern} is allowed for a while no more")),
+        _ => Err(refusal(&page)),
+    }
+}
+
+fn listed(arguments: &ListArguments, sources: &Sources) -> Result<String, Error> {
+    let allowed: Vec<Grant> = AdminListener::of(sources)?.read("/api/v1/allowed")?;
+    Ok(if arguments.json { serde_json::to_string(&allowed)? } else { as_text(&allowed) })
+}
+
+fn as_text(allowed: &[Grant]) -> String {
+    if allowed.is_empty() {
+        return "nothing is allowed for a while".to_owned();
+    }
+    let width = allowed.iter().map(|grant| grant.pattern.to_string().len()).max().unwrap_or(0).min(60);
+    allowed.iter().fold(String::new(), |mut text, Grant { pattern, reason, author, until, .. }| {
+        let (author, reason) = (printable(author), printable(reason));
+        let until = humantime::format_rfc3339_seconds(*until);
+        let _ = writeln!(text, "{:<width$}  until {until}  {author}: {reason}", pattern.to_string());
+        text
+    })
+}
+
+fn order(
+    arguments: &Arguments,
+    sources: &Sources,
+    method: Method,
+    path: &str,
+    wish: Option<&Wish>,
+) -> Result<Page, Error> {
+    let listener = AdminListener::of(sources)?;
+    let token = token(arguments, sources)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let page = runtime.block_on(listener.order(method, path, &token, wish));
+    Ok(page.map_err(|error| listener.no_answer(path, &error))?)
+}
+
+/// The token in the file that the command line, or else the settings, name.
+fn token(arguments: &Arguments, sources: &Sources) -> Result<Token, Error> {
+    let file = match &arguments.token_file {
+        Some(file) => Some(file.clone()),
+        None => {
+            let loaded = config::load(sources.config.as_deref(), &sources.overrides)
+                .map_err(|report| report.render(false))?;
+            loaded.settings.admin.token_file
+        }
+    };
+    let file = file.ok_or(
+        "there is no token to bring\n  help: `--token-file`, or `token_file` in [admin], names its file",
+    )?;
+    Ok(TokenFile::new(file).read()?)
+}
+
+fn refusal(page: &Page) -> Error {
+    let error = serde_json::from_slice::<wish::Error>(&page.body);
+    let text = error.map_or_else(|_| page.text(), |error| printable(&error.error));
+    format!("the gate refused ({}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1)).into()
+}

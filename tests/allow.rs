@@ -1,0 +1,120 @@
+//! Names that a running gate allows for a while: who has the token says so, and it ends by itself.
+
+use serde_json::Value;
+
+use crate::admin_token::{TOKEN, gate_with_token};
+use crate::support::command::{Finished, namegate};
+use crate::support::gate::Reload;
+use crate::support::http::{Http, Reply};
+use crate::support::{Gate, eventually};
+
+/// Runs a command as somebody does who has the gate's settings.
+fn run(gate: &Gate, arguments: &[&str]) -> Finished {
+    let admin = gate.admin().to_string();
+    namegate(gate.directory(), &[arguments, &["--config", "namegate.toml", "--admin", &admin]].concat())
+}
+
+fn allow(gate: &Gate, name: &str, duration: &str) -> Finished {
+    run(gate, &["allow", name, "--for", duration, "--reason", "a test", "--author", "tester"])
+}
+
+fn post(gate: &Gate, body: &str) -> Reply {
+    Http::to(gate.admin()).token(TOKEN).json("POST", "/api/v1/allowed", body)
+}
+
+fn rcode(gate: &Gate, name: &str) -> String {
+    gate.ask(name, "A").rcode()
+}
+
+#[test]
+fn a_name_is_allowed_and_allowed_no_more() {
+    let (upstream, _directory, gate) = gate_with_token();
+    assert_eq!(run(&gate, &["allowed"]).expect_code(0).stdout, "nothing is allowed for a while\n");
+    assert_eq!(rcode(&gate, "wanted.example"), "NXDOMAIN");
+    let said = allow(&gate, "*.Wanted.example", "1h").expect_code(0).stdout;
+    assert!(said.starts_with("*.wanted.example is allowed until 20"), "{said}");
+    assert_eq!(
+        (rcode(&gate, "a.wanted.example"), rcode(&gate, "wanted.example")),
+        ("NOERROR".into(), "NXDOMAIN".into())
+    );
+    let listed = run(&gate, &["allowed"]).expect_code(0).stdout;
+    assert!(
+        listed.starts_with("*.wanted.example  until 20") && listed.ends_with("  tester: a test\n"),
+        "{listed}"
+    );
+    let json: Value =
+        serde_json::from_str(&run(&gate, &["allowed", "--json"]).expect_code(0).stdout).expect("JSON");
+    assert_eq!((&json[0]["pattern"], &json[0]["author"]), (&"*.wanted.example".into(), &"tester".into()));
+    gate.stderr.expect("*.wanted.example");
+
+    assert_eq!(gate.reload(), Reload::Success);
+    assert_eq!(rcode(&gate, "b.wanted.example"), "NOERROR", "a reload ends nothing");
+
+    let said = run(&gate, &["allow", "*.wanted.example", "--revoke"]).expect_code(0).stdout;
+    assert_eq!(said, "*.wanted.example is allowed for a while no more\n");
+    assert_eq!(rcode(&gate, "a.wanted.example"), "NXDOMAIN", "what is kept of it is given to nobody");
+    let again = run(&gate, &["allow", "*.wanted.example", "--revoke"]).expect_code(1);
+    again.expect_stderr(&["the gate refused (404)", "help: `namegate allowed`"]);
+    assert_eq!(upstream.asked(), ["a.wanted.example A", "b.wanted.example A"]);
+}
+
+#[test]
+fn it_ends_by_itself() {
+    let (_upstream, _directory, gate) = gate_with_token();
+    allow(&gate, "wanted.example", "2s").expect_code(0);
+    assert_eq!(rcode(&gate, "wanted.example"), "NOERROR");
+    eventually("the end", || (rcode(&gate, "wanted.example") == "NXDOMAIN").then_some(()));
+    eventually("an empty list", || (gate.get("/api/v1/allowed").1 == "[]").then_some(()));
+}
+
+#[test]
+fn the_reply_says_what_is_allowed_and_a_second_one_renews_it() {
+    let (_upstream, _directory, gate) = gate_with_token();
+    let first = post(&gate, r#"{"name": "Wanted.example", "for": "1h", "reason": " one "}"#);
+    assert_eq!(first.status, 201, "{first:?}");
+    let granted = first.value();
+    assert_eq!((&granted["pattern"], &granted["reason"]), (&"wanted.example".into(), &"one".into()));
+    assert_eq!(granted["author"], "unknown");
+    let second = post(&gate, r#"{"name": "wanted.example", "for": "2h", "reason": "two", "author": "ops"}"#);
+    assert_eq!(second.status, 201, "{second:?}");
+    let list: Value = serde_json::from_str(&gate.get("/api/v1/allowed").1).expect("JSON");
+    assert_eq!(list, Value::Array(vec![second.value()]));
+    let gone = Http::to(gate.admin()).token(TOKEN).send("DELETE", "/api/v1/allowed/wanted.example", "");
+    assert_eq!((gone.status, gone.body.as_str()), (204, ""));
+    let again = Http::to(gate.admin()).token(TOKEN).send("DELETE", "/api/v1/allowed/wanted.example", "");
+    again.expect_error(404, &["`wanted.example` is not allowed for a while"]);
+}
+
+#[test]
+fn who_is_refused_is_told_why() {
+    let (_upstream, directory, gate) = gate_with_token();
+    allow(&gate, "wanted.example", "25h")
+        .expect_code(1)
+        .expect_stderr(&["refused (422): for: at most 1day", "\n  help: "]);
+    allow(&gate, "*wanted.example", "1h")
+        .expect_code(1)
+        .expect_stderr(&["refused (422): name: ", "\n  help: write `"]);
+    run(&gate, &["allow", "wanted.example", "--for", "1h"]).expect_code(2).expect_stderr(&["--reason"]);
+    run(&gate, &["allow", "wanted.example", "--for", "soon", "--reason", "x"]).expect_code(2);
+    run(&gate, &["allow", "a/../b", "--revoke"]).expect_code(1).expect_stderr(&["without port or path"]);
+    let other = directory.path().join("other");
+    std::fs::write(&other, "another-horse-battery-staple").expect("a file can be written");
+    let with_other = |gate: &Gate| {
+        let file = other.to_str().expect("a path");
+        run(gate, &["allow", "wanted.example", "--for", "1h", "--reason", "x", "--token-file", file])
+    };
+    with_other(&gate).expect_code(1).expect_stderr(&["everyone on this machine may read it", "chmod o="]);
+    std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+    with_other(&gate).expect_code(1).expect_stderr(&["refused (401)", "missing or wrong"]);
+    assert_eq!(rcode(&gate, "wanted.example"), "NXDOMAIN");
+}
+
+#[test]
+fn a_canary_that_is_allowed_for_a_while_is_found() {
+    let (_upstream, _directory, gate) = gate_with_token();
+    allow(&gate, "example.com", "1h").expect_code(0);
+    let server = gate.address().to_string();
+    let proven = run(&gate, &["prove", "--server", &server]).expect_code(1).stdout;
+    assert!(proven.contains("note: names allowed for a while, whatever the policy says: 1 "), "{proven}");
+    assert!(proven.contains("example.com A at "), "{proven}");
+}
