@@ -126,7 +126,7 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
         .iter()
         .map(|(policy, parameters)| compiler.read(policy, parameters))
         .collect::<Result<Vec<_>, Report>>()
-        .and_then(|rules| if compiler.lists.is_overfull() { Err(too_many_routes()) } else { Ok(rules) });
+        .and_then(|rules| refuse_lists(&compiler.lists, &settings).map_or(Ok(rules), Err));
     let (read, local) = match (read, local) {
         (Ok(read), Ok(local)) => (read, local),
         (read, local) => {
@@ -163,11 +163,17 @@ fn clients(settings: &Settings) -> Clients {
     Clients::new(&settings.server.allow_clients, &claims)
 }
 
-fn too_many_routes() -> Report {
-    let message = "there are too many lists of servers in [[route]] and zone files";
-    Diagnostic::error("", message.to_owned())
-        .with_help("let more of them go to the same servers".to_owned())
-        .into()
+/// What speaks against the servers of routes and zone files.
+fn refuse_lists(lists: &ServerLists, settings: &Settings) -> Option<Report> {
+    if lists.is_overfull() {
+        let message = "there are too many lists of servers in [[route]] and zone files".to_owned();
+        let help = "let more of them go to the same servers".to_owned();
+        return Some(Diagnostic::error("", message).with_help(help).into());
+    }
+    let servers = lists.iter().flat_map(|(_, servers)| servers);
+    let mut unknown =
+        servers.filter_map(|server| config::needs_bootstrap(server, &settings.upstream.bootstrap));
+    unknown.next().map(|error| Diagnostic::error("", error.message).with_help(error.help).into())
 }
 
 fn local_sources(settings: &Settings) -> Vec<LocalSource> {

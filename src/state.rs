@@ -15,6 +15,7 @@ use crate::policy::tunnel_guard::{TunnelBudget, TunnelGuard};
 use crate::policy::verdict::NOT_LISTED;
 use crate::telemetry::catalogue::Catalogue;
 use crate::upstream::address::UpstreamAddress;
+use crate::upstream::encrypted::encryption::Encryption;
 use crate::upstream::upstreams::Upstreams;
 use crate::upstream::{UpstreamConfig, loops, system};
 use crate::wire::code::Rcode;
@@ -22,7 +23,7 @@ use crate::wire::denial::Denial;
 
 /// Makes a state of what was assembled; what `before` has and still fits is kept: the cache, and upstreams' health.
 ///
-/// Errors: the system's resolver configuration cannot be used, or an upstream is this server itself.
+/// Errors: the system's resolver configuration or certificates cannot be used, or an upstream is this server itself.
 pub fn make_state(
     assembly: Assembly,
     before: Option<&Running>,
@@ -35,7 +36,15 @@ pub fn make_state(
         loops::refuse(&servers, &settings.server.listen)?;
         lists.push(servers);
     }
+    let config::Upstream { roots, bootstrap, .. } = &settings.upstream;
+    let resolvers: Vec<_> = bootstrap.iter().copied().map(UpstreamAddress::Udp).collect();
+    loops::refuse(&resolvers, &settings.server.listen)?;
+    let encryption = match lists.iter().flatten().any(UpstreamAddress::is_encrypted) {
+        true => Some(Arc::new(Encryption::new(roots, bootstrap.clone())?)),
+        false => None,
+    };
     let config = UpstreamConfig {
+        encryption,
         deadline: settings.upstream.deadline,
         max_in_flight: settings.upstream.max_in_flight,
         max_qps: settings.upstream.max_qps,
@@ -133,7 +142,7 @@ fn resolve_servers(servers: &[UpstreamAddress]) -> Result<Vec<UpstreamAddress>, 
                      `--upstream ADDRESS` or `servers` in [upstream]"
                 )
             })?),
-            other => resolved.push(*other),
+            other => resolved.push(other.clone()),
         }
     }
     let mut unique: Vec<UpstreamAddress> = Vec::new();

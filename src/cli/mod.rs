@@ -49,7 +49,7 @@ struct Options {
     /// Listen here instead, `IP:PORT` or `IP`; may be repeated
     #[arg(long, global = true, value_name = "ADDRESS", value_parser = listen_address, env = "NAMEGATE_LISTEN", value_delimiter = ',')]
     listen: Vec<SocketAddr>,
-    /// Forward to this server instead, such as 168.63.129.16 or tcp://10.0.0.4; may be repeated
+    /// Forward to this server instead, such as 168.63.129.16 or tls://10.0.0.4#dns.example; may be repeated
     #[arg(long, global = true, value_name = "SERVER", env = "NAMEGATE_UPSTREAM", value_delimiter = ',')]
     upstream: Vec<UpstreamAddress>,
     /// Serve metrics and health here instead; `off` turns it off

@@ -6,8 +6,9 @@ use std::path::Path;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::read;
 use crate::config::report::Report;
-use crate::config::settings::{Mode, Settings};
+use crate::config::settings::{Mode, Settings, Upstream};
 use crate::config::source::Source;
+use crate::config::value::{self, ValueError};
 use crate::upstream::address::UpstreamAddress;
 
 /// Where settings are looked for unless a path is given.
@@ -78,29 +79,43 @@ fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> R
     let origin = source.file().to_owned();
     let mut warnings = Report::new(source, diagnostics);
     refuse_loops(&settings).into_iter().for_each(|loop_| warnings.push(loop_));
+    refuse_unknown_places(&settings, overrides).into_iter().for_each(|unknown| warnings.push(unknown));
+    refuse_no_roots(&settings).into_iter().for_each(|nobody| warnings.push(nobody));
     if warnings.has_errors() { Err(warnings) } else { Ok(Loaded { settings, origin, warnings }) }
 }
 
 /// An upstream that is this server itself would ask itself until the deadline.
 fn refuse_loops(settings: &Settings) -> Vec<Diagnostic> {
-    let is_own = |upstream: &SocketAddr| {
+    let is_own = |upstream: SocketAddr| {
         settings.server.listen.iter().any(|listen| {
             let every = listen.ip().is_unspecified() && upstream.ip().is_loopback();
             listen.port() == upstream.port() && (every || listen.ip() == upstream.ip())
         })
     };
-    let addresses = settings.upstream.servers.iter().filter_map(|server| match server {
-        UpstreamAddress::System => None,
-        UpstreamAddress::Udp(address) | UpstreamAddress::Tcp(address) => Some(address),
-    });
-    let error = |address: &SocketAddr| {
+    let Upstream { servers, bootstrap, .. } = &settings.upstream;
+    let addresses = servers.iter().filter_map(UpstreamAddress::socket).chain(bootstrap.iter().copied());
+    let error = |address: SocketAddr| {
         Diagnostic::error(
             "",
             format!("upstream {address} is one of this server's own `server.listen` addresses"),
         )
         .with_help("name the resolver that this server is to ask".to_owned())
     };
-    addresses.filter(|address| is_own(address)).map(error).collect()
+    addresses.filter(|address| is_own(*address)).map(error).collect()
+}
+
+/// A host name on the command line that nobody can be asked for; those of the file were seen to.
+fn refuse_unknown_places(settings: &Settings, overrides: &Overrides) -> Vec<Diagnostic> {
+    let unknown = |server| value::needs_bootstrap(server, &settings.upstream.bootstrap);
+    let error = |unknown: ValueError| Diagnostic::error("", unknown.message).with_help(unknown.help);
+    overrides.upstream.iter().filter_map(unknown).map(error).collect()
+}
+
+/// Encrypted upstreams would all be refused where nobody is trusted.
+fn refuse_no_roots(settings: &Settings) -> Option<Diagnostic> {
+    settings.upstream.servers.iter().find(|server| server.is_encrypted())?;
+    let error = settings.upstream.roots.load().err()?;
+    Some(Diagnostic::error("", error.message).with_help(error.help))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ mod tests;
 pub(crate) use faults::Faults;
 pub(crate) use section::Section;
 pub(crate) use spelling::suggest;
-pub(crate) use value::{is_parameter_name, is_zone_name, word};
+pub(crate) use value::{is_parameter_name, is_zone_name, needs_bootstrap, word};
 
 pub use admin::Admin;
 pub use client::ClientGroup;

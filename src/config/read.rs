@@ -32,12 +32,12 @@ pub(super) fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnosti
     errors.iter().for_each(|error| faults.syntax(error));
     let mut root = Section::new("", table.into_inner(), 0..0, &mut faults);
     let server = server(root.section("server"), base);
-    let upstream = upstream(root.section("upstream"));
+    let upstream = upstream(root.section("upstream"), base);
     let policy = policy(root.section("policy"), base);
     let settings = Settings {
         parameters: parameter_lists(root.section("parameters")),
         client: client_groups(&mut root, &server.allow_clients, &policy, base),
-        route: routes(&mut root),
+        route: routes(&mut root, &upstream.bootstrap),
         server,
         upstream,
         policy,
@@ -81,13 +81,24 @@ fn clients(section: &mut Section<'_, '_>) -> Option<Vec<ipnet::IpNet>> {
     Some(plain(subnets))
 }
 
-fn upstream(mut section: Section<'_, '_>) -> Upstream {
+fn upstream(mut section: Section<'_, '_>, base: &Path) -> Upstream {
     let default = Upstream::default();
+    let servers = section.some("servers", str::parse::<UpstreamAddress>);
+    let bootstrap = section.set("bootstrap", value::resolver).map_or(default.bootstrap, plain);
+    for server in servers.iter().flatten() {
+        if let Some(error) = value::needs_bootstrap(server.get_ref(), &bootstrap) {
+            section.faults.error(&server.span(), error.message, error.help);
+        }
+    }
     let upstream = Upstream {
-        servers: section.some("servers", str::parse::<UpstreamAddress>).map_or(default.servers, plain),
+        servers: servers.map_or(default.servers, plain),
         deadline: section.limited("deadline", limits::DEADLINE),
         max_in_flight: section.limited("max_in_flight", limits::MAX_IN_FLIGHT),
         max_qps: section.limited("max_qps", limits::MAX_QPS),
+        roots: section
+            .parsed("roots", |text| value::roots(text, base))
+            .map_or(default.roots, Spanned::into_inner),
+        bootstrap,
     };
     section.finish();
     upstream

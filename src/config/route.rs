@@ -1,6 +1,7 @@
 //! [`Route`]: names that go to upstreams of their own, as `[[route]]` says.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
@@ -21,8 +22,8 @@ pub struct Route {
     pub servers: Vec<UpstreamAddress>,
 }
 
-/// Reads the tables `[[route]]`.
-pub(super) fn routes(root: &mut Section<'_, '_>) -> Vec<Route> {
+/// Reads the tables `[[route]]`. Servers written with a host name need `bootstrap` servers.
+pub(super) fn routes(root: &mut Section<'_, '_>, bootstrap: &[SocketAddr]) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     let mut taken: HashMap<Pattern, u32> = HashMap::new();
     for (table, span) in root.sections("route") {
@@ -34,6 +35,11 @@ pub(super) fn routes(root: &mut Section<'_, '_>) -> Vec<Route> {
         let mut section = Section::new("route", table, span, root.faults);
         let names = section.some_required("names", ".corp.example", value::inline_rule).unwrap_or_default();
         let servers = section.some_required("servers", "10.0.0.4", str::parse::<UpstreamAddress>);
+        for server in servers.iter().flatten() {
+            if let Some(error) = value::needs_bootstrap(server.get_ref(), bootstrap) {
+                section.faults.error(&server.span(), error.message, error.help);
+            }
+        }
         section.finish();
         for name in &names {
             let line = root.faults.line(name.span().start);

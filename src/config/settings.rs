@@ -21,6 +21,7 @@ pub use crate::policy::Mode;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::rule::Pattern;
 use crate::upstream::address::UpstreamAddress;
+use crate::upstream::encrypted::roots::Roots;
 use crate::wire::name::Name;
 
 /// Everything that can be set. Paths are resolved against the settings file's directory.
@@ -127,6 +128,11 @@ pub struct Upstream {
     pub max_in_flight: usize,
     /// [`limits::MAX_QPS`], for each server; 0: no limit.
     pub max_qps: u32,
+    /// Whose certificates encrypted servers must have.
+    #[serde(serialize_with = "write::roots")]
+    pub roots: Roots,
+    /// Plain resolvers that know the addresses of encrypted servers written with a host name.
+    pub bootstrap: Vec<SocketAddr>,
 }
 
 impl Default for Upstream {
@@ -136,6 +142,8 @@ impl Default for Upstream {
             deadline: limits::DEADLINE.default,
             max_in_flight: limits::MAX_IN_FLIGHT.default,
             max_qps: limits::MAX_QPS.default,
+            roots: Roots::Platform,
+            bootstrap: Vec::new(),
         }
     }
 }

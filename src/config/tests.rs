@@ -45,6 +45,22 @@ fn every_fault_is_told_where_it_stands() {
             ],
         ),
         (
+            "[upstream]\nservers = [\"quic://dns.example\"]\nroots = \"missing.pem\"\n",
+            &[
+                "2:12 Error upstream quic://dns.example: no resolver is named that knows the address of `dns.example` | set \
+                 `bootstrap = [\"10.0.0.4\"]` in [upstream], or write the address and `#dns.example` behind it",
+                "3:9 Error `upstream.roots`: no certificate authorities from etc/missing.pem: No such file or directory (os \
+                 error 2) | write `platform`, or the path of a file with certificates in PEM form",
+            ],
+        ),
+        (
+            "[upstream]\nbootstrap = [\"10.0.0.4\", \"dns.example\"]\nservers = [\"tls://dns.example\"]\n",
+            &[
+                "2:26 Error `upstream.bootstrap`: `dns.example` is a host name, which would itself have to be resolved | \
+                 write an IP address, such as `10.0.0.4`, `10.0.0.4:5353` or `[fd00::4]:53`",
+            ],
+        ),
+        (
             "[server]\nlisten = [5, \"localhost\", \"::1\", \"[::1]:53\"]\n",
             &[
                 "2:11 Error `server.listen`: invalid type: integer `5`, expected a string",
@@ -72,11 +88,10 @@ fn every_fault_is_told_where_it_stands() {
             ],
         ),
         (
-            "[upstream]\ndeadline = \"10\"\nservers = [\"tls://10.0.0.4\"]\n",
+            "[upstream]\ndeadline = \"10\"\nservers = [\"tls://10.0.0.4/\"]\n",
             &[
                 "2:12 Error `upstream.deadline`: invalid value: string \"10\", expected a duration from \"1s\" to \"30s\"",
-                "3:12 Error `upstream.servers`: encrypted upstreams (`tls://`) are not supported by this version | write an \
-                 address alone for UDP and TCP, or `tcp://` before it",
+                "3:12 Error `upstream.servers`: an upstream over `tls://` has no path | leave `/` out",
             ],
         ),
         (

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::path::Path;
 
 use ipnet::IpNet;
 use serde::de::value::{Error as WordError, StrDeserializer};
@@ -11,7 +12,10 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use crate::config::limits::{ADMIN_PORT, IDENTITY_BYTES};
 use crate::config::settings::Mode;
 use crate::policy::rule::{Pattern, PatternError, Scope};
-use crate::upstream::address::{AddressError, DNS_PORT, parse_socket_address};
+use crate::upstream::address::{
+    AddressError, DNS_PORT, UpstreamAddress, parse_socket_address, upstream_socket,
+};
+use crate::upstream::encrypted::roots::{Roots, RootsError};
 use crate::wire::name::{MAX_LABEL, Name};
 use crate::zones;
 
@@ -51,6 +55,12 @@ impl From<PatternError> for ValueError {
     }
 }
 
+impl From<RootsError> for ValueError {
+    fn from(error: RootsError) -> Self {
+        Self { span: None, message: error.message, help: Some(error.help) }
+    }
+}
+
 /// An address to listen on for DNS: `IP:port`, or an address alone for port 53. Port 0 lets the system choose.
 pub fn listen_address(text: &str) -> Result<SocketAddr, ValueError> {
     socket_to_bind(text, DNS_PORT)
@@ -70,6 +80,30 @@ fn socket_to_bind(text: &str, default_port: u16) -> Result<SocketAddr, ValueErro
         ));
     }
     Ok(address)
+}
+
+/// A plain resolver: `IP:port`, or an address alone for port 53.
+pub(super) fn resolver(text: &str) -> Result<SocketAddr, AddressError> {
+    upstream_socket(text, DNS_PORT)
+}
+
+/// How the settings call this machine's own certificate authorities.
+pub(super) const PLATFORM: &str = "platform";
+
+/// `platform`, or a PEM file of certificates, which is read; a relative path begins at `base`.
+pub(super) fn roots(text: &str, base: &Path) -> Result<Roots, ValueError> {
+    if text == PLATFORM { Ok(Roots::Platform) } else { Ok(Roots::read(&base.join(text))?) }
+}
+
+/// What is wrong where `server` is written with a host name and nobody can be asked for its address.
+pub(crate) fn needs_bootstrap(server: &UpstreamAddress, bootstrap: &[SocketAddr]) -> Option<ValueError> {
+    let name = server.host_name().filter(|_| bootstrap.is_empty())?;
+    Some(ValueError::new(
+        format!("upstream {server}: no resolver is named that knows the address of `{name}`"),
+        format!(
+            "set `bootstrap = [\"10.0.0.4\"]` in [upstream], or write the address and `#{name}` behind it"
+        ),
+    ))
 }
 
 /// A subnet in CIDR form; an address alone is a subnet of one.

@@ -8,6 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::config::limits::Quantity;
 use crate::config::settings::{InlineRule, Settings};
+use crate::config::value::PLATFORM;
+use crate::upstream::encrypted::roots::Roots;
 use crate::wire::name::Name;
 
 impl Settings {
@@ -60,5 +62,13 @@ pub(super) fn optional_address<S: Serializer>(
     match address {
         Some(address) => serializer.collect_str(address),
         None => serializer.serialize_str(""),
+    }
+}
+
+/// The path of the certificates, or the word for the machine's own.
+pub(super) fn roots<S: Serializer>(roots: &Roots, serializer: S) -> Result<S::Ok, S::Error> {
+    match roots {
+        Roots::Platform => serializer.serialize_str(PLATFORM),
+        Roots::File { path: file, .. } => path(file, serializer),
     }
 }

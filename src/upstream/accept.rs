@@ -1,5 +1,7 @@
 //! [`judge`]: whether bytes from an upstream's address are the answer to the query that was sent.
 
+use super::ExchangeError;
+use super::server::ServerStats;
 use crate::wire::answer::{Answer, AnswerError};
 use crate::wire::header::{Flags, Header};
 use crate::wire::query::Question;
@@ -84,5 +86,23 @@ pub fn judge(reply: &[u8], id: u16, question: &Question, channel: Channel) -> Ju
         Ok(answer) => Judgement::Answer(answer),
         Err(AnswerError::Undecodable) => Judgement::AskOverTcp,
         Err(AnswerError::Rcode(_)) => Judgement::Unusable,
+    }
+}
+
+/// Judges a reply that came over a stream. One that is not the answer ends the exchange: on a stream nobody else can have
+/// sent it, and no larger one is to be had.
+pub(super) fn whole(
+    reply: &[u8],
+    id: u16,
+    question: &Question,
+    stats: &ServerStats,
+) -> Result<Answer, ExchangeError> {
+    match judge(reply, id, question, Channel::Stream) {
+        Judgement::Answer(answer) => Ok(answer),
+        Judgement::AskOverTcp | Judgement::Unusable => Err(ExchangeError::Unusable),
+        Judgement::Reject(reason) => {
+            stats.rejected(reason);
+            Err(ExchangeError::Unusable)
+        }
     }
 }

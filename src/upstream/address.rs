@@ -6,14 +6,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::encrypted::address::{EncryptedAddress, Host, Protocol};
+
 /// Port of DNS over UDP and TCP (RFC 1035 section 4.2).
 pub const DNS_PORT: u16 = 53;
 
 /// Where allowed queries go, and over which transport.
 ///
-/// Written `system`, `168.63.129.16`, `10.0.0.4:5353`, `[::1]:53`, `udp://…` or `tcp://…`; [`fmt::Display`] writes
-/// the shortest form that reads back equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Written `system`, `168.63.129.16`, `10.0.0.4:5353`, `[::1]:53`, `udp://…` or `tcp://…`, or as an
+/// [`EncryptedAddress`]; [`fmt::Display`] writes the shortest form that reads back equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamAddress {
     /// The resolvers that the system's own configuration names when the program starts.
     System,
@@ -21,6 +23,32 @@ pub enum UpstreamAddress {
     Udp(SocketAddr),
     /// TCP alone.
     Tcp(SocketAddr),
+    /// Over a connection that is encrypted, to a server that proves who it is; never in any other way.
+    Encrypted(EncryptedAddress),
+}
+
+impl UpstreamAddress {
+    /// Where it is, where that is written; none for what has to be looked up.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Self::System => None,
+            Self::Udp(socket) | Self::Tcp(socket) => Some(*socket),
+            Self::Encrypted(address) => address.host.socket(),
+        }
+    }
+
+    /// The name whose addresses have to be looked up before it can be asked; none where an address is written.
+    pub fn host_name(&self) -> Option<&str> {
+        match self {
+            Self::Encrypted(EncryptedAddress { host: Host::Name(name, _), .. }) => Some(name.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// True where it is asked through encrypted connections.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Encrypted(_))
+    }
 }
 
 /// Why a text is no address, and what to write instead where that can be known.
@@ -33,7 +61,7 @@ pub struct AddressError {
 }
 
 impl AddressError {
-    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { message: message.into(), help: Some(help.into()) }
     }
 }
@@ -54,29 +82,26 @@ impl FromStr for UpstreamAddress {
             None if text.eq_ignore_ascii_case("system") => {
                 Err(AddressError::new(format!("`{text}` is no upstream"), "write `system` in lower case"))
             }
-            None => upstream_socket(text).map(Self::Udp),
-            Some(("udp", address)) => upstream_socket(address).map(Self::Udp),
-            Some(("tcp", address)) => upstream_socket(address).map(Self::Tcp),
-            Some((scheme @ ("tls" | "https" | "quic"), _)) => Err(AddressError::new(
-                format!("encrypted upstreams (`{scheme}://`) are not supported by this version"),
-                "write an address alone for UDP and TCP, or `tcp://` before it",
-            )),
-            Some((scheme, _)) => Err(AddressError::new(
-                format!("`{scheme}://` is no transport for an upstream"),
-                "write an address alone for UDP and TCP, or `tcp://` before it",
-            )),
+            None => upstream_socket(text, DNS_PORT).map(Self::Udp),
+            Some(("udp", address)) => upstream_socket(address, DNS_PORT).map(Self::Udp),
+            Some(("tcp", address)) => upstream_socket(address, DNS_PORT).map(Self::Tcp),
+            Some((scheme, rest)) => match Protocol::from_scheme(scheme) {
+                Some(protocol) => EncryptedAddress::parse(protocol, rest).map(Self::Encrypted),
+                None => Err(AddressError::new(
+                    format!("`{scheme}://` is no transport for an upstream"),
+                    "write an address alone for UDP and TCP, or `tcp://`, `tls://`, `https://` or `quic://` before it",
+                )),
+            },
         }
     }
 }
 
-/// Reads an upstream's address, with the port where it is not 53, and refuses what cannot be asked.
-fn upstream_socket(text: &str) -> Result<SocketAddr, AddressError> {
-    let address = parse_socket_address(text, DNS_PORT)?;
+/// Reads the address of a resolver, with the port where it is not `default_port`, and refuses what cannot be asked.
+pub fn upstream_socket(text: &str, default_port: u16) -> Result<SocketAddr, AddressError> {
+    let address = parse_socket_address(text, default_port)?;
     if address.port() == 0 {
-        return Err(AddressError::new(
-            "port 0 cannot be asked",
-            "write a port from 1 to 65535, or none for 53",
-        ));
+        let help = format!("write a port from 1 to 65535, or none for {default_port}");
+        return Err(AddressError::new("port 0 cannot be asked", help));
     }
     let kind = match address.ip() {
         ip if ip.is_unspecified() => "the unspecified address",
@@ -128,6 +153,7 @@ impl fmt::Display for UpstreamAddress {
             Self::System => return f.write_str("system"),
             Self::Udp(address) => ("", address),
             Self::Tcp(address) => ("tcp://", address),
+            Self::Encrypted(address) => return address.fmt(f),
         };
         match address.port() {
             // A scope id needs the brackets that only the form with a port has.
@@ -175,7 +201,7 @@ mod tests {
             ("[fe80::1%2]:53", udp("[fe80::1%2]:53"), "[fe80::1%2]:53"),
         ] {
             let read: UpstreamAddress = text.parse().unwrap();
-            assert_eq!((read, read.to_string().as_str()), (address, shown), "{text}");
+            assert_eq!((&read, read.to_string().as_str()), (&address, shown), "{text}");
             assert_eq!(shown.parse(), Ok(address), "{text}");
         }
     }
@@ -187,10 +213,8 @@ mod tests {
             ("System", "no upstream", "lower case"),
             ("dns.example", "`dns.example` is a host name", "10.0.0.4"),
             ("tcp://dns.example:53", "`dns.example` is a host name", "10.0.0.4"),
-            ("tls://10.0.0.4#dns.example", "not supported by this version", "tcp://"),
-            ("https://10.0.0.4/dns-query", "not supported by this version", "tcp://"),
-            ("quic://10.0.0.4", "not supported by this version", "tcp://"),
             ("ftp://10.0.0.4", "no transport", "tcp://"),
+            ("TLS://10.0.0.4", "no transport", "tls://"),
             ("10.0.0.4:0", "port 0", "1 to 65535"),
             ("10.0.0.4:99999", "`99999` is no port", "1 to 65535"),
             ("[::1]:dns", "`dns` is no port", "1 to 65535"),

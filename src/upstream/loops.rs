@@ -9,10 +9,7 @@ use crate::listen::socket::is_own_address;
 /// deadline, for every query.
 pub fn refuse(servers: &[UpstreamAddress], listen: &[SocketAddr]) -> Result<(), String> {
     for server in servers {
-        let socket = match server {
-            UpstreamAddress::System => continue,
-            UpstreamAddress::Udp(socket) | UpstreamAddress::Tcp(socket) => socket,
-        };
+        let Some(socket) = server.socket() else { continue };
         if listen.iter().any(|own| own.port() == socket.port() && is_reached(own.ip(), socket.ip())) {
             return Err(format!(
                 "the upstream {server} is this server itself\n  help: name the resolver to ask with `servers` in \

@@ -2,7 +2,7 @@
 //!
 //! The [`relay`] is the only door for clients' names, and it takes an [`AllowedQuery`]. Identical questions in flight
 //! share one exchange. The relay asks the first server itself, over UDP; whatever takes longer (waiting for a place,
-//! TCP, other servers) is done by a task of its own. Servers are tried in the order written, those that fare badly last;
+//! TCP, [`encrypted`] connections, other servers) is done by a task of its own. Servers are tried in the order written, those that fare badly last;
 //! no server is ever asked that was not configured.
 //!
 //! [`AllowedQuery`]: crate::policy::AllowedQuery
@@ -10,6 +10,7 @@
 pub mod accept;
 pub mod address;
 pub mod budget;
+pub mod encrypted;
 pub mod lists;
 pub mod loops;
 pub mod probe;
@@ -19,6 +20,7 @@ pub mod system;
 pub mod upstreams;
 mod failure;
 mod tcp;
+mod transport;
 mod turn;
 mod udp;
 
@@ -34,6 +36,7 @@ use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 use budget::Permit;
+use encrypted::encryption::Encryption;
 use failure::{AttemptError, Failure};
 use server::Server;
 use turn::Turn;
@@ -89,7 +92,7 @@ pub struct Upstream {
 }
 
 /// What holds for all servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// Longest time for one query over all servers.
     pub deadline: Duration,
@@ -97,6 +100,8 @@ pub struct UpstreamConfig {
     pub max_in_flight: usize,
     /// Exchanges per second and server; zero is no limit.
     pub max_qps: u32,
+    /// What encrypted servers need; such servers are left out where this is none.
+    pub encryption: Option<Arc<Encryption>>,
 }
 
 /// An answer and when it came.

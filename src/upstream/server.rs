@@ -10,7 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use super::accept::Rejection;
 use super::address::UpstreamAddress;
 use super::budget::{Budget, Permit, Shed};
-use super::{Exchange, ExchangeError, Prompt, tcp, udp};
+use super::encrypted::encryption::Encryption;
+use super::transport::Transport;
+use super::{ExchangeError, Prompt};
 use crate::telemetry::histogram::Histogram;
 use crate::wire::answer::{Answer, Lifetime};
 
@@ -129,9 +131,7 @@ impl ServerStats {
 #[derive(Debug)]
 pub struct Server {
     name: Arc<str>,
-    socket: SocketAddr,
-    /// UDP first, or TCP alone.
-    tcp_only: bool,
+    transport: Transport,
     /// What it may be asked.
     pub budget: Budget,
     /// How it fares.
@@ -139,14 +139,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server at a resolved address; none for [`UpstreamAddress::System`], which stands for others.
-    pub fn new(address: UpstreamAddress, budget: Budget, stats: Arc<ServerStats>) -> Option<Self> {
-        let (socket, tcp_only) = match address {
-            UpstreamAddress::System => return None,
-            UpstreamAddress::Udp(socket) => (socket, false),
-            UpstreamAddress::Tcp(socket) => (socket, true),
-        };
-        Some(Self { name: address.to_string().into(), socket, tcp_only, budget, stats })
+    /// The server at `address`; none for [`UpstreamAddress::System`], which stands for others, and for an encrypted one
+    /// without `encryption`.
+    pub fn new(
+        address: &UpstreamAddress,
+        encryption: Option<&Arc<Encryption>>,
+        budget: Budget,
+        stats: Arc<ServerStats>,
+    ) -> Option<Self> {
+        let transport = Transport::new(address, encryption)?;
+        Some(Self { name: address.to_string().into(), transport, budget, stats })
     }
 
     /// The server as written in the settings; the label `upstream`.
@@ -154,14 +156,17 @@ impl Server {
         &self.name
     }
 
-    /// Where it is.
-    pub(super) fn socket(&self) -> SocketAddr {
-        self.socket
+    /// Where it is asked over UDP; none where it is not.
+    pub(super) fn udp_socket(&self) -> Option<SocketAddr> {
+        match self.transport {
+            Transport::Udp(socket) => Some(socket),
+            Transport::Tcp(_) | Transport::Encrypted(_) => None,
+        }
     }
 
     /// True where it is asked over UDP first.
     pub(super) fn is_over_udp(&self) -> bool {
-        !self.tcp_only
+        self.udp_socket().is_some()
     }
 
     /// True until too many exchanges in a row failed, and again after the next reply.
@@ -174,7 +179,7 @@ impl Server {
         self.budget.acquire(deadline).await.map_err(|reason| self.stats.shed(reason)).ok()
     }
 
-    /// Asks once: over UDP and then, where that is not enough, over TCP; all until `deadline`.
+    /// Asks once, over all it takes to get a whole answer; all until `deadline`.
     pub(super) async fn exchange(
         self: &Arc<Self>,
         prompt: &Prompt,
@@ -182,7 +187,7 @@ impl Server {
         permit: Permit,
     ) -> Result<Answer, ExchangeError> {
         let ending = Ending::new(self, Instant::now(), permit);
-        let outcome = within(deadline, self.ask(prompt)).await;
+        let outcome = within(deadline, self.transport.exchange(prompt, &self.stats)).await;
         ending.note(outcome, Instant::now())
     }
 
@@ -193,17 +198,8 @@ impl Server {
         deadline: Instant,
         ending: Ending,
     ) -> Result<Answer, ExchangeError> {
-        let outcome = within(deadline, tcp::exchange(self.socket, prompt, &self.stats)).await;
+        let outcome = within(deadline, self.transport.go_on_over_tcp(prompt, &self.stats)).await;
         ending.note(outcome, Instant::now())
-    }
-
-    async fn ask(&self, prompt: &Prompt) -> Result<Answer, ExchangeError> {
-        if !self.tcp_only
-            && let Exchange::Answer(answer) = udp::exchange(self.socket, prompt, &self.stats).await?
-        {
-            return Ok(answer);
-        }
-        tcp::exchange(self.socket, prompt, &self.stats).await
     }
 
     fn note_reply(&self, now: Instant) {

@@ -5,15 +5,12 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::accept::{Channel, Judgement, judge};
 use super::server::ServerStats;
-use super::{ExchangeError, Prompt};
+use super::{ExchangeError, Prompt, accept};
 use crate::wire::answer::Answer;
 use crate::wire::request;
 
 /// Asks `server` over a connection of its own.
-///
-/// A reply that is not the answer ends the exchange: on a stream nobody else can have sent it.
 pub(super) async fn exchange(
     server: SocketAddr,
     prompt: &Prompt,
@@ -31,12 +28,5 @@ pub(super) async fn exchange(
     let length = usize::from(stream.read_u16().await?);
     let mut reply = vec![0; length];
     stream.read_exact(&mut reply).await?;
-    match judge(&reply, id, &prompt.question, Channel::Stream) {
-        Judgement::Answer(answer) => Ok(answer),
-        Judgement::AskOverTcp | Judgement::Unusable => Err(ExchangeError::Unusable),
-        Judgement::Reject(reason) => {
-            stats.rejected(reason);
-            Err(ExchangeError::Unusable)
-        }
-    }
+    accept::whole(&reply, id, &prompt.question, stats)
 }

@@ -29,8 +29,8 @@ struct RouteServers {
 
 impl Upstreams {
     /// The servers of `lists`, the first of which is for all names without a route, with the number of each list's route.
-    /// Equal lists have one number, the one they had in `before`. Servers that `before` had keep their counts, health and
-    /// budget. [`UpstreamAddress::System`] is left out here.
+    /// Equal lists have one number, the one they had in `before`. Servers that `before` had keep their counts, health,
+    /// budget and connections. [`UpstreamAddress::System`] is left out here.
     pub fn new(
         config: UpstreamConfig,
         lists: Vec<Vec<UpstreamAddress>>,
@@ -42,17 +42,20 @@ impl Upstreams {
         };
         let kept = before.filter(same_budget).map_or(&[][..], |before| &before.servers);
         let mut servers: Vec<Arc<Server>> = Vec::new();
+        // Connections that were made under other terms are not used under these.
+        let same_encryption = before.is_some_and(|before| before.config.encryption == config.encryption);
         let mut server = |address: &UpstreamAddress| {
             let name = address.to_string();
             if let Some(server) = servers.iter().find(|server| **server.name() == *name) {
                 return Some(Arc::clone(server));
             }
-            let server = match kept.iter().find(|server| **server.name() == *name) {
+            let may_be_kept = same_encryption || !address.is_encrypted();
+            let server = match kept.iter().find(|server| may_be_kept && **server.name() == *name) {
                 Some(server) => Arc::clone(server),
                 None => {
                     let stats = Arc::clone(known.entry(name).or_default());
                     let budget = Budget::new(config.max_in_flight, config.max_qps);
-                    Arc::new(Server::new(*address, budget, stats)?)
+                    Arc::new(Server::new(address, config.encryption.as_ref(), budget, stats)?)
                 }
             };
             servers.push(Arc::clone(&server));
@@ -65,6 +68,7 @@ impl Upstreams {
             numbers.push(number);
             routes.entry(number).or_insert_with(|| {
                 let servers = addresses.iter().filter_map(&mut server).collect();
+                let config = config.clone();
                 RouteServers { addresses, upstream: Arc::new(Upstream { config, servers }) }
             });
         }

@@ -6,6 +6,8 @@ use super::code::Rcode;
 pub const MIN_UDP_PAYLOAD: u16 = 512;
 /// Option code of Extended DNS Errors (RFC 8914 section 2).
 pub const OPTION_EDE: u16 = 15;
+/// Option code of padding (RFC 7830 section 3).
+pub const OPTION_PADDING: u16 = 12;
 /// The DO bit in an OPT record's TTL: the client wants DNSSEC records (RFC 3225).
 pub const DNSSEC_OK: u32 = 0x8000;
 

@@ -1,7 +1,7 @@
 //! The message sent upstream: built from the folded question alone, so that nothing else of the client's can leave.
 
 use super::code::Type;
-use super::edns::DNSSEC_OK;
+use super::edns::{DNSSEC_OK, OPTION_PADDING};
 use super::header::{Flags, Header};
 use super::query::Question;
 
@@ -32,4 +32,59 @@ pub fn write(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags
     out.extend_from_slice(&UPSTREAM_PAYLOAD.to_be_bytes());
     out.extend_from_slice(&(if flags.dnssec_ok { DNSSEC_OK } else { 0 }).to_be_bytes());
     out.extend_from_slice(&[0, 0]);
+}
+
+/// Length in bytes that a padded query is a multiple of (RFC 8467 section 4.1).
+pub const PADDED: usize = 128;
+
+/// Like [`write`], with an option that makes the query as long as most others (RFC 7830): what is encrypted does not show
+/// by its length which name is asked for.
+pub fn write_padded(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags) {
+    write(out, id, question, flags);
+    let padding = (out.len() + OPTION_HEADER).next_multiple_of(PADDED) - (out.len() + OPTION_HEADER);
+    let data_length = out.len() - 2;
+    // Both are below 256: a query has 12 + 255 + 4 + 11 bytes at most, and the options are shorter than the multiple.
+    out[data_length..].copy_from_slice(&((OPTION_HEADER + padding) as u16).to_be_bytes());
+    out.extend_from_slice(&OPTION_PADDING.to_be_bytes());
+    out.extend_from_slice(&(padding as u16).to_be_bytes());
+    out.resize(out.len() + padding, 0);
+}
+
+/// Code and length of an EDNS option, in bytes (RFC 6891 section 6.1.2).
+const OPTION_HEADER: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::wire::code::Class;
+    use crate::wire::edns::OptRecord;
+    use crate::wire::name::Name;
+
+    fn labels(name: &str) -> Name {
+        Name::from_labels(name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).unwrap()
+    }
+
+    #[test]
+    fn padded_queries_differ_in_nothing_but_the_option() {
+        let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        let flags = AnswerFlags { dnssec_ok: true, checking_disabled: true };
+        for (name, length) in [(".", 128), ("ml.azure.com", 128), (&"a".repeat(60), 128), (&longest, 384)] {
+            let question = Question { name: labels(name), qtype: Type(1), class: Class::IN };
+            let (mut plain, mut padded) = (Vec::new(), Vec::new());
+            write(&mut plain, 7, &question, flags);
+            write_padded(&mut padded, 7, &question, flags);
+            assert_eq!(padded.len(), length, "{name}");
+            let fixed = plain.len() - 2;
+            assert_eq!(plain[..fixed], padded[..fixed], "{name}");
+            let data_length = usize::from(u16::from_be_bytes([padded[fixed], padded[fixed + 1]]));
+            assert_eq!(data_length, padded.len() - plain.len(), "{name}");
+            let options: Vec<_> = OptRecord::new(1232, 0, &padded[plain.len()..]).options().collect();
+            assert_eq!(
+                options,
+                [Some((OPTION_PADDING, &vec![0; data_length - OPTION_HEADER][..]))],
+                "{name}"
+            );
+        }
+    }
 }

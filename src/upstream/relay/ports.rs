@@ -120,12 +120,13 @@ impl Ports {
     }
 
     fn open(&mut self, server: &Arc<Server>, poll: &Poll, now: Instant) -> io::Result<Port> {
-        let local: SocketAddr = match server.socket() {
+        let remote = server.udp_socket().ok_or(io::ErrorKind::Unsupported)?;
+        let local: SocketAddr = match remote {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let socket = std::net::UdpSocket::bind(local)?;
-        socket.connect(server.socket())?;
+        socket.connect(remote)?;
         socket.set_nonblocking(true)?;
         // A smaller buffer than asked for only makes fewer replies fit that come at once.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);

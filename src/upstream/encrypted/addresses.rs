@@ -1,0 +1,100 @@
+//! [`Addresses`]: the socket addresses of a server, looked up where it is written with a host name.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use rustls::pki_types::DnsName;
+
+use super::address::Host;
+
+/// Addresses of one name that are tried. Each may take seconds to prove dead.
+const MAX_ADDRESSES: usize = 4;
+
+/// How long one bootstrap resolver may take to tell one kind of address.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where a server is, as of the last time anybody looked.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    found: Mutex<Found>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Found {
+    sockets: Vec<SocketAddr>,
+    /// Nobody answered there.
+    are_doubtful: bool,
+}
+
+impl Addresses {
+    /// Where `host` is. A name is looked up through the `bootstrap` resolvers, in turn, where it was not yet or where those
+    /// found then are in doubt.
+    ///
+    /// Errors, for people: no bootstrap resolver knows, and none did before.
+    pub(super) async fn of(&self, host: &Host, bootstrap: &[SocketAddr]) -> Result<Vec<SocketAddr>, String> {
+        let (name, port) = match host {
+            Host::Address(socket) => return Ok(vec![*socket]),
+            Host::Name(name, port) => (name, *port),
+        };
+        let before = self.lock().clone();
+        if !before.sockets.is_empty() && !before.are_doubtful {
+            return Ok(before.sockets);
+        }
+        match look_up(name, port, bootstrap).await {
+            Ok(sockets) => {
+                *self.lock() = Found { sockets: sockets.clone(), are_doubtful: false };
+                Ok(sockets)
+            }
+            Err(_) if !before.sockets.is_empty() => Ok(before.sockets),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// No connection could be had: the name may have moved.
+    pub(super) fn doubt(&self) {
+        self.lock().are_doubtful = true;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn look_up(name: &DnsName<'_>, port: u16, bootstrap: &[SocketAddr]) -> Result<Vec<SocketAddr>, String> {
+    let mut reasons = Vec::new();
+    for resolver in bootstrap {
+        match ask(*resolver, name).await {
+            Ok(addresses) => {
+                return Ok(addresses
+                    .into_iter()
+                    .map(|ip| SocketAddr::new(ip, port))
+                    .take(MAX_ADDRESSES)
+                    .collect());
+            }
+            Err(error) => reasons.push(format!("{resolver}: {error}")),
+        }
+    }
+    Err(format!("the address of {} cannot be found ({})", name.as_ref(), reasons.join("; ")))
+}
+
+/// Asks one resolver, and takes nothing from the system: no hosts file, no search list, no other resolver.
+async fn ask(
+    resolver: SocketAddr,
+    name: &DnsName<'_>,
+) -> Result<Vec<std::net::IpAddr>, hickory_resolver::net::NetError> {
+    let mut server = NameServerConfig::udp_and_tcp(resolver.ip());
+    server.connections.iter_mut().for_each(|connection| connection.port = resolver.port());
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::new());
+    let options = builder.options_mut();
+    options.use_hosts_file = ResolveHosts::Never;
+    options.cache_size = 0;
+    options.timeout = TIMEOUT;
+    options.attempts = 1;
+    let found = builder.build()?.lookup_ip(format!("{}.", name.as_ref())).await?;
+    Ok(found.iter().collect())
+}

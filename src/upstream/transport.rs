@@ -1,0 +1,64 @@
+//! [`Transport`]: how one server is reached.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::address::UpstreamAddress;
+use super::encrypted::EncryptedServer;
+use super::encrypted::encryption::Encryption;
+use super::server::ServerStats;
+use super::{Exchange, ExchangeError, Prompt, tcp, udp};
+use crate::wire::answer::Answer;
+
+/// How one server is reached.
+#[derive(Debug)]
+pub(super) enum Transport {
+    /// UDP first, TCP where an answer does not fit.
+    Udp(SocketAddr),
+    /// TCP alone.
+    Tcp(SocketAddr),
+    /// TLS, HTTPS or QUIC alone.
+    Encrypted(EncryptedServer),
+}
+
+impl Transport {
+    /// The way to `address`; none for [`UpstreamAddress::System`], which stands for others, and none to an encrypted one
+    /// where `encryption` is not set up.
+    pub(super) fn new(address: &UpstreamAddress, encryption: Option<&Arc<Encryption>>) -> Option<Self> {
+        match address {
+            UpstreamAddress::System => None,
+            UpstreamAddress::Udp(socket) => Some(Self::Udp(*socket)),
+            UpstreamAddress::Tcp(socket) => Some(Self::Tcp(*socket)),
+            UpstreamAddress::Encrypted(address) => encryption
+                .map(|encryption| Self::Encrypted(EncryptedServer::new(address.clone(), encryption))),
+        }
+    }
+
+    /// Asks once.
+    pub(super) async fn exchange(
+        &self,
+        prompt: &Prompt,
+        stats: &ServerStats,
+    ) -> Result<Answer, ExchangeError> {
+        match self {
+            Self::Udp(socket) => match udp::exchange(*socket, prompt, stats).await? {
+                Exchange::Answer(answer) => Ok(answer),
+                Exchange::AskOverTcp => tcp::exchange(*socket, prompt, stats).await,
+            },
+            Self::Tcp(socket) => tcp::exchange(*socket, prompt, stats).await,
+            Self::Encrypted(server) => server.exchange(prompt, stats).await,
+        }
+    }
+
+    /// Asks once more what was asked over UDP and needs a stream.
+    pub(super) async fn go_on_over_tcp(
+        &self,
+        prompt: &Prompt,
+        stats: &ServerStats,
+    ) -> Result<Answer, ExchangeError> {
+        match self {
+            Self::Udp(socket) | Self::Tcp(socket) => tcp::exchange(*socket, prompt, stats).await,
+            Self::Encrypted(server) => server.exchange(prompt, stats).await,
+        }
+    }
+}
