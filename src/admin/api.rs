@@ -11,9 +11,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
-use super::view::{self, Count, Explanation, Lookup, Recent, Status, Top, Totals};
+use super::view::{self, Blocked, BlockedName, Count, Explanation, Lookup, Recent, Status, Top, Totals};
 use crate::explain::{judge, read_name, snippet};
 use crate::gate::State;
+use crate::telemetry::blocked_names::Sighting;
 use crate::telemetry::client::ShownClient;
 use crate::telemetry::counters::{REASONS, Totals as Counts};
 use crate::telemetry::lookup;
@@ -21,6 +22,7 @@ use crate::telemetry::record::Decision;
 use crate::telemetry::top::WINDOW;
 use crate::upstream::server::{ExchangeResult, Server};
 use crate::wire::code::{Class, Type};
+use crate::wire::name::Name;
 use crate::wire::query::Question;
 
 /// What runs and how it fares.
@@ -113,6 +115,31 @@ pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<Top> {
         names: admin.board.names(now, false).into_iter().map(count).collect(),
         clients: admin.board.clients(now, false).into_iter().map(count).collect(),
     })
+}
+
+/// The names that are not allowed, and who asked for them.
+pub(super) async fn blocked(Shared(admin): Shared<Admin>) -> Json<Blocked> {
+    let (names, forgotten, no_hosts) = {
+        let blocked = admin.board.blocked();
+        let names: Vec<(Name, Sighting)> = blocked.iter().map(|(name, seen)| (name, seen.clone())).collect();
+        (names, blocked.forgotten(), blocked.no_hosts())
+    };
+    let mut names: Vec<BlockedName> = names.iter().map(|(name, seen)| blocked_name(name, seen)).collect();
+    names.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+    Json(Blocked { since: time(admin.started.1), names, forgotten, no_hosts })
+}
+
+fn blocked_name(name: &Name, seen: &Sighting) -> BlockedName {
+    BlockedName {
+        name: name.to_string(),
+        count: seen.count,
+        first: time(seen.first),
+        last: time(seen.last),
+        denied: seen.denied,
+        clients: seen.clients.kept().iter().map(ToString::to_string).collect(),
+        more_clients: seen.clients.more(),
+        types: seen.types.kept().iter().map(ToString::to_string).collect(),
+    }
 }
 
 type Refusal = (StatusCode, Json<Value>);

@@ -65,6 +65,7 @@ impl Admin {
             .route("/api/v1/status", get(api::status))
             .route("/api/v1/top", get(api::top))
             .route("/api/v1/recent", get(api::recent))
+            .route("/api/v1/blocked", get(api::blocked))
             .route("/api/v1/explain", get(api::explain))
             .route("/api/v1/shadow", get(exceptions::shadow))
             .route("/api/v1/tunnel-guard", get(exceptions::tunnel_guard))

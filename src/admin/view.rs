@@ -145,6 +145,41 @@ pub struct Count {
     pub count: u64,
 }
 
+/// `/api/v1/blocked`: the names that are not allowed and were asked for since the start, noise left out. Of very many
+/// those asked for most are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// When the gate began to take note (RFC 3339).
+    pub since: String,
+    /// The names, most asked for first.
+    pub names: Vec<BlockedName>,
+    /// How often a name was forgotten to make room for another.
+    pub forgotten: u64,
+    /// Lookups of names that no rule can be written for: they are no host names.
+    pub no_hosts: u64,
+}
+
+/// A name that is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedName {
+    /// The name.
+    pub name: String,
+    /// Lookups told of; in a flood (over 5,000 blocked a second on one worker) that is a part of all.
+    pub count: u64,
+    /// Its first lookup (RFC 3339).
+    pub first: String,
+    /// Its last lookup (RFC 3339).
+    pub last: String,
+    /// At its last lookup a rule denied it.
+    pub denied: bool,
+    /// Up to eight who asked, as far as the settings let them be shown.
+    pub clients: Vec<String>,
+    /// More than those asked.
+    pub more_clients: bool,
+    /// Types asked for.
+    pub types: Vec<String>,
+}
+
 /// `/api/v1/recent`: blocked lookups, oldest first; among different threads, to some milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recent {

@@ -7,6 +7,8 @@ mod explain;
 mod healthcheck;
 mod http;
 mod prove;
+mod json_page;
+mod learn;
 mod rules;
 mod shadow;
 mod top;
@@ -87,6 +89,8 @@ enum Action {
     Config,
     /// Show it working on this machine alone: a gate, an embedded upstream and a few queries
     Demo(demo::Arguments),
+    /// Propose rules for what was blocked, as a zone file, from a query log or the running gate
+    Learn(learn::Arguments),
     /// Watch a running gate: rates, upstreams, most blocked names, blocked lookups as they come
     Top(top::Arguments),
     /// List where the policy to come (`shadow` in [policy]) would decide otherwise; exit status 1 where it would
@@ -125,6 +129,9 @@ pub fn main() -> ExitCode {
         Action::Rules(arguments) => with_assembly(&sources, |assembly| rules::run(&arguments, &assembly)),
         Action::Config => with_assembly(&sources, |assembly| print(&assembly.settings.to_toml())),
         Action::Demo(arguments) => done(demo::run(&arguments, &sources)),
+        Action::Learn(arguments) => {
+            with_assembly(&sources, |assembly| learn::run(&arguments, &assembly, &sources))
+        }
         Action::Top(arguments) => top::run(&arguments, &sources),
         Action::Shadow(arguments) => shadow::run(&arguments, &sources),
         Action::Prove(arguments) => prove::run(&arguments, &sources),

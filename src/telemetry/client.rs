@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{AddrParseError, IpNet};
 
 use crate::config::ClientAddress;
 
@@ -48,6 +49,15 @@ impl fmt::Display for ShownClient {
     }
 }
 
+/// Reads what [`fmt::Display`] writes.
+impl FromStr for ShownClient {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        text.parse::<IpAddr>().map_or_else(|_| text.parse(), |address| Ok(IpNet::from(address))).map(Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -65,6 +75,9 @@ mod tests {
             assert_eq!(shown(ClientAddress::Full).unwrap(), full);
             assert_eq!(shown(ClientAddress::Subnet).unwrap(), subnet);
             assert_eq!(shown(ClientAddress::None), None);
+            for text in [full, subnet] {
+                assert_eq!(text.parse::<ShownClient>().unwrap().to_string(), text);
+            }
         }
     }
 

@@ -171,7 +171,7 @@ impl Journal {
                 }
                 if lookup.shown > 0 {
                     following -= 1;
-                    self.board.add(lookup, following, now);
+                    self.board.add(lookup, following, now, clock.time(lookup.received));
                 }
             }
             chunk.commit_all();

@@ -5,12 +5,14 @@
 //! it is rendered; [`metric`] lists them. The [`journal`] empties the queues: into the [`query_log`], to a [`dnstap`]
 //! reader, and onto the [`board`] for the pages.
 
+pub mod blocked_names;
 pub mod board;
 pub mod catalogue;
 pub mod client;
 pub mod clock;
 pub mod counters;
 pub mod dnstap;
+pub mod few;
 pub mod histogram;
 pub mod journal;
 pub mod log;

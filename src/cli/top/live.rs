@@ -12,7 +12,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::look::Look;
 use super::screen::Screen;
-use super::snapshot::{NoSnapshot, Reader, Snapshot};
+use super::snapshot::{Reader, Snapshot};
+use crate::cli::json_page::NoJson;
 
 /// Between two readings.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -25,7 +26,7 @@ const GIVE_UP: Duration = Duration::from_millis(500);
 /// What the reading thread tells.
 enum Update {
     Snapshot(Box<Snapshot>),
-    Trouble(NoSnapshot),
+    Trouble(NoJson),
     Stop,
 }
 

@@ -1,0 +1,76 @@
+//! [`SuffixTable`]: names as data, found from any name below or above them.
+
+use std::collections::HashMap;
+
+use crate::wire::name::Name;
+
+/// A row: a name, and what is said of it.
+pub(super) type Row = (&'static str, &'static str);
+
+/// Rows by the name they are about.
+pub(super) struct SuffixTable {
+    rows: HashMap<Box<[u8]>, Row>,
+    /// Each name above one of a row, with the first such row.
+    above: HashMap<Box<[u8]>, Row>,
+}
+
+impl SuffixTable {
+    /// The table of `rows`. One that is no name, which the tests refuse, is left out.
+    pub(super) fn new(rows: impl IntoIterator<Item = Row>) -> Self {
+        let mut table = Self { rows: HashMap::new(), above: HashMap::new() };
+        for row in rows {
+            let Ok(name) = Name::from_labels(row.0.split('.').map(str::as_bytes)) else { continue };
+            for ancestor in suffixes(&name).skip(1) {
+                table.above.entry(ancestor.into()).or_insert(row);
+            }
+            table.rows.insert(name.as_bytes().into(), row);
+        }
+        table
+    }
+
+    /// The row of the longest name that `name` is or is below.
+    pub(super) fn at_or_above(&self, name: &Name) -> Option<Row> {
+        suffixes(name).find_map(|suffix| self.rows.get(suffix).copied())
+    }
+
+    /// A row whose name is below `name`.
+    pub(super) fn below(&self, name: &Name) -> Option<Row> {
+        self.above.get(name.as_bytes()).copied()
+    }
+}
+
+/// The name and every name above it, in wire format, longest first, without the root.
+fn suffixes(name: &Name) -> impl Iterator<Item = &[u8]> {
+    let mut rest = name.as_bytes();
+    std::iter::from_fn(move || {
+        let suffix = rest;
+        let label = usize::from(*rest.first()?);
+        rest = rest.get(1 + label..)?;
+        (label > 0).then_some(suffix)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn rows_are_found_from_below_and_from_above() {
+        let table = SuffixTable::new([("b.example", "one"), ("a.b.example", "two")]);
+        let name = |text: &str| Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
+        for (text, at_or_above, below) in [
+            ("b.example", Some("one"), Some("two")),
+            ("a.b.example", Some("two"), None),
+            ("x.y.a.b.example", Some("two"), None),
+            ("c.b.example", Some("one"), None),
+            ("example", None, Some("one")),
+            ("ab.example", None, None),
+        ] {
+            let what = |row: Option<Row>| row.map(|(_, what)| what);
+            assert_eq!(what(table.at_or_above(&name(text))), at_or_above, "{text}");
+            assert_eq!(what(table.below(&name(text))), below, "{text}");
+        }
+        assert_eq!(suffixes(&Name::ROOT).count(), 0);
+    }
+}

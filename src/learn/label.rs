@@ -1,0 +1,115 @@
+//! What a label looks like: a cloud's region, one of many that a program makes up, or data in disguise.
+
+/// Azure's regions, by the names that host names use, as of 2026-11: public, Government and 21Vianet.
+#[rustfmt::skip]
+const REGIONS: &[&str] = &[
+    "australiacentral", "australiacentral2", "australiaeast", "australiasoutheast", "austriaeast", "belgiumcentral",
+    "brazilsouth", "brazilsoutheast", "canadacentral", "canadaeast", "centralindia", "centralus", "centraluseuap",
+    "chilecentral", "chinaeast", "chinaeast2", "chinaeast3", "chinanorth", "chinanorth2", "chinanorth3",
+    "denmarkeast", "eastasia", "eastus", "eastus2", "eastus2euap", "eastus3", "francecentral", "francesouth",
+    "germanynorth", "germanywestcentral", "indonesiacentral", "israelcentral", "italynorth", "japaneast",
+    "japanwest", "jioindiacentral", "jioindiawest", "koreacentral", "koreasouth", "malaysiasouth", "malaysiawest",
+    "mexicocentral", "newzealandnorth", "northcentralus", "northeurope", "norwayeast", "norwaywest",
+    "polandcentral", "qatarcentral", "southafricanorth", "southafricawest", "southcentralus", "southeastasia",
+    "southindia", "spaincentral", "swedencentral", "swedensouth", "switzerlandnorth", "switzerlandwest",
+    "uaecentral", "uaenorth", "uksouth", "ukwest", "usdodcentral", "usdodeast", "usgovarizona", "usgoviowa",
+    "usgovtexas", "usgovvirginia", "westcentralus", "westeurope", "westindia", "westus", "westus2", "westus3",
+];
+
+/// True for a region of Azure, or one written as Amazon's are (`us-east-1`).
+///
+/// One chooses one's regions, and they are few: names in several are no reason to allow all.
+pub(super) fn is_region(label: &[u8]) -> bool {
+    std::str::from_utf8(label)
+        .is_ok_and(|label| REGIONS.binary_search(&label).is_ok() || is_amazon_region(label))
+}
+
+fn is_amazon_region(label: &str) -> bool {
+    const CONTINENTS: [&str; 11] = ["us", "eu", "ap", "sa", "ca", "me", "af", "il", "mx", "cn", "us-gov"];
+    const SIDES: [&str; 9] =
+        ["north", "south", "east", "west", "central", "northeast", "northwest", "southeast", "southwest"];
+    let parts = label.rsplit_once('-').and_then(|(place, number)| Some((place.rsplit_once('-')?, number)));
+    parts.is_some_and(|((continent, side), number)| {
+        let is_number = number.len() == 1 && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && CONTINENTS.contains(&continent) && SIDES.contains(&side)
+    })
+}
+
+/// Hexadecimal digits in a row from which on nobody chose the label.
+const MADE_UP: usize = 16;
+
+/// True for a label that a program made up, with a UUID or a long hexadecimal number in it: where there is one there will
+/// be others.
+pub(super) fn is_made_up(label: &[u8]) -> bool {
+    let is_number = |part: &[u8]| part.len() >= MADE_UP && part.iter().all(u8::is_ascii_hexdigit);
+    without_uuids(label).len() < label.len() || label.split(|byte| *byte == b'-').any(is_number)
+}
+
+/// Characters without a hyphen from which on a label with a digit in it is taken for data. What people write is
+/// shorter or in words; tunnels fill labels up to 63 characters.
+const DATA: usize = 24;
+
+/// True for a label that may carry data. UUIDs do not count: their form is known.
+pub(super) fn is_like_data(label: &[u8]) -> bool {
+    let is_data = |part: &[u8]| part.len() >= DATA && part.iter().any(u8::is_ascii_digit);
+    without_uuids(label).split(|byte| *byte == b'-').any(is_data)
+}
+
+/// The label without what has the form of a UUID (RFC 9562 section 4).
+fn without_uuids(label: &[u8]) -> Vec<u8> {
+    const LENGTH: usize = 36;
+    let is_uuid = |text: &[u8]| {
+        text.iter().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+    };
+    match label.windows(LENGTH).position(is_uuid) {
+        Some(start) => {
+            let rest = without_uuids(&label[start + LENGTH..]);
+            [&label[..start], &rest].concat()
+        }
+        None => label.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_known() {
+        assert!(REGIONS.is_sorted(), "a binary search looks in them");
+        for (label, expected) in [
+            ("westeurope", true),
+            ("usgovvirginia", true),
+            ("us-east-1", true),
+            ("us-gov-west-1", true),
+            ("ap-southeast-2", true),
+            ("eu-web-1", false),
+            ("db-east-1", false),
+            ("west", false),
+            ("api", false),
+        ] {
+            assert_eq!(is_region(label.as_bytes()), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn made_up_labels_and_data_are_told_apart() {
+        for (label, made_up, data) in [
+            ("4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58", true, false),
+            ("ml-demo-eastus-4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58", true, false),
+            ("d41d8cd98f00b204e9800998ecf8427e", true, true),
+            ("deadbeefdeadbeef", true, false),
+            ("mfrggzdfmztwq2lkmnsgk3lpobzhe4tfonsw4z3foi2tqmrr", false, true),
+            ("my-companys-very-long-bucket-name-for-logs-2026", false, false),
+            ("registry", false, false),
+            ("d111111abcdef8", false, false),
+            ("internationalizationservices", false, false),
+        ] {
+            assert_eq!(is_made_up(label.as_bytes()), made_up, "{label} is made up");
+            assert_eq!(is_like_data(label.as_bytes()), data, "{label} is like data");
+        }
+    }
+}

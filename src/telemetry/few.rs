@@ -1,0 +1,71 @@
+//! [`Few`]: the first of many different values, and whether there were more.
+
+use smallvec::SmallVec;
+
+/// Values kept.
+const MOST: usize = 8;
+
+/// Up to eight different values in the order they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Few<T> {
+    kept: SmallVec<[T; 2]>,
+    more: bool,
+}
+
+impl<T: Copy + PartialEq> Few<T> {
+    /// The values that come first.
+    pub fn new(values: impl IntoIterator<Item = T>) -> Self {
+        let mut few = Self { kept: SmallVec::new(), more: false };
+        values.into_iter().for_each(|value| few.add(value));
+        few
+    }
+
+    /// Adds all of another's.
+    pub fn merge(&mut self, other: &Self) {
+        other.kept.iter().for_each(|value| self.add(*value));
+        self.more |= other.more;
+    }
+
+    /// The same, with more than those kept where `more` says so.
+    #[must_use]
+    pub fn or_more(self, more: bool) -> Self {
+        Self { more: self.more || more, ..self }
+    }
+
+    fn add(&mut self, value: T) {
+        if self.kept.contains(&value) {
+            return;
+        }
+        if self.kept.len() < MOST {
+            self.kept.push(value);
+        } else {
+            self.more = true;
+        }
+    }
+
+    /// The values kept.
+    pub fn kept(&self) -> &[T] {
+        &self.kept
+    }
+
+    /// There were others.
+    pub fn more(&self) -> bool {
+        self.more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_are_kept_and_others_told_of() {
+        let mut few = Few::new([3, 1, 3]);
+        assert_eq!((few.kept(), few.more()), (&[3, 1][..], false));
+        few.merge(&Few::new(1..=7));
+        assert_eq!((few.kept(), few.more()), (&[3, 1, 2, 4, 5, 6, 7][..], false));
+        few.merge(&Few::new(7..=9));
+        assert_eq!((few.kept().len(), few.more()), (8, true));
+        assert!(Few::new([1]).or_more(true).more());
+    }
+}
