@@ -111,7 +111,8 @@ pub fn judge<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Poli
 /// is no host name), or where the rule that denies it stands for just this name: that rule has to go.
 pub fn snippet(name: &Name, rule: Option<RuleRef<'_>>) -> Option<String> {
     let written = name.to_string();
-    let is_host = Pattern::parse(&written).is_ok();
+    // A label `*` is no wildcard: whoever asks for such a name must not have one offered.
+    let is_host = Pattern::parse(&written).is_ok_and(|pattern| pattern.scope() == Scope::Exact);
     let is_denied = rule.is_some_and(|rule| rule.pattern().scope() == Scope::Exact);
     // Names are what clients chose: the writer quotes and escapes whatever stands in them.
     (is_host && !is_denied).then(|| format!("[policy]\nallow = [{}]\n", toml::Value::from(written)))

@@ -20,8 +20,9 @@
 //! ```
 //!
 //! Around it: [`config`] and [`zones`] are read and compiled by [`assemble`], [`serve`] runs it all, [`reload`] swaps
-//! the policy under traffic, [`explain`] judges a name without asking anyone, [`prove`] asks
-//! for names that must not resolve, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the command line.
+//! the policy under traffic, [`explain`] judges a name without asking anyone, [`advise`] judges the rules and
+//! [`learn`] proposes new ones, both by what [`hazard`] knows of dangerous names, [`prove`] asks for names that must not
+//! resolve, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the command line.
 
 pub mod listen;
 pub mod wire;

@@ -117,6 +117,15 @@ fn explain_says_what_would_happen_and_why() {
 }
 
 #[test]
+fn explain_offers_no_wildcard_for_a_name_that_looks_like_one() {
+    let directory = settings(RULES);
+    let explain = |name: &str| run(directory.path(), &["explain", name]).expect_code(1).stdout;
+    assert!(explain("a.evil.example").contains("allow = [\"a.evil.example\"]"));
+    let text = explain("*.evil.example");
+    assert!(text.starts_with("blocked") && !text.contains("allow ="), "{text}");
+}
+
+#[test]
 fn explain_knows_types_and_clients() {
     let directory = settings(&format!("server.allow_clients = [\"10.0.0.0/8\"]\n{RULES}"));
     let explain =

@@ -2,13 +2,48 @@
 
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::time::SystemTime;
 
-use super::{OK, print, warn};
+use clap::Args;
+use toml::value::{Date, Datetime};
+
+use super::{FAILED, OK, print, warn};
+use crate::advise::{Advice, Kind, advise};
 use crate::assemble::Assembly;
+use crate::config::Severity;
 use crate::reload::summary;
 
+/// Places told of each kind of advice; `--all` tells all.
+const PLACES: usize = 5;
+
+/// How much to say, and how strictly to take it.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Tell every place a warning is about, not the first five
+    #[arg(long)]
+    all: bool,
+    /// Warnings are errors: exit status 1
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Do not warn of this; may be repeated
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    allow: Vec<Kind>,
+}
+
 /// Reports what was read; errors were reported before.
-pub(super) fn run(assembly: &Assembly) -> u8 {
+pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
+    let warnings = warn_of(arguments, assembly);
+    print(&overview(assembly));
+    if arguments.deny_warnings && warnings > 0 {
+        warn(&format!("error: warnings: {warnings}, and `--deny-warnings` allows none"));
+        return FAILED;
+    }
+    print("ok\n");
+    OK
+}
+
+/// Warns of what is probably not meant; how many warnings that were.
+fn warn_of(arguments: &Arguments, assembly: &Assembly) -> usize {
     if !assembly.warnings.is_empty() {
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         warn(&assembly.warnings.render(color));
@@ -16,6 +51,38 @@ pub(super) fn run(assembly: &Assembly) -> u8 {
     for parameter in &assembly.unused_parameters {
         warn(&format!("warning: the parameter `{parameter}` is used by no zone that is loaded"));
     }
+    let most = if arguments.all { usize::MAX } else { PLACES };
+    let mut advice = advise(assembly, today(), most);
+    advice.retain(|advice| !arguments.allow.contains(&advice.kind));
+    for advice in &advice {
+        warn(&shown(advice));
+    }
+    let reported = assembly.warnings.diagnostics().iter().filter(|one| one.severity == Severity::Warning);
+    reported.count() + assembly.unused_parameters.len() + advice.len()
+}
+
+/// A warning with its first places and its remedy.
+fn shown(advice: &Advice) -> String {
+    let mut text = format!("warning[{}]: {} ({})\n", advice.kind.word(), advice.message, advice.count);
+    for finding in &advice.findings {
+        let _ = writeln!(text, "  --> {}: {}", finding.place, finding.text);
+    }
+    if let Some(more @ 1..) = advice.untold() {
+        let _ = writeln!(text, "  … and {more} more; `--all` tells them");
+    }
+    text + "  help: " + &advice.help
+}
+
+/// Today's date (UTC).
+fn today() -> Date {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let date = now.parse::<Datetime>().ok().and_then(|now| now.date);
+    // The year 0 makes no list look old.
+    date.unwrap_or(Date { year: 0, month: 1, day: 1 })
+}
+
+/// What is in force, and where it comes from.
+fn overview(assembly: &Assembly) -> String {
     let mut text = format!("{}: {}\n", assembly.origin, summary(assembly));
     for zone in &assembly.zones {
         let asleep = zone.rules.iter().filter(|rule| !rule.missing.is_empty()).count();
@@ -32,7 +99,5 @@ pub(super) fn run(assembly: &Assembly) -> u8 {
     for (origin, records) in assembly.local.sizes() {
         let _ = writeln!(text, "  local zone {origin}: {records} records");
     }
-    text.push_str("ok\n");
-    print(&text);
-    OK
+    text
 }

@@ -130,22 +130,6 @@ fn denial(assembly: &Assembly) -> String {
 
 /// A rule that would cover the name if its parameters had the values that stand in the name.
 fn sleeping_rule<'a>(name: &Name, assembly: &'a Assembly) -> Option<&'a ZoneRule> {
-    let labels: Vec<String> =
-        name.labels().map(|label| String::from_utf8_lossy(label).into_owned()).collect();
-    let covers = |rule: &&ZoneRule| {
-        let host = rule.host.trim_start_matches("*.").trim_start_matches('.');
-        let wanted: Vec<&str> = host.split('.').collect();
-        let below = labels.len().checked_sub(wanted.len());
-        let fits = match below {
-            Some(0) => !rule.host.starts_with("*."),
-            Some(_) => rule.host.starts_with("*.") || rule.host.starts_with('.'),
-            None => false,
-        };
-        fits && wanted
-            .iter()
-            .zip(&labels[below.unwrap_or(0)..])
-            .all(|(wanted, label)| wanted.starts_with('{') || wanted == label)
-    };
     let rules = assembly.zones.iter().flat_map(|zone| &zone.rules);
-    rules.filter(|rule| !rule.missing.is_empty()).find(covers)
+    rules.filter(|rule| !rule.missing.is_empty()).find(|rule| rule.values_for(name).is_some())
 }

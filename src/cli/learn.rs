@@ -13,7 +13,7 @@ use super::{FAILED, OK, print, warn};
 use crate::admin::view::Blocked;
 use crate::assemble::{Assembly, Sources};
 use crate::config;
-use crate::learn::{Evidence, Heading, Options, Proposal, Unreadable, Why, propose, to_json, to_toml};
+use crate::learn::{Evidence, Heading, Known, Options, Proposal, Unreadable, Why, propose, to_json, to_toml};
 use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
 use crate::upstream::lists::ServerLists;
 use crate::zones::{self, embedded_names};
@@ -77,7 +77,8 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
         min_count: arguments.min_count,
         since: arguments.since,
     };
-    let proposal = propose(&evidence.names, assembly.policy(), &shipped, options);
+    let known = Known { policy: assembly.policy(), zones: &assembly.zones, shipped: &shipped };
+    let proposal = propose(&evidence.names, known, options);
     let heading = Heading { origin, time: SystemTime::now() };
     let text = match arguments.json {
         true => to_json(&proposal, &heading).to_string() + "\n",
@@ -147,47 +148,45 @@ fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
     Ok(format!("the gate at {}, since {}", listener.url(""), page.since))
 }
 
-/// The rules of the shipped zones that are not in use, without the broad ones.
-fn shipped(assembly: &Assembly) -> Result<Policy, String> {
+/// The shipped zones that are not in use, each with its rules but the broad ones.
+fn shipped(assembly: &Assembly) -> Result<Vec<(&'static str, Policy)>, String> {
     let is_unused = |name: &&str| assembly.zones.iter().all(|zone| zone.name != *name);
-    let zones = embedded_names().filter(is_unused).map(str::to_owned).collect();
-    let settings = config::Policy { zones, strict: true, ..config::Policy::default() };
-    let mut rules = PolicyBuilder::new();
-    zones::read(&settings, &assembly.settings.parameters, &mut rules, &mut ServerLists::new(Vec::new()))
-        .map_err(|report| report.render(false))?;
-    Ok(rules.build(Compile::new(Mode::Enforce)))
+    let read = |name: &'static str| {
+        let settings =
+            config::Policy { zones: vec![name.to_owned()], strict: true, ..config::Policy::default() };
+        let mut rules = PolicyBuilder::new();
+        zones::read(&settings, &assembly.settings.parameters, &mut rules, &mut ServerLists::new(Vec::new()))
+            .map_err(|report| report.render(false))?;
+        Ok((name, rules.build(Compile::new(Mode::Enforce))))
+    };
+    embedded_names().filter(is_unused).map(read).collect()
 }
 
 /// What was read and what became of it, in one line.
 fn summary(evidence: &Evidence, proposal: &Proposal) -> String {
     let names: usize = proposal.rules.iter().map(|rule| rule.names).sum();
-    let mut parts =
-        vec![format!("{} rules for {names} names of {} lookups", proposal.rules.len(), evidence.lookups)];
-    let left_out = |is_meant: fn(&Why) -> bool| -> usize {
+    let rules = proposal.rules.len();
+    let mut parts = vec![format!("rules: {rules}, for names: {names}, of lookups: {}", evidence.lookups)];
+    let left_out = |is_meant: fn(&Why) -> bool| -> u64 {
         let meant = proposal.left_out.iter().filter(|left_out| is_meant(&left_out.why));
-        meant.map(|left_out| left_out.names.len()).sum()
+        meant.map(|left_out| left_out.names.len() as u64).sum()
     };
-    for (count, what) in [
-        (left_out(|why| matches!(why, Why::Shipped(..))), "in shipped zones"),
-        (left_out(|why| matches!(why, Why::PublicResolver(_))), "of public resolvers"),
-        (left_out(|why| matches!(why, Why::Tunnel(_))), "like data in disguise"),
-        (left_out(|why| matches!(why, Why::Denied(_))), "denied by rule"),
-        (left_out(|why| matches!(why, Why::Registry)), "no host's"),
-        (left_out(|why| matches!(why, Why::Allowed)), "allowed already"),
-        (left_out(|why| matches!(why, Why::Seldom)), "asked for too seldom"),
-        (left_out(|why| matches!(why, Why::Before)), "not asked for lately"),
+    let (no_hosts, forgotten) = (evidence.names.no_hosts(), evidence.names.forgotten());
+    for (what, count) in [
+        ("as shipped", left_out(|why| matches!(why, Why::Shipped(_)))),
+        ("as public resolvers", left_out(|why| matches!(why, Why::PublicResolver(_)))),
+        ("as data in disguise", left_out(|why| matches!(why, Why::Tunnel(_)))),
+        ("as denied by rule", left_out(|why| matches!(why, Why::Denied(_)))),
+        ("as no host's", left_out(|why| matches!(why, Why::Registry))),
+        ("as allowed already", left_out(|why| matches!(why, Why::Allowed))),
+        ("as asked for too seldom", left_out(|why| matches!(why, Why::Seldom))),
+        ("as not asked for lately", left_out(|why| matches!(why, Why::Before))),
+        ("lookups of noise", evidence.noise),
+        ("lookups of what is no host name", no_hosts),
+        ("names forgotten for want of room (the query log has them)", forgotten),
     ] {
         if count > 0 {
-            parts.push(format!("left out: {count} {what}"));
-        }
-    }
-    for (count, what) in [
-        (evidence.noise, "lookups of noise"),
-        (evidence.names.no_hosts(), "lookups of names that are no host names"),
-        (evidence.names.forgotten(), "names forgotten for want of room: read the query log instead"),
-    ] {
-        if count > 0 {
-            parts.push(format!("{count} {what}"));
+            parts.push(format!("{what}: {count}"));
         }
     }
     parts.join("; ")

@@ -79,8 +79,8 @@ fn admin(text: &str) -> Result<AdminOption, String> {
 enum Action {
     /// Run the gate (the default)
     Serve,
-    /// Read settings, zones and parameters, report everything wrong, bind nothing
-    Check,
+    /// Read settings, zones and parameters, report everything wrong and what is probably not meant, bind nothing
+    Check(check::Arguments),
     /// Say what would happen to a name, and why; exit status 0 allowed, 1 blocked
     Explain(explain::Arguments),
     /// List the rules in force with where each comes from
@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
     let sources = options.sources();
     let status = match action.unwrap_or(Action::Serve) {
         Action::Serve => done(crate::serve::run(sources)),
-        Action::Check => with_assembly(&sources, |assembly| check::run(&assembly)),
+        Action::Check(arguments) => with_assembly(&sources, |assembly| check::run(&arguments, &assembly)),
         Action::Explain(arguments) => with_assembly(&sources, |assembly| explain::run(&arguments, &assembly)),
         Action::Rules(arguments) => with_assembly(&sources, |assembly| rules::run(&arguments, &assembly)),
         Action::Config => with_assembly(&sources, |assembly| print(&assembly.settings.to_toml())),

@@ -1,6 +1,6 @@
 //! [`SuffixTable`]: names as data, found from any name below or above them.
 
-use std::collections::HashMap;
+use rapidhash::RapidHashMap;
 
 use crate::wire::name::Name;
 
@@ -9,15 +9,15 @@ pub(super) type Row = (&'static str, &'static str);
 
 /// Rows by the name they are about.
 pub(super) struct SuffixTable {
-    rows: HashMap<Box<[u8]>, Row>,
+    rows: RapidHashMap<Box<[u8]>, Row>,
     /// Each name above one of a row, with the first such row.
-    above: HashMap<Box<[u8]>, Row>,
+    above: RapidHashMap<Box<[u8]>, Row>,
 }
 
 impl SuffixTable {
     /// The table of `rows`. One that is no name, which the tests refuse, is left out.
     pub(super) fn new(rows: impl IntoIterator<Item = Row>) -> Self {
-        let mut table = Self { rows: HashMap::new(), above: HashMap::new() };
+        let mut table = Self { rows: RapidHashMap::default(), above: RapidHashMap::default() };
         for row in rows {
             let Ok(name) = Name::from_labels(row.0.split('.').map(str::as_bytes)) else { continue };
             for ancestor in suffixes(&name).skip(1) {

@@ -29,6 +29,19 @@ pub struct Rule {
     pub examples: Vec<Name>,
     /// What a wildcard opens that anyone can take; none is proposed so unless it was asked for.
     pub opens: Option<Opens>,
+    /// A rule in force that would have the name, but that it sleeps.
+    pub instead: Option<Instead>,
+}
+
+/// A rule of a zone, and the values with which it would not sleep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instead {
+    /// The zone.
+    pub zone: String,
+    /// The rule's host, as written.
+    pub host: String,
+    /// Parameters and the values they need.
+    pub values: Vec<(String, String)>,
 }
 
 /// A wildcard that is not proposed, for it opens names that anyone can take.
@@ -130,7 +143,7 @@ impl Folding {
 
 fn exact(name: &Name, seen: &Sighting) -> Rule {
     let pattern = Pattern::new(Scope::Exact, name.clone());
-    Rule { pattern, seen: seen.clone(), names: 1, examples: Vec::new(), opens: None }
+    Rule { pattern, seen: seen.clone(), names: 1, examples: Vec::new(), opens: None, instead: None }
 }
 
 /// The rule for every name below `parent`, which is `node`, and for itself where it was asked for.
@@ -143,7 +156,14 @@ fn wildcard(node: &Node<'_>, parent: Name, opens: Option<Opens>) -> Option<Rule>
     others.iter().for_each(|(_, other)| seen.merge(other));
     let scope = if node.own.is_some() { Scope::Subtree } else { Scope::Below };
     let examples = all.iter().take(EXAMPLES).map(|(name, _)| (*name).clone()).collect();
-    Some(Rule { pattern: Pattern::new(scope, parent), seen, names: all.len(), examples, opens })
+    Some(Rule {
+        pattern: Pattern::new(scope, parent),
+        seen,
+        names: all.len(),
+        examples,
+        opens,
+        instead: None,
+    })
 }
 
 fn gather<'n>(node: &Node<'n>, all: &mut Vec<(&'n Name, &'n Sighting)>) {

@@ -14,13 +14,16 @@ mod tests;
 
 use std::time::SystemTime;
 
-pub use fold::{Opens, RiskyFold, Rule};
+pub use fold::{Instead, Opens, RiskyFold, Rule};
 pub use read::{Evidence, Unreadable};
 pub use sort::{LeftOut, Why};
 pub use write::{Heading, to_json, to_toml};
 
 use crate::policy::Policy;
+use crate::policy::rule::Scope;
 use crate::telemetry::blocked_names::BlockedNames;
+use crate::wire::name::Name;
+use crate::zones::Zone;
 
 /// What is proposed, and of what.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +49,34 @@ pub struct Proposal {
     pub left_out: Vec<LeftOut>,
 }
 
-/// Proposes rules for `names`. `policy` is the one in force; `shipped` has the rules of the zones it could use besides.
-pub fn propose(names: &BlockedNames, policy: &Policy, shipped: &Policy, options: Options) -> Proposal {
-    let sorted = sort::sort(names, policy, shipped, options);
-    let folded = fold::fold(&sorted.candidates, options);
+/// What there is already.
+#[derive(Clone, Copy)]
+pub struct Known<'k> {
+    /// The policy in force.
+    pub policy: &'k Policy,
+    /// The zones it is made of, for those of their rules that sleep.
+    pub zones: &'k [Zone],
+    /// The shipped zones that are not among them, each with its rules.
+    pub shipped: &'k [(&'static str, Policy)],
+}
+
+/// Proposes rules for `names`.
+pub fn propose(names: &BlockedNames, known: Known<'_>, options: Options) -> Proposal {
+    let sorted = sort::sort(names, known, options);
+    let mut folded = fold::fold(&sorted.candidates, options);
+    for rule in folded.rules.iter_mut().filter(|rule| rule.pattern.scope() == Scope::Exact) {
+        rule.instead = instead(rule.pattern.name(), known.zones);
+    }
     Proposal { rules: folded.rules, risky: folded.risky, left_out: sorted.left_out }
+}
+
+/// A rule that would have the name if it did not sleep.
+fn instead(name: &Name, zones: &[Zone]) -> Option<Instead> {
+    let rules = zones.iter().flat_map(|zone| zone.rules.iter().map(move |rule| (zone, rule)));
+    let (zone, rule, values) = rules
+        .filter(|(_, rule)| !rule.missing.is_empty())
+        .find_map(|(zone, rule)| Some((zone, rule, rule.values_for(name)?)))?;
+    let missing = values.into_iter().filter(|(parameter, _)| rule.missing.iter().any(|one| one == parameter));
+    let values = missing.map(|(parameter, value)| (parameter.to_owned(), value)).collect();
+    Some(Instead { zone: zone.name.clone(), host: rule.host.clone(), values })
 }

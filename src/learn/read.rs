@@ -72,13 +72,19 @@ impl Evidence {
             if log.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
                 break;
             }
+            let is_whole = line.ends_with(b"\n");
+            let is_long = !is_whole && line.len() as u64 == MAX_LINE;
+            if is_long {
+                log.skip_until(b'\n')?;
+            }
             let text = std::str::from_utf8(&line).ok().map(|line| line.trim_end_matches(['\r', '\n']));
             match text.and_then(told) {
                 Some(told) => {
                     readable = true;
                     self.add(&told);
                 }
-                None if text == Some("") || (line.len() as u64) < MAX_LINE && !line.ends_with(b"\n") => {}
+                // Blank, or still being written.
+                None if text == Some("") || !(is_whole || is_long) => {}
                 None => {
                     unreadable.count += 1;
                     if unreadable.lines.len() < TOLD {
@@ -271,6 +277,10 @@ mod tests {
             assert!(read(&format!("{bad}\n")).1.all, "{bad}");
         }
         assert!(!read("").1.all);
+        let long = "x".repeat(MAX_LINE as usize + 1);
+        let (evidence, unreadable) = read(&format!("{TEXT}\n{long}\nbad\n{JSON}\n"));
+        assert_eq!(unreadable.lines, [2, 3]);
+        assert_eq!(counts(&evidence)[0].1, 2);
     }
 
     #[test]

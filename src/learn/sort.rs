@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Options;
 use super::label::is_like_data;
+use super::{Known, Options};
 use crate::hazard::{Standing, public_resolver, standing};
 use crate::policy::Policy;
 use crate::policy::rule::Action;
@@ -17,8 +17,8 @@ const TUNNEL: usize = 5;
 /// Why no rule is proposed for a name. The order is that of telling.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
-    /// A zone that is shipped has it, by this rule.
-    Shipped(String, String),
+    /// These shipped zones have it, those of few rules first.
+    Shipped(Vec<&'static str>),
     /// It is a public resolver's, which answers every name.
     PublicResolver(&'static str),
     /// It looks like data on its way to this domain.
@@ -51,16 +51,11 @@ pub(super) struct Sorted<'n> {
 }
 
 /// Sorts names out.
-pub(super) fn sort<'n>(
-    names: &'n BlockedNames,
-    policy: &Policy,
-    shipped: &Policy,
-    options: Options,
-) -> Sorted<'n> {
+pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: Options) -> Sorted<'n> {
     let mut left_out = BTreeMap::<Why, Vec<(Name, u64)>>::new();
     let mut candidates = Vec::new();
     for (name, seen) in names.iter() {
-        match why_not(&name, seen, policy, shipped, options) {
+        match why_not(&name, seen, known, options) {
             Some(why) => left_out.entry(why).or_default().push((name, seen.count)),
             None => candidates.push((name, seen)),
         }
@@ -81,8 +76,8 @@ pub(super) fn sort<'n>(
     Sorted { candidates, left_out: left_out.collect() }
 }
 
-fn why_not(name: &Name, seen: &Sighting, policy: &Policy, shipped: &Policy, options: Options) -> Option<Why> {
-    let rule = policy.rule_for(name);
+fn why_not(name: &Name, seen: &Sighting, known: Known<'_>, options: Options) -> Option<Why> {
+    let rule = known.policy.rule_for(name);
     if let Some(rule) = rule.filter(|rule| rule.action() == Action::Deny) {
         return Some(Why::Denied(Some(format!("{rule} at {}", rule.place()))));
     }
@@ -104,8 +99,11 @@ fn why_not(name: &Name, seen: &Sighting, policy: &Policy, shipped: &Policy, opti
     if seen.count < options.min_count {
         return Some(Why::Seldom);
     }
-    let shipped = shipped.rule_for(name).filter(|rule| rule.action() == Action::Allow)?;
-    Some(Why::Shipped(shipped.source().zone.clone(), shipped.to_string()))
+    let has = |rules: &Policy| rules.rule_for(name).is_some_and(|rule| rule.action() == Action::Allow);
+    let mut zones: Vec<&(&'static str, Policy)> =
+        known.shipped.iter().filter(|(_, rules)| has(rules)).collect();
+    zones.sort_by_key(|(_, rules)| rules.rules());
+    (!zones.is_empty()).then(|| Why::Shipped(zones.iter().map(|(zone, _)| *zone).collect()))
 }
 
 /// Domains with as many names like data as a tunnel makes.

@@ -43,7 +43,7 @@ fn blocked<'n>(names: impl IntoIterator<Item = &'n str>) -> BlockedNames {
 }
 
 fn proposal(names: &BlockedNames, options: Options) -> Proposal {
-    propose(names, &policy(&[]), &policy(&[]), options)
+    propose(names, Known { policy: &policy(&[]), zones: &[], shipped: &[] }, options)
 }
 
 /// A case, the names asked for, the rules proposed, and the wildcards that are not.
@@ -173,19 +173,24 @@ fn what_no_rule_is_proposed_for_is_told_with_the_reason() {
         }
     }
     names.add(&name("seldom.example"), &Sighting::once(new, None, A, false));
-    let shipped = policy(&[(Action::Allow, "*.ubuntu.com")]);
+    let shipped = [
+        ("large", policy(&[(Action::Allow, ".ubuntu.com"), (Action::Allow, "more.example")])),
+        ("small", policy(&[(Action::Allow, "*.ubuntu.com")])),
+        ("other", policy(&[(Action::Allow, "other.example")])),
+    ];
     let policy = policy(&[(Action::Allow, ".allowed.example"), (Action::Deny, "*.search.example")]);
+    let known = Known { policy: &policy, zones: &[], shipped: &shipped };
     let options = Options { since: Some(new - Duration::from_secs(60)), ..PLAIN };
-    let proposed = propose(&names, &policy, &shipped, options);
+    let proposed = propose(&names, known, options);
     let rules: Vec<String> = proposed.rules.iter().map(|rule| rule.pattern.to_string()).collect();
     assert_eq!(rules, ["www.tunnel.com", "seldom.example"]);
-    let seldom = propose(&names, &policy, &shipped, Options { min_count: 2, ..options });
+    let seldom = propose(&names, known, Options { min_count: 2, ..options });
     let told: Vec<(Why, usize)> =
         seldom.left_out.iter().map(|left_out| (left_out.why.clone(), left_out.names.len())).collect();
     assert_eq!(
         told,
         [
-            (Why::Shipped("zone".to_owned(), "*.ubuntu.com".to_owned()), 1),
+            (Why::Shipped(vec!["small", "large"]), 1),
             (Why::PublicResolver("Google"), 1),
             (Why::Denied(None), 1),
             (Why::Denied(Some("*.search.example at zone.toml:2".to_owned())), 1),

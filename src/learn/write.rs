@@ -1,11 +1,12 @@
 //! A [`Proposal`] as a zone file, with the evidence for each rule, or as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{LeftOut, Proposal, Rule, Why};
+use super::{Instead, LeftOut, Proposal, Rule, Why};
 use crate::hazard::shared_suffix;
 use crate::telemetry::blocked_names::Sighting;
 use crate::telemetry::few::Few;
@@ -57,6 +58,15 @@ fn write_rule(text: &mut String, rule: &Rule) {
     let _ = writeln!(text, "# {}", evidence(&rule.seen));
     if !rule.examples.is_empty() {
         let _ = writeln!(text, "# such as {}", list(&rule.examples));
+    }
+    if let Some(Instead { zone, host, values }) = &rule.instead {
+        let values: Vec<String> =
+            values.iter().map(|(name, value)| format!("{name} = [\"{value}\"]")).collect();
+        let _ = writeln!(
+            text,
+            "# Or write {} in [parameters]: `{host}` of zone {zone} then has it.",
+            values.join(", ")
+        );
     }
     if let Some(opens) = rule.opens {
         let _ = writeln!(text, "# It opens {} that anyone can take.", opens.what);
@@ -110,8 +120,8 @@ fn write_left_out(text: &mut String, left_out: &LeftOut) {
 /// Why, as the heading of the names' list.
 fn heading(why: &Why) -> String {
     match why {
-        Why::Shipped(zone, rule) => {
-            format!("In the shipped zone `{zone}` as `{rule}`: add \"{zone}\" to `zones` in [policy]")
+        Why::Shipped(zones) => {
+            format!("Shipped: add one of \"{}\" to `zones` in [policy]", zones.join("\", \""))
         }
         Why::PublicResolver(operator) => {
             format!("Not proposed: public resolvers, which answer every name past this gate ({operator})")
@@ -165,12 +175,13 @@ fn rule_json(rule: &Rule) -> Value {
         "more_clients": seen.clients.more(),
         "types": seen.types.kept().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "opens": rule.opens.map(|opens| opens.what),
+        "parameters": rule.instead.as_ref().map(|instead| instead.values.iter().cloned().collect::<BTreeMap<_, _>>()),
     })
 }
 
 fn why_json(why: &Why) -> Value {
     match why {
-        Why::Shipped(zone, rule) => json!({ "why": "shipped", "zone": zone, "rule": rule }),
+        Why::Shipped(zones) => json!({ "why": "shipped", "zones": zones }),
         Why::PublicResolver(operator) => json!({ "why": "public_resolver", "operator": operator }),
         Why::Tunnel(domain) => json!({ "why": "tunnel", "domain": domain }),
         Why::Denied(rule) => json!({ "why": "denied", "rule": rule }),

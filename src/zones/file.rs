@@ -39,6 +39,7 @@ pub(super) fn zone(
         file: source.file().to_owned(),
         cname: None,
         servers: Vec::new(),
+        shipped: false,
         rules: Vec::new(),
         count: 0,
     };

@@ -76,8 +76,9 @@ pub fn read(
             continue;
         }
         match find(text, settings.zones_directory.as_deref()) {
-            Ok(Found::Tables(source)) => {
+            Ok(Found::Tables { source, shipped }) => {
                 let (zone, diagnostics) = file::zone(&name, &source, parameters, &mut used);
+                let zone = Zone { shipped, ..zone };
                 give(&zone, settings, policy, routes);
                 zones.list.push(zone);
                 zones.warnings.append(Report::new(source, diagnostics));
@@ -123,7 +124,7 @@ fn zone_name(text: &str) -> String {
 
 /// What a zone is read from.
 enum Found {
-    Tables(Source),
+    Tables { source: Source, shipped: bool },
     List(PathBuf),
 }
 
@@ -137,8 +138,8 @@ fn find(text: &str, directory: Option<&Path>) -> Result<Found, Report> {
                 let Unknown { message, help } = Unknown::new(text, directory);
                 Report::from(Diagnostic::error("", message).with_help(help))
             };
-            let source = |zone| Found::Tables(Source::new(format!("zones/{text}.toml"), zone));
-            embedded(text).map(source).ok_or_else(unknown)
+            let zone = embedded(text).ok_or_else(unknown)?;
+            Ok(Found::Tables { source: Source::new(format!("zones/{text}.toml"), zone), shipped: true })
         }
         [(form, path)] => open(*form, path.clone()),
         [(_, path), (_, other), ..] => {
@@ -151,7 +152,7 @@ fn find(text: &str, directory: Option<&Path>) -> Result<Found, Report> {
 
 fn open(form: Form, path: PathBuf) -> Result<Found, Report> {
     match form {
-        Form::Tables => Source::read(&path).map(Found::Tables),
+        Form::Tables => Source::read(&path).map(|source| Found::Tables { source, shipped: false }),
         Form::List => Ok(Found::List(path)),
     }
 }

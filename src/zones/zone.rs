@@ -6,6 +6,7 @@ use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
 use crate::upstream::address::UpstreamAddress;
+use crate::wire::name::Name;
 use crate::zones::port::Port;
 
 /// One allowlist file.
@@ -25,6 +26,8 @@ pub struct Zone {
     pub cname: Option<CnamePolicy>,
     /// Upstreams of its names' own, in order of preference; none: those of all names.
     pub servers: Vec<UpstreamAddress>,
+    /// It is one of those that are part of the program.
+    pub shipped: bool,
     /// In the order of the file. None of a plain list: they go straight to the policy, which alone holds them.
     pub rules: Vec<ZoneRule>,
     /// How many rules the file has.
@@ -41,6 +44,7 @@ impl Zone {
             source,
             revised: None,
             file,
+            shipped: false,
             cname: None,
             servers: Vec::new(),
             rules: Vec::new(),
@@ -76,4 +80,68 @@ pub struct ZoneRule {
     pub broad: bool,
     /// Why the rule is there, for deny rules.
     pub reason: Option<String>,
+}
+
+impl ZoneRule {
+    /// What the parameters that are a whole label of the host would have to be for it to cover `name`; none where no
+    /// values would do.
+    pub fn values_for(&self, name: &Name) -> Option<Vec<(&str, String)>> {
+        let (host, with_itself, with_below) = match self.host.strip_prefix("*.") {
+            Some(host) => (host, false, true),
+            None => (self.host.trim_start_matches('.'), true, self.host.starts_with('.')),
+        };
+        let wanted: Vec<&str> = host.split('.').collect();
+        let labels: Vec<&[u8]> = name.labels().collect();
+        let below = labels.len().checked_sub(wanted.len())?;
+        let fits = if below == 0 { with_itself } else { with_below };
+        fits.then_some(())?;
+        let mut values = Vec::new();
+        for (wanted, label) in wanted.iter().zip(&labels[below..]) {
+            match wanted.strip_prefix('{').and_then(|wanted| wanted.strip_suffix('}')) {
+                Some(parameter) => values.push((parameter, String::from_utf8_lossy(label).into_owned())),
+                None => wanted.as_bytes().eq_ignore_ascii_case(label).then_some(())?,
+            }
+        }
+        Some(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_out_of_names() {
+        for (host, name, values) in [
+            ("{storage}.blob.example", "mine.blob.example", Some("storage=mine")),
+            ("{acr}.{region}.data.example", "a.eastus.data.example", Some("acr=a region=eastus")),
+            ("*.{region}.example", "x.y.eastus.example", Some("region=eastus")),
+            ("*.{region}.example", "eastus.example", None),
+            (".{region}.example", "eastus.example", Some("region=eastus")),
+            ("{storage}.blob.example", "x.mine.blob.example", None),
+            ("{storage}.blob.example", "blob.example", None),
+            ("{storage}.Blob.example", "mine.file.example", None),
+        ] {
+            let rule = ZoneRule {
+                action: Action::Allow,
+                host: host.to_owned(),
+                line: 1,
+                patterns: Vec::new(),
+                missing: Vec::new(),
+                purpose: String::new(),
+                listed: Vec::new(),
+                ports: Vec::new(),
+                as_listed: None,
+                expect: Expect::Any,
+                broad: false,
+                reason: None,
+            };
+            let name = Name::from_labels(name.split('.').map(str::as_bytes)).unwrap();
+            let found = rule.values_for(&name).map(|values| {
+                values.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(found.as_deref(), values, "{host} for {name}");
+        }
+    }
 }

@@ -1,0 +1,66 @@
+//! Rules that open more than they should.
+
+use super::{Advice, Finding, Kind, Sources};
+use crate::assemble::Assembly;
+use crate::hazard::{Reach, public_resolver, public_resolvers, reach};
+use crate::policy::rule::{Action, Scope};
+use crate::policy::{Policy, RuleRef};
+
+pub(super) fn advise(assembly: &Assembly, sources: &Sources<'_>, most: usize) -> Vec<Advice> {
+    vec![resolvers(assembly.policy(), most), broad(assembly.policy(), sources, most)]
+}
+
+fn resolvers(policy: &Policy, most: usize) -> Advice {
+    let mut advice = Advice::new(
+        Kind::PublicResolver,
+        "names of public resolvers are allowed: who asks one over HTTPS or TLS gets every name past this gate",
+        "remove the rules, or deny these names in [policy] `deny`",
+    );
+    for (name, operator) in public_resolvers() {
+        if let Some(rule) = policy.rule_for(&name).filter(|rule| rule.action() == Action::Allow) {
+            let text = || format!("`{name}` ({operator}) by `{rule}`");
+            advice.find(most, || Finding { place: rule.place(), text: text() });
+        }
+    }
+    // Rules for names below a resolver's, such as an account's; at the resolver's own name they were found above.
+    let at_one = |rule: &RuleRef<'_>| public_resolvers().any(|(name, _)| rule.pattern().matches(&name));
+    for rule in policy.iter().filter(|rule| rule.action() == Action::Allow) {
+        if let Some(operator) = public_resolver(rule.pattern().name()).filter(|_| !at_one(&rule)) {
+            advice.find(most, || Finding { place: rule.place(), text: format!("`{rule}` ({operator})") });
+        }
+    }
+    advice
+}
+
+fn broad(policy: &Policy, sources: &Sources<'_>, most: usize) -> Advice {
+    let mut advice = Advice::new(
+        Kind::Broad,
+        "rules open names that anyone can take, which is a way out for data",
+        "name your own resources instead; `strict = true` in [policy] leaves out rules marked `broad`",
+    );
+    for rule in policy.iter().filter(|rule| rule.action() == Action::Allow) {
+        let opens = match sources.broad(rule) {
+            Some(written) if written.purpose.is_empty() => Some("marked `broad`".to_owned()),
+            Some(written) => Some(written.purpose.clone()),
+            None if sources.is_own(rule) => opens(rule),
+            None => None,
+        };
+        if let Some(opens) = opens {
+            advice.find(most, || Finding { place: rule.place(), text: format!("`{rule}`: {opens}") });
+        }
+    }
+    advice
+}
+
+/// What a wildcard opens besides its owner's names.
+fn opens(rule: RuleRef<'_>) -> Option<String> {
+    let pattern = rule.pattern();
+    if pattern.scope() == Scope::Exact {
+        return None;
+    }
+    match reach(pattern.name()) {
+        Reach::OneOwner => None,
+        Reach::Anyone(_, what) => Some(what.to_owned()),
+        Reach::Registry => Some("every domain below a registry's suffix".to_owned()),
+    }
+}

@@ -1,0 +1,217 @@
+//! What `namegate check` advises: nothing where all is well, and else the place and the remedy.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::command::{Finished, namegate};
+
+const OWN: &str =
+    "title = \"Own\"\nsource = \"a page\"\nrevised = 2020-02-29\n\n[[allow]]\nhost = \"*.own.example\"\n";
+const LOCAL: &str = "@ 60 IN SOA ns hostmaster 1 3600 300 86400 10\n@ 60 IN NS ns\nns 60 IN A 192.0.2.53\n";
+
+/// A directory with these settings and the files that rows name.
+fn directory(settings: &str) -> TempDir {
+    let directory = TempDir::new().expect("a temporary directory");
+    for (name, text) in [
+        ("namegate.toml", settings),
+        ("own.toml", OWN),
+        ("local.zone", LOCAL),
+        ("names.list", "a.list.example\nb.list.example\na.list.example\n!ml.azure.com\n"),
+    ] {
+        fs::write(directory.path().join(name), text).expect("a file can be written");
+    }
+    directory
+}
+
+fn check(directory: &Path, arguments: &[&str]) -> Finished {
+    namegate(directory, &[&["check", "--config", "namegate.toml"], arguments].concat())
+}
+
+/// The kinds warned of, each with how often.
+fn kinds(run: &Finished) -> Vec<(String, usize)> {
+    let kind = |line: &str| {
+        let (kind, rest) = line.strip_prefix("warning[")?.split_once("]: ")?;
+        let (_, count) = rest.strip_suffix(')')?.rsplit_once('(')?;
+        Some((kind.to_owned(), count.parse().ok()?))
+    };
+    run.stderr.lines().filter_map(kind).collect()
+}
+
+/// A case, settings, the kinds warned of, and a line of the warning.
+type Row = (&'static str, &'static str, &'static [(&'static str, usize)], &'static str);
+
+const ROWS: &[Row] = &[
+    ("all is well", "[policy]\nzones = []\nallow = [\"ml.azure.com\", \"*.azureml.ms\"]\n", &[], ""),
+    (
+        "a wider rule says the same",
+        "[policy]\nzones = []\nallow = [\".x.example\",\n  \"a.x.example\",\n  \"*.b.x.example\"]\n",
+        &[("redundant", 2)],
+        "  --> namegate.toml:4: `a.x.example`: `.x.example` at namegate.toml:3",
+    ),
+    (
+        "a rule is no wider than itself",
+        "[policy]\nzones = []\nallow = [\"*.x.example\", \"x.example\"]\n",
+        &[],
+        "",
+    ),
+    (
+        "a rule between says the contrary",
+        "[policy]\nzones = []\nallow = [\".x.example\", \"a.b.x.example\"]\ndeny = [\"*.b.x.example\"]\n",
+        &[],
+        "",
+    ),
+    (
+        "a denied name is denied twice",
+        "[policy]\nzones = []\nallow = [\".x.example\"]\ndeny = [\"*.b.x.example\", \"a.b.x.example\"]\n",
+        &[("redundant", 1)],
+        "deny `a.b.x.example`: `*.b.x.example` at namegate.toml:4",
+    ),
+    (
+        "deny wins over the same pattern",
+        "[policy]\nzones = []\nallow = [\"a.example\"]\ndeny = [\"a.example\"]\n",
+        &[("undecisive", 1)],
+        "  --> namegate.toml:3: `a.example`: `a.example` at namegate.toml:4 says the contrary and wins",
+    ),
+    (
+        "a shipped zone has the name",
+        "[policy]\nzones = [\"r\"]\nallow = [\"cloud.r-project.org\"]\n",
+        &[("undecisive", 1)],
+        "`cloud.r-project.org`: it is already at zones/r.toml:",
+    ),
+    (
+        "a list has the name twice",
+        "[policy]\nzones = [\"names.list\"]\n",
+        &[("undecisive", 1)],
+        "  --> names.list:3: `a.list.example`: it is already at names.list:1",
+    ),
+    (
+        "a local zone answers",
+        "[policy]\nzones = []\nallow = [\"*.corp.example\", \"a.corp.example\"]\n\
+         [[local]]\norigin = \"corp.example\"\nfile = \"local.zone\"\n",
+        &[("undecisive", 2)],
+        "`a.corp.example`: the local zone `corp.example` answers its names",
+    ),
+    (
+        "public resolvers are open",
+        "[policy]\nzones = []\nallow = [\"dns.google\",\n \"x1.cloudflare-gateway.com\", \".quad9.net\"]\n",
+        &[("public-resolver", 7)],
+        "  --> namegate.toml:3: `dns.google` (Google) by `dns.google`",
+    ),
+    (
+        "a public resolver is denied",
+        "[policy]\nzones = []\nallow = [\".controld.com\"]\ndeny = [\".dns.controld.com\", \".freedns.controld.com\"]\n",
+        &[],
+        "",
+    ),
+    (
+        "wildcards open what anyone can take",
+        "[policy]\nzones = []\nallow = [\".windows.net\", \"*.github.io\", \".co.uk\", \"me.gitlab.io\"]\n",
+        &[("broad", 3)],
+        "`.co.uk`: every domain below a registry's suffix",
+    ),
+    (
+        "an edition is old",
+        "[policy]\nzones = [\"own.toml\"]\n",
+        &[("outdated", 1)],
+        "  --> own.toml: revised 2020-02-29, from a page",
+    ),
+    (
+        "a name of the vendor's list is denied",
+        "[policy]\nzones = [\"r\", \"names.list\"]\ndeny = [\"cloud.r-project.org\"]\n",
+        &[("vendor-denied", 1), ("undecisive", 1)],
+        "`cloud.r-project.org`: denied by `cloud.r-project.org` at namegate.toml:3",
+    ),
+];
+
+#[test]
+fn each_fault_is_told_with_its_place() {
+    for (case, settings, expected, line) in ROWS {
+        let directory = directory(settings);
+        let run = check(directory.path(), &[]).expect_code(0);
+        let expected: Vec<(String, usize)> =
+            expected.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+        assert_eq!(kinds(&run), expected, "{case}:\n{}", run.stderr);
+        assert!(run.stderr.contains(line), "{case}: `{line}` is not in\n{}", run.stderr);
+        assert_eq!(run.stderr.matches("  help: ").count(), expected.len(), "{case}");
+        assert!(run.stdout.ends_with("\nok\n"), "{case}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn the_default_settings_are_told_of_briefly() {
+    let directory = directory("");
+    let run = check(directory.path(), &[]).expect_code(0);
+    let kinds: Vec<String> = kinds(&run).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, ["broad", "asleep"], "{}", run.stderr);
+    assert!(run.stderr.lines().count() < 20, "{}", run.stderr);
+    for text in ["--> zones/azure-ml.toml:", "`--all` tells them", "acr = [\"…\"], key_vault = [\"…\"]"] {
+        assert!(run.stderr.contains(text), "`{text}` is not in\n{}", run.stderr);
+    }
+    let all = check(directory.path(), &["--all"]).expect_code(0);
+    assert!(
+        all.stderr.contains("`.windows.net`: Azure Storage, as the 2020 edition opened it"),
+        "{}",
+        all.stderr
+    );
+    assert!(!all.stderr.contains("--all") && all.stderr.lines().count() > run.stderr.lines().count());
+}
+
+#[test]
+fn strict_is_told_what_it_leaves_out() {
+    let directory =
+        directory("[policy]\nzones = [\"azure-ml\"]\nstrict = true\n[parameters]\nstorage = [\"mine\"]\n");
+    let run = check(directory.path(), &["--all"]).expect_code(0);
+    let kinds: Vec<String> = kinds(&run).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, ["vendor-strict", "asleep"], "{}", run.stderr);
+    assert!(run.stderr.contains("`*.blob.core.windows.net`: blobs of any account"), "{}", run.stderr);
+    assert!(!run.stderr.contains("`{storage}`"), "{}", run.stderr);
+}
+
+#[test]
+fn whole_services_denied_are_told_once_for_each_rule() {
+    let directory = directory("[policy]\nzones = [\"azure-ml\"]\ndeny = [\"*.azureml.ms\"]\n");
+    let run = check(directory.path(), &[]).expect_code(0);
+    assert!(
+        run.stderr.contains("`*.azureml.ms`: denied by `*.azureml.ms` at namegate.toml:3"),
+        "{}",
+        run.stderr
+    );
+    // A rule of the list that is more specific stays in force.
+    assert!(!run.stderr.contains("`*.instances.azureml.ms`: denied"), "{}", run.stderr);
+}
+
+#[test]
+fn warnings_can_be_denied_and_allowed() {
+    let directory = directory("");
+    let run = check(directory.path(), &["--deny-warnings"]).expect_code(1);
+    assert!(!run.stdout.contains("ok\n"), "{}", run.stdout);
+    assert!(
+        run.stderr.ends_with("error: warnings: 2, and `--deny-warnings` allows none\n"),
+        "{}",
+        run.stderr
+    );
+    check(directory.path(), &["--deny-warnings", "--allow", "broad"]).expect_code(1);
+    let run = check(directory.path(), &["--deny-warnings", "--allow", "broad,asleep"]).expect_code(0);
+    assert_eq!(run.stderr, "");
+    check(directory.path(), &["--allow", "nonsense"]).expect_code(2);
+    // What is found while reading counts too.
+    fs::write(directory.path().join("namegate.toml"), "[policy]\nzones = []\n[parameters]\nteam = [\"a\"]\n")
+        .expect("a file can be written");
+    check(directory.path(), &["--deny-warnings"])
+        .expect_code(1)
+        .expect_stderr(&["`team`", "error: warnings: 1"]);
+}
+
+#[test]
+fn shipped_zones_get_along() {
+    let names = ["azure-ml", "azure-government", "azure-china", "kubernetes", "python", "r", "vscode"];
+    let more = ["docker-hub", "hugging-face", "ubuntu", "nvidia", "sign-in"];
+    let zones: Vec<String> = names.iter().chain(&more).map(|name| format!("\"{name}\"")).collect();
+    let directory = directory(&format!("[policy]\nzones = [{}]\n", zones.join(", ")));
+    let run = check(directory.path(), &[]).expect_code(0);
+    for (kind, _) in kinds(&run) {
+        assert!(["broad", "asleep", "outdated"].contains(&kind.as_str()), "{}", run.stderr);
+    }
+}
