@@ -1,0 +1,264 @@
+//! `namegate learn`: from what was blocked to a zone file that allows it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::command::{Finished, namegate};
+use crate::support::gate::Reload;
+use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually};
+
+const OBSERVE: &str =
+    "policy.mode = \"observe\"\npolicy.deny = [\"*.search.example\"]\nlog.file = \"queries.log\"\n";
+
+/// Names asked for, and whether the proposed rules are to allow them.
+const ASKED: [(&str, bool); 13] = [
+    ("registry.npmjs.org", true),
+    ("a.packages.corp.example", true),
+    ("b.packages.corp.example", true),
+    ("c.packages.corp.example", true),
+    ("d.packages.corp.example", true),
+    ("e.packages.corp.example", true),
+    ("team.blob.core.windows.net", true),
+    ("x.search.example", false),
+    ("dns.google", false),
+    ("archive.ubuntu.com", false),
+    ("\\*.evil.example", false),
+    ("a\\010b.evil.example", false),
+    ("wpad", false),
+];
+
+/// A gate in observe mode that was asked for all of [`ASKED`], and has written its log.
+fn observed(upstream: &ScriptedUpstream) -> Gate {
+    upstream.by_default(Script::reply(Response::answering(&[])));
+    let gate = Gate::start(upstream, OBSERVE);
+    for (name, _) in ASKED {
+        assert_eq!(gate.ask(name, "A").rcode(), "NOERROR", "{name}");
+    }
+    gate.ask("registry.npmjs.org", "AAAA");
+    gate.ask("ws.allowed.example", "A");
+    eventually("the log to be written", || {
+        let log = fs::read_to_string(gate.directory().join("queries.log")).ok()?;
+        (log.lines().count() == ASKED.len() + 1).then_some(())
+    });
+    gate
+}
+
+fn learn(directory: &Path, arguments: &[&str]) -> Finished {
+    namegate(directory, &[&["learn", "--config", "namegate.toml"], arguments].concat())
+}
+
+#[test]
+fn the_log_and_the_running_gate_teach_the_same_rules() {
+    let upstream = ScriptedUpstream::start();
+    let gate = observed(&upstream);
+    let admin = gate.admin().to_string();
+    let hosts = |zone: &str| -> Vec<String> {
+        zone.lines().filter(|line| line.starts_with("host")).map(str::to_owned).collect()
+    };
+    let of_log = learn(gate.directory(), &["queries.log"]).expect_code(0);
+    let of_gate = learn(gate.directory(), &["--admin", &admin]).expect_code(0);
+    assert_eq!(hosts(&of_log.stdout), hosts(&of_gate.stdout));
+    assert_eq!(
+        hosts(&of_log.stdout),
+        [
+            "host    = \"*.packages.corp.example\"",
+            "host    = \"team.blob.core.windows.net\"",
+            "host    = \"registry.npmjs.org\"",
+        ]
+    );
+    for zone in [&of_log.stdout, &of_gate.stdout] {
+        for part in [
+            "purpose = \"asked for 2 times by 1 client\"",
+            "by 127.0.0.1, for A, AAAA\n",
+            "# such as a.packages.corp.example, b.packages.corp.example, c.packages.corp.example\n",
+            "# Anyone can have names below blob.core.windows.net (storage accounts): is this one yours?\n",
+            "## Shipped: add one of \"ubuntu\", \"kubernetes\" to `zones` in [policy]\n# archive.ubuntu.com (1)\n",
+            "## Not proposed: public resolvers, which answer every name past this gate (Google)\n# dns.google (1)\n",
+            "## Not proposed: denied by rule *.search.example at namegate.toml:",
+        ] {
+            assert!(zone.contains(part), "`{part}` is not in\n{zone}");
+        }
+        assert!(!zone.contains("evil") && !zone.contains("wpad"), "{zone}");
+    }
+    assert!(of_log.stderr.starts_with("rules: 3, for names: 7, of lookups: 14; as shipped: 1; as public resolvers: 1; as denied by rule: 1; "), "{}", of_log.stderr);
+    assert!(
+        of_log.stderr.contains("; lookups of noise: 1; lookups of what is no host name: 2"),
+        "{}",
+        of_log.stderr
+    );
+    assert!(of_gate.stderr.starts_with("rules: 3, for names: 7, of lookups: "), "{}", of_gate.stderr);
+    // The standard output of a gate is its log in the other form.
+    let text = gate.stdout.all().join("\n") + "\n";
+    gate.write_file("text.log", &text);
+    assert_eq!(hosts(&learn(gate.directory(), &["text.log"]).expect_code(0).stdout), hosts(&of_log.stdout));
+}
+
+#[test]
+fn what_was_learnt_allows_what_was_asked_and_nothing_else() {
+    let upstream = ScriptedUpstream::start();
+    let gate = observed(&upstream);
+    let run = learn(gate.directory(), &["queries.log", "--output", "learnt.toml"]).expect_code(0);
+    assert_eq!(run.stdout, "");
+    let zones = ["--zones", "learnt.toml", "--mode", "enforce"];
+    let explain = |name: &str| {
+        namegate(gate.directory(), &[&["explain", name, "--config", "namegate.toml"], &zones[..]].concat())
+    };
+    for (name, allowed) in ASKED {
+        explain(name).expect_code(i32::from(!allowed));
+    }
+    explain("f.packages.corp.example").expect_code(0);
+    explain("other.blob.core.windows.net").expect_code(1);
+    // Enforced, with traffic.
+    gate.write_settings("policy.zones = [\"learnt.toml\"]\npolicy.deny = [\"*.search.example\"]\nlog.file = \"queries.log\"\n");
+    assert_eq!(gate.reload(), Reload::Success);
+    for (name, allowed) in ASKED {
+        let before = upstream.count(name);
+        let rcode = gate.send(&Query::new(name, "TXT")).rcode();
+        assert_eq!(rcode, if allowed { "NOERROR" } else { "NXDOMAIN" }, "{name}");
+        assert_eq!(upstream.count(name) - before, usize::from(allowed), "{name}");
+    }
+    // The gate remembers across the reload; what is allowed by now is no more proposed.
+    let again = learn(gate.directory(), &["--admin", &gate.admin().to_string()]).expect_code(0);
+    assert!(again.stderr.contains("rules: 0, for names: 0, "), "{}", again.stderr);
+    assert!(again.stderr.contains("as allowed already: 7"), "{}", again.stderr);
+}
+
+#[test]
+fn the_gate_shows_what_it_remembers() {
+    let upstream = ScriptedUpstream::start();
+    let gate = observed(&upstream);
+    let page: Value = eventually("the names to be kept", || {
+        let (status, body) = gate.get("/api/v1/blocked");
+        assert_eq!(status, 200, "{body}");
+        let page: Value = serde_json::from_str(&body).expect("JSON");
+        (page["no_hosts"] == 2).then_some(page)
+    });
+    assert_eq!(page["forgotten"], 0);
+    let names = page["names"].as_array().expect("names");
+    assert_eq!(names.len(), ASKED.len() - 3, "without noise and what is no host name: {page}");
+    assert_eq!((&names[0]["name"], &names[0]["count"]), (&"registry.npmjs.org".into(), &2.into()));
+    assert_eq!(names[0]["types"], serde_json::json!(["A", "AAAA"]));
+    assert_eq!(names[0]["clients"], serde_json::json!(["127.0.0.1"]));
+    let denied: Vec<&Value> =
+        names.iter().filter(|name| name["denied"] == true).map(|name| &name["name"]).collect();
+    assert_eq!(denied, ["x.search.example"]);
+}
+
+#[test]
+fn hidden_clients_stay_hidden() {
+    let upstream = ScriptedUpstream::start();
+    for (shown, client) in [("subnet", Some("127.0.0.0/24")), ("none", None)] {
+        let gate = Gate::start(&upstream, &format!("log.client = \"{shown}\""));
+        gate.ask("evil.example", "A");
+        let run = eventually("the name to be kept", || {
+            let run = learn(gate.directory(), &["--admin", &gate.admin().to_string()]).expect_code(0);
+            run.stdout.contains("\"evil.example\"").then_some(run)
+        });
+        assert!(!run.stdout.contains("by 127.0.0.1"), "{}", run.stdout);
+        assert_eq!(run.stdout.contains("by 127.0.0.0/24"), client.is_some(), "{}", run.stdout);
+    }
+}
+
+/// A directory with settings that allow nothing, and these files.
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = TempDir::new().expect("a temporary directory");
+    let settings = "policy.zones = []\nadmin.listen = \"\"\n";
+    for (name, text) in [("namegate.toml", settings)].iter().chain(files) {
+        fs::write(directory.path().join(name), text).expect("a file can be written");
+    }
+    directory
+}
+
+fn line(time: &str, name: &str) -> String {
+    format!(
+        "2026-11-{time}.000Z blocked client=10.0.0.4 protocol=udp name={name} type=A reason=not_listed \
+         rcode=nxdomain source=policy latency_seconds=0.000010\n"
+    )
+}
+
+#[test]
+fn lines_that_cannot_be_read_are_told_with_their_place() {
+    let log = [
+        &line("20T00:00:00", "a.example.com"),
+        "ERROR what is this\n",
+        &line("21T00:00:00", "b.example.com"),
+    ]
+    .concat();
+    let cut = [&log, &line("22T00:00:00", "c.example.com")[..90]].concat();
+    let directory = directory(&[
+        ("queries.log", &cut),
+        ("queries.log.1", &log),
+        ("other.log", "INFO ready\n"),
+        ("empty.log", ""),
+    ]);
+    let run = learn(directory.path(), &["queries.log", "queries.log.1", "empty.log"]).expect_code(0);
+    assert_eq!(
+        run.stderr.lines().collect::<Vec<_>>(),
+        [
+            "warning: queries.log:2: this is no line of a query log; it is left out",
+            "warning: queries.log.1:2: this is no line of a query log; it is left out",
+            "rules: 2, for names: 2, of lookups: 4",
+        ]
+    );
+    assert!(
+        run.stdout.contains("host    = \"a.example.com\"") && !run.stdout.contains("c.exa"),
+        "{}",
+        run.stdout
+    );
+    learn(directory.path(), &["queries.log", "other.log"])
+        .expect_code(1)
+        .expect_stderr(&["error: other.log: this is no query log", "help: "]);
+    learn(directory.path(), &["nowhere.log"])
+        .expect_code(1)
+        .expect_stderr(&["error: nowhere.log: cannot be read", "help: "]);
+    learn(directory.path(), &[]).expect_code(1).expect_stderr(&["the admin listener is off"]);
+    learn(directory.path(), &["queries.log", "--fold", "1"]).expect_code(2);
+    learn(directory.path(), &["queries.log", "--since", "whenever"]).expect_code(2).expect_stderr(&["36h"]);
+}
+
+#[test]
+fn options_choose_what_is_proposed() {
+    let mut log = line("20T00:00:00", "old.example.com");
+    for label in ["a", "b", "c"] {
+        log += &line("22T00:00:00", &format!("{label}.blob.core.windows.net"));
+        log += &line("22T00:00:01", &format!("{label}.example.com"));
+    }
+    log += &line("22T00:00:02", "a.example.com");
+    let directory = directory(&[("queries.log", &log)]);
+    let learn = |arguments: &[&str]| {
+        let run = learn(directory.path(), &[&["queries.log", "--json"], arguments].concat()).expect_code(0);
+        serde_json::from_str::<Value>(&run.stdout).expect("one JSON object")
+    };
+    let hosts = |value: &Value| -> Vec<String> {
+        let rules = value["rules"].as_array().expect("rules");
+        rules.iter().map(|rule| rule["host"].as_str().expect("a host").to_owned()).collect()
+    };
+    assert_eq!(hosts(&learn(&[])).len(), 7);
+    let folded = learn(&["--fold", "3"]);
+    assert_eq!(
+        hosts(&folded),
+        ["*.example.com", "a.blob.core.windows.net", "b.blob.core.windows.net", "c.blob.core.windows.net"]
+    );
+    assert_eq!(folded["not_folded"][0]["host"], "*.blob.core.windows.net");
+    let risky = learn(&["--fold", "3", "--fold-risky"]);
+    assert_eq!(hosts(&risky), ["*.example.com", "*.blob.core.windows.net"]);
+    assert_eq!(risky["rules"][1]["opens"], "storage accounts");
+    assert_eq!(hosts(&learn(&["--min-count", "2"])), ["a.example.com"]);
+    assert_eq!(hosts(&learn(&["--since", "2026-11-22T00:00:01Z"])).len(), 3);
+    assert_eq!(hosts(&learn(&["--since", "2026-11-21"])).len(), 6);
+}
+
+#[test]
+fn parameters_are_named_where_a_value_would_do() {
+    let log = line("20T00:00:00", "mine.blob.core.windows.net");
+    let directory = directory(&[("queries.log", &log)]);
+    let settings = "policy.zones = [\"azure-ml\"]\npolicy.strict = true\n";
+    fs::write(directory.path().join("namegate.toml"), settings).expect("a file can be written");
+    let run = learn(directory.path(), &["queries.log"]).expect_code(0);
+    let hint =
+        "# Or write storage = [\"mine\"] in [parameters]: `{storage}.blob.core.windows.net` of zone azure-ml";
+    assert!(run.stdout.contains(hint), "{}", run.stdout);
+}
