@@ -94,7 +94,7 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<Report, Error> {
     let status: Status = listener.read(STATUS)?;
     let allowed: Vec<Grant> = listener.read("/api/v1/allowed")?;
     let mut report = begin(servers, &assembly, &status);
-    let look_alikes = LookAlikes::of(&assembly.policies, assembly.local.origins());
+    let look_alikes = LookAlikes::of(&assembly.policies, assembly.local.origins(), &allowed);
     report.notes = notes(&canaries, &assembly, &status.policy, &look_alikes, allowed.len());
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let serial = serial(&status.policy)?;
@@ -176,7 +176,7 @@ fn notes(
     }
     if look_alikes.left_out > 0 {
         notes.push(format!(
-            "{} names that look like allowed ones are allowed by other rules, or local, and were left out",
+            "{} names that look like allowed ones are allowed by other rules or for a while, or local, and were left out",
             look_alikes.left_out
         ));
     }

@@ -6,6 +6,7 @@ use super::matrix::denied_address;
 use super::probe::Probe;
 use crate::policy::Policies;
 use crate::policy::rule::{Action, Pattern, Scope};
+use crate::policy::temporary::Grant;
 use crate::wire::name::Name;
 
 /// Rules whose names are imitated; of more, evenly chosen ones.
@@ -21,11 +22,12 @@ pub struct LookAlikes {
 }
 
 impl LookAlikes {
-    /// Imitates the names that `policies` allow to anyone; `local` are the origins of local zones.
+    /// Imitates the names that `policies` allow to anyone; `local` are the origins of local zones, and `granted` is what is
+    /// allowed for a while.
     ///
     /// Whether another rule allows an imitation is found by comparing names one by one and not by the policy's own
     /// search, which is what is to be proven.
-    pub fn of(policies: &Policies, local: &[Name]) -> Self {
+    pub fn of(policies: &Policies, local: &[Name], granted: &[Grant]) -> Self {
         let rules = policies.groups().iter().flat_map(|group| group.policy.iter());
         let allowed = rules.filter(|rule| rule.action() == Action::Allow).map(|rule| rule.pattern());
         let mut seen = HashSet::new();
@@ -33,6 +35,7 @@ impl LookAlikes {
         let is_meant = |name: &Name| {
             allowed.iter().any(|pattern| pattern.matches(name))
                 || local.iter().any(|origin| name.is_within(origin))
+                || granted.iter().any(|grant| grant.pattern.matches(name))
         };
         let mut seen = HashSet::new();
         let step = allowed.len().div_ceil(RULES).max(1);
@@ -97,7 +100,7 @@ mod tests {
             rules.rule(Action::Allow, &Pattern::parse(text).unwrap(), source, 1);
         }
         let policies = Policies::for_all(rules.build(Compile::new(Mode::Enforce)), 1);
-        let found = LookAlikes::of(&policies, local);
+        let found = LookAlikes::of(&policies, local, &[]);
         (found.probes.into_iter().map(|probe| probe.what).collect(), found.left_out)
     }
 

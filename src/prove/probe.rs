@@ -146,3 +146,81 @@ fn shown(message: &Message, serial: u32) -> String {
     };
     format!("{rcode} with {answers} answer records, {from}")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::prove::matrix::denied_address;
+    use crate::wire::code::Rcode;
+    use crate::wire::denial::{Denial, blocked};
+    use crate::wire::name::Name;
+    use crate::wire::query::{Query, Question};
+    use crate::wire::reply::{Envelope, Transport};
+
+    const SERIAL: u32 = 7;
+
+    fn query() -> Vec<u8> {
+        denied_address("types", &Name::from_labels([&b"example"[..], b"com"]).unwrap()).query
+    }
+
+    fn reply(denial: &Denial) -> Vec<u8> {
+        let (query, mut question, mut reply) = (query(), Question::empty(), Vec::new());
+        let query = Query::parse(&query, &mut question).unwrap();
+        blocked(&mut reply, &Envelope::of(&query, Transport::Udp, 1232), denial, None);
+        reply
+    }
+
+    /// A reply with this code and no records, as any resolver makes it.
+    fn empty(rcode: u8) -> Vec<u8> {
+        let mut reply = query();
+        (reply[2], reply[3]) = (0x81, 0x80 | rcode);
+        reply
+    }
+
+    #[test]
+    fn only_a_denial_by_the_policy_in_force_is_proof() {
+        let negative = |rcode, serial| reply(&Denial::negative(rcode, 30, serial, "not listed"));
+        for (shown, reply, proven) in [
+            ("NXDOMAIN", negative(Rcode::NXDOMAIN, SERIAL), true),
+            ("NOERROR", negative(Rcode::NOERROR, SERIAL), true),
+            ("REFUSED", reply(&Denial::refused("not listed")), true),
+            ("a denial by another policy", negative(Rcode::NXDOMAIN, SERIAL + 1), false),
+            ("NXDOMAIN with 0 answer records, not the gate's own", empty(3), false),
+            ("NOERROR with 0 answer records, not the gate's own", empty(0), false),
+            ("SERVFAIL with 0 answer records", empty(2), false),
+            ("under 12 bytes", vec![0; 11], false),
+            ("unreadable", empty(3)[..14].to_vec(), false),
+        ] {
+            match Wanted::Denial.check(&reply, SERIAL) {
+                Finding::Proven => assert!(proven, "{shown}"),
+                Finding::Failed(found) => assert!(!proven && found.contains(shown), "{shown}: {found}"),
+                Finding::Prohibited => panic!("{shown}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_refused_or_broken_has_no_records() {
+        for (wanted, rcode, proven) in [
+            (Wanted::Refusal, 5, true),
+            (Wanted::Refusal, 3, false),
+            (Wanted::Error, 1, true),
+            (Wanted::Error, 4, true),
+            (Wanted::Error, 0, false),
+            (Wanted::Address, 0, false),
+            (Wanted::Address, 3, false),
+        ] {
+            let finding = wanted.check(&empty(rcode), SERIAL);
+            assert_eq!(finding == Finding::Proven, proven, "{wanted:?} {rcode}: {finding:?}");
+        }
+        let mut with_answer = empty(5);
+        with_answer[7] = 1;
+        with_answer.extend_from_slice(&[0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+        for wanted in [Wanted::Denial, Wanted::Refusal, Wanted::Error] {
+            assert_ne!(wanted.check(&with_answer, SERIAL), Finding::Proven, "{wanted:?}");
+        }
+        with_answer[3] = 0x80;
+        assert_eq!(Wanted::Address.check(&with_answer, SERIAL), Finding::Proven);
+    }
+}
