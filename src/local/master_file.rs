@@ -8,7 +8,7 @@ use hickory_proto::serialize::binary::BinEncodable;
 use hickory_proto::serialize::txt::{Parser, parse_ttl};
 
 use super::entry::{Entry, Word, entries};
-use super::error::Fault;
+use super::error::{Fault, LocalZoneError};
 
 /// Faults reported of one file; what follows is most often the same mistake again.
 pub(super) const MAX_FAULTS: usize = 20;
@@ -24,6 +24,16 @@ pub(super) struct MasterFile {
     default_ttl: Option<u32>,
     /// Of the record before, which counts where there is no `$TTL`.
     last_ttl: Option<u32>,
+}
+
+/// The records of a master file that is no local zone, with the lines they begin on.
+pub(crate) fn read_records(
+    file: &str,
+    text: &str,
+    origin: &Name,
+) -> Result<Vec<(usize, Record)>, Vec<LocalZoneError>> {
+    let in_file = |faults: Vec<Fault>| faults.into_iter().map(|fault| fault.in_file(file)).collect();
+    MasterFile::read(text, origin).map_err(in_file)
 }
 
 impl MasterFile {

@@ -17,3 +17,4 @@ mod zone;
 pub use embedded_upstream::{EmbeddedUpstream, demo_zones};
 pub use error::LocalZoneError;
 pub use local_zones::{LocalSource, LocalZones, MAX_FILE_BYTES};
+pub(crate) use master_file::read_records;

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::config::{Diagnostic, Report, Source, ValueError};
@@ -24,10 +25,18 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Errors: the file cannot be read, or lines in it are no rules. What was given to `rule` is then part of the list.
 pub(super) fn read(path: &Path, rule: impl FnMut(Action, &Pattern, u32)) -> Result<usize, Report> {
     let file = path.display().to_string();
-    let unreadable = |error| Report::from(Diagnostic::unreadable(&file, &error));
-    let text = BufReader::with_capacity(MAX_LINE, File::open(path).map_err(unreadable)?);
-    let mut faults = Faults::new(&file);
-    let rules = read_lines(text, rule, &mut faults).map_err(unreadable)?;
+    let opened = File::open(path).map_err(|error| Diagnostic::unreadable(&file, &error))?;
+    read_from(&file, BufReader::with_capacity(MAX_LINE, opened), rule)
+}
+
+/// The same of a text that messages call `file`.
+pub(crate) fn read_from(
+    file: &str,
+    text: impl BufRead,
+    rule: impl FnMut(Action, &Pattern, u32),
+) -> Result<usize, Report> {
+    let mut faults = Faults::new(file);
+    let rules = read_lines(text, rule, &mut faults).map_err(|error| Diagnostic::unreadable(file, &error))?;
     match faults.found.is_empty() {
         true => Ok(rules),
         false => Err(faults.into_report()),
@@ -107,7 +116,10 @@ fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
 
 /// Adds what is different in lists: other things are pasted into them than into a rule of its own.
 fn explain(host: &str, error: ValueError) -> ValueError {
-    let help = if host.contains(|c: char| c.is_ascii_whitespace()) {
+    let first = host.split_ascii_whitespace().next().unwrap_or_default();
+    let help = if first.len() < host.len() && first.parse::<IpAddr>().is_ok() {
+        "this is a line of a hosts file: write the name alone if it is to be allowed, with `!` before it if denied"
+    } else if host.contains(|c: char| c.is_ascii_whitespace()) {
         "put one pattern on each line, and `#` before a comment"
     } else if host.contains(['{', '}']) {
         "write the value itself; parameters belong in a zone file that ends in `.toml`"

@@ -299,14 +299,16 @@ fn faults_in_a_list_are_told_where_they_stand() {
             ] as &[&str],
         ),
         (
-            b"0.0.0.0 a.example\n{acr}.azurecr.io\n10.0.0.4\n!\n||a.example^\n",
+            b"0.0.0.0 a.example\n{acr}.azurecr.io\n10.0.0.4\n!\n||a.example^\na.example b.example\n",
             &[
-                "1:8 Error `\\u{20}` has no place in a host name | put one pattern on each line, and `#` before a comment",
+                "1:8 Error `\\u{20}` has no place in a host name | this is a line of a hosts file: write the name alone if it \
+                 is to be allowed, with `!` before it if denied",
                 "2:1 Error `{` has no place in a host name; letters, digits, `-` and `_` have | write the value itself; \
                  parameters belong in a zone file that ends in `.toml`",
                 "3:1 Error this is an address; DNS rules match names | open addresses in the firewall instead",
                 "4:2 Error the host is empty",
                 "5:1 Error `|` has no place in a host name; letters, digits, `-` and `_` have",
+                "6:10 Error `\\u{20}` has no place in a host name | put one pattern on each line, and `#` before a comment",
             ],
         ),
         (

@@ -1,0 +1,82 @@
+//! `namegate import`: allowlist files and local zones from what others print.
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::output::deliver;
+use super::{FAILED, OK, USAGE, warn};
+use crate::config::{Diagnostic, Report, Source};
+use crate::import::{Format, Imported, Options, import, today};
+
+/// What to import, and where to.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What the file is
+    #[arg(value_enum)]
+    format: Format,
+    /// The file; `-` is standard input
+    file: PathBuf,
+    /// Write to this file instead of standard output; a directory for `private-endpoint`
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Carry over patterns that allow many names: `*.x` and `.x`
+    #[arg(long)]
+    wildcards: bool,
+}
+
+/// Imports. Exit status 1 where something was not carried over, 2 where the input is refused.
+pub(super) fn run(arguments: &Arguments) -> u8 {
+    let options = Options { wildcards: arguments.wildcards, today: today() };
+    let imported = match read(&arguments.file).and_then(|source| import(arguments.format, &source, options)) {
+        Ok(imported) => imported,
+        Err(report) => {
+            refuse(&report);
+            return USAGE;
+        }
+    };
+    imported.remarks.iter().for_each(|remark| warn(remark));
+    match write(&imported, arguments.output.as_deref()) {
+        OK if !imported.complete => FAILED,
+        status => status,
+    }
+}
+
+/// Reads a file or standard input.
+pub(super) fn read(file: &Path) -> Result<Source, Report> {
+    if file != Path::new("-") {
+        return Source::read(file);
+    }
+    let mut bytes = Vec::new();
+    let unreadable = |error| Diagnostic::unreadable("standard input", &error);
+    std::io::stdin().lock().read_to_end(&mut bytes).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        let help = "save it as UTF-8".to_owned();
+        Diagnostic::error("standard input", "this is not UTF-8").with_help(help)
+    })?;
+    Ok(Source::new("standard input", text))
+}
+
+/// Shows what is wrong with the input.
+pub(super) fn refuse(report: &Report) {
+    warn(&report.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+}
+
+fn write(imported: &Imported, output: Option<&Path>) -> u8 {
+    match (output, imported.files.as_slice()) {
+        (Some(directory), files) if directory.is_dir() => {
+            let each = files.iter().map(|file| deliver(&file.text, Some(&directory.join(&file.name))));
+            each.max().unwrap_or(OK)
+        }
+        (output, [file]) => deliver(&file.text, output),
+        (None, files) => {
+            let each = files.iter().map(|file| format!("; {}\n{}", file.name, file.text));
+            deliver(&each.collect::<Vec<_>>().join("\n"), None)
+        }
+        (Some(path), files) => {
+            warn(&format!("error: {}: there are {} files; name a directory", path.display(), files.len()));
+            USAGE
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Text from outside in a message, a comment or a file of ours.
+
+/// The same text in one line: what would end the line, move a terminal's cursor or turn the direction of writing is
+/// written as its escape.
+pub(crate) fn on_one_line(text: &str) -> String {
+    let shown = |c: char| match c {
+        '"' | '\'' | '\\' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_leaves_the_line() {
+        for (text, shown) in [
+            ("plain ü", "plain ü"),
+            ("a \"b\" 'c' \\d", "a \"b\" 'c' \\d"),
+            ("\u{202e}ms.lmeruza", "\\u{202e}ms.lmeruza"),
+            ("two\nlines\r", "two\\nlines\\r"),
+            ("\u{1b}[31mred\u{9b}0m", "\\u{1b}[31mred\\u{9b}0m"),
+        ] {
+            assert_eq!(on_one_line(text), shown);
+        }
+    }
+}

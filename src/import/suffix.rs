@@ -1,0 +1,46 @@
+//! How far a pattern reaches, by the Public Suffix List.
+
+use crate::policy::rule::{Pattern, Scope};
+
+/// Why a pattern may never be allowed by an import, if so.
+pub(super) fn refusal(pattern: &Pattern) -> Option<&'static str> {
+    let name = pattern.name().to_string();
+    if pattern.name().labels().count() == 1 {
+        return Some("a single label is a whole top-level domain");
+    }
+    let suffix = psl::suffix(name.as_bytes())?;
+    let is_whole = suffix.as_bytes() == name.as_bytes();
+    (is_whole && suffix.typ() == Some(psl::Type::Icann)).then_some("it is a public suffix")
+}
+
+/// True for a pattern that opens names of other customers of a provider: all below a suffix that the provider registered,
+/// such as `*.blob.core.windows.net`, or what lies above such a suffix.
+pub(super) fn is_shared(pattern: &Pattern) -> bool {
+    let name = pattern.name().to_string();
+    let is_suffix = |suffix: psl::Suffix<'_>| suffix.as_bytes() == name.as_bytes();
+    pattern.scope() != Scope::Exact && psl::suffix(name.as_bytes()).is_some_and(is_suffix)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn knows_whole_domains_from_hosts() {
+        for (text, refused, shared) in [
+            ("ml.azure.com", false, false),
+            ("*.azureml.ms", false, false),
+            (".co.uk", true, true),
+            ("co.uk", true, false),
+            ("*.com", true, true),
+            ("localhost", true, false),
+            ("*.blob.core.windows.net", false, true),
+            ("account.blob.core.windows.net", false, false),
+            ("*.account.blob.core.windows.net", false, false),
+        ] {
+            let pattern = Pattern::parse(text).unwrap();
+            assert_eq!((refusal(&pattern).is_some(), is_shared(&pattern)), (refused, shared), "{text}");
+        }
+    }
+}

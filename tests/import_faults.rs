@@ -1,0 +1,91 @@
+//! `namegate import` of what is wrong: refused with the place and a remedy, and nothing printed.
+
+use std::path::Path;
+
+use crate::import::import_text;
+use crate::support::command::namegate;
+
+#[test]
+fn what_is_wrong_is_refused_with_its_place_and_a_remedy() {
+    let dependencies = |endpoint: &str| {
+        format!("{{\"value\":[{{\"properties\":{{\"category\":\"c\",\"endpoints\":[{endpoint}]}}}}]}}")
+    };
+    let set = |fields: &str| format!("[{{\"fqdn\":\"a.z.example.\",\"name\":\"a\",\"ttl\":1,{fields}}}]");
+    let at = "value[0].properties.endpoints[0].domainName";
+    for (format, text, texts) in [
+        ("azure-ml", "{\n  \"value\": [".to_owned(), &["input:2:12", "ends too early"][..]),
+        ("azure-ml", "{\"value\": [,]}".to_owned(), &["input:1:12", "no JSON", "--output json"]),
+        ("azure-ml", String::new(), &["no JSON"]),
+        ("azure-ml", "7".to_owned(), &["`$`: expected an object, found a number"]),
+        (
+            "azure-ml",
+            "{\"values\": []}".to_owned(),
+            &["`$`: `value` is missing", "outboundNetworkDependenciesEndpoints"],
+        ),
+        ("azure-ml", "{\"value\": {}}".to_owned(), &["`value`: expected an array, found an object"]),
+        ("azure-ml", "{\"$schema\": \"https://x/2\", \"value\": []}".to_owned(), &["`$schema` is no part"]),
+        (
+            "azure-ml",
+            "{\"value\": [], \"nextLink\": \"https://x/2\"}".to_owned(),
+            &["`nextLink`", "all pages"],
+        ),
+        ("azure-ml", "[]".to_owned(), &["nothing in this file names a host"]),
+        ("azure-ml", "[{\"properties\": {}}]".to_owned(), &["`[0].properties`: `category` is missing"]),
+        ("azure-ml", dependencies("{\"domainName\":7}"), &[at, "expected a string, found a number"]),
+        ("azure-ml", dependencies("{\"domainName\":\"*pytorch.org\"}"), &[at, "help: write `*.pytorch.org`"]),
+        ("azure-ml", dependencies("{\"domainName\":\"https://pypi.org\"}"), &[at, "help: write `pypi.org`"]),
+        ("azure-ml", dependencies("{\"domainName\":\"a\\u001b[31m.example\"}"), &[at, "\\u{1b}"]),
+        (
+            "azure-ml",
+            dependencies("{\"domainName\":\"a.example\",\"endpointDetails\":[{\"port\":0}]}"),
+            &["endpointDetails[0].port`: 0 is no port"],
+        ),
+        (
+            "azure-ml",
+            dependencies("{\"domainName\":\"a.example\",\"endpointDetails\":[{\"port\":70000}]}"),
+            &["endpointDetails[0].port`: expected a number up to 65535"],
+        ),
+        ("private-endpoint", "{}".to_owned(), &["`ipConfigurations` is missing", "az network nic show"]),
+        ("private-endpoint", "{\"ipConfigurations\": []}".to_owned(), &["no private endpoint's interface"]),
+        (
+            "private-endpoint",
+            "[{\"FQDNs\": [\"a.example\"], \"IPAddress\": \"10.1\"}]".to_owned(),
+            &["`[0].IPAddress`: `10.1` is no address"],
+        ),
+        (
+            "private-endpoint",
+            "[{\"FQDNs\": [\"a..example\"], \"IPAddress\": \"10.1.0.1\"}]".to_owned(),
+            &["`[0].FQDNs[0]`: `a..example`"],
+        ),
+        ("private-zone", "[]".to_owned(), &["there is no record set"]),
+        (
+            "private-zone",
+            set("\"type\":\"Microsoft.Network/privateDnsZones/NAPTR\""),
+            &["`[0]`: the record type `NAPTR` is unknown"],
+        ),
+        ("private-zone", set("\"type\":\"x/A\""), &["`[0]`: `aRecords` is missing"]),
+        (
+            "private-zone",
+            set("\"type\":\"x/A\",\"aRecords\":[{\"ipv4Address\":\"1.2\"}]"),
+            &["`[0].aRecords[0].ipv4Address`: `1.2` is no address"],
+        ),
+        ("private-zone", "$TTL 1\na A 10.0.0.1\n".to_owned(), &["no SOA record"]),
+        ("private-zone", "$TTL 1\n@ SOA a. b. 1 1 1 1 1\n".to_owned(), &["which zone", "$ORIGIN"]),
+        (
+            "private-zone",
+            "$ORIGIN z.example.\n$TTL 1\n@ SOA a. b. 1 1 1 1 1\na A 10.0.0\n".to_owned(),
+            &["input:4:1"],
+        ),
+        ("rpz", "a CNAME .\n".to_owned(), &["input:1:1"]),
+        ("rpz", "$TTL 1\na.example CNAME .\n".to_owned(), &["no SOA record"]),
+        ("list", "0.0.0.0 ads.example\n".to_owned(), &["input:1:", "hosts file"]),
+        ("list", "a.example b.example\n".to_owned(), &["input:1:", "one pattern on each line"]),
+        ("list", "# nothing\n".to_owned(), &["nothing in this file names a host"]),
+    ] {
+        let run = import_text(format, &text);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{format} {text}\n{}", run.stderr);
+        run.expect_stderr(&["error"]).expect_stderr(texts);
+    }
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    namegate(directory, &["import", "list", "no/such/file"]).expect_code(2).expect_stderr(&["no/such/file"]);
+}
