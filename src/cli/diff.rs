@@ -1,0 +1,89 @@
+//! `namegate diff`: what a workspace needs against what is allowed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::import::{read, refuse};
+use super::{FAILED, OK, USAGE, complain, print};
+use crate::assemble::{Sources, assemble};
+use crate::diff::{Difference, Needed, Unlisted, compare};
+use crate::import::azure_ml;
+
+/// What to compare with.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// JSON of the workspace's `outboundNetworkDependenciesEndpoints`; `-` is standard input
+    file: PathBuf,
+    /// Only what is needed and blocked
+    #[arg(long)]
+    needed_only: bool,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compares; exit status 0 without a difference, 1 with one, 2 where the file or the settings are refused.
+pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
+    let dependencies = match read(&arguments.file).and_then(|source| azure_ml::read(&source)) {
+        Ok(dependencies) => dependencies,
+        Err(report) => {
+            refuse(&report);
+            return USAGE;
+        }
+    };
+    let assembly = match assemble(sources, 1) {
+        Ok(assembly) => assembly,
+        Err(faults) => {
+            complain(&faults);
+            return USAGE;
+        }
+    };
+    let mut difference = compare(&dependencies, &assembly);
+    if arguments.needed_only {
+        difference.unlisted.clear();
+    }
+    match arguments.json {
+        true => print(&as_json(&difference).to_string()),
+        false => print(&as_text(&difference)),
+    };
+    if difference == Difference::default() { OK } else { FAILED }
+}
+
+fn as_text(difference: &Difference) -> String {
+    let needed = difference.needed.iter().map(|needed| {
+        let what = if needed.in_part { "needed, blocked in part" } else { "needed, blocked" };
+        let categories = needed.categories.join(", ").escape_debug().to_string();
+        format!(
+            "+ {what}: {}  {categories}  {}  {}\n",
+            needed.pattern,
+            ports(needed).join(","),
+            needed.reason
+        )
+    });
+    let unlisted = difference.unlisted.iter();
+    let unlisted =
+        unlisted.map(|Unlisted { pattern, place }| format!("- allowed, not listed: {pattern}  {place}\n"));
+    let text: String = needed.chain(unlisted).collect();
+    if text.is_empty() { "no difference\n".to_owned() } else { text }
+}
+
+fn as_json(difference: &Difference) -> Value {
+    let needed = difference.needed.iter().map(|needed| {
+        json!({
+            "host": needed.pattern.to_string(),
+            "categories": needed.categories,
+            "ports": ports(needed),
+            "reason": needed.reason,
+            "in_part": needed.in_part,
+        })
+    });
+    let unlisted = difference.unlisted.iter();
+    let unlisted = unlisted.map(|rule| json!({ "pattern": rule.pattern.to_string(), "place": rule.place }));
+    json!({ "needed": needed.collect::<Vec<_>>(), "not_listed": unlisted.collect::<Vec<_>>() })
+}
+
+fn ports(needed: &Needed) -> Vec<String> {
+    needed.ports.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,189 @@
+//! [`Effective`]: a policy's rules as a tree of names, for what looks at all of them at once: exports and comparisons.
+//!
+//! Packets are judged by the trie in [`crate::policy`]; this says the same of every name, in an order to be written down.
+
+use std::collections::BTreeMap;
+
+use crate::policy::rule::{Action, Scope};
+use crate::policy::{Policy, RuleRef};
+use crate::wire::name::Name;
+
+/// A policy's rules by name, each name after those above it.
+pub struct Effective<'p> {
+    nodes: BTreeMap<Key, Node<'p>>,
+}
+
+/// A name that rules are written with, or that lies above such a name.
+#[derive(Clone, Debug)]
+pub struct Node<'p> {
+    /// The name.
+    pub name: Name,
+    /// The rule here that decides on the name itself; none where only rules above it may.
+    pub own: Option<RuleRef<'p>>,
+    /// The rule here that decides on the names below it.
+    pub below: Option<RuleRef<'p>>,
+}
+
+/// What is said of a name, and by which rule; names without a rule are blocked.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'p> {
+    /// Allowed or denied.
+    pub action: Action,
+    /// The rule; none where nothing covers the name.
+    pub rule: Option<RuleRef<'p>>,
+}
+
+impl<'p> Said<'p> {
+    fn by(rule: Option<RuleRef<'p>>) -> Self {
+        Self { action: rule.map_or(Action::Deny, |rule| rule.action()), rule }
+    }
+
+    /// The rule that denies; none where no rule does, or nothing is denied.
+    pub fn denying(self) -> Option<RuleRef<'p>> {
+        self.rule.filter(|rule| rule.action() == Action::Deny)
+    }
+}
+
+/// Labels from the right, each followed by a zero byte: a name sorts before the names below it, and they stay together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(Vec<u8>);
+
+impl Key {
+    fn of(name: &Name) -> Self {
+        let mut labels: Vec<&[u8]> = name.labels().collect();
+        labels.reverse();
+        Self(labels.into_iter().flat_map(|label| [label, &[0]].concat()).collect())
+    }
+}
+
+impl<'p> Effective<'p> {
+    /// The rules of `policy`. Those that another rule of the same pattern hides are left out.
+    pub fn of(policy: &'p Policy) -> Self {
+        let mut effective = Self { nodes: BTreeMap::new() };
+        for rule in policy.iter() {
+            let pattern = rule.pattern();
+            let node = effective.node(pattern.name());
+            let scope = pattern.scope();
+            if scope != Scope::Below {
+                keep_stronger(&mut node.own, rule);
+            }
+            if scope != Scope::Exact {
+                keep_stronger(&mut node.below, rule);
+            }
+        }
+        effective
+    }
+
+    /// The node of `name`, made with all above it where there is none.
+    fn node(&mut self, name: &Name) -> &mut Node<'p> {
+        for above in ancestors(name).skip(1) {
+            self.insert(above);
+        }
+        self.insert(name.clone())
+    }
+
+    fn insert(&mut self, name: Name) -> &mut Node<'p> {
+        self.nodes.entry(Key::of(&name)).or_insert_with(|| Node { name, own: None, below: None })
+    }
+
+    /// All nodes but the root, each after those above it.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node<'p>> {
+        self.nodes.values()
+    }
+
+    /// The nodes below `name`.
+    pub fn nodes_below(&self, name: &Name) -> impl Iterator<Item = &Node<'p>> {
+        let key = Key::of(name);
+        let nodes = self.nodes.range(key.clone()..);
+        let within = nodes.take_while(move |(other, _)| other.0.starts_with(&key.0));
+        within.filter(|(_, node)| node.name != *name).map(|(_, node)| node)
+    }
+
+    /// What is said of `name` itself.
+    pub fn own(&self, name: &Name) -> Said<'p> {
+        let own = self.nodes.get(&Key::of(name)).and_then(|node| node.own);
+        Said::by(own.or_else(|| ancestors(name).skip(1).find_map(|above| self.below_node(&above))))
+    }
+
+    /// What is said of the names below `name`, of those that no rule further down is about.
+    pub fn below(&self, name: &Name) -> Said<'p> {
+        Said::by(ancestors(name).find_map(|above| self.below_node(&above)))
+    }
+
+    fn below_node(&self, name: &Name) -> Option<RuleRef<'p>> {
+        self.nodes.get(&Key::of(name))?.below
+    }
+}
+
+/// The name, and each name above it but the root.
+fn ancestors(name: &Name) -> impl Iterator<Item = Name> {
+    std::iter::successors(Some(name.clone()), |name| Name::from_labels(name.labels().skip(1)).ok())
+        .take_while(|name| !name.is_root())
+}
+
+/// Of two rules at one name: exact beats subtree, then deny beats allow, then the first stays.
+fn keep_stronger<'p>(slot: &mut Option<RuleRef<'p>>, rule: RuleRef<'p>) {
+    let strength =
+        |rule: RuleRef<'p>| (rule.pattern().scope() == Scope::Exact, rule.action() == Action::Deny);
+    if slot.is_none_or(|held| strength(rule) > strength(held)) {
+        *slot = Some(rule);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::policy::rule::Pattern;
+    use crate::policy::{Mode, PolicyBuilder};
+
+    #[test]
+    fn says_of_every_name_what_the_policy_says() {
+        let rules = [
+            (Action::Allow, ".a.example"),
+            (Action::Deny, "*.b.a.example"),
+            (Action::Allow, "c.b.a.example"),
+            (Action::Deny, ".d.a.example"),
+            (Action::Allow, ".d.a.example"),
+            (Action::Deny, "e.a.example"),
+            (Action::Allow, "*.f.example"),
+            (Action::Deny, ".f.example"),
+        ];
+        let mut builder = PolicyBuilder::new();
+        let source = builder.source("test", "test.toml");
+        for (line, (action, pattern)) in (1..).zip(rules) {
+            builder.rule(action, &Pattern::parse(pattern).unwrap(), source, line);
+        }
+        let policy = builder.build(Mode::Enforce, Vec::new(), 1);
+        let effective = Effective::of(&policy);
+        let name = |text: &str| Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
+        for node in effective.nodes() {
+            let line = |rule: Option<RuleRef<'_>>| rule.map(|rule| rule.line());
+            let below = format!("zzz.{}", node.name);
+            assert_eq!(
+                line(effective.below(&node.name).rule),
+                line(policy.rule_for(&name(&below))),
+                "below {}",
+                node.name
+            );
+            if let Some(own) = node.own {
+                assert_eq!(Some(own.line()), line(policy.rule_for(&node.name)), "{}", node.name);
+            }
+        }
+        let order: Vec<String> = effective.nodes().map(|node| node.name.to_string()).collect();
+        assert_eq!(
+            order,
+            [
+                "example",
+                "a.example",
+                "b.a.example",
+                "c.b.a.example",
+                "d.a.example",
+                "e.a.example",
+                "f.example"
+            ]
+        );
+        assert_eq!(effective.nodes_below(&name("b.a.example")).count(), 1);
+        assert!(effective.below(&name("other.example")).rule.is_none());
+    }
+}
