@@ -44,7 +44,7 @@ pub struct Unlisted {
 
 /// Compares. Names of local zones count as allowed; a pattern that is needed is allowed by any that covers all of it.
 pub fn compare(dependencies: &[Dependency], assembly: &Assembly) -> Difference {
-    let effective = Effective::of(&assembly.policy);
+    let effective = Effective::of(assembly.policy());
     let mut needed: BTreeMap<String, Needed> = BTreeMap::new();
     for Dependency { category, pattern, ports, .. } in dependencies {
         let Some((reason, in_part)) = blocked(pattern, &effective, assembly) else { continue };
@@ -66,7 +66,7 @@ pub fn compare(dependencies: &[Dependency], assembly: &Assembly) -> Difference {
         let allowed = rule.pattern();
         dependencies.iter().any(|dependency| meet(&allowed, &dependency.pattern))
     };
-    let allows = assembly.policy.iter().filter(|rule| rule.action() == Action::Allow);
+    let allows = assembly.policy().iter().filter(|rule| rule.action() == Action::Allow);
     let unlisted = allows.filter(|rule| !is_listed(rule));
     let unlisted = unlisted.map(|rule| Unlisted { pattern: rule.pattern(), place: rule.place() });
     Difference { needed: needed.into_values().collect(), unlisted: unlisted.collect() }

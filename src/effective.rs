@@ -135,7 +135,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::policy::rule::Pattern;
-    use crate::policy::{Mode, PolicyBuilder};
+    use crate::policy::{Compile, Mode, PolicyBuilder};
 
     #[test]
     fn says_of_every_name_what_the_policy_says() {
@@ -154,7 +154,7 @@ mod tests {
         for (line, (action, pattern)) in (1..).zip(rules) {
             builder.rule(action, &Pattern::parse(pattern).unwrap(), source, line);
         }
-        let policy = builder.build(Mode::Enforce, Vec::new(), 1);
+        let policy = builder.build(Compile::new(Mode::Enforce));
         let effective = Effective::of(&policy);
         let name = |text: &str| Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
         for node in effective.nodes() {

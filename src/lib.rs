@@ -19,10 +19,12 @@
 //!   telemetry  counters, metrics, logs, and what happened lately
 //! ```
 //!
-//! Around it: [`config`] and [`zones`] are read and compiled by [`assemble`], [`serve`] runs it all, [`reload`] swaps
-//! the policy under traffic, [`explain`] judges a name without asking anyone, [`advise`] judges the rules and
-//! [`learn`] proposes new ones, both by what [`hazard`] knows of dangerous names, [`prove`] asks for names that must not
-//! resolve, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the command line.
+//! Around it: [`config`] and [`zones`] are read and compiled by [`assemble`] and made the [`state`] that queries are judged by, [`serve`] runs it all, [`reload`] swaps
+//! the policy under traffic as [`orders`] say, [`registry`] keeps what is allowed for a time, [`explain`] judges a name without
+//! asking anyone, [`advise`] judges the rules and [`learn`] proposes new ones, both by what [`hazard`] knows of dangerous names,
+//! [`effective`] lays all rules out for [`export`] and [`diff`], [`mod@import`] makes allowlist files of what others print,
+//! [`prove`] asks for names that must not resolve, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the
+//! command line.
 
 pub mod listen;
 pub mod wire;
@@ -45,6 +47,11 @@ pub mod prove;
 pub mod hazard;
 pub mod advise;
 pub mod learn;
+pub mod effective;
+mod escape;
+pub mod import;
+pub mod diff;
+pub mod export;
 pub mod reload;
 pub mod shutdown;
 pub mod serve;

@@ -3,12 +3,16 @@
 mod allow;
 mod check;
 mod demo;
+mod diff;
 mod explain;
+mod export;
 mod healthcheck;
 mod http;
 mod prove;
 mod json_page;
 mod learn;
+mod import;
+mod output;
 mod rules;
 mod shadow;
 mod top;
@@ -87,6 +91,12 @@ enum Action {
     Rules(rules::Arguments),
     /// Print the effective settings as TOML
     Config,
+    /// Turn what Azure and other resolvers print into allowlist files and local zones
+    Import(import::Arguments),
+    /// Compare what an Azure ML workspace needs with what is allowed; exit status 1 on a difference
+    Diff(diff::Arguments),
+    /// Write the effective allowlist for a firewall or another resolver
+    Export(export::Arguments),
     /// Show it working on this machine alone: a gate, an embedded upstream and a few queries
     Demo(demo::Arguments),
     /// Propose rules for what was blocked, as a zone file, from a query log or the running gate
@@ -128,6 +138,9 @@ pub fn main() -> ExitCode {
         Action::Explain(arguments) => with_assembly(&sources, |assembly| explain::run(&arguments, &assembly)),
         Action::Rules(arguments) => with_assembly(&sources, |assembly| rules::run(&arguments, &assembly)),
         Action::Config => with_assembly(&sources, |assembly| print(&assembly.settings.to_toml())),
+        Action::Import(arguments) => import::run(&arguments),
+        Action::Diff(arguments) => diff::run(&arguments, &sources),
+        Action::Export(arguments) => with_assembly(&sources, |assembly| export::run(&arguments, &assembly)),
         Action::Demo(arguments) => done(demo::run(&arguments, &sources)),
         Action::Learn(arguments) => {
             with_assembly(&sources, |assembly| learn::run(&arguments, &assembly, &sources))

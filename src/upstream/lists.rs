@@ -32,7 +32,7 @@ impl ServerLists {
     }
 
     /// All lists, by route.
-    pub fn iter(&self) -> impl Iterator<Item = (Route, &[UpstreamAddress])> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Route, &[UpstreamAddress])> {
         self.0.iter().enumerate().map(|(index, list)| (Route(index as u8), &**list))
     }
 }

@@ -1,0 +1,41 @@
+//! Local zones for Unbound (unbound.conf(5) of 1.17, "local-zone").
+
+use std::fmt::Write;
+
+use super::fit::{Abilities, fit};
+use super::{Context, Export};
+use crate::policy::rule::Action::{Allow, Deny};
+
+/// A local zone is a name and everything below it. Data of a rare type at a name makes a `transparent` zone answer for
+/// that name by itself, without data, and pass on what is below; nothing does the opposite.
+const ABILITIES: Abilities = Abilities { name_alone: false, below_alone: true };
+
+pub(super) fn write(context: &Context<'_>) -> Export {
+    let mut export = Export::default();
+    let ttl = context.assembly.settings.block.ttl.as_secs();
+    let mut text = context.head("#", "unbound");
+    text.push_str(
+        "# A blocked name is NXDOMAIN; one that is blocked above allowed names is answered without data.\n\
+         # `namegate export rpz` says everything that local zones cannot.\n\
+         server:\n    unblock-lan-zones: yes\n    local-zone: \"localhost.\" nodefault\n    \
+         local-zone: \".\" always_nxdomain\n",
+    );
+    for entry in fit(context, ABILITIES, &mut export.remarks).into_iter().filter(|entry| entry.matters()) {
+        let (name, comment) = (&entry.node.name, entry.comment("#"));
+        let kind = match (entry.own, entry.below) {
+            (_, Deny) => "always_nxdomain",
+            (Allow, Allow) => "always_transparent",
+            (Deny, Allow) => "transparent",
+        };
+        let _ = writeln!(text, "    local-zone: \"{name}.\" {kind}{comment}");
+        if kind == "transparent" {
+            let _ = writeln!(text, "    local-data: '{name}. {ttl} IN HINFO \"blocked\" \"\"'");
+        }
+    }
+    text.push_str("forward-zone:\n    name: \".\"\n");
+    for server in context.upstreams(&mut export.remarks) {
+        let _ = writeln!(text, "    forward-addr: {}@{}", server.ip(), server.port());
+    }
+    export.text = text;
+    export
+}

@@ -1,0 +1,183 @@
+//! `namegate export`: what the files say, what is told, and exit codes. `export_readings` reads the files as their targets
+//! do, and `export_servers` has the servers themselves read them.
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::command::{Finished, namegate};
+
+fn run(settings: &str, arguments: &[&str]) -> Finished {
+    let directory = TempDir::new().expect("a temporary directory");
+    std::fs::write(directory.path().join("namegate.toml"), settings).expect("a file can be written");
+    let global = ["--config", "namegate.toml", "--upstream", "10.0.0.4"];
+    namegate(directory.path(), &[&["export"], arguments, &global].concat())
+}
+
+const SMALL: &str = "[policy]\nzones = []\nallow = [\n\".both.example\",\n\"name.example\",\n\"*.below.example\"]\n\
+                     deny = [\n\"*.denied.both.example\"]\n";
+
+/// The lines of a file that are no comments, without comments at their ends.
+pub(crate) fn lines(text: &str, mark: &str) -> Vec<String> {
+    let bare =
+        text.lines().map(|line| line.split(&format!("  {mark} ")).next().unwrap_or_default().to_owned());
+    bare.filter(|line| !line.starts_with(mark)).collect()
+}
+
+#[test]
+fn a_response_policy_zone_has_two_records_for_each_name() {
+    let run = run(SMALL, &["rpz"]).expect_code(0);
+    assert_eq!(run.stderr, "");
+    assert!(run.stdout.contains("name.example CNAME rpz-passthru.  ; namegate.toml:5\n"), "{}", run.stdout);
+    assert_eq!(
+        lines(&run.stdout, ";")[3..],
+        [
+            "* CNAME .",
+            "example CNAME .",
+            "*.example CNAME .",
+            "below.example CNAME .",
+            "*.below.example CNAME rpz-passthru.",
+            "both.example CNAME rpz-passthru.",
+            "*.both.example CNAME rpz-passthru.",
+            "denied.both.example CNAME rpz-passthru.",
+            "*.denied.both.example CNAME .",
+            "name.example CNAME rpz-passthru.",
+            "*.name.example CNAME .",
+        ]
+    );
+}
+
+#[test]
+fn dnsmasq_has_a_server_for_each_allowed_name() {
+    let run = run(SMALL, &["dnsmasq"]).expect_code(0);
+    assert_eq!(run.stderr, "");
+    assert_eq!(
+        lines(&run.stdout, "#"),
+        [
+            "no-resolv",
+            "no-hosts",
+            "local=/#/",
+            "server=/*.below.example/10.0.0.4#53",
+            "server=/both.example/10.0.0.4#53",
+            "local=/*.denied.both.example/",
+            "server=/name.example/10.0.0.4#53",
+            "local=/*.name.example/",
+        ]
+    );
+}
+
+#[test]
+fn what_unbound_cannot_say_is_left_out_and_told_or_widened_and_told() {
+    let narrow = run(SMALL, &["unbound"]).expect_code(0);
+    let zones = |text: &str| {
+        let zones = lines(text, "#")
+            .into_iter()
+            .filter(|line| line.contains("local-zone") && !line.contains("localhost"));
+        zones.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        zones(&narrow.stdout),
+        [
+            "local-zone: \".\" always_nxdomain",
+            "local-zone: \"below.example.\" transparent",
+            "local-zone: \"both.example.\" always_transparent",
+            "local-zone: \"denied.both.example.\" always_nxdomain",
+        ]
+    );
+    narrow.expect_stderr(&[
+        "warning: namegate.toml:5: `name.example` is left out: ",
+        "warning: namegate.toml:8: `*.denied.both.example` blocks more than it says: ",
+    ]);
+    let wide = run(SMALL, &["unbound", "--widen"]).expect_code(0);
+    assert_eq!(zones(&wide.stdout)[4], "local-zone: \"name.example.\" always_transparent");
+    assert_eq!(zones(&wide.stdout)[3], "local-zone: \"denied.both.example.\" always_nxdomain");
+    wide.expect_stderr(&[
+        "warning: namegate.toml:5: `name.example` is widened: every name below it is allowed, too",
+    ]);
+}
+
+#[test]
+fn strict_makes_what_was_told_a_failure() {
+    for (target, arguments, code) in [
+        ("rpz", &["--strict"][..], 0),
+        ("dnsmasq", &["--strict"], 0),
+        ("unbound", &["--strict"], 1),
+        ("unbound", &["--strict", "--widen"], 1),
+        ("azure-dns-policy", &[], 0),
+        ("azure-dns-policy", &["--strict"], 1),
+        ("cilium", &["--strict"], 1),
+        ("nonsense", &[], 2),
+    ] {
+        run(SMALL, &[&[target], arguments].concat()).expect_code(code);
+    }
+}
+
+#[test]
+fn an_export_can_go_to_a_file() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("out");
+    let file = file.to_str().expect("a path in UTF-8");
+    assert_eq!(run(SMALL, &["rpz", "--output", file]).expect_code(0).stdout, "");
+    assert_eq!(std::fs::read_to_string(file).expect("a file"), run(SMALL, &["rpz"]).stdout);
+    let nowhere = format!("{file}/no/such/file");
+    run(SMALL, &["rpz", "--output", &nowhere]).expect_code(1).expect_stderr(&[&nowhere]);
+}
+
+#[test]
+fn the_upstream_that_is_no_address_is_told() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let run = namegate(directory.path(), &["export", "dnsmasq", "--upstream", "system"]).expect_code(0);
+    run.expect_stderr(&["168.63.129.16", "--upstream"]);
+}
+
+#[test]
+fn ports_become_protocols_and_what_is_no_web_port_is_told() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let rules = [
+        ("web.example", "\"tcp/80\", \"tcp/443\""),
+        ("files.example", "\"tcp/443\", \"tcp/445\""),
+        ("time.example", "\"udp/123\""),
+        ("*.tundra.example", "\"udp/5831\""),
+        ("inner.web.example", "\"tcp/8443\""),
+    ];
+    let zone: String = rules
+        .iter()
+        .map(|(host, ports)| format!("[[allow]]\nhost = \"{host}\"\nports = [{ports}]\n"))
+        .collect();
+    std::fs::write(directory.path().join("zone.toml"), zone).expect("a file can be written");
+    let export = |target: &str| {
+        let arguments = ["export", target, "--zones", "./zone.toml", "--upstream", "10.0.0.4"];
+        namegate(directory.path(), &arguments).expect_code(0)
+    };
+    let firewall = export("azure-firewall");
+    let value: Value = serde_json::from_str(&firewall.stdout).expect("JSON");
+    let collections = &value["resources"][0]["properties"]["ruleCollections"];
+    let rules: Vec<String> = (collections.as_array().expect("collections").iter())
+        .flat_map(|collection| collection["rules"].as_array().expect("rules"))
+        .map(|rule| {
+            format!(
+                "{} {}",
+                rule["name"],
+                rule.get("targetFqdns").unwrap_or_else(|| &rule["destinationFqdns"])
+            )
+        })
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            "\"tcp-445\" [\"files.example\"]",
+            "\"tcp-8443\" [\"inner.web.example\"]",
+            "\"udp-123\" [\"time.example\"]",
+            "\"web-80-443\" [\"web.example\"]",
+            "\"web-443\" [\"files.example\"]",
+        ]
+    );
+    let told = "`*.tundra.example` is not opened on udp/5831: network rules take no wildcards";
+    assert_eq!(firewall.stderr, format!("warning: ./zone.toml:11: {told}\n"));
+    let workspace = export("azure-ml");
+    assert_eq!(workspace.stdout.matches("type: fqdn").count(), 5, "{}", workspace.stdout);
+    assert_eq!(workspace.stderr.lines().count(), 4, "{}", workspace.stderr);
+    let cilium = export("cilium");
+    assert_eq!(cilium.stderr, "");
+    assert!(cilium.stdout.contains("- matchPattern: \"**.tundra.example\""), "{}", cilium.stdout);
+    assert!(cilium.stdout.contains("- port: \"5831\"\n              protocol: UDP"), "{}", cilium.stdout);
+}

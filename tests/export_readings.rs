@@ -1,0 +1,181 @@
+//! Exports for targets that cannot be run here, read as their documentation says they are read.
+
+use namegate::assemble::Assembly;
+use namegate::export::{Target, export};
+use namegate::policy::rule::Pattern;
+use namegate::wire::name::Name;
+use serde_json::Value;
+
+use crate::export::lines;
+use crate::export_servers::{NESTED, SHIPPED, Told, allows, assembly, names::names};
+
+/// Names that each reading is compared on.
+const NAMES: usize = 20_000;
+
+/// Compares what a target makes of its file with the policy; differences have to be told, and lie on one side.
+fn read_as(target: Target, widen: bool, judge: impl Fn(&str) -> Box<dyn Fn(&str) -> bool>) {
+    for (policy, settings) in [("default", ""), ("shipped", SHIPPED), ("nested", NESTED)] {
+        let assembly: Assembly = assembly(settings);
+        let export = export(target, &assembly, widen);
+        let told = Told::of(&export);
+        let judge = judge(&export.text);
+        let (mut allowed, mut differences) = (0, Vec::new());
+        for name in names(assembly.policy(), NAMES) {
+            let folded = Name::from_labels(name.split('.').map(str::as_bytes)).expect("a name");
+            let (here, there) = (allows(&assembly, &folded), judge(&folded.to_string()));
+            allowed += usize::from(there);
+            if here != there && !told.iter().any(|told| told.explains(&folded, there)) {
+                differences.push(format!("{name}: here {here}, there {there}"));
+            }
+        }
+        differences.truncate(20);
+        assert!(differences.is_empty(), "{target:?}, {policy}, widen {widen}:\n{}", differences.join("\n"));
+        assert!(allowed > 100, "{target:?}, {policy}: {allowed} allowed");
+    }
+}
+
+fn strings(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// Azure Firewall: collections by priority, `*.x` for every name below `x`.
+fn firewall(text: &str) -> Box<dyn Fn(&str) -> bool> {
+    let value: Value = serde_json::from_str(text).expect("JSON");
+    let collections = &value["resources"][0]["properties"]["ruleCollections"];
+    let mut tried: Vec<(u64, bool, Vec<Pattern>)> = Vec::new();
+    for collection in collections.as_array().expect("collections") {
+        let allow = collection["action"]["type"] == "Allow";
+        let rules = collection["rules"].as_array().expect("rules").iter();
+        let rules = rules.filter(|rule| rule["ruleType"] == "ApplicationRule");
+        let fqdns =
+            rules.flat_map(|rule| strings(&rule["targetFqdns"]).map(|fqdn| Pattern::parse(fqdn).unwrap()));
+        tried.push((collection["priority"].as_u64().expect("a priority"), allow, fqdns.collect()));
+    }
+    tried.sort_by_key(|(priority, ..)| *priority);
+    Box::new(move |name| first_match(&tried, name))
+}
+
+/// The verdict of the first layer with a pattern that covers the name.
+fn first_match(tried: &[(u64, bool, Vec<Pattern>)], name: &str) -> bool {
+    let name = Name::from_labels(name.split('.').map(str::as_bytes)).expect("a name");
+    let covers =
+        |(_, _, patterns): &&(u64, bool, Vec<Pattern>)| patterns.iter().any(|one| one.matches(&name));
+    tried.iter().find(covers).is_some_and(|(_, allow, _)| *allow)
+}
+
+#[test]
+fn azure_firewall_would_let_pass_what_namegate_does() {
+    read_as(Target::AzureFirewall, false, firewall);
+}
+
+/// A DNS resolver policy: rules by priority, a domain for it and every name below.
+fn resolver_policy(text: &str) -> Box<dyn Fn(&str) -> bool> {
+    let value: Value = serde_json::from_str(text).expect("JSON");
+    let resources = value["resources"].as_array().expect("resources").clone();
+    let list = |id: &str| {
+        let named = |resource: &&Value| {
+            resource["type"] == "Microsoft.Network/dnsResolverDomainLists"
+                && id.ends_with(&format!("'{}')]", resource["name"].as_str().unwrap_or_default()))
+        };
+        let list = resources.iter().find(named).unwrap_or_else(|| panic!("no list {id}"));
+        strings(&list["properties"]["domains"]).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut tried = Vec::new();
+    let is_rule = |rule: &&Value| rule["type"] == "Microsoft.Network/dnsResolverPolicies/dnsSecurityRules";
+    for rule in resources.iter().filter(is_rule) {
+        let properties = &rule["properties"];
+        let lists = properties["dnsResolverDomainLists"].as_array().expect("lists").iter();
+        let domains: Vec<String> =
+            lists.flat_map(|list_of| list(list_of["id"].as_str().expect("an id"))).collect();
+        assert!(domains.iter().all(|domain| domain.ends_with('.')), "{domains:?}");
+        // The root, which is last, covers everything.
+        let patterns = domains
+            .iter()
+            .filter(|domain| *domain != ".")
+            .map(|domain| Pattern::parse(&format!(".{domain}")).unwrap());
+        let allow = properties["action"]["actionType"] == "Allow";
+        tried.push((
+            properties["priority"].as_u64().expect("a priority"),
+            allow,
+            patterns.collect::<Vec<_>>(),
+        ));
+    }
+    tried.sort_by_key(|(priority, ..)| *priority);
+    assert_eq!(tried.last().map(|(priority, allow, _)| (*priority, *allow)), Some((65_000, false)));
+    Box::new(move |name| first_match(&tried, name))
+}
+
+#[test]
+fn an_azure_dns_policy_would_let_pass_what_namegate_does_or_less() {
+    read_as(Target::AzureDnsPolicy, false, resolver_policy);
+    read_as(Target::AzureDnsPolicy, true, resolver_policy);
+}
+
+/// Managed network rules: nothing but allowed names.
+fn managed_network(text: &str) -> Box<dyn Fn(&str) -> bool> {
+    let destinations = text.lines().filter_map(|line| line.trim().strip_prefix("destination: "));
+    let patterns =
+        destinations.map(|text| Pattern::parse(&serde_json::from_str::<String>(text).unwrap()).unwrap());
+    let tried = vec![(0, true, patterns.collect::<Vec<_>>())];
+    Box::new(move |name| first_match(&tried, name))
+}
+
+/// Cilium: `**.x` for every name below `x`. Names that may be asked and names that may be reached are the same.
+fn cilium(text: &str) -> Box<dyn Fn(&str) -> bool> {
+    let selectors = |text: &str| {
+        let quoted = |line: &str| Some(line.split_once("match")?.1.split('"').nth(1)?.replace("**.", "*."));
+        let mut patterns: Vec<String> =
+            text.lines().filter(|line| !line.contains("matchLabels")).filter_map(quoted).collect();
+        patterns.sort();
+        patterns
+    };
+    let (dns, fqdns) = text.split_once("    - toFQDNs:\n").expect("both halves");
+    assert_eq!(selectors(dns), selectors(fqdns));
+    let patterns: Vec<Pattern> =
+        selectors(dns).iter().map(|pattern| Pattern::parse(pattern).unwrap()).collect();
+    let tried = vec![(0, true, patterns)];
+    Box::new(move |name| first_match(&tried, name))
+}
+
+#[test]
+fn targets_without_denials_would_let_pass_what_namegate_does_or_less() {
+    for widen in [false, true] {
+        read_as(Target::AzureMl, widen, managed_network);
+        read_as(Target::Cilium, widen, cilium);
+    }
+}
+
+/// CoreDNS: the block with the longest name, in it the template whose match blocks.
+fn corefile(text: &str) -> Box<dyn Fn(&str) -> bool> {
+    let mut blocks: Vec<(Name, Vec<String>)> = Vec::new();
+    for line in lines(text, "#") {
+        if let Some(name) = line.strip_suffix(" {").filter(|name| !name.starts_with([' ', '(', '.'])) {
+            blocks.push((Name::from_labels(name.split('.').map(str::as_bytes)).unwrap(), Vec::new()));
+        } else if let Some((_, said)) = blocks.last_mut()
+            && ["import", "match"].iter().any(|word| line.trim().starts_with(word))
+        {
+            said.push(line.trim().to_owned());
+        }
+    }
+    Box::new(move |text| {
+        let name = Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
+        let block =
+            blocks.iter().filter(|(zone, _)| name.is_within(zone)).max_by_key(|(zone, _)| zone.wire_len());
+        let Some((zone, said)) = block else { return false };
+        let literal = zone.to_string().replace('.', "[.]");
+        let (own, below) =
+            (format!("match \"(?i)^{literal}[.]$\""), format!("match \"(?i)[.]{literal}[.]$\""));
+        match said.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["import ask"] => true,
+            ["import block"] => false,
+            [names, "import ask"] if names == own => name != *zone,
+            [names, "import ask"] if names == below => name == *zone,
+            ref other => panic!("{zone}: {other:?}"),
+        }
+    })
+}
+
+#[test]
+fn coredns_would_answer_what_namegate_does() {
+    read_as(Target::Coredns, false, corefile);
+}
