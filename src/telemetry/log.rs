@@ -23,8 +23,12 @@ pub fn start(settings: &Log) -> WorkerGuard {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // Libraries tell of every query at `info`.
-    let filter = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("namegate", level);
+    // Libraries tell of every query at `info`, and hickory of every connection that ends at `warn`: `upstream` tells of those
+    // that matter.
+    let filter = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("hickory_net", level.min(LevelFilter::ERROR))
+        .with_target("namegate", level);
     let (stderr, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).finish(std::io::stderr());
     let layer = match settings.format {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message};
+use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Message};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::h2::HttpsClientStream;
 use hickory_resolver::net::quic::QuicClientStream;
@@ -88,11 +88,13 @@ impl Connection {
                 reply.await
             }
         };
-        let reply = reply.map_err(|error| self.loss(&error))?;
-        let heard = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard.fetch_max(heard, Ordering::Relaxed);
-        self.has_replied.store(true, Ordering::Relaxed);
-        Ok(reply.into_buffer())
+        let reply = reply.map_err(|error| self.loss(&error));
+        if !matches!(reply, Err(Loss::Ended(_))) {
+            let heard = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.heard.fetch_max(heard, Ordering::Relaxed);
+            self.has_replied.store(true, Ordering::Relaxed);
+        }
+        reply.map(DnsResponse::into_buffer)
     }
 
     fn loss(&self, error: &NetError) -> Loss {
