@@ -7,10 +7,12 @@
 //! ```
 //! Every address is on loopback with a port the system chose.
 
+pub(crate) mod authority;
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod code;
 pub(crate) mod command;
+pub(crate) mod encrypted;
 pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod lines;

@@ -1,0 +1,293 @@
+//! Upstreams over TLS, HTTPS and QUIC: what is asked, how answers come back, and through how many connections.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread::scope;
+use std::time::Duration;
+
+use crate::support::authority::Authority;
+use crate::support::code::{CD, RD};
+use crate::support::encrypted::{Act, Carrier, EncryptedUpstream};
+use crate::support::gate::Reload;
+use crate::support::message::texts;
+use crate::support::{Gate, Query, Record, Response, Script, ScriptedUpstream, eventually};
+
+const NAME: &str = "ws.allowed.example";
+
+/// A server known as `dns.example`, and a gate in front of it that trusts who issued its certificate.
+fn start(carrier: Carrier, settings: &str) -> (EncryptedUpstream, Gate) {
+    let authority = Authority::new();
+    let upstream = EncryptedUpstream::start(carrier, &authority.issue(&["dns.example"]));
+    let gate = gate(&authority, &[upstream.address("dns.example")], settings);
+    (upstream, gate)
+}
+
+/// A gate that asks `servers`, and trusts `authority` alone.
+fn gate(authority: &Authority, servers: &[String], settings: &str) -> Gate {
+    let settings = format!("[upstream]\nservers = {servers:?}\nroots = \"ca.pem\"\n{settings}");
+    Gate::with_files(&[], &settings, &[("ca.pem", &authority.pem())])
+}
+
+/// Servers are counted as written.
+fn count(gate: &Gate, upstream: &str, result: &str) -> f64 {
+    let labels = [("upstream", upstream), ("result", result)];
+    gate.settled_metrics().sum("namegate_upstream_queries_total", &labels)
+}
+
+#[test]
+fn answers_come_whole() {
+    let chain = [
+        "ws.allowed.example 60 CNAME ws.privatelink.allowed.example",
+        "ws.privatelink.allowed.example 50 CNAME edge.elsewhere.example",
+        "edge.elsewhere.example 40 A 10.1.2.3",
+    ];
+    let authority = ["allowed.example 77 NS ns.elsewhere.example"];
+    let additional = ["ns.elsewhere.example 88 A 192.0.2.53"];
+    for carrier in Carrier::ALL {
+        let (upstream, gate) = start(carrier, "");
+        let answer = Response::answering(&chain).authority(&authority).additional(&additional);
+        upstream.on(NAME, [Act::Answer(answer.extended_error(3, "stale"))]);
+        let reply = gate.ask(NAME, "A");
+        assert_eq!(reply.answer_texts(), chain, "{carrier:?}");
+        assert_eq!(texts(&reply.authorities), authority, "{carrier:?}");
+        assert_eq!(texts(&reply.additionals), additional, "{carrier:?}");
+        assert_eq!(reply.extended_errors(), [(3, "stale".to_owned())], "{carrier:?}");
+
+        let negative = Response::negative("NXDOMAIN", Record::soa("allowed.example", 30, 30));
+        upstream.on("none.allowed.example", [Act::Answer(negative.clone())]);
+        let reply = gate.ask("none.allowed.example", "A");
+        assert_eq!((reply.rcode().as_str(), &reply.authorities), ("NXDOMAIN", &negative.authorities));
+
+        assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
+        let asked: Vec<String> = upstream.queries().iter().map(|query| query.message.asked()).collect();
+        assert_eq!(asked, ["ws.allowed.example A", "none.allowed.example A"], "{carrier:?}");
+        assert_eq!(upstream.connections(), [Some("dns.example".to_owned())], "{carrier:?}");
+        let answered = count(&gate, &upstream.address("dns.example"), "answered");
+        assert!((2.0..=3.0).contains(&answered), "{carrier:?}: {answered}, one more for the health probe");
+        gate.expect_clean_log();
+    }
+}
+
+#[test]
+fn queries_are_padded_and_say_nothing_of_the_client() {
+    for carrier in Carrier::ALL {
+        let (upstream, gate) = start(carrier, "");
+        let long = format!("{}.allowed.example", "x".repeat(60));
+        gate.send(&Query::new(NAME, "A").dnssec_ok().flags(RD | CD));
+        gate.send(&Query::new(&long, "AAAA"));
+        let queries = upstream.queries();
+        assert_eq!(queries.len(), 2);
+        for (query, (name, dnssec_ok, flags)) in
+            queries.iter().zip([(NAME, true, 0x0110), (long.as_str(), false, 0x0100)])
+        {
+            let message = &query.message;
+            assert_eq!((message.name(), message.flags, message.bytes.len()), (name, flags, 128));
+            let edns = message.edns.as_ref().expect("an OPT record");
+            assert_eq!((edns.size, edns.dnssec_ok), (1232, dnssec_ok), "{carrier:?}");
+            let [(12, padding)] = edns.options.as_slice() else { panic!("{:?}", edns.options) };
+            assert!(padding.iter().all(|byte| *byte == 0), "{carrier:?}");
+            assert!(message.id == 0 || carrier == Carrier::Tls, "{carrier:?}: {}", message.id);
+        }
+    }
+}
+
+#[test]
+fn answers_larger_than_a_datagram_need_no_second_way() {
+    for carrier in Carrier::ALL {
+        let (upstream, gate) = start(carrier, "");
+        let records: Vec<String> = (0..200).map(|n| format!("{NAME} 60 A 192.0.2.{n}")).collect();
+        let records: Vec<&str> = records.iter().map(String::as_str).collect();
+        upstream.on(NAME, [Act::Answer(Response::answering(&records))]);
+        assert_eq!(gate.tcp().ask(&Query::new(NAME, "A")).answers.len(), 200, "{carrier:?}");
+        assert_eq!(upstream.queries().len(), 1, "{carrier:?}");
+    }
+}
+
+#[test]
+fn many_queries_share_few_connections() {
+    for carrier in Carrier::ALL {
+        let (upstream, gate) = start(carrier, "max_in_flight = 1000\nmax_qps = 0");
+        let names: Vec<String> = (0..200).map(|n| format!("n{n}.allowed.example")).collect();
+        for name in &names {
+            let answer = Response::answering(&[&format!("{name} 60 A 192.0.2.9")]);
+            upstream.on(name, [Act::Late(Duration::from_millis(300), answer)]);
+        }
+        scope(|scope| {
+            for name in &names {
+                let gate = &gate;
+                scope.spawn(move || assert_eq!(gate.ask(name, "A").answer_data(), ["192.0.2.9"], "{name}"));
+            }
+        });
+        assert_eq!(upstream.queries().len(), 200, "{carrier:?}");
+        let connections = upstream.connections().len();
+        assert!((1..=2).contains(&connections), "{carrier:?}: {connections} connections");
+    }
+}
+
+#[test]
+fn a_connection_that_the_server_closes_is_opened_again() {
+    let answer = || Response::answering(&["ws.allowed.example 0 A 192.0.2.9"]);
+    for carrier in Carrier::ALL {
+        for (case, acts) in [
+            ("before it answers", vec![Act::Close, Act::Answer(answer())]),
+            ("after an answer", vec![Act::Last(answer()), Act::Answer(answer())]),
+        ] {
+            let (upstream, gate) = start(carrier, "");
+            upstream.on(NAME, acts);
+            for _ in 0..3 {
+                assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.9"], "{carrier:?}, {case}");
+            }
+            let connections = upstream.connections().len();
+            assert_eq!(connections, 2, "{carrier:?}, {case}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_was_restarted_is_asked_again() {
+    for carrier in Carrier::ALL {
+        let authority = Authority::new();
+        let identity = authority.issue(&["dns.example"]);
+        let upstream = EncryptedUpstream::start(carrier, &identity);
+        let gate = gate(&authority, &[upstream.address("dns.example")], "deadline = \"2s\"");
+        assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "NOERROR", "{carrier:?}");
+        let place = upstream.place();
+        drop(upstream);
+        assert_eq!(gate.ask("b.allowed.example", "A").rcode(), "SERVFAIL", "{carrier:?}");
+        let again = EncryptedUpstream::start_at(place, carrier, &identity);
+        // What failed is remembered for a moment, and what failed often is not tried for a moment.
+        let mut number = 0;
+        eventually("an answer of the new server", || {
+            number += 1;
+            let reply = gate.ask(&format!("c{number}.allowed.example"), "A");
+            (reply.rcode() == "NOERROR").then_some(())
+        });
+        assert!(!again.queries().is_empty(), "{carrier:?}");
+    }
+}
+
+#[test]
+fn a_silent_connection_is_not_waited_for() {
+    for carrier in Carrier::ALL {
+        let (upstream, gate) = start(carrier, "");
+        assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "NOERROR");
+        // A late answer to the health probe would be a sign of life.
+        gate.expect_metrics("nothing in flight", |metrics| {
+            metrics.sum("namegate_upstream_in_flight", &[]) == 0.0
+        });
+        upstream.on(
+            NAME,
+            [Act::Silence, Act::Answer(Response::answering(&["ws.allowed.example 0 A 192.0.2.9"]))],
+        );
+        assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.9"], "{carrier:?}");
+        let through: Vec<usize> = upstream.queries().iter().map(|query| query.connection).collect();
+        assert_eq!(through, [0, 0, 1], "{carrier:?}: asked again after a second, through a new connection");
+    }
+}
+
+#[test]
+fn the_next_server_is_asked_where_one_is_down() {
+    for carrier in Carrier::ALL {
+        let authority = Authority::new();
+        let second = EncryptedUpstream::start(Carrier::Tls, &authority.issue(&["dns.example"]));
+        let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|port| port.local_addr());
+        let servers =
+            [carrier.address(closed.expect("a port"), "dns.example"), second.address("dns.example")];
+        let gate = gate(&authority, &servers, "");
+        assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.1"], "{carrier:?}");
+        gate.expect_metrics("the first to be down", |metrics| {
+            metrics.sum("namegate_upstream_up", &[("upstream", &servers[0])]) == 0.0
+                && metrics.sum("namegate_upstream_up", &[("upstream", &servers[1])]) == 1.0
+                || {
+                    gate.ask(&format!("n{}.allowed.example", rand::random::<u32>()), "A");
+                    false
+                }
+        });
+    }
+}
+
+#[test]
+fn reloads_keep_connections_while_the_same_servers_are_trusted() {
+    let authority = Authority::new();
+    let upstream = EncryptedUpstream::start(Carrier::Tls, &authority.issue(&["dns.example"]));
+    let servers = [upstream.address("dns.example")];
+    let gate = gate(&authority, &servers, "");
+    assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "NOERROR");
+    assert_eq!(gate.reload(), Reload::Success);
+    assert_eq!(gate.ask("b.allowed.example", "A").rcode(), "NOERROR");
+    assert_eq!(upstream.connections().len(), 1);
+
+    gate.write_file("ca.pem", &Authority::new().pem());
+    assert_eq!(gate.reload(), Reload::Success);
+    assert_eq!(gate.ask("c.allowed.example", "A").rcode(), "SERVFAIL");
+    assert_eq!(upstream.queries().len(), 2);
+
+    gate.write_file("ca.pem", "nothing\n");
+    assert_eq!(gate.reload(), Reload::Failure);
+    gate.stderr.expect("it holds no certificate");
+}
+
+#[test]
+fn host_names_are_looked_up_through_the_bootstrap_resolvers() {
+    let authority = Authority::new();
+    for carrier in Carrier::ALL {
+        let upstream = EncryptedUpstream::start(carrier, &authority.issue(&["dns.example"]));
+        let (deaf, bootstrap) = (ScriptedUpstream::start(), ScriptedUpstream::start());
+        deaf.by_default(Script::reply(Response::failing("SERVFAIL")));
+        bootstrap
+            .on("dns.example", Script::reply(Response::negative("NOERROR", Record::soa("example", 60, 60))));
+        bootstrap.on("dns.example", address("127.0.0.1"));
+        let place = format!("dns.example:{}", upstream.place().port());
+        let settings = format!("bootstrap = [\"{}\", \"{}\"]", deaf.address(), bootstrap.address());
+        let gate = gate(&authority, &[carrier.address(&place, "")], &settings);
+        assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.1"], "{carrier:?}");
+        assert_eq!(upstream.connections(), [Some("dns.example".to_owned())], "{carrier:?}");
+        for resolver in [&deaf, &bootstrap] {
+            let asked: Vec<String> =
+                resolver.queries().iter().map(|q| q.message.name().to_lowercase()).collect();
+            assert!(!asked.is_empty() && asked.iter().all(|name| name == "dns.example"), "{asked:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_has_moved_is_looked_up_again() {
+    let authority = Authority::new();
+    let upstream = EncryptedUpstream::start(Carrier::Tls, &authority.issue(&["dns.example"]));
+    let bootstrap = ScriptedUpstream::start();
+    bootstrap.on("dns.example", address("127.0.0.9"));
+    let place = format!("dns.example:{}", upstream.place().port());
+    let settings = format!("bootstrap = [\"{}\"]\ndeadline = \"1s\"", bootstrap.address());
+    let gate = gate(&authority, &[Carrier::Tls.address(&place, "")], &settings);
+    assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "SERVFAIL");
+    bootstrap.on("dns.example", address("127.0.0.1"));
+    let mut number = 0;
+    eventually("an answer from where the server is now", || {
+        number += 1;
+        let reply = gate.ask(&format!("b{number}.allowed.example"), "A");
+        (reply.rcode() == "NOERROR").then_some(())
+    });
+    assert_eq!(upstream.connections().len(), 1);
+}
+
+/// A for an address of ours, nothing for other types.
+fn address(ip: &str) -> Script {
+    let response = Response::answering(&[&format!("dns.example 60 A {ip}")]);
+    Script::steps(vec![crate::support::script::Step::Send(std::sync::Arc::new(move |query| {
+        match query.questions[0].qtype {
+            1 => response.render(query),
+            _ => Response::negative("NOERROR", Record::soa("example", 60, 60)).render(query),
+        }
+    }))])
+}
+
+#[test]
+fn an_address_without_a_name_is_proved_by_itself() {
+    let authority = Authority::new();
+    for carrier in Carrier::ALL {
+        let upstream = EncryptedUpstream::start(carrier, &authority.issue(&["127.0.0.1"]));
+        let place: SocketAddr = upstream.place();
+        let gate = gate(&authority, &[carrier.address(place, "")], "");
+        assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.1"], "{carrier:?}");
+        assert_eq!(upstream.connections(), [None], "{carrier:?}: addresses have no place in a handshake");
+    }
+}

@@ -1,0 +1,225 @@
+//! [`EncryptedUpstream`]: a DNS server over TLS, HTTPS or QUIC on loopback that does as it is told.
+//!
+//! It is made of tokio-rustls, h2 and quinn themselves, not of hickory, which the gate asks with.
+
+mod serve;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use tokio_rustls::TlsAcceptor;
+
+use super::authority::Identity;
+use super::message::Message;
+use super::record::Record;
+use super::response::Response;
+use super::{PATIENCE, eventually};
+
+/// What carries the queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// DNS over TLS.
+    Tls,
+    /// DNS over HTTPS.
+    Https,
+    /// DNS over QUIC.
+    Quic,
+}
+
+impl Carrier {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Tls, Self::Https, Self::Quic];
+
+    /// The address for the gate's settings of a server at `place`, known by `name` where that is not empty.
+    pub(crate) fn address(self, place: impl std::fmt::Display, name: &str) -> String {
+        let (scheme, path) = match self {
+            Self::Tls => ("tls", ""),
+            Self::Https => ("https", "/dns-query"),
+            Self::Quic => ("quic", ""),
+        };
+        let name = if name.is_empty() { String::new() } else { format!("#{name}") };
+        format!("{scheme}://{place}{path}{name}")
+    }
+}
+
+/// What the server does with a query.
+#[derive(Clone)]
+pub(crate) enum Act {
+    /// Answers.
+    Answer(Response),
+    /// Answers after a while.
+    Late(Duration, Response),
+    /// Answers, and closes the connection.
+    Last(Response),
+    /// Answers as if another name of the same length had been asked for.
+    OtherQuestion(Response),
+    /// Sends these bytes for an answer.
+    Bytes(Vec<u8>),
+    /// HTTPS: sends this status, content type and body.
+    Http(u16, &'static str, Vec<u8>),
+    /// Closes the connection.
+    Close,
+    /// Nothing.
+    Silence,
+}
+
+/// A query as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    /// Decoded, with its bytes.
+    pub(crate) message: Message,
+    /// Number of the connection it came through, from 0.
+    pub(crate) connection: usize,
+}
+
+/// The server. It ends when dropped.
+pub(crate) struct EncryptedUpstream {
+    carrier: Carrier,
+    address: SocketAddr,
+    state: Arc<State>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+#[derive(Default)]
+struct State {
+    acts: Mutex<HashMap<String, VecDeque<Act>>>,
+    received: Mutex<Vec<Received>>,
+    /// The name that the client gave in its handshake, for each connection.
+    connections: Mutex<Vec<Option<String>>>,
+}
+
+impl EncryptedUpstream {
+    /// Starts on 127.0.0.1, on a port of the system's choice, as `identity`.
+    pub(crate) fn start(carrier: Carrier, identity: &Identity) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), carrier, identity)
+    }
+
+    /// Starts there.
+    pub(crate) fn start_at(address: SocketAddr, carrier: Carrier, identity: &Identity) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let state = Arc::new(State::default());
+        let _in_runtime = runtime.enter();
+        let address = match carrier {
+            Carrier::Tls | Carrier::Https => {
+                let listener = eventually("a port", || TcpListener::bind(address).ok());
+                listener.set_nonblocking(true).expect("a socket that does not block");
+                let address = listener.local_addr().expect("an address");
+                let alpn = if carrier == Carrier::Tls { "dot" } else { "h2" };
+                let acceptor = TlsAcceptor::from(Arc::new(identity.server_config(alpn)));
+                let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+                runtime.spawn(serve::tcp(listener, acceptor, carrier, Arc::clone(&state)));
+                address
+            }
+            Carrier::Quic => {
+                let crypto = QuicServerConfig::try_from(identity.server_config("doq")).expect("TLS 1.3");
+                let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+                let endpoint = eventually("a port", || quinn::Endpoint::server(config.clone(), address).ok());
+                let address = endpoint.local_addr().expect("an address");
+                runtime.spawn(serve::quic(endpoint, Arc::clone(&state)));
+                address
+            }
+        };
+        Self { carrier, address, state, runtime: Some(runtime) }
+    }
+
+    /// Where it listens.
+    pub(crate) fn place(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address for the gate's settings, to be known by `name` where that is not empty.
+    pub(crate) fn address(&self, name: &str) -> String {
+        self.carrier.address(self.address, name)
+    }
+
+    /// Treats queries for `name` by one act after the other; the last one stays.
+    pub(crate) fn on(&self, name: &str, acts: impl IntoIterator<Item = Act>) {
+        self.state.acts.lock().unwrap().insert(name.to_owned(), acts.into_iter().collect());
+    }
+
+    /// All queries so far, health probes left out.
+    pub(crate) fn queries(&self) -> Vec<Received> {
+        let received = self.state.received.lock().unwrap();
+        received.iter().filter(|query| query.message.asked() != ". NS").cloned().collect()
+    }
+
+    /// Handshakes that succeeded: the name that the gate gave in each.
+    pub(crate) fn connections(&self) -> Vec<Option<String>> {
+        self.state.connections.lock().unwrap().clone()
+    }
+
+    /// A plain socket of the other kind at its port, where anything sent in clear arrives.
+    pub(crate) fn eavesdrop(&self) -> Eavesdropper {
+        match self.carrier {
+            Carrier::Tls | Carrier::Https => {
+                Eavesdropper::Udp(UdpSocket::bind(self.address).expect("the port"))
+            }
+            Carrier::Quic => Eavesdropper::Tcp(TcpListener::bind(self.address).expect("the port")),
+        }
+    }
+}
+
+impl Drop for EncryptedUpstream {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(PATIENCE);
+        }
+    }
+}
+
+/// See [`EncryptedUpstream::eavesdrop`].
+pub(crate) enum Eavesdropper {
+    Udp(UdpSocket),
+    Tcp(TcpListener),
+}
+
+impl Eavesdropper {
+    /// Fails where anything has come.
+    pub(crate) fn assert_nothing_came(&self) {
+        let came = match self {
+            Self::Udp(socket) => {
+                socket.set_nonblocking(true).expect("a socket that does not block");
+                socket.recv(&mut [0; 512]).map(|length| format!("{length} bytes in clear"))
+            }
+            Self::Tcp(listener) => {
+                listener.set_nonblocking(true).expect("a socket that does not block");
+                listener.accept().map(|(_, client)| format!("a connection from {client}"))
+            }
+        };
+        assert_eq!(came.map_err(|error| error.kind()), Err(io::ErrorKind::WouldBlock));
+    }
+}
+
+impl State {
+    /// A handshake has succeeded; gives the connection's number.
+    fn connected(&self, name: Option<String>) -> usize {
+        let mut connections = self.connections.lock().unwrap();
+        connections.push(name);
+        connections.len() - 1
+    }
+
+    fn receive(&self, bytes: &[u8], connection: usize) -> (Message, Act) {
+        let message = Message::expect(bytes);
+        let act = self.act_for(&message);
+        self.received.lock().unwrap().push(Received { message: message.clone(), connection });
+        (message, act)
+    }
+
+    fn act_for(&self, query: &Message) -> Act {
+        let mut acts = self.acts.lock().unwrap();
+        let own = acts.get_mut(query.name()).and_then(|acts| match acts.len() {
+            0 | 1 => acts.front().cloned(),
+            _ => acts.pop_front(),
+        });
+        let name = query.name();
+        own.unwrap_or_else(|| match query.questions[0].qtype {
+            1 => Act::Answer(Response::answering(&[&format!("{name} 300 A 192.0.2.1")])),
+            _ => Act::Answer(Response::negative("NOERROR", Record::soa("example", 300, 300))),
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! The loops of the encrypted upstream: connections in, replies out.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::{Act, Carrier, State};
+use crate::support::message::Message;
+use crate::support::script::changed;
+
+/// What goes back: bytes where there are any, and whether the connection is closed then.
+async fn carry_out(act: Act, query: &Message) -> (Option<Vec<u8>>, bool) {
+    match act {
+        Act::Answer(response) => (Some(response.render(query)), false),
+        Act::Last(response) => (Some(response.render(query)), true),
+        Act::OtherQuestion(response) => (Some(changed(response, |bytes| bytes[13] ^= 1)(query)), false),
+        Act::Late(delay, response) => {
+            tokio::time::sleep(delay).await;
+            (Some(response.render(query)), false)
+        }
+        Act::Bytes(bytes) | Act::Http(_, _, bytes) => (Some(bytes), false),
+        Act::Close => (None, true),
+        Act::Silence => std::future::pending().await,
+    }
+}
+
+/// Connections of TLS and of HTTPS.
+pub(super) async fn tcp(
+    listener: tokio::net::TcpListener,
+    acceptor: TlsAcceptor,
+    carrier: Carrier,
+    state: Arc<State>,
+) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
+        tokio::spawn(async move {
+            // A client that does not like the certificate is what some tests are about.
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let connection = state.connected(stream.get_ref().1.server_name().map(str::to_owned));
+            match carrier {
+                Carrier::Https => drop(https(stream, connection, &state).await),
+                _ => drop(tls(stream, connection, &state).await),
+            }
+        });
+    }
+}
+
+async fn tls(stream: TlsStream<TcpStream>, connection: usize, state: &Arc<State>) -> io::Result<()> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (replies, mut made) = mpsc::unbounded_channel::<(Option<Vec<u8>>, bool)>();
+    tokio::spawn(async move {
+        while let Some((reply, closes)) = made.recv().await {
+            if let Some(reply) = reply {
+                writer.write_all(&[&(reply.len() as u16).to_be_bytes()[..], &reply].concat()).await?;
+                writer.flush().await?;
+            }
+            if closes {
+                return writer.shutdown().await;
+            }
+        }
+        Ok(())
+    });
+    loop {
+        let mut bytes = vec![0; usize::from(reader.read_u16().await?)];
+        reader.read_exact(&mut bytes).await?;
+        let (query, act) = state.receive(&bytes, connection);
+        let replies = replies.clone();
+        tokio::spawn(async move { replies.send(carry_out(act, &query).await) });
+    }
+}
+
+async fn https(stream: TlsStream<TcpStream>, connection: usize, state: &Arc<State>) -> Result<(), h2::Error> {
+    let mut http = h2::server::handshake(stream).await?;
+    let closing = Arc::new(Notify::new());
+    loop {
+        let request = tokio::select! {
+            request = http.accept() => request,
+            () = closing.notified() => {
+                http.graceful_shutdown();
+                return std::future::poll_fn(|context| http.poll_closed(context)).await;
+            }
+        };
+        let Some(request) = request else { return Ok(()) };
+        let (request, mut respond) = request?;
+        assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/dns-query"));
+        assert_eq!(request.headers()["content-type"], "application/dns-message");
+        let (state, closing) = (Arc::clone(state), Arc::clone(&closing));
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            let mut bytes = Vec::new();
+            while let Some(Ok(data)) = body.data().await {
+                bytes.extend_from_slice(&data);
+            }
+            let (query, act) = state.receive(&bytes, connection);
+            let (status, content_type) = match act {
+                Act::Http(status, content_type, _) => (status, content_type),
+                _ => (200, "application/dns-message"),
+            };
+            let (reply, closes) = carry_out(act, &query).await;
+            if let Some(reply) = reply {
+                let head = http::Response::builder().status(status).header("content-type", content_type);
+                let head = head.body(()).expect("a response");
+                if let Ok(mut stream) = respond.send_response(head, false) {
+                    drop(stream.send_data(Bytes::from(reply), true));
+                }
+            }
+            if closes {
+                closing.notify_one();
+            }
+        });
+    }
+}
+
+/// Connections of QUIC.
+pub(super) async fn quic(endpoint: quinn::Endpoint, state: Arc<State>) {
+    while let Some(incoming) = endpoint.accept().await {
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let Ok(client) = incoming.await else { return };
+            let handshake = client.handshake_data().and_then(|data| data.downcast().ok());
+            let name = handshake.and_then(|data: Box<quinn::crypto::rustls::HandshakeData>| data.server_name);
+            let connection = state.connected(name);
+            while let Ok((mut send, mut receive)) = client.accept_bi().await {
+                let (state, client) = (Arc::clone(&state), client.clone());
+                tokio::spawn(async move {
+                    let Ok(bytes) = receive.read_to_end(65_537).await else { return };
+                    let (query, act) = state.receive(&bytes[2..], connection);
+                    let (reply, closes) = carry_out(act, &query).await;
+                    if let Some(reply) = reply {
+                        let framed = [&(reply.len() as u16).to_be_bytes()[..], &reply].concat();
+                        drop(send.write_all(&framed).await);
+                        drop(send.finish());
+                        drop(send.stopped().await);
+                    }
+                    if closes {
+                        client.close(0_u32.into(), b"");
+                    }
+                });
+            }
+        });
+    }
+}
