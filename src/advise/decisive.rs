@@ -5,7 +5,12 @@ use crate::assemble::Assembly;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Policy, RuleRef};
 
-pub(super) fn advise(assembly: &Assembly, sources: &Sources<'_>, most: usize) -> Vec<Advice> {
+pub(super) fn advise(
+    assembly: &Assembly,
+    policy: &Policy,
+    sources: &Sources<'_>,
+    most: usize,
+) -> Vec<Advice> {
     let mut undecisive =
         Advice::new(Kind::Undecisive, "rules decide no name", "remove them, or what hides them");
     let mut redundant = Advice::new(
@@ -13,7 +18,6 @@ pub(super) fn advise(assembly: &Assembly, sources: &Sources<'_>, most: usize) ->
         "rules say what a wider one says too",
         "remove them, or keep them if the wider one is to go",
     );
-    let policy = assembly.policy();
     for rule in policy.iter().filter(|rule| sources.is_own(*rule)) {
         let pattern = rule.pattern();
         if let Some(origin) = assembly.local.origins().iter().find(|origin| pattern.name().is_within(origin))

@@ -8,10 +8,13 @@ mod decisive;
 mod open;
 mod vendor;
 
+use std::sync::Arc;
+
 use clap::ValueEnum;
 use toml::value::Date;
 
 use crate::assemble::Assembly;
+use crate::policy::policies::Group;
 use crate::policy::{Policy, RuleRef};
 use crate::wire::name::Name;
 use crate::zones::{Zone, ZoneRule};
@@ -49,6 +52,8 @@ impl Kind {
 pub struct Advice {
     /// The kind.
     pub kind: Kind,
+    /// The client group whose rules it is about; none for all, or for clients without a group.
+    pub group: Option<String>,
     /// What is found, in one line without the number.
     pub message: &'static str,
     /// How often.
@@ -70,7 +75,12 @@ pub struct Finding {
 
 impl Advice {
     fn new(kind: Kind, message: &'static str, help: impl Into<String>) -> Self {
-        Self { kind, message, count: 0, findings: Vec::new(), help: help.into() }
+        Self { kind, group: None, message, count: 0, findings: Vec::new(), help: help.into() }
+    }
+
+    /// The same, for clients of `group`.
+    fn for_group(self, group: &str) -> Self {
+        Self { group: Some(group.to_owned()).filter(|group| group != Group::DEFAULT), ..self }
     }
 
     /// How many were not written down. The parameters of rules that sleep all are.
@@ -89,14 +99,29 @@ impl Advice {
 
 /// Advises on what was assembled. `today` tells how old editions are; of each kind at most `most` places are written down.
 pub fn advise(assembly: &Assembly, today: Date, most: usize) -> Vec<Advice> {
-    let sources = Sources::of(assembly);
-    let groups = [
-        vendor::needed(assembly, most),
-        decisive::advise(assembly, &sources, most),
-        open::advise(assembly, &sources, most),
-        vec![asleep::advise(&assembly.zones), vendor::outdated(&assembly.zones, today, most)],
+    let mut advice = Vec::new();
+    let mut known: Vec<&Arc<Policy>> = Vec::new();
+    for Group { name, policy } in assembly.policies.groups() {
+        if known.iter().any(|known| Arc::ptr_eq(known, policy)) {
+            continue;
+        }
+        known.push(policy);
+        advice.extend(of_group(assembly, policy, most).map(|advice| advice.for_group(name)));
+    }
+    advice.extend([asleep::advise(&assembly.zones), vendor::outdated(&assembly.zones, today, most)]);
+    advice.retain(|advice| advice.count > 0);
+    advice
+}
+
+/// Advises on the rules of one client group.
+fn of_group(assembly: &Assembly, policy: &Policy, most: usize) -> impl Iterator<Item = Advice> {
+    let sources = Sources::of(assembly, policy);
+    let advice = [
+        vendor::needed(assembly, policy, most),
+        decisive::advise(assembly, policy, &sources, most),
+        open::advise(policy, &sources, most),
     ];
-    groups.into_iter().flatten().filter(|advice| advice.count > 0).collect()
+    advice.into_iter().flatten()
 }
 
 /// Where rules come from, by the number of their source.
@@ -105,9 +130,9 @@ struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    fn of(assembly: &'a Assembly) -> Self {
+    fn of(assembly: &'a Assembly, policy: &Policy) -> Self {
         let zone = |file: &str| assembly.zones.iter().find(|zone| zone.file == file);
-        Self { zones: assembly.policy().sources().map(|(source, _)| zone(&source.file)).collect() }
+        Self { zones: policy.sources().map(|(source, _)| zone(&source.file)).collect() }
     }
 
     fn zone(&self, rule: RuleRef<'_>) -> Option<&'a Zone> {

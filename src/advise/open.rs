@@ -6,8 +6,8 @@ use crate::hazard::{Reach, public_resolver, public_resolvers, reach};
 use crate::policy::rule::{Action, Scope};
 use crate::policy::{Policy, RuleRef};
 
-pub(super) fn advise(assembly: &Assembly, sources: &Sources<'_>, most: usize) -> Vec<Advice> {
-    vec![resolvers(assembly.policy(), most), broad(assembly.policy(), sources, most)]
+pub(super) fn advise(policy: &Policy, sources: &Sources<'_>, most: usize) -> Vec<Advice> {
+    vec![resolvers(policy, most), broad(policy, sources, most)]
 }
 
 fn resolvers(policy: &Policy, most: usize) -> Advice {

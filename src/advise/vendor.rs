@@ -13,7 +13,7 @@ use crate::zones::Zone;
 const CURRENT: Date = Date { year: 2026, month: 3, day: 19 };
 
 /// Names of the current list that are not allowed though their zone is in use.
-pub(super) fn needed(assembly: &Assembly, most: usize) -> Vec<Advice> {
+pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<Advice> {
     let mut denied = Advice::new(
         Kind::VendorDenied,
         "rules of the vendor's current list are overruled: what needs them will fail",
@@ -24,12 +24,13 @@ pub(super) fn needed(assembly: &Assembly, most: usize) -> Vec<Advice> {
         "rules of the vendor's current list are left out by `strict`",
         "name your own resources in [parameters]; `namegate learn` finds what else is asked for",
     );
-    for zone in &assembly.zones {
+    let is_read = |zone: &&Zone| policy.sources().any(|(source, _)| source.file == zone.file);
+    for zone in assembly.zones.iter().filter(is_read) {
         let is_current = |dates: &[Date]| dates.iter().any(|date| *date >= CURRENT);
         for rule in zone.rules.iter().filter(|rule| rule.action == Action::Allow && is_current(&rule.listed))
         {
             let Some((pattern, by)) =
-                rule.patterns.iter().find_map(|one| Some((one, overruled(assembly, one)?)))
+                rule.patterns.iter().find_map(|one| Some((one, overruled(assembly, policy, one)?)))
             else {
                 continue;
             };
@@ -49,8 +50,8 @@ pub(super) fn needed(assembly: &Assembly, most: usize) -> Vec<Advice> {
 }
 
 /// Says that names of `pattern` are not allowed, and the rule that denies them, if it is one.
-fn overruled<'p>(assembly: &'p Assembly, pattern: &Pattern) -> Option<Option<RuleRef<'p>>> {
-    let (policy, name): (&Policy, _) = (assembly.policy(), pattern.name());
+fn overruled<'p>(assembly: &Assembly, policy: &'p Policy, pattern: &Pattern) -> Option<Option<RuleRef<'p>>> {
+    let name = pattern.name();
     if assembly.local.origins().iter().any(|origin| name.is_within(origin)) {
         return None;
     }

@@ -63,7 +63,8 @@ fn warn_of(arguments: &Arguments, assembly: &Assembly) -> usize {
 
 /// A warning with its first places and its remedy.
 fn shown(advice: &Advice) -> String {
-    let mut text = format!("warning[{}]: {} ({})\n", advice.kind.word(), advice.message, advice.count);
+    let group = advice.group.as_ref().map(|group| format!("client group `{group}`: ")).unwrap_or_default();
+    let mut text = format!("warning[{}]: {group}{} ({})\n", advice.kind.word(), advice.message, advice.count);
     for finding in &advice.findings {
         let _ = writeln!(text, "  --> {}: {}", finding.place, finding.text);
     }
@@ -95,6 +96,10 @@ fn overview(assembly: &Assembly) -> String {
             let _ = write!(text, ", {asleep} asleep for want of [parameters] {}", missing.join(", "));
         }
         text.push('\n');
+    }
+    for group in assembly.policies.groups().iter().filter(|_| assembly.policies.groups().len() > 1) {
+        let (rules, mode, hash) = (group.policy.rules(), group.policy.mode().label(), group.policy.hash());
+        let _ = writeln!(text, "  client group {}: {rules} rules, {mode}, policy {hash}", group.name);
     }
     for (origin, records) in assembly.local.sizes() {
         let _ = writeln!(text, "  local zone {origin}: {records} records");
