@@ -19,10 +19,11 @@ COPY zones zones
 COPY config/*.toml config/
 RUN touch src/main.rs src/lib.rs && cargo build --locked --release
 
-# The image's files: the binary, and the loader and libraries that ldd names. Host names are looked up by the C library
-# itself; nothing else is loaded later.
+# The image's files: the binary, the loader and libraries that ldd names, and the certificate authorities that encrypted
+# upstreams are verified by. Nothing else is loaded later.
 RUN install -D target/release/namegate /image/usr/bin/namegate \
- && ldd target/release/namegate | grep -o '/[^ ]*' | xargs cp --parents --dereference --target-directory=/image
+ && ldd target/release/namegate | grep -o '/[^ ]*' | xargs cp --parents --dereference --target-directory=/image \
+ && cp --parents --dereference /etc/ssl/certs/ca-certificates.crt /image
 
 FROM scratch
 LABEL org.opencontainers.image.title="namegate" \

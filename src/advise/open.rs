@@ -1,7 +1,6 @@
 //! Rules that open more than they should.
 
 use super::{Advice, Finding, Kind, Sources};
-use crate::assemble::Assembly;
 use crate::hazard::{Reach, public_resolver, public_resolvers, reach};
 use crate::policy::rule::{Action, Scope};
 use crate::policy::{Policy, RuleRef};
