@@ -97,7 +97,7 @@ fn from_json(source: &Source) -> Result<(Name, String, bool), Report> {
         }
         let name = set.required("name", SHAPE)?.text(SHAPE)?;
         let below = if name == "@" { String::new() } else { format!("{name}.") };
-        let owner = rr_name(set, &format!("{below}{origin}"))?;
+        let owner = rr_name(set, &format!("{below}{}", origin.to_ascii()))?;
         let ttl = set.property("ttl").ok_or_else(|| set.fault("`ttl` is missing", SHAPE))?;
         let ttl = ttl.number(i32::MAX as u64, SHAPE)?;
         let kind = set.required("type", SHAPE)?.text(SHAPE)?;
