@@ -6,7 +6,7 @@ mod allowed;
 mod api;
 mod authorized;
 mod canaries;
-mod exceptions;
+pub mod exceptions;
 mod host;
 pub mod listener;
 mod page;

@@ -14,6 +14,7 @@ mod learn;
 mod import;
 mod output;
 mod rules;
+mod serve;
 mod shadow;
 mod top;
 
@@ -133,7 +134,7 @@ pub fn main() -> ExitCode {
     let Command { options, action } = Command::parse();
     let sources = options.sources();
     let status = match action.unwrap_or(Action::Serve) {
-        Action::Serve => done(crate::serve::run(sources)),
+        Action::Serve => done(serve::run(sources)),
         Action::Check(arguments) => with_assembly(&sources, |assembly| check::run(&arguments, &assembly)),
         Action::Explain(arguments) => with_assembly(&sources, |assembly| explain::run(&arguments, &assembly)),
         Action::Rules(arguments) => with_assembly(&sources, |assembly| rules::run(&arguments, &assembly)),

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::http::AdminListener;
 use super::{FAILED, OK, USAGE, print, warn};
-use crate::admin::view::Shadow;
+use crate::admin::exceptions::Shadow;
 use crate::assemble::Sources;
 
 /// How to show it.

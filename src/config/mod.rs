@@ -5,6 +5,7 @@
 //! [`crate::zones`].
 
 mod admin;
+mod cache;
 mod client;
 mod diagnostic;
 mod faults;
@@ -32,6 +33,7 @@ pub(crate) use spelling::suggest;
 pub(crate) use value::{is_parameter_name, is_zone_name, needs_bootstrap, word};
 
 pub use admin::Admin;
+pub use cache::Cache;
 pub use client::ClientGroup;
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
@@ -39,7 +41,7 @@ pub use log::{ClientAddress, Dnstap, Log, LogFormat, LogLevel, LogQueries};
 pub use prove::Prove;
 pub use report::{MAX_DRAWN, Report};
 pub use route::{Route, patterns};
-pub use settings::{Block, BlockAnswer, Cache, InlineRule, Local, Mode, Policy, Server, Settings, Upstream};
+pub use settings::{Block, BlockAnswer, InlineRule, Local, Mode, Policy, Server, Settings, Upstream};
 pub use source::Source;
 pub use tunnel_guard::{GuardMode, TunnelGuard};
 pub use value::{ValueError, admin_address, listen_address};

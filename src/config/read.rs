@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::config::admin::Admin;
+use crate::config::cache::cache;
 use crate::config::client::client_groups;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::faults::Faults;
@@ -15,7 +16,7 @@ use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
 use crate::config::route::routes;
 use crate::config::section::Section;
-use crate::config::settings::{Block, Cache, InlineRule, Local, Policy, Server, Settings, Upstream};
+use crate::config::settings::{Block, InlineRule, Local, Policy, Server, Settings, Upstream};
 use crate::config::source::Source;
 use crate::config::tunnel_guard::tunnel_guard;
 use crate::config::value::{self, ValueError};
@@ -193,20 +194,6 @@ fn block(mut section: Section<'_, '_>) -> Block {
     };
     section.finish();
     block
-}
-
-fn cache(mut section: Section<'_, '_>) -> Cache {
-    let default = Cache::default();
-    let cache = Cache {
-        max_bytes: section.limited("max_bytes", limits::CACHE_BYTES),
-        max_ttl: section.limited("max_ttl", limits::CACHE_MAX_TTL),
-        max_negative_ttl: section.limited("max_negative_ttl", limits::CACHE_MAX_NEGATIVE_TTL),
-        prefetch: section.field("prefetch").map_or(default.prefetch, Spanned::into_inner),
-        serve_stale: section.field("serve_stale").map_or(default.serve_stale, Spanned::into_inner),
-        max_stale: section.limited("max_stale", limits::CACHE_MAX_STALE),
-    };
-    section.finish();
-    cache
 }
 
 fn admin(mut section: Section<'_, '_>, base: &Path) -> Admin {

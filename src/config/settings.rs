@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::config::admin::Admin;
+use crate::config::cache::Cache;
 use crate::config::client::ClientGroup;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
@@ -270,38 +270,4 @@ pub enum BlockAnswer {
     Nodata,
     /// REFUSED: clients may go on to their next server.
     Refused,
-}
-
-/// What is remembered of upstream answers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Cache {
-    /// [`limits::CACHE_BYTES`]; 0: no cache.
-    #[serde(serialize_with = "write::quantity")]
-    pub max_bytes: ByteSize,
-    /// [`limits::CACHE_MAX_TTL`], whole seconds.
-    #[serde(serialize_with = "write::quantity")]
-    pub max_ttl: Duration,
-    /// [`limits::CACHE_MAX_NEGATIVE_TTL`], whole seconds.
-    #[serde(serialize_with = "write::quantity")]
-    pub max_negative_ttl: Duration,
-    /// Answers that are asked for again and again are fetched anew shortly before they expire.
-    pub prefetch: bool,
-    /// Expired answers are given while no upstream has a newer one (RFC 8767).
-    pub serve_stale: bool,
-    /// [`limits::CACHE_MAX_STALE`], whole seconds.
-    #[serde(serialize_with = "write::quantity")]
-    pub max_stale: Duration,
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self {
-            max_bytes: limits::CACHE_BYTES.default,
-            max_ttl: limits::CACHE_MAX_TTL.default,
-            max_negative_ttl: limits::CACHE_MAX_NEGATIVE_TTL.default,
-            prefetch: true,
-            serve_stale: false,
-            max_stale: limits::CACHE_MAX_STALE.default,
-        }
-    }
 }

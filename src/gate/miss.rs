@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::{Client, Gate, State, ageing, block, flags_of, vet};
+use super::direct::block;
+use super::{Client, Gate, State, ageing, flags_of, vet};
 use crate::policy::clients::GroupId;
 use crate::policy::route::RouteId;
 use crate::policy::{AllowedQuery, Ground, Policies, Verdict};

@@ -1,11 +1,12 @@
 //! The whole journey of one query: request bytes in, a reply, a miss or silence out.
 
+mod direct;
 mod miss;
 mod vet;
 
+use direct::{answer_identity, answer_malformed, block, refuse_client, replied};
 pub use miss::Miss;
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,10 +24,10 @@ use crate::telemetry::counters::{Counters, Dropped};
 use crate::telemetry::record::{Decision, Record, Source};
 use crate::upstream::upstreams::Upstreams;
 use crate::wire::answer::AnswerRef;
-use crate::wire::code::{Class, ErrorCode, Rcode, Type};
-use crate::wire::denial::{self, Denial};
+use crate::wire::code::{Class, ErrorCode, Rcode};
+use crate::wire::denial::Denial;
 use crate::wire::header::Flags;
-use crate::wire::query::{Malformed, Query, Question};
+use crate::wire::query::{Query, Question};
 use crate::wire::reply::{self, Ageing, Envelope, ExtendedError, Transport};
 use crate::wire::request::AnswerFlags;
 
@@ -218,38 +219,6 @@ impl Gate {
     }
 }
 
-/// Answers what is no query: silence for what must not be answered, else the code it deserves.
-fn answer_malformed(
-    state: &State,
-    counters: &Counters,
-    malformed: &Malformed<'_>,
-    client: Client,
-    out: &mut Vec<u8>,
-) -> Outcome {
-    let silence = |reason| {
-        counters.dropped(reason);
-        Outcome::Silence
-    };
-    counters.query(client.transport, None);
-    let (envelope, rcode) = match malformed {
-        Malformed::Short => return silence(Dropped::Short),
-        Malformed::Response => return silence(Dropped::Response),
-        Malformed::Opcode(header, None) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
-        Malformed::Opcode(_, Some(query)) => {
-            (Envelope::of(query, client.transport, state.udp_payload), Rcode::NOTIMP)
-        }
-        Malformed::Format(header, question) => (Envelope::of_header(*header, *question), Rcode::FORMERR),
-        Malformed::Version(query) => {
-            (Envelope::of(query, client.transport, state.udp_payload), Rcode::BADVERS)
-        }
-    };
-    if state.policies.group(client.address.ip()).is_none() {
-        return refuse_client(out, &envelope);
-    }
-    reply::error(out, &envelope, rcode, None);
-    replied(Decision::Error, Source::Policy, rcode)
-}
-
 fn flags_of(query: &Query<'_>) -> AnswerFlags {
     AnswerFlags { dnssec_ok: query.dnssec_ok(), checking_disabled: query.header.flags.has(Flags::CD) }
 }
@@ -257,58 +226,4 @@ fn flags_of(query: &Query<'_>) -> AnswerFlags {
 /// How the TTLs of an answer are shown that is `age` old.
 fn ageing(state: &State, answer: AnswerRef<'_>, age: Duration, is_stale: bool) -> Ageing {
     if is_stale { Ageing::Stale } else { state.cache.lifetimes().ageing(answer, age) }
-}
-
-/// A reason that is not the one that most replies to blocked names give.
-fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
-    match reason {
-        Reason::NotListed | Reason::Noise => None,
-        Reason::Denied(_) | Reason::Alias(_) | Reason::Tunnel(_) | Reason::Unexpected(_) => Some(reason),
-    }
-}
-
-/// Writes the reply to a client of `group` that may not have an answer for `reason`.
-fn block(
-    out: &mut Vec<u8>,
-    envelope: &Envelope<'_>,
-    state: &State,
-    counters: &Counters,
-    group: GroupId,
-    reason: &Reason<'_>,
-) -> Record {
-    counters.blocked(reason.label());
-    let rcode = match reason {
-        Reason::NotListed | Reason::Noise | Reason::Denied(_) | Reason::Alias(_) => {
-            denial::blocked(out, envelope, &state.denial, unusual(reason));
-            state.denial.rcode()
-        }
-        // The name may be asked: that it does not exist would be remembered, and would be wrong.
-        Reason::Tunnel(_) | Reason::Unexpected(_) => {
-            let error = ExtendedError { code: ErrorCode::BLOCKED, text: reason };
-            reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
-            Rcode::SERVFAIL
-        }
-    };
-    Record::new(Decision::Blocked, Source::Policy, rcode).because(reason, group, &state.policies)
-}
-
-fn replied(decision: Decision, source: Source, rcode: Rcode) -> Outcome {
-    Outcome::Reply(Record::new(decision, source, rcode))
-}
-
-fn refuse_client(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Outcome {
-    let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &"this client may not ask" };
-    reply::error(out, envelope, Rcode::REFUSED, Some(error));
-    replied(Decision::Refused, Source::Policy, Rcode::REFUSED)
-}
-
-/// Answers `id.server` and `hostname.bind` TXT in class CH, where the server has a name to give (RFC 4892).
-fn answer_identity(out: &mut Vec<u8>, envelope: &Envelope<'_>, question: &Question, state: &State) -> bool {
-    let Some(identity) = &state.identity else { return false };
-    let name = question.name.as_bytes();
-    let asked = name == b"\x02id\x06server\0" || name == b"\x08hostname\x04bind\0";
-    if asked && question.qtype == Type::TXT {
-        reply::identity(out, envelope, identity);
-    }
-    asked && question.qtype == Type::TXT
 }

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{State, block};
+use super::State;
+use super::direct::block;
 use crate::policy::clients::GroupId;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;

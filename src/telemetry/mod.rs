@@ -18,6 +18,7 @@ pub mod journal;
 pub mod log;
 pub mod lookup;
 pub mod metric;
+mod publish;
 pub mod query_log;
 pub mod record;
 pub mod teller;

@@ -1,0 +1,51 @@
+//! `namegate serve`: the gate in the foreground.
+
+use std::sync::Arc;
+
+use crate::assemble::{Sources, assemble};
+use crate::registry::Registry;
+use crate::reload::{Reloader, summary, warn_of};
+use crate::serve::{Service, StartError};
+use crate::telemetry::catalogue::Catalogue;
+
+/// Runs the gate in the foreground until SIGTERM or SIGINT.
+pub(super) fn run(sources: Sources) -> Result<(), StartError> {
+    let assembly = assemble(&sources, 1)?;
+    let _written_at_the_end = crate::telemetry::log::start(&assembly.settings.log);
+    warn_of(&assembly);
+    let (settings, origin, summary) =
+        (assembly.settings.clone(), assembly.origin.clone(), summary(&assembly));
+    let catalogue = Arc::new(Catalogue::install()?);
+    let mut service = Service::start(assembly, Arc::clone(&catalogue), std::io::stdout())?;
+    let signals = service.signals()?;
+    announce(&service, &origin, &summary);
+    let (state, started) = (Arc::clone(&service.state), settings.clone());
+    let registry = Registry::new(settings.server.state_directory.clone());
+    let reloader = Reloader { sources, state, settings, started, catalogue, registry, retired: Vec::new() };
+    service.run_until_stopped(signals, reloader)?;
+    tracing::info!("stopping: no new queries, waiting for those in flight");
+    service.shut_down();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Tells what is loaded, where it listens and forwards, and how to try it.
+fn announce(service: &Service, origin: &str, summary: &str) {
+    tracing::info!("namegate {} with settings from {origin}", env!("CARGO_PKG_VERSION"));
+    tracing::info!("{summary}");
+    let state = service.state.load();
+    let servers: Vec<&str> = state.upstreams.servers().iter().map(|server| &**server.name()).collect();
+    tracing::info!("forwarding to {}", servers.join(", "));
+    for address in &service.listen {
+        tracing::info!("listening on {address} (udp, tcp)");
+    }
+    if let Some(address) = service.admin {
+        tracing::info!("admin on http://{address} (status page, /metrics, /healthz, /readyz)");
+    }
+    if let Some(address) = service.listen.first() {
+        let ip =
+            if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+        tracing::info!("try: dig @{ip} -p {} ml.azure.com", address.port());
+    }
+    tracing::info!("ready");
+}

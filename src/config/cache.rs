@@ -1,0 +1,60 @@
+//! [`Cache`]: what is remembered of upstream answers.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Serialize;
+use toml::Spanned;
+
+use crate::config::limits;
+use crate::config::section::Section;
+use crate::config::write;
+
+/// What is remembered of upstream answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cache {
+    /// [`limits::CACHE_BYTES`]; 0: no cache.
+    #[serde(serialize_with = "write::quantity")]
+    pub max_bytes: ByteSize,
+    /// [`limits::CACHE_MAX_TTL`], whole seconds.
+    #[serde(serialize_with = "write::quantity")]
+    pub max_ttl: Duration,
+    /// [`limits::CACHE_MAX_NEGATIVE_TTL`], whole seconds.
+    #[serde(serialize_with = "write::quantity")]
+    pub max_negative_ttl: Duration,
+    /// Answers that are asked for again and again are fetched anew shortly before they expire.
+    pub prefetch: bool,
+    /// Expired answers are given while no upstream has a newer one (RFC 8767).
+    pub serve_stale: bool,
+    /// [`limits::CACHE_MAX_STALE`], whole seconds.
+    #[serde(serialize_with = "write::quantity")]
+    pub max_stale: Duration,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            max_bytes: limits::CACHE_BYTES.default,
+            max_ttl: limits::CACHE_MAX_TTL.default,
+            max_negative_ttl: limits::CACHE_MAX_NEGATIVE_TTL.default,
+            prefetch: true,
+            serve_stale: false,
+            max_stale: limits::CACHE_MAX_STALE.default,
+        }
+    }
+}
+
+/// Reads `[cache]`.
+pub(super) fn cache(mut section: Section<'_, '_>) -> Cache {
+    let default = Cache::default();
+    let cache = Cache {
+        max_bytes: section.limited("max_bytes", limits::CACHE_BYTES),
+        max_ttl: section.limited("max_ttl", limits::CACHE_MAX_TTL),
+        max_negative_ttl: section.limited("max_negative_ttl", limits::CACHE_MAX_NEGATIVE_TTL),
+        prefetch: section.field("prefetch").map_or(default.prefetch, Spanned::into_inner),
+        serve_stale: section.field("serve_stale").map_or(default.serve_stale, Spanned::into_inner),
+        max_stale: section.limited("max_stale", limits::CACHE_MAX_STALE),
+    };
+    section.finish();
+    cache
+}

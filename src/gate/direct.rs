@@ -1,0 +1,104 @@
+//! Replies that are made at once, without data: denials, refusals, errors, and the server's own name.
+
+use std::fmt::Display;
+
+use super::{Client, Outcome, State};
+use crate::policy::Reason;
+use crate::policy::clients::GroupId;
+use crate::telemetry::counters::{Counters, Dropped};
+use crate::telemetry::record::{Decision, Record, Source};
+use crate::wire::code::{ErrorCode, Rcode, Type};
+use crate::wire::denial;
+use crate::wire::query::{Malformed, Question};
+use crate::wire::reply::{self, Envelope, ExtendedError};
+
+/// Answers what is no query: silence for what must not be answered, else the code it deserves.
+pub(super) fn answer_malformed(
+    state: &State,
+    counters: &Counters,
+    malformed: &Malformed<'_>,
+    client: Client,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    let silence = |reason| {
+        counters.dropped(reason);
+        Outcome::Silence
+    };
+    counters.query(client.transport, None);
+    let (envelope, rcode) = match malformed {
+        Malformed::Short => return silence(Dropped::Short),
+        Malformed::Response => return silence(Dropped::Response),
+        Malformed::Opcode(header, None) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
+        Malformed::Opcode(_, Some(query)) => {
+            (Envelope::of(query, client.transport, state.udp_payload), Rcode::NOTIMP)
+        }
+        Malformed::Format(header, question) => (Envelope::of_header(*header, *question), Rcode::FORMERR),
+        Malformed::Version(query) => {
+            (Envelope::of(query, client.transport, state.udp_payload), Rcode::BADVERS)
+        }
+    };
+    if state.policies.group(client.address.ip()).is_none() {
+        return refuse_client(out, &envelope);
+    }
+    reply::error(out, &envelope, rcode, None);
+    replied(Decision::Error, Source::Policy, rcode)
+}
+
+/// A reason that is not the one that most replies to blocked names give.
+pub(super) fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
+    match reason {
+        Reason::NotListed | Reason::Noise => None,
+        Reason::Denied(_) | Reason::Alias(_) | Reason::Tunnel(_) | Reason::Unexpected(_) => Some(reason),
+    }
+}
+
+/// Writes the reply to a client of `group` that may not have an answer for `reason`.
+pub(super) fn block(
+    out: &mut Vec<u8>,
+    envelope: &Envelope<'_>,
+    state: &State,
+    counters: &Counters,
+    group: GroupId,
+    reason: &Reason<'_>,
+) -> Record {
+    counters.blocked(reason.label());
+    let rcode = match reason {
+        Reason::NotListed | Reason::Noise | Reason::Denied(_) | Reason::Alias(_) => {
+            denial::blocked(out, envelope, &state.denial, unusual(reason));
+            state.denial.rcode()
+        }
+        // The name may be asked: that it does not exist would be remembered, and would be wrong.
+        Reason::Tunnel(_) | Reason::Unexpected(_) => {
+            let error = ExtendedError { code: ErrorCode::BLOCKED, text: reason };
+            reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
+            Rcode::SERVFAIL
+        }
+    };
+    Record::new(Decision::Blocked, Source::Policy, rcode).because(reason, group, &state.policies)
+}
+
+pub(super) fn replied(decision: Decision, source: Source, rcode: Rcode) -> Outcome {
+    Outcome::Reply(Record::new(decision, source, rcode))
+}
+
+pub(super) fn refuse_client(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Outcome {
+    let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &"this client may not ask" };
+    reply::error(out, envelope, Rcode::REFUSED, Some(error));
+    replied(Decision::Refused, Source::Policy, Rcode::REFUSED)
+}
+
+/// Answers `id.server` and `hostname.bind` TXT in class CH, where the server has a name to give (RFC 4892).
+pub(super) fn answer_identity(
+    out: &mut Vec<u8>,
+    envelope: &Envelope<'_>,
+    question: &Question,
+    state: &State,
+) -> bool {
+    let Some(identity) = &state.identity else { return false };
+    let name = question.name.as_bytes();
+    let asked = name == b"\x02id\x06server\0" || name == b"\x08hostname\x04bind\0";
+    if asked && question.qtype == Type::TXT {
+        reply::identity(out, envelope, identity);
+    }
+    asked && question.qtype == Type::TXT
+}
