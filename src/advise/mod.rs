@@ -83,6 +83,11 @@ impl Advice {
         Self { group: Some(group.to_owned()).filter(|group| group != Group::DEFAULT), ..self }
     }
 
+    /// True where `other` says the same, of whomever.
+    fn says(&self, other: &Self) -> bool {
+        (self.kind, self.count, &self.findings) == (other.kind, other.count, &other.findings)
+    }
+
     /// How many were not written down. The parameters of rules that sleep all are.
     pub fn untold(&self) -> Option<usize> {
         (self.kind != Kind::Asleep).then(|| self.count.saturating_sub(self.findings.len()))
@@ -106,7 +111,11 @@ pub fn advise(assembly: &Assembly, today: Date, most: usize) -> Vec<Advice> {
             continue;
         }
         known.push(policy);
-        advice.extend(of_group(assembly, policy, most).map(|advice| advice.for_group(name)));
+        let of_group = of_group(assembly, policy, most).map(|advice| advice.for_group(name));
+        // What was said of one group's rules is not said again of the same rules elsewhere.
+        let new: Vec<Advice> =
+            of_group.filter(|one| advice.iter().all(|known: &Advice| !known.says(one))).collect();
+        advice.extend(new);
     }
     advice.extend([asleep::advise(&assembly.zones), vendor::outdated(&assembly.zones, today, most)]);
     advice.retain(|advice| advice.count > 0);

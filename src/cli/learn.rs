@@ -150,7 +150,7 @@ fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
 
 /// The shipped zones that are not in use, each with its rules but the broad ones.
 fn shipped(assembly: &Assembly) -> Result<Vec<(&'static str, Policy)>, String> {
-    let is_unused = |name: &&str| assembly.zones.iter().all(|zone| zone.name != *name);
+    let is_unused = |name: &&str| assembly.policy().sources().all(|(source, _)| source.zone != *name);
     let read = |name: &'static str| {
         let settings =
             config::Policy { zones: vec![name.to_owned()], strict: true, ..config::Policy::default() };
