@@ -56,7 +56,7 @@ impl Reloader {
                         pending.store(false, std::sync::atomic::Ordering::Release);
                         self.reload();
                     }
-                    Order::Allow(grant, result) => drop(result.send(self.allow(grant))),
+                    Order::Allow(grant, result) => drop(result.send(self.allow(&grant))),
                     Order::Revoke(pattern, result) => drop(result.send(self.revoke(&pattern))),
                 }
             }
@@ -114,7 +114,7 @@ impl Reloader {
     }
 
     /// Allows names for a time; an error says why that cannot be.
-    fn allow(&mut self, grant: Grant) -> Result<(), String> {
+    fn allow(&mut self, grant: &Grant) -> Result<(), String> {
         let (now, time) = (Instant::now(), SystemTime::now());
         let state = self.state.load_full();
         let Some(temporary) = state.policies.temporary().with(grant.clone(), now, time) else {
@@ -122,7 +122,7 @@ impl Reloader {
             return Err(format!("there are {most} temporary allowances, and no more can be; revoke one"));
         };
         self.registry.save(&temporary)?;
-        self.registry.note(Event::Allowed, &grant);
+        self.registry.note(Event::Allowed, grant);
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
         Ok(())
     }
@@ -195,7 +195,10 @@ pub fn warn_of(assembly: &Assembly) {
         match groups.len() {
             1 => tracing::warn!("no rule is in force: every name is blocked"),
             _ => {
-                tracing::warn!("no rule is in force for client group `{}`: every name is blocked", group.name)
+                tracing::warn!(
+                    "no rule is in force for client group `{}`: every name is blocked",
+                    group.name
+                );
             }
         }
     }

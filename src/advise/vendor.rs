@@ -41,7 +41,7 @@ pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<A
                     denied.find(most, || Finding { place, text: text() });
                 }
                 None => {
-                    strict.find(most, || Finding { place, text: format!("`{pattern}`: {}", rule.purpose) })
+                    strict.find(most, || Finding { place, text: format!("`{pattern}`: {}", rule.purpose) });
                 }
             }
         }

@@ -104,7 +104,7 @@ enum Action {
     Learn(learn::Arguments),
     /// Watch a running gate: rates, upstreams, most blocked names, blocked lookups as they come
     Top(top::Arguments),
-    /// List where the policy to come (`shadow` in [policy]) would decide otherwise; exit status 1 where it would
+    /// List where the policy to come (`policy.shadow`) would decide otherwise; exit status 1 where it would
     Shadow(shadow::Arguments),
     /// Ask a running gate for names that must not resolve, in every way there is, and for those that must, and report
     Prove(prove::Arguments),

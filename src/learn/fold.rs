@@ -74,7 +74,7 @@ pub(super) struct Folded {
 #[derive(Default)]
 struct Node<'n> {
     own: Option<(&'n Name, &'n Sighting)>,
-    below: BTreeMap<&'n [u8], Node<'n>>,
+    below: BTreeMap<&'n [u8], Self>,
 }
 
 /// Makes rules for all of `candidates`.

@@ -66,6 +66,7 @@ enum Held<'q> {
 }
 
 /// What a leave is made of, besides the question.
+#[derive(Clone, Copy)]
 pub(super) struct Leave {
     pub(super) flags: AnswerFlags,
     pub(super) client: IpAddr,

@@ -91,7 +91,7 @@ impl Watch {
             self.untold.clear();
             drop(askers);
             match round {
-                Ok(round) => self.note(round),
+                Ok(round) => self.note(&round),
                 Err(Void::Changed) => continue,
                 Err(Void::Prohibited(server)) => {
                     if self.standing.set(None).is_some() || judged.is_none() {
@@ -102,7 +102,7 @@ impl Watch {
                     }
                 }
                 Err(Void::NoSocket(error)) => {
-                    tracing::warn!("the names of [prove] cannot be asked for: {error}")
+                    tracing::warn!("the names of [prove] cannot be asked for: {error}");
                 }
             }
             (judged, ended) = (Some(generation), Instant::now());
@@ -139,7 +139,7 @@ impl Watch {
     }
 
     /// Keeps a round for all to see, and logs what is not as it was.
-    fn note(&self, round: Round) {
+    fn note(&self, round: &Round) {
         let before = self.standing.set(Some(round.clone()));
         let failed_before = |canary: &Canary| {
             let outcomes = before.iter().flat_map(|before| &before.canaries);

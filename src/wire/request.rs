@@ -37,7 +37,7 @@ pub fn write(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags
 /// Length in bytes that a padded query is a multiple of (RFC 8467 section 4.1).
 pub const PADDED: usize = 128;
 
-/// Like [`write`], with an option that makes the query as long as most others (RFC 7830): what is encrypted does not show
+/// Like [`write()`], with an option that makes the query as long as most others (RFC 7830): what is encrypted does not show
 /// by its length which name is asked for.
 pub fn write_padded(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags) {
     write(out, id, question, flags);

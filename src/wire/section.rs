@@ -77,7 +77,7 @@ impl RecordRef<'_> {
         match self.kind {
             Type::A => visit(Ipv4Addr::from(<[u8; 4]>::try_from(self.data).map_err(|_| Unreadable)?).into()),
             Type::AAAA => {
-                visit(Ipv6Addr::from(<[u8; 16]>::try_from(self.data).map_err(|_| Unreadable)?).into())
+                visit(Ipv6Addr::from(<[u8; 16]>::try_from(self.data).map_err(|_| Unreadable)?).into());
             }
             Type::HTTPS | Type::SVCB => return hints(self.data, visit).ok_or(Unreadable),
             _ => {}
@@ -100,7 +100,7 @@ fn hints(data: &[u8], mut visit: impl FnMut(IpAddr)) -> Option<()> {
         match u16::from_be_bytes([head[0], head[1]]) {
             IPV4_HINT => value.as_chunks::<4>().0.iter().for_each(|hint| visit(Ipv4Addr::from(*hint).into())),
             IPV6_HINT => {
-                value.as_chunks::<16>().0.iter().for_each(|hint| visit(Ipv6Addr::from(*hint).into()))
+                value.as_chunks::<16>().0.iter().for_each(|hint| visit(Ipv6Addr::from(*hint).into()));
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! [`EncryptedServer`]: asking over TLS, HTTPS and QUIC.
+//! `EncryptedServer`: asking over TLS, HTTPS and QUIC.
 //!
 //! A server has few connections, each shared by many queries, opened when they are needed and opened again when they have
 //! ended. Whatever goes wrong, nothing is ever sent but through a connection whose other end has proved who it is.
