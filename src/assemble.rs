@@ -251,7 +251,7 @@ impl<'a> Compiler<'a> {
             mode: policy.mode,
             local: local.origins().to_vec(),
             enforce_expect: policy.enforce_expect,
-            routes: Routes::new(self.named.iter().copied()),
+            routes: Routes::new(self.named.iter().copied(), self.lists.zones()),
         })
     }
 }

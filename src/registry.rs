@@ -63,9 +63,11 @@ impl Registry {
     /// Errors: it cannot be made; with place and remedy.
     pub fn prepare(&self) -> Result<(), String> {
         let Some(directory) = &self.directory else { return Ok(()) };
-        fs::create_dir_all(directory).map_err(|error| {
+        let probe = directory.join("allowed.new");
+        let write = || File::create(&probe).and_then(|_| fs::remove_file(&probe));
+        fs::create_dir_all(directory).and_then(|()| write()).map_err(|error| {
             let place = directory.display();
-            format!("cannot make {place}: {error}\n  help: set `state_directory` in [server] to one that can be written")
+            format!("cannot write to {place}: {error}\n  help: set `state_directory` in [server] to one that can be written")
         })
     }
 
@@ -103,7 +105,11 @@ impl Registry {
                 "it is of version {version}, and this program knows {VERSION}"
             )));
         }
-        Ok(Temporary::new(allowed, Instant::now(), SystemTime::now()))
+        let (now, time) = (Instant::now(), SystemTime::now());
+        for grant in allowed.iter().filter(|grant| grant.until <= time) {
+            self.note(Event::Ended, grant);
+        }
+        Ok(Temporary::new(allowed, now, time))
     }
 
     /// Keeps `temporary` in the place of what was kept, as one.

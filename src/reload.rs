@@ -138,7 +138,9 @@ impl Reloader {
         // What is taken back is taken back now, whether or not that can be written down.
         let saved = self.registry.save(&temporary);
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
-        saved.map(|()| true)
+        let warn =
+            |error| format!("it is taken back now, and will be allowed again after a restart: {error}");
+        saved.map(|()| true).map_err(warn)
     }
 
     /// Ends allowances whose time is over. Queries are judged by the time itself: this tidies up.

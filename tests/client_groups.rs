@@ -135,3 +135,18 @@ fn what_cannot_be_meant_is_refused_with_place_and_remedy() {
             .expect_stderr(said);
     }
 }
+
+#[test]
+fn a_subnet_of_mapped_addresses_is_one_of_ipv4() {
+    let upstream = ScriptedUpstream::start();
+    let settings = r#"
+        server.allow_clients = ["127.0.0.0/8"]
+        [[client]]
+        name = "tight"
+        subnets = ["::ffff:127.0.0.2/128"]
+        allow = []
+    "#;
+    let gate = Gate::start(&upstream, settings);
+    assert_eq!(ask_from(&gate, [127, 0, 0, 2], "a.allowed.example").rcode(), "NXDOMAIN");
+    assert_eq!(ask_from(&gate, [127, 0, 0, 1], "a.allowed.example").rcode(), "NOERROR");
+}

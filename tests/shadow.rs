@@ -58,3 +58,38 @@ fn without_one_the_command_says_what_to_set() {
     let gate = Gate::start(&upstream, "");
     shadow(&gate).expect_code(2).expect_stderr(&["no policy to come", "`shadow` in [policy]"]);
 }
+
+#[test]
+fn what_is_compared_is_what_clients_would_get() {
+    for (mode, candidate, name, code, said) in [
+        (
+            "observe",
+            "[policy]\nzones = []\n",
+            "other.example",
+            1,
+            "1 lookups would be blocked, 0 would be allowed",
+        ),
+        (
+            "observe",
+            "[policy]\nmode = \"observe\"\nzones = []\n",
+            "other.example",
+            0,
+            "0 lookups would be blocked",
+        ),
+        (
+            "enforce",
+            "[policy]\nmode = \"observe\"\nzones = []\n",
+            "a.allowed.example",
+            0,
+            "0 lookups would be blocked",
+        ),
+        ("enforce", "[policy]\nmode = \"observe\"\nzones = []\n", "other.example", 1, "1 would be allowed"),
+    ] {
+        let upstream = ScriptedUpstream::start();
+        let settings = format!("policy.shadow = \"candidate.toml\"\npolicy.mode = \"{mode}\"");
+        let gate = Gate::with_files(&[upstream.address()], &settings, &[("candidate.toml", candidate)]);
+        gate.ask(name, "A");
+        let shown = shadow(&gate).expect_code(code).stdout;
+        assert!(shown.contains(said), "{mode}, {candidate}, {name}: {shown}");
+    }
+}

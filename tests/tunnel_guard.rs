@@ -69,3 +69,12 @@ fn by_default_it_counts_and_blocks_nothing() {
     assert_eq!(rcodes, ["NOERROR"; 14]);
     assert_eq!(gate.settled_metrics().sum("namegate_tunnel_guard_exceeded_total", &[]), 4.0);
 }
+
+#[test]
+fn clients_that_are_only_observed_are_blocked_nothing() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, &format!("{ENFORCED}\npolicy.mode = \"observe\""));
+    let rcodes = rcodes(&gate, (0..14).map(|index| format!("n{index}.wide.example")));
+    assert_eq!(rcodes, ["NOERROR"; 14]);
+    assert_eq!(gate.settled_metrics().sum("namegate_tunnel_guard_exceeded_total", &[]), 4.0);
+}

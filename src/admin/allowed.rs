@@ -11,6 +11,7 @@ use super::Admin;
 use super::authorized::Authorized;
 use super::refusal::Refusal;
 use super::wish::Wish;
+use crate::hazard::{Reach, reach};
 use crate::policy::rule::{Pattern, PatternError, Scope};
 use crate::policy::temporary::Grant;
 
@@ -60,9 +61,10 @@ pub(super) async fn revoke(
 fn grant(wish: &Wish, longest: Duration, now: SystemTime) -> Result<Grant, Refusal> {
     let pattern = Pattern::parse(&wish.name).map_err(|error| no_pattern(&error))?;
     // What is above it belongs to a registry and not to anyone: everything would be open.
-    if pattern.scope() != Scope::Exact && pattern.name().labels().count() == 1 && !wish.wide {
+    if pattern.scope() != Scope::Exact && is_public_suffix(&pattern) && !wish.wide {
         return Err(Refusal::unfit(format!(
-            "name: `{pattern}` opens a whole top-level domain; help: name what is needed, or say `\"wide\": true`"
+            "name: `{pattern}` opens every domain of a registry; help: name what is needed, or say so with `--wide` \
+             (`\"wide\": true`)"
         )));
     }
     let duration = duration(&wish.duration, longest)?;
@@ -74,6 +76,11 @@ fn grant(wish: &Wish, longest: Duration, now: SystemTime) -> Result<Grant, Refus
     let until =
         now.checked_add(duration).ok_or_else(|| Refusal::unfit("for: the clock does not reach so far"))?;
     Ok(Grant { pattern, reason, author, since: now, until })
+}
+
+/// True for a name that no one registers but a registry gives names below (Public Suffix List).
+fn is_public_suffix(pattern: &Pattern) -> bool {
+    reach(pattern.name()) == Reach::Registry
 }
 
 fn no_pattern(error: &PatternError) -> Refusal {

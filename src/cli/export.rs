@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::deliver;
-use super::{FAILED, OK, warn};
+use super::{FAILED, OK, USAGE, warn};
 use crate::assemble::Assembly;
 use crate::export::{Target, export};
+use crate::upstream::address::UpstreamAddress;
 
 /// What to write, and where to.
 #[derive(Debug, Args)]
@@ -26,8 +27,20 @@ pub(super) struct Arguments {
     strict: bool,
 }
 
+/// True where no upstream can be asked in clear.
+fn asks_encrypted_alone(assembly: &Assembly) -> bool {
+    assembly.settings.upstream.servers.iter().all(UpstreamAddress::is_encrypted)
+}
+
 /// Exports. What the target cannot express is told on standard error, a line for each rule.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
+    if arguments.target.names_upstreams() && asks_encrypted_alone(assembly) {
+        warn(
+            "error: all upstreams are encrypted, and the file would have their names asked in clear\n  help: name the \
+             resolver that is to be asked with `--upstream ADDRESS`",
+        );
+        return USAGE;
+    }
     let export = export(arguments.target, assembly, arguments.widen);
     for remark in &export.remarks {
         warn(&format!("warning: {remark}"));

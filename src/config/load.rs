@@ -93,7 +93,9 @@ fn refuse_loops(settings: &Settings) -> Vec<Diagnostic> {
         })
     };
     let Upstream { servers, bootstrap, .. } = &settings.upstream;
-    let addresses = servers.iter().filter_map(UpstreamAddress::socket).chain(bootstrap.iter().copied());
+    let routed = settings.route.iter().flat_map(|route| &route.servers);
+    let servers = servers.iter().chain(routed);
+    let addresses = servers.filter_map(UpstreamAddress::socket).chain(bootstrap.iter().copied());
     let error = |address: SocketAddr| {
         Diagnostic::error(
             "",

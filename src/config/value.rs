@@ -121,6 +121,12 @@ pub(super) fn subnet(text: &str) -> Result<IpNet, ValueError> {
         let message = format!("`{text}` has bits set beyond its prefix");
         return Err(ValueError::new(message, format!("write `{}`, or the address alone", net.trunc())));
     }
+    // Clients are looked up by the addresses they have, and IPv4 in IPv6 clothes is IPv4.
+    if let IpNet::V6(v6) = net
+        && let (Some(v4), Some(prefix)) = (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96))
+    {
+        return Ok(ipnet::Ipv4Net::new(v4, prefix).map_or(net, IpNet::V4));
+    }
     Ok(net)
 }
 

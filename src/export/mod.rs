@@ -20,9 +20,12 @@ use std::fmt;
 use clap::ValueEnum;
 
 use crate::assemble::Assembly;
+use crate::config::GuardMode;
 use crate::effective::Effective;
 use crate::escape::on_one_line;
-use crate::policy::RuleRef;
+use crate::policy::cname::CnamePolicy;
+use crate::policy::expect::Expect;
+use crate::policy::{Mode, RuleRef};
 use crate::upstream::address::UpstreamAddress;
 
 /// What an export is written for.
@@ -44,6 +47,13 @@ pub enum Target {
     Coredns,
     /// Cilium 1.18 or newer: a CiliumNetworkPolicy
     Cilium,
+}
+
+impl Target {
+    /// True where the file says whom to ask.
+    pub fn names_upstreams(self) -> bool {
+        matches!(self, Self::Unbound | Self::Dnsmasq | Self::Coredns)
+    }
 }
 
 /// An export and what it does not say.
@@ -114,11 +124,38 @@ pub fn export(target: Target, assembly: &Assembly, widen: bool) -> Export {
         let message = "routes are left out: all names go to the servers of [upstream]";
         export.remarks.push(Remark::general(message.to_owned()));
     }
+    for message in unsaid(assembly) {
+        export.remarks.push(Remark::general(message));
+    }
     for origin in assembly.local.origins() {
         let message = format!("the local zone `{origin}` is answered by namegate alone; it is left out");
         export.remarks.push(Remark::general(message));
     }
     export
+}
+
+/// What no target can say, of the policy as a whole.
+fn unsaid(assembly: &Assembly) -> Vec<String> {
+    let policy = assembly.policy();
+    let rules = |is_meant: fn(&RuleRef<'_>) -> bool| policy.iter().filter(is_meant).count();
+    let inspected = rules(|rule| rule.cname() == CnamePolicy::Inspect);
+    let expecting = rules(|rule| rule.expect() != Expect::Any);
+    let guarded = assembly.settings.tunnel_guard.mode == GuardMode::Enforce;
+    [
+        (
+            inspected > 0,
+            format!("answers for {inspected} rules are not inspected: their aliases lead anywhere"),
+        ),
+        (
+            expecting > 0,
+            format!("{expecting} rules expect private or public addresses; nothing looks at them"),
+        ),
+        (guarded, "the tunnel guard is left out: names below a wide rule are not counted".to_owned()),
+        (policy.mode() == Mode::Observe, "the policy observes; what is written here blocks".to_owned()),
+    ]
+    .into_iter()
+    .filter_map(|(holds, message)| holds.then_some(message))
+    .collect()
 }
 
 impl Context<'_> {

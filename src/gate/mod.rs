@@ -19,7 +19,7 @@ use crate::local::LocalZones;
 use crate::policy::clients::GroupId;
 use crate::policy::shadow::Shadow;
 use crate::policy::tunnel_guard::TunnelGuard;
-use crate::policy::{AllowedQuery, Ground, Policies, Reason, Verdict};
+use crate::policy::{AllowedQuery, Ground, Mode, Policies, Reason, Verdict};
 use crate::telemetry::counters::{Counters, Dropped};
 use crate::telemetry::record::{Decision, Record, Source};
 use crate::upstream::upstreams::Upstreams;
@@ -197,8 +197,9 @@ impl Gate {
             return replied(Decision::Refused, Source::Cache, Rcode::REFUSED);
         }
         if let (Some(guard), Some(Ground::Rule(rule))) = (&state.tunnel_guard, ground)
-            && !guard.admit(client.address.ip(), rule, &query.question.name, now)
+            && !guard.admit(client.address.ip(), rule, query.question, now)
             && guard.enforces()
+            && state.policies.policy(group).mode() == Mode::Enforce
         {
             let reason = Reason::Tunnel(rule);
             return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));

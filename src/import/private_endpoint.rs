@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use hickory_proto::rr;
 
 use super::json::{self, Json};
+use super::suffix::refusal;
 use super::{Imported, master_file};
 use crate::config::{Report, Source};
 use crate::escape::on_one_line;
@@ -59,9 +60,22 @@ pub(super) fn import(source: &Source) -> Result<Imported, Report> {
     let names = names(&Json::root(&value, source))?;
     let workspaces: BTreeSet<String> = names.iter().filter_map(|(pattern, _)| workspace(pattern)).collect();
     let mut zones: BTreeMap<String, Zone> = BTreeMap::new();
-    let mut remarks = Vec::new();
+    let (mut remarks, mut complete) = (Vec::new(), true);
     for (pattern, address) in &names {
         let aliases = aliases(pattern, &workspaces);
+        let name = pattern.name().to_string();
+        let is_inference = INFERENCE.iter().any(|(public, _)| name.ends_with(&format!(".{public}")));
+        if aliases.is_empty()
+            && !is_inference
+            && (pattern.scope() != Scope::Exact || refusal(pattern).is_some())
+        {
+            // A local zone answers before every rule: what is no Private Link name may not take a whole domain over.
+            complete = false;
+            let message =
+                format!("`{pattern}` is left out: no Private Link name is known that covers so much");
+            remarks.push(format!("{}: {message}", source.file()));
+            continue;
+        }
         if aliases.is_empty() {
             remarks.push(format!("{}: `{pattern}`: no Private Link name is known for it", source.file()));
         }
@@ -76,7 +90,7 @@ pub(super) fn import(source: &Source) -> Result<Imported, Report> {
         let origin = rr::Name::from_ascii(host).unwrap_or_default();
         files.push(master_file::file(source, &origin, text(host, zone))?);
     }
-    Ok(master_file::imported(files, remarks, true))
+    Ok(master_file::imported(files, remarks, complete))
 }
 
 /// Every name of the file with its address.

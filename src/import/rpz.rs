@@ -72,6 +72,10 @@ fn rule(record: &Record, apex: &Name) -> Trigger {
         .map(|label| String::from_utf8_lossy(label).to_ascii_lowercase())
         .collect();
     let host = labels.join(".");
+    if labels.iter().any(|label| label.contains('.')) {
+        let host = on_one_line(&host);
+        return Trigger::Unsaid(format!("`{host}`: a label holds a dot, and no rule can say so"));
+    }
     if let Some(trigger) = labels.last().filter(|last| OTHER_TRIGGERS.contains(&last.as_str())) {
         let host = on_one_line(&host);
         return Trigger::Unsaid(format!(

@@ -1,5 +1,6 @@
 //! How far a pattern reaches, by the Public Suffix List.
 
+use crate::hazard::{Reach, reach};
 use crate::policy::rule::{Pattern, Scope};
 
 /// Why a pattern may never be allowed by an import, if so.
@@ -10,15 +11,22 @@ pub(super) fn refusal(pattern: &Pattern) -> Option<&'static str> {
     }
     let suffix = psl::suffix(name.as_bytes())?;
     let is_whole = suffix.as_bytes() == name.as_bytes();
-    (is_whole && suffix.typ() == Some(psl::Type::Icann)).then_some("it is a public suffix")
+    if is_whole && suffix.typ() == Some(psl::Type::Icann) {
+        return Some("it is a public suffix");
+    }
+    // `*.kawasaki.jp` on the list makes every name below a public suffix.
+    let below = format!("example.{name}");
+    let is_suffix = |suffix: psl::Suffix<'_>| {
+        suffix.as_bytes() == below.as_bytes() && suffix.typ() == Some(psl::Type::Icann)
+    };
+    let opens = pattern.scope() != Scope::Exact && psl::suffix(below.as_bytes()).is_some_and(is_suffix);
+    opens.then_some("the names below it are public suffixes")
 }
 
 /// True for a pattern that opens names of other customers of a provider: all below a suffix that the provider registered,
 /// such as `*.blob.core.windows.net`, or what lies above such a suffix.
 pub(super) fn is_shared(pattern: &Pattern) -> bool {
-    let name = pattern.name().to_string();
-    let is_suffix = |suffix: psl::Suffix<'_>| suffix.as_bytes() == name.as_bytes();
-    pattern.scope() != Scope::Exact && psl::suffix(name.as_bytes()).is_some_and(is_suffix)
+    pattern.scope() != Scope::Exact && reach(pattern.name()) != Reach::OneOwner
 }
 
 #[cfg(test)]
@@ -38,6 +46,8 @@ mod tests {
             ("*.blob.core.windows.net", false, true),
             ("account.blob.core.windows.net", false, false),
             ("*.account.blob.core.windows.net", false, false),
+            ("*.kawasaki.jp", true, false),
+            ("*.core.windows.net", false, true),
         ] {
             let pattern = Pattern::parse(text).unwrap();
             assert_eq!((refusal(&pattern).is_some(), is_shared(&pattern)), (refused, shared), "{text}");

@@ -26,7 +26,7 @@ pub struct Compile {
 impl Compile {
     /// Rules alone: no local zones, one route.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, local: Vec::new(), enforce_expect: false, routes: Routes::new([]) }
+        Self { mode, local: Vec::new(), enforce_expect: false, routes: Routes::new([], []) }
     }
 }
 

@@ -72,10 +72,15 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
+/// The address through which an Azure machine reaches its host (Microsoft Learn, "What is IP address 168.63.129.16?").
+const AZURE_HOST: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 fn is_private_v4(address: Ipv4Addr) -> bool {
     // 100.64.0.0/10 (RFC 6598) is what carriers, and Azure within some services, use behind translation.
     let is_shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
     address.is_private()
+        || address.is_multicast()
+        || address == AZURE_HOST
         || address.is_loopback()
         || address.is_link_local()
         || address.octets()[0] == 0
@@ -83,7 +88,22 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_private_v6(address: Ipv6Addr) -> bool {
-    address.is_loopback()
+    let segments = address.segments();
+    let embedded = |at: usize| {
+        let [high, low] = [segments[at], segments[at + 1]].map(u32::from);
+        is_private_v4(Ipv4Addr::from_bits(high << 16 | low))
+    };
+    let is_inside = match segments {
+        // Translation within a network (RFC 8215), and across one (RFC 6052); 6to4 (RFC 3056); IPv4 of old (RFC 4291).
+        [0x64, 0xff9b, 1, ..] => true,
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0, 0, ..] => embedded(6),
+        [0x2002, ..] => embedded(1),
+        // Site-local addresses (RFC 3879).
+        [first, ..] => first & 0xffc0 == 0xfec0,
+    };
+    is_inside
+        || address.is_multicast()
+        || address.is_loopback()
         || address.is_unspecified()
         || address.is_unique_local()
         || address.is_unicast_link_local()
@@ -112,6 +132,16 @@ mod tests {
             ("fe80::1", true),
             ("::1", true),
             ("2603:1061:f::1", false),
+            ("168.63.129.16", true),
+            ("239.1.1.1", true),
+            ("64:ff9b:1::a00:1", true),
+            ("64:ff9b::a00:1", true),
+            ("64:ff9b::1442:4154", false),
+            ("2002:a00:1::", true),
+            ("2002:1442:4154::", false),
+            ("fec0::1", true),
+            ("::127.0.0.1", true),
+            ("ff02::1", true),
         ] {
             let address: IpAddr = address.parse().unwrap();
             assert_eq!(Expect::Private.admits(address), private, "{address}");

@@ -1,5 +1,6 @@
 //! [`Followed`]: names that answers have led to, allowed while their askers may remember it.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,20 @@ const MAX: usize = 65_536;
 /// Shortest time that a name is remembered: an asker that may not keep the answer at all still goes on from it at once.
 const SHORTEST: Duration = Duration::from_secs(10);
 
+/// Least time between two looks for what has ended: each goes through a whole group.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What a thread reads and writes a group's names through.
+type HashMapRef<'g, K, V> = papaya::HashMapRef<'g, K, V, std::hash::RandomState, papaya::LocalGuard<'g>>;
+
 /// Names that answers led to, by group. Asking takes no lock.
 #[derive(Debug, Default)]
 pub struct Followed {
     groups: Box<[HashMap<Box<[u8]>, Lead>]>,
     /// Set with the first name: most gates follow nothing, and look at no more than this.
     is_used: AtomicBool,
+    /// When what has ended was last forgotten.
+    swept: Mutex<Option<Instant>>,
 }
 
 /// How a name came to be allowed.
@@ -36,7 +45,11 @@ struct Lead {
 impl Followed {
     /// Nothing followed yet, for so many groups.
     pub fn new(groups: usize) -> Self {
-        Self { groups: (0..groups).map(|_| HashMap::new()).collect(), is_used: AtomicBool::new(false) }
+        Self {
+            groups: (0..groups).map(|_| HashMap::new()).collect(),
+            is_used: AtomicBool::new(false),
+            swept: Mutex::new(None),
+        }
     }
 
     /// Where `name` goes, if an answer to the same group's clients has led there and they may still remember it at `now`.
@@ -59,14 +72,23 @@ impl Followed {
         if names.get(target.as_bytes()).is_some_and(|lead| lead.until + added > until) {
             return;
         }
-        if self.len() >= MAX {
-            self.groups.iter().for_each(|names| names.pin().retain(|_, lead| lead.until > now));
-            if self.len() >= MAX {
-                return;
-            }
+        // Each group has its share, so that none fills another's.
+        if names.len() >= MAX / self.groups.len() && !self.make_room(&names, now) {
+            return;
         }
         names.insert(target.as_bytes().into(), Lead { origin: origin.as_bytes().into(), route, until });
         self.is_used.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets what has ended; false where that makes no room, or was tried a moment ago.
+    fn make_room(&self, names: &HashMapRef<'_, Box<[u8]>, Lead>, now: Instant) -> bool {
+        let Ok(mut swept) = self.swept.try_lock() else { return false };
+        if swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP) {
+            return false;
+        }
+        *swept = Some(now);
+        names.retain(|_, lead| lead.until > now);
+        names.len() < MAX / self.groups.len()
     }
 
     /// Takes over what `before` had for `theirs`, as far as `still_leads` says that the origin's answers may lead `ours` on by

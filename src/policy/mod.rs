@@ -115,9 +115,13 @@ impl Policy {
         self.local.iter().any(|origin| name.is_within(origin))
     }
 
-    /// Where `name` goes, which `rule` allows: as the most specific route of the settings says, else the rule's zone.
+    /// Where `name` goes, which `rule` allows: as the most specific route of the settings says, else the rule's zone; where no
+    /// rule allows it, the zone that would.
     pub fn route(&self, name: &Name, rule: Option<RuleRef<'_>>) -> Route {
-        let of_zone = || self.sources[rule?.source_index()].route;
+        let of_zone = || match rule {
+            Some(rule) => self.sources[rule.source_index()].route,
+            None => self.routes.of_zones(name),
+        };
         self.routes.named(name).or_else(of_zone).unwrap_or(Route::DEFAULT)
     }
 

@@ -33,6 +33,9 @@ pub struct Policies {
     generation: u64,
 }
 
+/// Records of one answer that are followed: the longest chains of Azure have six, and resolvers give up after some ten.
+const MAX_HOPS: usize = 32;
+
 /// A client group and its rules.
 pub struct Group {
     /// What it is called; [`Group::DEFAULT`] for everyone that no group claims.
@@ -167,7 +170,13 @@ impl Policies {
             _ => Verdict::Allowed(leave(route, false), ground),
         };
         let name = &question.name;
-        let reason = match policy.judge(question) {
+        let judgement = policy.judge(question);
+        if matches!(judgement, Judgement::Allowed(_) | Judgement::NotAllowed(_))
+            && let Some(grant) = self.temporary.find(name, now)
+        {
+            return allowed(self.number(policy.route(name, None)), Ground::Temporary(grant));
+        }
+        let reason = match judgement {
             Judgement::Refused => return Verdict::Refused,
             Judgement::Local => return Verdict::Local,
             Judgement::Allowed(rule) => {
@@ -175,9 +184,6 @@ impl Policies {
             }
             Judgement::NotAllowed(reason) => reason,
         };
-        if let Some(grant) = self.temporary.find(name, now) {
-            return allowed(self.number(policy.route(name, None)), Ground::Temporary(grant));
-        }
         if !matches!(reason, Reason::Denied(_))
             && let Some(route) = self.followed.find(group, name, now)
         {
@@ -207,7 +213,15 @@ impl Policies {
     /// True where every name that `reply` leads to is one that clients of `group` may ask for at `now`. What cannot be read
     /// leads nowhere good.
     pub fn admits_aliases(&self, group: GroupId, reply: &[u8], now: Instant) -> bool {
-        section::records(reply).filter(|record| record.is_answer).all(|record| match record.target() {
+        let answers = || section::records(reply).filter(|record| record.is_answer);
+        // A DNAME renames as well as a CNAME, which every server puts beside it (RFC 6672 section 3.1); without one there is no
+        // telling where it leads.
+        if answers().any(|record| record.kind == Type::DNAME)
+            && !answers().any(|record| record.kind == Type::CNAME)
+        {
+            return false;
+        }
+        answers().all(|record| match record.target() {
             Ok(Some(target)) => self.admits(group, &target, now),
             Ok(None) => true,
             Err(section::Unreadable) => false,
@@ -216,7 +230,7 @@ impl Policies {
 
     /// Allows to clients of `group` what `reply`, the answer for `origin` that came by `route`, leads to.
     pub fn follow(&self, group: GroupId, origin: &Name, route: RouteId, reply: &[u8], now: Instant) {
-        for record in section::records(reply).filter(|record| record.is_answer) {
+        for record in section::records(reply).filter(|record| record.is_answer).take(MAX_HOPS) {
             if let Ok(Some(target)) = record.target() {
                 self.followed.note(group, origin, route, &target, record.ttl, now);
             }
@@ -227,7 +241,7 @@ impl Policies {
     pub fn may_keep(&self, name: &Name, route: RouteId, now: Instant) -> bool {
         let temporary = self.temporary.find(name, now).is_some();
         self.groups.iter().enumerate().any(|(index, Group { policy, .. })| {
-            let rule = policy.rule_for(name).filter(|rule| rule.action() == Action::Allow);
+            let rule = policy.rule_for(name).filter(|rule| rule.action() == Action::Allow && !temporary);
             let followed = || self.followed.find(GroupId::new(index)?, name, now);
             let asked = rule.is_some() || temporary || policy.mode() == Mode::Observe;
             asked && self.number(policy.route(name, rule)) == route || followed() == Some(route)

@@ -25,20 +25,21 @@ pub const MAX_ROUTES: usize = 127;
 
 /// Names that go to upstreams of their own.
 pub struct Routes {
-    /// The source of a rule is its route.
-    names: Trie,
+    /// What the settings say. The source of a rule is its route.
+    named: Trie,
+    /// What zone files say of the names they allow.
+    zones: Trie,
     is_empty: bool,
 }
 
 impl Routes {
-    /// The most specific pattern of `named` says where a name goes.
-    pub fn new<'a>(named: impl IntoIterator<Item = (&'a Pattern, Route)>) -> Self {
-        let mut names = TrieBuilder::new();
-        for (pattern, route) in named {
-            names.insert(Action::Allow, pattern, route.0.into(), 0, Expect::Any);
-        }
-        let names = names.build();
-        Self { is_empty: names.rules() == 0, names }
+    /// The most specific pattern of `named` says where a name goes; else, where no rule of a zone decides, that of `zones`.
+    pub fn new<'a>(
+        named: impl IntoIterator<Item = (&'a Pattern, Route)>,
+        zones: impl IntoIterator<Item = (&'a Pattern, Route)>,
+    ) -> Self {
+        let (named, zones) = (compile(named), compile(zones));
+        Self { is_empty: named.rules() == 0, named, zones }
     }
 
     /// Where `name` goes, if nothing else is said of it than its own name.
@@ -46,7 +47,24 @@ impl Routes {
         if self.is_empty {
             return None;
         }
-        let rule = self.names.rule(self.names.find(name)?)?;
-        Some(Route(rule.source as u8))
+        find(&self.named, name)
     }
+
+    /// Where zone files would send `name`, were it theirs.
+    pub fn of_zones(&self, name: &Name) -> Option<Route> {
+        find(&self.zones, name)
+    }
+}
+
+fn compile<'a>(patterns: impl IntoIterator<Item = (&'a Pattern, Route)>) -> Trie {
+    let mut trie = TrieBuilder::new();
+    for (pattern, route) in patterns {
+        trie.insert(Action::Allow, pattern, route.0.into(), 0, Expect::Any);
+    }
+    trie.build()
+}
+
+fn find(trie: &Trie, name: &Name) -> Option<Route> {
+    let rule = trie.rule(trie.find(name)?)?;
+    Some(Route(rule.source as u8))
 }

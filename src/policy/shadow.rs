@@ -17,9 +17,9 @@ const MAX: usize = 2000;
 /// What would be decided otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// An allowed name would be blocked.
+    /// What is answered would be blocked.
     WouldBlock,
-    /// A blocked name would be allowed.
+    /// What is blocked would be answered.
     WouldAllow,
 }
 
@@ -89,12 +89,15 @@ impl Shadow {
         flags: AnswerFlags,
         now: Instant,
     ) {
-        let Some(is_allowed) = is_allowed(verdict) else { return };
+        let Some(is) = is_answered(verdict) else { return };
         let would_be = match self.policies.group(client) {
-            Some(group) => is_allowed_or_local(&self.policies.decide((client, group), question, flags, now)),
+            Some(group) => {
+                let verdict = self.policies.decide((client, group), question, flags, now);
+                is_answered(&verdict).unwrap_or(false)
+            }
             None => false,
         };
-        match (is_allowed, would_be) {
+        match (is, would_be) {
             (true, false) => self.note(Change::WouldBlock, client, &question.name),
             (false, true) => self.note(Change::WouldAllow, client, &question.name),
             _ => {}
@@ -136,16 +139,11 @@ impl Shadow {
     }
 }
 
-/// Whether rules allow what was asked, carried out or not; none where none has a part in it.
-fn is_allowed(verdict: &Verdict<'_, '_>) -> Option<bool> {
+/// Whether what was asked is answered, by the rules and the mode together; none where they have no part in it.
+fn is_answered(verdict: &Verdict<'_, '_>) -> Option<bool> {
     match verdict {
-        Verdict::Allowed(_, Ground::Rule(_)) => Some(true),
-        Verdict::Allowed(_, Ground::Temporary(_) | Ground::Followed) => None,
-        Verdict::Observed(..) | Verdict::Blocked(_) => Some(false),
-        Verdict::Local | Verdict::MinimalAny | Verdict::Refused => None,
+        Verdict::Allowed(_, Ground::Temporary(_) | Ground::Followed) | Verdict::Refused => None,
+        Verdict::Allowed(..) | Verdict::Observed(..) | Verdict::Local | Verdict::MinimalAny => Some(true),
+        Verdict::Blocked(_) => Some(false),
     }
-}
-
-fn is_allowed_or_local(verdict: &Verdict<'_, '_>) -> bool {
-    matches!(verdict, Verdict::Allowed(..) | Verdict::Local)
 }

@@ -15,11 +15,18 @@ use rapidhash::fast::RandomState;
 
 use super::RuleRef;
 use super::rule::Scope;
+use crate::wire::code::Type;
 use crate::wire::name::Name;
+use crate::wire::query::Question;
 
-/// Clients and rules watched at once, at some ten bytes for each of a budget's names. Beyond, the ones that were quiet for a
-/// window are forgotten; where there are none, others are not watched.
+/// Clients and rules watched at once, at some ten bytes for each of a budget's names. Beyond, those that were quiet for two
+/// windows are forgotten, and then a quarter of the others: those with the fewest new names, so that nobody who uses a budget
+/// up is lost sight of for others' sake.
 const MAX: usize = 4096;
+
+/// Types that stub resolvers and common software ask for.
+const USUAL_TYPES: [Type; 8] =
+    [Type::A, Type::AAAA, Type::HTTPS, Type::SVCB, Type::CNAME, Type::SOA, Type::TXT, Type(33)];
 
 /// What a client may ask for within a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +98,12 @@ impl TunnelGuard {
         self.budget
     }
 
-    /// Notes that `client` asks at `now` for `name`, which `rule` allows; false where that is beyond its budget.
-    pub fn admit(&self, client: IpAddr, rule: RuleRef<'_>, name: &Name, now: Instant) -> bool {
+    /// Notes that `client` asks at `now` the `question`, whose name `rule` allows; false where that is beyond its budget.
+    ///
+    /// A name asked for with another of the types that stub resolvers ask for is not new; with any other type it is, for types
+    /// can carry data as well.
+    pub fn admit(&self, client: IpAddr, rule: RuleRef<'_>, question: &Question, now: Instant) -> bool {
+        let name = &question.name;
         if rule.scope() == Scope::Exact {
             return true;
         }
@@ -104,11 +115,7 @@ impl TunnelGuard {
         let mut watched = self.lock();
         if watched.find(hash, is_subject).is_none() {
             if watched.len() >= MAX {
-                let window = self.budget.window * 2;
-                watched.retain(|(_, one)| now.saturating_duration_since(one.window) < window);
-            }
-            if watched.len() >= MAX {
-                return true;
+                make_room(&mut watched, now, self.budget.window);
             }
             let subject = Subject { client, suffix: suffix.into() };
             let rehash =
@@ -116,7 +123,8 @@ impl TunnelGuard {
             watched.insert_unique(hash, (subject, Watched::new(now)), rehash);
         }
         let Some((_, one)) = watched.find_mut(hash, is_subject) else { return true };
-        let admitted = one.admit(self.hasher.hash_one(name.as_bytes()), bytes, self.budget, now);
+        let qtype = if USUAL_TYPES.contains(&question.qtype) { Type::A } else { question.qtype };
+        let admitted = one.admit(self.hasher.hash_one((name.as_bytes(), qtype)), bytes, self.budget, now);
         if !admitted {
             self.exceeded.fetch_add(1, Ordering::Relaxed);
         }
@@ -180,6 +188,23 @@ impl Watched {
     }
 }
 
+/// Forgets who is of least interest, so that there is room.
+fn make_room(watched: &mut HashTable<(Subject, Watched)>, now: Instant, window: Duration) {
+    watched.retain(|(_, one)| now.saturating_duration_since(one.window) < window * 2);
+    let interest = |one: &Watched| if one.exceeded > 0 { u32::MAX } else { one.names };
+    let mut interests: Vec<u32> = watched.iter().map(|(_, one)| interest(one)).collect();
+    if interests.len() < MAX {
+        return;
+    }
+    let (_, &mut least, _) = interests.select_nth_unstable(MAX / 4);
+    let mut surplus = MAX / 4;
+    watched.retain(|(_, one)| {
+        let goes = surplus > 0 && interest(one) <= least;
+        surplus -= usize::from(goes);
+        !goes
+    });
+}
+
 /// The address that stands for all that one client has.
 fn whole_client(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
@@ -194,6 +219,7 @@ mod tests {
     use super::*;
     use crate::policy::rule::{Action, Pattern};
     use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
+    use crate::wire::code::Class;
 
     const BUDGET: TunnelBudget = TunnelBudget { names: 3, bytes: 100, window: Duration::from_secs(60) };
 
@@ -211,8 +237,40 @@ mod tests {
     }
 
     fn admit(guard: &TunnelGuard, client: &str, asked: &str, now: Instant) -> bool {
-        let (policy, asked) = (policy(), name(asked));
-        guard.admit(client.parse().unwrap(), policy.rule_for(&asked).unwrap(), &asked, now)
+        admit_typed(guard, client, asked, Type::A, now)
+    }
+
+    fn admit_typed(guard: &TunnelGuard, client: &str, asked: &str, qtype: Type, now: Instant) -> bool {
+        let policy = policy();
+        let question = Question { name: name(asked), qtype, class: Class::IN };
+        guard.admit(client.parse().unwrap(), policy.rule_for(&question.name).unwrap(), &question, now)
+    }
+
+    #[test]
+    fn a_crowd_does_not_hide_one_who_uses_its_budget_up() {
+        let (guard, now) = (TunnelGuard::new(BUDGET, true), Instant::now());
+        for index in 0..3 {
+            assert!(admit(&guard, "10.9.9.9", &format!("n{index}.wide.example"), now));
+        }
+        for index in 0..2 * MAX {
+            let client = std::net::Ipv4Addr::from_bits(0x0a01_0000 + index as u32).to_string();
+            assert!(admit(&guard, &client, "a.wide.example", now));
+        }
+        assert!(!admit(&guard, "10.9.9.9", "n3.wide.example", now), "still at its end");
+        for index in 0..3 {
+            assert!(admit(&guard, "10.9.9.8", &format!("n{index}.wide.example"), now));
+        }
+        assert!(!admit(&guard, "10.9.9.8", "n3.wide.example", now), "and others can still be watched");
+    }
+
+    #[test]
+    fn unusual_types_carry_data_as_names_do() {
+        let (guard, now) = (TunnelGuard::new(BUDGET, true), Instant::now());
+        let ask = |qtype| admit_typed(&guard, "10.0.0.1", "a.wide.example", qtype, now);
+        assert!(ask(Type::A) && ask(Type::AAAA) && ask(Type::HTTPS), "one name");
+        assert!(ask(Type(3000)) && ask(Type(3001)));
+        assert!(!ask(Type(3002)));
+        assert!(ask(Type::A));
     }
 
     #[test]

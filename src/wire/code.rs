@@ -16,6 +16,8 @@ impl Type {
     pub const A: Self = Self(1);
     /// An IPv6 address.
     pub const AAAA: Self = Self(28);
+    /// Another name for a whole subtree (RFC 6672).
+    pub const DNAME: Self = Self(39);
     /// A service's endpoints (RFC 9460).
     pub const SVCB: Self = Self(64);
     /// The same for HTTPS.

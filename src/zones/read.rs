@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Diagnostic, Report, Source, is_zone_name, suggest};
 use crate::policy::PolicyBuilder;
+use crate::policy::rule::Action;
 use crate::upstream::lists::ServerLists;
 use crate::zones::embedded::{embedded, embedded_names};
 use crate::zones::zone::Zone;
@@ -107,6 +108,8 @@ fn give(zone: &Zone, settings: &config::Policy, policy: &mut PolicyBuilder, rout
     policy.cname(source, zone.cname.unwrap_or(settings.cname));
     if let Some(route) = routes.route(&zone.servers) {
         policy.route(source, route);
+        let allows = zone.rules.iter().filter(|rule| rule.action == Action::Allow);
+        allows.flat_map(|rule| &rule.patterns).for_each(|pattern| routes.note(pattern, route));
     }
     for rule in zone.rules.iter().filter(|rule| !(settings.strict && rule.broad)) {
         for pattern in &rule.patterns {
