@@ -14,7 +14,7 @@ use crate::support::{Gate, ScriptedUpstream};
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
 const WISH: &str = r#"{"name": "wanted.example", "for": "1h", "reason": "a test"}"#;
 
-fn write_token(path: &Path, content: &str, mode: u32) {
+pub(crate) fn write_token(path: &Path, content: &str, mode: u32) {
     fs::write(path, content).expect("a file can be written");
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode can be set");
 }

@@ -1,12 +1,13 @@
 //! Names that a running gate allows for a while: who has the token says so, and it ends by itself.
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::admin_token::{TOKEN, gate_with_token};
+use crate::admin_token::{TOKEN, gate_with_token, write_token};
 use crate::support::command::{Finished, namegate};
 use crate::support::gate::Reload;
 use crate::support::http::{Http, Reply};
-use crate::support::{Gate, eventually};
+use crate::support::{Gate, Response, Script, ScriptedUpstream, eventually};
 
 /// Runs a command as somebody does who has the gate's settings.
 fn run(gate: &Gate, arguments: &[&str]) -> Finished {
@@ -117,4 +118,34 @@ fn a_canary_that_is_allowed_for_a_while_is_found() {
     let proven = run(&gate, &["prove", "--server", &server]).expect_code(1).stdout;
     assert!(proven.contains("note: names allowed for a while, whatever the policy says: 1 "), "{proven}");
     assert!(proven.contains("example.com A at "), "{proven}");
+}
+
+#[test]
+fn an_allowed_name_goes_where_its_zone_sends_it_and_above_every_rule() {
+    let (usual, corp) = (ScriptedUpstream::start(), ScriptedUpstream::start());
+    let private = ["secret.corp.example 60 A 192.0.2.1", "secret.corp.example 60 AAAA 2001:db8::1"];
+    corp.by_default(Script::reply(Response::answering(&private)));
+    let directory = TempDir::new().expect("a temporary directory");
+    let path = directory.path().join("token");
+    write_token(&path, &format!("{TOKEN}\n"), 0o600);
+    let settings = format!(
+        r#"
+        admin.token_file = "{}"
+        policy.zones = ["corp.toml"]
+        policy.deny = ["secret.corp.example"]
+        policy.enforce_expect = true
+        "#,
+        path.display()
+    );
+    let zone = format!(
+        "servers = [\"{}\"]\n[[allow]]\nhost = \"*.corp.example\"\nexpect = \"private\"\n",
+        corp.address()
+    );
+    let gate = Gate::with_files(&[usual.address()], &settings, &[("corp.toml", &zone)]);
+    assert_eq!(rcode(&gate, "secret.corp.example"), "NXDOMAIN", "denied");
+    assert_eq!(rcode(&gate, "other.corp.example"), "SERVFAIL", "not private");
+    allow(&gate, "*.corp.example", "1h").expect_code(0);
+    assert_eq!(rcode(&gate, "secret.corp.example"), "NOERROR");
+    assert_eq!(rcode(&gate, "other.corp.example"), "NOERROR");
+    assert_eq!(usual.asked(), [""; 0], "a private name is no business of the usual servers");
 }
