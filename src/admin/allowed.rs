@@ -164,7 +164,7 @@ mod tests {
                 "name: `*` may stand only as the whole first label (bytes 0 to 8); help: write `*.example.org`",
             ),
             (wish("", "1h", "r"), "name: the host is empty"),
-            (wish("*.org", "1h", "r"), "opens a whole top-level domain; help: "),
+            (wish("*.org", "1h", "r"), "opens every domain of a registry; help: "),
             (wish(".", "1h", "r"), "name: this would match every name"),
             (wish("a.example", "0s", "r"), "for: that is no time at all; help: "),
             (wish("a.example", "soon", "r"), "for: expected number at 0; help: "),

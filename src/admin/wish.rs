@@ -16,7 +16,7 @@ pub struct Wish {
     /// Who asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Everything below a top-level domain is meant.
+    /// Everything below a registry's suffix is meant.
     #[serde(default)]
     pub wide: bool,
 }

@@ -26,7 +26,14 @@ pub(super) fn refusal(pattern: &Pattern) -> Option<&'static str> {
 /// True for a pattern that opens names of other customers of a provider: all below a suffix that the provider registered,
 /// such as `*.blob.core.windows.net`, or what lies above such a suffix.
 pub(super) fn is_shared(pattern: &Pattern) -> bool {
-    pattern.scope() != Scope::Exact && reach(pattern.name()) != Reach::OneOwner
+    let name = pattern.name().to_string();
+    let opens_suffix = match reach(pattern.name()) {
+        Reach::OneOwner => false,
+        Reach::Registry | Reach::Anyone("", _) => true,
+        // What lies below a name that someone took is theirs alone.
+        Reach::Anyone(suffix, _) => suffix == name || suffix.ends_with(&format!(".{name}")),
+    };
+    pattern.scope() != Scope::Exact && opens_suffix
 }
 
 #[cfg(test)]
