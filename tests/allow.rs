@@ -149,3 +149,38 @@ fn an_allowed_name_goes_where_its_zone_sends_it_and_above_every_rule() {
     assert_eq!(rcode(&gate, "other.corp.example"), "NOERROR");
     assert_eq!(usual.asked(), [""; 0], "a private name is no business of the usual servers");
 }
+
+#[test]
+fn what_is_allowed_outlives_a_restart_where_there_is_a_place_for_it() {
+    let upstream = ScriptedUpstream::start();
+    let directory = TempDir::new().expect("a temporary directory");
+    let path = directory.path().join("token");
+    write_token(&path, &format!("{TOKEN}\n"), 0o600);
+    let state = directory.path().join("state");
+    let token = format!("admin.token_file = \"{}\"\n", path.display());
+    let settings = format!("{token}server.state_directory = \"{}\"", state.display());
+    let gate = Gate::start(&upstream, &settings);
+    allow(&gate, "wanted.example", "1h").expect_code(0);
+    allow(&gate, "brief.example", "1s").expect_code(0);
+    allow(&gate, "regretted.example", "1h").expect_code(0);
+    run(&gate, &["allow", "regretted.example", "--revoke"]).expect_code(0);
+    gate.terminate();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let gate = Gate::start(&upstream, &settings);
+    assert_eq!(rcode(&gate, "wanted.example"), "NOERROR");
+    assert_eq!(rcode(&gate, "brief.example"), "NXDOMAIN", "its time was over meanwhile");
+    assert_eq!(rcode(&gate, "regretted.example"), "NXDOMAIN");
+    assert_eq!(gate.metrics().sum("namegate_temporary_allowances", &[]), 1.0);
+    let audit = std::fs::read_to_string(state.join("audit.log")).expect("an audit log");
+    let events = |name: &str| {
+        let lines = audit.lines().filter(|line| line.contains(name));
+        lines
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["event"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(events("wanted.example"), ["allowed"]);
+    assert_eq!(events("brief.example"), ["allowed", "ended"]);
+    assert_eq!(events("regretted.example"), ["allowed", "revoked"]);
+    let without = Gate::start(&upstream, &token);
+    assert_eq!(rcode(&without, "wanted.example"), "NXDOMAIN", "nothing is kept where no place is named");
+}

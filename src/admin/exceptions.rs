@@ -1,6 +1,6 @@
 //! The pages about what is decided, or watched, besides the rules.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::Json;
 use axum::extract::State as Shared;
@@ -79,8 +79,8 @@ pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<Shadow>>
         name: difference.name.to_string(),
         change: difference.change.label().to_owned(),
         count: difference.count,
-        first: time(difference.first),
-        last: time(difference.last),
+        first: time(SystemTime::now() - difference.first.elapsed()),
+        last: time(SystemTime::now() - difference.last.elapsed()),
         client: ShownClient::of(difference.client, admin.board.client()).map(|client| client.to_string()),
     };
     Json(state.shadow.as_ref().map(|shadow| Shadow {

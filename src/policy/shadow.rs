@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::{Ground, Policies, Verdict};
 use crate::wire::name::Name;
@@ -47,8 +47,8 @@ pub struct Shadow {
 #[derive(Clone, Debug)]
 struct Lookups {
     count: u64,
-    first: SystemTime,
-    last: SystemTime,
+    first: Instant,
+    last: Instant,
     client: IpAddr,
 }
 
@@ -62,9 +62,9 @@ pub struct Difference {
     /// How often it was asked for since these policies were loaded.
     pub count: u64,
     /// When it was first asked for.
-    pub first: SystemTime,
+    pub first: Instant,
     /// When it was last asked for.
-    pub last: SystemTime,
+    pub last: Instant,
     /// Who asked last.
     pub client: IpAddr,
 }
@@ -98,18 +98,17 @@ impl Shadow {
             None => false,
         };
         match (is, would_be) {
-            (true, false) => self.note(Change::WouldBlock, client, &question.name),
-            (false, true) => self.note(Change::WouldAllow, client, &question.name),
+            (true, false) => self.note(Change::WouldBlock, client, &question.name, now),
+            (false, true) => self.note(Change::WouldAllow, client, &question.name, now),
             _ => {}
         }
     }
 
-    fn note(&self, change: Change, client: IpAddr, name: &Name) {
+    fn note(&self, change: Change, client: IpAddr, name: &Name, now: Instant) {
         self.lookups[change as usize].fetch_add(1, Ordering::Relaxed);
         // Who finds the list in use leaves it: a query waits for no other, and names that matter come again.
         let Ok(mut names) = self.names.try_lock() else { return };
         let names = &mut names[change as usize];
-        let now = SystemTime::now();
         if let Some(lookups) = names.get_mut(name.as_bytes()) {
             *lookups = Lookups { count: lookups.count + 1, last: now, client, ..*lookups };
         } else if names.len() < MAX {
