@@ -2,12 +2,10 @@
 
 use std::fmt::Write;
 use std::io::IsTerminal;
-use std::time::SystemTime;
 
 use clap::Args;
-use toml::value::{Date, Datetime};
 
-use super::{FAILED, OK, print, warn};
+use super::{FAILED, OK, print, today, warn};
 use crate::advise::{Advice, Kind, advise};
 use crate::assemble::Assembly;
 use crate::config::Severity;
@@ -72,14 +70,6 @@ fn shown(advice: &Advice) -> String {
         let _ = writeln!(text, "  … and {more} more; `--all` tells them");
     }
     text + "  help: " + &advice.help
-}
-
-/// Today's date (UTC).
-fn today() -> Date {
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let date = now.parse::<Datetime>().ok().and_then(|now| now.date);
-    // The year 0 makes no list look old.
-    date.unwrap_or(Date { year: 0, month: 1, day: 1 })
 }
 
 /// What is in force, and where it comes from.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::output::deliver;
-use super::{FAILED, OK, USAGE, warn};
+use super::{FAILED, OK, USAGE, today, warn};
 use crate::config::{Diagnostic, Report, Source};
-use crate::import::{Format, Imported, Options, import, today};
+use crate::import::{Format, Imported, Options, import};
 
 /// What to import, and where to.
 #[derive(Debug, Args)]

@@ -22,8 +22,10 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
+use toml::value::{Date, Datetime};
 
 use crate::assemble::{Assembly, Faults, Sources, assemble};
 use crate::config::{Mode, Overrides, admin_address, listen_address};
@@ -181,6 +183,14 @@ fn done(outcome: Result<(), crate::serve::StartError>) -> u8 {
 
 fn complain(faults: &Faults) {
     warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+}
+
+/// Today's date (UTC).
+fn today() -> Date {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let date = now.parse::<Datetime>().ok().and_then(|now| now.date);
+    // The year 0 makes no list look old.
+    date.unwrap_or(Date { year: 0, month: 1, day: 1 })
 }
 
 /// An error as people see it, with its mark.

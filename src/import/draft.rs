@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rapidhash::RapidHashMap;
 use serde::Serialize;
-use toml::value::{Date, Datetime};
+use toml::value::Datetime;
 
 use super::suffix::{is_shared, refusal};
 use super::{File, Imported, Options};
@@ -138,11 +138,4 @@ impl Rule {
             broad: self.action == Action::Allow && is_shared(&self.pattern),
         }
     }
-}
-
-/// Today, by the system's clock.
-pub fn today() -> Date {
-    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    let read = now.get(..10).and_then(|date| date.parse::<Datetime>().ok()).and_then(|date| date.date);
-    read.unwrap_or(Date { year: 1970, month: 1, day: 1 })
 }

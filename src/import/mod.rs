@@ -14,8 +14,6 @@ mod private_zone;
 mod rpz;
 mod suffix;
 
-pub use draft::today;
-
 use clap::ValueEnum;
 use toml::value::Date;
 

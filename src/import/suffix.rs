@@ -1,25 +1,18 @@
 //! How far a pattern reaches, by the Public Suffix List.
 
-use crate::hazard::{Reach, reach};
+use crate::hazard::{Reach, Standing, reach, standing};
 use crate::policy::rule::{Pattern, Scope};
+use crate::wire::name::Name;
 
 /// Why a pattern may never be allowed by an import, if so.
 pub(super) fn refusal(pattern: &Pattern) -> Option<&'static str> {
-    let name = pattern.name().to_string();
-    if pattern.name().labels().count() == 1 {
-        return Some("a single label is a whole top-level domain");
-    }
-    let suffix = psl::suffix(name.as_bytes())?;
-    let is_whole = suffix.as_bytes() == name.as_bytes();
-    if is_whole && suffix.typ() == Some(psl::Type::Icann) {
-        return Some("it is a public suffix");
+    if standing(pattern.name()) == Standing::Registry {
+        return Some("it is a public suffix, or a whole top-level domain");
     }
     // `*.kawasaki.jp` on the list makes every name below a public suffix.
-    let below = format!("example.{name}");
-    let is_suffix = |suffix: psl::Suffix<'_>| {
-        suffix.as_bytes() == below.as_bytes() && suffix.typ() == Some(psl::Type::Icann)
-    };
-    let opens = pattern.scope() != Scope::Exact && psl::suffix(below.as_bytes()).is_some_and(is_suffix);
+    let labels = std::iter::once(&b"example"[..]).chain(pattern.name().labels());
+    let below = Name::from_labels(labels).ok()?;
+    let opens = pattern.scope() != Scope::Exact && standing(&below) == Standing::Registry;
     opens.then_some("the names below it are public suffixes")
 }
 

@@ -4,6 +4,9 @@
 //! new, so that what counts is how many new ones there are, and how long. Only queries that no kept answer answers are
 //! looked at.
 
+#[cfg(test)]
+mod tests;
+
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -210,117 +213,5 @@ fn whole_client(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::policy::rule::{Action, Pattern};
-    use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
-    use crate::wire::code::Class;
-
-    const BUDGET: TunnelBudget = TunnelBudget { names: 3, bytes: 100, window: Duration::from_secs(60) };
-
-    fn policy() -> Policy {
-        let mut builder = PolicyBuilder::new();
-        let source = builder.source("test", "test.toml");
-        for pattern in ["*.wide.example", "one.example"] {
-            builder.rule(Action::Allow, &Pattern::parse(pattern).unwrap(), source, 1);
-        }
-        builder.build(Compile::new(Mode::Enforce))
-    }
-
-    fn name(text: &str) -> Name {
-        Name::from_labels(text.split('.').map(str::as_bytes)).unwrap()
-    }
-
-    fn admit(guard: &TunnelGuard, client: &str, asked: &str, now: Instant) -> bool {
-        admit_typed(guard, client, asked, Type::A, now)
-    }
-
-    fn admit_typed(guard: &TunnelGuard, client: &str, asked: &str, qtype: Type, now: Instant) -> bool {
-        let policy = policy();
-        let question = Question { name: name(asked), qtype, class: Class::IN };
-        guard.admit(client.parse().unwrap(), policy.rule_for(&question.name).unwrap(), &question, now)
-    }
-
-    #[test]
-    fn a_crowd_does_not_hide_one_who_uses_its_budget_up() {
-        let (guard, now) = (TunnelGuard::new(BUDGET, true), Instant::now());
-        for index in 0..3 {
-            assert!(admit(&guard, "10.9.9.9", &format!("n{index}.wide.example"), now));
-        }
-        for index in 0..2 * MAX {
-            let client = std::net::Ipv4Addr::from_bits(0x0a01_0000 + index as u32).to_string();
-            assert!(admit(&guard, &client, "a.wide.example", now));
-        }
-        assert!(!admit(&guard, "10.9.9.9", "n3.wide.example", now), "still at its end");
-        for index in 0..3 {
-            assert!(admit(&guard, "10.9.9.8", &format!("n{index}.wide.example"), now));
-        }
-        assert!(!admit(&guard, "10.9.9.8", "n3.wide.example", now), "and others can still be watched");
-    }
-
-    #[test]
-    fn unusual_types_carry_data_as_names_do() {
-        let (guard, now) = (TunnelGuard::new(BUDGET, true), Instant::now());
-        let ask = |qtype| admit_typed(&guard, "10.0.0.1", "a.wide.example", qtype, now);
-        assert!(ask(Type::A) && ask(Type::AAAA) && ask(Type::HTTPS), "one name");
-        assert!(ask(Type(3000)) && ask(Type(3001)));
-        assert!(!ask(Type(3002)));
-        assert!(ask(Type::A));
-    }
-
-    #[test]
-    fn windows_pass_and_names_are_remembered_for_two() {
-        let (guard, start) = (TunnelGuard::new(BUDGET, true), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
-        for (asked, seconds, admitted) in [
-            ("a.wide.example", 0, true),
-            ("b.wide.example", 1, true),
-            ("c.wide.example", 2, true),
-            ("d.wide.example", 3, false),
-            ("a.wide.example", 4, true),
-            ("e.wide.example", 60, true),
-            ("a.wide.example", 61, true),
-            ("b.wide.example", 62, true),
-            ("f.wide.example", 63, true),
-            ("g.wide.example", 64, true),
-            ("h.wide.example", 65, false),
-            // Of the first window `a` and `b` were asked in the second as well, `c` was not.
-            ("a.wide.example", 121, true),
-            ("c.wide.example", 122, true),
-            ("i.wide.example", 123, true),
-            ("j.wide.example", 124, true),
-            ("k.wide.example", 125, false),
-        ] {
-            assert_eq!(admit(&guard, "10.0.0.1", asked, at(seconds)), admitted, "{asked} after {seconds} s");
-        }
-        assert_eq!(guard.exceeded(), 3);
-    }
-
-    #[test]
-    fn an_ipv6_client_has_one_budget_for_its_64() {
-        let (guard, now) = (TunnelGuard::new(BUDGET, true), Instant::now());
-        let asked = ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1", "2001:db8::9", "2001:db8:0:1::9"];
-        let admitted: Vec<bool> = asked
-            .iter()
-            .enumerate()
-            .map(|(index, client)| admit(&guard, client, &format!("n{index}.wide.example"), now))
-            .collect();
-        assert_eq!(admitted, [true, true, true, false, true]);
-        let [suspect] = &guard.suspects(now)[..] else { panic!("{:?}", guard.suspects(now)) };
-        assert_eq!((suspect.client.to_string().as_str(), suspect.exceeded), ("2001:db8::", 1));
-        assert_eq!(suspect.suffix, name("wide.example"));
-        assert!(guard.suspects(now + BUDGET.window).is_empty());
-    }
-
-    #[test]
-    fn a_rule_for_one_name_is_not_watched() {
-        let (guard, now) = (TunnelGuard::new(TunnelBudget { names: 0, ..BUDGET }, true), Instant::now());
-        assert!(admit(&guard, "10.0.0.1", "one.example", now));
-        assert!(!admit(&guard, "10.0.0.1", "a.wide.example", now));
     }
 }
