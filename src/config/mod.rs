@@ -9,6 +9,7 @@ mod cache;
 mod client;
 mod diagnostic;
 mod faults;
+pub mod limit;
 pub mod limits;
 mod load;
 mod log;

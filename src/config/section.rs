@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::faults::Faults;
-use crate::config::limits::{Limit, Quantity};
+use crate::config::limit::{Limit, Quantity};
 use crate::config::spelling::suggest;
 use crate::config::value::ValueError;
 

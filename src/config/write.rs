@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use crate::config::limits::Quantity;
+use crate::config::limit::Quantity;
 use crate::config::settings::{InlineRule, Settings};
 use crate::config::value::PLATFORM;
 use crate::upstream::encrypted::roots::Roots;
