@@ -48,6 +48,7 @@ pub fn make_state(
         deadline: settings.upstream.deadline,
         max_in_flight: settings.upstream.max_in_flight,
         max_qps: settings.upstream.max_qps,
+        randomize_case: settings.upstream.randomize_case,
     };
     let (upstreams, numbers) = Upstreams::new(config, lists, before.map(|before| &*before.state.upstreams));
     policies.number_routes(numbers);

@@ -62,5 +62,6 @@ mod tunnel_guard;
 mod udp;
 mod unbound;
 mod upstream_budget;
+mod upstream_entropy;
 mod upstream_faults;
 mod upstream_spoofing;

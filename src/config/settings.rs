@@ -128,6 +128,8 @@ pub struct Upstream {
     pub max_in_flight: usize,
     /// [`limits::MAX_QPS`], for each server; 0: no limit.
     pub max_qps: u32,
+    /// Over UDP the letters of names are sent in a case drawn by chance, and replies must repeat it.
+    pub randomize_case: bool,
     /// Whose certificates encrypted servers must have.
     #[serde(serialize_with = "write::roots")]
     pub roots: Roots,
@@ -142,6 +144,7 @@ impl Default for Upstream {
             deadline: limits::DEADLINE.default,
             max_in_flight: limits::MAX_IN_FLIGHT.default,
             max_qps: limits::MAX_QPS.default,
+            randomize_case: false,
             roots: Roots::Platform,
             bootstrap: Vec::new(),
         }

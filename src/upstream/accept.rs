@@ -3,7 +3,8 @@
 use super::ExchangeError;
 use super::server::ServerStats;
 use crate::wire::answer::{Answer, AnswerError};
-use crate::wire::header::{Flags, Header};
+use crate::wire::header::{Flags, HEADER, Header};
+use crate::wire::letter_case::LetterCase;
 use crate::wire::query::Question;
 use crate::wire::request::UPSTREAM_PAYLOAD;
 
@@ -33,11 +34,14 @@ pub enum Rejection {
     Opcode,
     /// Another question, more than one, or none.
     Question,
+    /// The question, in other letters than it was sent in.
+    Case,
 }
 
 impl Rejection {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 5] = [Self::Short, Self::NotResponse, Self::Id, Self::Opcode, Self::Question];
+    pub const ALL: [Self; 6] =
+        [Self::Short, Self::NotResponse, Self::Id, Self::Opcode, Self::Question, Self::Case];
 
     /// Label for metrics.
     pub fn label(self) -> &'static str {
@@ -47,6 +51,7 @@ impl Rejection {
             Self::Id => "id",
             Self::Opcode => "opcode",
             Self::Question => "question",
+            Self::Case => "case",
         }
     }
 }
@@ -60,8 +65,20 @@ pub enum Channel {
     Stream,
 }
 
-/// Judges `reply`, which came from the address and port asked, against the id and question sent.
-pub fn judge(reply: &[u8], id: u16, question: &Question, channel: Channel) -> Judgement {
+/// What was sent, and so what a reply must repeat.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'q> {
+    /// The message's id.
+    pub id: u16,
+    /// The question.
+    pub question: &'q Question,
+    /// The case of its letters; none: any will do.
+    pub case: Option<LetterCase>,
+}
+
+/// Judges `reply`, which came from the address and port asked, against what was sent.
+pub fn judge(reply: &[u8], sent: Sent<'_>, channel: Channel) -> Judgement {
+    let Sent { id, question, case } = sent;
     let Some(header) = Header::parse(reply) else {
         return Judgement::Reject(Rejection::Short);
     };
@@ -77,6 +94,10 @@ pub fn judge(reply: &[u8], id: u16, question: &Question, channel: Channel) -> Ju
     // RFC 5452 section 9.1: a resolver "MUST" match question name, class and type, id, addresses and ports.
     if header.counts[0] != 1 || !question.is_asked_by(reply) {
         return Judgement::Reject(Rejection::Question);
+    }
+    let name = question.name.as_bytes();
+    if case.is_some_and(|case| !case.is_of(&reply[HEADER..HEADER + name.len()], name)) {
+        return Judgement::Reject(Rejection::Case);
     }
     let too_large = channel == Channel::Datagram && reply.len() > usize::from(UPSTREAM_PAYLOAD);
     if header.flags.has(Flags::TC) || too_large {
@@ -97,7 +118,7 @@ pub(super) fn whole(
     question: &Question,
     stats: &ServerStats,
 ) -> Result<Answer, ExchangeError> {
-    match judge(reply, id, question, Channel::Stream) {
+    match judge(reply, Sent { id, question, case: None }, Channel::Stream) {
         Judgement::Answer(answer) => Ok(answer),
         Judgement::AskOverTcp | Judgement::Unusable => Err(ExchangeError::Unusable),
         Judgement::Reject(reason) => {

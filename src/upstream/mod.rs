@@ -33,6 +33,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
 use crate::wire::answer::{Answer, Lifetime};
+use crate::wire::letter_case::LetterCase;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 use budget::Permit;
@@ -53,6 +54,8 @@ const GRACE: Duration = Duration::from_millis(20);
 struct Prompt {
     question: Question,
     flags: AnswerFlags,
+    /// Over UDP the letters of the name are sent in a case drawn by chance.
+    randomize_case: bool,
 }
 
 /// How one exchange over UDP ended.
@@ -100,6 +103,8 @@ pub struct UpstreamConfig {
     pub max_in_flight: usize,
     /// Exchanges per second and server; zero is no limit.
     pub max_qps: u32,
+    /// Over UDP names are sent in a case drawn by chance, which replies must repeat.
+    pub randomize_case: bool,
     /// What encrypted servers need; such servers are left out where this is none.
     pub encryption: Option<Arc<Encryption>>,
 }
@@ -252,6 +257,11 @@ impl Upstream {
         });
         order
     }
+}
+
+/// The case for the letters of one question, where it is to be drawn by chance.
+fn letter_case(randomize: bool) -> Option<LetterCase> {
+    randomize.then(|| LetterCase::new(rand::random()))
 }
 
 /// A reply that only says the server could not answer: others may do better.

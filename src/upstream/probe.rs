@@ -37,14 +37,14 @@ pub async fn run(state: Arc<ArcSwap<State>>) {
             !server.is_up() || server.stats.since_last_reply().is_none_or(|since| since + INTERVAL >= LATELY)
         };
         for server in upstreams.servers().iter().filter(quiet) {
-            tokio::spawn(probe(Arc::clone(server)));
+            tokio::spawn(probe(Arc::clone(server), upstreams.config().randomize_case));
         }
     }
 }
 
-async fn probe(server: Arc<Server>) {
+async fn probe(server: Arc<Server>, randomize_case: bool) {
     let question = Question { name: Name::ROOT, qtype: NS, class: Class::IN };
-    let prompt = Prompt { question, flags: AnswerFlags::default() };
+    let prompt = Prompt { question, flags: AnswerFlags::default(), randomize_case };
     let deadline = Instant::now() + TIMEOUT;
     let Some(permit) = server.permit(deadline).await else { return };
     let started = Instant::now();

@@ -64,6 +64,7 @@ pub struct ServerStats {
     pub durations: Histogram,
     probes: AtomicU64,
     down: AtomicBool,
+    told_of_case: AtomicBool,
     failures: AtomicU32,
     /// Milliseconds from [`ServerStats::epoch`] to the last reply, plus one; zero is never.
     last_reply: AtomicU64,
@@ -200,6 +201,18 @@ impl Server {
     ) -> Result<Answer, ExchangeError> {
         let outcome = within(deadline, self.transport.go_on_over_tcp(prompt, &self.stats)).await;
         ending.note(outcome, Instant::now())
+    }
+
+    /// A message was ignored.
+    pub(super) fn note_rejected(&self, reason: Rejection) {
+        self.stats.rejected(reason);
+        if reason == Rejection::Case && !self.stats.told_of_case.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "upstream {} sent a reply in other letters than it was asked in, which is ignored as forged; where it never \
+                 keeps them, set `randomize_case = false` in [upstream]",
+                self.name
+            );
+        }
     }
 
     fn note_reply(&self, now: Instant) {

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
-use super::accept::{Channel, Judgement, judge};
+use super::accept::{Channel, Judgement, Sent, judge};
 use super::server::ServerStats;
-use super::{Exchange, ExchangeError, Prompt};
+use super::{Exchange, ExchangeError, Prompt, letter_case};
 use crate::wire::request;
 
 /// Room for a datagram in bytes: more than we offer, because Azure's resolver is known to overrun.
@@ -29,12 +29,14 @@ pub(super) async fn exchange(
     socket.connect(server).await?;
     let id: u16 = rand::random();
     let mut message = Vec::with_capacity(512);
-    request::write(&mut message, id, &prompt.question, prompt.flags);
+    let case = letter_case(prompt.randomize_case);
+    request::write_in_case(&mut message, id, &prompt.question, prompt.flags, case);
     socket.send(&message).await?;
     let mut datagram = [0; DATAGRAM];
     loop {
         let length = socket.recv(&mut datagram).await?;
-        match judge(&datagram[..length], id, &prompt.question, Channel::Datagram) {
+        let sent = Sent { id, question: &prompt.question, case };
+        match judge(&datagram[..length], sent, Channel::Datagram) {
             Judgement::Answer(answer) => return Ok(Exchange::Answer(answer)),
             Judgement::AskOverTcp => return Ok(Exchange::AskOverTcp),
             Judgement::Unusable => return Err(ExchangeError::Unusable),

@@ -9,6 +9,7 @@ pub mod code;
 pub mod denial;
 pub mod edns;
 pub mod header;
+pub mod letter_case;
 pub mod name;
 pub mod query;
 pub mod records;

@@ -2,7 +2,8 @@
 
 use super::code::Type;
 use super::edns::{DNSSEC_OK, OPTION_PADDING};
-use super::header::{Flags, Header};
+use super::header::{Flags, HEADER, Header};
+use super::letter_case::LetterCase;
 use super::query::Question;
 
 /// UDP payload offered to upstreams in bytes: no fragmentation on any path of 1280 bytes or more (DNS flag day 2020);
@@ -32,6 +33,20 @@ pub fn write(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags
     out.extend_from_slice(&UPSTREAM_PAYLOAD.to_be_bytes());
     out.extend_from_slice(&(if flags.dnssec_ok { DNSSEC_OK } else { 0 }).to_be_bytes());
     out.extend_from_slice(&[0, 0]);
+}
+
+/// Like [`write()`], with the letters of the name in `case`, where there is one.
+pub fn write_in_case(
+    out: &mut Vec<u8>,
+    id: u16,
+    question: &Question,
+    flags: AnswerFlags,
+    case: Option<LetterCase>,
+) {
+    write(out, id, question, flags);
+    if let Some(case) = case {
+        case.apply(&mut out[HEADER..HEADER + question.name.wire_len()]);
+    }
 }
 
 /// Length in bytes that a padded query is a multiple of (RFC 8467 section 4.1).

@@ -14,9 +14,9 @@ use super::ports::Port;
 use super::stale::CLIENT_PATIENCE;
 use super::{Relay, pop_due};
 use crate::policy::AllowedQuery;
-use crate::upstream::accept::{Channel, Judgement, Rejection, judge};
+use crate::upstream::accept::{Channel, Judgement, Rejection, Sent, judge};
 use crate::upstream::server::Ending;
-use crate::upstream::{ASK_NEXT_AFTER, ExchangeError, FirstAttempt, Prompt, is_failure};
+use crate::upstream::{ASK_NEXT_AFTER, ExchangeError, FirstAttempt, Prompt, is_failure, letter_case};
 use crate::wire::answer::Answer;
 use crate::wire::header::{Flags, Header};
 use crate::wire::request;
@@ -50,11 +50,12 @@ impl<D: Deliver> Relay<D> {
             return self.hand_over(ticket, None);
         };
         let Some(asked) = self.in_flight.get_mut(ticket) else { return };
+        let case = letter_case(asked.upstream.config.randomize_case);
         let id = self.ports.write(port, ticket, |message, id| {
-            request::write(message, id, asked.query.question(), asked.query.flags());
+            request::write_in_case(message, id, asked.query.question(), asked.query.flags(), case);
         });
         let ending = Ending::new(&asked.upstream.servers[index], now, permit);
-        asked.attempt = id.map(|id| Attempt { index, port, id, ending, report: None });
+        asked.attempt = id.map(|id| Attempt { index, port, id, case, ending, report: None });
         self.silent.push_back(((now + ASK_NEXT_AFTER).min(deadline), ticket));
     }
 
@@ -98,10 +99,11 @@ impl<D: Deliver> Relay<D> {
         else {
             return server.stats.rejected(strange(bytes));
         };
-        match judge(bytes, id, asked.query.question(), Channel::Datagram) {
+        let case = asked.attempt.as_ref().and_then(|attempt| attempt.case);
+        match judge(bytes, Sent { id, question: asked.query.question(), case }, Channel::Datagram) {
             Judgement::Answer(answer) => self.first_ended(ticket, Ok(answer)),
             Judgement::Unusable => self.first_ended(ticket, Err(ExchangeError::Unusable)),
-            Judgement::Reject(reason) => server.stats.rejected(reason),
+            Judgement::Reject(reason) => server.note_rejected(reason),
             Judgement::AskOverTcp => {
                 if let Some(attempt) = self.in_flight.end_attempt(ticket) {
                     self.ports.release(port, id, &self.poll);
@@ -144,7 +146,7 @@ impl<D: Deliver> Relay<D> {
 
     fn go_on_over_tcp(&mut self, ticket: Ticket, attempt: Attempt) {
         let Some(asked) = self.in_flight.get(ticket) else { return };
-        let (prompt, deadline) = (prompt(&asked.query), asked.deadline);
+        let (prompt, deadline) = (prompt(asked), asked.deadline);
         let (index, started, report) = (attempt.index, attempt.ending.started(), attempt.report);
         let server = Arc::clone(attempt.ending.server());
         let exchange = async move { server.go_on_over_tcp(&prompt, deadline, attempt.ending).await };
@@ -162,8 +164,7 @@ impl<D: Deliver> Relay<D> {
     /// Gives `ticket` to a task, which goes on from `first`.
     fn hand_over(&mut self, ticket: Ticket, first: Option<FirstAttempt>) {
         let Some(asked) = self.in_flight.get(ticket) else { return };
-        let (upstream, deadline, prompt) =
-            (Arc::clone(&asked.upstream), asked.deadline, prompt(&asked.query));
+        let (upstream, deadline, prompt) = (Arc::clone(&asked.upstream), asked.deadline, prompt(asked));
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
             let (answer, upstream) = upstream.ask(&prompt, deadline, first).await;
@@ -205,6 +206,7 @@ fn strange(bytes: &[u8]) -> Rejection {
     }
 }
 
-fn prompt(query: &AllowedQuery<'_>) -> Prompt {
-    Prompt { question: query.question().clone(), flags: query.flags() }
+fn prompt(Asked { query, upstream, .. }: &Asked) -> Prompt {
+    let randomize_case = upstream.config.randomize_case;
+    Prompt { question: query.question().clone(), flags: query.flags(), randomize_case }
 }

@@ -15,6 +15,7 @@ use crate::policy::AllowedQuery;
 use crate::upstream::server::Ending;
 use crate::upstream::{ExchangeError, Upstream};
 use crate::wire::answer::Answer;
+use crate::wire::letter_case::LetterCase;
 
 /// Names a question in flight; one that has ended names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(super) struct Attempt {
     pub(super) index: usize,
     pub(super) port: Port,
     pub(super) id: u16,
+    /// The case of the question's letters; none: it does not matter.
+    pub(super) case: Option<LetterCase>,
     pub(super) ending: Ending,
     /// The task that wants to know how it ends.
     pub(super) report: Option<oneshot::Sender<Result<Answer, ExchangeError>>>,
