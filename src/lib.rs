@@ -41,6 +41,8 @@ pub mod zones;
 pub mod assemble;
 pub mod explain;
 pub mod state;
+mod cookie_secrets;
+mod secret_file;
 pub mod orders;
 pub mod registry;
 pub mod prove;

@@ -209,11 +209,13 @@ pub fn warn_of(assembly: &Assembly) {
 fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
     let server = |settings: &Settings| {
         let server = &settings.server;
-        let tcp = (server.tcp_connections, server.tcp_queries_per_connection, server.tcp_idle_timeout);
-        (server.listen.clone(), server.workers, tcp, server.state_directory.clone())
+        let connections = (server.tcp_connections, server.tcp_connections_per_client);
+        let tcp = (connections, server.tcp_queries_per_connection, server.tcp_idle_timeout);
+        let listen = (server.listen.clone(), server.reuse_port);
+        (listen, server.workers, tcp, server.state_directory.clone())
     };
     let changed = [
-        ("[server] listen, workers, tcp_* and state_directory", server(before) != server(after)),
+        ("[server] listen, reuse_port, workers, tcp_* and state_directory", server(before) != server(after)),
         ("[admin]", before.admin != after.admin),
         ("[log]", before.log != after.log),
         ("[dnstap]", before.dnstap != after.dnstap),

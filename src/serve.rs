@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,9 +16,10 @@ use tokio_util::task::TaskTracker;
 use crate::admin::token::TokenFile;
 use crate::admin::{Admin, Control, listener};
 use crate::assemble::Assembly;
-use crate::config::Settings;
+use crate::config::{Server, Settings};
 use crate::gate::{Gate, State};
 use crate::listen::batch;
+use crate::listen::connections::Connections;
 use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
 use crate::listen::socket::Endpoint;
 use crate::listen::tcp::{TcpLimits, TcpService};
@@ -151,19 +151,20 @@ impl Service {
             teller.clone(),
         )));
         let limits = TcpLimits {
-            connections: settings.server.tcp_connections,
             queries_per_connection: settings.server.tcp_queries_per_connection,
             idle: settings.server.tcp_idle_timeout,
         };
-        let (state, stop, connections) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
-        let tcp = TcpService { state, teller, relay: relay.clone(), limits, stop, connections };
-        let slots = Arc::new(Semaphore::new(limits.connections));
+        let Server { tcp_connections, tcp_connections_per_client, .. } = settings.server;
+        let connections = Arc::new(Connections::new(tcp_connections, tcp_connections_per_client));
+        self.catalogue.watch_connections(&connections);
+        let (state, stop, tasks) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
+        let tcp = TcpService { state, teller, relay: relay.clone(), limits, connections, stop, tasks };
         for Endpoint { address, udp, tcp: listener } in endpoints {
             let listener = {
                 let _runtime = self.runtime.enter();
                 TcpListener::from_std(listener)?
             };
-            self.runtime.spawn(self.tasks.track_future(tcp.clone().listen(listener, Arc::clone(&slots))));
+            self.runtime.spawn(self.tasks.track_future(tcp.clone().listen(listener)));
             for (index, socket) in udp.into_iter().enumerate() {
                 let name = format!("udp-{index}");
                 self.start_worker(name, socket, relay.clone(), local.clone(), journal)

@@ -1,12 +1,14 @@
 //! Making the [`State`] queries are judged by, of settings and policies that were assembled.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::assemble::Assembly;
 use crate::cache::{Cache, Lifetimes};
 use crate::config::{self, BlockAnswer, GuardMode, Settings};
-use crate::gate::{State, ZonePlaces};
+use crate::cookie_secrets::cookies;
+use crate::gate::rate_limit::RateLimit;
+use crate::gate::{State, WaitLimits, ZonePlaces};
 use crate::policy::Policies;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::policies::Group;
@@ -69,6 +71,9 @@ pub fn make_state(
         }
         BlockAnswer::Refused => Denial::refused(NOT_LISTED),
     };
+    let before_state = before.map(|before| &*before.state);
+    let cookies_before = before_state.and_then(|state| state.cookies.as_ref());
+    let cookies = cookies(&settings.cookies, cookies_before).map_err(|error| error.to_string())?;
     let identity = Some(settings.server.identity.as_str()).filter(|identity| !identity.is_empty());
     Ok(State {
         zones: Arc::new(zone_places(&policies, catalogue)),
@@ -81,6 +86,12 @@ pub fn make_state(
         cache,
         local: Arc::new(local),
         upstreams: Arc::new(upstreams),
+        limits: WaitLimits {
+            in_flight: settings.server.in_flight,
+            in_flight_per_client: settings.server.in_flight_per_client,
+        },
+        rate_limit: rate_limit(&settings.rate_limit, before),
+        cookies,
     })
 }
 
@@ -112,6 +123,17 @@ fn tunnel_guard(settings: &config::TunnelGuard, before: Option<&Running>) -> Opt
     };
     let new = || Arc::new(TunnelGuard::new(budget, settings.mode == GuardMode::Enforce));
     Some(before.and_then(|before| before.state.tunnel_guard.clone()).unwrap_or_else(new))
+}
+
+/// The limit for `settings`: the one there was, with all it knows, where they have not changed.
+fn rate_limit(settings: &config::RateLimit, before: Option<&Running>) -> Option<Arc<RateLimit>> {
+    let config::RateLimit { responses_per_second, slip, ref exempt } = *settings;
+    if responses_per_second == 0 {
+        return None;
+    }
+    let before = before.filter(|before| before.settings.rate_limit == *settings);
+    let new = || Arc::new(RateLimit::new(responses_per_second, slip, exempt.clone(), Instant::now()));
+    Some(before.and_then(|before| before.state.rate_limit.clone()).unwrap_or_else(new))
 }
 
 /// The state in force and the settings it was made of.

@@ -1,19 +1,15 @@
 //! [`TokenFile`]: the secret that requests which change state must bring.
 
 use std::fmt;
-use std::fs::{self, Metadata};
-use std::io;
 use std::path::PathBuf;
 
 use subtle::ConstantTimeEq;
 
 use crate::config::Settings;
+use crate::secret_file::{self, SecretFileError};
 
 /// Fewest characters of a token: 16 of a random one are beyond guessing over a network.
 const MIN_LENGTH: usize = 16;
-
-/// Largest token file in bytes.
-const MAX_BYTES: u64 = 4096;
 
 /// A file with a token on its only line. It is read for each request that needs it, so that a new token holds at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +33,8 @@ pub struct TokenError {
 
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("{0}")]
-    Unreadable(io::Error),
-    #[error("it is no file")]
-    NoFile,
-    #[error("everyone on this machine may read it, or write to it")]
-    Open,
-    #[error("it is larger than {MAX_BYTES} bytes")]
-    Large,
+    #[error(transparent)]
+    File(SecretFileError),
     #[error("it must hold one line of printable ASCII without spaces")]
     Unprintable,
     #[error("the token has {0} characters, and must have at least {MIN_LENGTH}")]
@@ -54,11 +44,13 @@ enum Fault {
 impl Fault {
     fn remedy(&self) -> &'static str {
         match self {
-            Self::Open => "`chmod o= FILE`, and for a Kubernetes secret `defaultMode: 0440`",
-            Self::Unreadable(_) | Self::NoFile => {
+            Self::File(SecretFileError::Open) => {
+                "`chmod o= FILE`, and for a Kubernetes secret `defaultMode: 0440`"
+            }
+            Self::File(SecretFileError::Unreadable(_) | SecretFileError::NoFile) => {
                 "`token_file` in [admin] names a file that the user namegate runs as can read"
             }
-            Self::Large | Self::Unprintable | Self::Short(_) => {
+            Self::File(SecretFileError::Large) | Self::Unprintable | Self::Short(_) => {
                 "write a new token: `(umask 077; openssl rand -hex 32 > FILE)`"
             }
         }
@@ -86,32 +78,11 @@ impl TokenFile {
     }
 
     fn try_read(&self) -> Result<Token, Fault> {
-        let metadata = fs::metadata(&self.path).map_err(Fault::Unreadable)?;
-        // A pipe would be waited for.
-        if !metadata.is_file() {
-            return Err(Fault::NoFile);
+        match secret_file::read(&self.path).map_err(Fault::File)?.as_slice() {
+            [line] => Token::parse(line),
+            _ => Err(Fault::Unprintable),
         }
-        if is_open_to_all(&metadata) {
-            return Err(Fault::Open);
-        }
-        if metadata.len() > MAX_BYTES {
-            return Err(Fault::Large);
-        }
-        let text = fs::read(&self.path).map_err(Fault::Unreadable)?;
-        let line = text.strip_suffix(b"\n").unwrap_or(&text);
-        Token::parse(line.strip_suffix(b"\r").unwrap_or(line))
     }
-}
-
-#[cfg(unix)]
-fn is_open_to_all(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    metadata.permissions().mode() & 0o006 != 0
-}
-
-#[cfg(not(unix))]
-fn is_open_to_all(_: &Metadata) -> bool {
-    false
 }
 
 impl Token {
@@ -145,6 +116,8 @@ impl fmt::Debug for Token {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     const SECRET: &str = "0123456789abcdef";

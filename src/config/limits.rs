@@ -18,6 +18,10 @@ pub const UDP_PAYLOAD: Limit<u16> = Limit::new(1232, 512, 4096);
 /// each. At most 65535: file descriptors.
 pub const TCP_CONNECTIONS: Limit<usize> = Limit::new(1000, 1, 65535);
 
+/// TCP connections of one client open at once; of an IPv6 address the /64 counts. Default 100: more than a resolver in between
+/// opens, a tenth of all. At most 65535, as for all.
+pub const TCP_CONNECTIONS_PER_CLIENT: Limit<usize> = Limit::new(100, 1, 65535);
+
 /// Queries of one TCP connection worked on at once (RFC 7766 section 6.2.1.1 asks for pipelining). Default 64: more
 /// than stub resolvers send, little enough that one client cannot take the upstream's whole allowance.
 pub const TCP_QUERIES_PER_CONNECTION: Limit<usize> = Limit::new(64, 1, 1024);
@@ -26,6 +30,22 @@ pub const TCP_QUERIES_PER_CONNECTION: Limit<usize> = Limit::new(64, 1, 1024);
 /// (RFC 7766 section 6.2.3), with room for a slow client. 1 s to 5 min.
 pub const TCP_IDLE_TIMEOUT: Limit<Duration> =
     Limit::new(SECOND.saturating_mul(10), SECOND, MINUTE.saturating_mul(5));
+
+/// Queries that may wait for upstreams in all; more are dropped. Default 10,000: with up to 6 KiB each 60 MiB at most, and ten
+/// times what the default budget of an upstream answers within a second. 100 to 1,000,000.
+pub const IN_FLIGHT: Limit<usize> = Limit::new(10_000, 100, 1_000_000);
+
+/// Queries of one client that may wait for upstreams; of an IPv6 address the /64 counts. Default 1,000, as Unbound's
+/// `wait-limit`: a resolver in between stays below it, and it takes ten clients to fill all places. 1 to 1,000,000.
+pub const IN_FLIGHT_PER_CLIENT: Limit<usize> = Limit::new(1_000, 1, 1_000_000);
+
+/// Replies over UDP that one client may have in a second, 0 for no limit; of an IPv6 address the /64 counts. Default 0: a
+/// limit that is too low stops a cluster, and within a virtual network nobody can forge addresses. At most 1,000,000.
+pub const RESPONSES_PER_SECOND: Limit<u32> = Limit::new(0, 0, 1_000_000);
+
+/// Of the replies beyond that limit, one in this many goes out truncated, so that a true client asks over TCP. Default 2, as
+/// other servers have it; 1 is each, 0 none. At most 10.
+pub const SLIP: Limit<u32> = Limit::new(2, 0, 10);
 
 /// The whole time an upstream query may take, retries included. Default 6 s: Azure's documentation asks forwarders to
 /// wait longer than 4 s, or private names may turn into public addresses. 1 s to 30 s: no client waits longer.
@@ -130,6 +150,8 @@ mod tests {
                 && holds(TCP_CONNECTIONS)
                 && holds(TCP_QUERIES_PER_CONNECTION)
         );
+        assert!(holds(TCP_CONNECTIONS_PER_CLIENT) && holds(IN_FLIGHT) && holds(IN_FLIGHT_PER_CLIENT));
+        assert!(holds(RESPONSES_PER_SECOND) && holds(SLIP));
         assert!(holds(TCP_IDLE_TIMEOUT) && holds(DEADLINE) && holds(MAX_IN_FLIGHT) && holds(MAX_QPS));
         assert!(holds(SAMPLE) && holds(FILE_BYTES) && holds(FILE_KEEP) && holds(TOP));
         assert!(holds(MAX_TEMPORARY) && holds(PROVE_INTERVAL));

@@ -9,11 +9,13 @@ use toml::de::DeTable;
 use crate::config::admin::Admin;
 use crate::config::cache::cache;
 use crate::config::client::client_groups;
+use crate::config::cookies::cookies;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::faults::Faults;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
+use crate::config::rate_limit::rate_limit;
 use crate::config::route::routes;
 use crate::config::section::Section;
 use crate::config::settings::{Block, InlineRule, Local, Policy, Server, Settings, Upstream};
@@ -40,6 +42,8 @@ pub(super) fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnosti
         client: client_groups(&mut root, &server.allow_clients, &policy, base),
         route: routes(&mut root, &upstream.bootstrap),
         server,
+        rate_limit: rate_limit(root.section("rate_limit")),
+        cookies: cookies(root.section("cookies"), base),
         upstream,
         policy,
         local: local(&mut root, base),
@@ -64,9 +68,14 @@ fn server(mut section: Section<'_, '_>, base: &Path) -> Server {
         identity: section.parsed("identity", value::identity).map_or(default.identity, Spanned::into_inner),
         allow_clients: clients(&mut section).unwrap_or(default.allow_clients),
         tcp_connections: section.limited("tcp_connections", limits::TCP_CONNECTIONS),
+        tcp_connections_per_client: section
+            .limited("tcp_connections_per_client", limits::TCP_CONNECTIONS_PER_CLIENT),
         tcp_queries_per_connection: section
             .limited("tcp_queries_per_connection", limits::TCP_QUERIES_PER_CONNECTION),
         tcp_idle_timeout: section.limited("tcp_idle_timeout", limits::TCP_IDLE_TIMEOUT),
+        in_flight: section.limited("in_flight", limits::IN_FLIGHT),
+        in_flight_per_client: section.limited("in_flight_per_client", limits::IN_FLIGHT_PER_CLIENT),
+        reuse_port: section.field("reuse_port").map_or(default.reuse_port, Spanned::into_inner),
         state_directory: optional_path(&mut section, "state_directory", base),
     };
     section.finish();
@@ -258,7 +267,11 @@ fn canaries(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<Name
 }
 
 /// A path, none where it is empty or absent.
-fn optional_path(section: &mut Section<'_, '_>, key: &'static str, base: &Path) -> Option<PathBuf> {
+pub(super) fn optional_path(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    base: &Path,
+) -> Option<PathBuf> {
     let text = section.parsed(key, |text| Ok::<_, ValueError>(text.to_owned()))?;
     Some(text.into_inner()).filter(|text| !text.is_empty()).map(|text| base.join(text))
 }

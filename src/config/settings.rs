@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::config::admin::Admin;
 use crate::config::cache::Cache;
 use crate::config::client::ClientGroup;
+use crate::config::cookies::Cookies;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
+use crate::config::rate_limit::RateLimit;
 use crate::config::route::Route;
 use crate::config::tunnel_guard::TunnelGuard;
 use crate::config::write;
@@ -29,6 +31,10 @@ use crate::wire::name::Name;
 pub struct Settings {
     /// `[server]`
     pub server: Server,
+    /// `[rate_limit]`
+    pub rate_limit: RateLimit,
+    /// `[cookies]`
+    pub cookies: Cookies,
     /// `[upstream]`
     pub upstream: Upstream,
     /// `[policy]`
@@ -75,11 +81,19 @@ pub struct Server {
     pub allow_clients: Vec<IpNet>,
     /// [`limits::TCP_CONNECTIONS`]
     pub tcp_connections: usize,
+    /// [`limits::TCP_CONNECTIONS_PER_CLIENT`]
+    pub tcp_connections_per_client: usize,
     /// [`limits::TCP_QUERIES_PER_CONNECTION`]
     pub tcp_queries_per_connection: usize,
     /// [`limits::TCP_IDLE_TIMEOUT`]
     #[serde(serialize_with = "write::quantity")]
     pub tcp_idle_timeout: Duration,
+    /// [`limits::IN_FLIGHT`]
+    pub in_flight: usize,
+    /// [`limits::IN_FLIGHT_PER_CLIENT`]
+    pub in_flight_per_client: usize,
+    /// Other processes may listen on the same addresses, to take over.
+    pub reuse_port: bool,
     /// Where is kept what must outlive the process: temporary allowances; none: nothing does.
     #[serde(serialize_with = "write::optional_path")]
     pub state_directory: Option<PathBuf>,
@@ -94,8 +108,12 @@ impl Default for Server {
             identity: String::new(),
             allow_clients: private_subnets(),
             tcp_connections: limits::TCP_CONNECTIONS.default,
+            tcp_connections_per_client: limits::TCP_CONNECTIONS_PER_CLIENT.default,
             tcp_queries_per_connection: limits::TCP_QUERIES_PER_CONNECTION.default,
             tcp_idle_timeout: limits::TCP_IDLE_TIMEOUT.default,
+            in_flight: limits::IN_FLIGHT.default,
+            in_flight_per_client: limits::IN_FLIGHT_PER_CLIENT.default,
+            reuse_port: false,
             state_directory: None,
         }
     }

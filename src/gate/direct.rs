@@ -1,23 +1,25 @@
 //! Replies that are made at once, without data: denials, refusals, errors, and the server's own name.
 
 use std::fmt::Display;
+use std::time::Instant;
 
 use super::{Client, Outcome, State};
 use crate::policy::Reason;
 use crate::policy::clients::GroupId;
-use crate::telemetry::counters::{Counters, Dropped};
+use crate::telemetry::counters::{Counters, Dropped, Limited};
 use crate::telemetry::record::{Decision, Record, Source};
 use crate::wire::code::{ErrorCode, Rcode, Type};
 use crate::wire::denial;
-use crate::wire::query::{Malformed, Question};
+use crate::wire::query::{Malformed, Query, Question};
 use crate::wire::reply::{self, Envelope, ExtendedError};
 
 /// Answers what is no query: silence for what must not be answered, else the code it deserves.
 pub(super) fn answer_malformed(
     state: &State,
     counters: &Counters,
+    limited: &mut u32,
     malformed: &Malformed<'_>,
-    client: Client,
+    (client, now): (Client, Instant),
     out: &mut Vec<u8>,
 ) -> Outcome {
     let silence = |reason| {
@@ -29,19 +31,51 @@ pub(super) fn answer_malformed(
         Malformed::Short => return silence(Dropped::Short),
         Malformed::Response => return silence(Dropped::Response),
         Malformed::Opcode(header, None) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
-        Malformed::Opcode(_, Some(query)) => {
-            (Envelope::of(query, client.transport, state.udp_payload), Rcode::NOTIMP)
-        }
+        Malformed::Opcode(_, Some(query)) => (envelope_of(state, query, client, now), Rcode::NOTIMP),
         Malformed::Format(header, question) => (Envelope::of_header(*header, *question), Rcode::FORMERR),
-        Malformed::Version(query) => {
-            (Envelope::of(query, client.transport, state.udp_payload), Rcode::BADVERS)
-        }
+        Malformed::Version(query) => (envelope_of(state, query, client, now), Rcode::BADVERS),
     };
+    if !state.admits(client, now) {
+        return limit(state, counters, limited, &envelope, out);
+    }
     if state.policies.group(client.address.ip()).is_none() {
         return refuse_client(out, &envelope);
     }
     reply::error(out, &envelope, rcode, None);
     replied(Decision::Error, Source::Policy, rcode)
+}
+
+fn envelope_of<'q>(state: &State, query: &Query<'q>, client: Client, now: Instant) -> Envelope<'q> {
+    let cookie = state.cookie(query.edns, client, now);
+    Envelope::of(query, client.transport, state.udp_payload).with_cookie(cookie.map(|given| given.option))
+}
+
+/// What a client gets that had all the replies it may have for now: nothing, or now and then a short reply by which it can
+/// show who it is. `limited` counts such clients' queries.
+pub(super) fn limit(
+    state: &State,
+    counters: &Counters,
+    limited: &mut u32,
+    envelope: &Envelope<'_>,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    *limited = limited.wrapping_add(1);
+    if !state.rate_limit.as_ref().is_some_and(|limit| limit.slips(*limited)) {
+        counters.rate_limited(Limited::Dropped);
+        counters.dropped(Dropped::RateLimit);
+        return Outcome::Silence;
+    }
+    // RFC 7873 section 5.2.3: a client that sent a cookie is given one by which it will be known.
+    let (kind, rcode) = match envelope.has_cookie() {
+        true => (Limited::BadCookie, Rcode::BADCOOKIE),
+        false => (Limited::Truncated, Rcode::NOERROR),
+    };
+    counters.rate_limited(kind);
+    match kind {
+        Limited::BadCookie => reply::error(out, envelope, rcode, None),
+        _ => reply::truncated(out, envelope, rcode),
+    }
+    replied(Decision::Refused, Source::Policy, rcode)
 }
 
 /// A reason that is not the one that most replies to blocked names give.

@@ -83,7 +83,9 @@ impl Miss {
 
     fn envelope(&self, state: &State) -> Envelope<'_> {
         let question = &self.request[HEADER..self.question_end];
+        let cookie = state.cookie(self.edns, self.client, self.received);
         Envelope::new(self.header, question, self.edns, self.client.transport, state.udp_payload)
+            .with_cookie(cookie.map(|given| given.option))
     }
 }
 

@@ -1,11 +1,15 @@
 //! The whole journey of one query: request bytes in, a reply, a miss or silence out.
 
+pub mod cookies;
 mod direct;
 mod miss;
+pub mod rate_limit;
 mod vet;
 
-use direct::{answer_identity, answer_malformed, block, refuse_client, replied};
+use cookies::{Cookies, Given};
+use direct::{answer_identity, answer_malformed, block, limit, refuse_client, replied};
 pub use miss::Miss;
+use rate_limit::RateLimit;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +30,7 @@ use crate::upstream::upstreams::Upstreams;
 use crate::wire::answer::AnswerRef;
 use crate::wire::code::{Class, ErrorCode, Rcode};
 use crate::wire::denial::Denial;
+use crate::wire::edns::Edns;
 use crate::wire::header::Flags;
 use crate::wire::query::{Query, Question};
 use crate::wire::reply::{self, Ageing, Envelope, ExtendedError, Transport};
@@ -54,6 +59,21 @@ pub struct State {
     pub upstreams: Arc<Upstreams>,
     /// Places among the counters' zones.
     pub zones: Arc<ZonePlaces>,
+    /// How many queries may wait.
+    pub limits: WaitLimits,
+    /// How many replies a client may have over UDP; none: as many as it asks for.
+    pub rate_limit: Option<Arc<RateLimit>>,
+    /// What clients' cookies are answered with; none: nothing.
+    pub cookies: Option<Cookies>,
+}
+
+/// How many queries may wait for an upstream; more are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitLimits {
+    /// In all.
+    pub in_flight: usize,
+    /// For one client; of an IPv6 address the /64 counts.
+    pub in_flight_per_client: usize,
 }
 
 /// Where allowed names are counted.
@@ -85,6 +105,8 @@ pub struct Gate {
     question: Question,
     /// Where kept answers are read into.
     kept: Kept,
+    /// Replies beyond a client's rate.
+    limited: u32,
 }
 
 /// Where a query came from.
@@ -119,6 +141,7 @@ impl Gate {
             counters,
             question: Question::empty(),
             kept: Kept::new(),
+            limited: 0,
         }
     }
 
@@ -127,10 +150,18 @@ impl Gate {
         let state = self.state.load();
         let query = match Query::parse(request, &mut self.question) {
             Ok(query) => query,
-            Err(malformed) => return answer_malformed(state, &self.counters, &malformed, client, out),
+            Err(malformed) => {
+                let limited = &mut self.limited;
+                return answer_malformed(state, &self.counters, limited, &malformed, (client, now), out);
+            }
         };
         self.counters.query(client.transport, Some(query.question.qtype));
-        let envelope = Envelope::of(&query, client.transport, state.udp_payload);
+        let cookie = state.cookie(query.edns, client, now);
+        let envelope = Envelope::of(&query, client.transport, state.udp_payload)
+            .with_cookie(cookie.map(|given| given.option));
+        if !cookie.is_some_and(|given| given.is_verified) && !state.admits(client, now) {
+            return limit(state, &self.counters, &mut self.limited, &envelope, out);
+        }
         let Some(group) = state.policies.group(client.address.ip()) else {
             return refuse_client(out, &envelope);
         };
@@ -217,6 +248,19 @@ impl Gate {
     pub fn too_long(&self) {
         self.counters.query(Transport::Udp, None);
         self.counters.dropped(Dropped::Long);
+    }
+}
+
+impl State {
+    /// What becomes of the cookie in a query's EDNS.
+    fn cookie(&self, edns: Option<Edns>, client: Client, now: Instant) -> Option<Given> {
+        Some(self.cookies.as_ref()?.answer(&edns?.cookie?, client.address.ip(), now))
+    }
+
+    /// False where `client`, which has not shown that it has not forged its address, had all the replies it may have for now.
+    fn admits(&self, client: Client, now: Instant) -> bool {
+        let limit = self.rate_limit.as_ref().filter(|_| client.transport == Transport::Udp);
+        limit.is_none_or(|limit| limit.admits(client.address.ip(), now))
     }
 }
 

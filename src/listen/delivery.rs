@@ -97,9 +97,9 @@ impl Deliver for Delivery {
         }
     }
 
-    fn refuse(&mut self, waiter: Waiter) {
+    fn refuse(&mut self, waiter: Waiter, reason: Dropped) {
         if let Waiter::Datagram(_) = waiter {
-            self.teller.counters().dropped(Dropped::Overload);
+            self.teller.counters().dropped(reason);
             self.teller.counters().miss_ended();
         }
     }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::connections::{Connections, Place};
 use super::delivery::Waiter;
 use crate::fetch::{fetch, fetch_local};
 use crate::gate::{Client, Gate, Miss, Outcome, State};
@@ -27,8 +28,6 @@ use crate::wire::reply::Transport;
 /// Bounds on what TCP clients may take.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpLimits {
-    /// Connections served at once; more wait, one per listener accepted and the rest in the kernel's backlog.
-    pub connections: usize,
     /// Queries in flight on one connection; more are not read until one is answered.
     pub queries_per_connection: usize,
     /// How long a connection may be without a whole query, or with an unread reply.
@@ -52,10 +51,12 @@ pub struct TcpService {
     pub relay: Asker<Waiter>,
     /// Bounds.
     pub limits: TcpLimits,
+    /// Places for connections, of all listeners together.
+    pub connections: Arc<Connections>,
     /// Cancelled when no new query is to be taken.
     pub stop: CancellationToken,
     /// Counts connections, so that shutdown can wait for them.
-    pub connections: TaskTracker,
+    pub tasks: TaskTracker,
 }
 
 impl TcpService {
@@ -65,17 +66,20 @@ impl TcpService {
     }
 
     /// Accepts connections until told to stop. No failure to accept ends it.
-    pub async fn listen(self, listener: TcpListener, slots: Arc<Semaphore>) {
+    pub async fn listen(self, listener: TcpListener) {
         let mut backoff = ACCEPT_BACKOFF.0;
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
-                accepted = accept(&listener, &slots) => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, address, slot)) => {
+                Ok((stream, address)) => {
                     backoff = ACCEPT_BACKOFF.0;
-                    self.connections.spawn(self.clone().serve(stream, address, slot));
+                    // Who finds no place is told by the end of the connection, and can go on to the next server.
+                    if let Ok(place) = self.connections.admit(address.ip()) {
+                        self.tasks.spawn(self.clone().serve(stream, address, place));
+                    }
                 }
                 // The client was gone before we looked; a load balancer's probe is like that.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -88,7 +92,7 @@ impl TcpService {
         }
     }
 
-    async fn serve(self, stream: TcpStream, address: SocketAddr, _slot: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, address: SocketAddr, _place: Place) {
         let client = Client { address, transport: Transport::Tcp };
         // Only delay is lost where this fails.
         let _ = stream.set_nodelay(true);
@@ -123,7 +127,7 @@ impl TcpService {
                 () = self.stop.cancelled() => return Ok(()),
                 () = replies.closed() => return Ok(()),
                 // Takes nothing out of the stream, so that it may be given up at any time.
-                begun = timeout(self.limits.idle, reader.fill_buf()) => begun,
+                begun = timeout(self.connections.patience(self.limits.idle), reader.fill_buf()) => begun,
             };
             match begun {
                 Ok(Ok([])) => return Ok(()),
@@ -200,15 +204,6 @@ impl TcpService {
         }
         drop(slot);
     }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let (stream, address) = listener.accept().await?;
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    Ok((stream, address, slot))
 }
 
 /// Reads one length-prefixed message into `request`.

@@ -1,6 +1,6 @@
 //! [`Clients`]: who may ask, and by whose rules.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -108,6 +108,15 @@ impl<T: Copy + Ord> Ranges<T> {
         // The first range begins at zero, so that there always is one.
         let after = self.starts.partition_point(|start| *start <= address);
         self.groups[after.saturating_sub(1)]
+    }
+}
+
+/// The address that stands for all that one client has: of an IPv6 address the first of its /64, within which a client has
+/// every address.
+pub fn whole_client(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
     }
 }
 

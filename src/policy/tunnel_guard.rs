@@ -8,7 +8,7 @@
 mod tests;
 
 use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use hashbrown::{HashSet, HashTable};
 use rapidhash::fast::RandomState;
 
 use super::RuleRef;
+use super::clients::whole_client;
 use super::rule::Scope;
 use crate::wire::code::Type;
 use crate::wire::name::Name;
@@ -206,12 +207,4 @@ fn make_room(watched: &mut HashTable<(Subject, Watched)>, now: Instant, window: 
         surplus -= usize::from(goes);
         !goes
     });
-}
-
-/// The address that stands for all that one client has.
-fn whole_client(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    }
 }

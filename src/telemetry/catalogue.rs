@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -12,14 +12,17 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use metrics_util::MetricKindMask;
 
 use super::board::Board;
-use super::counters::{Counters, Dropped, RCODES, REASONS, TYPES, Totals, ZONES};
+use super::counters::{Counters, Dropped, Limited, RCODES, REASONS, TYPES, Totals, ZONES};
 use super::histogram::render_head;
 use super::journal::Losses;
 use super::metric;
-use super::publish::{publish_cache, publish_exceptions, publish_losses, publish_top, publish_upstream};
+use super::publish::{
+    publish_cache, publish_connections, publish_exceptions, publish_losses, publish_top, publish_upstream,
+};
 use super::record::{Decision, Source};
 use crate::gate::State;
 use crate::listen::batch::dropped_by_kernel;
+use crate::listen::connections::Connections;
 use crate::policy::expect::Expect;
 use crate::prove::standing::Standing;
 use crate::wire::code::Rcode;
@@ -34,6 +37,7 @@ pub struct Catalogue {
     process: metrics_process::Collector,
     counters: Mutex<Vec<Arc<Counters>>>,
     sockets: Mutex<Vec<Weak<UdpSocket>>>,
+    connections: OnceLock<Arc<Connections>>,
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
     standing: Arc<Standing>,
@@ -61,8 +65,9 @@ impl Catalogue {
         process.describe();
         let reloads = Reloads::default();
         reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
-        let (counters, sockets, zones) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { registry, process, counters, sockets, zones, reloads, standing: Arc::default() })
+        let (counters, sockets, connections) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        let (zones, standing) = (Mutex::default(), Arc::default());
+        Ok(Self { registry, process, counters, sockets, connections, zones, reloads, standing })
     }
 
     /// Adds counters to those that are summed.
@@ -75,6 +80,12 @@ impl Catalogue {
     /// Adds a socket to those whose losses are told, as long as it is open.
     pub fn watch_socket(&self, socket: &Arc<UdpSocket>) {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(socket));
+    }
+
+    /// Has the TCP connections of clients told.
+    pub fn watch_connections(&self, connections: &Arc<Connections>) {
+        // There is one gate in a process; of a second one nothing is told.
+        let _ = self.connections.set(Arc::clone(connections));
     }
 
     /// The place a zone is counted at; the same for the whole life of the process, over all reloads.
@@ -144,6 +155,9 @@ impl Catalogue {
         let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let dropped = sockets.iter().filter_map(|socket| dropped_by_kernel(&*socket.upgrade()?));
         counter!("namegate_udp_receive_drops_total").absolute(dropped.sum());
+        if let Some(connections) = self.connections.get() {
+            publish_connections(connections);
+        }
     }
 
     fn publish_policy(&self, state: &State) {
@@ -206,6 +220,9 @@ impl Catalogue {
         for expect in [Expect::Private, Expect::Public] {
             let count = totals.unexpected[expect as usize];
             counter!("namegate_unexpected_answers_total", "expect" => expect.label()).absolute(count);
+        }
+        for (limited, count) in Limited::ALL.into_iter().zip(totals.rate_limited) {
+            counter!("namegate_rate_limited_total", "action" => limited.label()).absolute(count);
         }
         gauge!("namegate_queries_in_flight").set(totals.in_flight as f64);
     }

@@ -20,11 +20,16 @@ pub enum Dropped {
     Response,
     /// Too many misses were waiting.
     Overload,
+    /// Too many misses of one client were waiting.
+    ClientOverload,
+    /// The client had all the replies it may have for now.
+    RateLimit,
 }
 
 impl Dropped {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::Short, Self::Long, Self::Response, Self::Overload];
+    pub const ALL: [Self; 6] =
+        [Self::Short, Self::Long, Self::Response, Self::Overload, Self::ClientOverload, Self::RateLimit];
 
     /// Label for metrics.
     pub fn label(self) -> &'static str {
@@ -33,6 +38,33 @@ impl Dropped {
             Self::Long => "long",
             Self::Response => "response",
             Self::Overload => "overload",
+            Self::ClientOverload => "client_overload",
+            Self::RateLimit => "rate_limit",
+        }
+    }
+}
+
+/// What became of a datagram whose client had all the replies it may have for now; the label of `rate_limited_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// There was no reply.
+    Dropped,
+    /// The reply was truncated.
+    Truncated,
+    /// The reply asked for a cookie.
+    BadCookie,
+}
+
+impl Limited {
+    /// All kinds, in the order of their counters.
+    pub const ALL: [Self; 3] = [Self::Dropped, Self::Truncated, Self::BadCookie];
+
+    /// Label for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Dropped => "dropped",
+            Self::Truncated => "truncated",
+            Self::BadCookie => "badcookie",
         }
     }
 }
@@ -59,7 +91,7 @@ pub const TYPES: [Type; 14] = [
 ];
 
 /// Response codes counted by name; all others are `other`.
-pub const RCODES: [Rcode; 7] = [
+pub const RCODES: [Rcode; 8] = [
     Rcode::NOERROR,
     Rcode::FORMERR,
     Rcode::SERVFAIL,
@@ -67,6 +99,7 @@ pub const RCODES: [Rcode; 7] = [
     Rcode::NOTIMP,
     Rcode::REFUSED,
     Rcode::BADVERS,
+    Rcode::BADCOOKIE,
 ];
 
 /// Zones counted by name; the last place is `other`.
@@ -86,6 +119,7 @@ pub struct Counters {
     blocked: [AtomicU64; REASONS.len()],
     allowed: Zones,
     unexpected: [AtomicU64; 3],
+    rate_limited: [AtomicU64; Limited::ALL.len()],
     cache_hits: AtomicU64,
     cache_misses: AtomicU64,
     misses_begun: AtomicU64,
@@ -161,6 +195,11 @@ impl Counters {
         self.add(&self.unexpected[expect as usize]);
     }
 
+    /// A client was beyond its rate.
+    pub fn rate_limited(&self, limited: Limited) {
+        self.add(&self.rate_limited[limited as usize]);
+    }
+
     /// The cache was asked.
     pub fn cache(&self, hit: bool) {
         self.add(if hit { &self.cache_hits } else { &self.cache_misses });
@@ -192,6 +231,8 @@ pub struct Totals {
     pub allowed: Vec<u64>,
     /// Answers with addresses of another kind than expected, by what was.
     pub unexpected: [u64; 3],
+    /// Datagrams of clients beyond their rate, by what became of them.
+    pub rate_limited: [u64; Limited::ALL.len()],
     /// Answers found in the cache.
     pub cache_hits: u64,
     /// Answers not found in the cache.
@@ -215,6 +256,7 @@ impl Totals {
             add_row(&mut totals.blocked, &set.blocked);
             add_row(&mut totals.allowed, &set.allowed.0);
             add_row(&mut totals.unexpected, &set.unexpected);
+            add_row(&mut totals.rate_limited, &set.rate_limited);
             add_rows(&mut totals.queries, &set.queries);
             begun += set.misses_begun.load(Ordering::Relaxed);
             totals.cache_hits += set.cache_hits.load(Ordering::Relaxed);

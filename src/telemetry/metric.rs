@@ -99,13 +99,24 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "namegate_dropped_total",
-        &[("reason", "short, long, response, overload")],
+        &[("reason", "short, long, response, overload, client_overload, rate_limit")],
         "Messages left without a reply, by reason.",
     ),
     counter(
         "namegate_udp_receive_drops_total",
         &[],
         "Datagrams that the kernel dropped because they came faster than they were read.",
+    ),
+    counter(
+        "namegate_rate_limited_total",
+        &[("action", "dropped, truncated, badcookie")],
+        "Datagrams of clients beyond [rate_limit], by what became of them.",
+    ),
+    gauge("namegate_tcp_connections", &[], "TCP connections of clients open."),
+    counter(
+        "namegate_tcp_connections_refused_total",
+        &[("reason", "total, client")],
+        "TCP connections closed at once, because all places or all of the client's were taken.",
     ),
     gauge("namegate_queries_in_flight", &[], "Queries waiting for an upstream or a local zone."),
     counter(

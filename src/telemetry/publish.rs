@@ -9,6 +9,7 @@ use super::board::Board;
 use super::counters::Totals;
 use super::journal::Losses;
 use crate::gate::State;
+use crate::listen::connections::Connections;
 use crate::policy::shadow::Change;
 use crate::upstream::UpstreamConfig;
 
@@ -34,6 +35,13 @@ pub(super) fn publish_cache(state: &State, totals: &Totals) {
     gauge!("namegate_cache_bytes").set(state.cache.bytes() as f64);
     gauge!("namegate_cache_max_bytes").set(state.cache.max_bytes() as f64);
     counter!("namegate_cache_evictions_total").absolute(state.cache.evictions());
+}
+
+pub(super) fn publish_connections(connections: &Connections) {
+    gauge!("namegate_tcp_connections").set(connections.len() as f64);
+    for (reason, count) in connections.refused() {
+        counter!("namegate_tcp_connections_refused_total", "reason" => reason.label()).absolute(count);
+    }
 }
 
 pub(super) fn publish_top(board: &Board) {

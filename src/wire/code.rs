@@ -155,6 +155,8 @@ impl Rcode {
     pub const REFUSED: Self = Self(5);
     /// The EDNS version is not supported (RFC 6891 section 6.1.3).
     pub const BADVERS: Self = Self(16);
+    /// The client is to ask again with the cookie it is given (RFC 7873 section 8).
+    pub const BADCOOKIE: Self = Self(23);
 
     /// Lower-case text for labels of metrics and logs; `other` for what no query here should bring.
     pub fn label(self) -> &'static str {
@@ -166,6 +168,7 @@ impl Rcode {
             Self::NOTIMP => "notimp",
             Self::REFUSED => "refused",
             Self::BADVERS => "badvers",
+            Self::BADCOOKIE => "badcookie",
             _ => "other",
         }
     }

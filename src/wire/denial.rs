@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::code::{ErrorCode, Rcode, Type};
 use super::edns::OPTION_EDE;
-use super::reply::{Envelope, ExtendedError, OPT_FIXED};
+use super::reply::{Envelope, ExtendedError};
 
 /// How a blocked name is answered: response code, authority section and usual reason, encoded once per policy.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reas
     let authority = u16::from(!denial.authority.is_empty());
     envelope.begin(out, 0, denial.rcode, [0, authority, 0]);
     out.extend_from_slice(&denial.authority);
-    let fits = out.len() + OPT_FIXED + denial.reason.len() <= envelope.limit;
+    let fits = out.len() + envelope.opt_len() + denial.reason.len() <= envelope.limit;
     match reason {
         None if fits => {
             envelope.end(out, denial.rcode, &denial.reason);

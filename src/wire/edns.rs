@@ -1,6 +1,7 @@
 //! [`Edns`]: what a client's OPT record says (RFC 6891), and the record walk it needs.
 
 use super::code::Rcode;
+use super::cookie::{Cookie, OPTION_COOKIE};
 
 /// UDP payload every client must accept without EDNS, in bytes (RFC 1035 section 2.3.4).
 pub const MIN_UDP_PAYLOAD: u16 = 512;
@@ -20,6 +21,8 @@ pub struct Edns {
     pub version: u8,
     /// DO.
     pub dnssec_ok: bool,
+    /// What its COOKIE option holds, in a query.
+    pub cookie: Option<Cookie>,
 }
 
 /// The fixed part and the data of an OPT record, still unread.
@@ -48,7 +51,17 @@ impl<'a> OptRecord<'a> {
             udp_payload: self.class.max(MIN_UDP_PAYLOAD),
             version: (self.ttl >> 16) as u8,
             dnssec_ok: self.ttl & DNSSEC_OK != 0,
+            cookie: None,
         })
+    }
+
+    /// The same for a query, with the client's cookie; none where a COOKIE option has no length that it can have.
+    pub fn query_edns(&self) -> Option<Edns> {
+        let edns = self.edns()?;
+        // RFC 7873 section 5.2: of several COOKIE options all but the first are ignored.
+        let cookie = self.options().flatten().find(|(code, _)| *code == OPTION_COOKIE);
+        let cookie = cookie.map(|(_, data)| Cookie::parse(data).ok_or(())).transpose();
+        Some(Edns { cookie: cookie.ok()?, ..edns })
     }
 
     /// The upper eight bits of the response code, in their place (RFC 6891 section 6.1.3).

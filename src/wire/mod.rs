@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod code;
+pub mod cookie;
 pub mod denial;
 pub mod edns;
 pub mod header;

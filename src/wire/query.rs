@@ -89,7 +89,7 @@ impl<'a> Query<'a> {
         let malformed = Malformed::Format(header, Some(question_bytes));
         let edns = match header.counts {
             [_, 0, 0, 0] if end == message.len() => None,
-            [_, 0, 0, 1] => match parse_opt(&message[end..]).and_then(|record| record.edns()) {
+            [_, 0, 0, 1] => match parse_opt(&message[end..]).and_then(|record| record.query_edns()) {
                 Some(edns) => Some(edns),
                 None => return Err(malformed),
             },

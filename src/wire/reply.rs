@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::answer::{AnswerRef, Lifetime};
 use super::code::{ErrorCode, Rcode, Type};
+use super::cookie;
 use super::edns::{DNSSEC_OK, Edns, MIN_UDP_PAYLOAD, OPTION_EDE};
 use super::header::{Flags, HEADER, Header};
 use super::query::Query;
@@ -41,6 +42,8 @@ pub struct Envelope<'q> {
     header: Header,
     question: Option<&'q [u8]>,
     edns: Option<Edns>,
+    /// The cookie the client is given, as an option.
+    cookie: Option<[u8; cookie::OPTION]>,
     /// Our own UDP payload, told in the OPT.
     udp_payload: u16,
     /// Largest reply in bytes.
@@ -66,13 +69,30 @@ impl<'q> Envelope<'q> {
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_payload.min(udp_payload)),
             (Transport::Udp, None) => usize::from(MIN_UDP_PAYLOAD),
         };
-        Self { header, question: Some(question), edns, udp_payload, limit }
+        Self { header, question: Some(question), edns, cookie: None, udp_payload, limit }
     }
 
     /// The envelope for a message of which only the header, and perhaps the question, could be read.
     pub fn of_header(header: Header, question: Option<&'q [u8]>) -> Self {
         let limit = usize::from(MIN_UDP_PAYLOAD);
-        Self { header, question, edns: None, udp_payload: MIN_UDP_PAYLOAD, limit }
+        Self { header, question, edns: None, cookie: None, udp_payload: MIN_UDP_PAYLOAD, limit }
+    }
+
+    /// The same, with a cookie for a client that sent EDNS. It goes before all other options, and always fits: header, the
+    /// longest question and all of OPT have 314 bytes.
+    pub fn with_cookie(self, cookie: Option<[u8; cookie::OPTION]>) -> Self {
+        Self { cookie: cookie.filter(|_| self.edns.is_some()), ..self }
+    }
+
+    /// True where the client is given a cookie.
+    pub fn has_cookie(&self) -> bool {
+        self.cookie.is_some()
+    }
+
+    /// Length of our OPT record without options other than the cookie, in bytes.
+    pub(super) fn opt_len(&self) -> usize {
+        let cookie = self.cookie.map_or(0, |cookie| cookie.len());
+        self.edns.map_or(0, |_| OPT_FIXED + cookie)
     }
 
     /// Starts a reply: header and question, with RD and CD copied (RFC 1035 section 4.1.1, RFC 4035 section 3.1.6).
@@ -86,22 +106,24 @@ impl<'q> Envelope<'q> {
         out.extend_from_slice(self.question.unwrap_or_default());
     }
 
-    /// Ends a reply with our OPT, where the client sent one (RFC 6891 section 6.1.1), and with those `options` that fit;
-    /// gives their length.
+    /// Ends a reply with our OPT, where the client sent one (RFC 6891 section 6.1.1), with its cookie and those `options` that
+    /// fit; gives the length of all.
     pub(super) fn end(&self, out: &mut Vec<u8>, rcode: Rcode, options: &[u8]) -> usize {
         let Some(edns) = self.edns else { return 0 };
-        let fits = out.len() + OPT_FIXED + options.len() <= self.limit;
+        let fits = out.len() + self.opt_len() + options.len() <= self.limit;
         let options = if fits { options } else { &[] };
-        out.extend_from_slice(&opt_record(edns, self.udp_payload, rcode, options.len() as u16));
+        let length = self.opt_len() - OPT_FIXED + options.len();
+        out.extend_from_slice(&opt_record(edns, self.udp_payload, rcode, length as u16));
+        out.extend_from_slice(self.cookie.as_ref().map_or(&[], |cookie| cookie));
         out.extend_from_slice(options);
-        options.len()
+        length
     }
 
     /// Ends a reply with our OPT and an Extended DNS Error.
     pub(super) fn end_with_error(&self, out: &mut Vec<u8>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
-        self.end(out, rcode, &[]);
+        let options = self.end(out, rcode, &[]);
         if let Some(error) = error {
-            self.add_error(out, 0, error);
+            self.add_error(out, options, error);
         }
     }
 
@@ -155,6 +177,12 @@ pub struct ExtendedError<'t> {
 pub fn error(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
     envelope.begin(out, 0, rcode, [0, 0, 0]);
     envelope.end_with_error(out, rcode, error);
+}
+
+/// Question and OPT with TC=1: the client is to ask over TCP.
+pub fn truncated(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode) {
+    envelope.begin(out, Flags::TC, rcode, [0, 0, 0]);
+    envelope.end(out, rcode, &[]);
 }
 
 /// The minimal answer to ANY: one HINFO that says why (RFC 8482 section 4.2).
@@ -241,12 +269,9 @@ pub fn answer(
     authoritative: bool,
 ) {
     let rcode = answer.rcode();
-    let opt = if envelope.edns.is_some() { OPT_FIXED } else { 0 };
     let question = envelope.question.map_or(0, <[u8]>::len);
-    if HEADER + question + answer.records().len() + opt > envelope.limit {
-        envelope.begin(out, Flags::TC, rcode, [0, 0, 0]);
-        envelope.end(out, rcode, &[]);
-        return;
+    if HEADER + question + answer.records().len() + envelope.opt_len() > envelope.limit {
+        return truncated(out, envelope, rcode);
     }
     // RFC 6840 section 5.7: AD concerns only clients that set DO (or AD) in their query.
     let wants_ad = envelope.edns.is_some_and(|edns| edns.dnssec_ok) || envelope.header.flags.has(Flags::AD);

@@ -8,6 +8,7 @@ use crossbeam_queue::{ArrayQueue, SegQueue};
 use super::doorbell::Doorbell;
 use super::in_flight::Ticket;
 use crate::policy::AllowedQuery;
+use crate::telemetry::counters::Dropped;
 use crate::upstream::Fetched;
 use crate::wire::answer::Answer;
 
@@ -22,8 +23,8 @@ pub trait Deliver: Send + 'static {
     /// Hands `fetched` to `waiter` at `now`, or with the next [`Deliver::flush`].
     fn deliver(&mut self, waiter: Self::Waiter, fetched: &Fetched, now: std::time::Instant);
 
-    /// There is no place for `waiter`; no answer will come.
-    fn refuse(&mut self, waiter: Self::Waiter);
+    /// There is no place for `waiter`, as `reason` says; no answer will come.
+    fn refuse(&mut self, waiter: Self::Waiter, reason: Dropped);
 
     /// Sends what was put off.
     fn flush(&mut self);

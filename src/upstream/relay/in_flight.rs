@@ -1,6 +1,7 @@
 //! [`InFlight`]: every question that is being answered, and who waits for it.
 
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::ports::Port;
+use super::waiting::Waiting;
 use crate::policy::AllowedQuery;
 use crate::upstream::server::Ending;
 use crate::upstream::{ExchangeError, Upstream};
@@ -47,8 +49,8 @@ pub(super) struct Attempt {
     pub(super) report: Option<oneshot::Sender<Result<Answer, ExchangeError>>>,
 }
 
-/// Who waits for one question: nearly always one.
-pub(super) type Waiters<W> = SmallVec<[W; 1]>;
+/// Who waits for one question, and for which client: nearly always one.
+pub(super) type Waiters<W> = SmallVec<[(IpAddr, W); 1]>;
 
 struct Entry<W> {
     serial: u64,
@@ -64,7 +66,7 @@ pub(super) struct InFlight<W> {
     questions: HashTable<usize>,
     hasher: RandomState,
     serial: u64,
-    waiting: usize,
+    waiting: Waiting,
 }
 
 impl<W> InFlight<W> {
@@ -75,7 +77,7 @@ impl<W> InFlight<W> {
             questions: HashTable::new(),
             hasher: RandomState::default(),
             serial: 0,
-            waiting: 0,
+            waiting: Waiting::default(),
         }
     }
 
@@ -85,8 +87,8 @@ impl<W> InFlight<W> {
     }
 
     /// How many wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// The question that an identical one can share.
@@ -97,13 +99,13 @@ impl<W> InFlight<W> {
         Some(Ticket { place, serial: self.entries[place].serial })
     }
 
-    /// Lets `waiter` wait for a question too; gives it back where `most` do already.
-    pub(super) fn join(&mut self, ticket: Ticket, waiter: W, most: usize) -> Result<(), W> {
+    /// Lets `client`'s `waiter` wait for a question too; gives it back where `most` do already.
+    pub(super) fn join(&mut self, ticket: Ticket, client: IpAddr, waiter: W, most: usize) -> Result<(), W> {
         match self.entry(ticket) {
-            Some(entry) if entry.waiters.len() < most => entry.waiters.push(waiter),
+            Some(entry) if entry.waiters.len() < most => entry.waiters.push((client, waiter)),
             _ => return Err(waiter),
         }
-        self.waiting += 1;
+        self.waiting.add(client);
         Ok(())
     }
 
@@ -111,8 +113,9 @@ impl<W> InFlight<W> {
     pub(super) fn begin(&mut self, asked: Asked, waiter: Option<W>) -> Ticket {
         let hash = self.hash(&asked.query);
         self.serial += 1;
-        self.waiting += usize::from(waiter.is_some());
-        let waiters = waiter.into_iter().collect();
+        let client = asked.query.client();
+        let waiters: Waiters<W> = waiter.into_iter().map(|waiter| (client, waiter)).collect();
+        waiters.iter().for_each(|(client, _)| self.waiting.add(*client));
         let place = self.entries.insert(Entry { serial: self.serial, hash, asked, waiters });
         self.questions.insert_unique(hash, place, |place| self.entries[*place].hash);
         Ticket { place, serial: self.serial }
@@ -134,21 +137,25 @@ impl<W> InFlight<W> {
     }
 
     /// Takes out those who wait; the question stays.
-    pub(super) fn take_waiters(&mut self, ticket: Ticket) -> Waiters<W> {
+    pub(super) fn take_waiters(&mut self, ticket: Ticket) -> impl Iterator<Item = W> + use<W> {
         let waiters = self.entry(ticket).map(|entry| std::mem::take(&mut entry.waiters)).unwrap_or_default();
-        self.waiting -= waiters.len();
-        waiters
+        self.released(waiters)
     }
 
     /// Takes a question out, with those who wait for it.
-    pub(super) fn end(&mut self, ticket: Ticket) -> Option<(Asked, Waiters<W>)> {
+    pub(super) fn end(&mut self, ticket: Ticket) -> Option<(Asked, impl Iterator<Item = W> + use<W>)> {
         self.entry(ticket)?;
         let entry = self.entries.remove(ticket.place);
         if let Ok(found) = self.questions.find_entry(entry.hash, |place| *place == ticket.place) {
             found.remove();
         }
-        self.waiting -= entry.waiters.len();
-        Some((entry.asked, entry.waiters))
+        Some((entry.asked, self.released(entry.waiters)))
+    }
+
+    /// Those who waited, who wait no more.
+    fn released(&mut self, waiters: Waiters<W>) -> impl Iterator<Item = W> + use<W> {
+        waiters.iter().for_each(|(client, _)| self.waiting.remove(*client));
+        waiters.into_iter().map(|(_, waiter)| waiter)
     }
 
     fn entry(&mut self, ticket: Ticket) -> Option<&mut Entry<W>> {

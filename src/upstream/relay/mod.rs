@@ -11,6 +11,7 @@ mod doorbell;
 mod in_flight;
 mod ports;
 mod stale;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,6 +28,7 @@ use super::{ExchangeError, Fetched};
 use crate::cache::Kept;
 use crate::gate::State;
 use crate::policy::{AllowedQuery, Verdict};
+use crate::telemetry::counters::Dropped;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
 use asker::{Ask, Found, Shared};
@@ -42,9 +44,6 @@ const TURN: usize = 256;
 /// Queries that may wait for one exchange; more are refused. A name that nobody answers must not take every place that
 /// misses have.
 const MAX_SHARING: usize = 1000;
-
-/// Queries that may wait for answers over all exchanges, with up to 6 KiB each 60 MiB at most; beyond, they are refused.
-const MAX_WAITING: usize = 10_000;
 
 /// How long the relay sleeps at most: a policy that is no more in force is let go of meanwhile.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -154,18 +153,24 @@ impl<D: Deliver> Relay<D> {
             }
             return;
         };
-        if let Some(ticket) = self.in_flight.find(&query) {
-            let Some(waiter) = waiter else { return };
-            return match self.in_flight.join(ticket, waiter, MAX_SHARING) {
-                Ok(()) => {}
-                Err(waiter) => {
-                    self.delivery.deliver(waiter, &failure("too many queries wait for this name"), now);
-                }
+        let found = self.in_flight.find(&query);
+        let Some(waiter) = waiter else {
+            return if found.is_none() {
+                self.begin(query, received, None)
             };
+        };
+        let (waiting, client) = (self.in_flight.waiting(), query.client());
+        if waiting.of(client) >= state.limits.in_flight_per_client {
+            return self.delivery.refuse(waiter, Dropped::ClientOverload);
         }
-        let Some(waiter) = waiter else { return self.begin(query, received, None) };
-        if self.in_flight.waiting() >= MAX_WAITING {
-            return self.delivery.refuse(waiter);
+        if waiting.total() >= state.limits.in_flight {
+            return self.delivery.refuse(waiter, Dropped::Overload);
+        }
+        if let Some(ticket) = found {
+            if let Err(waiter) = self.in_flight.join(ticket, client, waiter, MAX_SHARING) {
+                self.delivery.deliver(waiter, &failure("too many queries wait for this name"), now);
+            }
+            return;
         }
         // The exchange this query would have shared may have ended between its cache miss and now.
         if let Some(hit) = state.cache.get(&query, now, &mut self.kept) {

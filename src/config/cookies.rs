@@ -1,0 +1,37 @@
+//! [`Cookies`]: DNS cookies (RFC 7873).
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use toml::Spanned;
+
+use crate::config::read::optional_path;
+use crate::config::section::Section;
+use crate::config::write;
+
+/// Whether clients are given cookies, and what they are made with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cookies {
+    /// Clients that send a cookie are given one.
+    pub enabled: bool,
+    /// A file with the secret; none: one that is made at the start.
+    #[serde(serialize_with = "write::optional_path")]
+    pub secret_file: Option<PathBuf>,
+}
+
+impl Default for Cookies {
+    fn default() -> Self {
+        Self { enabled: true, secret_file: None }
+    }
+}
+
+/// Reads `[cookies]`.
+pub(super) fn cookies(mut section: Section<'_, '_>, base: &Path) -> Cookies {
+    let default = Cookies::default();
+    let cookies = Cookies {
+        enabled: section.field("enabled").map_or(default.enabled, Spanned::into_inner),
+        secret_file: optional_path(&mut section, "secret_file", base),
+    };
+    section.finish();
+    cookies
+}

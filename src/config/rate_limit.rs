@@ -1,0 +1,40 @@
+//! [`RateLimit`]: how many replies one client may have over UDP.
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::config::read::plain;
+use crate::config::section::Section;
+use crate::config::{limits, value};
+
+/// How many replies one client may have over UDP.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RateLimit {
+    /// [`limits::RESPONSES_PER_SECOND`]; 0: no limit.
+    pub responses_per_second: u32,
+    /// [`limits::SLIP`]
+    pub slip: u32,
+    /// Clients without a limit.
+    pub exempt: Vec<IpNet>,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            responses_per_second: limits::RESPONSES_PER_SECOND.default,
+            slip: limits::SLIP.default,
+            exempt: Vec::new(),
+        }
+    }
+}
+
+/// Reads `[rate_limit]`.
+pub(super) fn rate_limit(mut section: Section<'_, '_>) -> RateLimit {
+    let rate_limit = RateLimit {
+        responses_per_second: section.limited("responses_per_second", limits::RESPONSES_PER_SECOND),
+        slip: section.limited("slip", limits::SLIP),
+        exempt: section.set("exempt", value::subnet).map(plain).unwrap_or_default(),
+    };
+    section.finish();
+    rate_limit
+}

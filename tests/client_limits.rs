@@ -1,0 +1,116 @@
+//! What one client can take of the gate: at its limit its own new work is refused, and nobody else notices.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::support::client::TcpEvent;
+use crate::support::{Gate, Query, Script, ScriptedUpstream, TcpClient, UdpClient, eventually};
+
+#[test]
+fn a_client_whose_queries_wait_for_a_silent_upstream_leaves_room_for_others() {
+    let upstream = ScriptedUpstream::start();
+    let settings = "server.in_flight_per_client = 20\nupstream = { deadline = \"3s\", max_qps = 0 }";
+    let gate = Gate::start(&upstream, settings);
+    assert_eq!(gate.ask("kept.allowed.example", "A").rcode(), "NOERROR");
+    upstream.by_default(Script::silent());
+    let greedy = gate.udp_from([127, 0, 0, 9]);
+    for number in 0..100 {
+        greedy.send(&Query::new(&format!("n{number}.allowed.example"), "A").edns().bytes());
+    }
+    let refused =
+        |gate: &Gate| gate.metrics().sum("namegate_dropped_total", &[("reason", "client_overload")]);
+    eventually("eighty to be refused", || (refused(&gate) == 80.0).then_some(()));
+    assert_eq!(upstream.queries().len() - 1, 20);
+    // Its blocked and cached names are answered all the while, and so are others' misses.
+    assert_eq!(greedy.ask(&Query::new("evil.example", "A")).rcode(), "NXDOMAIN");
+    assert_eq!(greedy.ask(&Query::new("kept.allowed.example", "A")).rcode(), "NOERROR");
+    upstream.by_default(Script::default());
+    upstream.on("other.allowed.example", Script::reply(crate::support::Response::answering(&[])));
+    assert_eq!(gate.ask("other.allowed.example", "A").rcode(), "NOERROR");
+    for _ in 0..20 {
+        let reply = crate::support::Message::expect(&greedy.receive());
+        assert_eq!((reply.rcode().as_str(), reply.ede_codes()), ("SERVFAIL", vec![22]));
+    }
+    upstream.on("later.allowed.example", Script::reply(crate::support::Response::answering(&[])));
+    assert_eq!(
+        greedy.ask(&Query::new("later.allowed.example", "A")).rcode(),
+        "NOERROR",
+        "its places are free"
+    );
+    gate.settled_metrics();
+}
+
+#[test]
+fn over_tcp_what_finds_no_place_fails_at_once() {
+    let upstream = ScriptedUpstream::start();
+    upstream.by_default(Script::silent());
+    let gate = Gate::start(&upstream, "server.in_flight_per_client = 2\nupstream.deadline = \"2s\"");
+    let mut client = gate.tcp();
+    for number in 0..5 {
+        client.send(&Query::new(&format!("n{number}.allowed.example"), "A").edns().bytes());
+    }
+    let start = std::time::Instant::now();
+    let codes: Vec<Vec<u16>> =
+        (0..5).map(|_| crate::support::Message::expect(&client.receive()).ede_codes()).collect();
+    assert_eq!(codes, [vec![14], vec![14], vec![14], vec![22], vec![22]]);
+    assert!(start.elapsed() >= Duration::from_millis(1500));
+}
+
+#[test]
+fn in_all_no_more_wait_than_is_set() {
+    let upstream = ScriptedUpstream::start();
+    upstream.by_default(Script::silent());
+    let settings =
+        "server.in_flight = 100\nupstream = { deadline = \"3s\", max_qps = 0, max_in_flight = 1000 }";
+    let gate = Gate::start(&upstream, settings);
+    let clients: Vec<UdpClient> =
+        (1..=5).map(|last| UdpClient::from(IpAddr::from([127, 0, 0, last]), gate.address())).collect();
+    for (number, client) in (0..150).zip(clients.iter().cycle()) {
+        client.send(&Query::new(&format!("n{number}.allowed.example"), "A").bytes());
+    }
+    let dropped = |gate: &Gate| gate.metrics().sum("namegate_dropped_total", &[("reason", "overload")]);
+    eventually("fifty to be refused", || (dropped(&gate) == 50.0).then_some(()));
+    assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
+    gate.settled_metrics();
+}
+
+/// True where the gate answers on this connection.
+fn is_served(client: &mut TcpClient) -> bool {
+    let query = crate::support::client::framed(&Query::new("evil.example", "A").bytes());
+    client.send_raw(&query).is_ok() && matches!(client.event(), TcpEvent::Message(_))
+}
+
+#[test]
+fn connections_of_one_client_are_capped_and_others_find_a_place() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "server.tcp_connections_per_client = 3");
+    let from = |last: u8| TcpClient::connect_from(IpAddr::from([127, 0, 0, last]), gate.address());
+    let mut held: Vec<TcpClient> = (0..3).map(|_| from(9)).collect();
+    assert!(held.iter_mut().all(is_served));
+    assert!(!is_served(&mut from(9)), "one too many is closed");
+    assert!(is_served(&mut from(8)));
+    assert!(held.iter_mut().all(is_served), "those that are open go on");
+    let refused =
+        |gate: &Gate| gate.metrics().sum("namegate_tcp_connections_refused_total", &[("reason", "client")]);
+    assert_eq!(refused(&gate), 1.0);
+    assert_eq!(gate.metrics().sum("namegate_tcp_connections", &[]), 3.0);
+    held.pop();
+    eventually("a place to be free", || is_served(&mut from(9)).then_some(()));
+}
+
+#[test]
+fn where_places_run_out_idle_connections_give_theirs_up_sooner() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "server = { tcp_connections = 8, tcp_idle_timeout = \"10s\" }");
+    let mut held: Vec<TcpClient> = (0..8).map(|_| gate.tcp()).collect();
+    let start = std::time::Instant::now();
+    assert_eq!(held[7].event_within(Duration::from_secs(5)), TcpEvent::Closed);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    // With room around them they stay.
+    drop(held);
+    eventually("their places to be free", || {
+        (gate.metrics().sum("namegate_tcp_connections", &[]) == 0.0).then_some(())
+    });
+    let mut few: Vec<TcpClient> = (0..4).map(|_| gate.tcp()).collect();
+    assert_eq!(few[3].event_within(Duration::from_millis(1500)), TcpEvent::Nothing);
+}
