@@ -21,7 +21,7 @@ use crate::gate::{Gate, State};
 use crate::listen::batch;
 use crate::listen::connections::Connections;
 use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
-use crate::listen::socket::Endpoint;
+use crate::listen::socket::{Endpoint, bind_tcp};
 use crate::listen::tcp::{TcpLimits, TcpService};
 use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::orders::{Order, Orders};
@@ -125,11 +125,15 @@ impl Service {
 
     fn serve_admin(&mut self, settings: &Settings, admin: Admin) -> Result<(), StartError> {
         let Some(address) = settings.admin.listen else { return Ok(()) };
-        let listener = self.runtime.block_on(TcpListener::bind(address)).map_err(|error| {
+        let listener = bind_tcp(address, settings.server.reuse_port).map_err(|error| {
             format!(
                 "cannot listen on {address} for HTTP: {error}\n  help: set `listen` in [admin], or `--admin`"
             )
         })?;
+        let listener = {
+            let _runtime = self.runtime.enter();
+            TcpListener::from_std(listener)?
+        };
         self.admin = Some(listener.local_addr()?);
         self.runtime.spawn(listener::serve(listener, admin.router(), self.stop.clone()));
         Ok(())
@@ -278,6 +282,7 @@ fn bind(settings: &Settings) -> Result<Vec<Endpoint>, StartError> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let bind = |address: &SocketAddr| Endpoint::bind(*address, workers).map_err(StartError::from);
+    let reuse_port = settings.server.reuse_port;
+    let bind = |address: &SocketAddr| Endpoint::bind(*address, workers, reuse_port).map_err(StartError::from);
     settings.server.listen.iter().map(bind).collect()
 }

@@ -29,6 +29,7 @@ mod dnstap;
 mod encrypted;
 mod encrypted_faults;
 mod encrypted_trust;
+mod drain;
 mod examples;
 mod export;
 mod export_readings;

@@ -43,7 +43,8 @@ fn remedy(error: &io::Error) -> &'static str {
         }
         io::ErrorKind::AddrInUse => {
             "\n  help: another server holds the port (`ss -lunp` names it; on Ubuntu it is often systemd-resolved \
-             on 127.0.0.53); stop it, or set `listen` in [server] to another address"
+             on 127.0.0.53); stop it, or set `listen` in [server] to another address; for one gate to take over from \
+             another, set `reuse_port = true` for both"
         }
         io::ErrorKind::AddrNotAvailable => {
             "\n  help: this host has no such address; `ip address` lists what it has"
@@ -53,22 +54,22 @@ fn remedy(error: &io::Error) -> &'static str {
 }
 
 impl Endpoint {
-    /// Binds `address` for `workers` UDP workers (at least one) and TCP.
-    pub fn bind(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
+    /// Binds `address` for `workers` UDP workers (at least one) and TCP; where `reuse_port` says so others may bind it too.
+    pub fn bind(address: SocketAddr, workers: usize, reuse_port: bool) -> Result<Self, BindError> {
         let mut tries = if address.port() == 0 { ANY_PORT_TRIES } else { 1 };
         loop {
             tries -= 1;
-            match Self::bind_once(address, workers) {
+            match Self::bind_once(address, workers, reuse_port) {
                 Err(error) if error.error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
                 outcome => return outcome,
             }
         }
     }
 
-    fn bind_once(address: SocketAddr, workers: usize) -> Result<Self, BindError> {
+    fn bind_once(address: SocketAddr, workers: usize, reuse_port: bool) -> Result<Self, BindError> {
         let failed = |protocol| move |error| BindError { address, protocol, error };
-        // TCP first, and without SO_REUSEPORT: a second gate by mistake is told of the first before it takes a query.
-        let tcp = bind_tcp(address).map_err(failed("tcp"))?;
+        // TCP first: without SO_REUSEPORT a second gate by mistake is told of the first before it takes a query.
+        let tcp = bind_tcp(address, reuse_port).map_err(failed("tcp"))?;
         let bound = tcp.local_addr().map_err(failed("tcp"))?;
         let mut udp = Vec::with_capacity(workers);
         for _ in 0..workers.max(1) {
@@ -88,9 +89,12 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+/// A TCP listener at `address` that never blocks; where `reuse_port` says so others may listen there too.
+pub fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = new_socket(address, Type::STREAM, Protocol::TCP)?;
     socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(reuse_port)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -104,6 +108,44 @@ fn new_socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result
         socket.set_only_v6(true)?;
     }
     Ok(socket)
+}
+
+/// The discard port: nobody sends from it.
+const DISCARD: u16 = 9;
+
+/// Lets a socket take no new datagrams; it still holds those that came before, and can send.
+///
+/// A connected socket takes datagrams from the address it is connected to alone, and the kernel gives all others to the other
+/// sockets of the port (since Linux 5.3), or tells their senders that nobody listens.
+pub fn take_no_more_datagrams(socket: &UdpSocket) -> io::Result<()> {
+    let nobody: IpAddr = match socket.local_addr()? {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    socket.connect((nobody, DISCARD))
+}
+
+/// Lets a listener take no new connections; those whose handshake has begun are still to be accepted.
+///
+/// The first segment of a handshake is dropped, so that the client sends it again a second later: to whoever listens then.
+#[cfg(target_os = "linux")]
+pub fn take_no_more_connections(listener: &TcpListener) -> io::Result<()> {
+    let instruction = |code: u32, jt, jf, k| socket2::SockFilter::new(code as u16, jt, jf, k);
+    // Byte 13 of the TCP header has the flags (RFC 9293 section 3.1): SYN is 0x02, ACK 0x10.
+    let drop_first_segments = [
+        instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, 13),
+        instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, 0x12),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, 0x02),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+    ];
+    socket2::SockRef::from(listener).attach_filter(&drop_first_segments)
+}
+
+/// The same where there is no such means: connections that come at the last moment are lost.
+#[cfg(not(target_os = "linux"))]
+pub fn take_no_more_connections(_: &TcpListener) -> io::Result<()> {
+    Ok(())
 }
 
 /// True where `address` belongs to this host: an address can be bound only where it is local.

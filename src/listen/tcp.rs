@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::{Connections, Place};
 use super::delivery::Waiter;
+use super::socket::take_no_more_connections;
 use crate::fetch::{fetch, fetch_local};
 use crate::gate::{Client, Gate, Miss, Outcome, State};
 use crate::policy::AllowedQuery;
@@ -36,6 +37,12 @@ pub struct TcpLimits {
 
 /// First and longest pause after a failed accept, so that a shortage of descriptors costs no CPU.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How long connections, and queries on them, are waited for that were under way when the gate was told to end.
+const LAST_CALL: Duration = Duration::from_millis(50);
+
+/// How long queries are taken from a connection that never rests, when the gate was told to end.
+const LAST_QUERIES: Duration = Duration::from_millis(500);
 
 /// Replies that wait to be written on one connection: what a client that does not read can pile up, 64 KiB each.
 const REPLIES: usize = 4;
@@ -70,25 +77,44 @@ impl TcpService {
         let mut backoff = ACCEPT_BACKOFF.0;
         loop {
             let accepted = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, address)) => {
                     backoff = ACCEPT_BACKOFF.0;
-                    // Who finds no place is told by the end of the connection, and can go on to the next server.
-                    if let Ok(place) = self.connections.admit(address.ip()) {
-                        self.tasks.spawn(self.clone().serve(stream, address, place));
-                    }
+                    self.admit(stream, address);
                 }
                 // The client was gone before we looked; a load balancer's probe is like that.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!("accepting TCP connections failed, trying again in {backoff:?}: {error}");
-                    tokio::time::sleep(backoff).await;
+                    sleep(backoff).await;
                     backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
                 }
             }
+        }
+        if let Err(error) = self.accept_the_last(listener).await {
+            tracing::debug!("connections may be lost that came at the last moment: {error}");
+        }
+    }
+
+    /// Accepts connections that clients take for open already, and no new ones.
+    async fn accept_the_last(&self, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        take_no_more_connections(&listener)?;
+        sleep(LAST_CALL).await;
+        while let Ok((stream, address)) = listener.accept() {
+            stream.set_nonblocking(true)?;
+            self.admit(TcpStream::from_std(stream)?, address);
+        }
+        Ok(())
+    }
+
+    fn admit(&self, stream: TcpStream, address: SocketAddr) {
+        // Who finds no place is told by the end of the connection, and can go on to the next server.
+        if let Ok(place) = self.connections.admit(address.ip()) {
+            self.tasks.spawn(self.clone().serve(stream, address, place));
         }
     }
 
@@ -100,48 +126,64 @@ impl TcpService {
         let (replies, outgoing) = channel(REPLIES);
         let idle = self.limits.idle;
         let writing = tokio::spawn(write_replies(writer, outgoing, idle));
-        if let Err(error) = self.read_queries(reader, client, replies).await {
+        let mut reader = BufReader::new(reader);
+        if let Err(error) = self.read_queries(&mut reader, client, replies).await {
             tracing::debug!("a TCP connection ended: {error}");
         }
         // The replies still being made hold senders; the writer ends after the last of them.
         let _ = writing.await;
+        if self.stop.is_cancelled() {
+            // Closed with bytes unread the connection would be reset, and the last replies with it.
+            let _ = timeout(LAST_CALL, copy(&mut reader, &mut sink())).await;
+        }
+    }
+
+    /// How long the next query is waited for: less where places run out, and hardly at all when the gate is to end.
+    async fn patience(&self) {
+        tokio::select! {
+            () = sleep(self.connections.patience(self.limits.idle)) => {}
+            () = self.stop.cancelled() => sleep(LAST_CALL).await,
+        }
     }
 
     /// Reads queries until the client ends its side, idles too long or breaks the framing.
     async fn read_queries(
-        self,
-        reader: OwnedReadHalf,
+        &self,
+        reader: &mut BufReader<OwnedReadHalf>,
         client: Client,
         replies: Sender<Vec<u8>>,
     ) -> io::Result<()> {
-        let mut reader = BufReader::new(reader);
         let in_flight = Arc::new(Semaphore::new(self.limits.queries_per_connection));
         let mut request = Vec::new();
         let mut gate = self.gate();
+        let mut last_call = None;
         loop {
-            let slot = tokio::select! {
-                () = self.stop.cancelled() => return Ok(()),
-                slot = Arc::clone(&in_flight).acquire_owned() => slot.map_err(io::Error::other)?,
-            };
+            if self.stop.is_cancelled()
+                && *last_call.get_or_insert_with(Instant::now) + LAST_QUERIES < Instant::now()
+            {
+                return Ok(());
+            }
+            let slot = Arc::clone(&in_flight).acquire_owned().await.map_err(io::Error::other)?;
             let begun = tokio::select! {
-                () = self.stop.cancelled() => return Ok(()),
                 () = replies.closed() => return Ok(()),
                 // Takes nothing out of the stream, so that it may be given up at any time.
-                begun = timeout(self.connections.patience(self.limits.idle), reader.fill_buf()) => begun,
+                begun = reader.fill_buf() => Some(begun?),
+                () = self.patience() => None,
             };
             match begun {
-                Ok(Ok([])) => return Ok(()),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error),
-                // Silence ends a connection only when nothing is owed on it.
-                Err(_) if in_flight.available_permits() + 1 < self.limits.queries_per_connection => continue,
-                Err(_) => return Ok(()),
+                Some([]) => return Ok(()),
+                Some(_) => {}
+                // Silence ends a connection only when nothing is owed on it, or nothing new is to be taken.
+                None if in_flight.available_permits() + 1 < self.limits.queries_per_connection
+                    && !self.stop.is_cancelled() =>
+                {
+                    continue;
+                }
+                None => return Ok(()),
             }
             tokio::select! {
-                () = self.stop.cancelled() => return Ok(()),
-                read = timeout(self.limits.idle, read_message(&mut reader, &mut request)) => {
-                    read.map_err(|_| io::ErrorKind::TimedOut)??;
-                }
+                read = read_message(reader, &mut request) => read?,
+                () = self.patience() => return Err(io::ErrorKind::TimedOut.into()),
             }
             let received = Instant::now();
             let mut reply = Vec::with_capacity(512);

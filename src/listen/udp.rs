@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::{Datagram, Peer, ReceiveBatch, SendBatch, Wait};
 use super::delivery::{UdpMiss, Waiter};
+use super::socket;
 use crate::fetch::fetch_local;
 use crate::gate::{Client, Gate, Outcome, State};
 use crate::policy::AllowedQuery;
@@ -29,6 +30,9 @@ const IDLE: Duration = Duration::from_millis(100);
 /// Datagrams received and sent with one call: beyond some 16 the calls cost no less each (measured), and a burst should
 /// be answered before its last query is read.
 const BATCH: usize = 32;
+
+/// How long a worker that ends looks for datagrams that were on their way to its socket when it stopped taking new ones.
+const LAST_CALL: Duration = Duration::from_millis(20);
 
 /// Longest request in bytes: the largest that a common client sends over UDP is an EDNS query padded to 128 or 468
 /// (RFC 8467); what is longer is cut, and dropped.
@@ -69,6 +73,21 @@ impl Worker {
                     tracing::debug!("receiving over UDP failed: {error}");
                     std::thread::sleep(Duration::from_millis(1));
                 }
+            }
+        }
+        self.drain(&mut requests, &mut replies);
+    }
+
+    /// Answers what has come already. What comes from now on is for whoever else listens on the port, or told that nobody
+    /// does.
+    fn drain(&mut self, requests: &mut ReceiveBatch, replies: &mut Replies) {
+        if let Err(error) = socket::take_no_more_datagrams(&self.socket) {
+            tracing::debug!("a socket that is to be closed may take more datagrams: {error}");
+        }
+        for pause in [Duration::ZERO, LAST_CALL] {
+            std::thread::sleep(pause);
+            while requests.receive(&self.socket, Wait::No).is_ok() {
+                self.serve(requests, replies);
             }
         }
     }

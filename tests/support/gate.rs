@@ -204,8 +204,13 @@ impl Gate {
     }
 
     /// Tells the gate to end and waits until it has.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(self) -> ExitStatus {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until the gate has ended, which it was told to.
+    pub(crate) fn wait(mut self) -> ExitStatus {
         eventually("the gate's end", || self.child.try_wait().expect("a child can be waited for"))
     }
 
