@@ -30,3 +30,52 @@ fn unsafe_code_is_in_one_file() {
     let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("Cargo.toml");
     assert!(manifest.contains("unsafe_code = \"deny\""));
 }
+
+/// The calls of cargo in the scripts of `.ci` and in the Dockerfile, each as its words.
+fn cargo_calls() -> Vec<Vec<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scripts = fs::read_dir(root.join(".ci")).expect(".ci").map(|entry| entry.expect("an entry").path());
+    let files: Vec<PathBuf> = scripts.chain([root.join("Dockerfile")]).collect();
+    assert!(files.len() >= 4, "{files:?}");
+    let mut calls = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a script").replace("\\\n", " ");
+        for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            let words = line.split(|end: char| end.is_whitespace() || "();".contains(end));
+            let words: Vec<String> = words.map(str::to_owned).collect();
+            let starts = words.iter().enumerate().filter(|(_, word)| *word == "cargo");
+            calls.extend(starts.map(|(start, _)| {
+                let rest =
+                    words[start + 1..].iter().take_while(|word| !["&&", "||", "|"].contains(&word.as_str()));
+                rest.cloned().collect()
+            }));
+        }
+    }
+    calls
+}
+
+/// Without `--locked`, what is built is what the registry has that day.
+#[test]
+fn what_is_built_is_what_is_locked() {
+    let calls = cargo_calls();
+    assert!(calls.len() >= 12, "{calls:?}");
+    let builds_nothing = |call: &&Vec<String>| call[0] == "fmt";
+    for call in calls.iter().filter(|call| !builds_nothing(call)) {
+        assert!(call.iter().any(|word| word == "--locked"), "cargo {}", call.join(" "));
+    }
+}
+
+/// A binary that others run says what it was built from.
+#[test]
+fn release_binaries_list_their_dependencies() {
+    let release = |call: &&Vec<String>| call.iter().any(|word| word == "--release");
+    let calls = cargo_calls();
+    let builds: Vec<&Vec<String>> = calls.iter().filter(release).collect();
+    assert!(builds.len() >= 3, "{builds:?}");
+    assert!(builds.iter().all(|call| call.starts_with(&["auditable".into(), "build".into()])), "{builds:?}");
+    let script = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).expect(".ci/run");
+    let version = script.split("tool cargo-auditable ").nth(1).and_then(|rest| rest.lines().next());
+    let pinned = format!("={}", version.expect("a version"));
+    let install = calls.iter().find(|call| call.iter().any(|word| word == "cargo-auditable"));
+    assert!(install.expect("the image installs it").contains(&pinned), "the image has another version");
+}
