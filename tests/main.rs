@@ -26,6 +26,7 @@ mod demo;
 mod diff;
 mod dig;
 mod dnstap;
+mod documents;
 mod encrypted;
 mod encrypted_faults;
 mod encrypted_trust;

@@ -1,0 +1,189 @@
+//! The pages: what they name exists. A test is named as cargo prints it, a setting as `section.key`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Settings that pages speak of before they exist. One that exists by now has to leave.
+const COMING: &[&str] = &[
+    "server.tcp_connections_per_client",
+    "server.in_flight",
+    "server.in_flight_per_client",
+    "server.reuse_port",
+    "upstream.randomize_case",
+    "admin.hosts",
+    "[rate_limit]",
+    "[sandbox]",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The files below `directory` with this extension.
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory of the source tree");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let found = paths.flat_map(|path| match path.is_dir() {
+        true => files(&path, extension),
+        false => vec![path],
+    });
+    found.filter(|path| path.extension().is_some_and(|own| own == extension)).collect()
+}
+
+/// All pages, each with its name.
+fn pages() -> Vec<(String, String)> {
+    let mut paths = files(&root().join("docs"), "md");
+    paths.extend(["README.md", "ARCHITECTURE.md", "SECURITY.md"].map(|page| root().join(page)));
+    paths.iter().map(|path| (path.display().to_string(), read(path))).collect()
+}
+
+/// What stands in single backticks, fenced blocks left out.
+fn code(page: &str) -> Vec<&str> {
+    let prose = page.split("```").step_by(2);
+    prose.flat_map(|text| text.split('`').skip(1).step_by(2)).collect()
+}
+
+/// True for a test's name: a path in lower case. Types and functions have a capital on the way or a parenthesis.
+fn is_test(code: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-:".contains(&byte);
+    code.contains("::") && code.bytes().all(plain)
+}
+
+/// The module that cargo names a source file by.
+fn module(directory: &str, path: &Path) -> String {
+    let path = path.strip_prefix(root().join(directory)).expect("a file below it").with_extension("");
+    let parts: Vec<&str> = path.iter().map(|part| part.to_str().expect("a name in UTF-8")).collect();
+    parts.join("::").trim_end_matches("::mod").to_owned()
+}
+
+/// The tests of one source file. Its own module of tests ends it.
+fn tests_of(source: &str, module: &str, names: &mut BTreeSet<String>) {
+    let mut module = module.to_owned();
+    let mut is_marked = false;
+    for line in source.lines().map(str::trim_start) {
+        if line.starts_with("mod tests {") {
+            module.push_str("::tests");
+        }
+        is_marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let name =
+            line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+        if let Some(name) = name.filter(|_| is_marked) {
+            names.insert(format!("{module}::{name}"));
+            is_marked = false;
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Rows {
+    row: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+}
+
+/// Every test there is: functions of `src` and `tests`, and the rows of the tables.
+fn tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for directory in ["src", "tests"] {
+        for path in files(&root().join(directory), "rs") {
+            tests_of(&read(&path), &module(directory, &path), &mut names);
+        }
+    }
+    for table in ["bypass", "protocol", "rule_files"] {
+        let rows: Rows =
+            toml::from_str(&read(&root().join(format!("tests/data/{table}.toml")))).expect(table);
+        names.extend(rows.row.iter().map(|row| format!("{table}::{}", row.name)));
+    }
+    names
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// Every setting there is, as `[section]` and `section.key`; those that are commented out as well.
+fn settings() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut section = String::new();
+    let options = read(&root().join("config/every-option.toml"));
+    for line in options.lines().map(|line| line.trim_start_matches("# ")) {
+        if let Some(name) =
+            line.strip_prefix('[').and_then(|rest| rest.trim_start_matches('[').split(']').next())
+        {
+            section = name.to_owned();
+            names.insert(format!("[{section}]"));
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| is_word(key)) {
+            names.insert(format!("{section}.{key}"));
+        }
+    }
+    names
+}
+
+/// `code` as a setting, if it is written like one: `[section]`, `[[section]]`, or a key of one of these sections.
+fn as_setting(code: &str, sections: &BTreeSet<&str>) -> Option<String> {
+    let bare = code.trim_start_matches('[').trim_end_matches(']');
+    if code.starts_with('[') && code.ends_with(']') && is_word(bare) {
+        return Some(format!("[{bare}]"));
+    }
+    let (section, key) = code.split_once('.')?;
+    (sections.contains(section) && is_word(key)).then(|| code.to_owned())
+}
+
+#[test]
+fn tests_that_pages_name_exist() {
+    let tests = tests();
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for (path, page) in pages() {
+        for name in code(&page).into_iter().filter(|code| is_test(code)) {
+            count += 1;
+            if !tests.contains(name) {
+                missing.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no such test:\n{}", missing.join("\n"));
+    assert!(count >= 100, "{count} tests are named");
+}
+
+#[test]
+fn settings_that_pages_name_exist() {
+    let known = settings();
+    let all = known.iter().map(String::as_str).chain(COMING.iter().copied());
+    let sections: BTreeSet<&str> = all.filter_map(|name| name.strip_prefix('[')?.strip_suffix(']')).collect();
+    let mut unknown = Vec::new();
+    let mut count = 0;
+    for (path, page) in pages() {
+        for name in code(&page).into_iter().filter_map(|code| as_setting(code, &sections)) {
+            count += 1;
+            if !known.contains(&name) && !COMING.contains(&name.as_str()) {
+                unknown.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "no such setting:\n{}", unknown.join("\n"));
+    assert!(count >= 30, "{count} settings are named");
+    let come: Vec<_> = COMING.iter().filter(|name| known.contains(**name)).collect();
+    assert!(come.is_empty(), "exist, and are still called coming: {come:?}");
+}
+
+#[test]
+fn every_row_of_what_went_wrong_names_what_holds_it() {
+    let page = read(&root().join("docs/elsewhere.md"));
+    let is_row = |line: &&str| line.starts_with("| ") && !line.ends_with("| held by |");
+    let rows: Vec<&str> = page.lines().filter(is_row).collect();
+    assert!(rows.len() >= 40, "{} rows", rows.len());
+    for row in rows {
+        assert!(code(row).into_iter().any(is_test), "nothing holds: {row}");
+    }
+}
