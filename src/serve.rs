@@ -135,7 +135,7 @@ impl Service {
             TcpListener::from_std(listener)?
         };
         self.admin = Some(listener.local_addr()?);
-        self.runtime.spawn(listener::serve(listener, admin.router(), self.stop.clone()));
+        self.runtime.spawn(listener::serve(listener, admin.router(&settings.admin.hosts), self.stop.clone()));
         Ok(())
     }
 

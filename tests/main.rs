@@ -10,6 +10,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod admin_limits;
 mod admin_token;
 mod allow;
 mod answers;

@@ -1,31 +1,40 @@
 //! Which names the pages may be reached by.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 /// Refuses requests for another site. A web page can have its own name point to this listener (DNS rebinding), and would
 /// then read what is shown here; it cannot choose an address or a name of one label.
-pub(super) async fn refuse_other_sites(request: Request, next: Next) -> Response {
+/// `hosts` are names that the settings vouch for.
+pub(super) async fn refuse_other_sites(
+    Shared(hosts): Shared<Arc<[String]>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if host.is_none_or(is_own) {
+    if host.is_none_or(|host| is_own(host, &hosts)) {
         return next.run(request).await;
     }
-    let text = "reach this page by an IP address, `localhost`, or a name of one label\n";
+    let text =
+        "reach this page by an IP address, `localhost`, a name of one label, or one of `hosts` in [admin]\n";
     (StatusCode::FORBIDDEN, text).into_response()
 }
 
-/// True for an address or a name of one label, each with or without a port.
-fn is_own(host: &str) -> bool {
+/// True for an address, a name of one label or one of `hosts`, each with or without a port.
+fn is_own(host: &str, hosts: &[String]) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
     let address = name.trim_start_matches('[').trim_end_matches(']');
-    address.parse::<IpAddr>().is_ok() || !name.trim_end_matches('.').contains('.')
+    let name = name.trim_end_matches('.');
+    let is_named = || hosts.iter().any(|own| own.eq_ignore_ascii_case(name));
+    address.parse::<IpAddr>().is_ok() || !name.contains('.') || is_named()
 }
 
 #[cfg(test)]
@@ -33,19 +42,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_single_labels_are_own() {
+    fn addresses_single_labels_and_what_is_named_are_own() {
+        let hosts = ["gate-1.corp.example".to_owned()];
         for (host, own) in [
             ("127.0.0.1:9153", true),
             ("10.0.0.4", true),
             ("[::1]:9153", true),
             ("localhost:9153", true),
             ("namegate:9153", true),
+            ("gate-1.corp.example", true),
+            ("GATE-1.corp.example.:9153", true),
+            ("gate-2.corp.example", false),
+            ("x.gate-1.corp.example", false),
+            ("corp.example", false),
             ("evil.example", false),
             ("evil.example:9153", false),
             ("127.0.0.1.evil.example:9153", false),
             ("evil.example.", false),
         ] {
-            assert_eq!(is_own(host), own, "{host}");
+            assert_eq!(is_own(host, &hosts), own, "{host}");
         }
     }
 }

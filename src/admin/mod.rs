@@ -10,6 +10,7 @@ pub mod exceptions;
 mod host;
 pub mod listener;
 mod page;
+mod places;
 mod refusal;
 pub mod token;
 pub mod view;
@@ -24,7 +25,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get};
 
@@ -58,10 +59,12 @@ pub struct Admin {
 const MAX_BODY: usize = 16 * 1024;
 
 impl Admin {
-    /// `/`, `/metrics`, `/healthz`, `/readyz` and `/api/v1/…`.
-    pub fn router(self) -> Router {
+    /// `/`, `/metrics`, `/healthz`, `/readyz` and `/api/v1/…`. All but those that tell a probe whether the gate lives may be
+    /// reached by addresses, names of one label and `hosts` alone.
+    pub fn router(self, hosts: &[String]) -> Router {
         let pages = Router::new()
             .route("/", get(page::page))
+            .route("/metrics", get(metrics))
             .route("/api/v1/status", get(api::status))
             .route("/api/v1/top", get(api::top))
             .route("/api/v1/recent", get(api::recent))
@@ -73,9 +76,8 @@ impl Admin {
             .route("/api/v1/allowed", get(allowed::list).post(allowed::allow))
             .route("/api/v1/allowed/{pattern}", delete(allowed::revoke))
             .layer(DefaultBodyLimit::max(MAX_BODY))
-            .layer(from_fn(host::refuse_other_sites));
+            .layer(from_fn_with_state(hosts.into(), host::refuse_other_sites));
         Router::new()
-            .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .merge(pages)

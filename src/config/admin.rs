@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::config::value::{self, ValueError};
 use crate::config::{limits, write};
 
 /// The HTTP side.
@@ -14,6 +15,8 @@ pub struct Admin {
     /// Where HTTP is listened on; none: nowhere.
     #[serde(serialize_with = "write::optional_address")]
     pub listen: Option<SocketAddr>,
+    /// Host names that the pages may be reached by, in lower case, besides addresses and names of one label.
+    pub hosts: Vec<String>,
     /// A file with the token that requests which change state must bring; none: such requests are refused.
     #[serde(serialize_with = "write::optional_path")]
     pub token_file: Option<PathBuf>,
@@ -28,9 +31,20 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, limits::ADMIN_PORT))),
+            hosts: Vec::new(),
             token_file: None,
             max_temporary: limits::MAX_TEMPORARY.default,
             top: limits::TOP.default,
         }
     }
+}
+
+/// A host name of labels and dots alone, folded to lower case.
+pub(super) fn host(text: &str) -> Result<String, ValueError> {
+    let labels = text.trim_end_matches('.').split('.').map(value::label);
+    let labels: Vec<String> = labels.collect::<Result<_, _>>().map_err(|error| ValueError {
+        help: Some("write a host name without scheme and port, such as `gate-1.corp.example`".to_owned()),
+        ..error
+    })?;
+    Ok(labels.join("."))
 }

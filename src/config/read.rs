@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::config::admin::Admin;
+use crate::config::admin::{self, Admin};
 use crate::config::cache::cache;
 use crate::config::client::client_groups;
 use crate::config::cookies::cookies;
@@ -210,6 +210,7 @@ fn admin(mut section: Section<'_, '_>, base: &Path) -> Admin {
     let default = Admin::default();
     let admin = Admin {
         listen: section.parsed("listen", value::admin_address).map_or(default.listen, Spanned::into_inner),
+        hosts: section.set("hosts", admin::host).map_or(default.hosts, plain),
         token_file: optional_path(&mut section, "token_file", base),
         max_temporary: section.limited("max_temporary", limits::MAX_TEMPORARY),
         top: section.limited("top", limits::TOP),
