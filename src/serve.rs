@@ -21,7 +21,8 @@ use crate::gate::{Gate, State};
 use crate::listen::batch;
 use crate::listen::connections::Connections;
 use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
-use crate::listen::socket::{Endpoint, bind_tcp};
+use crate::listen::socket::Endpoint;
+use crate::listen::sockets::Sockets;
 use crate::listen::tcp::{TcpLimits, TcpService};
 use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::orders::{Order, Orders};
@@ -71,20 +72,20 @@ pub struct Service {
 }
 
 impl Service {
-    /// Binds every address and starts answering; lookups worth telling are written to `query_log`.
+    /// Starts answering on `sockets`; lookups worth telling are written to `query_log`.
     pub fn start(
         assembly: Assembly,
+        sockets: Sockets,
         catalogue: Arc<Catalogue>,
         query_log: impl std::io::Write + Send + 'static,
     ) -> Result<Self, StartError> {
         let settings = assembly.settings.clone();
         let mut state = make_state(assembly, None, &catalogue)?;
         let registry = Registry::new(settings.server.state_directory.clone());
-        registry.prepare()?;
         state.policies = state.policies.with_temporary(registry.restore());
         let (orders, due) = Orders::new();
         let state = Arc::new(ArcSwap::from_pointee(state));
-        let endpoints = bind(&settings)?;
+        let Sockets { endpoints, admin: listener } = sockets;
         let started = (Instant::now(), SystemTime::now());
         let board = Arc::new(Board::new(&settings, getrandom::u64()?, started.0));
         let mut journal =
@@ -113,7 +114,9 @@ impl Service {
         let control = Control { token: TokenFile::of(&settings)?, orders: service.orders.clone() };
         let max_temporary = settings.admin.max_temporary;
         let admin = Admin { state, catalogue, board, losses, started, control, max_temporary };
-        service.serve_admin(&settings, admin)?;
+        if let Some(listener) = listener {
+            service.serve_admin(listener, &settings, admin)?;
+        }
         service.serve_queries(endpoints, &settings, &mut journal)?;
         let (standing, untold) = (service.catalogue.standing(), journal.untold());
         if let Some(watch) = Watch::new(&settings.prove, &service.listen, &service.state, standing, untold) {
@@ -123,20 +126,23 @@ impl Service {
         Ok(service)
     }
 
-    fn serve_admin(&mut self, settings: &Settings, admin: Admin) -> Result<(), StartError> {
-        let Some(address) = settings.admin.listen else { return Ok(()) };
-        let listener = bind_tcp(address, settings.server.reuse_port).map_err(|error| {
-            format!(
-                "cannot listen on {address} for HTTP: {error}\n  help: set `listen` in [admin], or `--admin`"
-            )
-        })?;
-        let listener = {
-            let _runtime = self.runtime.enter();
-            TcpListener::from_std(listener)?
-        };
+    fn serve_admin(
+        &mut self,
+        listener: std::net::TcpListener,
+        settings: &Settings,
+        admin: Admin,
+    ) -> std::io::Result<()> {
         self.admin = Some(listener.local_addr()?);
-        self.runtime.spawn(listener::serve(listener, admin.router(&settings.admin.hosts), self.stop.clone()));
+        let listener = self.adopt(listener)?;
+        let router = admin.router(&settings.admin.hosts);
+        self.runtime.spawn(listener::serve(listener, router, self.stop.clone()));
         Ok(())
+    }
+
+    /// Gives a listener to the runtime.
+    fn adopt(&self, listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
+        let _runtime = self.runtime.enter();
+        TcpListener::from_std(listener)
     }
 
     fn serve_queries(
@@ -163,15 +169,13 @@ impl Service {
         self.catalogue.watch_connections(&connections);
         let (state, stop, tasks) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
         let tcp = TcpService { state, teller, relay: relay.clone(), limits, connections, stop, tasks };
-        for Endpoint { address, udp, tcp: listener } in endpoints {
-            let listener = {
-                let _runtime = self.runtime.enter();
-                TcpListener::from_std(listener)?
-            };
-            self.runtime.spawn(self.tasks.track_future(tcp.clone().listen(listener)));
+        for Endpoint { address, udp, tcp: listener, is_inherited } in endpoints {
+            let listener = self.adopt(listener)?;
+            let listening = tcp.clone().listen(listener, is_inherited);
+            self.runtime.spawn(self.tasks.track_future(listening));
             for (index, socket) in udp.into_iter().enumerate() {
                 let name = format!("udp-{index}");
-                self.start_worker(name, socket, relay.clone(), local.clone(), journal)
+                self.start_worker(name, (socket, is_inherited), relay.clone(), local.clone(), journal)
                     .map_err(|error| format!("cannot start a worker for {address}: {error}"))?;
             }
         }
@@ -192,7 +196,7 @@ impl Service {
     fn start_worker(
         &mut self,
         name: String,
-        socket: std::net::UdpSocket,
+        (socket, is_inherited): (std::net::UdpSocket, bool),
         relay: Asker<Waiter>,
         local: Sender<UdpMiss>,
         journal: &mut Journal,
@@ -204,7 +208,8 @@ impl Service {
         let gate = Gate::new(&self.state, Arc::clone(&counters));
         let (socket, teller) = (Arc::new(socket), journal.teller(counters));
         self.catalogue.watch_socket(&socket);
-        self.workers.push(Worker { socket, gate, teller, relay, local }.spawn(name, self.stop.clone())?);
+        let worker = Worker { socket, gate, teller, relay, local, is_inherited };
+        self.workers.push(worker.spawn(name, self.stop.clone())?);
         Ok(())
     }
 
@@ -275,14 +280,4 @@ async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<Board>) {
 fn cannot_log(settings: &Settings, error: &std::io::Error) -> String {
     let file = settings.log.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
     format!("cannot write the query log {file}: {error}\n  help: set `file` in [log]")
-}
-
-fn bind(settings: &Settings) -> Result<Vec<Endpoint>, StartError> {
-    let workers = match settings.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
-    let reuse_port = settings.server.reuse_port;
-    let bind = |address: &SocketAddr| Endpoint::bind(*address, workers, reuse_port).map_err(StartError::from);
-    settings.server.listen.iter().map(bind).collect()
 }

@@ -37,6 +37,7 @@ mod export;
 mod export_readings;
 mod export_servers;
 mod forwarding;
+mod inherited_sockets;
 mod learn;
 mod import;
 mod import_faults;

@@ -3,30 +3,47 @@
 use std::sync::Arc;
 
 use crate::assemble::{Sources, assemble};
+use crate::listen::inherited::Inherited;
+use crate::listen::sockets::Sockets;
 use crate::registry::Registry;
 use crate::reload::{Reloader, summary, warn_of};
 use crate::serve::{Service, StartError};
 use crate::telemetry::catalogue::Catalogue;
 
 /// Runs the gate in the foreground until SIGTERM or SIGINT.
-pub(super) fn run(sources: Sources) -> Result<(), StartError> {
+///
+/// What takes privileges comes first: sockets are opened before there is a second thread.
+pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
+    let inherited = Inherited::take()?;
+    adopt(&mut sources, &inherited);
     let assembly = assemble(&sources, 1)?;
+    let registry = Registry::new(assembly.settings.server.state_directory.clone());
+    registry.prepare()?;
+    let sockets = Sockets::open(&assembly.settings, inherited)?;
     let _written_at_the_end = crate::telemetry::log::start(&assembly.settings.log);
     warn_of(&assembly);
     let (settings, origin, summary) =
         (assembly.settings.clone(), assembly.origin.clone(), summary(&assembly));
     let catalogue = Arc::new(Catalogue::install()?);
-    let mut service = Service::start(assembly, Arc::clone(&catalogue), std::io::stdout())?;
+    let mut service = Service::start(assembly, sockets, Arc::clone(&catalogue), std::io::stdout())?;
     let signals = service.signals()?;
     announce(&service, &origin, &summary);
     let (state, started) = (Arc::clone(&service.state), settings.clone());
-    let registry = Registry::new(settings.server.state_directory.clone());
     let reloader = Reloader { sources, state, settings, started, catalogue, registry, retired: Vec::new() };
     service.run_until_stopped(signals, reloader)?;
     tracing::info!("stopping: no new queries, waiting for those in flight");
     service.shut_down();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Has sockets that were handed over stand for the settings' addresses, at every reload as well.
+fn adopt(sources: &mut Sources, inherited: &Inherited) {
+    let overrides = &mut sources.overrides;
+    if !inherited.listen().is_empty() {
+        overrides.listen = inherited.listen();
+    }
+    overrides.admin = inherited.admin().map(Some).or(overrides.admin);
 }
 
 /// Tells what is loaded, where it listens and forwards, and how to try it.

@@ -3,6 +3,8 @@
 pub mod batch;
 pub mod connections;
 pub mod delivery;
+pub mod inherited;
 pub mod socket;
+pub mod sockets;
 pub mod tcp;
 pub mod udp;

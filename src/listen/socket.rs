@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub udp: Vec<UdpSocket>,
     /// The listener.
     pub tcp: TcpListener,
+    /// Whoever started this process has the sockets too, and will hand them to the next one.
+    pub is_inherited: bool,
 }
 
 /// Why an address cannot be listened on, and what to do about it.
@@ -75,7 +77,7 @@ impl Endpoint {
         for _ in 0..workers.max(1) {
             udp.push(bind_udp(bound).map_err(failed("udp"))?);
         }
-        Ok(Self { address: bound, udp, tcp })
+        Ok(Self { address: bound, udp, tcp, is_inherited: false })
     }
 }
 

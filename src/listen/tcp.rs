@@ -72,8 +72,9 @@ impl TcpService {
         Gate::new(&self.state, Arc::clone(self.teller.counters()))
     }
 
-    /// Accepts connections until told to stop. No failure to accept ends it.
-    pub async fn listen(self, listener: TcpListener) {
+    /// Accepts connections until told to stop. No failure to accept ends it. What is left of an inherited listener is for
+    /// whoever has it next.
+    pub async fn listen(self, listener: TcpListener, is_inherited: bool) {
         let mut backoff = ACCEPT_BACKOFF.0;
         loop {
             let accepted = tokio::select! {
@@ -94,7 +95,7 @@ impl TcpService {
                 }
             }
         }
-        if let Err(error) = self.accept_the_last(listener).await {
+        if !is_inherited && let Err(error) = self.accept_the_last(listener).await {
             tracing::debug!("connections may be lost that came at the last moment: {error}");
         }
     }

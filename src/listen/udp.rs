@@ -53,6 +53,8 @@ pub struct Worker {
     pub relay: Asker<Waiter>,
     /// Where queries for local zones go.
     pub local: Sender<UdpMiss>,
+    /// What is left in the socket is for whoever has it next.
+    pub is_inherited: bool,
 }
 
 impl Worker {
@@ -75,7 +77,9 @@ impl Worker {
                 }
             }
         }
-        self.drain(&mut requests, &mut replies);
+        if !self.is_inherited {
+            self.drain(&mut requests, &mut replies);
+        }
     }
 
     /// Answers what has come already. What comes from now on is for whoever else listens on the port, or told that nobody

@@ -12,6 +12,8 @@ use hickory_proto::rr::{Name, RecordType};
 use crate::assemble::{Sources, assemble};
 use crate::cli::print;
 use crate::config::{LogQueries, Overrides};
+use crate::listen::inherited::Inherited;
+use crate::listen::sockets::Sockets;
 use crate::local::{EmbeddedUpstream, demo_zones};
 use crate::serve::{Service, StartError};
 use crate::telemetry::catalogue::Catalogue;
@@ -45,7 +47,8 @@ pub(super) fn run() -> Result<(), StartError> {
     assembly.settings.log.queries = LogQueries::None;
     assembly.settings.prove.interval = Duration::ZERO;
     let rules = assembly.policy().rules();
-    let service = Service::start(assembly, Arc::new(Catalogue::install()?), std::io::sink())?;
+    let sockets = Sockets::open(&assembly.settings, Inherited::default())?;
+    let service = Service::start(assembly, sockets, Arc::new(Catalogue::install()?), std::io::sink())?;
     let gate = *service.listen.first().ok_or("nothing to listen on")?;
     let mut text = format!(
         "An upstream on {} and a gate with {rules} rules on {gate}, both on this machine alone.\n",

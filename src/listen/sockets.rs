@@ -1,0 +1,47 @@
+//! [`Sockets`]: everything that is listened on, opened before the process gives up what that takes.
+
+use std::net::{SocketAddr, TcpListener};
+
+use super::inherited::Inherited;
+use super::socket::{Endpoint, bind_tcp};
+use crate::config::Settings;
+use crate::serve::StartError;
+
+/// Everything that is listened on.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Where queries are taken.
+    pub endpoints: Vec<Endpoint>,
+    /// Where HTTP is served.
+    pub admin: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Takes what was inherited, and binds the rest as `settings` say.
+    ///
+    /// Errors: an address cannot be had; with remedy.
+    pub fn open(settings: &Settings, inherited: Inherited) -> Result<Self, StartError> {
+        let workers = match settings.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let (mut endpoints, admin) = inherited.into_endpoints(workers)?;
+        if endpoints.is_empty() {
+            let bind = |address: &SocketAddr| Endpoint::bind(*address, workers, settings.server.reuse_port);
+            endpoints = settings.server.listen.iter().map(bind).collect::<Result<_, _>>()?;
+        }
+        let admin = match (admin, settings.admin.listen) {
+            (Some(listener), _) => Some(listener),
+            (None, Some(address)) => Some(bind_admin(address, settings.server.reuse_port)?),
+            (None, None) => None,
+        };
+        Ok(Self { endpoints, admin })
+    }
+}
+
+fn bind_admin(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, StartError> {
+    bind_tcp(address, reuse_port).map_err(|error| {
+        format!("cannot listen on {address} for HTTP: {error}\n  help: set `listen` in [admin], or `--admin`")
+            .into()
+    })
+}
