@@ -23,7 +23,8 @@
 //! the policy under traffic as [`orders`] say, [`registry`] keeps what is allowed for a time, [`explain`] judges a name without
 //! asking anyone, [`advise`] judges the rules and [`learn`] proposes new ones, both by what [`hazard`] knows of dangerous names,
 //! [`effective`] lays all rules out for [`export`] and [`diff`], [`mod@import`] makes allowlist files of what others print,
-//! [`prove`] asks for names that must not resolve, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the
+//! [`prove`] asks for names that must not resolve, [`notify`] and [`watchdog`]
+//! tell the service manager how it fares, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the
 //! command line.
 
 pub mod listen;
@@ -54,6 +55,8 @@ mod escape;
 pub mod import;
 pub mod diff;
 pub mod export;
+pub mod watchdog;
+pub mod notify;
 pub mod reload;
 pub mod shutdown;
 pub mod serve;

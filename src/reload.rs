@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::Settings;
 use crate::gate::State;
+use crate::notify;
 use crate::orders::Order;
 use crate::policy::Mode;
 use crate::policy::rule::Pattern;
@@ -87,14 +88,17 @@ impl Reloader {
 
     /// Reloads once. On any error the state stays as it is, and the error is logged with its place.
     pub fn reload(&mut self) {
+        notify::reloading();
         match self.try_reload() {
             Ok(summary) => {
                 self.catalogue.reloaded(true);
                 tracing::info!("reloaded: {summary}");
+                notify::ready(&summary);
             }
             Err(error) => {
                 self.catalogue.reloaded(false);
                 tracing::error!("reload failed, the policy stays as it was\n{error}");
+                notify::ready("the last reload failed, the policy stays as it was; the log says why");
             }
         }
     }

@@ -38,6 +38,7 @@ use crate::telemetry::journal::Journal;
 use crate::telemetry::teller::SharedTeller;
 use crate::upstream::probe;
 use crate::upstream::relay::{Asker, Relay};
+use crate::watchdog::{Heartbeat, Watchdog};
 
 /// Why the gate cannot start: all of it, with remedies, for people.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -117,7 +118,9 @@ impl Service {
         if let Some(listener) = listener {
             service.serve_admin(listener, &settings, admin)?;
         }
-        service.serve_queries(endpoints, &settings, &mut journal)?;
+        let mut watchdog = Watchdog::default();
+        service.serve_queries(endpoints, &settings, &mut journal, &mut watchdog)?;
+        service.runtime.spawn(watchdog.run());
         let (standing, untold) = (service.catalogue.standing(), journal.untold());
         if let Some(watch) = Watch::new(&settings.prove, &service.listen, &service.state, standing, untold) {
             service.runtime.spawn(watch.run(service.stop.clone()));
@@ -150,10 +153,11 @@ impl Service {
         endpoints: Vec<Endpoint>,
         settings: &Settings,
         journal: &mut Journal,
+        watchdog: &mut Watchdog,
     ) -> Result<(), StartError> {
         let shared = self.catalogue.watch(Counters::shared());
         let teller = SharedTeller::from(journal.teller(shared));
-        let relay = self.start_relay(journal)?;
+        let relay = self.start_relay(journal, watchdog)?;
         let (local, waiting) = channel(LOCAL_QUEUE);
         self.runtime.spawn(self.tasks.track_future(udp::answer_from_local_zones(
             waiting,
@@ -175,18 +179,25 @@ impl Service {
             self.runtime.spawn(self.tasks.track_future(listening));
             for (index, socket) in udp.into_iter().enumerate() {
                 let name = format!("udp-{index}");
-                self.start_worker(name, (socket, is_inherited), relay.clone(), local.clone(), journal)
+                let heartbeat = watchdog.listen_to(&format!("{name} of {address}"));
+                let listening = Listening { name, socket, is_inherited, heartbeat };
+                self.start_worker(listening, relay.clone(), local.clone(), journal)
                     .map_err(|error| format!("cannot start a worker for {address}: {error}"))?;
             }
         }
         Ok(())
     }
 
-    fn start_relay(&mut self, journal: &mut Journal) -> std::io::Result<Asker<Waiter>> {
+    fn start_relay(
+        &mut self,
+        journal: &mut Journal,
+        watchdog: &mut Watchdog,
+    ) -> std::io::Result<Asker<Waiter>> {
         let counters = self.catalogue.watch(Counters::of_one_thread());
         let gate = Gate::new(&self.state, Arc::clone(&counters));
         let delivery = Delivery::new(gate, journal.teller(counters));
-        let relay = Relay::new(&self.state, delivery, self.runtime.handle().clone())?;
+        let relay =
+            Relay::new(&self.state, delivery, self.runtime.handle().clone(), watchdog.listen_to("relay"))?;
         let asker = relay.asker();
         let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(move || relay.run())?;
         self.relay = Some((asker.clone(), thread));
@@ -195,12 +206,12 @@ impl Service {
 
     fn start_worker(
         &mut self,
-        name: String,
-        (socket, is_inherited): (std::net::UdpSocket, bool),
+        listening: Listening,
         relay: Asker<Waiter>,
         local: Sender<UdpMiss>,
         journal: &mut Journal,
     ) -> std::io::Result<()> {
+        let Listening { name, socket, is_inherited, heartbeat } = listening;
         if socket.local_addr()?.ip().is_unspecified() {
             batch::tell_local_address(&socket)?;
         }
@@ -208,7 +219,7 @@ impl Service {
         let gate = Gate::new(&self.state, Arc::clone(&counters));
         let (socket, teller) = (Arc::new(socket), journal.teller(counters));
         self.catalogue.watch_socket(&socket);
-        let worker = Worker { socket, gate, teller, relay, local, is_inherited };
+        let worker = Worker { socket, gate, teller, relay, local, is_inherited, heartbeat };
         self.workers.push(worker.spawn(name, self.stop.clone())?);
         Ok(())
     }
@@ -258,6 +269,14 @@ impl Service {
             tracing::warn!("the query log was not taken to its end within {JOURNAL_PATIENCE:?}");
         }
     }
+}
+
+/// One worker's socket, and how the worker is known.
+struct Listening {
+    name: String,
+    socket: std::net::UdpSocket,
+    is_inherited: bool,
+    heartbeat: Heartbeat,
 }
 
 /// Waits for a thread to end, but no longer than to `given_up`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::assemble::{Sources, assemble};
 use crate::listen::inherited::Inherited;
 use crate::listen::sockets::Sockets;
+use crate::notify;
 use crate::registry::Registry;
 use crate::reload::{Reloader, summary, warn_of};
 use crate::serve::{Service, StartError};
@@ -32,6 +33,7 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let reloader = Reloader { sources, state, settings, started, catalogue, registry, retired: Vec::new() };
     service.run_until_stopped(signals, reloader)?;
     tracing::info!("stopping: no new queries, waiting for those in flight");
+    notify::stopping();
     service.shut_down();
     tracing::info!("stopped");
     Ok(())
@@ -65,4 +67,5 @@ fn announce(service: &Service, origin: &str, summary: &str) {
         tracing::info!("try: dig @{ip} -p {} ml.azure.com", address.port());
     }
     tracing::info!("ready");
+    notify::ready(summary);
 }

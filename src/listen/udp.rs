@@ -22,6 +22,7 @@ use crate::telemetry::lookup::Exchange;
 use crate::telemetry::record::Record;
 use crate::telemetry::teller::{SharedTeller, Teller};
 use crate::upstream::relay::Asker;
+use crate::watchdog::Heartbeat;
 use crate::wire::reply::Transport;
 
 /// How often a worker without traffic looks whether it should end.
@@ -55,6 +56,8 @@ pub struct Worker {
     pub local: Sender<UdpMiss>,
     /// What is left in the socket is for whoever has it next.
     pub is_inherited: bool,
+    /// Shows that it works.
+    pub heartbeat: Heartbeat,
 }
 
 impl Worker {
@@ -68,6 +71,7 @@ impl Worker {
         let mut requests = ReceiveBatch::new(BATCH, ROOM);
         let mut replies = Replies { batch: SendBatch::new(BATCH), records: Vec::with_capacity(BATCH) };
         while !stop.is_cancelled() {
+            self.heartbeat.beat();
             match requests.receive(&self.socket, Wait::ForOne) {
                 Ok(_) => self.serve(&requests, &mut replies),
                 Err(error) if is_timeout(&error) => self.gate.refresh(),
@@ -77,6 +81,7 @@ impl Worker {
                 }
             }
         }
+        self.heartbeat.rest();
         if !self.is_inherited {
             self.drain(&mut requests, &mut replies);
         }

@@ -29,6 +29,7 @@ use crate::cache::Kept;
 use crate::gate::State;
 use crate::policy::{AllowedQuery, Verdict};
 use crate::telemetry::counters::Dropped;
+use crate::watchdog::Heartbeat;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
 use asker::{Ask, Found, Shared};
@@ -67,11 +68,18 @@ pub struct Relay<D: Deliver> {
     now: Instant,
     delivery: D,
     runtime: Handle,
+    heartbeat: Heartbeat,
 }
 
 impl<D: Deliver> Relay<D> {
-    /// A relay that judges and asks by `state`, delivers by `delivery` and gives patient work to `runtime`.
-    pub fn new(state: &Arc<ArcSwap<State>>, delivery: D, runtime: Handle) -> io::Result<Self> {
+    /// A relay that judges and asks by `state`, delivers by `delivery` and gives patient work to `runtime`;
+    /// `heartbeat` shows that it works.
+    pub fn new(
+        state: &Arc<ArcSwap<State>>,
+        delivery: D,
+        runtime: Handle,
+        heartbeat: Heartbeat,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let shared = Arc::new(Shared::new(Doorbell::new(&poll)?));
         Ok(Self {
@@ -88,6 +96,7 @@ impl<D: Deliver> Relay<D> {
             now: Instant::now(),
             delivery,
             runtime,
+            heartbeat,
         })
     }
 
@@ -99,6 +108,7 @@ impl<D: Deliver> Relay<D> {
     /// Works until told to finish and nothing is in flight.
     pub fn run(mut self) {
         loop {
+            self.heartbeat.beat();
             self.now = Instant::now();
             self.state.load();
             self.take_asks();
@@ -107,7 +117,7 @@ impl<D: Deliver> Relay<D> {
             self.time_out();
             self.delivery.flush();
             if self.shared.finishing.load(Ordering::Acquire) && self.is_idle() {
-                return;
+                return self.heartbeat.rest();
             }
             self.wait();
             self.now = Instant::now();

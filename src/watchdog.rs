@@ -1,0 +1,148 @@
+//! [`Watchdog`]: tells the service manager that the gate works, and only while it does.
+//!
+//! The threads that every query needs go round their loops at least once a second, traffic or not, and leave a beat each
+//! time. A thread that hangs, spins or has ended leaves none; then the service manager hears nothing, and starts the gate
+//! anew. The task that listens to the beats shows by running that the runtime works.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::notify;
+
+/// Longest time between two beats: five rounds of the slowest loop, for a machine that has other things to do.
+const STALL: Duration = Duration::from_secs(5);
+
+/// Messages within the service manager's patience: systemd asks for two (sd_watchdog_enabled(3)); a lost one does no harm.
+const MESSAGES: u32 = 3;
+
+/// Stands for a thread that needs no beats any more; so many would take ages.
+const AT_REST: u64 = u64::MAX;
+
+/// Beats of one thread, which alone writes here.
+#[derive(Clone, Debug, Default)]
+pub struct Heartbeat(Arc<Line>);
+
+/// In a cache line of its own, so that no thread waits for another's.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Line(AtomicU64);
+
+impl Heartbeat {
+    /// The thread went round its loop.
+    pub fn beat(&self) {
+        self.0.0.store(self.count().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// The thread has done its work, and ends. One that ends otherwise does not get here.
+    pub fn rest(&self) {
+        self.0.0.store(AT_REST, Ordering::Relaxed);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Listens to the beats of threads.
+#[derive(Debug, Default)]
+pub struct Watchdog {
+    pulses: Vec<Pulse>,
+}
+
+#[derive(Debug)]
+struct Pulse {
+    thread: String,
+    heartbeat: Heartbeat,
+    /// Beats when it was last looked at, and since when there have been so many.
+    last: Option<(u64, Instant)>,
+}
+
+impl Watchdog {
+    /// A heart for the thread called `thread`.
+    pub fn listen_to(&mut self, thread: &str) -> Heartbeat {
+        let heartbeat = Heartbeat::default();
+        self.pulses.push(Pulse { thread: thread.to_owned(), heartbeat: heartbeat.clone(), last: None });
+        heartbeat
+    }
+
+    /// Tells the service manager that the gate works, as often as that wants to hear it; not at all where it does not.
+    pub async fn run(mut self) {
+        let Some(patience) = sd_notify::watchdog_enabled() else { return };
+        let mut ticks = tokio::time::interval((patience / MESSAGES).max(Duration::from_millis(1)));
+        let mut told = false;
+        loop {
+            ticks.tick().await;
+            let Some(thread) = self.stalled(Instant::now()) else {
+                notify::alive();
+                told = false;
+                continue;
+            };
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!("the thread {thread} makes no progress: the watchdog is not fed");
+            }
+        }
+    }
+
+    /// A thread that has left no beat for too long.
+    fn stalled(&mut self, now: Instant) -> Option<&str> {
+        for pulse in &mut self.pulses {
+            let count = pulse.heartbeat.count();
+            if pulse.last.is_none_or(|(last, _)| last != count) {
+                pulse.last = Some((count, now));
+            }
+        }
+        let is_stalled = |pulse: &&Pulse| {
+            let stalled = |(last, since)| last != AT_REST && now.saturating_duration_since(since) >= STALL;
+            pulse.last.is_some_and(stalled)
+        };
+        self.pulses.iter().find(is_stalled).map(|pulse| &*pulse.thread)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_leaves_no_beat_is_found() {
+        let mut watchdog = Watchdog::default();
+        let (worker, relay) = (watchdog.listen_to("udp-0"), watchdog.listen_to("relay"));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for second in 0..10 {
+            worker.beat();
+            relay.beat();
+            assert_eq!(watchdog.stalled(at(second)), None, "both beat, second {second}");
+        }
+        for second in 10..14 {
+            worker.beat();
+            assert_eq!(watchdog.stalled(at(second)), None, "the relay has its time, second {second}");
+        }
+        worker.beat();
+        assert_eq!(watchdog.stalled(at(14)), Some("relay"));
+        relay.beat();
+        assert_eq!(watchdog.stalled(at(15)), None, "it beats again");
+    }
+
+    #[test]
+    fn a_thread_that_has_done_its_work_is_not_missed() {
+        let mut watchdog = Watchdog::default();
+        let worker = watchdog.listen_to("udp-0");
+        let start = Instant::now();
+        worker.beat();
+        assert_eq!(watchdog.stalled(start), None);
+        worker.rest();
+        assert_eq!(watchdog.stalled(start), None);
+        assert_eq!(watchdog.stalled(start + STALL * 10), None);
+    }
+
+    #[test]
+    fn a_thread_that_never_began_is_found() {
+        let mut watchdog = Watchdog::default();
+        let _never = watchdog.listen_to("udp-0");
+        let start = Instant::now();
+        assert_eq!(watchdog.stalled(start), None);
+        assert_eq!(watchdog.stalled(start + STALL), Some("udp-0"));
+    }
+}
