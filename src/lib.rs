@@ -23,7 +23,7 @@
 //! the policy under traffic as [`orders`] say, [`registry`] keeps what is allowed for a time, [`explain`] judges a name without
 //! asking anyone, [`advise`] judges the rules and [`learn`] proposes new ones, both by what [`hazard`] knows of dangerous names,
 //! [`effective`] lays all rules out for [`export`] and [`diff`], [`mod@import`] makes allowlist files of what others print,
-//! [`prove`] asks for names that must not resolve, [`notify`] and [`watchdog`]
+//! [`prove`] asks for names that must not resolve, [`sandbox`] gives up what a running gate does not need, [`notify`] and [`watchdog`]
 //! tell the service manager how it fares, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the
 //! command line.
 
@@ -55,6 +55,7 @@ mod escape;
 pub mod import;
 pub mod diff;
 pub mod export;
+pub mod sandbox;
 pub mod watchdog;
 pub mod notify;
 pub mod reload;

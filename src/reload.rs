@@ -15,6 +15,7 @@ use crate::policy::Mode;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, Temporary};
 use crate::registry::{Event, Registry};
+use crate::sandbox::Sandbox;
 use crate::state::{Running, make_state};
 use crate::telemetry::catalogue::Catalogue;
 
@@ -35,6 +36,8 @@ pub struct Reloader {
     /// States that some thread may still look at. The last to let go of one frees it, which takes long for a large policy:
     /// that must be us.
     pub retired: Vec<Arc<State>>,
+    /// What the process may no longer do.
+    pub sandbox: Sandbox,
 }
 
 /// How often states that are no more in force are looked after.
@@ -97,7 +100,9 @@ impl Reloader {
             }
             Err(error) => {
                 self.catalogue.reloaded(false);
-                tracing::error!("reload failed, the policy stays as it was\n{error}");
+                let remedy =
+                    self.sandbox.remedy(&error).map(|remedy| format!("\n{remedy}")).unwrap_or_default();
+                tracing::error!("reload failed, the policy stays as it was\n{error}{remedy}");
                 notify::ready("the last reload failed, the policy stays as it was; the log says why");
             }
         }
@@ -224,6 +229,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         ("[log]", before.log != after.log),
         ("[dnstap]", before.dnstap != after.dnstap),
         ("[prove]", before.prove != after.prove),
+        ("[sandbox]", before.sandbox != after.sandbox),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
         tracing::warn!("{what} changed and will take effect at the next start");

@@ -57,6 +57,7 @@ mod regression;
 mod regression_tcp;
 mod reload;
 mod routes;
+mod sandbox;
 mod service_manager;
 mod shadow;
 mod status_page;

@@ -8,12 +8,13 @@ use crate::listen::sockets::Sockets;
 use crate::notify;
 use crate::registry::Registry;
 use crate::reload::{Reloader, summary, warn_of};
+use crate::sandbox::{self, files::Files};
 use crate::serve::{Service, StartError};
 use crate::telemetry::catalogue::Catalogue;
 
 /// Runs the gate in the foreground until SIGTERM or SIGINT.
 ///
-/// What takes privileges comes first: sockets are opened before there is a second thread.
+/// What takes privileges comes first: sockets are opened, and the sandbox is entered, before there is a second thread.
 pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let inherited = Inherited::take()?;
     adopt(&mut sources, &inherited);
@@ -21,7 +22,9 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let registry = Registry::new(assembly.settings.server.state_directory.clone());
     registry.prepare()?;
     let sockets = Sockets::open(&assembly.settings, inherited)?;
+    let sandbox = sandbox::enter(&assembly.settings.sandbox, &Files::of(&sources, &assembly));
     let _written_at_the_end = crate::telemetry::log::start(&assembly.settings.log);
+    sandbox.tell();
     warn_of(&assembly);
     let (settings, origin, summary) =
         (assembly.settings.clone(), assembly.origin.clone(), summary(&assembly));
@@ -30,7 +33,8 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let signals = service.signals()?;
     announce(&service, &origin, &summary);
     let (state, started) = (Arc::clone(&service.state), settings.clone());
-    let reloader = Reloader { sources, state, settings, started, catalogue, registry, retired: Vec::new() };
+    let reloader =
+        Reloader { sources, state, settings, started, catalogue, registry, retired: Vec::new(), sandbox };
     service.run_until_stopped(signals, reloader)?;
     tracing::info!("stopping: no new queries, waiting for those in flight");
     notify::stopping();

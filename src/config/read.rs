@@ -17,6 +17,7 @@ use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
 use crate::config::rate_limit::rate_limit;
 use crate::config::route::routes;
+use crate::config::sandbox::sandbox;
 use crate::config::section::Section;
 use crate::config::settings::{Block, InlineRule, Local, Policy, Server, Settings, Upstream};
 use crate::config::source::Source;
@@ -54,6 +55,7 @@ pub(super) fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnosti
         log: log(root.section("log"), base),
         dnstap: dnstap(root.section("dnstap"), base),
         prove: prove(root.section("prove")),
+        sandbox: sandbox(root.section("sandbox")),
     };
     root.finish();
     (settings, faults.into_found())

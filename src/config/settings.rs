@@ -17,6 +17,7 @@ use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
 use crate::config::rate_limit::RateLimit;
 use crate::config::route::Route;
+use crate::config::sandbox::Sandbox;
 use crate::config::tunnel_guard::TunnelGuard;
 use crate::config::write;
 pub use crate::policy::Mode;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub dnstap: Dnstap,
     /// `[prove]`
     pub prove: Prove,
+    /// `[sandbox]`
+    pub sandbox: Sandbox,
 }
 
 /// What clients reach.

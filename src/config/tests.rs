@@ -104,6 +104,16 @@ fn every_fault_is_told_where_it_stands() {
             ],
         ),
         (
+            "[sandbox]\nno_new_privileges = false\nlandlock = false\nseccomp = 1\n[admin]\nhosts = [\"gate.example:80\"]\n",
+            &[
+                "2:21 Error `sandbox.no_new_privileges`: neither Landlock nor seccomp can be had without it | set `landlock = \
+                 false` and `seccomp = false` as well, or leave the key out",
+                "4:11 Error `sandbox.seccomp`: invalid type: integer `1`, expected a boolean",
+                "6:10 Error `admin.hosts`: `:` has no place in a label | write a host name without scheme and port, such as \
+                 `gate-1.corp.example`",
+            ],
+        ),
+        (
             "[policy]\nstrict = \"yes\"\nmode = \"enforced\"\nzones = [\"../r\"]\n",
             &[
                 "2:10 Error `policy.strict`: invalid type: string \"yes\", expected a boolean",
@@ -139,7 +149,7 @@ fn every_fault_is_told_where_it_stands() {
             &[
                 "2:1 Error unknown key `server.listn` | did you mean `listen`?",
                 "3:3 Error unknown section `views` | known here: `server`, `upstream`, `policy`, `parameters`, `client`, \
-                 `route`, `local`, `block`, `tunnel_guard`, `cache`, `admin`, `log`, `dnstap`, `prove`",
+                 `route`, `local`, `block`, `tunnel_guard`, `cache`, `admin`, `log`, `dnstap`, `prove`, `sandbox`",
             ],
         ),
         (

@@ -1,0 +1,49 @@
+//! Settings of `[sandbox]`: what the process gives up once its sockets are bound.
+
+use serde::Serialize;
+use toml::Spanned;
+
+use crate::config::section::Section;
+
+/// What the process gives up once its sockets are bound, each for as long as it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Sandbox {
+    /// All capabilities (capabilities(7)).
+    pub drop_capabilities: bool,
+    /// Gaining privileges by executing a file (`PR_SET_NO_NEW_PRIVS`). What follows needs it.
+    pub no_new_privileges: bool,
+    /// Files that the settings do not name, and listening on TCP (landlock(7)).
+    pub landlock: bool,
+    /// System calls that it has no use for (seccomp(2)).
+    pub seccomp: bool,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self { drop_capabilities: true, no_new_privileges: true, landlock: true, seccomp: true }
+    }
+}
+
+/// Reads `[sandbox]`.
+pub(super) fn sandbox(mut section: Section<'_, '_>) -> Sandbox {
+    let default = Sandbox::default();
+    let no_new_privileges = section.field::<bool>("no_new_privileges");
+    let sandbox = Sandbox {
+        drop_capabilities: section
+            .field("drop_capabilities")
+            .map_or(default.drop_capabilities, Spanned::into_inner),
+        no_new_privileges: no_new_privileges
+            .as_ref()
+            .map_or(default.no_new_privileges, |value| *value.get_ref()),
+        landlock: section.field("landlock").map_or(default.landlock, Spanned::into_inner),
+        seccomp: section.field("seccomp").map_or(default.seccomp, Spanned::into_inner),
+    };
+    // The kernel demands it of whoever has no CAP_SYS_ADMIN (landlock(7), seccomp(2)).
+    if let Some(off) = no_new_privileges.filter(|on| !on.get_ref() && (sandbox.landlock || sandbox.seccomp)) {
+        let message = "`sandbox.no_new_privileges`: neither Landlock nor seccomp can be had without it";
+        let help = "set `landlock = false` and `seccomp = false` as well, or leave the key out".to_owned();
+        section.faults.error(&off.span(), message, help);
+    }
+    section.finish();
+    sandbox
+}

@@ -1,0 +1,211 @@
+//! What a process in the sandbox can do no more. Each case runs in a process of its own, this test program once more.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+use crate::assemble::{Sources, assemble};
+
+/// Which case the child is, and the directory it may use.
+const CASE: &str = "NAMEGATE_SANDBOX_CASE";
+const DIRECTORY: &str = "NAMEGATE_SANDBOX_DIRECTORY";
+
+const EACCES: Option<i32> = Some(libc::EACCES);
+const EPERM: Option<i32> = Some(libc::EPERM);
+
+const NOTHING: config::Sandbox =
+    config::Sandbox { drop_capabilities: false, no_new_privileges: false, landlock: false, seccomp: false };
+
+/// A name, what is given up, and what must then hold.
+type Case = (&'static str, config::Sandbox, fn(&Path));
+
+const CASES: [Case; 5] = [
+    ("nothing", NOTHING, nothing),
+    ("capabilities", config::Sandbox { drop_capabilities: true, ..NOTHING }, capabilities),
+    ("no_new_privileges", config::Sandbox { no_new_privileges: true, ..NOTHING }, no_new_privileges),
+    ("landlock", config::Sandbox { landlock: true, no_new_privileges: true, ..NOTHING }, landlock),
+    ("seccomp", config::Sandbox { seccomp: true, no_new_privileges: true, ..NOTHING }, seccomp),
+];
+
+#[test]
+fn each_mechanism_holds_alone() {
+    for (case, ..) in CASES {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("read")).unwrap();
+        fs::create_dir(directory.path().join("write")).unwrap();
+        fs::create_dir(directory.path().join("other")).unwrap();
+        fs::write(directory.path().join("read/file"), "a").unwrap();
+        fs::write(directory.path().join("other/file"), "a").unwrap();
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "sandbox::tests::one_case", "--nocapture", "--test-threads=1"])
+            .env(CASE, case)
+            .env(DIRECTORY, directory.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success() && told.contains("1 passed"), "{case}:\n{told}");
+    }
+}
+
+/// A child's part. Run with all tests it does nothing.
+#[test]
+fn one_case() {
+    let (Ok(case), Some(directory)) = (std::env::var(CASE), std::env::var_os(DIRECTORY)) else { return };
+    let directory = fs::canonicalize(directory).unwrap();
+    let (_, settings, check) = CASES.into_iter().find(|(name, ..)| *name == case).unwrap();
+    let files = Files::only(directory.join("read"), directory.join("write"));
+    let sandbox = enter(&settings, &files);
+    let wanted =
+        [settings.drop_capabilities, settings.no_new_privileges, settings.landlock, settings.seccomp];
+    let wanted = wanted.into_iter().filter(|wanted| *wanted).count();
+    assert_eq!(sandbox.confined.len(), wanted, "{sandbox:?}");
+    check(&directory);
+    // What a thread gave up those that it starts do not have either.
+    std::thread::spawn(move || check(&directory)).join().unwrap();
+}
+
+/// A line of this thread's status.
+fn status(key: &str) -> String {
+    let text = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.unwrap().trim().to_owned()
+}
+
+fn open(path: impl AsRef<Path>) -> Option<i32> {
+    File::open(path).err().and_then(|error| error.raw_os_error())
+}
+
+/// Executes a program in this process's place: it returns only where that fails. The program would end with 1.
+fn execute() -> Option<i32> {
+    Command::new("/bin/false").exec().raw_os_error()
+}
+
+fn errno<T>(result: io::Result<T>) -> Option<i32> {
+    result.err().and_then(|error| error.raw_os_error())
+}
+
+/// What the other cases find denied is possible without them. Left out: executing in this process's place, and being traced,
+/// which nobody would come back from.
+fn nothing(directory: &Path) {
+    assert_eq!((status("NoNewPrivs"), status("Seccomp")), ("0".to_owned(), "0".to_owned()));
+    assert_eq!((open("/etc/passwd"), open(directory.join("other/file"))), (None, None));
+    assert_eq!(errno(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))), None);
+    assert!(Command::new("/bin/true").status().unwrap().success());
+}
+
+fn capabilities(_: &Path) {
+    let could_empty_the_bounding_set = status("CapBnd") == "0000000000000000";
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(status(set), "0000000000000000", "{set}");
+    }
+    // Without CAP_SETPCAP it stays, and the log says so.
+    assert_eq!(
+        could_empty_the_bounding_set,
+        !capabilities::drop_all().unwrap().contains("bounding set stays")
+    );
+    assert_eq!(status("NoNewPrivs"), "0");
+}
+
+fn no_new_privileges(_: &Path) {
+    assert_eq!((status("NoNewPrivs"), status("Seccomp")), ("1".to_owned(), "0".to_owned()));
+}
+
+fn landlock(directory: &Path) {
+    let (read, write, other) = (directory.join("read"), directory.join("write"), directory.join("other"));
+    assert_eq!(open(read.join("file")), None);
+    assert_eq!(fs::read_dir(&read).unwrap().count(), 1);
+    for outside in ["/etc/passwd", "/proc/1/status", "/", "/dev/null"] {
+        assert_eq!(open(outside), EACCES, "{outside}");
+    }
+    assert_eq!((open(other.join("file")), errno(fs::read_dir(&other))), (EACCES, EACCES));
+    assert_eq!(errno(fs::write(read.join("file"), "b")), EACCES);
+    assert_eq!(errno(fs::write(read.join("new"), "b")), EACCES);
+    assert_eq!(errno(fs::remove_file(read.join("file"))), EACCES);
+    let (log, old) = (write.join("log"), write.join("log.1"));
+    for content in ["a", "b"] {
+        fs::write(&log, content).unwrap();
+        fs::rename(&log, &old).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&old).unwrap(), "b");
+    assert_eq!(errno(fs::rename(&old, other.join("stolen"))), EACCES, "out of its directory");
+    fs::remove_file(&old).unwrap();
+    assert_eq!(errno(fs::create_dir(write.join("directory"))), EACCES);
+    assert_eq!(errno(std::os::unix::fs::symlink("/etc/passwd", write.join("link"))), EACCES);
+    assert_eq!(execute(), EACCES);
+    assert_eq!(errno(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))), EACCES);
+    assert_eq!(errno(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))), None);
+    // The descriptor that is held open keeps the rule alive.
+    assert_eq!(open("/proc/self/stat"), None);
+}
+
+fn seccomp(directory: &Path) {
+    assert_eq!(status("Seccomp"), "2");
+    assert_eq!(execute(), EPERM);
+    // A process for it is not to be had either.
+    assert_eq!(errno(Command::new("/bin/true").spawn()), EPERM);
+    assert_eq!(nix::sys::ptrace::traceme(), Err(nix::Error::EPERM));
+    // A new listener is bound, and then does not listen.
+    assert_eq!(errno(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))), EPERM);
+    assert_eq!(errno(std::os::unix::fs::chroot(directory)), EPERM);
+    assert_eq!(errno(std::os::unix::fs::chown(directory.join("read/file"), None, None)), EPERM);
+    let raw = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::from(libc::SOCK_RAW), None);
+    assert_eq!(errno(raw), EPERM);
+    let packet = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::DGRAM, None);
+    assert_eq!(errno(packet), EPERM);
+    assert_eq!(
+        errno(
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::CONT,)
+                .map_err(io::Error::from)
+        ),
+        EPERM
+    );
+    // What the gate does all day.
+    assert_eq!(open(directory.join("read/file")), None);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+    assert!(errno(TcpStream::connect((Ipv4Addr::LOCALHOST, 9))) != EPERM);
+    std::thread::spawn(|| ()).join().unwrap();
+}
+
+#[test]
+fn directories_that_are_named_are_needed() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| fs::canonicalize(directory.path()).unwrap().join(name);
+    for name in ["zones", "elsewhere", "local", "state", "log", "token", "candidate"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    let zone = "title = \"T\"\nsource = \"S\"\nrevised = 2026-01-01\n[[allow]]\nhost = \"a.example\"\npurpose = \"P\"\n";
+    fs::write(at("elsewhere/own.toml"), zone).unwrap();
+    std::os::unix::fs::symlink(at("elsewhere/own.toml"), at("zones/own.toml")).unwrap();
+    fs::write(at("candidate/extra.list"), "b.example\n").unwrap();
+    fs::write(at("candidate/next.toml"), "policy.zones = [\"extra.list\"]\n").unwrap();
+    fs::write(
+        at("local/corp.zone"),
+        "$ORIGIN corp.example.\n@ 60 SOA ns admin 1 60 60 60 60\n@ 60 NS ns\nns 60 A 10.0.0.1\n",
+    )
+    .unwrap();
+    let settings = "[server]\nstate_directory = \"state\"\n[upstream]\nservers = [\"10.0.0.4\"]\n[policy]\nzones = [\"own\"]\n\
+                    zones_directory = \"zones\"\nshadow = \"candidate/next.toml\"\n[admin]\ntoken_file = \"token/file\"\n\
+                    [log]\nfile = \"log/queries.json\"\n[[local]]\norigin = \"corp.example\"\nfile = \"local/corp.zone\"\n";
+    fs::write(at("namegate.toml"), settings).unwrap();
+    let sources = Sources { config: Some(at("namegate.toml")), ..Sources::default() };
+    let files = Files::of(&sources, &assemble(&sources, 1).unwrap());
+    for name in ["", "zones", "elsewhere", "local", "token", "candidate"] {
+        let path = fs::canonicalize(at(name)).unwrap();
+        assert!(files.readable().contains(&path), "{name}: {files:?}");
+    }
+    assert_eq!(files.writable(), [at("state"), at("log")]);
+    assert!(!files.readable().contains(&"/etc".into()), "no upstream is the system's: {files:?}");
+
+    fs::write(at("namegate.toml"), settings.replace("10.0.0.4", "system")).unwrap();
+    let files = Files::of(&sources, &assemble(&sources, 1).unwrap());
+    let resolv_conf = fs::canonicalize("/etc/resolv.conf").unwrap();
+    assert!(files.readable().contains(&resolv_conf.parent().unwrap().to_owned()), "{files:?}");
+}
