@@ -64,6 +64,7 @@ mod status_page;
 mod stuck_outputs;
 #[allow(dead_code, reason = "shared with the tables target, which uses the rest")]
 mod support;
+mod systemd;
 mod tcp;
 mod tcp_limits;
 mod top;
