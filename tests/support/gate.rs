@@ -1,5 +1,6 @@
 //! [`Gate`]: the binary under test, started with settings of its own.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -74,13 +75,37 @@ impl Gate {
         files: &[(&str, &str)],
         launch: impl FnOnce(&mut Command),
     ) -> Self {
+        Self::started(&[], upstreams, settings, files, launch)
+    }
+
+    /// The same by a command that becomes the gate, such as `env NAME=VALUE`.
+    pub(crate) fn launched_by(
+        launcher: &[&str],
+        upstreams: &[SocketAddr],
+        settings: &str,
+        files: &[(&str, &str)],
+    ) -> Self {
+        Self::started(launcher, upstreams, settings, files, |_| {})
+    }
+
+    fn started(
+        launcher: &[&str],
+        upstreams: &[SocketAddr],
+        settings: &str,
+        files: &[(&str, &str)],
+        launch: impl FnOnce(&mut Command),
+    ) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         for (path, content) in files {
             write(&directory.path().join(path), content);
         }
         let path = write_settings(directory.path(), upstreams, settings);
-        let mut command = Command::new(super::command::binary());
+        let binary = super::command::binary();
+        let mut words: Vec<&OsStr> = launcher.iter().map(OsStr::new).collect();
+        words.push(binary.as_os_str());
+        let mut command = Command::new(words[0]);
         command
+            .args(&words[1..])
             .args(["serve", "--config"])
             .arg(path)
             .current_dir(directory.path())

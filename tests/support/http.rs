@@ -50,7 +50,12 @@ impl Http {
 
     /// Sends a request.
     pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> Reply {
-        let mut stream = TcpStream::connect(self.server).expect("the admin listener accepts");
+        self.try_send(method, path, body).expect("the admin listener answers")
+    }
+
+    /// Sends a request to a listener that may go away meanwhile; none where it does.
+    pub(crate) fn try_send(&self, method: &str, path: &str, body: &str) -> Option<Reply> {
+        let mut stream = TcpStream::connect(self.server).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         let is_host = |line: &String| line.starts_with("Host:");
         let host = match self.headers.iter().any(is_host) {
@@ -62,15 +67,15 @@ impl Http {
         let head = format!(
             "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
         );
-        stream.write_all(head.as_bytes()).expect("a request can be sent");
+        stream.write_all(head.as_bytes()).ok()?;
         // The listener may refuse a body before it has it all.
         drop(stream.write_all(body.as_bytes()));
         let mut response = Vec::new();
         drop(stream.read_to_end(&mut response));
         let response = String::from_utf8(response).expect("a response in UTF-8");
-        let (head, body) = response.split_once("\r\n\r\n").expect("a response has a head");
+        let (head, body) = response.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+        Some(Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
     }
 }
 

@@ -10,6 +10,9 @@ use super::response::Response;
 /// Makes a reply's bytes from the query.
 pub(crate) type Render = Arc<dyn Fn(&Message) -> Vec<u8> + Send + Sync>;
 
+/// Makes a script for a query.
+pub(crate) type Choose = Arc<dyn Fn(&Message) -> Script + Send + Sync>;
+
 /// One thing the upstream does.
 #[derive(Clone)]
 pub(crate) enum Step {
@@ -25,6 +28,8 @@ pub(crate) enum Step {
     Announce(u16, Render),
     /// TCP: closes the connection.
     Close,
+    /// TCP: closes the connection without patience for what is unsent, which resets it.
+    Reset,
 }
 
 impl Step {

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::code;
 use super::message::Message;
 use super::record::Record;
 use super::response::Response;
-use super::script::{Script, Step};
+use super::script::{Choose, Script, Step};
 use super::{PATIENCE, eventually};
 
 /// How often the UDP thread looks whether it should end.
@@ -51,7 +53,7 @@ struct State {
     stopping: AtomicBool,
     deaf_to_probes: AtomicBool,
     scripts: Mutex<HashMap<String, Vec<Script>>>,
-    default: Mutex<Option<Script>>,
+    default: Mutex<Option<Choose>>,
     received: Mutex<Vec<Received>>,
     unreadable: Mutex<Vec<Vec<u8>>>,
 }
@@ -59,7 +61,12 @@ struct State {
 impl ScriptedUpstream {
     /// Starts on 127.0.0.1, on a port that is free for both transports.
     pub(crate) fn start() -> Self {
-        let (udp, tcp) = bind_both();
+        Self::start_on(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Starts on another address.
+    pub(crate) fn start_on(address: IpAddr) -> Self {
+        let (udp, tcp) = bind_both(address);
         let address = udp.local_addr().expect("a bound socket has an address");
         udp.set_read_timeout(Some(TICK)).expect("a timeout can be set");
         let state = Arc::new(State::default());
@@ -87,7 +94,12 @@ impl ScriptedUpstream {
 
     /// Treats every query without a script of its own by `script`, instead of with the usual answer.
     pub(crate) fn by_default(&self, script: Script) {
-        *self.state.default.lock().unwrap() = Some(script);
+        self.by_choice(move |_| script.clone());
+    }
+
+    /// The same by the script that `choose` makes for each.
+    pub(crate) fn by_choice(&self, choose: impl Fn(&Message) -> Script + Send + Sync + 'static) {
+        *self.state.default.lock().unwrap() = Some(Arc::new(choose));
     }
 
     /// Gives no answer to the gate's health probes any more.
@@ -153,7 +165,7 @@ impl State {
                 0 | 1 => scripts.last().cloned(),
                 _ => scripts.pop(),
             });
-        let default = || self.default.lock().unwrap().clone();
+        let default = || self.default.lock().unwrap().clone().map(|choose| choose(query));
         own.or_else(default).unwrap_or_else(|| Script::reply(usual_answer(query)))
     }
 }
@@ -168,10 +180,10 @@ fn usual_answer(query: &Message) -> Response {
     }
 }
 
-fn bind_both() -> (UdpSocket, TcpListener) {
-    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+/// Sockets at a port of `address` that is free for both transports.
+pub(super) fn bind_both(address: IpAddr) -> (UdpSocket, TcpListener) {
     eventually("a port free for UDP and TCP", || {
-        let udp = UdpSocket::bind(any_port).ok()?;
+        let udp = UdpSocket::bind((address, 0)).ok()?;
         let tcp = TcpListener::bind(udp.local_addr().ok()?).ok()?;
         Some((udp, tcp))
     })
@@ -214,7 +226,7 @@ fn udp_step(socket: &UdpSocket, client: SocketAddr, query: &Message, step: &Step
             let address = SocketAddr::new(IpAddr::from([127, 0, 0, 3]), socket.local_addr()?.port());
             UdpSocket::bind(address)?.send_to(&render(query), client)?;
         }
-        Step::Announce(..) | Step::Close => panic!("this step is for TCP"),
+        Step::Announce(..) | Step::Close | Step::Reset => panic!("this step is for TCP"),
     }
     Ok(())
 }
@@ -257,6 +269,10 @@ fn tcp_step(mut stream: &TcpStream, query: &Message, step: &Step) -> io::Result<
         }
         Step::Announce(length, render) => send(*length, &render(query))?,
         Step::Close => stream.shutdown(Shutdown::Both)?,
+        Step::Reset => {
+            SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+            stream.shutdown(Shutdown::Read)?;
+        }
         Step::SendFromOtherPort(_) | Step::SendFromOtherAddress(_) => panic!("this step is for UDP"),
     }
     Ok(())

@@ -1,0 +1,126 @@
+//! [`Namespaces`]: three network namespaces in a row, client, gate and upstream, joined by two virtual cables (Linux, root).
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// MTU of both cables in bytes: below Ethernet's, as in a tunnel.
+const MTU: &str = "1400";
+
+/// Who lives in a namespace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Client,
+    Gate,
+    Upstream,
+}
+
+/// The namespaces. They are gone when dropped, with the processes in them.
+pub(crate) struct Namespaces {
+    prefix: String,
+}
+
+impl Namespaces {
+    /// The gate's address towards clients.
+    pub(crate) const GATE: [u8; 4] = [10, 77, 1, 1];
+    /// The upstream's address.
+    pub(crate) const UPSTREAM: [u8; 4] = [10, 77, 2, 2];
+
+    /// Makes them; `name` tells them from those of other tests.
+    pub(crate) fn new(name: &str) -> Self {
+        let namespaces = Self { prefix: format!("ng{}{name}", std::process::id()) };
+        for place in [Place::Client, Place::Gate, Place::Upstream] {
+            run("ip", &["netns", "add", &namespaces.name(place)]);
+            namespaces.ip(place, "link set lo up");
+        }
+        for (place, cable, near, far) in [
+            (Place::Client, "c", "10.77.1.2/24", "10.77.1.1/24"),
+            (Place::Upstream, "u", "10.77.2.2/24", "10.77.2.1/24"),
+        ] {
+            let peer = namespaces.name(place);
+            namespaces.ip(
+                Place::Gate,
+                &format!("link add {cable} mtu {MTU} type veth peer name {cable} mtu {MTU} netns {peer}"),
+            );
+            for (place, address) in [(place, near), (Place::Gate, far)] {
+                namespaces.ip(place, &format!("addr add {address} dev {cable}"));
+                namespaces.ip(place, &format!("link set {cable} up"));
+            }
+        }
+        namespaces
+    }
+
+    fn name(&self, place: Place) -> String {
+        format!("{}{place:?}", self.prefix)
+    }
+
+    fn ip(&self, place: Place, arguments: &str) {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        run("ip", &[&["-n", &self.name(place)][..], &arguments].concat());
+    }
+
+    /// Runs `work` in a namespace: its sockets and processes belong there.
+    pub(crate) fn within<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> T {
+        let namespace =
+            File::open(format!("/run/netns/{}", self.name(place))).expect("the namespace is there");
+        let there = || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(there).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Loses `percent` of all datagrams that arrive at `place`, over the packet filter.
+    pub(crate) fn lose(&self, place: Place, percent: u32) {
+        let rules = format!(
+            "add table inet loss\nadd chain inet loss input {{ type filter hook input priority 0; }}\n\
+             add rule inet loss input meta l4proto udp iifname != lo numgen random mod 100 < {percent} drop\n"
+        );
+        let file = std::env::temp_dir().join(self.name(place));
+        std::fs::write(&file, rules).expect("a file can be written");
+        run("ip", &["netns", "exec", &self.name(place), "nft", "-f", file.to_str().expect("UTF-8")]);
+        drop(std::fs::remove_file(file));
+    }
+
+    /// Has the kernel delay, reorder, double and lose what leaves `place` through `cable`; false where it cannot.
+    pub(crate) fn impair(&self, place: Place, cable: &str, how: &str) -> bool {
+        let name = self.name(place);
+        let arguments = format!("-n {name} qdisc add dev {cable} root netem {how}");
+        let status = Command::new("tc").args(arguments.split(' ')).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    /// Fragments that were made or put together at `place`.
+    pub(crate) fn fragments(&self, place: Place) -> u64 {
+        let text =
+            self.within(place, || std::fs::read_to_string("/proc/thread-self/net/snmp").expect("counters"));
+        let mut lines = text.lines().filter(|line| line.starts_with("Ip:"));
+        let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+        let both = names.split(' ').zip(values.split(' '));
+        both.filter(|(name, _)| ["FragCreates", "ReasmReqds"].contains(name))
+            .map(|(_, value)| value.parse::<u64>().expect("a count"))
+            .sum()
+    }
+}
+
+/// An address as the standard library has it.
+pub(crate) fn ip(address: [u8; 4]) -> IpAddr {
+    address.into()
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        for place in [Place::Client, Place::Gate, Place::Upstream] {
+            drop(Command::new("ip").args(["netns", "del", &self.name(place)]).status());
+        }
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).status();
+    assert!(status.is_ok_and(|status| status.success()), "{program} {arguments:?}");
+}

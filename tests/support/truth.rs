@@ -1,0 +1,63 @@
+//! Answers that tell what they are an answer to: the address of a name follows from the name, so that one given for
+//! another shows.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::message::Message;
+use super::random::hash;
+use super::response::Response;
+use super::script::{Script, Step};
+
+/// The address that the upstream holds for `name`, in its `version`.
+pub(crate) fn address(name: &str, version: u8) -> String {
+    let [.., a, b, c] = hash(name.to_ascii_lowercase().as_bytes()).to_be_bytes();
+    Ipv4Addr::new(100 + version, a, b, c).to_string()
+}
+
+/// The answer to `query`, in this version.
+pub(crate) fn answer(query: &Message, version: u8, ttl: u32) -> Response {
+    let name = query.name();
+    Response::answering(&[&format!("{name} {ttl} A {}", address(name, version))])
+}
+
+/// An upstream that holds an address for every name.
+pub(crate) fn script() -> Script {
+    Script::steps(vec![Step::Send(Arc::new(|query| answer(query, 0, 300).render(query)))])
+}
+
+/// What a client makes of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The address that the upstream holds, in this version.
+    Answered(u8),
+    /// The gate's own denial.
+    Denied,
+    /// SERVFAIL with a reason.
+    Failed,
+    /// No reply.
+    Lost,
+    /// Anything else.
+    Wrong(String),
+}
+
+/// What `reply` to a question for the address of `name` is.
+pub(crate) fn judge(name: &str, reply: Option<&Message>) -> Outcome {
+    let Some(reply) = reply else { return Outcome::Lost };
+    let (rcode, data) = (reply.rcode(), reply.answer_data());
+    if !reply.name().eq_ignore_ascii_case(name) {
+        return Outcome::Wrong(format!("{} was asked: {reply:?}", name));
+    }
+    match (rcode.as_str(), data.as_slice(), reply.ede_codes().as_slice()) {
+        ("NOERROR", [data], []) => {
+            let version = data.split('.').next().and_then(|first| first.parse::<u8>().ok());
+            match version.and_then(|first| first.checked_sub(100)) {
+                Some(version) if *data == address(name, version) => Outcome::Answered(version),
+                _ => Outcome::Wrong(format!("{name}: {data}")),
+            }
+        }
+        ("NXDOMAIN", [], [15]) => Outcome::Denied,
+        ("SERVFAIL" | "REFUSED", [], [_, ..]) => Outcome::Failed,
+        _ => Outcome::Wrong(format!("{name}: {reply:?}")),
+    }
+}
