@@ -1,0 +1,201 @@
+//! The time of day is set while the gate runs: what is measured in time that passes does not notice.
+//!
+//! A library loaded before all others (Debian's faketime) tells the gate another time of day, and leaves its steady clock.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::admin_token::{TOKEN, write_token};
+use crate::support::gate::Reload;
+use crate::support::http::Http;
+use crate::support::{Gate, Response, Script, ScriptedUpstream, eventually};
+
+/// Steps of the time of day, as faketime writes them, and in seconds.
+const STEPS: [(&str, f64); 6] = [
+    ("+86400", 86400.0),
+    ("+0", 0.0),
+    ("-86400", -86400.0),
+    ("+3600", 3600.0),
+    ("-3600", -3600.0),
+    ("+0", 0.0),
+];
+
+/// Where the library is.
+fn library() -> PathBuf {
+    let directories = fs::read_dir("/usr/lib").expect("/usr/lib").flatten();
+    let places = directories.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
+    places.into_iter().find(|place| place.exists()).expect("Debian's libfaketime is installed")
+}
+
+/// A gate's clock, state and token.
+struct Room(TempDir);
+
+impl Room {
+    fn new() -> Self {
+        let room = Self(TempDir::new().expect("a temporary directory"));
+        write_token(&room.0.path().join("token"), TOKEN, 0o600);
+        room.step("+0");
+        room
+    }
+
+    /// Sets the time of day: so many seconds from the true one.
+    fn step(&self, offset: &str) {
+        // As one, so that no half of it is read.
+        let fresh = self.0.path().join("clock.new");
+        fs::write(&fresh, offset).expect("a file can be written");
+        fs::rename(&fresh, self.0.path().join("clock")).expect("a file can be replaced");
+    }
+
+    fn start(&self, upstream: &ScriptedUpstream, settings: &str) -> Gate {
+        let place = self.0.path().display();
+        let variables = [
+            format!("LD_PRELOAD={}", library().display()),
+            format!("FAKETIME_TIMESTAMP_FILE={place}/clock"),
+            "FAKETIME_NO_CACHE=1".to_owned(),
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        ];
+        let launcher: Vec<&str> = ["env"].into_iter().chain(variables.iter().map(String::as_str)).collect();
+        let settings = format!(
+            "admin.token_file = \"{place}/token\"\nserver.state_directory = \"{place}/state\"\n{settings}"
+        );
+        Gate::launched_by(&launcher, &[upstream.address()], &settings, &[])
+    }
+}
+
+fn allow(gate: &Gate, name: &str, duration: &str) {
+    let body = format!("{{\"name\": \"{name}\", \"for\": \"{duration}\", \"reason\": \"a test\"}}");
+    let reply = Http::to(gate.admin()).token(TOKEN).json("POST", "/api/v1/allowed", &body);
+    assert_eq!(reply.status, 201, "{reply:?}");
+}
+
+fn is_allowed(gate: &Gate, name: &str) -> bool {
+    gate.ask(name, "A").rcode() != "NXDOMAIN"
+}
+
+/// The time of day that the gate sees, in seconds from the true one.
+fn offset(gate: &Gate) -> f64 {
+    assert_eq!(gate.reload(), Reload::Success);
+    let loaded = gate.metrics().sum("namegate_policy_last_reload_timestamp_seconds", &[]);
+    loaded - std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs_f64()
+}
+
+fn expect_offset(gate: &Gate, wanted: f64) {
+    let offset = offset(gate);
+    assert!((offset - wanted).abs() < 5.0, "the gate's time of day is {offset} s off, not {wanted}");
+}
+
+#[test]
+#[ignore = "needs libfaketime (Debian package faketime); .ci/run installs it"]
+fn answers_live_as_long_as_they_should_whatever_the_time_of_day() {
+    let (upstream, room) = (ScriptedUpstream::start(), Room::new());
+    let gate = room.start(&upstream, "cache.prefetch = false");
+    for (round, (step, wanted)) in STEPS.into_iter().enumerate() {
+        let (long, short) = (format!("long{round}.allowed.example"), format!("short{round}.allowed.example"));
+        let answer = |name: &str, ttl: u32| Response::answering(&[&format!("{name} {ttl} A 192.0.2.1")]);
+        upstream.on(&long, Script::reply(answer(&long, 300)));
+        upstream.on(&short, Script::reply(answer(&short, 2)));
+        let asked = Instant::now();
+        gate.ask(&long, "A");
+        gate.ask(&short, "A");
+        room.step(step);
+        expect_offset(&gate, wanted);
+        let ttl = gate.ask(&long, "A").answers[0].ttl;
+        assert!((285..=300).contains(&ttl), "{step}: {ttl} s left of 300");
+        assert_eq!(upstream.count(&long), 1, "{step}: it is still kept");
+        sleep(Duration::from_millis(2100).saturating_sub(asked.elapsed()));
+        gate.ask(&short, "A");
+        assert_eq!(upstream.count(&short), 2, "{step}: it is kept no longer than it may be");
+    }
+}
+
+#[test]
+#[ignore = "needs libfaketime (Debian package faketime); .ci/run installs it"]
+fn stale_answers_have_their_window_whatever_the_time_of_day() {
+    let (upstream, room) = (ScriptedUpstream::start(), Room::new());
+    let gate = room.start(&upstream, "cache.serve_stale = true\ncache.max_stale = \"3s\"");
+    for (round, (step, wanted)) in STEPS.into_iter().take(4).enumerate() {
+        let name = format!("n{round}.allowed.example");
+        let first = Response::answering(&[&format!("{name} 1 A 192.0.2.1")]);
+        upstream.on_each(&name, vec![Script::reply(first), Script::reply(Response::failing("SERVFAIL"))]);
+        let asked = Instant::now();
+        gate.ask(&name, "A");
+        room.step(step);
+        expect_offset(&gate, wanted);
+        sleep(Duration::from_millis(1500).saturating_sub(asked.elapsed()));
+        let reply = gate.ask(&name, "A");
+        assert_eq!((reply.rcode().as_str(), reply.ede_codes()), ("NOERROR", vec![3]), "{step}: {reply:?}");
+        sleep(Duration::from_millis(4300).saturating_sub(asked.elapsed()));
+        assert_eq!(gate.ask(&name, "A").rcode(), "SERVFAIL", "{step}: beyond the window");
+    }
+}
+
+#[test]
+#[ignore = "needs libfaketime (Debian package faketime); .ci/run installs it"]
+fn an_allowance_lasts_the_time_it_was_given_for_whatever_the_time_of_day() {
+    let (upstream, room) = (ScriptedUpstream::start(), Room::new());
+    let gate = room.start(&upstream, "");
+    allow(&gate, "hour.example", "1h");
+    for (round, (step, wanted)) in STEPS.into_iter().enumerate() {
+        let brief = format!("brief{round}.example");
+        allow(&gate, &brief, "2s");
+        let given = Instant::now();
+        room.step(step);
+        expect_offset(&gate, wanted);
+        assert!(is_allowed(&gate, "hour.example"), "{step}: its hour is not over");
+        assert!(given.elapsed() > Duration::from_millis(1800) || is_allowed(&gate, &brief), "{step}");
+        sleep(Duration::from_millis(2100).saturating_sub(given.elapsed()));
+        assert!(!is_allowed(&gate, &brief), "{step}: its two seconds are over");
+    }
+}
+
+#[test]
+#[ignore = "needs libfaketime (Debian package faketime); .ci/run installs it"]
+fn a_clock_set_back_before_a_restart_makes_no_allowance_longer() {
+    let (upstream, room) = (ScriptedUpstream::start(), Room::new());
+    room.step("+86400");
+    let gate = room.start(&upstream, "");
+    expect_offset(&gate, 86400.0);
+    allow(&gate, "brief.example", "3s");
+    allow(&gate, "hour.example", "1h");
+    drop(gate);
+    // A day too early by its own clock: what is left is the whole of what was given, and no more.
+    room.step("+0");
+    let gate = room.start(&upstream, "");
+    assert!(is_allowed(&gate, "hour.example"));
+    sleep(Duration::from_millis(3100));
+    assert!(!is_allowed(&gate, "brief.example"), "three seconds became a day");
+    drop(gate);
+    // A day too late: it may have ended, so it has.
+    room.step("+172800");
+    let gate = room.start(&upstream, "");
+    assert!(!is_allowed(&gate, "hour.example"));
+}
+
+#[test]
+#[ignore = "needs libfaketime (Debian package faketime); .ci/run installs it"]
+fn the_budget_is_neither_renewed_nor_lost_whatever_the_time_of_day() {
+    let (upstream, room) = (ScriptedUpstream::start(), Room::new());
+    let gate = room.start(&upstream, "upstream.max_qps = 20");
+    for (round, (step, _)) in STEPS.into_iter().enumerate() {
+        room.step(step);
+        let start = Instant::now();
+        for number in 0..20 {
+            assert_eq!(
+                gate.ask(&format!("n{number}-{round}.allowed.example"), "A").rcode(),
+                "NOERROR",
+                "{step}"
+            );
+        }
+        let took = start.elapsed().as_millis();
+        // A burst of two, then one each 50 ms.
+        assert!((700..2500).contains(&took), "{step}: 20 queries at 20 a second took {took} ms");
+    }
+    eventually("all to be counted", || {
+        let (queries, outcomes) = gate.metrics().accounting();
+        (queries == outcomes).then_some(())
+    });
+}

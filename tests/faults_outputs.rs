@@ -1,0 +1,103 @@
+//! Outputs that are closed, broken or on a full disk.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::support::command::binary;
+use crate::support::gate::write_settings;
+use crate::support::metrics::{Metrics, get};
+use crate::support::truth::{self, Outcome};
+use crate::support::{Query, ScriptedUpstream, UdpClient, eventually};
+
+/// A gate whose outputs tell nothing: where it listens is given to it.
+struct Mute {
+    child: Child,
+    listen: std::net::SocketAddr,
+    admin: std::net::SocketAddr,
+}
+
+impl Mute {
+    fn start(
+        upstream: &ScriptedUpstream,
+        directory: &Path,
+        launcher: &[&str],
+        outputs: fn() -> Stdio,
+    ) -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (listen, admin) = (free(), free());
+        let settings = format!(
+            "server.listen = [\"{listen}\"]\nadmin.listen = \"{admin}\"\nlog.level = \"trace\"\nlog.queries = \"all\""
+        );
+        let path = write_settings(directory, &[upstream.address()], &settings);
+        let binary = binary();
+        let mut command: Vec<&std::ffi::OsStr> = launcher.iter().map(std::ffi::OsStr::new).collect();
+        command.push(binary.as_os_str());
+        let mut gate = Command::new(command[0]);
+        gate.args(&command[1..]).arg("--config").arg(path).stdout(outputs()).stderr(outputs());
+        let child = gate.spawn().unwrap();
+        let mute = Self { child, listen, admin };
+        eventually("the gate", || std::net::TcpStream::connect(admin).ok());
+        mute
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// An output whose reader is gone.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+fn full_disk() -> Stdio {
+    File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+#[test]
+fn outputs_that_take_nothing_cost_no_query() {
+    let closing: [&str; 4] = ["sh", "-c", "exec \"$@\" >&- 2>&-", "sh"];
+    let cases: [(&str, &[&str], fn() -> Stdio, bool); 3] = [
+        ("closed", &closing, Stdio::null, false),
+        ("without a reader", &[], unread, true),
+        ("on a full disk", &[], full_disk, true),
+    ];
+    for (case, launcher, outputs, counted) in cases {
+        let upstream = ScriptedUpstream::start();
+        upstream.by_default(truth::script());
+        let directory = tempfile::tempdir().unwrap();
+        let mut gate = Mute::start(&upstream, directory.path(), launcher, outputs);
+        let client = UdpClient::of(gate.listen);
+        for number in 0..100 {
+            for (zone, outcome) in [("evil", Outcome::Denied), ("allowed", Outcome::Answered(0))] {
+                let name = format!("n{number}.{zone}.example");
+                let reply = client.ask(&Query::new(&name, "A").edns());
+                assert_eq!(truth::judge(&name, Some(&reply)), outcome, "{case}");
+            }
+        }
+        // What is written to sockets by mistake would be heard.
+        assert!(client.receive_within(Duration::from_millis(50)).is_none(), "{case}");
+        assert_eq!(get(gate.admin, "/healthz").0, 200, "{case}");
+        if counted {
+            eventually(&format!("{case}: lines that cannot be written to be counted"), || {
+                let metrics = Metrics::fetch(gate.admin);
+                let lost = ["errors", "lost"]
+                    .map(|what| metrics.sum(&format!("namegate_query_log_{what}_total"), &[]));
+                (lost[0] + lost[1] > 0.0).then_some(())
+            });
+        }
+        assert!(
+            Command::new("kill").args(["-TERM", &gate.child.id().to_string()]).status().unwrap().success()
+        );
+        let status = eventually("the end", || gate.child.try_wait().unwrap());
+        assert!(status.success(), "{case}: {status}");
+    }
+}

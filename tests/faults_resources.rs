@@ -1,0 +1,213 @@
+//! What the machine does not give: descriptors, disks, memory.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::support::client::TcpEvent;
+use crate::support::load::{ask_all, count};
+use crate::support::process::{descriptors, memory, processor_time};
+use crate::support::truth::{self, Outcome};
+use crate::support::{Gate, Query, Script, ScriptedUpstream, TcpClient, eventually};
+
+/// Runs the gate with this many descriptors.
+const FEW: [&str; 4] = ["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
+
+/// Sets how many descriptors a running gate may have; false where there is no command for that.
+fn limit_descriptors(gate: &Gate, count: usize) -> bool {
+    let (pid, limit) = (gate.pid().to_string(), format!("--nofile={count}:64"));
+    let done =
+        Command::new("prlimit").args(["--pid", &pid, &limit]).status().is_ok_and(|status| status.success());
+    if !done {
+        eprintln!("without prlimit (Debian package util-linux) this cannot be shown");
+    }
+    done
+}
+
+fn blocked() -> Query {
+    Query::new("evil.example", "A")
+}
+
+#[test]
+fn without_descriptors_datagrams_are_answered_and_streams_come_back() {
+    let upstream = ScriptedUpstream::start();
+    upstream.by_default(truth::script());
+    let gate = Gate::launched_by(&FEW, &[upstream.address()], "server.workers = 2", &[]);
+    let kept = "kept.allowed.example";
+    let ask = |name: &str| truth::judge(name, Some(&gate.ask(name, "A")));
+    assert_eq!(ask(kept), Outcome::Answered(0));
+    // Fewer than its connections may take.
+    if !limit_descriptors(&gate, 40) {
+        return;
+    }
+    let told = gate.stderr.all().len();
+    let mut clients: Vec<TcpClient> = (0..200).map(|_| gate.tcp()).collect();
+    gate.stderr.expect("accepting TCP connections failed");
+    let (start, before) = (Instant::now(), processor_time(&gate));
+    while start.elapsed() < Duration::from_secs(2) {
+        assert_eq!(ask("evil.example"), Outcome::Denied);
+        assert_eq!(ask(kept), Outcome::Answered(0));
+        sleep(Duration::from_millis(20));
+    }
+    let used = processor_time(&gate) - before;
+    assert!(used < Duration::from_millis(400), "{used:?} on processors within two seconds of want");
+    let lines = gate.stderr.all().split_off(told);
+    assert!(lines.len() <= 12, "{} lines of log: {:?}", lines.len(), lines);
+    // One that is served goes on being served.
+    assert_eq!(clients[0].ask(&blocked()).rcode(), "NXDOMAIN");
+    drop(clients);
+    eventually("streams to be served again", || {
+        let mut client = gate.tcp();
+        client.send(&blocked().bytes());
+        matches!(client.event_within(Duration::from_secs(2)), TcpEvent::Message(_)).then_some(())
+    });
+    eventually("upstreams to be asked again", || {
+        (ask(&format!("n{}.allowed.example", upstream.queries().len())) == Outcome::Answered(0)).then_some(())
+    });
+    let (queries, outcomes) = gate.settled_metrics().accounting();
+    assert_eq!(queries, outcomes);
+}
+
+#[test]
+fn connections_leave_descriptors_for_asking_upstreams() {
+    let upstream = ScriptedUpstream::start();
+    upstream.by_default(truth::script());
+    let gate = Gate::launched_by(&FEW, &[upstream.address()], "server.workers = 2", &[]);
+    let _clients: Vec<TcpClient> = (0..200).map(|_| gate.tcp()).collect();
+    sleep(Duration::from_millis(500));
+    // Longer than one port serves, so that new sockets are needed.
+    for number in 0..40 {
+        let name = format!("n{number}.allowed.example");
+        assert_eq!(truth::judge(&name, Some(&gate.ask(&name, "A"))), Outcome::Answered(0), "{number}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn without_sockets_for_upstreams_clients_are_told_and_the_log_is_not_filled() {
+    let upstream = ScriptedUpstream::start();
+    upstream.by_default(truth::script());
+    let gate = Gate::launched_by(&FEW, &[upstream.address()], "server.workers = 1", &[]);
+    // From now on there are no more than it has: sockets that served for a second find no successors.
+    if !limit_descriptors(&gate, descriptors(&gate)) {
+        return;
+    }
+    let told = gate.stderr.all().len();
+    let names: Vec<String> = (0..400).map(|number| format!("n{number}.allowed.example")).collect();
+    let asked = ask_all(gate.udp(), names, 200, |_| ());
+    let failed = count(&asked, |outcome| *outcome == Outcome::Failed);
+    // One that closes makes room for one that opens.
+    let answered = count(&asked, |outcome| *outcome == Outcome::Answered(0));
+    assert!(failed > 300 && failed + answered == asked.len(), "{failed} failed, {answered} are answered");
+    let replies = asked.iter().filter_map(|asked| asked.reply.as_ref());
+    assert!(replies.into_iter().all(|(reply, _)| reply.answers.len() == 1 || reply.ede_codes() == [23]));
+    let lines = gate.stderr.all().split_off(told);
+    assert!(lines.len() <= 5, "{} lines of log: {:?}", lines.len(), &lines[..5]);
+    assert!(lines.iter().any(|line| line.contains("was not asked")), "{lines:?}");
+    assert!(limit_descriptors(&gate, 64));
+    eventually("upstreams to be asked again", || {
+        let name = format!("later{}.allowed.example", gate.metrics().accounting().0);
+        (truth::judge(&name, Some(&gate.ask(&name, "A"))) == Outcome::Answered(0)).then_some(())
+    });
+}
+
+/// A disk of 64 KiB, gone when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mount = ["-t", "tmpfs", "-o", "size=64k,mode=755", "small"];
+        let status = Command::new("mount").args(mount).arg(directory.path()).status();
+        assert!(status.unwrap().success(), "a tmpfs can be mounted");
+        Self(directory)
+    }
+
+    fn fill(&self) {
+        drop(fs::write(self.0.path().join("filler"), vec![1; 1 << 20]));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("--lazy").arg(self.0.path()).status());
+    }
+}
+
+#[test]
+#[ignore = "mounts a small disk, which takes root; .ci/run runs it"]
+fn a_full_disk_costs_log_lines_and_allowances_and_nothing_else() {
+    let (disk, keys) = (SmallDisk::new(), tempfile::tempdir().unwrap());
+    let upstream = ScriptedUpstream::start();
+    upstream.by_default(truth::script());
+    let token = keys.path().join("token");
+    crate::admin_token::write_token(&token, crate::admin_token::TOKEN, 0o600);
+    let place = disk.0.path().display();
+    let settings = format!(
+        "admin.token_file = \"{}\"\nserver.state_directory = \"{place}/state\"\n\
+         log = {{ stdout = false, file = \"{place}/queries.log\", queries = \"all\" }}",
+        token.display()
+    );
+    let gate = Gate::start(&upstream, &settings);
+    let http = || crate::support::http::Http::to(gate.admin()).token(crate::admin_token::TOKEN);
+    let allow = |name: &str| {
+        http().json(
+            "POST",
+            "/api/v1/allowed",
+            &format!("{{\"name\": \"{name}\", \"for\": \"1h\", \"reason\": \"r\"}}"),
+        )
+    };
+    assert_eq!(allow("early.example").status, 201);
+    disk.fill();
+    for number in 0..500 {
+        assert_eq!(gate.ask(&format!("n{number}.evil.example"), "A").rcode(), "NXDOMAIN");
+        let name = format!("n{number}.allowed.example");
+        assert_eq!(truth::judge(&name, Some(&gate.ask(&name, "A"))), Outcome::Answered(0));
+    }
+    gate.expect_metrics("lost lines to be counted", |metrics| {
+        metrics.sum("namegate_query_log_errors_total", &[]) > 0.0
+    });
+    allow("late.example").expect_error(422, &["cannot keep", "No space left"]);
+    assert_eq!(gate.ask("late.example", "A").rcode(), "NXDOMAIN", "what cannot be kept is not allowed");
+    assert_eq!(gate.ask("early.example", "A").rcode(), "NOERROR");
+    let told = gate.stderr.all();
+    assert!(told.len() < 30, "{} lines of log", told.len());
+    fs::remove_file(disk.0.path().join("filler")).unwrap();
+    assert_eq!(allow("late.example").status, 201);
+    drop(gate);
+    let gate = Gate::start(&upstream, &settings);
+    for name in ["early.example", "late.example"] {
+        assert_eq!(gate.ask(name, "A").rcode(), "NOERROR", "{name} is still allowed");
+    }
+}
+
+#[test]
+#[ignore = "limits memory by a control group, which takes root; .ci/run runs it"]
+fn within_sixty_four_mebibytes_of_memory_everything_is_answered() {
+    let group = Path::new("/sys/fs/cgroup/memory").join(format!("namegate-test-{}", std::process::id()));
+    if fs::create_dir(&group).is_err() {
+        eprintln!("no control groups of version 1 here");
+        return;
+    }
+    fs::write(group.join("memory.limit_in_bytes"), "64M").unwrap();
+    let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.display());
+    let upstream = ScriptedUpstream::start();
+    upstream.by_default(Script::silent());
+    let settings = "cache.max_bytes = \"16MiB\"\nserver.workers = 2\nupstream.deadline = \"2s\"";
+    let gate = Gate::launched_by(&["sh", "-c", &enter, "sh"], &[upstream.address()], settings, &[]);
+    let names = |number: usize| match number % 2 {
+        0 => format!("n{number}.allowed.example"),
+        _ => format!("n{number}.evil.example"),
+    };
+    let asked = ask_all(gate.udp(), (0..60_000).map(names).collect(), 12_000, |_| ());
+    let denied = count(&asked, |outcome| *outcome == Outcome::Denied);
+    assert!(denied >= 29_000, "{denied} of 30000 blocked names are answered");
+    eprintln!("{denied} of 30000 blocked names answered, {} KiB", memory(&gate) / 1024);
+    assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
+    let kills = fs::read_to_string(group.join("memory.oom_control")).unwrap();
+    assert!(kills.contains("oom_kill 0"), "{kills}");
+    drop(gate);
+    eventually("the control group to be empty", || fs::remove_dir(&group).ok());
+}
