@@ -1,8 +1,8 @@
 //! [`Server`]: one upstream, how it fares, and what it may be asked.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +18,9 @@ use crate::wire::answer::{Answer, Lifetime};
 
 /// Failures in a row after which an upstream counts as down and others are asked first.
 const FAILURES_UNTIL_DOWN: u32 = 3;
+
+/// How often it is told at most that this host has no means to ask: where descriptors run out, every query would tell it.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// How an exchange ended; the label `result` of `upstream_queries_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,8 @@ pub struct ServerStats {
     failures: AtomicU32,
     /// Milliseconds from [`ServerStats::epoch`] to the last reply, plus one; zero is never.
     last_reply: AtomicU64,
+    /// When it was last told that this host has no means to ask.
+    told: Mutex<Option<Instant>>,
     epoch: std::sync::OnceLock<Instant>,
 }
 
@@ -115,6 +120,16 @@ impl ServerStats {
             .into_iter()
             .zip(&self.rejections)
             .map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
+    }
+
+    /// True where what keeps this host from asking is to be told at `now`.
+    fn is_to_be_told(&self, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
+        if due {
+            *told = Some(now);
+        }
+        due
     }
 
     fn epoch(&self) -> Instant {
@@ -292,9 +307,10 @@ impl Ending {
                 server.note_reply(now);
             }
             Err(ExchangeError::Network(error)) => server.note_failure(&error.to_string()),
-            Err(ExchangeError::Local(error)) => {
+            Err(ExchangeError::Local(error)) if server.stats.is_to_be_told(now) => {
                 tracing::warn!("upstream {} was not asked: {error}", server.name);
             }
+            Err(ExchangeError::Local(_)) => {}
             // One name that nobody answers says little about the server; the query tells it once.
             Err(ExchangeError::Timeout) => {}
         }
