@@ -18,13 +18,13 @@ use crate::admin::{Admin, Control, listener};
 use crate::assemble::Assembly;
 use crate::config::{Server, Settings};
 use crate::gate::{Gate, State};
-use crate::listen::batch;
 use crate::listen::connections::Connections;
 use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
 use crate::listen::socket::Endpoint;
 use crate::listen::sockets::Sockets;
 use crate::listen::tcp::{TcpLimits, TcpService};
 use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
+use crate::listen::{batch, descriptors};
 use crate::orders::{Order, Orders};
 use crate::prove::watch::Watch;
 use crate::registry::Registry;
@@ -169,7 +169,8 @@ impl Service {
             idle: settings.server.tcp_idle_timeout,
         };
         let Server { tcp_connections, tcp_connections_per_client, .. } = settings.server;
-        let connections = Arc::new(Connections::new(tcp_connections, tcp_connections_per_client));
+        let most = descriptors::connections(tcp_connections, descriptors::raise_limit());
+        let connections = Arc::new(Connections::new(most, tcp_connections_per_client));
         self.catalogue.watch_connections(&connections);
         let (state, stop, tasks) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
         let tcp = TcpService { state, teller, relay: relay.clone(), limits, connections, stop, tasks };

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod connections;
 pub mod delivery;
+pub mod descriptors;
 pub mod inherited;
 pub mod socket;
 pub mod sockets;
