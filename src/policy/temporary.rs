@@ -42,11 +42,13 @@ impl Temporary {
     /// The most grants at once: beyond, a list belongs into the settings.
     pub const MAX: usize = 1000;
 
-    /// The grants that have not ended at `now`, which is `time` on the wall.
+    /// The grants that have not ended at `now`, which is `time` on the wall. None lasts longer than it was given for, even where
+    /// the wall's clock was set back since.
     pub fn new(grants: impl IntoIterator<Item = Grant>, now: Instant, time: SystemTime) -> Self {
         let ending = |grant: Grant| {
             let left = grant.until.duration_since(time).ok().filter(|left| !left.is_zero())?;
-            Some(Ending { at: now.checked_add(left)?, grant })
+            let given = grant.until.duration_since(grant.since).ok()?;
+            Some(Ending { at: now.checked_add(left.min(given))?, grant })
         };
         Self { grants: grants.into_iter().filter_map(ending).collect() }
     }
@@ -198,6 +200,17 @@ mod tests {
         assert!(temporary.find(&name("b.example.org"), now + MINUTE * 10).is_none());
         let ended: Grant = serde_json::from_str(&written).unwrap();
         assert_eq!(Temporary::new([ended], now, time + MINUTE * 60).iter().len(), 0);
+    }
+
+    #[test]
+    fn a_clock_set_back_makes_no_grant_longer() {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let written = grant("a.example", time, 60);
+        for (back, left) in [(0, 60), (30, 60), (24 * 60, 60)] {
+            let temporary = Temporary::new([written.clone()], now, time - MINUTE * back);
+            let after = |minutes: u32| temporary.find(&name("a.example"), now + MINUTE * minutes).is_some();
+            assert!(after(left - 1) && !after(left), "set back by {back} minutes");
+        }
     }
 
     #[test]
