@@ -27,6 +27,8 @@ pub struct Registry {
 pub enum Event {
     /// Someone gave it.
     Allowed,
+    /// It could not be kept, and so was not given.
+    Failed,
     /// Someone took it back.
     Revoked,
     /// Its time was over.
@@ -134,6 +136,7 @@ impl Registry {
         let until = humantime::format_rfc3339_seconds(*until);
         let what = match event {
             Event::Allowed => "allowed for a time",
+            Event::Failed => "temporary allowance not given after all",
             Event::Revoked => "temporary allowance taken back",
             Event::Ended => "temporary allowance ended",
         };

@@ -130,8 +130,12 @@ impl Reloader {
             let most = Temporary::MAX;
             return Err(format!("there are {most} temporary allowances, and no more can be; revoke one"));
         };
-        self.registry.save(&temporary)?;
+        // The record comes first: whenever the process ends, nothing is allowed that it does not tell of.
         self.registry.note(Event::Allowed, grant);
+        if let Err(error) = self.registry.save(&temporary) {
+            self.registry.note(Event::Failed, grant);
+            return Err(error);
+        }
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
         Ok(())
     }
