@@ -43,6 +43,13 @@ impl Diagnostic {
         Self::error(file, format!("cannot be read: {error}")).with_help(help)
     }
 
+    /// An error about `file`, which has nothing in it: one that is being written is so for a moment, and what is left out of a
+    /// file has its default.
+    pub(crate) fn empty(file: &str) -> Self {
+        let help = "if nothing is meant to stand in it, say so in a comment".to_owned();
+        Self::error(file, "the file is empty").with_help(help)
+    }
+
     /// The same diagnostic with a remedy.
     #[must_use]
     pub fn with_help(self, help: impl Into<Option<String>>) -> Self {

@@ -20,9 +20,10 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Reads the list at `path`, gives each of its rules with its line (from 1) to `rule`, and says how many there are.
 ///
-/// On each line stands a pattern, or `!` and a pattern to deny; `#` begins a comment.
+/// On each line stands a pattern, or `!` and a pattern to deny; `#` begins a comment. Every rule's line has a line ending.
 ///
-/// Errors: the file cannot be read, or lines in it are no rules. What was given to `rule` is then part of the list.
+/// Errors: the file cannot be read or has nothing in it, its last line is cut off, or lines in it are no rules. What was given
+/// to `rule` is then part of the list.
 pub(super) fn read(path: &Path, rule: impl FnMut(Action, &Pattern, u32)) -> Result<usize, Report> {
     let file = path.display().to_string();
     let opened = File::open(path).map_err(|error| Diagnostic::unreadable(&file, &error))?;
@@ -50,17 +51,24 @@ fn read_lines(
 ) -> io::Result<usize> {
     let mut rules = 0;
     let mut bytes = Vec::new();
+    let mut is_blank = true;
     for number in 1.. {
         bytes.clear();
         if text.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut bytes)? == 0 {
+            if is_blank {
+                faults.found.push(Diagnostic::empty(faults.file));
+            }
             break;
         }
+        is_blank &= bytes.trim_ascii().is_empty();
         let line = match number {
             1 => bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes),
             _ => &bytes,
         };
         match read_line(line) {
             Ok(None) => {}
+            // Half a name is often a wider one: `*.com` of `*.company.example`.
+            Ok(Some(_)) if !bytes.ends_with(b"\n") => faults.add(number, line, LineError::CutOff),
             Ok(Some((action, pattern))) => {
                 rules += 1;
                 rule(action, &pattern, u32::try_from(number).unwrap_or(u32::MAX));
@@ -83,6 +91,8 @@ enum LineError {
     Long,
     /// It is not UTF-8 from this byte on.
     NotUtf8(usize),
+    /// It is a rule, and the last line, and has no line ending.
+    CutOff,
     /// It says what is no pattern; the span is within the line.
     Value(ValueError),
 }
@@ -158,6 +168,10 @@ impl<'f> Faults<'f> {
                     Some("save it as UTF-8".to_owned()),
                     at..at + char::REPLACEMENT_CHARACTER.len_utf8(),
                 )
+            }
+            LineError::CutOff => {
+                let message = "the last line has no line ending: the file may be cut off".to_owned();
+                (message, Some("end it with a line ending".to_owned()), 0..line.len())
             }
             LineError::Value(error) => (error.message, error.help, error.span.unwrap_or(0..line.len())),
         };

@@ -257,7 +257,7 @@ fn list(text: &[u8]) -> Result<(Zones, crate::policy::Policy), Report> {
 
 #[test]
 fn a_list_has_a_pattern_on_each_line() {
-    let text = "\u{feff}# Own\r\n\r\nml.azure.com\r\n\t*.AzureML.ms. # APIs\n!a.azureml.ms#no\n !b.azureml.ms\n\n.azurecr.io";
+    let text = "\u{feff}# Own\r\n\r\nml.azure.com\r\n\t*.AzureML.ms. # APIs\n!a.azureml.ms#no\n !b.azureml.ms\n\n.azurecr.io\n# the end";
     let (zones, policy) = list(text.as_bytes()).unwrap();
     let rules: Vec<_> = policy.iter().map(|rule| (rule.action(), rule.to_string(), rule.line())).collect();
     let expected = [
@@ -271,7 +271,7 @@ fn a_list_has_a_pattern_on_each_line() {
     let zone = &zones.list[0];
     assert_eq!((zone.name.as_str(), zone.title.as_str(), zone.count), ("own", "own", 5));
     assert!(zone.rules.is_empty() && zone.file.ends_with("own.list"), "{}", zone.file);
-    assert_eq!(list(b"").unwrap().0.list[0].count, 0);
+    assert_eq!(list(b"# none\n").unwrap().0.list[0].count, 0);
 }
 
 #[test]
@@ -315,10 +315,21 @@ fn faults_in_a_list_are_told_where_they_stand() {
             b"a.example\nb\xfccher.example\nb..example\n",
             &["2:2 Error the file is not UTF-8 from here on | save it as UTF-8"],
         ),
+        (
+            b"a.example\n*.com",
+            &[
+                "2:1 Error the last line has no line ending: the file may be cut off | end it with a line ending",
+            ],
+        ),
         (&long, &["2:1 Error a line of more than 65536 bytes | put one pattern on each line"]),
     ] {
         let report = list(text).err().unwrap();
         assert_eq!(lines(&report), told, "{}", String::from_utf8_lossy(&text[..text.len().min(100)]));
+    }
+
+    for empty in [&b""[..], b"\n \r\n"] {
+        let report = list(empty).err().unwrap().to_string();
+        assert!(report.contains("own.list") && report.contains("the file is empty"), "{report}");
     }
 
     let report = list(&b"a..example\n".repeat(1_000_000)).err().unwrap();
