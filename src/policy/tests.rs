@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod oracle;
+
 use std::time::Instant;
 
 use proptest::prelude::*;
@@ -12,22 +14,7 @@ use super::trie::{Trie, TrieBuilder};
 use super::*;
 use crate::wire::name::MAX_NAME;
 use crate::wire::request::AnswerFlags;
-
-/// Rules as a plain list; the index is the rule's number.
-type Rules = Vec<(Action, Pattern)>;
-
-/// The most specific rule, by the definition: exact over wildcard at the same name, longer over shorter, deny over
-/// allow, earlier over later.
-fn oracle(rules: &Rules, name: &Name) -> Option<usize> {
-    let rank = |index: usize| {
-        let (action, pattern) = &rules[index];
-        let is_exact = pattern.scope() == Scope::Exact;
-        // `.x` covers `x` itself as closely as its length says: closer than any wildcard above it.
-        let own = *pattern.name() == *name;
-        (pattern.name().wire_len(), own && is_exact, *action == Action::Deny, std::cmp::Reverse(index))
-    };
-    (0..rules.len()).filter(|index| rules[*index].1.matches(name)).max_by_key(|index| rank(*index))
-}
+use oracle::{Rules, oracle};
 
 fn compile(rules: &Rules) -> Trie {
     compile_with(TrieBuilder::new(), rules)

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod differential;
+
 use std::time::Duration;
 
+use differential::{compare, ours, theirs};
 use hickory_proto::op::{Edns as HickoryEdns, Message, Query as HickoryQuery};
 use hickory_proto::rr::{self, DNSClass, RecordType};
 use proptest::prelude::*;
@@ -12,77 +15,8 @@ use super::answer::{Answer, Lifetime};
 use super::code::{ErrorCode, Rcode, Type};
 use super::denial::{self, Denial};
 use super::header::{Flags, HEADER, Header};
-use super::query::{Malformed, Query, Question};
+use super::query::{Malformed, Query, Question, parse_question};
 use super::reply::{self, Ageing, Envelope, ExtendedError, Transport};
-
-/// Name, type and class, as both parsers must see them.
-type Seen = (Vec<u8>, u16, u16);
-
-fn ours(message: &[u8]) -> Option<Seen> {
-    let seen = |question: &Question| (question.name.as_bytes().to_vec(), question.qtype.0, question.class.0);
-    match Query::parse(message, &mut Question::empty()) {
-        Ok(query) => Some(seen(query.question)),
-        Err(Malformed::Version(query)) => Some(seen(query.question)),
-        Err(_) => None,
-    }
-}
-
-fn theirs(message: &[u8]) -> Option<Seen> {
-    let decoded = Message::from_vec(message).ok()?;
-    let [query] = decoded.queries.as_slice() else { return None };
-    let mut name = Vec::new();
-    for label in query.name().iter() {
-        name.push(label.len() as u8);
-        name.extend(label.to_ascii_lowercase());
-    }
-    name.push(0);
-    Some((name, query.query_type().into(), query.query_class().into()))
-}
-
-/// Why we refuse what hickory accepts; none where there is no reason.
-fn stricter(message: &[u8]) -> Option<&'static str> {
-    let header = Header::parse(message)?;
-    match header {
-        _ if header.flags.has(Flags::QR) => return Some("responses are never answered"),
-        _ if header.flags.opcode() != 0 => return Some("only opcode QUERY is served"),
-        _ if header.counts[0] != 1 => return Some("exactly one question (RFC 9619)"),
-        _ if header.counts[1] != 0 || header.counts[2] != 0 || header.counts[3] > 1 => {
-            return Some("a query carries no record but one OPT");
-        }
-        _ => {}
-    }
-    let Some((_, end)) = super::query::parse_question(message) else {
-        return Some("a question is not compressed");
-    };
-    match header.counts[3] {
-        0 => (message.len() > end).then_some("nothing follows the last record"),
-        _ if message.get(end) != Some(&0) => Some("OPT is owned by the root (RFC 6891), TSIG is not served"),
-        _ if message.get(end + 1..end + 3) != Some(&Type::OPT.0.to_be_bytes()) => {
-            Some("the only record is an OPT")
-        }
-        _ if message.len()
-            != end + 11 + usize::from(u16::from_be_bytes([message[end + 9], message[end + 10]])) =>
-        {
-            Some("the OPT fills the message")
-        }
-        _ => Some("options fill the OPT exactly"),
-    }
-}
-
-/// Why we accept what hickory refuses; none where there is no reason.
-fn laxer(message: &[u8]) -> Option<&'static str> {
-    let header = Header::parse(message)?;
-    (header.counts[3] == 1).then_some("what is in the client's options is never looked at, nor passed on")
-}
-
-fn compare(message: &[u8]) {
-    match (ours(message), theirs(message)) {
-        (Some(ours), Some(theirs)) => assert_eq!(ours, theirs, "{message:02x?}"),
-        (None, None) => {}
-        (None, Some(_)) => assert!(stricter(message).is_some(), "only hickory accepts {message:02x?}"),
-        (Some(_), None) => assert!(laxer(message).is_some(), "only we accept {message:02x?}"),
-    }
-}
 
 prop_compose! {
     fn valid_query()(

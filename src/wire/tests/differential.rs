@@ -1,0 +1,103 @@
+//! A client's message as we read it and as hickory-proto does: what property tests and fuzz targets compare.
+//!
+//! The fuzz targets take this file as it is, so that what it names is what the module above has.
+
+use hickory_proto::op::Message;
+
+use super::{Flags, Header, Malformed, Query, Question, Type, parse_question};
+
+/// What both parsers must see.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    name: Vec<u8>,
+    qtype: u16,
+    class: u16,
+    edns: Option<SeenEdns>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct SeenEdns {
+    version: u8,
+    dnssec_ok: bool,
+    udp_payload: u16,
+}
+
+/// What we see in a message that we take for a query.
+pub(super) fn ours(message: &[u8]) -> Option<Seen> {
+    let mut question = Question::empty();
+    let query = match Query::parse(message, &mut question) {
+        Ok(query) | Err(Malformed::Version(query)) => query,
+        Err(_) => return None,
+    };
+    let edns = query.edns.map(|edns| SeenEdns {
+        version: edns.version,
+        dnssec_ok: edns.dnssec_ok,
+        udp_payload: edns.udp_payload,
+    });
+    let Question { name, qtype, class } = query.question;
+    Some(Seen { name: name.as_bytes().to_vec(), qtype: qtype.0, class: class.0, edns })
+}
+
+/// What hickory-proto sees in any message with one question.
+pub(super) fn theirs(message: &[u8]) -> Option<Seen> {
+    let decoded = Message::from_vec(message).ok()?;
+    let [query] = decoded.queries.as_slice() else { return None };
+    let mut name = Vec::new();
+    for label in query.name().iter() {
+        name.push(label.len() as u8);
+        name.extend(label.to_ascii_lowercase());
+    }
+    name.push(0);
+    let edns = decoded.edns.as_ref().map(|edns| SeenEdns {
+        version: edns.version(),
+        dnssec_ok: edns.flags().dnssec_ok,
+        udp_payload: edns.max_payload(),
+    });
+    Some(Seen { name, qtype: query.query_type().into(), class: query.query_class().into(), edns })
+}
+
+/// Why we refuse what hickory accepts; none where there is no reason.
+fn stricter(message: &[u8]) -> Option<&'static str> {
+    let header = Header::parse(message)?;
+    match header {
+        _ if header.flags.has(Flags::QR) => return Some("responses are never answered"),
+        _ if header.flags.opcode() != 0 => return Some("only opcode QUERY is served"),
+        _ if header.counts[0] != 1 => return Some("exactly one question (RFC 9619)"),
+        _ if header.counts[1] != 0 || header.counts[2] != 0 || header.counts[3] > 1 => {
+            return Some("a query carries no record but one OPT");
+        }
+        _ => {}
+    }
+    let Some((_, end)) = parse_question(message) else {
+        return Some("a question is not compressed");
+    };
+    match header.counts[3] {
+        0 => (message.len() > end).then_some("nothing follows the last record"),
+        _ if message.get(end) != Some(&0) => Some("OPT is owned by the root (RFC 6891), TSIG is not served"),
+        _ if message.get(end + 1..end + 3) != Some(&Type::OPT.0.to_be_bytes()) => {
+            Some("the only record is an OPT")
+        }
+        _ if message.len()
+            != end + 11 + usize::from(u16::from_be_bytes([message[end + 9], message[end + 10]])) =>
+        {
+            Some("the OPT fills the message")
+        }
+        _ => Some("options fill the OPT exactly"),
+    }
+}
+
+/// Why we accept what hickory refuses; none where there is no reason.
+fn laxer(message: &[u8]) -> Option<&'static str> {
+    let header = Header::parse(message)?;
+    (header.counts[3] == 1).then_some("what is in the client's options is never looked at, nor passed on")
+}
+
+/// Holds both to the same, or to a reason why not.
+pub(super) fn compare(message: &[u8]) {
+    match (ours(message), theirs(message)) {
+        (Some(ours), Some(theirs)) => assert_eq!(ours, theirs, "{message:02x?}"),
+        (None, None) => {}
+        (None, Some(_)) => assert!(stricter(message).is_some(), "only hickory accepts {message:02x?}"),
+        (Some(_), None) => assert!(laxer(message).is_some(), "only we accept {message:02x?}"),
+    }
+}
