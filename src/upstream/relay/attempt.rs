@@ -42,14 +42,14 @@ impl<D: Deliver> Relay<D> {
         }
         let port =
             ready.as_ref().and_then(|(index, _)| self.ports.pick(&upstream.servers[*index], &self.poll, now));
-        let ticket = self.in_flight.begin(Asked { query, upstream, deadline, attempt: None }, waiter);
+        let ticket = self.desk.begin(query, upstream, deadline.into_std(), waiter);
         if !self.state.load().cache.lifetimes().max_stale.is_zero() {
             self.impatient.push_back((now + CLIENT_PATIENCE, ticket));
         }
         let (Some((index, permit)), Some(port)) = (ready, port) else {
             return self.hand_over(ticket, None);
         };
-        let Some(asked) = self.in_flight.get_mut(ticket) else { return };
+        let Some(asked) = self.desk.in_flight.get_mut(ticket) else { return };
         let case = letter_case(asked.upstream.config.randomize_case);
         let id = self.ports.write(port, ticket, |message, id| {
             request::write_in_case(message, id, asked.query.question(), asked.query.flags(), case);
@@ -95,7 +95,7 @@ impl<D: Deliver> Relay<D> {
         let Some((ticket, id, asked)) = Header::parse(bytes)
             .filter(|header| header.flags.has(Flags::QR))
             .and_then(|header| Some((header.id, self.ports.find(port, header.id)?)))
-            .and_then(|(id, ticket)| Some((ticket, id, self.in_flight.get(ticket)?)))
+            .and_then(|(id, ticket)| Some((ticket, id, self.desk.in_flight.get(ticket)?)))
         else {
             return server.stats.rejected(strange(bytes));
         };
@@ -105,7 +105,7 @@ impl<D: Deliver> Relay<D> {
             Judgement::Unusable => self.first_ended(ticket, Err(ExchangeError::Unusable)),
             Judgement::Reject(reason) => server.note_rejected(reason),
             Judgement::AskOverTcp => {
-                if let Some(attempt) = self.in_flight.end_attempt(ticket) {
+                if let Some(attempt) = self.desk.in_flight.end_attempt(ticket) {
                     self.ports.release(port, id, &self.poll);
                     self.go_on_over_tcp(ticket, attempt);
                 }
@@ -125,7 +125,7 @@ impl<D: Deliver> Relay<D> {
 
     /// The first attempt for `ticket` has come to its end.
     fn first_ended(&mut self, ticket: Ticket, outcome: Result<Answer, ExchangeError>) {
-        let Some(attempt) = self.in_flight.end_attempt(ticket) else { return };
+        let Some(attempt) = self.desk.in_flight.end_attempt(ticket) else { return };
         self.ports.release(attempt.port, attempt.id, &self.poll);
         let (index, started, name) =
             (attempt.index, attempt.ending.started(), Arc::clone(attempt.ending.server().name()));
@@ -145,7 +145,7 @@ impl<D: Deliver> Relay<D> {
     }
 
     fn go_on_over_tcp(&mut self, ticket: Ticket, attempt: Attempt) {
-        let Some(asked) = self.in_flight.get(ticket) else { return };
+        let Some(asked) = self.desk.in_flight.get(ticket) else { return };
         let (prompt, deadline) = (prompt(asked), asked.deadline);
         let (index, started, report) = (attempt.index, attempt.ending.started(), attempt.report);
         let server = Arc::clone(attempt.ending.server());
@@ -163,7 +163,7 @@ impl<D: Deliver> Relay<D> {
 
     /// Gives `ticket` to a task, which goes on from `first`.
     fn hand_over(&mut self, ticket: Ticket, first: Option<FirstAttempt>) {
-        let Some(asked) = self.in_flight.get(ticket) else { return };
+        let Some(asked) = self.desk.in_flight.get(ticket) else { return };
         let (upstream, deadline, prompt) = (Arc::clone(&asked.upstream), asked.deadline, prompt(asked));
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
@@ -177,7 +177,7 @@ impl<D: Deliver> Relay<D> {
     pub(super) fn time_out(&mut self) {
         let now = self.now;
         while let Some(ticket) = pop_due(&mut self.silent, now) {
-            let Some(asked) = self.in_flight.get_mut(ticket) else { continue };
+            let Some(asked) = self.desk.in_flight.get_mut(ticket) else { continue };
             let deadline = asked.deadline;
             let Some(attempt) = asked.attempt.as_mut() else { continue };
             let (report, reported) = oneshot::channel();

@@ -21,7 +21,7 @@ use crate::wire::letter_case::LetterCase;
 
 /// Names a question in flight; one that has ended names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ticket {
+pub struct Ticket {
     place: usize,
     serial: u64,
 }
@@ -50,7 +50,7 @@ pub(super) struct Attempt {
 }
 
 /// Who waits for one question, and for which client: nearly always one.
-pub(super) type Waiters<W> = SmallVec<[(IpAddr, W); 1]>;
+pub type Waiters<W> = SmallVec<[(IpAddr, W); 1]>;
 
 struct Entry<W> {
     serial: u64,
@@ -137,13 +137,13 @@ impl<W> InFlight<W> {
     }
 
     /// Takes out those who wait; the question stays.
-    pub(super) fn take_waiters(&mut self, ticket: Ticket) -> impl Iterator<Item = W> + use<W> {
+    pub(super) fn take_waiters(&mut self, ticket: Ticket) -> Waiters<W> {
         let waiters = self.entry(ticket).map(|entry| std::mem::take(&mut entry.waiters)).unwrap_or_default();
         self.released(waiters)
     }
 
     /// Takes a question out, with those who wait for it.
-    pub(super) fn end(&mut self, ticket: Ticket) -> Option<(Asked, impl Iterator<Item = W> + use<W>)> {
+    pub(super) fn end(&mut self, ticket: Ticket) -> Option<(Asked, Waiters<W>)> {
         self.entry(ticket)?;
         let entry = self.entries.remove(ticket.place);
         if let Ok(found) = self.questions.find_entry(entry.hash, |place| *place == ticket.place) {
@@ -153,9 +153,9 @@ impl<W> InFlight<W> {
     }
 
     /// Those who waited, who wait no more.
-    fn released(&mut self, waiters: Waiters<W>) -> impl Iterator<Item = W> + use<W> {
+    fn released(&mut self, waiters: Waiters<W>) -> Waiters<W> {
         waiters.iter().for_each(|(client, _)| self.waiting.remove(*client));
-        waiters.into_iter().map(|(_, waiter)| waiter)
+        waiters
     }
 
     fn entry(&mut self, ticket: Ticket) -> Option<&mut Entry<W>> {

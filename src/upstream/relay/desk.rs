@@ -1,0 +1,168 @@
+//! [`Desk`]: what the relay decides of questions and their answers, without sockets, tasks or a clock.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::in_flight::{Asked, InFlight, Ticket, Waiters};
+use super::stale;
+use crate::cache::Kept;
+use crate::gate::State;
+use crate::policy::{AllowedQuery, Verdict};
+use crate::telemetry::counters::Dropped;
+use crate::upstream::{Fetched, Upstream};
+use crate::wire::answer::{Answer, Lifetime};
+use crate::wire::code::ErrorCode;
+
+/// Queries that may wait for one exchange; more are refused. A name that nobody answers must not take every place that
+/// misses have.
+const MAX_SHARING: usize = 1000;
+
+/// Every question in flight, and who of the waiters `W` waits for it.
+pub struct Desk<W> {
+    pub(super) in_flight: InFlight<W>,
+    kept: Kept,
+}
+
+/// What becomes of a question.
+pub enum Taken<W> {
+    /// There is an answer to it at once.
+    Answered(W, Fetched),
+    /// There is no place for who waits, for this reason.
+    Refused(W, Dropped),
+    /// It shares what is in flight already.
+    Shared,
+    /// It is to be asked, as this leave says; [`Desk::begin`] then puts it in flight.
+    Ask(AllowedQuery<'static>, Option<W>),
+}
+
+/// A question that has come to its end.
+pub struct Ended<W> {
+    pub(super) asked: Asked,
+    /// The answer to be given.
+    pub fetched: Fetched,
+    /// To whom, and of which client.
+    pub waiters: Waiters<W>,
+}
+
+impl<W> Desk<W> {
+    /// Nothing in flight.
+    pub fn new() -> Self {
+        Self { in_flight: InFlight::new(), kept: Kept::new() }
+    }
+
+    /// Takes a question: answers at once what can be, adds to what is in flight, or says that it is to be asked.
+    pub fn take(
+        &mut self,
+        state: &State,
+        query: AllowedQuery<'static>,
+        waiter: Option<W>,
+        now: Instant,
+    ) -> Taken<W> {
+        let Some(query) = renewed(state, query, now) else {
+            // The reply will be made from the new verdict; nothing is sent for it.
+            return match waiter {
+                Some(waiter) => Taken::Answered(waiter, failure("the policy has changed")),
+                None => Taken::Shared,
+            };
+        };
+        let found = self.in_flight.find(&query);
+        let Some(waiter) = waiter else {
+            return if found.is_some() { Taken::Shared } else { Taken::Ask(query, None) };
+        };
+        let (waiting, client) = (self.in_flight.waiting(), query.client());
+        if waiting.of(client) >= state.limits.in_flight_per_client {
+            return Taken::Refused(waiter, Dropped::ClientOverload);
+        }
+        if waiting.total() >= state.limits.in_flight {
+            return Taken::Refused(waiter, Dropped::Overload);
+        }
+        if let Some(ticket) = found {
+            return match self.in_flight.join(ticket, client, waiter, MAX_SHARING) {
+                Ok(()) => Taken::Shared,
+                Err(waiter) => Taken::Answered(waiter, failure("too many queries wait for this name")),
+            };
+        }
+        // The exchange this query would have shared may have ended between its cache miss and now.
+        if let Some(hit) = state.cache.get(&query, now, &mut self.kept) {
+            return Taken::Answered(waiter, stale::fetched(&hit, now));
+        }
+        Taken::Ask(query, Some(waiter))
+    }
+
+    /// Puts a question in flight that `upstream` is asked until `deadline`.
+    pub fn begin(
+        &mut self,
+        query: AllowedQuery<'static>,
+        upstream: Arc<Upstream>,
+        deadline: Instant,
+        waiter: Option<W>,
+    ) -> Ticket {
+        self.in_flight.begin(Asked { query, upstream, deadline: deadline.into(), attempt: None }, waiter)
+    }
+
+    /// Ends a question with `answer`, which `upstream` gave or, without one, says that there is none: keeps it where it may
+    /// be kept, or finds what is better than a failure. None where the question has ended before.
+    pub fn end(
+        &mut self,
+        state: &State,
+        ticket: Ticket,
+        answer: Answer,
+        upstream: Option<Arc<str>>,
+        now: Instant,
+    ) -> Option<Ended<W>> {
+        let (asked, waiters) = self.in_flight.end(ticket)?;
+        let mut fetched = Fetched { answer: Arc::new(answer), received: now, upstream, is_stale: false };
+        // A reload that came meanwhile has emptied the cache of what it blocks, and of what other servers are asked for now.
+        if is_still_good(state, &asked, now) {
+            match stale::instead_of(&fetched, state, &asked.query, now, &mut self.kept) {
+                Some(stale) => fetched = stale,
+                None => state.cache.insert(&asked.query, fetched.answer.as_ref().as_ref(), now),
+            }
+        }
+        Some(Ended { asked, fetched, waiters })
+    }
+
+    /// Those who wait for `ticket`, with what is stale for them, where there is any; the question stays in flight.
+    pub fn give_up_waiting(
+        &mut self,
+        state: &State,
+        ticket: Ticket,
+        now: Instant,
+    ) -> Option<(Fetched, Waiters<W>)> {
+        let asked = self.in_flight.get(ticket)?;
+        let hit = state.cache.get_stale(&asked.query, now, &mut self.kept)?;
+        Some((stale::fetched(&hit, now), self.in_flight.take_waiters(ticket)))
+    }
+}
+
+impl<W> Default for Desk<W> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn failure(text: &str) -> Fetched {
+    Fetched::now(Answer::failure(ErrorCode::NOT_READY, text, Lifetime::Unknown))
+}
+
+/// The leave to ask as it is in force: another one, or none, where the policy has changed since the verdict.
+fn renewed(state: &State, query: AllowedQuery<'static>, now: Instant) -> Option<AllowedQuery<'static>> {
+    if query.generation() == state.policies.generation() {
+        return Some(query);
+    }
+    let group = state.policies.group(query.client())?;
+    match state.policies.decide((query.client(), group), query.question(), query.flags(), now) {
+        Verdict::Allowed(query, _) | Verdict::Observed(query, _) => Some(query.into_owned()),
+        _ => None,
+    }
+}
+
+/// True where the name may still be asked, and of the same servers.
+fn is_still_good(state: &State, asked: &Asked, now: Instant) -> bool {
+    if asked.query.generation() == state.policies.generation() {
+        return true;
+    }
+    renewed(state, asked.query.clone(), now).is_some_and(|query| {
+        query.route() == asked.query.route() && state.upstreams.route(query.route()).is_same(&asked.upstream)
+    })
+}
