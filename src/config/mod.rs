@@ -45,6 +45,7 @@ pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
 pub use log::{ClientAddress, Dnstap, Log, LogFormat, LogLevel, LogQueries};
 pub use prove::Prove;
 pub use rate_limit::RateLimit;
+pub use read::settings;
 pub use report::{MAX_DRAWN, Report};
 pub use route::{Route, patterns};
 pub use sandbox::Sandbox;

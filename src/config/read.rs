@@ -30,7 +30,7 @@ use crate::zones;
 /// Reads all settings from `source`; what is absent or faulty has its default. Relative paths begin at `base`.
 ///
 /// The settings are meant to be used only where no diagnostic is an error.
-pub(super) fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnostic>) {
+pub fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnostic>) {
     let mut faults = Faults::new(source);
     let (table, errors) = DeTable::parse_recoverable(source.text());
     errors.iter().for_each(|error| faults.syntax(error));

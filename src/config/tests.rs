@@ -14,7 +14,7 @@ const AZURE: &str = include_str!("../../config/azure.toml");
 
 fn read(text: &str) -> (Settings, Report) {
     let source = Source::new("namegate.toml", text);
-    let (settings, diagnostics) = read::settings(&source, Path::new("etc"));
+    let (settings, diagnostics) = settings(&source, Path::new("etc"));
     (settings, Report::new(source, diagnostics))
 }
 

@@ -24,7 +24,7 @@ const PIECE: usize = 1 << 16;
 /// Reads the zone `name` from `source` and notes in `used` which parameters it names.
 ///
 /// The zone is meant to be used only where no diagnostic is an error.
-pub(super) fn zone(
+pub fn zone(
     name: &str,
     source: &Source,
     parameters: &BTreeMap<String, Vec<String>>,

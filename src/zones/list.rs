@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, rule: impl FnMut(Action, &Pattern, u32)) -> Resu
 }
 
 /// The same of a text that messages call `file`.
-pub(crate) fn read_from(
+pub fn read_from(
     file: &str,
     text: impl BufRead,
     rule: impl FnMut(Action, &Pattern, u32),

@@ -16,8 +16,9 @@ mod zone;
 mod tests;
 
 pub use embedded::embedded_names;
+pub use file::zone;
 pub use host::MAX_PATTERNS;
-pub(crate) use list::read_from as read_list;
+pub use list::read_from as read_list;
 pub use port::{Port, Protocol};
 pub use read::{Zones, read};
 pub(crate) use read::{is_path, unknown};
