@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -249,8 +249,8 @@ impl TcpService {
     }
 }
 
-/// Reads one length-prefixed message into `request`.
-async fn read_message(reader: &mut BufReader<OwnedReadHalf>, request: &mut Vec<u8>) -> io::Result<()> {
+/// Reads one message with its length before it (RFC 1035 section 4.2.2) into `request`. Errors: the stream ends before it.
+pub async fn read_message(reader: &mut (impl AsyncRead + Unpin), request: &mut Vec<u8>) -> io::Result<()> {
     let length = reader.read_u16().await?;
     request.clear();
     request.resize(usize::from(length), 0);
