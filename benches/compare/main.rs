@@ -7,34 +7,30 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod contender;
-mod flight;
 mod floor;
+#[allow(dead_code, reason = "shared with other benchmarks, which use the rest")]
+#[path = "../load/mod.rs"]
 mod load;
 mod machine;
 mod packages;
 mod peers;
-mod random;
 mod reloads;
-mod reply;
 mod report;
 mod scenario;
 mod server;
-mod tally;
-mod tcp;
-mod udp;
-mod upstream;
-mod workload;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use contender::{Contender, Kind};
+use load::process::keep_to;
+use load::upstream;
 use machine::Machine;
 use report::{Report, Row};
 use scenario::{Effort, Measurement, Scenario};
@@ -173,12 +169,12 @@ fn measure(
 ) -> io::Result<Vec<Row>> {
     let mut rows: BTreeMap<(usize, usize), Row> = BTreeMap::new();
     // The upstream's thread takes over the cores of this one.
-    keep_to("1")?;
+    keep_to(std::process::id(), "1")?;
     let upstream = upstream::start()?;
     for round in 1..=rounds {
         for (row, &scenario) in scenarios.iter().enumerate() {
             println!("\nround {round} of {rounds}, {}: {}", scenario.name(), scenario.description());
-            keep_to(scenario.sender_cores())?;
+            keep_to(std::process::id(), scenario.sender_cores())?;
             let suffixes = scenario.suffixes();
             for (column, contender) in contenders.iter().enumerate() {
                 if !scenario.takes(contender) {
@@ -193,16 +189,6 @@ fn measure(
         }
     }
     Ok(rows.into_values().collect())
-}
-
-/// Keeps this program, and the threads it starts from now on, to some cores, written as taskset(1) takes them.
-fn keep_to(cores: &str) -> io::Result<()> {
-    let id = std::process::id().to_string();
-    let output = Command::new("taskset").args(["--all-tasks", "--pid", "--cpu-list", cores, &id]).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
 fn tell(contender: &Contender, measurement: &io::Result<Measurement>) {

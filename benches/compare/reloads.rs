@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::load::tally::Tally;
+use crate::load::workload::Workload;
 use crate::load::{Load, after};
 use crate::server::Server;
-use crate::tally::Tally;
-use crate::workload::Workload;
 
 /// Reloads of one measurement.
 const RELOADS: usize = 5;

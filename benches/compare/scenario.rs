@@ -8,13 +8,13 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::contender::{Contender, Kind};
+use crate::load::random::Random;
+use crate::load::tcp::TcpLoad;
+use crate::load::udp::UdpLoad;
+use crate::load::workload::{Expected, SUFFIXES, Traffic, Workload};
 use crate::load::{Load, Pace, after};
-use crate::random::Random;
 use crate::reloads::Reloads;
 use crate::server::Server;
-use crate::tcp::TcpLoad;
-use crate::udp::UdpLoad;
-use crate::workload::{Expected, SUFFIXES, Traffic, Workload};
 
 /// Sockets that together saturate a server.
 const SOCKETS: usize = 8;
@@ -163,7 +163,9 @@ impl Scenario {
     fn load(self, server: &Server, outstanding: usize) -> io::Result<Box<dyn Load>> {
         let (address, closed) = (server.address(), Pace::as_answered());
         Ok(match self {
-            Self::TcpBlocked | Self::TcpCached => Box::new(TcpLoad::new(address, CONNECTIONS, PIPELINED)?),
+            Self::TcpBlocked | Self::TcpCached => {
+                Box::new(TcpLoad::new(address, CONNECTIONS, PIPELINED, closed)?)
+            }
             Self::LatencyBlocked | Self::LatencyCached => Box::new(UdpLoad::new(address, 1, 1, closed)?),
             Self::Reload => {
                 let pace = Pace::per_second(STEADY);

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +10,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::contender::{Contender, Site};
-use crate::reply;
-use crate::workload::{Expected, query};
+use crate::load::process::{self, Memory, Times};
+use crate::load::reply;
+use crate::load::workload::{Expected, query};
 
 /// How long a server may take until it answers: the slowest reads a million rules in a quarter of a minute.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -20,8 +20,6 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 const ATTEMPT: Duration = Duration::from_millis(20);
 /// Of what a server that does not answer wrote, the lines to show.
 const LOG_LINES: usize = 5;
-/// The unit of times in /proc/PID/stat, on Linux everywhere.
-const TICK: Duration = Duration::from_millis(10);
 
 /// A running server.
 pub(crate) struct Server {
@@ -29,24 +27,6 @@ pub(crate) struct Server {
     started: Instant,
     directory: TempDir,
     address: SocketAddr,
-}
-
-/// What a process had of the processors, and wanted of them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Times {
-    /// Spent on a CPU, in user and kernel mode.
-    pub(crate) on_cpu: Duration,
-    /// Spent ready to run, while something else did.
-    pub(crate) waiting: Duration,
-}
-
-/// Memory of a process, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// In RAM now.
-    pub(crate) resident: u64,
-    /// The most that ever was.
-    pub(crate) peak: u64,
 }
 
 impl Server {
@@ -130,17 +110,12 @@ impl Server {
 
     /// Times of the process and its children so far.
     pub(crate) fn times(&self) -> io::Result<Times> {
-        times_of(self.child.id())
+        process::times(self.child.id())
     }
 
     /// Memory of the process.
     pub(crate) fn memory(&self) -> io::Result<Memory> {
-        let status = fs::read_to_string(process(self.child.id()).join("status"))?;
-        let kibibytes = |key| {
-            let line = status.lines().find_map(|line: &str| line.strip_prefix(key));
-            line.and_then(|value| value.trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0)
-        };
-        Ok(Memory { resident: kibibytes("VmRSS:") << 10, peak: kibibytes("VmHWM:") << 10 })
+        process::memory(self.child.id())
     }
 }
 
@@ -159,36 +134,4 @@ fn free_address() -> io::Result<SocketAddr> {
             return Ok(address);
         }
     }
-}
-
-fn process(id: u32) -> PathBuf {
-    PathBuf::from(format!("/proc/{id}"))
-}
-
-/// Times of the threads of a process, of its running children, and of those that have ended.
-fn times_of(id: u32) -> io::Result<Times> {
-    let mut total = Times::default();
-    total.on_cpu += TICK * ended_children(&fs::read_to_string(process(id).join("stat"))?);
-    for thread in fs::read_dir(process(id).join("task"))? {
-        let thread = thread?.path();
-        // A thread, or a child, may end between being listed and being read.
-        let Ok(times) = fs::read_to_string(thread.join("schedstat")) else { continue };
-        let mut times = times.split(' ').map(|nanoseconds| nanoseconds.parse().map(Duration::from_nanos));
-        let mut next = || times.next().and_then(Result::ok).unwrap_or_default();
-        total.on_cpu += next();
-        total.waiting += next();
-        let children = fs::read_to_string(thread.join("children")).unwrap_or_default();
-        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
-            let times = times_of(child).unwrap_or_default();
-            total.on_cpu += times.on_cpu;
-            total.waiting += times.waiting;
-        }
-    }
-    Ok(total)
-}
-
-/// Ticks of children that were waited for: fields 16 and 17 of proc_pid_stat(5), counted after the name in parentheses.
-fn ended_children(stat: &str) -> u32 {
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(13).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum()
 }

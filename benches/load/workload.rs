@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::ValueEnum;
 
-use crate::random::Random;
+use super::random::Random;
 
 /// What every server under test lets pass, each with everything below it.
 pub(crate) const SUFFIXES: [&str; 6] = [
@@ -30,6 +30,12 @@ pub(crate) enum Expected {
     Blocked,
     /// NOERROR with the upstream's address.
     Answered,
+    /// The same, or SERVFAIL: the upstream may not be there.
+    AnsweredOrFailed,
+    /// This response code, whatever else comes with it.
+    Code(u8),
+    /// No reply.
+    Nothing,
 }
 
 /// Kinds of traffic.
@@ -45,10 +51,10 @@ pub(crate) enum Traffic {
     Miss,
 }
 
-/// An endless sequence of queries, encoded beforehand.
+/// An endless sequence of numbered queries, encoded beforehand.
 pub(crate) struct Workload {
     questions: Vec<(Vec<u8>, Expected)>,
-    asked: usize,
+    asked: u64,
     unique: bool,
 }
 
@@ -79,8 +85,25 @@ impl Workload {
 
     /// These names in turn.
     pub(crate) fn of(names: impl IntoIterator<Item = (String, Expected)>) -> Self {
-        let questions = names.into_iter().map(|(name, expected)| (query(&name), expected)).collect();
-        Self { questions, asked: 0, unique: false }
+        Self::of_messages(names.into_iter().map(|(name, expected)| (query(&name), expected)))
+    }
+
+    /// Begins after number `asked`: what is unique is other than what smaller numbers asked for.
+    pub(crate) fn after(self, asked: u64) -> Self {
+        Self { asked, ..self }
+    }
+
+    /// These messages in turn, whatever they are.
+    pub(crate) fn of_messages(messages: impl IntoIterator<Item = (Vec<u8>, Expected)>) -> Self {
+        Self { questions: messages.into_iter().collect(), asked: 0, unique: false }
+    }
+
+    /// The same queries to an upstream that may not be there.
+    pub(crate) fn may_fail(mut self) -> Self {
+        for (_, expected) in &mut self.questions {
+            *expected = Expected::AnsweredOrFailed;
+        }
+        self
     }
 
     /// The same queries to a server that has but one answer, NXDOMAIN.
@@ -91,15 +114,20 @@ impl Workload {
         self
     }
 
-    /// Writes the next query, of id 0, in place of what `message` holds; says what must come back.
-    pub(crate) fn write_next(&mut self, message: &mut Vec<u8>) -> Expected {
-        let (question, expected) = &self.questions[self.asked % self.questions.len()];
+    /// Writes the next query, of id 0, in place of what `message` holds; says which it is, and what must come back.
+    pub(crate) fn write_next(&mut self, message: &mut Vec<u8>) -> (u64, Expected) {
         self.asked += 1;
+        (self.asked, self.write(self.asked, message))
+    }
+
+    /// Writes query number `number`, of id 0, in place of what `message` holds; says what must come back.
+    pub(crate) fn write(&self, number: u64, message: &mut Vec<u8>) -> Expected {
+        let (question, expected) = &self.questions[(number % self.questions.len() as u64) as usize];
         message.clear();
         message.extend_from_slice(question);
         if self.unique {
             // A number of ten digits fills its place; one of more, after hours, would end it and repeat names.
-            let _ = write!(&mut message[COUNTER], "{:010}", self.asked);
+            let _ = write!(&mut message[COUNTER], "{number:010}");
         }
         *expected
     }

@@ -1,10 +1,25 @@
-//! [`Load`]: whatever can put a workload on a server for a while; [`Pace`]: how fast.
+//! Load on a server from outside: what is asked, how fast, and what came of it; the upstream behind it, and what the
+//! server takes of the machine meanwhile.
+//!
+//! [`Load`] is whatever can put a workload on a server for a while, [`Pace`] how fast. [`udp`] and [`tcp`] ask the next
+//! thing when an earlier one is answered, [`open`] at its own pace whatever is answered.
+
+pub(crate) mod flight;
+pub(crate) mod open;
+pub(crate) mod process;
+pub(crate) mod random;
+pub(crate) mod reply;
+pub(crate) mod tally;
+pub(crate) mod tcp;
+pub(crate) mod udp;
+pub(crate) mod upstream;
+pub(crate) mod workload;
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::tally::Tally;
-use crate::workload::Workload;
+use tally::Tally;
+use workload::Workload;
 
 /// How often queries without a reply are looked for.
 pub(crate) const EXPIRY: Duration = Duration::from_millis(100);
@@ -50,6 +65,12 @@ impl Pace {
 
     pub(crate) fn count(&mut self) {
         self.sent += 1;
+    }
+
+    /// Queries that should have been sent by now and were not.
+    pub(crate) fn due(&self, now: Instant) -> u64 {
+        let rate = self.per_second.unwrap_or(f64::INFINITY);
+        ((now.saturating_duration_since(self.start).as_secs_f64() * rate) as u64).saturating_sub(self.sent)
     }
 
     /// Milliseconds after which to look again though nothing came.

@@ -8,10 +8,10 @@ use std::time::Instant;
 use namegate::listen::batch::{ReceiveBatch, SendBatch, Wait};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::flight::Flight;
-use crate::load::{EXPIRY, Load, Pace};
-use crate::tally::Tally;
-use crate::workload::Workload;
+use super::flight::Flight;
+use super::tally::Tally;
+use super::workload::Workload;
+use super::{EXPIRY, Load, Pace};
 
 /// Larger than any reply to a query that allows 1232 bytes.
 const ROOM: usize = 1280;

@@ -7,15 +7,16 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::flight::Flight;
-use crate::load::{EXPIRY, Load};
-use crate::tally::Tally;
-use crate::workload::Workload;
+use super::flight::Flight;
+use super::tally::Tally;
+use super::workload::Workload;
+use super::{EXPIRY, Load, Pace};
 
 /// Connections that send the next query when a reply has come, and are made anew when the server closes them.
 pub(crate) struct TcpLoad {
     server: SocketAddr,
     connections: Vec<Connection>,
+    pace: Pace,
 }
 
 struct Connection {
@@ -27,7 +28,12 @@ struct Connection {
 
 impl TcpLoad {
     /// `connections` connections with at most `outstanding` queries each to one server.
-    pub(crate) fn new(server: SocketAddr, connections: usize, outstanding: usize) -> io::Result<Self> {
+    pub(crate) fn new(
+        server: SocketAddr,
+        connections: usize,
+        outstanding: usize,
+        pace: Pace,
+    ) -> io::Result<Self> {
         let connection = |_| {
             Ok(Connection {
                 stream: connect(server)?,
@@ -36,7 +42,12 @@ impl TcpLoad {
                 outgoing: Vec::new(),
             })
         };
-        Ok(Self { server, connections: (0..connections).map(connection).collect::<io::Result<_>>()? })
+        Ok(Self { server, connections: (0..connections).map(connection).collect::<io::Result<_>>()?, pace })
+    }
+
+    /// Sends so fast from now on.
+    pub(crate) fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 }
 
@@ -44,11 +55,12 @@ impl Load for TcpLoad {
     fn run(&mut self, workload: &mut Workload, is_over: &dyn Fn() -> bool) -> io::Result<Tally> {
         let mut tally = Tally::default();
         let mut next_expiry = Instant::now() + EXPIRY;
+        self.pace.begin(Instant::now());
         while !is_over() {
             let now = Instant::now();
             for connection in &mut self.connections {
                 // Whatever ends a connection, the client's part is to come again (RFC 7766 6.2.4).
-                if connection.exchange(workload, &mut tally).is_err() {
+                if connection.exchange(workload, &mut self.pace, &mut tally).is_err() {
                     connection.flight.abort(&mut tally);
                     connection.incoming.clear();
                     connection.outgoing.clear();
@@ -57,7 +69,7 @@ impl Load for TcpLoad {
             }
             let mut descriptors: Vec<PollFd<'_>> =
                 self.connections.iter().map(Connection::waits_for).collect();
-            poll(&mut descriptors, PollTimeout::from(EXPIRY.as_millis() as u8))?;
+            poll(&mut descriptors, PollTimeout::from(self.pace.tick()))?;
             if now >= next_expiry {
                 self.connections.iter_mut().for_each(|connection| connection.flight.expire(now, &mut tally));
                 next_expiry = now + EXPIRY;
@@ -74,7 +86,7 @@ impl Connection {
     }
 
     /// Takes the replies that came and sends as many queries.
-    fn exchange(&mut self, workload: &mut Workload, tally: &mut Tally) -> io::Result<()> {
+    fn exchange(&mut self, workload: &mut Workload, pace: &mut Pace, tally: &mut Tally) -> io::Result<()> {
         self.read()?;
         let now = Instant::now();
         let mut rest = self.incoming.as_slice();
@@ -86,7 +98,11 @@ impl Connection {
         }
         let taken = self.incoming.len() - rest.len();
         self.incoming.drain(..taken);
-        while let Some(query) = self.flight.launch(workload, now) {
+        while pace.allows(now)
+            && let Some(query) = self.flight.launch(workload, now)
+        {
+            pace.count();
+            tally.sent += 1;
             self.outgoing.extend_from_slice(&(query.len() as u16).to_be_bytes());
             self.outgoing.extend_from_slice(query);
         }

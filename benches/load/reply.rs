@@ -2,17 +2,27 @@
 
 use std::net::Ipv4Addr;
 
-use crate::workload::{Expected, OPT};
+use super::workload::{Expected, OPT};
 
 /// The address of every allowed name (from the block for documentation, RFC 5737).
 pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 
 const HEADER: usize = 12;
 const TRUNCATED: u8 = 0x02;
+const SERVFAIL: u8 = 2;
 const NXDOMAIN: u8 = 3;
 
 /// Compares a reply, already known by its id, with what must come for `request`; says what is wrong with it.
 pub(crate) fn judge(reply: &[u8], request: &[u8], expected: Expected) -> Result<(), String> {
+    if let Expected::Code(code) = expected {
+        return match reply.get(3).map(|byte| byte & 0x0f) {
+            Some(found) if found == code => Ok(()),
+            found => Err(format!("response code {found:?} where it should be {code}")),
+        };
+    }
+    if expected == Expected::Nothing {
+        return Err("a reply where there should be none".into());
+    }
     let question = &request[HEADER..request.len() - OPT.len()];
     let records = HEADER + question.len();
     if reply.get(HEADER..records) != Some(question) {
@@ -23,7 +33,8 @@ pub(crate) fn judge(reply: &[u8], request: &[u8], expected: Expected) -> Result<
     }
     match (expected, reply[3] & 0x0f) {
         (Expected::Blocked, NXDOMAIN) => Ok(()),
-        (Expected::Answered, 0) => match first_address(&reply[records..]) {
+        (Expected::AnsweredOrFailed, SERVFAIL) => Ok(()),
+        (Expected::Answered | Expected::AnsweredOrFailed, 0) => match first_address(&reply[records..]) {
             Some(ADDRESS) => Ok(()),
             other => Err(format!("answered with {other:?}")),
         },

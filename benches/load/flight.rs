@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::reply;
-use crate::tally::Tally;
-use crate::workload::{Expected, Workload};
+use super::reply;
+use super::tally::Tally;
+use super::workload::{Expected, Workload};
 
 /// How long a query is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -44,18 +44,21 @@ impl Flight {
         // Each turn of a slot has another id, so that what comes too late is not taken for the answer.
         slot.id = slot.id.wrapping_add(LARGEST as u16);
         slot.sent = Some(now);
-        slot.expected = workload.write_next(&mut slot.message);
+        (_, slot.expected) = workload.write_next(&mut slot.message);
         slot.message[..2].copy_from_slice(&slot.id.to_be_bytes());
         Some(&slot.message)
     }
 
-    /// Takes a reply in. One that belongs to no waiting query came too late, and was counted as lost.
+    /// Takes a reply in. One that belongs to no waiting query is stray: it came twice, or too late, and was counted as lost.
     pub(crate) fn land(&mut self, reply: &[u8], now: Instant, tally: &mut Tally) {
         let Some(&[high, low]) = reply.first_chunk() else { return };
         let id = u16::from_be_bytes([high, low]);
         let index = usize::from(id) % LARGEST;
-        let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.id == id) else { return };
-        let Some(sent) = slot.sent.take() else { return };
+        let slot = self.slots.get_mut(index).filter(|slot| slot.id == id);
+        let Some((slot, sent)) = slot.and_then(|slot| slot.sent.take().map(|sent| (slot, sent))) else {
+            tally.stray += 1;
+            return;
+        };
         self.idle.push(index);
         match reply::judge(reply, &slot.message, slot.expected) {
             Ok(()) => tally.answer(now - sent),
