@@ -1,0 +1,93 @@
+//! [`Site`]: the gate, and what it is told: settings that change with every reload, some of them broken.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::load::random::Random;
+use crate::load::reply::ADDRESS;
+use crate::load::workload::SUFFIXES;
+use crate::support::Gate;
+use crate::support::gate::Reload;
+
+/// Names in the list that is read at each reload, each time other ones.
+const LISTED: usize = 20_000;
+/// The token of the gate.
+pub(crate) const TOKEN: &str = "soak-soak-soak-soak-soak-soak-soak-soak";
+/// Who is not answered: outside of the subnet that is.
+pub(crate) const REFUSED: Ipv4Addr = Ipv4Addr::new(127, 200, 0, 1);
+/// The name that the gate has of its own.
+pub(crate) const LOCAL: &str = "www.corp.example";
+/// What an error of a broken reload begins with.
+pub(crate) const BROKEN: &str = "reload failed";
+
+/// A gate in whose directory everything is.
+pub(crate) struct Site {
+    gate: Gate,
+    lists: [String; 2],
+    token: NamedTempFile,
+}
+
+impl Site {
+    /// Starts the gate.
+    pub(crate) fn start(upstream: SocketAddr) -> io::Result<Self> {
+        let lists = [3, 4].map(list);
+        let zone = format!(
+            "$ORIGIN corp.example.\n$TTL 300\n@ IN SOA ns hostmaster 1 7200 900 1209600 60\n@ IN NS ns\n\
+             ns IN A 10.0.0.53\nwww IN A {ADDRESS}\n"
+        );
+        // Made for its owner alone, as the gate asks of it.
+        let mut token = NamedTempFile::new()?;
+        token.write_all(TOKEN.as_bytes())?;
+        let files = [("big.list", lists[0].as_str()), ("corp.zone", &zone)];
+        let gate = Gate::with_files(&[upstream], &settings(0, token.path()), &files);
+        Ok(Self { gate, lists, token })
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.gate.address()
+    }
+
+    /// Has the gate read its files again, changed; every fifth time they cannot be read.
+    ///
+    /// Panics where what becomes of it is not what should.
+    pub(crate) fn reload(&self, number: usize) {
+        let is_broken = number % 5 == 4;
+        self.gate.write_file("big.list", &self.lists[number % 2]);
+        let fault = if is_broken { "policy.mode = \"nothing\"" } else { "" };
+        self.gate.write_settings(&format!("{}\n{fault}\n", settings(number, self.token.path())));
+        let wanted = if is_broken { Reload::Failure } else { Reload::Success };
+        assert_eq!(self.gate.reload(), wanted, "reload {number}");
+    }
+}
+
+/// What the gate is told; each number has something of its own.
+fn settings(number: usize, token: &Path) -> String {
+    let allow = SUFFIXES.map(|suffix| format!("\".{suffix}\"")).join(", ");
+    format!(
+        r#"server.allow_clients = ["127.0.0.0/9"]
+        log.queries = "none"
+        admin.token_file = "{token}"
+        policy.zones = ["big"]
+        policy.zones_directory = "{{dir}}"
+        policy.allow = [{allow}, "only-{number}.example.com"]
+        block.ttl = "{ttl}s"
+        cache.max_bytes = "8MiB"
+        tunnel_guard.window = "20s"
+        local = [{{ origin = "corp.example", file = "{{dir}}/corp.zone" }}]
+        "#,
+        ttl = 10 + number % 20,
+        token = token.display(),
+    )
+}
+
+fn list(seed: u64) -> String {
+    let mut random = Random::new(seed);
+    (0..LISTED).map(|_| format!(".{}\n", random.listed_name())).collect()
+}
