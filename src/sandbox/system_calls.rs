@@ -159,8 +159,9 @@ const OF_THE_PROCESSOR: &[c_long] = &[
     libc::SYS_unlink,
 ];
 
+/// renameat alone (asm-generic/unistd.h), for which the crate has a name with some C libraries only.
 #[cfg(target_arch = "aarch64")]
-const OF_THE_PROCESSOR: &[c_long] = &[libc::SYS_renameat];
+const OF_THE_PROCESSOR: &[c_long] = &[38];
 
 #[cfg(target_arch = "riscv64")]
 const OF_THE_PROCESSOR: &[c_long] = &[];
