@@ -141,7 +141,7 @@ fn each_fault_is_told_with_its_place() {
 
 #[test]
 fn the_default_settings_are_told_of_briefly() {
-    let directory = directory("");
+    let directory = directory("# defaults\n");
     let run = check(directory.path(), &[]).expect_code(0);
     let kinds: Vec<String> = kinds(&run).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, ["broad", "asleep"], "{}", run.stderr);
@@ -184,7 +184,7 @@ fn whole_services_denied_are_told_once_for_each_rule() {
 
 #[test]
 fn warnings_can_be_denied_and_allowed() {
-    let directory = directory("");
+    let directory = directory("# defaults\n");
     let run = check(directory.path(), &["--deny-warnings"]).expect_code(1);
     assert!(!run.stdout.contains("ok\n"), "{}", run.stdout);
     assert!(

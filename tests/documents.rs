@@ -6,18 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// Settings that pages speak of before they exist. One that exists by now has to leave.
-const COMING: &[&str] = &[
-    "server.tcp_connections_per_client",
-    "server.in_flight",
-    "server.in_flight_per_client",
-    "server.reuse_port",
-    "upstream.randomize_case",
-    "admin.hosts",
-    "[rate_limit]",
-    "[sandbox]",
-];
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -159,22 +147,20 @@ fn tests_that_pages_name_exist() {
 #[test]
 fn settings_that_pages_name_exist() {
     let known = settings();
-    let all = known.iter().map(String::as_str).chain(COMING.iter().copied());
+    let all = known.iter().map(String::as_str);
     let sections: BTreeSet<&str> = all.filter_map(|name| name.strip_prefix('[')?.strip_suffix(']')).collect();
     let mut unknown = Vec::new();
     let mut count = 0;
     for (path, page) in pages() {
         for name in code(&page).into_iter().filter_map(|code| as_setting(code, &sections)) {
             count += 1;
-            if !known.contains(&name) && !COMING.contains(&name.as_str()) {
+            if !known.contains(&name) {
                 unknown.push(format!("{path}: {name}"));
             }
         }
     }
     assert!(unknown.is_empty(), "no such setting:\n{}", unknown.join("\n"));
     assert!(count >= 30, "{count} settings are named");
-    let come: Vec<_> = COMING.iter().filter(|name| known.contains(**name)).collect();
-    assert!(come.is_empty(), "exist, and are still called coming: {come:?}");
 }
 
 #[test]

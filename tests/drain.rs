@@ -113,6 +113,7 @@ fn ask_over_udp(address: std::net::SocketAddr, is_over: &AtomicBool) -> Seen {
         client.send(&Query::new(name, "A").bytes());
         seen.asked += 1;
         seen.lost += usize::from(client.receive_within(Duration::from_secs(3)).is_none());
+        sleep(Duration::from_micros(200));
     }
     seen
 }

@@ -87,7 +87,7 @@ fn every_option_is_printed_at_its_default() {
     let printed = |arguments: &[&str]| namegate(&root(), arguments).expect_code(0).stdout;
     let from_file = printed(&["config", "--config", every.to_str().expect("a path in UTF-8")]);
     let empty = TempDir::new().expect("a temporary directory");
-    fs::write(empty.path().join("namegate.toml"), "").expect("a file can be written");
+    fs::write(empty.path().join("namegate.toml"), "# defaults\n").expect("a file can be written");
     let defaults = namegate(empty.path(), &["config", "--config", "namegate.toml"]).expect_code(0).stdout;
     assert_eq!(from_file.parse::<Table>().expect("TOML"), defaults.parse::<Table>().expect("TOML"));
 }

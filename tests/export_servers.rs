@@ -55,7 +55,7 @@ key_vault = ["testvault"]
 pub(crate) fn assembly(settings: &str) -> Assembly {
     let directory = tempfile::TempDir::new().expect("a temporary directory");
     let config = directory.path().join("namegate.toml");
-    std::fs::write(&config, settings).expect("a file can be written");
+    std::fs::write(&config, format!("# settings\n{settings}")).expect("a file can be written");
     let upstream = vec!["127.0.0.1:53535".parse().expect("an address")];
     let overrides = Overrides { upstream, ..Overrides::default() };
     assemble(&Sources { config: Some(config), overrides }, 1).unwrap_or_else(|faults| panic!("{faults}"))

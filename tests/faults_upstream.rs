@@ -261,10 +261,10 @@ fn a_server_that_comes_and_goes_is_used_while_it_is_there() {
                 })
             })
             .collect();
-        // Up and down each second: three attempts a second apart always meet it up.
-        for second in 0..5 {
-            sleep(Duration::from_millis(1000));
-            match second % 2 {
+        // Down for 600 ms of two seconds: of three attempts a second apart two meet it up, whatever delays them a little.
+        for turn in 0..5 {
+            sleep(Duration::from_millis(if turn % 2 == 0 { 1400 } else { 600 }));
+            match turn % 2 {
                 0 => upstream.by_default(Script::silent()),
                 _ => upstream.by_default(truth::script()),
             }

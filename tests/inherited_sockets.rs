@@ -72,9 +72,12 @@ fn all_workers_share_a_socket() {
     let upstream = ScriptedUpstream::start();
     let (udp, tcp) = pair();
     let gate = start(&upstream, "server.workers = 3", &udp, &tcp);
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", gate.pid())).expect("threads");
-    let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-    assert_eq!(names.filter(|name| name.starts_with("udp-")).count(), 3);
+    // A thread gives itself its name.
+    eventually("three workers", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", gate.pid())).expect("threads");
+        let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        (names.filter(|name| name.starts_with("udp-")).count() == 3).then_some(())
+    });
     for number in 0..50 {
         let name = format!("n{number}.blocked.example");
         assert_eq!(gate.ask(&name, "A").rcode(), "NXDOMAIN");

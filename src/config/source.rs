@@ -39,7 +39,8 @@ impl Source {
         let file = path.display().to_string();
         let bytes =
             std::fs::read(path).map_err(|error| Report::from(Diagnostic::unreadable(&file, &error)))?;
-        if bytes.trim_ascii().is_empty() {
+        // /dev/null says well enough that nothing is meant.
+        if bytes.trim_ascii().is_empty() && path.is_file() {
             return Err(Diagnostic::empty(&file).into());
         }
         String::from_utf8(bytes).map(|text| Self::new(&file, text)).map_err(|error| {

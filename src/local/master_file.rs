@@ -33,7 +33,8 @@ pub(crate) fn read_records(
     origin: &Name,
 ) -> Result<Vec<(usize, Record)>, Vec<LocalZoneError>> {
     let in_file = |faults: Vec<Fault>| faults.into_iter().map(|fault| fault.in_file(file)).collect();
-    MasterFile::read(text, origin).map_err(in_file)
+    // What is pasted may end without a line ending.
+    MasterFile::read(&format!("{text}\n"), origin).map_err(in_file)
 }
 
 impl MasterFile {
@@ -51,6 +52,12 @@ impl MasterFile {
             if faults.len() == MAX_FAULTS {
                 break;
             }
+        }
+        if is_cut_off(text)
+            && let Some((line, _)) = records.last()
+        {
+            let message = "the last line has no line ending: the file may be cut off";
+            faults.push(Fault::at(*line, message, "end it with a line ending"));
         }
         if faults.is_empty() { Ok(records) } else { Err(faults) }
     }
@@ -154,6 +161,12 @@ impl MasterFile {
         };
         Err(Fault::at(line, format!("no valid record: {reason}"), "write `NAME [TTL] [IN] TYPE DATA`"))
     }
+}
+
+/// True where the last line is more than a comment and has no line ending: half a name is another name.
+fn is_cut_off(text: &str) -> bool {
+    let last = text.rsplit('\n').next().unwrap_or_default().trim_start();
+    !last.is_empty() && !last.starts_with(';')
 }
 
 fn one_line(error: &hickory_proto::serialize::txt::ParseError) -> String {
@@ -261,5 +274,14 @@ mod tests {
         assert_eq!(fault(" A 10.0.0.1\n"), (1, "the record has no owner".to_owned()));
         assert!(fault("a A 10.0.0.1\n").1.contains("ttl"));
         assert_eq!(read(&"x A\n".repeat(100)).unwrap_err().len(), MAX_FAULTS);
+    }
+
+    #[test]
+    fn a_last_line_that_is_cut_off_is_a_fault_and_a_comment_is_none() {
+        let message = "the last line has no line ending: the file may be cut off".to_owned();
+        assert_eq!(fault("$TTL 5\na NS ns\nb NS ns.corp"), (3, message));
+        for sound in ["$TTL 5\na NS ns\n; the end", "$TTL 5\na NS ns\n  ", "$TTL 5\na NS ns\r\n"] {
+            assert!(read(sound).is_ok(), "{sound:?}");
+        }
     }
 }

@@ -157,9 +157,12 @@ impl EncryptedUpstream {
     pub(crate) fn eavesdrop(&self) -> Eavesdropper {
         match self.carrier {
             Carrier::Tls | Carrier::Https => {
-                Eavesdropper::Udp(UdpSocket::bind(self.address).expect("the port"))
+                // Somebody else's client may have it for a moment.
+                Eavesdropper::Udp(eventually("the port", || UdpSocket::bind(self.address).ok()))
             }
-            Carrier::Quic => Eavesdropper::Tcp(TcpListener::bind(self.address).expect("the port")),
+            Carrier::Quic => {
+                Eavesdropper::Tcp(eventually("the port", || TcpListener::bind(self.address).ok()))
+            }
         }
     }
 }
