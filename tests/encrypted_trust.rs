@@ -5,10 +5,10 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::Gate;
 use crate::support::authority::Authority;
 use crate::support::command::{Finished, binary, namegate};
 use crate::support::encrypted::{Carrier, EncryptedUpstream};
+use crate::support::{Gate, eventually};
 
 #[test]
 fn who_is_not_proved_is_told_nothing() {
@@ -26,8 +26,10 @@ fn who_is_not_proved_is_told_nothing() {
         ("an expired certificate", trusted.issue_until(&["dns.example"], 2021), "certificate expired"),
     ] {
         for carrier in Carrier::ALL {
-            let upstream = EncryptedUpstream::start(carrier, &identity);
-            let eavesdropper = upstream.eavesdrop();
+            let (upstream, eavesdropper) = eventually("a port that is free for both", || {
+                let upstream = EncryptedUpstream::start(carrier, &identity);
+                upstream.eavesdrop().map(|eavesdropper| (upstream, eavesdropper))
+            });
             let address = upstream.address("dns.example");
             let settings =
                 format!("[upstream]\nservers = [\"{address}\"]\nroots = \"ca.pem\"\ndeadline = \"1s\"");

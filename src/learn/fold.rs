@@ -77,25 +77,26 @@ struct Node<'n> {
     below: BTreeMap<&'n [u8], Self>,
 }
 
-/// Makes rules for all of `candidates`.
-pub(super) fn fold(candidates: &[(Name, &Sighting)], options: Options) -> Folded {
+/// Makes rules for all of `candidates`, none of them a wildcard that has one of the names that are dangerous to allow.
+pub(super) fn fold(candidates: &[(Name, &Sighting)], dangerous: &[&Name], options: Options) -> Folded {
     let mut root = Node::default();
     for (name, seen) in candidates {
         let labels: Vec<&[u8]> = name.labels().collect();
         let node = labels.iter().rev().fold(&mut root, |node, label| node.below.entry(label).or_default());
         node.own = Some((name, seen));
     }
-    let mut folding = Folding { options, folded: Folded { rules: Vec::new(), risky: Vec::new() } };
+    let mut folding = Folding { options, dangerous, folded: Folded { rules: Vec::new(), risky: Vec::new() } };
     folding.visit(&root, &mut Vec::new());
     folding.folded
 }
 
-struct Folding {
+struct Folding<'n> {
     options: Options,
+    dangerous: &'n [&'n Name],
     folded: Folded,
 }
 
-impl Folding {
+impl Folding<'_> {
     /// Makes rules for the names at and below `node`, whose labels are `path`, the topmost first.
     fn visit<'n>(&mut self, node: &Node<'n>, path: &mut Vec<&'n [u8]>) {
         let (rules, risky) = (self.folded.rules.len(), self.folded.risky.len());
@@ -112,6 +113,9 @@ impl Folding {
             Reach::Anyone(suffix, what) => Some(Opens { suffix, what }),
         };
         let Some(rule) = wildcard(node, parent, opens) else { return };
+        if self.dangerous.iter().any(|name| rule.pattern.matches(name)) {
+            return;
+        }
         match opens.filter(|_| !self.options.fold_risky) {
             Some(opens) => {
                 self.folded.risky.push(RiskyFold { pattern: rule.pattern, names: rule.names, opens });

@@ -63,7 +63,13 @@ pub struct Known<'k> {
 /// Proposes rules for `names`.
 pub fn propose(names: &BlockedNames, known: Known<'_>, options: Options) -> Proposal {
     let sorted = sort::sort(names, known, options);
-    let mut folded = fold::fold(&sorted.candidates, options);
+    let dangerous: Vec<&Name> = sorted
+        .left_out
+        .iter()
+        .filter(|left_out| left_out.why.is_dangerous())
+        .flat_map(|left_out| left_out.names.iter().map(|(name, _)| name))
+        .collect();
+    let mut folded = fold::fold(&sorted.candidates, &dangerous, options);
     for rule in folded.rules.iter_mut().filter(|rule| rule.pattern.scope() == Scope::Exact) {
         rule.instead = instead(rule.pattern.name(), known.zones);
     }

@@ -35,6 +35,16 @@ pub enum Why {
     Before,
 }
 
+impl Why {
+    /// True where allowing the name would do harm; the other reasons say that no rule is needed.
+    pub(super) fn is_dangerous(&self) -> bool {
+        match self {
+            Self::PublicResolver(_) | Self::Tunnel(_) | Self::Denied(_) | Self::Registry => true,
+            Self::Shipped(_) | Self::Allowed | Self::Seldom | Self::Before => false,
+        }
+    }
+}
+
 /// Names that no rule is proposed for, for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {

@@ -203,6 +203,17 @@ fn what_no_rule_is_proposed_for_is_told_with_the_reason() {
     assert!(proposed.left_out.iter().any(|left_out| left_out.why == Why::Tunnel("tunnel.com".to_owned())));
 }
 
+// Two ordinary names below a tunnel's domain were folded into a wildcard that had all of the tunnel's.
+#[test]
+fn no_wildcard_is_proposed_for_the_domain_of_a_tunnel() {
+    let tunnel = (0..6).map(|number| format!("mfrggzdfmztwq2lkmnsgk3lpobzhe4tf{number}.tunnel.com"));
+    let hosts: Vec<String> = tunnel.chain(["a.tunnel.com".to_owned(), "b.tunnel.com".to_owned()]).collect();
+    let names = blocked(hosts.iter().map(String::as_str));
+    let proposed = proposal(&names, Options { fold: 2, ..PLAIN });
+    let rules: Vec<String> = proposed.rules.iter().map(|rule| rule.pattern.to_string()).collect();
+    assert_eq!(rules, ["a.tunnel.com", "b.tunnel.com"]);
+}
+
 /// Names that are likely to be siblings, some of them in other people's hands.
 fn hosts() -> impl Strategy<Value = Vec<String>> {
     let label = prop_oneof![

@@ -153,16 +153,11 @@ impl EncryptedUpstream {
         self.state.connections.lock().unwrap().clone()
     }
 
-    /// A plain socket of the other kind at its port, where anything sent in clear arrives.
-    pub(crate) fn eavesdrop(&self) -> Eavesdropper {
+    /// A plain socket of the other kind at its port, where anything sent in clear arrives; none where somebody has it.
+    pub(crate) fn eavesdrop(&self) -> Option<Eavesdropper> {
         match self.carrier {
-            Carrier::Tls | Carrier::Https => {
-                // Somebody else's client may have it for a moment.
-                Eavesdropper::Udp(eventually("the port", || UdpSocket::bind(self.address).ok()))
-            }
-            Carrier::Quic => {
-                Eavesdropper::Tcp(eventually("the port", || TcpListener::bind(self.address).ok()))
-            }
+            Carrier::Tls | Carrier::Https => UdpSocket::bind(self.address).ok().map(Eavesdropper::Udp),
+            Carrier::Quic => TcpListener::bind(self.address).ok().map(Eavesdropper::Tcp),
         }
     }
 }
