@@ -63,7 +63,7 @@ impl Files {
     }
 
     fn add(&mut self, settings: &Settings) {
-        let Settings { policy, client, local, upstream, admin, server, log, .. } = settings;
+        let Settings { policy, client, local, upstream, admin, cookies, server, log, .. } = settings;
         policy.zones_directory.iter().for_each(|directory| self.read_all(directory));
         let zones =
             policy.zones.iter().chain(client.iter().filter_map(|group| group.zones.as_ref()).flatten());
@@ -72,7 +72,8 @@ impl Files {
         if let Roots::File { path, .. } = &upstream.roots {
             self.read_beside(path);
         }
-        admin.token_file.iter().for_each(|file| self.read_beside(file));
+        let secrets = [&admin.token_file, &cookies.secret_file];
+        secrets.into_iter().flatten().for_each(|file| self.read_beside(file));
         let log = log.file.as_deref().map(directory_of);
         for directory in server.state_directory.as_deref().into_iter().chain(log) {
             push(&mut self.write, directory);
