@@ -58,6 +58,9 @@ impl<'a> OptRecord<'a> {
     /// The same for a query, with the client's cookie; none where a COOKIE option has no length that it can have.
     pub fn query_edns(&self) -> Option<Edns> {
         let edns = self.edns()?;
+        if self.options.is_empty() {
+            return Some(edns);
+        }
         // RFC 7873 section 5.2: of several COOKIE options all but the first are ignored.
         let cookie = self.options().flatten().find(|(code, _)| *code == OPTION_COOKIE);
         let cookie = cookie.map(|(_, data)| Cookie::parse(data).ok_or(())).transpose();
