@@ -89,3 +89,11 @@ fn what_is_wrong_is_refused_with_its_place_and_a_remedy() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     namegate(directory, &["import", "list", "no/such/file"]).expect_code(2).expect_stderr(&["no/such/file"]);
 }
+
+#[test]
+fn the_root_is_no_private_zone() {
+    // It became a file without a name, and settings with an empty origin that nothing could load.
+    let run = import_text("private-zone", "$ORIGIN .\n$TTL 1\n@ SOA a. b. 1 1 1 1 1\n");
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{}", run.stderr);
+    run.expect_stderr(&["the root is no private zone", "$ORIGIN"]);
+}

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 use crate::config::value::ValueError;
+use crate::escape::on_one_line;
 
 /// Collects what is wrong with one source, so that all of it is reported and not the first alone.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl<'i> Faults<'i> {
         };
         let message =
             message.trim_end_matches(", expected nothing").trim_end_matches(", expected literal string");
-        self.push(Severity::Error, &span, message.to_owned(), help);
+        self.push(Severity::Error, &span, message, help);
     }
 
     pub(crate) fn error(
@@ -60,7 +61,7 @@ impl<'i> Faults<'i> {
         help: impl Into<Option<String>>,
     ) {
         if !self.broken_lines.contains(&self.source.line(self.base + span.start)) {
-            self.push(Severity::Error, span, message.into(), help.into());
+            self.push(Severity::Error, span, &message.into(), help.into());
         }
     }
 
@@ -70,7 +71,7 @@ impl<'i> Faults<'i> {
         message: impl Into<String>,
         help: impl Into<Option<String>>,
     ) {
-        self.push(Severity::Warning, span, message.into(), help.into());
+        self.push(Severity::Warning, span, &message.into(), help.into());
     }
 
     /// An error that a syntax error elsewhere may have made: something is missing, or stands in the wrong table. It is
@@ -103,12 +104,12 @@ impl<'i> Faults<'i> {
         }
     }
 
-    fn push(&mut self, severity: Severity, span: &Range<usize>, message: String, help: Option<String>) {
+    fn push(&mut self, severity: Severity, span: &Range<usize>, message: &str, help: Option<String>) {
         self.found.push(Diagnostic {
             severity,
             file: self.source.file().to_owned(),
             span: Some(self.base + span.start..self.base + span.end),
-            message,
+            message: on_one_line(message),
             help,
         });
     }

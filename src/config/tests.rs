@@ -222,6 +222,14 @@ error: unknown key `server.listn`
 }
 
 #[test]
+fn a_value_of_several_lines_is_told_on_one() {
+    let report = read("[server]\nlisten = [\"\"\"first\nsecond\"\"\"]\n").1;
+    let [fault] = report.diagnostics() else { panic!("{report}") };
+    assert!(fault.message.contains("first\\nsecond"), "{:?}", fault.message);
+    assert_eq!(report.place(fault), Some((2, 11)));
+}
+
+#[test]
 fn reads_what_is_set() {
     let (settings, report) = read(
         r#"

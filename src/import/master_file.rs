@@ -25,6 +25,10 @@ fn report(source: &Source, faults: Vec<LocalZoneError>) -> Report {
 
 /// A local zone's file. Errors: the zone could not be loaded again.
 pub(super) fn file(source: &Source, origin: &Name, text: String) -> Result<File, Report> {
+    if origin.is_root() {
+        let help = "write `$ORIGIN privatelink.api.azureml.ms.`, or whichever zone it is, first".to_owned();
+        return Err(Diagnostic::error(source.file(), "the root is no private zone").with_help(help).into());
+    }
     let zone = origin.to_ascii();
     let zone = zone.trim_end_matches('.');
     match LocalZones::from_texts(&[(zone, &text)]) {
