@@ -52,6 +52,7 @@ pub mod advise;
 pub mod learn;
 pub mod effective;
 mod escape;
+mod sync;
 pub mod import;
 pub mod diff;
 pub mod export;

@@ -1,8 +1,7 @@
 //! [`Index`]: from a key's hash to where its entry is.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::ring::POSITION;
+use crate::sync::{AtomicU64, Ordering, zeroed};
 
 /// Slots of a bucket; with the word of their marks they fill a cache line.
 const SLOTS: usize = 7;
@@ -92,7 +91,7 @@ impl Index {
     /// An index of at most `bytes`, and of one bucket at least; none where there is no memory for it.
     pub(super) fn new(bytes: usize) -> Option<Self> {
         let buckets = (bytes.saturating_sub(CACHE_LINE) / CACHE_LINE).max(1);
-        let words: Box<[AtomicU64]> = bytemuck::try_zeroed_slice_box((buckets + 1) * BUCKET).ok()?;
+        let words = zeroed((buckets + 1) * BUCKET)?;
         let start = words.as_ptr().align_offset(CACHE_LINE).min(BUCKET);
         Some(Self { words, start, buckets })
     }

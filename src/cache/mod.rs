@@ -24,6 +24,8 @@ mod ring;
 mod store;
 mod table;
 
+#[cfg(all(test, namegate_loom))]
+mod models;
 #[cfg(test)]
 mod tests;
 

@@ -21,9 +21,8 @@
 //! All words are atomics, so that a race is a mix of old and new words and nothing worse. The word that says how long an
 //! entry is held may change in place: either value of it goes with all the others.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-
 use super::entry::{Entry, HEADER, MAX_WORDS};
+use crate::sync::{AtomicU64, Ordering, fence, zeroed};
 
 /// Bits of a position that are kept; positions are compared modulo this, so that it does not matter when they run over.
 pub(super) const POSITION: u64 = (1 << 47) - 1;
@@ -44,8 +43,7 @@ impl Ring {
     /// A ring of `words` words; none where there is no memory for them. Memory that was never written takes none.
     pub(super) fn new(words: usize) -> Option<Self> {
         let lap = words.next_power_of_two() as u64;
-        let words = bytemuck::try_zeroed_slice_box(words).ok()?;
-        Some(Self { words, tail: AtomicU64::new(lap), lap })
+        Some(Self { words: zeroed(words)?, tail: AtomicU64::new(lap), lap })
     }
 
     /// Words of the largest entry it takes: any that there can be, but at most an eighth of the ring.

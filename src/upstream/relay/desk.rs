@@ -7,7 +7,7 @@ use super::in_flight::{Asked, InFlight, Ticket, Waiters};
 use super::stale;
 use crate::cache::Kept;
 use crate::gate::State;
-use crate::policy::{AllowedQuery, Verdict};
+use crate::policy::{AllowedQuery, Policies, Verdict};
 use crate::telemetry::counters::Dropped;
 use crate::upstream::{Fetched, Upstream};
 use crate::wire::answer::{Answer, Lifetime};
@@ -58,7 +58,7 @@ impl<W> Desk<W> {
         waiter: Option<W>,
         now: Instant,
     ) -> Taken<W> {
-        let Some(query) = renewed(state, query, now) else {
+        let Some(query) = renewed(&state.policies, query, now) else {
             // The reply will be made from the new verdict; nothing is sent for it.
             return match waiter {
                 Some(waiter) => Taken::Answered(waiter, failure("the policy has changed")),
@@ -146,13 +146,18 @@ fn failure(text: &str) -> Fetched {
 }
 
 /// The leave to ask as it is in force: another one, or none, where the policy has changed since the verdict.
-fn renewed(state: &State, query: AllowedQuery<'static>, now: Instant) -> Option<AllowedQuery<'static>> {
-    if query.generation() == state.policies.generation() {
+///
+/// There is none by another route. Who waits holds the answer against the route it asked for, and would take one that came
+/// another way for its own once the name goes there again.
+fn renewed(policies: &Policies, query: AllowedQuery<'static>, now: Instant) -> Option<AllowedQuery<'static>> {
+    if query.generation() == policies.generation() {
         return Some(query);
     }
-    let group = state.policies.group(query.client())?;
-    match state.policies.decide((query.client(), group), query.question(), query.flags(), now) {
-        Verdict::Allowed(query, _) | Verdict::Observed(query, _) => Some(query.into_owned()),
+    let group = policies.group(query.client())?;
+    match policies.decide((query.client(), group), query.question(), query.flags(), now) {
+        Verdict::Allowed(renewed, _) | Verdict::Observed(renewed, _) => {
+            Some(renewed).filter(|renewed| renewed.route() == query.route()).map(AllowedQuery::into_owned)
+        }
         _ => None,
     }
 }
@@ -162,7 +167,53 @@ fn is_still_good(state: &State, asked: &Asked, now: Instant) -> bool {
     if asked.query.generation() == state.policies.generation() {
         return true;
     }
-    renewed(state, asked.query.clone(), now).is_some_and(|query| {
-        query.route() == asked.query.route() && state.upstreams.route(query.route()).is_same(&asked.upstream)
-    })
+    renewed(&state.policies, asked.query.clone(), now)
+        .is_some_and(|query| state.upstreams.route(query.route()).is_same(&asked.upstream))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::policy::clients::GroupId;
+    use crate::policy::route::{Route, RouteId, Routes};
+    use crate::policy::rule::{Action, Pattern};
+    use crate::policy::{Compile, Mode, PolicyBuilder};
+    use crate::wire::code::{Class, Type};
+    use crate::wire::name::Name;
+    use crate::wire::query::Question;
+    use crate::wire::request::AnswerFlags;
+
+    /// Policies that allow `a.example`, or not, by a route of its own, or not.
+    fn policies(generation: u64, action: Action, route: Route) -> Policies {
+        let pattern = Pattern::parse("a.example").unwrap();
+        let mut builder = PolicyBuilder::new();
+        let source = builder.source("test", "test.toml");
+        builder.rule(action, &pattern, source, 1);
+        let routes = Routes::new([(&pattern, route)], []);
+        let policy = builder.build(Compile { routes, ..Compile::new(Mode::Enforce) });
+        let mut policies = Policies::for_all(policy, generation);
+        policies.number_routes(vec![RouteId(0), RouteId(1)]);
+        policies
+    }
+
+    #[test]
+    fn an_answer_by_another_route_is_not_taken_for_ones_own_after_a_second_reload() {
+        let (client, now) = (std::net::Ipv4Addr::LOCALHOST.into(), Instant::now());
+        let name = Name::from_labels([&b"a"[..], b"example"]).unwrap();
+        let question = Question { name, qtype: Type::A, class: Class::IN };
+        let before = policies(1, Action::Allow, Route(0));
+        let verdict = before.decide((client, GroupId::DEFAULT), &question, AnswerFlags::default(), now);
+        let Verdict::Allowed(query, _) = verdict else { panic!("{verdict:?}") };
+        let query = query.into_owned();
+        for (action, route, is_renewed) in [
+            (Action::Allow, Route(0), true),
+            (Action::Allow, Route(1), false),
+            (Action::Deny, Route(0), false),
+        ] {
+            let renewed = renewed(&policies(2, action, route), query.clone(), now);
+            assert_eq!(renewed.is_some(), is_renewed, "{action:?} {route:?}");
+            assert!(renewed.is_none_or(|renewed| renewed.generation() == 2));
+        }
+    }
 }

@@ -25,9 +25,8 @@ struct SeenEdns {
 /// What we see in a message that we take for a query.
 pub(super) fn ours(message: &[u8]) -> Option<Seen> {
     let mut question = Question::empty();
-    let query = match Query::parse(message, &mut question) {
-        Ok(query) | Err(Malformed::Version(query)) => query,
-        Err(_) => return None,
+    let (Ok(query) | Err(Malformed::Version(query))) = Query::parse(message, &mut question) else {
+        return None;
     };
     let edns = query.edns.map(|edns| SeenEdns {
         version: edns.version,
@@ -82,7 +81,7 @@ fn stricter(message: &[u8]) -> Option<&'static str> {
         {
             Some("the OPT fills the message")
         }
-        _ => Some("options fill the OPT exactly"),
+        _ => Some("options fill the OPT exactly, and a COOKIE has a length that it can have (RFC 7873)"),
     }
 }
 

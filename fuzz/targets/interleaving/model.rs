@@ -1,0 +1,231 @@
+//! [`Model`]: what authentic replies carried, and what the rules in force allow.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use namegate::policy::Policy;
+use namegate::policy::cname::CnamePolicy;
+use namegate::policy::expect::Expect;
+use namegate::policy::route::Route;
+use namegate::wire::answer::Lifetime;
+use namegate::wire::request::AnswerFlags;
+
+use super::super::oracle::{Rules, oracle};
+use super::super::testbed::{LIFETIMES, Zone, policy, rules};
+use super::super::{Action, Name, Pattern, Question};
+
+/// The servers there are, one for each route.
+pub(super) const SERVERS: [&str; 2] = ["127.0.0.1:9", "127.0.0.2:9"];
+
+/// TTL of stale answers in seconds.
+const STALE_TTL: u32 = 30;
+
+/// Shortest time that a name is remembered that an answer led to.
+const LEAD: Duration = Duration::from_secs(10);
+
+/// Rules that may be in force, and where names go.
+pub(super) struct RuleSet {
+    zones: Vec<Zone>,
+    routed: Vec<(Pattern, Route)>,
+    /// The same as rules, for the look at every one.
+    routes: Rules,
+    pub(super) policy: Arc<Policy>,
+}
+
+/// What operators switch between: names come and go, change their route, and answers are looked at more or less closely.
+pub(super) static RULE_SETS: LazyLock<[RuleSet; 5]> = LazyLock::new(|| {
+    use CnamePolicy::{Follow, Inspect, Trust};
+    [
+        RuleSet::new(
+            &[
+                (&[".example"], &["b.example"], Trust),
+                (&[".follow.test"], &[], Follow),
+                (&[".inspect.test"], &[], Inspect),
+            ],
+            &[],
+        ),
+        RuleSet::new(
+            &[(&["a.example", "b.example"], &[], Trust), (&["*.follow.test"], &["x.test"], Follow)],
+            &["a.example"],
+        ),
+        RuleSet::new(
+            &[(&[".example", ".inspect.test", ".follow.test"], &["*.deep.example"], Trust)],
+            &[".example", ".follow.test"],
+        ),
+        RuleSet::new(
+            &[(&["a.deep.example"], &[], Trust), (&[".follow.test"], &[], Follow)],
+            &["*.follow.test"],
+        ),
+        RuleSet::new(&[], &[]),
+    ]
+});
+
+impl RuleSet {
+    fn new(zones: &[(&[&str], &[&str], CnamePolicy)], routed: &[&str]) -> Self {
+        let zone = |(allow, deny, cname): &(&[&str], &[&str], _)| Zone {
+            rules: rules(allow, deny),
+            cname: *cname,
+            expect: Expect::Any,
+        };
+        let zones: Vec<Zone> = zones.iter().map(zone).collect();
+        let routed: Vec<_> = routed.iter().map(|text| (Pattern::parse(text).unwrap(), Route(1))).collect();
+        let routes = routed.iter().map(|(pattern, _)| (Action::Allow, pattern.clone())).collect();
+        let policy = policy(&zones, &routed);
+        Self { zones, routed, routes, policy }
+    }
+
+    /// The server for `name`, where no answer led to it.
+    fn server(&self, name: &Name) -> &'static str {
+        let route = oracle(&self.routes, name).map_or(0, |index| usize::from(self.routed[index].1.0));
+        SERVERS[route]
+    }
+
+    /// What is done with `name`, and with aliases in its answers; none where no rule is for it.
+    fn rule(&self, name: &Name) -> Option<(Action, CnamePolicy)> {
+        let all: Rules = self.zones.iter().flat_map(|zone| zone.rules.clone()).collect();
+        let found = oracle(&all, name)?;
+        let of_zone = self.zones.iter().flat_map(|zone| zone.rules.iter().map(|_| zone.cname)).nth(found)?;
+        Some((all[found].0, of_zone))
+    }
+}
+
+/// What an authentic reply carried.
+#[derive(Clone, Debug)]
+pub(super) struct Authentic {
+    pub(super) question: Question,
+    pub(super) flags: AnswerFlags,
+    pub(super) server: String,
+    pub(super) received: Duration,
+    pub(super) lifetime: Lifetime,
+    pub(super) alias: Option<Name>,
+}
+
+/// An answer that clients of a group may go on from.
+#[derive(Clone, Debug)]
+struct Lead {
+    group: usize,
+    origin: Name,
+    server: String,
+    target: Name,
+    until: Duration,
+}
+
+/// See the module's head. The number of a reply is its mark.
+pub(super) struct Model {
+    pub(super) authentic: Vec<Authentic>,
+    /// The rules of each group.
+    rules: [usize; 2],
+    grants: Vec<(Pattern, Duration)>,
+    leads: Vec<Lead>,
+}
+
+impl Model {
+    /// Nothing asked yet.
+    pub(super) fn new() -> Self {
+        Self { authentic: Vec::new(), rules: group_rules(0), grants: Vec::new(), leads: Vec::new() }
+    }
+
+    fn rules_of(&self, group: usize) -> &'static RuleSet {
+        &RULE_SETS[self.rules[group]]
+    }
+
+    /// Puts others into force. A lead stays where its origin's answers may still lead on by the same route.
+    pub(super) fn reload(&mut self, rules: usize) {
+        self.rules = group_rules(rules);
+        let of_group = self.rules.map(|rules| &RULE_SETS[rules]);
+        self.leads.retain(|lead| {
+            let rules = of_group[lead.group];
+            rules.rule(&lead.origin) == Some((Action::Allow, CnamePolicy::Follow))
+                && rules.server(&lead.origin) == lead.server
+        });
+    }
+
+    pub(super) fn allow(&mut self, pattern: Pattern, until: Duration) {
+        self.revoke(&pattern);
+        self.grants.push((pattern, until));
+    }
+
+    pub(super) fn revoke(&mut self, pattern: &Pattern) {
+        self.grants.retain(|(known, _)| known != pattern);
+    }
+
+    /// The servers that may be asked for `name` by clients of `group`; none where nobody may be.
+    pub(super) fn servers(&self, group: usize, name: &Name, now: Duration) -> Vec<&str> {
+        let rules = self.rules_of(group);
+        let is_granted = self.grants.iter().any(|(pattern, until)| *until > now && pattern.matches(name));
+        match rules.rule(name) {
+            _ if is_granted => vec![rules.server(name)],
+            Some((Action::Allow, _)) => vec![rules.server(name)],
+            Some((Action::Deny, _)) => Vec::new(),
+            None => self.leads(group, name, now).map(|lead| &*lead.server).collect(),
+        }
+    }
+
+    fn leads(&self, group: usize, name: &Name, now: Duration) -> impl Iterator<Item = &Lead> {
+        self.leads.iter().filter(move |lead| (lead.group, &lead.target) == (group, name) && lead.until > now)
+    }
+
+    /// Checks data that clients of `group` get, and notes where they lead.
+    pub(super) fn check(
+        &mut self,
+        group: usize,
+        (question, flags): (&Question, AnswerFlags),
+        (mark, ttl): (u32, u32),
+        now: Duration,
+    ) {
+        let data =
+            self.authentic.get(mark as usize).unwrap_or_else(|| panic!("forged data: {mark:x}")).clone();
+        assert_eq!((&data.question, data.flags), (question, flags), "data of another question");
+        let servers = self.servers(group, &question.name, now);
+        assert!(
+            servers.contains(&&*data.server),
+            "{question:?}: {servers:?} may be asked, not {}",
+            data.server
+        );
+        check_age(&data, ttl, now);
+        let Some(target) = data.alias else { return };
+        match self.rules_of(group).rule(&question.name) {
+            Some((Action::Allow, CnamePolicy::Inspect)) if !self.is_granted(&question.name, now) => {
+                let leads_well = !self.servers(group, &target, now).is_empty();
+                assert!(leads_well, "{} leads to {target}, which is not allowed", question.name);
+            }
+            Some((Action::Allow, CnamePolicy::Follow)) | None => {
+                let until = now + Duration::from_secs(ttl.into()).max(LEAD);
+                let (origin, server) = (question.name.clone(), data.server);
+                self.leads.push(Lead { group, origin, server, target, until });
+            }
+            _ => {}
+        }
+    }
+
+    fn is_granted(&self, name: &Name, now: Duration) -> bool {
+        self.grants.iter().any(|(pattern, until)| *until > now && pattern.matches(name))
+    }
+}
+
+/// The groups have different rules, so that what one may ask the other may not.
+pub(super) fn group_rules(rules: usize) -> [usize; 2] {
+    [rules % RULE_SETS.len(), (rules / RULE_SETS.len() + rules) % RULE_SETS.len()]
+}
+
+/// Data are fresh, or stale for no longer than they may be, and say so by their TTL.
+fn check_age(data: &Authentic, ttl: u32, now: Duration) {
+    let age = now - data.received;
+    let (most, lifetime) = match data.lifetime {
+        Lifetime::Positive(seconds) => (seconds, Duration::from_secs(seconds.into()).min(LIFETIMES.max)),
+        Lifetime::Negative(seconds) => {
+            (seconds, Duration::from_secs(seconds.into()).min(LIFETIMES.max_negative))
+        }
+        Lifetime::Failure | Lifetime::Unknown => panic!("{data:?} has no data"),
+    };
+    // What is not kept reaches those who wait for it.
+    if age < lifetime || age.is_zero() {
+        assert!(
+            u64::from(ttl) <= u64::from(most).saturating_sub(age.as_secs()),
+            "{ttl} s of {most} s after {age:?}"
+        );
+    } else {
+        assert!(age < lifetime + LIFETIMES.max_stale, "{age:?} old, good for {lifetime:?}");
+        assert!(ttl <= STALE_TTL, "a stale answer with {ttl} s");
+    }
+}

@@ -1,0 +1,85 @@
+//! Allowlist files, as tables and as lists: every fault has a place inside the file, and a rule that is taken reads the same
+//! where it is written again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use namegate::config::{Diagnostic, Report, Source};
+use namegate::zones::{Zone, read_list, zone};
+
+use super::{Action, Pattern};
+
+/// `data` is a file of either form.
+pub fn run(data: &[u8]) {
+    list(data);
+    if let Ok(text) = std::str::from_utf8(data) {
+        tables(text);
+    }
+}
+
+fn list(data: &[u8]) {
+    let rules = match read_rules(data) {
+        Ok(rules) => rules,
+        Err(report) => return check_report(&report, data),
+    };
+    let line = |(action, pattern): &(Action, Pattern)| match action {
+        Action::Allow => format!("{pattern}\n"),
+        Action::Deny => format!("!{pattern}\n"),
+    };
+    // A file of no rules says so in a comment, or it would be taken for one that is cut off.
+    let written: String = std::iter::once("# rules\n".to_owned()).chain(rules.iter().map(line)).collect();
+    assert_eq!(read_rules(written.as_bytes()).unwrap(), rules, "{written}");
+}
+
+fn read_rules(data: &[u8]) -> Result<Vec<(Action, Pattern)>, Report> {
+    let mut rules = Vec::new();
+    read_list("fuzz.list", data, |action, pattern, _| rules.push((action, pattern.clone())))?;
+    Ok(rules)
+}
+
+fn tables(text: &str) {
+    let source = Source::new("fuzz.toml", text);
+    let (zone, found) = read_zone(&source);
+    check_places(&source, &found);
+    for rule in &zone.rules {
+        assert!((1..=lines(text.as_bytes())).contains(&(rule.line as usize)), "a rule on line {}", rule.line);
+        for pattern in &rule.patterns {
+            assert_eq!(Pattern::parse(&pattern.to_string()).as_ref(), Ok(pattern));
+        }
+    }
+    check_report(&Report::new(source, found), text.as_bytes());
+}
+
+/// The zone that a text is, with what is wrong in it.
+pub(super) fn read_zone(source: &Source) -> (Zone, Vec<Diagnostic>) {
+    let values = ["one", "two", "x.y"].map(str::to_owned).to_vec();
+    let parameters =
+        BTreeMap::from([("acr".to_owned(), values), ("region".to_owned(), vec!["eastus".to_owned()])]);
+    zone("fuzz", source, &parameters, &mut BTreeSet::new())
+}
+
+/// Every fault points at bytes of its source.
+pub(super) fn check_places(source: &Source, found: &[Diagnostic]) {
+    for one in found {
+        if let Some(span) = &one.span {
+            let is_inside = span.start <= span.end && source.text().get(span.clone()).is_some();
+            assert!(is_inside, "{span:?} of {} bytes: {}", source.text().len(), one.message);
+        }
+    }
+}
+
+/// Every fault that has a place has one inside the file, and can be drawn.
+pub(super) fn check_report(report: &Report, data: &[u8]) {
+    for one in report.diagnostics() {
+        assert_eq!(one.message.lines().count(), 1, "{:?}", one.message);
+        if let Some((line, column)) = report.place(one) {
+            assert!((1..=lines(data)).contains(&line) && column > 0, "{line}:{column}: {}", one.message);
+        }
+    }
+    assert!(!report.render(false).contains('\u{1b}'), "{report}");
+    report.render(true);
+}
+
+/// Lines that an editor counts.
+pub(super) fn lines(data: &[u8]) -> usize {
+    data.iter().filter(|byte| **byte == b'\n').count() + 1
+}

@@ -1,0 +1,141 @@
+//! The cache's readers beside its writer, in every order that the memory model allows: what `ring` says in its head.
+
+#![allow(clippy::unwrap_used)]
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::entry::{Entry, HELD};
+use super::index::{Index, Place, Slot, Which};
+use super::key::Key;
+use super::ring::{Hands, Ring};
+use crate::policy::route::RouteId;
+use crate::wire::answer::{Answer, Lifetime};
+use crate::wire::code::{ErrorCode, Type};
+use crate::wire::request::AnswerFlags;
+
+/// Words of a ring whose first laps have room for two of the entries below: every third takes the first one's words.
+const RING: usize = 48;
+
+/// Words of each entry: a header, a name, an answer.
+const ENTRY: usize = 6;
+
+/// Switches of threads that are gone through in every combination, besides those where a thread waits.
+const PREEMPTIONS: usize = 2;
+
+/// Both names have the same hash, so that only the comparison tells them apart.
+const HASH: u64 = 0x1234_5678_9abc_def0;
+
+/// What is kept under `name`, told from everything else by its answer.
+fn entry(name: &[u8; 3], text: &str) -> Vec<u64> {
+    let answer = Answer::failure(ErrorCode(0), text, Lifetime::Failure);
+    let mut words = Vec::new();
+    Entry::write(&mut words, key(name), answer.as_ref(), 0);
+    assert_eq!(words.len(), ENTRY);
+    words
+}
+
+fn key(name: &[u8; 3]) -> Key<'_> {
+    Key { name, qtype: Type(1), flags: AnswerFlags::default(), route: RouteId(0) }
+}
+
+/// What readers and the writer share.
+struct Shared {
+    index: Index,
+    ring: Ring,
+}
+
+impl Shared {
+    /// One entry is kept.
+    fn with(words: &[u64]) -> (Arc<Self>, Hands, Slot) {
+        let shared = Self { index: Index::new(0).unwrap(), ring: Ring::new(RING).unwrap() };
+        let mut hands = Hands::new(&shared.ring);
+        let slot = shared.index.free_slot(HASH).unwrap();
+        let position = hands.append(&shared.ring, words);
+        shared.index.set(slot, HASH, Place { ring: Which::Small, position });
+        (Arc::new(shared), hands, slot)
+    }
+
+    /// As the keeper replaces an entry: its room is given up, then written over, then led to.
+    fn replace(&self, hands: &mut Hands, slot: Slot, words: &[u64]) {
+        hands.give_up_oldest(&self.ring, ENTRY);
+        hands.forget(ENTRY);
+        assert!(hands.has_room(&self.ring, ENTRY));
+        let position = hands.append(&self.ring, words);
+        self.index.set(slot, HASH, Place { ring: Which::Small, position });
+    }
+
+    /// As the table finds an entry.
+    fn find(&self, name: &[u8; 3]) -> Option<Vec<u64>> {
+        let mut words = Vec::new();
+        let is_it =
+            |place: Place| self.ring.read(place.position, &mut words) && Entry::has_key(&words, key(name));
+        self.index.find(HASH, is_it)?;
+        Some(words)
+    }
+}
+
+fn explore(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.check(model);
+}
+
+#[test]
+fn an_entry_is_found_whole_or_not_while_another_takes_its_words() {
+    explore(|| {
+        let [first, second] = [entry(b"\x01a\0", "0123"), entry(b"\x01b\0", "4567")];
+        let (shared, mut hands, slot) = Shared::with(&first);
+        let reader = {
+            let (shared, first, second) = (Arc::clone(&shared), first.clone(), second.clone());
+            thread::spawn(move || {
+                assert!(shared.find(b"\x01a\0").is_none_or(|found| found == first));
+                assert!(shared.find(b"\x01b\0").is_none_or(|found| found == second));
+            })
+        };
+        shared.replace(&mut hands, slot, &first);
+        shared.replace(&mut hands, slot, &second);
+        reader.join().unwrap();
+        assert_eq!(shared.find(b"\x01b\0"), Some(second));
+    });
+}
+
+#[test]
+fn a_newer_answer_is_found_whole_and_never_gives_way_to_the_older() {
+    explore(|| {
+        let [oldest, older, newer] = ["0123", "4567", "89ab"].map(|text| entry(b"\x01a\0", text));
+        let (shared, mut hands, slot) = Shared::with(&oldest);
+        let reader = {
+            let (shared, versions) = (Arc::clone(&shared), [oldest, older.clone(), newer.clone()]);
+            thread::spawn(move || {
+                let version = |found| versions.iter().position(|version| *version == found).unwrap();
+                let [first, second] = [(); 2].map(|()| shared.find(b"\x01a\0").map(version));
+                assert!(second.is_none() || first <= second, "an older one came back");
+            })
+        };
+        shared.replace(&mut hands, slot, &older);
+        shared.replace(&mut hands, slot, &newer);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn the_word_that_changes_in_place_goes_with_all_the_others() {
+    explore(|| {
+        let words = entry(b"\x01a\0", "0123");
+        let (shared, _, _) = Shared::with(&words);
+        let position = shared.index.place(shared.index.slots_of(HASH).next().unwrap()).unwrap().position;
+        let mut held = words.clone();
+        held[HELD] = Entry::held_until(&words, 30_000);
+        let reader = {
+            let (shared, held) = (Arc::clone(&shared), held.clone());
+            thread::spawn(move || {
+                let found = shared.find(b"\x01a\0").unwrap();
+                assert!(found == words || found == held);
+            })
+        };
+        shared.ring.put(position, HELD, held[HELD]);
+        reader.join().unwrap();
+        assert_eq!(shared.find(b"\x01a\0"), Some(held));
+    });
+}
