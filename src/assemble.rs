@@ -33,6 +33,8 @@ pub struct Assembly {
     pub settings: Settings,
     /// Where they were read from, for people.
     pub origin: String,
+    /// Nothing stands in that file, not even a comment.
+    pub is_blank: bool,
     /// The allowlist files in force for any client, each once.
     pub zones: Vec<Zone>,
     /// The compiled rules.
@@ -106,7 +108,7 @@ pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
 }
 
 fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> {
-    let Loaded { settings, origin, mut warnings } =
+    let Loaded { settings, origin, is_blank, mut warnings } =
         config::load(sources.config.as_deref(), &sources.overrides)?;
     let local = LocalZones::load(&local_sources(&settings));
     let mut compiler = Compiler::new(&settings, &origin);
@@ -150,7 +152,18 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
     warnings.append(found);
     let unused_parameters = unused.unwrap_or_default();
     let shadow = None;
-    Ok(Assembly { settings, origin, zones, policies, shadow, routes, local, warnings, unused_parameters })
+    Ok(Assembly {
+        settings,
+        origin,
+        is_blank,
+        zones,
+        policies,
+        shadow,
+        routes,
+        local,
+        warnings,
+        unused_parameters,
+    })
 }
 
 /// Who may ask, and by whose rules.

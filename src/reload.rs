@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 
 use crate::assemble::{Assembly, Sources, assemble};
-use crate::config::Settings;
+use crate::config::{Diagnostic, Report, Settings};
 use crate::gate::State;
 use crate::notify;
 use crate::orders::Order;
@@ -112,6 +112,10 @@ impl Reloader {
         let before = Running { state: self.state.load_full(), settings: self.settings.clone() };
         let assembly = assemble(&self.sources, before.state.policies.generation() + 1)
             .map_err(|faults| faults.to_string())?;
+        // Settings are so for a moment while they are rewritten; all defaults would allow the shipped lists.
+        if assembly.is_blank {
+            return Err(Report::from(Diagnostic::empty(&assembly.origin)).to_string());
+        }
         warn_of(&assembly);
         let settings = assembly.settings.clone();
         let summary = summary(&assembly);

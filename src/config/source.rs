@@ -63,6 +63,11 @@ impl Source {
         &self.text
     }
 
+    /// True where nothing stands in it, not even a comment.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.text.trim_ascii().is_empty()
+    }
+
     /// The line that holds byte `offset`, counted from 1.
     pub fn line(&self, offset: usize) -> usize {
         let line = self.line_starts.partition_point(|start| *start <= offset);

@@ -155,7 +155,10 @@ fn find(text: &str, directory: Option<&Path>) -> Result<Found, Report> {
 
 fn open(form: Form, path: PathBuf) -> Result<Found, Report> {
     match form {
-        Form::Tables => Source::read(&path).map(|source| Found::Tables { source, shipped: false }),
+        Form::Tables => match Source::read(&path)? {
+            source if source.is_blank() => Err(Diagnostic::empty(source.file()).into()),
+            source => Ok(Found::Tables { source, shipped: false }),
+        },
         Form::List => Ok(Found::List(path)),
     }
 }
