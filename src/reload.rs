@@ -50,9 +50,6 @@ impl Reloader {
     /// Starts the thread; it ends when nobody can give orders any more.
     pub fn start(mut self, orders: Receiver<Order>) -> std::io::Result<()> {
         std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
-            // Only how fast others are meanwhile is lost where this fails.
-            #[cfg(target_os = "linux")]
-            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
             while let Some(order) = self.wait(&orders) {
                 // One who no longer waits for the result has no more use for it.
                 match order {
@@ -110,7 +107,9 @@ impl Reloader {
 
     fn try_reload(&mut self) -> Result<String, String> {
         let before = Running { state: self.state.load_full(), settings: self.settings.clone() };
-        let assembly = assemble(&self.sources, before.state.policies.generation() + 1)
+        let generation = before.state.policies.generation() + 1;
+        let assembly = at_low_priority(|| assemble(&self.sources, generation))
+            .map_err(|error| format!("there is no thread for it: {error}"))?
             .map_err(|faults| faults.to_string())?;
         // Settings are so for a moment while they are rewritten; all defaults would allow the shipped lists.
         if assembly.is_blank {
@@ -180,6 +179,21 @@ impl Reloader {
         let now = Instant::now();
         state.cache.retain(|name, route| state.policies.may_keep(name, route, now));
     }
+}
+
+/// Does `work` on a thread of the lowest priority. What takes a lock is no such work: packet threads that wait for the lock would
+/// then wait for one that has its turn after everyone else.
+fn at_low_priority<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+    let work = || {
+        // Only how fast others are meanwhile is lost where this fails.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+        work()
+    };
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().name("compile".to_owned()).spawn_scoped(scope, work)?;
+        Ok(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// One line for people: rules, zones, mode and hash.
