@@ -70,7 +70,7 @@ fn run(death: Death, scheme: &str) {
     let servers = [first.address(), second.address()].map(|address| format!("\"{scheme}{address}\""));
     let gate = Gate::start(&first, &format!("upstream.servers = [{}]", servers.join(", ")));
     let first = Mutex::new(Some(first));
-    let asked = ask_all(gate.udp(), names(), RATE, |index| {
+    let asked = ask_all(&gate.udp(), names(), RATE, |index| {
         if index == QUERIES / 2 {
             kill(&first, death);
         }

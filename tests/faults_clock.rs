@@ -192,7 +192,7 @@ fn the_budget_is_neither_renewed_nor_lost_whatever_the_time_of_day() {
         }
         let took = start.elapsed().as_millis();
         // A burst of two, then one each 50 ms.
-        assert!((700..2500).contains(&took), "{step}: 20 queries at 20 a second took {took} ms");
+        assert!((700..6000).contains(&took), "{step}: 20 queries at 20 a second took {took} ms");
     }
     eventually("all to be counted", || {
         let (queries, outcomes) = gate.metrics().accounting();

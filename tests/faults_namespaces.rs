@@ -93,7 +93,7 @@ fn bad_lines_on_both_sides_delay_and_answer_wrongly_nothing() {
     let address = gate.address();
     let names: Vec<String> = (0..QUERIES).map(|number| format!("n{number}.allowed.example")).collect();
     let asked = namespaces
-        .within(Place::Client, || ask_all(UdpClient::from(ip([10, 77, 1, 2]), address), names, 200, |_| ()));
+        .within(Place::Client, || ask_all(&UdpClient::from(ip([10, 77, 1, 2]), address), names, 200, |_| ()));
     expect_none_wrong(&asked);
     // The packet filter takes one in twenty of the clients' queries as well: those have no reply, and others have one.
     let lost = count(&asked, |outcome| *outcome == Outcome::Lost);

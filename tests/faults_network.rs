@@ -43,7 +43,7 @@ fn a_bad_line_to_the_upstream_delays_and_loses_nothing() {
     let upstream = upstream();
     let link = Link::to(upstream.address(), BAD, 7);
     let gate = Gate::with_upstreams(&[link.address()], "");
-    let asked = ask_all(gate.udp(), names(QUERIES), 250, |_| ());
+    let asked = ask_all(&gate.udp(), names(QUERIES), 250, |_| ());
     expect_all_answered(&asked);
     let mut took: Vec<Duration> = asked.iter().filter_map(Asked::took).collect();
     took.sort();
@@ -67,7 +67,7 @@ fn replies_out_of_order_and_twice_find_their_queries() {
     let unordered = Impairment { doubled: 300, jitter: Duration::from_millis(200), ..Impairment::default() };
     let link = Link::to(upstream.address(), unordered, 11);
     let gate = Gate::with_upstreams(&[link.address()], "");
-    let asked = ask_all(gate.udp(), names(QUERIES), 300, |_| ());
+    let asked = ask_all(&gate.udp(), names(QUERIES), 300, |_| ());
     expect_all_answered(&asked);
     let rejected = gate.settled_metrics().sum("namegate_upstream_replies_rejected_total", &[]);
     assert!(rejected > 50.0, "{rejected} replies came a second time");
@@ -95,7 +95,15 @@ fn clients_on_a_bad_line_ask_again_and_cost_the_upstream_nothing() {
         }
     });
     assert!(link.lost() > 20, "{} datagrams were lost", link.lost());
-    assert_eq!(upstream.queries().len(), QUERIES, "what is asked again is kept, or shared");
+    // What is asked again is kept, or shared. Only where a busy machine is silent for a second is it sent again.
+    let mut sent: Vec<_> =
+        upstream.queries().into_iter().map(|query| (query.message.asked(), query.at)).collect();
+    sent.sort();
+    for pair in sent.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+        let gap = pair[1].1 - pair[0].1;
+        assert!(gap > Duration::from_millis(800), "{} is asked again after {gap:?}", pair[0].0);
+    }
+    assert!((QUERIES..QUERIES * 11 / 10).contains(&sent.len()), "{} packets for {QUERIES} names", sent.len());
 }
 
 /// Asks as a stub resolver does: again after 300 ms without a reply, five times at most.

@@ -136,7 +136,8 @@ impl Run {
         };
         let (after, came) = (self.leave(suffix), Instant::now());
         let outcome = truth::judge(&name, Some(&reply));
-        let context = || format!("client {client}, {name}: {before:?}, then {after:?}: {reply:?}");
+        let took = came - asked;
+        let context = || format!("client {client}, {name}: {before:?}, {took:?} later {after:?}: {reply:?}");
         match outcome {
             Outcome::Answered(version) => {
                 let given = self.given.lock().unwrap().get(&(name.clone(), version)).copied();

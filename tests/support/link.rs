@@ -209,12 +209,12 @@ fn carry_streams(listener: &TcpListener, path: &Arc<Path>) {
         let delay = path.impairment.delay;
         for (from, to) in [(&near, &far), (&far, &near)] {
             let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
-            thread::spawn(move || carry_stream(from, to, delay));
+            thread::spawn(move || carry_stream(&from, &to, delay));
         }
     }
 }
 
-fn carry_stream(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+fn carry_stream(mut from: &TcpStream, mut to: &TcpStream, delay: Duration) {
     let mut buffer = [0; 16_384];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         thread::sleep(delay);

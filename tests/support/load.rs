@@ -35,7 +35,7 @@ impl Asked {
 /// Has `client` ask for the address of each of `names` (65,536 at most), `rate` of them a second, and calls `before` with each
 /// one's place in the list. Fails where a query has more than one reply.
 pub(crate) fn ask_all(
-    client: UdpClient,
+    client: &UdpClient,
     names: Vec<String>,
     rate: u32,
     mut before: impl FnMut(usize),
@@ -43,7 +43,7 @@ pub(crate) fn ask_all(
     assert!(names.len() <= 1 << 16, "an id for each");
     let count = names.len();
     scope(|scope| {
-        let receiving = scope.spawn(|| receive(&client, count));
+        let receiving = scope.spawn(|| receive(client, count));
         let start = Instant::now();
         let asked: Vec<(String, Instant)> = names
             .into_iter()

@@ -46,7 +46,7 @@ pub(crate) fn judge(name: &str, reply: Option<&Message>) -> Outcome {
     let Some(reply) = reply else { return Outcome::Lost };
     let (rcode, data) = (reply.rcode(), reply.answer_data());
     if !reply.name().eq_ignore_ascii_case(name) {
-        return Outcome::Wrong(format!("{} was asked: {reply:?}", name));
+        return Outcome::Wrong(format!("{name} was asked: {reply:?}"));
     }
     match (rcode.as_str(), data.as_slice(), reply.ede_codes().as_slice()) {
         ("NOERROR", [data], []) => {
