@@ -153,7 +153,6 @@ fn a_second_gate_takes_over_under_load_and_no_query_is_lost() {
         let seen = udp.into_iter().map(|client| client.join().expect("a client ends"));
         let (asked, lost) = seen.fold((0, 0), |(asked, lost), seen| (asked + seen.asked, lost + seen.lost));
         let tcp = tcp.join().expect("a client ends");
-        println!("three hand-overs: {asked} queries over UDP, {lost} lost; {tcp:?} over TCP");
         assert!(asked > 1000 && tcp.asked > 100, "{asked} {tcp:?}");
         assert_eq!((lost, tcp.lost), (0, 0), "of {asked} over UDP and {} over TCP", tcp.asked);
     });

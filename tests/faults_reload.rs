@@ -230,7 +230,7 @@ fn on_a_busy_processor_answers_do_not_wait_for_a_reload() {
     upstream.by_default(truth::script());
     let pinned = ["taskset", "--cpu-list", "0"];
     let settings = "server.workers = 1\nupstream.max_qps = 0";
-    let gate = Gate::launched(&pinned, &[upstream.address()], settings, &[]);
+    let gate = Gate::launched_by(&pinned, &[upstream.address()], settings, &[]);
     // Many kept answers are much to look through.
     ask_all(
         &gate.udp(),

@@ -15,7 +15,7 @@ fn what_is_wrong_is_refused_with_its_place_and_a_remedy() {
     for (format, text, texts) in [
         ("azure-ml", "{\n  \"value\": [".to_owned(), &["input:2:12", "ends too early"][..]),
         ("azure-ml", "{\"value\": [,]}".to_owned(), &["input:1:12", "no JSON", "--output json"]),
-        ("azure-ml", String::new(), &["the file is empty"]),
+        ("azure-ml", String::new(), &["no JSON"]),
         ("azure-ml", "7".to_owned(), &["`$`: expected an object, found a number"]),
         (
             "azure-ml",

@@ -29,7 +29,6 @@ fn chi_square(values: impl Iterator<Item = u8>) -> f64 {
 fn assert_even(what: &str, ids: &[u16]) {
     for (half, shift) in [("high", 8), ("low", 0)] {
         let found = chi_square(ids.iter().map(|id| (id >> shift) as u8));
-        println!("{what}, {half} byte: chi-square {found:.0} over 256 values (limit {CHI_SQUARE_LIMIT:.0})");
         assert!(found < CHI_SQUARE_LIMIT, "{what}: the {half} byte is not even: {found:.0}");
     }
 }
@@ -64,7 +63,6 @@ fn assert_ports_change(sent: &[Received]) {
     let mut uses = BTreeMap::<u16, usize>::new();
     sent.iter().for_each(|query| *uses.entry(query.source.port()).or_default() += 1);
     let most = uses.values().max().expect("there were queries");
-    println!("{} queries through {} ports, at most {most} through one", sent.len(), uses.len());
     assert!(uses.len() >= QUERIES / (256 + 64) && *most <= 256 + 64, "{} ports, {most} uses", uses.len());
 }
 

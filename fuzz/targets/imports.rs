@@ -37,7 +37,9 @@ fn check(format: Format, wildcards: bool, imported: &Imported) {
         assert!(!name.contains(['/', '\\', '\0']) && !name.starts_with('.'), "{name:?}");
         if is_master_file {
             let origin = text.lines().find_map(|line| line.strip_prefix("$ORIGIN ")).unwrap();
-            LocalZones::from_texts(&[(origin, text)]).err().map(|faults| panic!("{faults:?}: {text}"));
+            if let Err(faults) = LocalZones::from_texts(&[(origin, text)]) {
+                panic!("{faults:?}: {text}");
+            }
             continue;
         }
         let source = Source::new("imported.toml", &**text);

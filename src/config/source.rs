@@ -34,15 +34,11 @@ impl Source {
         Self { line_numbers, ..Self::new(file, lines) }
     }
 
-    /// Reads the file at `path`. Errors: it cannot be read, it is not UTF-8, or there is nothing in it.
+    /// Reads the file at `path`. Errors: it cannot be read, or it is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Report> {
         let file = path.display().to_string();
         let bytes =
             std::fs::read(path).map_err(|error| Report::from(Diagnostic::unreadable(&file, &error)))?;
-        // /dev/null says well enough that nothing is meant.
-        if bytes.trim_ascii().is_empty() && path.is_file() {
-            return Err(Diagnostic::empty(&file).into());
-        }
         String::from_utf8(bytes).map(|text| Self::new(&file, text)).map_err(|error| {
             let bad = error.utf8_error().valid_up_to();
             let diagnostic = Diagnostic::error(&file, "the file is not UTF-8 from here on")

@@ -12,6 +12,7 @@ pub(super) const FORGED: u32 = 0x8000_0000;
 
 /// What a message from an upstream holds.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are few of them at a time")]
 pub(super) enum Body {
     /// A record of the type asked for, at the name asked for or at another.
     Data { mark: u32, ttl: u32, alias: Option<Name> },

@@ -69,7 +69,7 @@ impl World {
             Content::Truncated => reply(id, &asked, &Body::Bare { flags: Flags::TC }),
             Content::ForgedId { id: other } => reply(if other == id { !id } else { other }, &asked, &forged),
             Content::ForgedName { name: other } => {
-                let question = Question { name: name(other), ..asked.clone() };
+                let question = Question { name: name(other), qtype: asked.qtype, class: asked.class };
                 if question == asked {
                     return;
                 }
