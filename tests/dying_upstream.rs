@@ -54,7 +54,7 @@ fn kill(first: &Mutex<Option<ScriptedUpstream>>, death: Death) {
         Death::Servfail => upstream.by_default(Script::reply(Response::failing("SERVFAIL"))),
         Death::RefusedByCode => upstream.by_default(Script::reply(Response::failing("REFUSED"))),
         Death::Truncated => {
-            upstream.by_default(Script::truncated_then(vec![Step::reply(Response::default().flags(TC))]))
+            upstream.by_default(Script::truncated_then(vec![Step::reply(Response::default().flags(TC))]));
         }
         Death::Lying => {
             upstream.ignore_probes();

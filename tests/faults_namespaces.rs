@@ -88,7 +88,7 @@ fn bad_lines_on_both_sides_delay_and_answer_wrongly_nothing() {
             .within(Place::Upstream, || Link::between(ip(Namespaces::UPSTREAM), upstream.address(), line, 3))
     });
     eprintln!("impaired by {}", if by_kernel { "netem" } else { "nftables and a link of our own" });
-    let server = link.as_ref().map_or(upstream.address(), Link::address);
+    let server = link.as_ref().map_or_else(|| upstream.address(), Link::address);
     let gate = gate(&namespaces, server, "");
     let address = gate.address();
     let names: Vec<String> = (0..QUERIES).map(|number| format!("n{number}.allowed.example")).collect();

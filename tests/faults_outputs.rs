@@ -65,6 +65,7 @@ fn full_disk() -> Stdio {
 #[test]
 fn outputs_that_take_nothing_cost_no_query() {
     let closing: [&str; 4] = ["sh", "-c", "exec \"$@\" >&- 2>&-", "sh"];
+    #[allow(clippy::type_complexity, reason = "a table, read once")]
     let cases: [(&str, &[&str], fn() -> Stdio, bool); 3] = [
         ("closed", &closing, Stdio::null, false),
         ("without a reader", &[], unread, true),

@@ -59,7 +59,7 @@ type Spoil = fn(&Path, &str);
 /// What befalls files while somebody writes them, or instead.
 const SPOILT: [(&str, Spoil); 7] = [
     ("torn in the middle of a line", |path, sound| {
-        write(path, &sound[..sound.find(".example").expect("a name")])
+        write(path, &sound[..sound.find(".example").expect("a name")]);
     }),
     ("empty", |path, _| write(path, "")),
     ("of blank lines", |path, _| write(path, "\n \n")),
@@ -133,7 +133,7 @@ fn a_file_that_may_not_be_read_changes_nothing_and_is_named() {
     let gate = start(&upstream, &["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
     for file in ["namegate.toml", "zones/partners.list", "zones/own.toml", "corp.zone"] {
         let path = gate.directory().join(file);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("a mode");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).expect("a mode");
         expect_refused(&gate, file, file);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("a mode");
         assert_eq!(gate.reload(), Reload::Success, "{file}");

@@ -165,7 +165,7 @@ impl Case {
         let is_slow = self.row.counted == "answered";
         match &self.sound {
             _ if is_slow => {
-                assert_eq!(truth::judge(case, Some(&reply)), Outcome::Answered(0), "{case}")
+                assert_eq!(truth::judge(case, Some(&reply)), Outcome::Answered(0), "{case}");
             }
             Some(sound) => {
                 assert_eq!(truth::judge(case, Some(&reply)), Outcome::Answered(0), "{case}");
@@ -253,6 +253,7 @@ fn a_server_that_comes_and_goes_is_used_while_it_is_there() {
     let gate = Gate::start(&upstream, "upstream.deadline = \"4s\"");
     let gate = &gate;
     scope(|scope| {
+        #[allow(clippy::needless_collect, reason = "all are to ask before the first is waited for")]
         let askers: Vec<_> = (0..30)
             .map(|number| {
                 scope.spawn(move || {

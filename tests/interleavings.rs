@@ -214,6 +214,7 @@ fn run(seed: u64, duration: Duration, clients: usize) {
     let end = Instant::now() + duration;
     let (run, token) = (&run, &token);
     let asked: usize = scope(|scope| {
+        #[allow(clippy::needless_collect, reason = "all are to ask before the first is waited for")]
         let askers: Vec<_> = (0..clients)
             .map(|client| {
                 let mut random = Random::of(seed ^ (client as u64 + 1) << 32);
