@@ -58,12 +58,16 @@ fn ids_are_even_and_tell_nothing_of_each_other_or_of_the_client() {
     assert_ports_change(&sent);
 }
 
-/// A port serves 256 queries, and up to a batch more, or a second.
+/// A port serves 256 queries, and up to a batch more, or a second; the system may give a number again that it gave before.
 fn assert_ports_change(sent: &[Received]) {
     let mut uses = BTreeMap::<u16, usize>::new();
     sent.iter().for_each(|query| *uses.entry(query.source.port()).or_default() += 1);
     let most = uses.values().max().expect("there were queries");
-    assert!(uses.len() >= QUERIES / (256 + 64) && *most <= 256 + 64, "{} ports, {most} uses", uses.len());
+    assert!(
+        uses.len() >= QUERIES / (256 + 64) - 3 && *most <= 2 * (256 + 64),
+        "{} ports, {most} uses",
+        uses.len()
+    );
 }
 
 /// The letters of `name` that are in upper case, as a pattern.

@@ -39,7 +39,7 @@ pub struct TcpLimits {
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// How long connections, and queries on them, are waited for that were under way when the gate was told to end.
-const LAST_CALL: Duration = Duration::from_millis(50);
+const LAST_CALL: Duration = Duration::from_millis(200);
 
 /// How long queries are taken from a connection that never rests, when the gate was told to end.
 const LAST_QUERIES: Duration = Duration::from_millis(500);
