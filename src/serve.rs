@@ -290,7 +290,8 @@ fn ends_before(given_up: Instant, thread: &JoinHandle<()>) -> bool {
 
 /// Notes once a second how many queries there were.
 async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<Board>) {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    let second = Duration::from_secs(1);
+    let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);
     loop {
         seconds.tick().await;
         board.tick(&catalogue.totals());

@@ -149,12 +149,12 @@ impl Board {
     pub fn tick(&self, totals: &Totals) {
         let mut rates = lock(&self.rates);
         let now = Rate::of(totals);
-        if let Some(last) = rates.last.replace(now) {
-            if rates.seconds.len() == RATES {
-                rates.seconds.pop_front();
-            }
-            rates.seconds.push_back(now.since(last));
+        // The first second begins with the process: nothing was counted before.
+        let last = rates.last.replace(now).unwrap_or_default();
+        if rates.seconds.len() == RATES {
+            rates.seconds.pop_front();
         }
+        rates.seconds.push_back(now.since(last));
     }
 
     /// The queries of each of the last seconds, oldest first.
