@@ -73,6 +73,28 @@ fn directory(id: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{id}"))
 }
 
+/// Time that all programs together had on a core since the machine's start (proc_stat(5)); nothing where it is not told.
+pub(crate) fn busy(core: usize) -> Duration {
+    /// Fields that are no work: idle, and idle with something to be read; and those that are counted twice, of guests.
+    const NOT: [usize; 4] = [3, 4, 8, 9];
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")));
+    let fields = line.unwrap_or_default().split_whitespace().enumerate();
+    let ticks =
+        fields.filter(|(field, _)| !NOT.contains(field)).filter_map(|(_, ticks)| ticks.parse::<u32>().ok());
+    TICK * ticks.sum()
+}
+
+/// Time that this thread had on a CPU.
+pub(crate) fn time_of_thread() -> Duration {
+    let figures = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    figures
+        .split(' ')
+        .next()
+        .and_then(|nanoseconds| nanoseconds.parse().ok())
+        .map_or(Duration::ZERO, Duration::from_nanos)
+}
+
 /// Times of the threads of a process, of its running children, and of those that have ended.
 pub(crate) fn times(id: u32) -> io::Result<Times> {
     let mut total = Times::default();

@@ -33,8 +33,8 @@ pub(crate) fn measure(budget: &str, settings: &str, arguments: &Arguments) -> io
     println!("\n## A flood of misses, {budget}\n");
     println!(
         "| round | misses/s | known/s | answered | wrong | lost by the kernel | p50 ms | p99 ms | misses told of failure | \
-         memory MiB | answered anew after s |\n|---|{}",
-        "--:|".repeat(10)
+         memory MiB | answered anew after s | others' share |\n|---|{}",
+        "--:|".repeat(11)
     );
     let time = Duration::from_secs_f64(arguments.seconds);
     // What a flood leaves in the cache is no leak: a small one is soon full.
@@ -58,7 +58,7 @@ pub(crate) fn measure(budget: &str, settings: &str, arguments: &Arguments) -> io
             let recovery =
                 if is_flood { stand.recover(PATIENCE)?.unwrap_or(PATIENCE).as_secs_f64() } else { 0.0 };
             println!(
-                "| {round} | {:.0} | {:.0} | {:.1} % | {} | {:.0} | {p50:.2} | {p99:.2} | {} | {:.1} | {recovery:.2} |",
+                "| {round} | {:.0} | {:.0} | {:.1} % | {} | {:.0} | {p50:.2} | {p99:.2} | {} | {:.1} | {recovery:.2} | {:.0} % |",
                 stretch.per_second(stretch.misses.sent),
                 stretch.per_second(stretch.known.answered),
                 stretch.share() * 100.0,
@@ -66,6 +66,7 @@ pub(crate) fn measure(budget: &str, settings: &str, arguments: &Arguments) -> io
                 stretch.kernel_drops,
                 stretch.misses.wrong,
                 mebibytes(stretch.resident),
+                stretch.others * 100.0,
             );
             if is_flood {
                 shares.push(stretch.share() / share_at_rest);

@@ -23,8 +23,8 @@ const LEAST_SHARE: f64 = 0.90;
 pub(crate) fn measure(arguments: &Arguments) -> io::Result<Vec<Promise>> {
     println!("\n## More packets than can be read\n");
     println!(
-        "| | offered/s | answered/s | of what is listened for | wrong | lost by the kernel/s | p50 ms | p99 ms |\n|---|{}",
-        "--:|".repeat(7)
+        "| | offered/s | answered/s | of what is listened for | wrong | lost by the kernel/s | p50 ms | p99 ms | others' share |\n|---|{}",
+        "--:|".repeat(8)
     );
     let mut stand = Stand::start("")?;
     let mut most: f64 = 0.0;
@@ -47,12 +47,13 @@ fn offer(stand: &mut Stand, title: &str, rate: f64, time: Duration) -> io::Resul
     let mut stretch = stand.measure(rates, time)?;
     let [p50, p99] = stretch.known.quantiles([0.50, 0.99]).map(|microseconds| microseconds / 1e3);
     println!(
-        "| {title} | {:.0} | {:.0} | {:.0} % | {} | {:.0} | {p50:.2} | {p99:.2} |",
+        "| {title} | {:.0} | {:.0} | {:.0} % | {} | {:.0} | {p50:.2} | {p99:.2} | {:.0} % |",
         stretch.per_second(stretch.sent),
         stretch.goodput,
         stretch.share() * 100.0,
         stretch.known.wrong,
         stretch.per_second(stretch.kernel_drops as u64),
+        stretch.others * 100.0,
     );
     Ok(stretch.goodput)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::after;
 use crate::load::open::{self, OpenLoad};
-use crate::load::process::{keep_thread_to, memory};
+use crate::load::process::{busy, keep_thread_to, memory, time_of_thread, times};
 use crate::load::tally::Tally;
 use crate::load::upstream::{Conduct, Upstream};
 use crate::load::workload::{SUFFIXES, Traffic, Workload};
@@ -72,6 +72,8 @@ pub(crate) struct Stretch {
     pub(crate) kernel_drops: f64,
     /// The gate's memory at the end, in bytes.
     pub(crate) resident: u64,
+    /// What other programs had of the two cores meanwhile: beyond a tenth the figures say little about the gate.
+    pub(crate) others: f64,
 }
 
 impl Stand {
@@ -115,6 +117,7 @@ impl Stand {
         let admin = self.gate.admin();
         let drops = || Metrics::fetch(admin).sum("namegate_udp_receive_drops_total", &[]);
         let before = drops();
+        let (begin, foreign) = (Instant::now(), self.foreign()?);
         self.blocked.set_rate(rates.blocked);
         self.cached.set_rate(rates.cached);
         self.flood.set_rate(rates.misses);
@@ -127,6 +130,7 @@ impl Stand {
         })?;
         open::settle(&mut loads, SETTLE)?;
         let [mut known, cached, misses, ballast] = loads.map(OpenLoad::take_tally);
+        let foreign = self.foreign()?.saturating_sub(foreign);
         known.add(cached);
         Ok(Stretch {
             time: LEAD + time,
@@ -136,6 +140,7 @@ impl Stand {
             goodput,
             kernel_drops: drops() - before,
             resident: self.resident()?,
+            others: foreign.as_secs_f64() / begin.elapsed().as_secs_f64() / CORES.len() as f64,
         })
     }
 
@@ -150,6 +155,12 @@ impl Stand {
             }
         }
         Ok(None)
+    }
+
+    /// Time that neither the gate nor this thread had of the two cores.
+    fn foreign(&self) -> io::Result<Duration> {
+        let ours = times(self.gate.pid())?.on_cpu + time_of_thread();
+        Ok(CORES.map(busy).iter().sum::<Duration>().saturating_sub(ours))
     }
 
     /// The gate's memory in bytes.
