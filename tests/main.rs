@@ -13,6 +13,7 @@
 mod admin_limits;
 mod admin_token;
 mod allow;
+mod amplification;
 mod answers;
 mod blocking;
 mod cache;
@@ -55,8 +56,12 @@ mod import_faults;
 mod import_local_zones;
 mod interleavings;
 mod lists;
+#[allow(dead_code, reason = "shared with the benchmarks, which use the rest")]
+#[path = "../benches/load/mod.rs"]
+mod load;
 mod local_zones;
 mod metrics;
+mod overload;
 mod pages;
 mod prometheus;
 mod protocol;
@@ -72,6 +77,9 @@ mod routes;
 mod sandbox;
 mod service_manager;
 mod shadow;
+#[allow(dead_code, reason = "shared with the benchmark, which uses the rest")]
+#[path = "../benches/overload/stand.rs"]
+mod stand;
 mod status_page;
 mod stuck_outputs;
 #[allow(dead_code, reason = "shared with the tables target, which uses the rest")]
