@@ -83,19 +83,18 @@ fn soak(arguments: &Arguments) -> io::Result<bool> {
     let mut traffic = Traffic::new(site.address(), arguments.rate)?;
     let (is_over, start) = (AtomicBool::new(false), Instant::now());
     let disturbances = Disturbances::new(&site, &upstream, &is_over);
-    let samples = thread::scope(|scope| {
+    let (samples, is_as_wanted) = thread::scope(|scope| {
         let threads = disturbances.start(scope);
         let samples = ask(&mut traffic, &site, start, Duration::from_secs_f64(arguments.minutes * 60.0));
         is_over.store(true, Ordering::Relaxed);
-        // One that panicked says what it found.
-        let is_sound = threads.into_iter().map(thread::ScopedJoinHandle::join).all(|result| result.is_ok());
-        samples.and_then(|samples| {
-            is_sound.then_some(samples).ok_or_else(|| io::Error::other("a client failed"))
-        })
-    })?;
+        // One that panicked has said what it found.
+        let outcomes: Vec<_> = threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        (samples, outcomes.iter().all(Result::is_ok))
+    });
+    let samples = samples?;
     upstream.set(Conduct::Sound);
     traffic.settle(SETTLE)?;
-    let verdict = Verdict::new(&samples, &site, &traffic, &disturbances);
+    let verdict = Verdict::new(&samples, &site, &traffic, &disturbances, is_as_wanted);
     let report = Report { minutes: arguments.minutes, rate: arguments.rate, samples, verdict };
     println!("\n{}", report.markdown());
     if let Some(directory) = &arguments.output {

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
@@ -10,10 +12,13 @@ use crate::load::random::Random;
 use crate::load::reply::ADDRESS;
 use crate::load::workload::SUFFIXES;
 use crate::support::Gate;
-use crate::support::gate::Reload;
 
 /// Names in the list that is read at each reload, each time other ones.
 const LISTED: usize = 20_000;
+/// How long a reload may take: it has the lowest priority there is, and other programs may want all cores.
+const RELOAD_LIMIT: Duration = Duration::from_secs(120);
+/// How often it is looked whether it is over.
+const STEP: Duration = Duration::from_millis(100);
 /// The token of the gate.
 pub(crate) const TOKEN: &str = "soak-soak-soak-soak-soak-soak-soak-soak";
 /// Who is not answered: outside of the subnet that is.
@@ -62,8 +67,18 @@ impl Site {
         self.gate.write_file("big.list", &self.lists[number % 2]);
         let fault = if is_broken { "policy.mode = \"nothing\"" } else { "" };
         self.gate.write_settings(&format!("{}\n{fault}\n", settings(number, self.token.path())));
-        let wanted = if is_broken { Reload::Failure } else { Reload::Success };
-        assert_eq!(self.gate.reload(), wanted, "reload {number}");
+        let counts = || {
+            let metrics = self.gate.metrics();
+            ["success", "failure"]
+                .map(|result| metrics.sum("namegate_policy_reloads_total", &[("result", result)]))
+        };
+        let (before, begin) = (counts(), Instant::now());
+        self.gate.signal("HUP");
+        let wanted = if is_broken { [before[0], before[1] + 1.0] } else { [before[0] + 1.0, before[1]] };
+        while counts() != wanted {
+            assert!(begin.elapsed() < RELOAD_LIMIT, "reload {number}: {:?} instead of {wanted:?}", counts());
+            thread::sleep(STEP);
+        }
     }
 }
 

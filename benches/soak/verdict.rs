@@ -35,6 +35,7 @@ impl Verdict {
         site: &Site,
         traffic: &Traffic,
         disturbances: &Disturbances<'_>,
+        is_as_wanted: bool,
     ) -> Self {
         let mut findings = vec![
             level("memory (RSS), bytes", samples, |sample| sample.resident as f64),
@@ -44,6 +45,12 @@ impl Verdict {
         findings.extend(counted(site, traffic, disturbances));
         findings.push(answered(traffic));
         findings.push(logged(site));
+        let found = if is_as_wanted { "all" } else { "one failed; see standard error" }.to_owned();
+        findings.push(Finding {
+            what: "reloads, pages and allowances as wanted",
+            found,
+            is_good: is_as_wanted,
+        });
         let mut tables = String::from(
             "| traffic | sent | right | wrong | no reply | stray |\n|---|--:|--:|--:|--:|--:|\n",
         );
