@@ -101,11 +101,12 @@ fn a_gate_that_works_feeds_the_watchdog() {
 /// The thread of `gate` called `name`.
 fn thread(gate: &Gate, name: &str) -> Pid {
     let directory = format!("/proc/{}/task", gate.pid());
-    let mut threads = std::fs::read_dir(&directory).expect("threads").flatten();
-    let thread = threads.find(|thread| {
-        std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    // A thread gives itself its name.
+    let thread = eventually(&format!("the thread {name}"), || {
+        std::fs::read_dir(&directory).expect("threads").flatten().find(|thread| {
+            std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+        })
     });
-    let thread = thread.unwrap_or_else(|| panic!("no thread {name}"));
     Pid::from_raw(thread.file_name().to_string_lossy().parse().expect("a number"))
 }
 
