@@ -165,7 +165,7 @@ fn own_address(socket: &SockRef<'_>) -> io::Result<SocketAddr> {
     address.ok_or_else(|| io::Error::other("it has no IP address"))
 }
 
-/// 0.0.0.0 and [::] are two addresses, here as in the settings.
+/// `0.0.0.0` and `[::]` are two addresses, here as in the settings.
 fn refuse_both_families(address: SocketAddr, socket: &SockRef<'_>) -> Result<(), &'static str> {
     let both = address.is_ipv6() && address.ip().is_unspecified() && !socket.only_v6().unwrap_or(false);
     if both { Err("set `BindIPv6Only=ipv6-only` in [Socket]") } else { Ok(()) }
