@@ -107,6 +107,11 @@ fn without_sockets_for_upstreams_clients_are_told_and_the_log_is_not_filled() {
     assert!(lines.len() <= 5, "{} lines of log: {:?}", lines.len(), &lines[..5]);
     assert!(lines.iter().any(|line| line.contains("was not asked")), "{lines:?}");
     assert!(limit_descriptors(&gate, 64));
+    // Nobody was asked for them, so nothing is remembered of them.
+    let failed = asked.iter().rev().filter(|asked| asked.outcome() == Outcome::Failed);
+    let names = failed.map(|asked| asked.name.clone()).take(40).collect();
+    let again = ask_all(&gate.udp(), names, 200, |_| ());
+    assert!(count(&again, |outcome| *outcome == Outcome::Answered(0)) > 30, "{again:?}");
     eventually("upstreams to be asked again", || {
         let name = format!("later{}.allowed.example", gate.metrics().accounting().0);
         (truth::judge(&name, Some(&gate.ask(&name, "A"))) == Outcome::Answered(0)).then_some(())

@@ -16,6 +16,7 @@ pub(super) enum AttemptError {
 pub(super) struct Failure {
     reply: Option<Answer>,
     shed: bool,
+    local: bool,
     network: bool,
     unusable: bool,
     timeout: bool,
@@ -27,9 +28,8 @@ impl Failure {
         match outcome {
             Ok(reply) => self.reply = Some(reply),
             Err(AttemptError::Shed) => self.shed = true,
-            Err(AttemptError::Exchange(ExchangeError::Network(_) | ExchangeError::Local(_))) => {
-                self.network = true;
-            }
+            Err(AttemptError::Exchange(ExchangeError::Local(_))) => self.local = true,
+            Err(AttemptError::Exchange(ExchangeError::Network(_))) => self.network = true,
             Err(AttemptError::Exchange(ExchangeError::Unusable)) => self.unusable = true,
             Err(AttemptError::Exchange(ExchangeError::Timeout)) => self.timeout = true,
         }
@@ -45,7 +45,10 @@ impl Failure {
             Self { network: true, timeout: false, .. } => {
                 (ErrorCode::NETWORK_ERROR, "no upstream could be reached", Lifetime::Failure)
             }
-            // Nobody was asked: the next query may well find room.
+            // Nobody was asked: the next query may well find room, or means.
+            Self { local: true, timeout: false, .. } => {
+                (ErrorCode::NETWORK_ERROR, "this host has no means to ask upstreams", Lifetime::Unknown)
+            }
             Self { shed: true, timeout: false, .. } => (
                 ErrorCode::NO_REACHABLE_AUTHORITY,
                 "the budget for asking upstreams is spent",

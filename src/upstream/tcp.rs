@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 use super::server::ServerStats;
 use super::{ExchangeError, Prompt, accept};
@@ -16,7 +16,11 @@ pub(super) async fn exchange(
     prompt: &Prompt,
     stats: &ServerStats,
 ) -> Result<Answer, ExchangeError> {
-    let mut stream = TcpStream::connect(server).await?;
+    let socket = match server {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let mut stream = socket.map_err(ExchangeError::Local)?.connect(server).await?;
     stream.set_nodelay(true)?;
     let id: u16 = rand::random();
     let mut message = Vec::with_capacity(512);
