@@ -1,6 +1,9 @@
 //! How much more a client gets than it sends: what a forged source address could have sent to somebody else.
 
-use crate::support::{Gate, Query, ScriptedUpstream};
+use std::time::Duration;
+
+use crate::support::script::Step;
+use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream, UdpClient};
 
 /// What a reply that is no answer may have beyond its query, in bytes: a SOA record to keep the denial by (RFC 2308
 /// section 3), an OPT record and the reason (RFC 8914).
@@ -56,4 +59,59 @@ fn what_is_not_answered_is_little_longer_than_what_was_asked() {
         assert!(received <= sent + most, "{case}: {sent} → {received} bytes");
     }
     assert!(upstream.queries().is_empty());
+}
+
+/// What a client receives until nothing has come for as long as its upstream holds answers back: replies that are whole, and bytes
+/// of all.
+fn pulse(client: &UdpClient, names: impl Iterator<Item = String>) -> (usize, usize) {
+    for name in names {
+        client.send(&Query::new(&name, "A").edns().bytes());
+    }
+    let (mut whole, mut bytes) = (0, 0);
+    while let Some(reply) = client.receive_within(HELD_BACK * 2) {
+        whole += usize::from(!Message::expect(&reply).answers.is_empty());
+        bytes += reply.len();
+    }
+    (whole, bytes)
+}
+
+/// How long the upstream gathers before it lets go.
+const HELD_BACK: Duration = Duration::from_millis(800);
+
+/// Large answers, gathered for somebody whose address is forged and let go at once (DNSBomb, CVE-2024-33655), are no more than one
+/// client may wait for, whether the names differ or not.
+#[test]
+fn answers_that_are_let_go_at_once_are_few() {
+    let upstream = ScriptedUpstream::start();
+    upstream.by_choice(|query| {
+        let records: Vec<String> =
+            (1..=60).map(|last| format!("{} 0 A 192.0.2.{last}", query.name())).collect();
+        let records: Vec<&str> = records.iter().map(String::as_str).collect();
+        Script::steps(vec![Step::Wait(HELD_BACK), Step::reply(Response::answering(&records))])
+    });
+    let settings = "server.in_flight_per_client = 30\nupstream = { deadline = \"3s\", max_qps = 0 }";
+    let gate = Gate::start(&upstream, settings);
+    let victim = gate.udp_from([127, 0, 0, 9]);
+    let (whole, bytes) = pulse(&victim, (0..400).map(|number| format!("n{number}.allowed.example")));
+    assert_eq!(whole, 30);
+    assert!((30 * 960..=30 * 1232).contains(&bytes), "{bytes} bytes");
+    assert_eq!(upstream.queries().len(), 30);
+    let (whole, _) = pulse(&victim, std::iter::repeat_n("one.allowed.example".to_owned(), 400));
+    assert_eq!((whole, upstream.count("one.allowed.example")), (30, 1));
+}
+
+/// With a rate limit a pulse is no longer than the rate.
+#[test]
+fn answers_that_are_let_go_at_once_keep_to_the_rate() {
+    let upstream = ScriptedUpstream::start();
+    upstream.by_choice(|query| {
+        let answer = Response::answering(&[&format!("{} 0 A 192.0.2.1", query.name())]);
+        Script::steps(vec![Step::Wait(HELD_BACK), Step::reply(answer)])
+    });
+    let settings =
+        "rate_limit = { responses_per_second = 10, slip = 0 }\nupstream = { deadline = \"3s\", max_qps = 0 }";
+    let gate = Gate::start(&upstream, settings);
+    let victim = gate.udp_from([127, 0, 0, 9]);
+    let (whole, _) = pulse(&victim, (0..200).map(|number| format!("n{number}.allowed.example")));
+    assert!((10..=20).contains(&whole), "{whole} replies");
 }
