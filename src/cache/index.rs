@@ -207,3 +207,30 @@ fn place_in(word: u64) -> Place {
     let ring = if word >> 47 & 1 == 0 { Which::Small } else { Which::Main };
     Place { ring, position: word & POSITION }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Whoever found names whose hashes are equal would have them push each other out, and make nobody look longer.
+    #[test]
+    fn however_many_hashes_are_equal_no_more_is_looked_at_than_two_buckets() {
+        let (index, hash) = (Index::new(1 << 20).unwrap(), 0x0123_4567_89ab_cdef);
+        for position in 1..=1000 {
+            if let Some(slot) = index.free_slot(hash) {
+                index.set(slot, hash, Place { ring: Which::Small, position });
+            }
+        }
+        let mut looked_at = Vec::new();
+        assert_eq!(
+            index.find(hash, |place| {
+                looked_at.push(place.position);
+                false
+            }),
+            None
+        );
+        looked_at.sort_unstable();
+        assert_eq!(looked_at, (1..=2 * SLOTS as u64).collect::<Vec<_>>());
+    }
+}
