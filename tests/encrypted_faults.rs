@@ -1,7 +1,12 @@
-//! Upstreams over TLS, HTTPS and QUIC that answer nonsense.
+//! Upstreams over TLS, HTTPS and QUIC that fail, or answer nonsense.
 
-use crate::support::authority::Authority;
+use std::thread::scope;
+use std::time::{Duration, Instant};
+
+use crate::support::authority::{Authority, Identity};
+use crate::support::code::TC;
 use crate::support::encrypted::{Act, Carrier, EncryptedUpstream};
+use crate::support::metrics::Metrics;
 use crate::support::script::changed;
 use crate::support::{Gate, Message, Query, Response};
 
@@ -115,4 +120,115 @@ fn a_server_that_only_closes_is_not_connected_to_for_every_query() {
         let connections = upstream.connections().len();
         assert!(connections <= 12, "{carrier:?}: {connections} connections for 30 queries");
     }
+}
+
+/// Longest time for a query.
+const DEADLINE: Duration = Duration::from_millis(2500);
+/// What a busy machine may add to any time.
+const SLACK: Duration = Duration::from_millis(1500);
+
+/// A fault of a server, and the name that meets it.
+struct Fault {
+    name: String,
+    server: EncryptedUpstream,
+    /// Asked next, where there is a second server.
+    sound: Option<EncryptedUpstream>,
+    /// What the client gets where there is none: response code and Extended DNS Errors.
+    alone: (&'static str, &'static [u16]),
+    /// How the exchange is counted.
+    counted: &'static str,
+}
+
+/// Each fault over each carrier, met alone and beside a sound server.
+fn faults(identity: &Identity) -> Vec<Fault> {
+    let good = || Response::answering(&[]);
+    let failing = |rcode| Act::Answer(Response::failing(rcode));
+    let (timeout, unusable): ((_, &[u16]), (_, &[u16])) = (("SERVFAIL", &[22]), ("SERVFAIL", &[22]));
+    let network: (_, &[u16]) = ("SERVFAIL", &[23]);
+    let acts: [(&str, Act, (&str, &[u16]), &str); 8] = [
+        ("slow", Act::Late(Duration::from_millis(300), good()), ("NOERROR", &[]), "answered"),
+        ("silent", Act::Silence, timeout, "timeout"),
+        ("servfail", failing("SERVFAIL"), ("SERVFAIL", &[]), "failed"),
+        ("refused", failing("REFUSED"), ("REFUSED", &[]), "failed"),
+        ("other-question", Act::OtherQuestion(good()), unusable, "unusable"),
+        ("truncated", Act::Answer(good().flags(TC)), unusable, "unusable"),
+        ("closes", Act::Close, network, "network_error"),
+        ("half", Act::Half(good()), network, "network_error"),
+    ];
+    let mut faults = Vec::new();
+    for carrier in Carrier::ALL {
+        for (fault, act, alone, counted) in &acts {
+            for beside in [false, true] {
+                let name = format!("{fault}-{carrier:?}-{beside}.allowed.example").to_lowercase();
+                let server = EncryptedUpstream::start(carrier, identity);
+                server.on(&name, [act.clone()]);
+                let sound = beside.then(|| EncryptedUpstream::start(carrier, identity));
+                faults.push(Fault { name, server, sound, alone: *alone, counted });
+            }
+        }
+    }
+    faults
+}
+
+impl Fault {
+    fn address(&self) -> String {
+        self.server.address("dns.example")
+    }
+
+    fn route(&self) -> String {
+        let servers = [Some(&self.server), self.sound.as_ref()];
+        let servers: Vec<_> =
+            servers.into_iter().flatten().map(|server| server.address("dns.example")).collect();
+        format!("[[route]]\nnames = [\"{}\"]\nservers = {servers:?}\n", self.name)
+    }
+
+    fn counted(&self, metrics: &Metrics, result: &str) -> f64 {
+        metrics.sum("namegate_upstream_queries_total", &[("upstream", &*self.address()), ("result", result)])
+    }
+
+    fn check(&self, gate: &Gate, before: &Metrics) {
+        let (case, start) = (&self.name, Instant::now());
+        let reply = gate.ask(case, "A");
+        let took = start.elapsed();
+        let got = (reply.rcode(), reply.ede_codes());
+        if let Some(sound) = self.sound.as_ref().filter(|_| self.counted != "answered") {
+            assert_eq!(got, ("NOERROR".to_owned(), vec![]), "{case}");
+            assert!(took < Duration::from_secs(1) + SLACK, "{case}: {took:?}");
+            assert_eq!(sound.queries().len(), 1, "{case}");
+        } else {
+            assert_eq!((got.0.as_str(), &*got.1), self.alone, "{case}");
+            assert!(took < DEADLINE + SLACK, "{case}: {took:?}");
+        }
+        let asked = self.server.queries().len();
+        assert!((1..=3).contains(&asked), "{case}: asked {asked} times");
+        gate.expect_metrics(&format!("{case} to be counted as {}", self.counted), |after| {
+            let rise = |result| self.counted(after, result) - self.counted(before, result);
+            rise(self.counted) >= 1.0 || self.sound.is_some() && rise("overtaken") >= 1.0
+        });
+    }
+}
+
+#[test]
+fn each_fault_has_its_reply_its_count_and_its_bound() {
+    let authority = Authority::new();
+    let identity = authority.issue(&["dns.example"]);
+    let (faults, usual) = (faults(&identity), EncryptedUpstream::start(Carrier::Tls, &identity));
+    let routes: String = faults.iter().map(Fault::route).collect();
+    let settings = format!(
+        "[upstream]\nservers = [\"{}\"]\nroots = \"ca.pem\"\ndeadline = \"{}ms\"\n{routes}",
+        usual.address("dns.example"),
+        DEADLINE.as_millis()
+    );
+    let gate = Gate::with_files(&[], &settings, &[("ca.pem", &authority.pem())]);
+    let before = gate.expect_metrics("the first probes to end", |metrics| {
+        faults.iter().all(|fault| fault.counted(metrics, "answered") >= 1.0)
+    });
+    scope(|scope| {
+        for fault in &faults {
+            scope.spawn(|| fault.check(&gate, &before));
+        }
+    });
+    assert!(usual.queries().is_empty(), "no server is asked that a route does not name");
+    let (queries, outcomes) = gate.settled_metrics().accounting();
+    assert_eq!(queries, outcomes);
 }

@@ -59,6 +59,8 @@ pub(crate) enum Act {
     OtherQuestion(Response),
     /// Sends these bytes for an answer.
     Bytes(Vec<u8>),
+    /// Announces an answer, sends half of it and closes the connection.
+    Half(Response),
     /// HTTPS: sends this status, content type and body.
     Http(u16, &'static str, Vec<u8>),
     /// Closes the connection.

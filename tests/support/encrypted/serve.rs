@@ -14,18 +14,44 @@ use super::{Act, Carrier, State};
 use crate::support::message::Message;
 use crate::support::script::changed;
 
-/// What goes back: bytes where there are any, and whether the connection is closed then.
-async fn carry_out(act: Act, query: &Message) -> (Option<Vec<u8>>, bool) {
+/// What goes back.
+struct Reply {
+    /// Nothing, where there are none.
+    bytes: Option<Vec<u8>>,
+    /// How many bytes are announced beyond those that come.
+    missing: usize,
+    /// Whether the connection is closed then.
+    closes: bool,
+}
+
+impl Reply {
+    fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes: Some(bytes), missing: 0, closes: false }
+    }
+
+    /// Behind the two bytes that say how many are to come.
+    fn framed(&self) -> Option<Vec<u8>> {
+        let bytes = self.bytes.as_ref()?;
+        Some([&((bytes.len() + self.missing) as u16).to_be_bytes()[..], bytes].concat())
+    }
+}
+
+async fn carry_out(act: Act, query: &Message) -> Reply {
     match act {
-        Act::Answer(response) => (Some(response.render(query)), false),
-        Act::Last(response) => (Some(response.render(query)), true),
-        Act::OtherQuestion(response) => (Some(changed(response, |bytes| bytes[13] ^= 1)(query)), false),
+        Act::Answer(response) => Reply::of(response.render(query)),
+        Act::Last(response) => Reply { closes: true, ..Reply::of(response.render(query)) },
+        Act::OtherQuestion(response) => Reply::of(changed(response, |bytes| bytes[13] ^= 1)(query)),
         Act::Late(delay, response) => {
             tokio::time::sleep(delay).await;
-            (Some(response.render(query)), false)
+            Reply::of(response.render(query))
         }
-        Act::Bytes(bytes) | Act::Http(_, _, bytes) => (Some(bytes), false),
-        Act::Close => (None, true),
+        Act::Half(response) => {
+            let mut bytes = response.render(query);
+            let missing = bytes.split_off(bytes.len() / 2).len();
+            Reply { bytes: Some(bytes), missing, closes: true }
+        }
+        Act::Bytes(bytes) | Act::Http(_, _, bytes) => Reply::of(bytes),
+        Act::Close => Reply { bytes: None, missing: 0, closes: true },
         Act::Silence => std::future::pending().await,
     }
 }
@@ -53,14 +79,14 @@ pub(super) async fn tcp(
 
 async fn tls(stream: TlsStream<TcpStream>, connection: usize, state: &Arc<State>) -> io::Result<()> {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let (replies, mut made) = mpsc::unbounded_channel::<(Option<Vec<u8>>, bool)>();
+    let (replies, mut made) = mpsc::unbounded_channel::<Reply>();
     tokio::spawn(async move {
-        while let Some((reply, closes)) = made.recv().await {
-            if let Some(reply) = reply {
-                writer.write_all(&[&(reply.len() as u16).to_be_bytes()[..], &reply].concat()).await?;
+        while let Some(reply) = made.recv().await {
+            if let Some(framed) = reply.framed() {
+                writer.write_all(&framed).await?;
                 writer.flush().await?;
             }
-            if closes {
+            if reply.closes {
                 return writer.shutdown().await;
             }
         }
@@ -102,12 +128,15 @@ async fn https(stream: TlsStream<TcpStream>, connection: usize, state: &Arc<Stat
                 Act::Http(status, content_type, _) => (status, content_type),
                 _ => (200, "application/dns-message"),
             };
-            let (reply, closes) = carry_out(act, &query).await;
-            if let Some(reply) = reply {
+            let Reply { bytes, missing, closes } = carry_out(act, &query).await;
+            if let Some(bytes) = bytes {
                 let head = http::Response::builder().status(status).header("content-type", content_type);
-                let head = head.body(()).expect("a response");
+                let head = head.header("content-length", bytes.len() + missing).body(()).expect("a response");
                 if let Ok(mut stream) = respond.send_response(head, false) {
-                    drop(stream.send_data(Bytes::from(reply), true));
+                    drop(stream.send_data(Bytes::from(bytes), missing == 0));
+                    if missing > 0 {
+                        stream.send_reset(h2::Reason::INTERNAL_ERROR);
+                    }
                 }
             }
             if closes {
@@ -131,14 +160,13 @@ pub(super) async fn quic(endpoint: quinn::Endpoint, state: Arc<State>) {
                 tokio::spawn(async move {
                     let Ok(bytes) = receive.read_to_end(65_537).await else { return };
                     let (query, act) = state.receive(&bytes[2..], connection);
-                    let (reply, closes) = carry_out(act, &query).await;
-                    if let Some(reply) = reply {
-                        let framed = [&(reply.len() as u16).to_be_bytes()[..], &reply].concat();
+                    let reply = carry_out(act, &query).await;
+                    if let Some(framed) = reply.framed() {
                         drop(send.write_all(&framed).await);
                         drop(send.finish());
                         drop(send.stopped().await);
                     }
-                    if closes {
+                    if reply.closes {
                         client.close(0_u32.into(), b"");
                     }
                 });
