@@ -31,7 +31,7 @@ use crate::registry::Registry;
 use crate::reload::Reloader;
 use crate::shutdown::{Request, Signals};
 use crate::state::make_state;
-use crate::telemetry::board::Board;
+use crate::telemetry::board::{self, Board};
 use crate::telemetry::catalogue::Catalogue;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::journal::Journal;
@@ -110,7 +110,7 @@ impl Service {
         };
         let (state, catalogue) = (Arc::clone(&service.state), Arc::clone(&service.catalogue));
         service.runtime.spawn(probe::run(Arc::clone(&state)));
-        service.runtime.spawn(keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
+        service.runtime.spawn(board::keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
         let losses = journal.losses().clone();
         let control = Control { token: TokenFile::of(&settings)?, orders: service.orders.clone() };
         let max_temporary = settings.admin.max_temporary;
@@ -286,16 +286,6 @@ fn ends_before(given_up: Instant, thread: &JoinHandle<()>) -> bool {
         std::thread::sleep(Duration::from_millis(1));
     }
     thread.is_finished()
-}
-
-/// Notes once a second how many queries there were.
-async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<Board>) {
-    let second = Duration::from_secs(1);
-    let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);
-    loop {
-        seconds.tick().await;
-        board.tick(&catalogue.totals());
-    }
 }
 
 fn cannot_log(settings: &Settings, error: &std::io::Error) -> String {

@@ -7,8 +7,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::support::command::namegate;
-use crate::support::gate::write_settings;
 use crate::support::http::{Http, Reply};
+use crate::support::settings::write_settings;
 use crate::support::{Gate, ScriptedUpstream};
 
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::command::{Finished, namegate};
-use crate::support::gate::write_settings;
+use crate::support::settings::write_settings;
 use crate::support::{Gate, PATIENCE, ScriptedUpstream};
 
 /// A directory with these settings in `namegate.toml`, and an upstream that nobody asks.

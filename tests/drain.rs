@@ -173,7 +173,7 @@ fn without_it_a_second_gate_is_refused_with_a_remedy() {
     let gate = Gate::start(&upstream, "");
     let directory = tempfile::TempDir::new().expect("a directory");
     let settings = format!("server.listen = [\"{}\"]", gate.address());
-    let path = crate::support::gate::write_settings(directory.path(), &[upstream.address()], &settings);
+    let path = crate::support::settings::write_settings(directory.path(), &[upstream.address()], &settings);
     let output = std::process::Command::new(crate::support::command::binary())
         .args(["serve", "--config"])
         .arg(path)

@@ -127,14 +127,17 @@ const DEADLINE: Duration = Duration::from_millis(2500);
 /// What a busy machine may add to any time.
 const SLACK: Duration = Duration::from_millis(1500);
 
+/// Response code and Extended DNS Errors.
+type Told = (&'static str, &'static [u16]);
+
 /// A fault of a server, and the name that meets it.
 struct Fault {
     name: String,
     server: EncryptedUpstream,
     /// Asked next, where there is a second server.
     sound: Option<EncryptedUpstream>,
-    /// What the client gets where there is none: response code and Extended DNS Errors.
-    alone: (&'static str, &'static [u16]),
+    /// What the client gets where there is none.
+    alone: Told,
     /// How the exchange is counted.
     counted: &'static str,
 }
@@ -143,9 +146,9 @@ struct Fault {
 fn faults(identity: &Identity) -> Vec<Fault> {
     let good = || Response::answering(&[]);
     let failing = |rcode| Act::Answer(Response::failing(rcode));
-    let (timeout, unusable): ((_, &[u16]), (_, &[u16])) = (("SERVFAIL", &[22]), ("SERVFAIL", &[22]));
-    let network: (_, &[u16]) = ("SERVFAIL", &[23]);
-    let acts: [(&str, Act, (&str, &[u16]), &str); 8] = [
+    let (timeout, unusable): (Told, Told) = (("SERVFAIL", &[22]), ("SERVFAIL", &[22]));
+    let network: Told = ("SERVFAIL", &[23]);
+    let acts: [(&str, Act, Told, &str); 8] = [
         ("slow", Act::Late(Duration::from_millis(300), good()), ("NOERROR", &[]), "answered"),
         ("silent", Act::Silence, timeout, "timeout"),
         ("servfail", failing("SERVFAIL"), ("SERVFAIL", &[]), "failed"),

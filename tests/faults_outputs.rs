@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::command::binary;
-use crate::support::gate::write_settings;
 use crate::support::metrics::{Metrics, get};
+use crate::support::settings::write_settings;
 use crate::support::truth::{self, Outcome};
 use crate::support::{Query, ScriptedUpstream, UdpClient, eventually};
 

@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use socket2::{Domain, Socket, Type};
 
 use crate::support::command::binary;
-use crate::support::gate::{Reload, write_settings};
+use crate::support::gate::Reload;
 use crate::support::metrics::get;
+use crate::support::settings::write_settings;
 use crate::support::{Gate, Message, Query, ScriptedUpstream, TcpClient, UdpClient, eventually};
 
 /// A shell that finds sockets as its standard input and output, and becomes the gate with them as descriptors from 3 on.

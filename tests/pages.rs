@@ -4,8 +4,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
+use crate::support::browser::fetch;
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually};
 
 fn json(gate: &Gate, path: &str) -> Value {
@@ -200,4 +204,61 @@ fn totals_add_up_after_observing() {
     let totals = &json(&gate, "/api/v1/status")["totals"];
     assert_eq!((&totals["observed"], &totals["blocked"]), (&3.into(), &1.into()), "{totals}");
     assert_eq!(totals["noise"], 3);
+}
+
+/// What stands between `open` and `close`.
+fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
+    let (_, rest) = text.split_once(open).unwrap_or_else(|| panic!("no `{open}`"));
+    rest.split_once(close).unwrap_or_else(|| panic!("no `{close}` after `{open}`")).0
+}
+
+#[test]
+fn the_page_is_one_document_that_runs_nothing_else() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let (head, body) = fetch(gate.admin(), "/");
+    for line in [
+        "HTTP/1.1 200 OK",
+        "content-type: text/html; charset=utf-8",
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+        "cache-control: no-store",
+    ] {
+        assert!(head.lines().any(|have| have == line), "`{line}` is missing in\n{head}");
+    }
+    let policy = head.lines().find_map(|line| line.strip_prefix("content-security-policy: "));
+    let policy = policy.expect("a content policy");
+    let directives: Vec<&str> = policy.split("; ").collect();
+    for directive in [
+        "default-src 'none'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ] {
+        assert!(directives.contains(&directive), "`{directive}` is missing in {policy}");
+    }
+    for (directive, text) in [
+        ("style-src", between(&body, "<style>", "</style>")),
+        ("script-src", between(&body, "<script type=\"module\">", "</script>")),
+    ] {
+        let hash = BASE64_STANDARD.encode(Sha256::digest(text));
+        let wanted = format!("{directive} 'sha256-{hash}'");
+        assert!(directives.contains(&wanted.as_str()), "`{wanted}` is missing in {policy}");
+    }
+    for outside in ["http://", "https://", "=\"//", "url(", "@import", "innerHTML", " style=", " onclick="] {
+        assert!(!body.contains(outside), "the page holds `{outside}`");
+    }
+}
+
+#[test]
+fn there_is_nothing_beside_it() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    for path in
+        ["/index.html", "/style.css", "/page/script.js", "/../Cargo.toml", "/api/v1/", "/api/v1/reload", "//"]
+    {
+        assert_eq!(gate.get(path).0, 404, "{path}");
+    }
 }

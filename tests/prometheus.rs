@@ -2,18 +2,18 @@
 //!
 //! The end-to-end test needs Debian's prometheus, so that a plain `cargo test` leaves it out; `.ci/run` installs it.
 
+mod files;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use self::files::{catalogue, dashboard, metric_names, panel_queries, panels, read, rules, values};
 use self::traffic::Traffic;
 use crate::support::gate::Reload;
 use crate::support::prometheus::Prometheus;
@@ -21,57 +21,6 @@ use crate::support::{Gate, Response, Script, ScriptedUpstream};
 
 /// How long every query may take to have data: some scrapes and evaluations, a second each.
 const SETTLING: Duration = Duration::from_secs(40);
-
-fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn dashboard() -> Value {
-    serde_json::from_str(&read("config/grafana/dashboards/namegate.json")).expect("the dashboard is JSON")
-}
-
-fn panels(dashboard: &Value) -> &Vec<Value> {
-    dashboard["panels"].as_array().expect("panels")
-}
-
-/// Every query of every panel: the panel's title and the expression.
-fn panel_queries(dashboard: &Value) -> Vec<(String, String)> {
-    let queries = |panel: &Value| {
-        let title = panel["title"].as_str().expect("a title").to_owned();
-        let targets = panel["targets"].as_array().cloned().unwrap_or_default();
-        targets
-            .into_iter()
-            .map(move |target| (title.clone(), target["expr"].as_str().expect("an expression").to_owned()))
-    };
-    panels(dashboard).iter().flat_map(queries).collect()
-}
-
-/// The values after `key` on lines of their own, such as `- alert: NAME`.
-fn values<'t>(text: &'t str, key: &str) -> Vec<&'t str> {
-    text.lines().filter_map(|line| line.trim_start().strip_prefix(key)?.strip_prefix(' ')).collect()
-}
-
-/// The names of metrics in `text`, recorded ones (with colons) included.
-fn metric_names(text: &str) -> BTreeSet<&str> {
-    let is_part = |character: char| character.is_ascii_alphanumeric() || "_:".contains(character);
-    text.split(|character| !is_part(character))
-        .filter(|word| word.starts_with("namegate_") || word.contains(":namegate_"))
-        .collect()
-}
-
-/// The metrics that docs/metrics.md lists.
-fn catalogue() -> BTreeSet<String> {
-    let text = read("docs/metrics.md");
-    let name = |row: &str| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned());
-    text.lines().filter_map(name).collect()
-}
-
-/// The expressions of rules and alerts, without comments.
-fn rules(file: &str) -> String {
-    let text = read(&format!("config/prometheus/{file}"));
-    text.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n")
-}
 
 #[test]
 fn every_metric_asked_for_exists() {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::command::namegate;
-use crate::support::gate::write_settings;
+use crate::support::settings::write_settings;
 use crate::support::{Gate, PATIENCE, Query, Response, Script, ScriptedUpstream, eventually};
 
 const RULES: &str = "policy.allow = [\".storage.example\"]\npolicy.deny = [\"*.search.storage.example\"]";

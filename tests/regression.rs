@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::support::code::TC;
-use crate::support::gate::{Reload, write_settings};
+use crate::support::gate::Reload;
 use crate::support::metrics::Metrics;
 use crate::support::script::Step;
+use crate::support::settings::write_settings;
 use crate::support::{
     Gate, Message, Query, Response, Script, ScriptedUpstream, UdpClient, command, eventually,
 };

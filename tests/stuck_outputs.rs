@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use crate::support::command::binary;
-use crate::support::gate::write_settings;
 use crate::support::metrics::get;
+use crate::support::settings::write_settings;
 use crate::support::{Query, Script, ScriptedUpstream, TcpClient, UdpClient, eventually};
 
 /// An output that takes nothing more, and the end of it that must stay open.

@@ -18,6 +18,7 @@ pub mod relay;
 pub mod server;
 pub mod system;
 pub mod upstreams;
+mod ending;
 mod failure;
 mod tcp;
 mod transport;

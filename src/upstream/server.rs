@@ -11,10 +11,11 @@ use super::accept::Rejection;
 use super::address::UpstreamAddress;
 use super::budget::{Budget, Permit, Shed};
 use super::encrypted::encryption::Encryption;
+use super::ending::Ending;
 use super::transport::Transport;
 use super::{ExchangeError, Prompt};
 use crate::telemetry::histogram::Histogram;
-use crate::wire::answer::{Answer, Lifetime};
+use crate::wire::answer::Answer;
 
 /// Failures in a row after which an upstream counts as down and others are asked first.
 const FAILURES_UNTIL_DOWN: u32 = 3;
@@ -87,7 +88,7 @@ impl ServerStats {
         self.shed[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn ended(&self, result: ExchangeResult) {
+    pub(super) fn ended(&self, result: ExchangeResult) {
         self.results[result as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -123,7 +124,7 @@ impl ServerStats {
     }
 
     /// True where what keeps this host from asking is to be told at `now`.
-    fn is_to_be_told(&self, now: Instant) -> bool {
+    pub(super) fn is_to_be_told(&self, now: Instant) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let due = told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
         if due {
@@ -230,7 +231,7 @@ impl Server {
         }
     }
 
-    fn note_reply(&self, now: Instant) {
+    pub(super) fn note_reply(&self, now: Instant) {
         let since = now.saturating_duration_since(self.stats.epoch());
         let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1);
         self.stats.last_reply.store(at + 1, Ordering::Relaxed);
@@ -247,7 +248,7 @@ impl Server {
         }
     }
 
-    fn note_failure(&self, why: &str) {
+    pub(super) fn note_failure(&self, why: &str) {
         let failures = self.stats.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if failures >= FAILURES_UNTIL_DOWN && !self.stats.down.swap(true, Ordering::Relaxed) {
             tracing::warn!("upstream {} is down: {why}; asking it last until it answers", self.name);
@@ -260,66 +261,4 @@ async fn within(
     exchange: impl Future<Output = Result<Answer, ExchangeError>>,
 ) -> Result<Answer, ExchangeError> {
     timeout_at(deadline, exchange).await.unwrap_or(Err(ExchangeError::Timeout))
-}
-
-/// Counts an exchange when it ends, also where it is dropped because another server answered first.
-#[derive(Debug)]
-pub(super) struct Ending {
-    server: Arc<Server>,
-    started: Instant,
-    result: ExchangeResult,
-    _permit: Permit,
-}
-
-impl Ending {
-    /// An exchange with `server` begins at `started`, by leave of `permit`.
-    pub(super) fn new(server: &Arc<Server>, started: Instant, permit: Permit) -> Self {
-        Self { server: Arc::clone(server), started, result: ExchangeResult::Overtaken, _permit: permit }
-    }
-
-    /// The server that is asked.
-    pub(super) fn server(&self) -> &Arc<Server> {
-        &self.server
-    }
-
-    /// When it was asked.
-    pub(super) fn started(&self) -> Instant {
-        self.started
-    }
-
-    /// The exchange ends at `now` with `outcome`, which is passed on.
-    pub(super) fn note(
-        mut self,
-        outcome: Result<Answer, ExchangeError>,
-        now: Instant,
-    ) -> Result<Answer, ExchangeError> {
-        self.result = match &outcome {
-            Ok(answer) if answer.as_ref().lifetime() == Lifetime::Failure => ExchangeResult::Failed,
-            Ok(_) => ExchangeResult::Answered,
-            Err(ExchangeError::Timeout) => ExchangeResult::Timeout,
-            Err(ExchangeError::Network(_) | ExchangeError::Local(_)) => ExchangeResult::Network,
-            Err(ExchangeError::Unusable) => ExchangeResult::Unusable,
-        };
-        let server = &self.server;
-        match &outcome {
-            Ok(_) | Err(ExchangeError::Unusable) => {
-                server.stats.durations.observe(now.saturating_duration_since(self.started));
-                server.note_reply(now);
-            }
-            Err(ExchangeError::Network(error)) => server.note_failure(&error.to_string()),
-            Err(ExchangeError::Local(error)) if server.stats.is_to_be_told(now) => {
-                tracing::warn!("upstream {} was not asked: {error}", server.name);
-            }
-            Err(ExchangeError::Local(_)) => {}
-            // One name that nobody answers says little about the server; the query tells it once.
-            Err(ExchangeError::Timeout) => {}
-        }
-        outcome
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.server.stats.ended(self.result);
-    }
 }

@@ -1,34 +1,19 @@
 //! [`Gate`]: the binary under test, started with settings of its own.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
-use toml::{Table, Value};
 
 use super::lines::Lines;
 use super::message::Message;
 use super::metrics::{Metrics, get};
 use super::query::Query;
+use super::settings::{write, write_settings};
 use super::{PATIENCE, ScriptedUpstream, TcpClient, UdpClient, eventually};
-
-/// Settings every test begins with: everything on loopback, ports of the system's choice, one allowed
-/// subtree, and nobody who asks but the test.
-const BASE: &str = r#"
-    [server]
-    listen = ["127.0.0.1:0"]
-    [policy]
-    zones = []
-    allow = [".allowed.example"]
-    [admin]
-    listen = "127.0.0.1:0"
-    [prove]
-    interval = "0s"
-"#;
 
 /// A running gate. It is killed when dropped.
 pub(crate) struct Gate {
@@ -277,33 +262,6 @@ impl Drop for Gate {
             eprintln!("--- the gate's log\n{}", self.stderr.all().join("\n"));
         }
     }
-}
-
-/// Writes the settings of a gate in `directory` and returns the file's path.
-pub(crate) fn write_settings(directory: &Path, upstreams: &[SocketAddr], settings: &str) -> PathBuf {
-    let mut merged: Table = BASE.parse().expect("the base settings are TOML");
-    let servers: Vec<Value> = upstreams.iter().map(|address| Value::from(address.to_string())).collect();
-    merged.insert("upstream".to_owned(), Table::from_iter([("servers".to_owned(), servers.into())]).into());
-    let own = settings.replace("{dir}", directory.to_str().expect("a path in UTF-8"));
-    let own: Table = own.parse().unwrap_or_else(|error| panic!("settings are no TOML: {error}\n{own}"));
-    overlay(&mut merged, own);
-    let path = directory.join("namegate.toml");
-    write(&path, &merged.to_string());
-    path
-}
-
-fn overlay(below: &mut Table, above: Table) {
-    for (key, value) in above {
-        match (below.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
-            (_, value) => drop(below.insert(key, value)),
-        }
-    }
-}
-
-fn write(path: &Path, content: &str) {
-    fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("a directory can be made");
-    fs::write(path, content).expect("a file can be written");
 }
 
 /// The socket address after `marker` in a log line.

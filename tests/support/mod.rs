@@ -30,6 +30,7 @@ pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod response;
 pub(crate) mod script;
+pub(crate) mod settings;
 pub(crate) mod truth;
 pub(crate) mod upstream;
 

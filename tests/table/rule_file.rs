@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::load;
 use crate::support::command::namegate;
-use crate::support::gate::write_settings;
+use crate::support::settings::write_settings;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -15,7 +15,7 @@ use super::stale::CLIENT_PATIENCE;
 use super::{Relay, pop_due};
 use crate::policy::AllowedQuery;
 use crate::upstream::accept::{Channel, Judgement, Rejection, Sent, judge};
-use crate::upstream::server::Ending;
+use crate::upstream::ending::Ending;
 use crate::upstream::{ASK_NEXT_AFTER, ExchangeError, FirstAttempt, Prompt, is_failure, letter_case};
 use crate::wire::answer::Answer;
 use crate::wire::header::{Flags, Header};

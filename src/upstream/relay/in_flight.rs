@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::ports::Port;
 use super::waiting::Waiting;
 use crate::policy::AllowedQuery;
-use crate::upstream::server::Ending;
+use crate::upstream::ending::Ending;
 use crate::upstream::{ExchangeError, Upstream};
 use crate::wire::answer::Answer;
 use crate::wire::letter_case::LetterCase;

@@ -1,0 +1,126 @@
+//! Lists of patterns, one a line.
+
+use super::*;
+
+/// Reads a list of this text, in a directory of its own.
+fn list(text: &[u8]) -> Result<(Zones, crate::policy::Policy), Report> {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("own.list"), text).unwrap();
+    let mut policy = PolicyBuilder::new();
+    let names = ["own".to_owned()];
+    let zones =
+        read(&settings(&names, Some(directory.path())), &BTreeMap::new(), &mut policy, &mut server_lists())?;
+    Ok((zones, policy.build(Compile::new(Mode::Enforce))))
+}
+
+#[test]
+fn a_list_has_a_pattern_on_each_line() {
+    let text = "\u{feff}# Own\r\n\r\nml.azure.com\r\n\t*.AzureML.ms. # APIs\n!a.azureml.ms#no\n !b.azureml.ms\n\n.azurecr.io\n# the end";
+    let (zones, policy) = list(text.as_bytes()).unwrap();
+    let rules: Vec<_> = policy.iter().map(|rule| (rule.action(), rule.to_string(), rule.line())).collect();
+    let expected = [
+        (Action::Allow, "ml.azure.com", 3),
+        (Action::Allow, "*.azureml.ms", 4),
+        (Action::Deny, "a.azureml.ms", 5),
+        (Action::Deny, "b.azureml.ms", 6),
+        (Action::Allow, ".azurecr.io", 8),
+    ];
+    assert_eq!(rules, expected.map(|(action, pattern, line)| (action, pattern.to_owned(), line)));
+    let zone = &zones.list[0];
+    assert_eq!((zone.name.as_str(), zone.title.as_str(), zone.count), ("own", "own", 5));
+    assert!(zone.rules.is_empty() && zone.file.ends_with("own.list"), "{}", zone.file);
+    assert_eq!(list(b"# none\n").unwrap().0.list[0].count, 0);
+}
+
+#[test]
+fn the_form_of_a_file_makes_no_other_policy() {
+    let tables = "[[allow]]\nhost = \"*.a.example\"\n[[deny]]\nhost = \"b.a.example\"\n";
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("own.toml"), tables).unwrap();
+    let mut policy = PolicyBuilder::new();
+    read(
+        &settings(&["own".to_owned()], Some(directory.path())),
+        &BTreeMap::new(),
+        &mut policy,
+        &mut server_lists(),
+    )
+    .unwrap();
+    let policy = policy.build(Compile::new(Mode::Enforce));
+    assert_eq!(policy.hash(), list(b"*.a.example\n!b.a.example\n").unwrap().1.hash());
+}
+
+#[test]
+fn faults_in_a_list_are_told_where_they_stand() {
+    let long = [b"a.example\n# ".as_slice(), &[b'x'; 1 << 16], b"\nb..example\n"].concat();
+    for (text, told) in [
+        (
+            &b"a.example\n\n*foo.example\nb.example\r\n   !x..example # no\r\n"[..],
+            &[
+                "3:1 Error `*` may stand only as the whole first label | write `*.foo.example` for the names below it, \
+                 `.foo.example` for it and them",
+                "5:6 Error two dots with nothing between them",
+            ] as &[&str],
+        ),
+        (
+            b"0.0.0.0 a.example\n{acr}.azurecr.io\n10.0.0.4\n!\n||a.example^\na.example b.example\n",
+            &[
+                "1:8 Error `\\u{20}` has no place in a host name | this is a line of a hosts file: write the name alone if it \
+                 is to be allowed, with `!` before it if denied",
+                "2:1 Error `{` has no place in a host name; letters, digits, `-` and `_` have | write the value itself; \
+                 parameters belong in a zone file that ends in `.toml`",
+                "3:1 Error this is an address; DNS rules match names | open addresses in the firewall instead",
+                "4:2 Error the host is empty",
+                "5:1 Error `|` has no place in a host name; letters, digits, `-` and `_` have",
+                "6:10 Error `\\u{20}` has no place in a host name | put one pattern on each line, and `#` before a comment",
+            ],
+        ),
+        (
+            b"a.example\nb\xfccher.example\nb..example\n",
+            &["2:2 Error the file is not UTF-8 from here on | save it as UTF-8"],
+        ),
+        (
+            b"a.example\n*.com",
+            &[
+                "2:1 Error the last line has no line ending: the file may be cut off | end it with a line ending",
+            ],
+        ),
+        (&long, &["2:1 Error a line of more than 65536 bytes | put one pattern on each line"]),
+    ] {
+        let report = list(text).err().unwrap();
+        assert_eq!(lines(&report), told, "{}", String::from_utf8_lossy(&text[..text.len().min(100)]));
+    }
+
+    for empty in [&b""[..], b"\n \r\n"] {
+        let report = list(empty).err().unwrap().to_string();
+        assert!(report.contains("own.list") && report.contains("the file is empty"), "{report}");
+    }
+
+    let report = list(&b"a..example\n".repeat(1_000_000)).err().unwrap();
+    assert_eq!(report.diagnostics().len(), 101, "{report}");
+    let drawn = report.render(false);
+    assert!(drawn.contains("own.list:100:2\n") && drawn.contains("100 | a..example"), "{drawn}");
+    assert!(drawn.contains("not read further than these 100 faults"), "{drawn}");
+}
+
+#[test]
+fn a_name_with_files_of_both_forms_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("own.toml"), "[[allow]]\nhost = \"a.example\"\n").unwrap();
+    std::fs::write(path("own.list"), "a.example\nb.example\n").unwrap();
+    let read = |name: &str| {
+        let settings = settings(&[name.to_owned()], Some(directory.path()));
+        read(&settings, &BTreeMap::new(), &mut PolicyBuilder::new(), &mut server_lists())
+    };
+    let report = read("own").unwrap_err().to_string();
+    assert!(report.contains("zone `own` is both ") && report.contains("own.toml and "), "{report}");
+    for (file, count) in [("own.toml", 1), ("own.list", 2)] {
+        let zone = &read(&path(file)).unwrap().list[0];
+        assert_eq!((zone.name.as_str(), zone.count), ("own", count));
+    }
+    let report = read(&path("none.list")).unwrap_err().to_string();
+    assert!(report.contains("none.list") && report.contains("cannot be read: "), "{report}");
+    assert!(
+        unknown("own", Some(directory.path())).is_none() && unknown("owm", Some(directory.path())).is_some()
+    );
+}
