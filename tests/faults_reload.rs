@@ -11,7 +11,7 @@ use crate::support::gate::Reload;
 use crate::support::load::{ask_all, count, expect_none_wrong};
 use crate::support::process::memory;
 use crate::support::truth::{self, Outcome};
-use crate::support::{Gate, Query, ScriptedUpstream};
+use crate::support::{Gate, Query, ScriptedUpstream, eventually};
 
 /// Rules of a list: so many that a policy which is not let go of shows in memory.
 const RULES: usize = 20_000;
@@ -208,6 +208,28 @@ fn ten_reloads_a_second_lose_no_query_and_keep_no_memory() {
     // machine that is busy with other things there are too few to tell.
     assert!(reloads < 30 || grown < 12 * MEBIBYTE, "{} KiB more after {reloads} reloads", grown / 1024);
     assert!(reloads >= 2, "{reloads} reloads within five seconds");
+}
+
+/// As the unit and the image start it, what an old policy took goes back to the system.
+#[test]
+fn as_a_service_reloads_of_many_rules_keep_no_memory() {
+    let services = [("config/systemd/namegate.service", "Environment="), ("Dockerfile", "ENV ")];
+    let variables = services.map(|(file, before)| {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("a file");
+        text.lines().find_map(|line| line.strip_prefix(before)).expect("a variable").to_owned()
+    });
+    assert_eq!(variables[0], variables[1]);
+    let upstream = ScriptedUpstream::start();
+    let list: String = (0..10 * RULES).map(|number| format!("*.n{number}.many.example\n")).collect();
+    let (settings, files) = ("policy.zones = [\"many.list\"]", [("many.list", &*list)]);
+    let gate = Gate::launched_by(&["env", &variables[0]], &[upstream.address()], settings, &files);
+    let early = memory(&gate);
+    for _ in 0..4 {
+        assert_eq!(gate.reload(), Reload::Success);
+    }
+    eventually("what the old policies had to be gone", || {
+        (memory(&gate) < early + 3 * MEBIBYTE).then_some(())
+    });
 }
 
 /// Programs that leave a processor no time, until dropped.
