@@ -91,7 +91,8 @@ pub fn judge<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Poli
         Verdict::Allowed(_, Ground::Followed) => {
             ("allowed", "an answer to these clients led to it".to_owned(), true)
         }
-        Verdict::MinimalAny => {
+        Verdict::MinimalAny(Some(reason)) => ("observed", format!("would be blocked: {reason}"), true),
+        Verdict::MinimalAny(None) => {
             ("allowed", "ANY is answered with a minimal HINFO (RFC 8482)".to_owned(), true)
         }
         Verdict::Local => ("local", "answered by a local zone".to_owned(), true),

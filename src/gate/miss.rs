@@ -180,6 +180,6 @@ fn judge_again<'q, 'p>(
         }
         Verdict::Blocked(reason) => Err(block(out, envelope, state, counters, group, &reason)),
         // What it has become is answered here; the client asks again and gets that.
-        Verdict::Local | Verdict::MinimalAny | Verdict::Refused => fail(out, Decision::Blocked),
+        Verdict::Local | Verdict::MinimalAny(_) | Verdict::Refused => fail(out, Decision::Blocked),
     }
 }

@@ -192,9 +192,17 @@ impl Gate {
                 let miss = Miss::new(client, request, &query, record, &state.policies, now);
                 return Outcome::Local(Box::new(miss));
             }
-            Verdict::MinimalAny => {
+            Verdict::MinimalAny(reason) => {
                 reply::minimal_any(out, &envelope);
-                return replied(Decision::Allowed, Source::Policy, Rcode::NOERROR);
+                let record = Record::new(Decision::Allowed, Source::Policy, Rcode::NOERROR);
+                return Outcome::Reply(match reason {
+                    Some(reason) => {
+                        self.counters.blocked(reason.label());
+                        let record = Record { decision: Decision::Observed, ..record };
+                        record.because(&reason, group, &state.policies)
+                    }
+                    None => record,
+                });
             }
             Verdict::Refused => {
                 let text = &"this class or type is not forwarded";

@@ -38,12 +38,15 @@ pub(super) fn reply(
         let name = &query.question().name;
         policies.follow(group, name, query.route(), out, now);
     };
-    let Ground::Rule(rule) = ground else {
+    // A name that a rule has led to is held to what that rule expects: an alias is no way round it.
+    let is_followed = matches!(ground, Ground::Followed);
+    let leading = || policies.leading_rule(group, &query.question().name, now);
+    let Some(rule) = ground.rule().or_else(|| leading().filter(|_| is_followed)) else {
         follow(out);
         return record;
     };
     let policy = policies.policy(group);
-    if rule.cname() == CnamePolicy::Inspect && !policies.admits_aliases(group, out, now) {
+    if !is_followed && rule.cname() == CnamePolicy::Inspect && !policies.admits_aliases(group, out, now) {
         let reason = Reason::Alias(rule);
         return match policy.mode() {
             Mode::Enforce => block(out, envelope, state, counters, group, &reason),
@@ -61,7 +64,7 @@ pub(super) fn reply(
         }
         return record.because(&reason, group, policies);
     }
-    if rule.cname() == CnamePolicy::Follow {
+    if is_followed || rule.cname() == CnamePolicy::Follow {
         follow(out);
     }
     record

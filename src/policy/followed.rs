@@ -61,6 +61,13 @@ impl Followed {
         names.get(name.as_bytes()).filter(|lead| lead.until > now).map(|lead| lead.route)
     }
 
+    /// The name whose answer led clients of `group` to `name`, where they may still remember it at `now`.
+    pub fn origin(&self, group: GroupId, name: &Name, now: Instant) -> Option<Name> {
+        let names = self.groups.get(group.index())?.pin();
+        let lead = names.get(name.as_bytes()).filter(|lead| lead.until > now)?;
+        Name::parse(&lead.origin).ok()
+    }
+
     /// The answer for `origin`, which came by `route`, has led clients of `group` to `target` at `now`, and they may remember
     /// it for `ttl` seconds.
     pub fn note(&self, group: GroupId, origin: &Name, route: RouteId, target: &Name, ttl: u32, now: Instant) {

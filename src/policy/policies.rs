@@ -13,7 +13,7 @@ use super::route::{Route, RouteId};
 use super::rule::Action;
 use super::temporary::Temporary;
 use super::verdict::Leave;
-use super::{AllowedQuery, Ground, Judgement, Mode, Policy, Reason, Verdict};
+use super::{AllowedQuery, Ground, Judgement, Mode, Policy, Reason, RuleRef, Verdict};
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::query::Question;
@@ -161,13 +161,16 @@ impl Policies {
         now: Instant,
     ) -> Verdict<'q, '_> {
         let policy = self.policy(group);
-        let leave = |route, is_observed| {
-            let generation = self.generation;
-            AllowedQuery::new(question, Leave { flags, client, generation, route, is_observed })
+        let generation = self.generation;
+        let leave = |route, is_observed, is_for_a_time| {
+            AllowedQuery::new(
+                question,
+                Leave { flags, client, generation, route, is_observed, is_for_a_time },
+            )
         };
         let allowed = |route, ground| match question.qtype {
-            Type::ANY => Verdict::MinimalAny,
-            _ => Verdict::Allowed(leave(route, false), ground),
+            Type::ANY => Verdict::MinimalAny(None),
+            _ => Verdict::Allowed(leave(route, false, !matches!(ground, Ground::Rule(_))), ground),
         };
         let name = &question.name;
         let judgement = policy.judge(question);
@@ -191,8 +194,10 @@ impl Policies {
         }
         match policy.mode() {
             Mode::Enforce => Verdict::Blocked(reason),
-            Mode::Observe if question.qtype == Type::ANY => Verdict::MinimalAny,
-            Mode::Observe => Verdict::Observed(leave(self.number(policy.route(name, None)), true), reason),
+            Mode::Observe if question.qtype == Type::ANY => Verdict::MinimalAny(Some(reason)),
+            Mode::Observe => {
+                Verdict::Observed(leave(self.number(policy.route(name, None)), true, false), reason)
+            }
         }
     }
 
@@ -208,6 +213,15 @@ impl Policies {
                     || self.followed.find(group, name, now).is_some()
             }
         }
+    }
+
+    /// The rule by which clients of `group` were led to `name`, which is allowed on no other ground at `now`.
+    pub fn leading_rule(&self, group: GroupId, name: &Name, now: Instant) -> Option<RuleRef<'_>> {
+        let origin = self.followed.origin(group, name, now);
+        std::iter::successors(origin, |origin| self.followed.origin(group, origin, now))
+            .take(MAX_HOPS)
+            .find_map(|origin| self.policy(group).rule_for(&origin))
+            .filter(|rule| rule.action() == Action::Allow)
     }
 
     /// True where every name that `reply` leads to is one that clients of `group` may ask for at `now`. What cannot be read

@@ -142,7 +142,7 @@ impl Shadow {
 fn is_answered(verdict: &Verdict<'_, '_>) -> Option<bool> {
     match verdict {
         Verdict::Allowed(_, Ground::Temporary(_) | Ground::Followed) | Verdict::Refused => None,
-        Verdict::Allowed(..) | Verdict::Observed(..) | Verdict::Local | Verdict::MinimalAny => Some(true),
+        Verdict::Allowed(..) | Verdict::Observed(..) | Verdict::Local | Verdict::MinimalAny(_) => Some(true),
         Verdict::Blocked(_) => Some(false),
     }
 }

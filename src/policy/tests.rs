@@ -194,7 +194,8 @@ fn decide(rules: &[(Action, &str)], mode: Mode, name: &str, qtype: Type, class: 
         Verdict::Observed(..) => "observed",
         Verdict::Blocked(reason) => reason.label(),
         Verdict::Local => "local",
-        Verdict::MinimalAny => "minimal",
+        Verdict::MinimalAny(None) => "minimal",
+        Verdict::MinimalAny(Some(_)) => "minimal, observed",
         Verdict::Refused => "refused",
     }
 }
@@ -221,7 +222,7 @@ fn verdicts() {
         ("x.search.windows.net", a, Class::IN, Mode::Observe, "observed"),
         ("windows.net", Type::ANY, Class::IN, Mode::Enforce, "minimal"),
         ("b.example", Type::ANY, Class::IN, Mode::Enforce, "not_listed"),
-        ("b.example", Type::ANY, Class::IN, Mode::Observe, "minimal"),
+        ("b.example", Type::ANY, Class::IN, Mode::Observe, "minimal, observed"),
         ("windows.net", Type::AXFR, Class::IN, Mode::Enforce, "refused"),
         ("windows.net", Type::TSIG, Class::IN, Mode::Observe, "refused"),
         ("windows.net", a, Class::CH, Mode::Enforce, "refused"),

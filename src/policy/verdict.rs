@@ -20,8 +20,9 @@ pub enum Verdict<'q, 'p> {
     Blocked(Reason<'p>),
     /// The name belongs to a local zone.
     Local,
-    /// ANY for a name that may be asked: answered here with a minimum (RFC 8482).
-    MinimalAny,
+    /// ANY for a name that may be asked: answered here with a minimum (RFC 8482). Observe mode alone lets it be asked where there
+    /// is a reason why not.
+    MinimalAny(Option<Reason<'p>>),
     /// A class or type that is never forwarded.
     Refused,
 }
@@ -56,6 +57,7 @@ pub struct AllowedQuery<'q> {
     generation: u64,
     route: RouteId,
     is_observed: bool,
+    is_for_a_time: bool,
 }
 
 /// A question where it was read, or taken along.
@@ -73,12 +75,21 @@ pub(super) struct Leave {
     pub(super) generation: u64,
     pub(super) route: RouteId,
     pub(super) is_observed: bool,
+    pub(super) is_for_a_time: bool,
 }
 
 impl<'q> AllowedQuery<'q> {
     pub(super) fn new(question: &'q Question, leave: Leave) -> Self {
-        let Leave { flags, client, generation, route, is_observed } = leave;
-        Self { question: Held::Borrowed(question), flags, client, generation, route, is_observed }
+        let Leave { flags, client, generation, route, is_observed, is_for_a_time } = leave;
+        Self {
+            question: Held::Borrowed(question),
+            flags,
+            client,
+            generation,
+            route,
+            is_observed,
+            is_for_a_time,
+        }
     }
 
     /// The question, folded: the only bytes of it that may be sent.
@@ -116,6 +127,11 @@ impl<'q> AllowedQuery<'q> {
     /// Where it may be asked.
     pub fn route(&self) -> RouteId {
         self.route
+    }
+
+    /// True where the name is allowed for a time, which may end while the query waits.
+    pub fn is_for_a_time(&self) -> bool {
+        self.is_for_a_time
     }
 
     /// True where only observe mode lets the query pass.

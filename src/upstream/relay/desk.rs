@@ -145,12 +145,17 @@ fn failure(text: &str) -> Fetched {
     Fetched::now(Answer::failure(ErrorCode::NOT_READY, text, Lifetime::Unknown))
 }
 
-/// The leave to ask as it is in force: another one, or none, where the policy has changed since the verdict.
+/// True where the verdict needs no second look: the policy is the same, and no time is set for the name.
+fn holds(policies: &Policies, query: &AllowedQuery<'_>) -> bool {
+    query.generation() == policies.generation() && !query.is_for_a_time()
+}
+
+/// The leave to ask as it is in force: another one, or none, where the policy has changed since the verdict, or the name's time is over.
 ///
 /// There is none by another route. Who waits holds the answer against the route it asked for, and would take one that came
 /// another way for its own once the name goes there again.
 fn renewed(policies: &Policies, query: AllowedQuery<'static>, now: Instant) -> Option<AllowedQuery<'static>> {
-    if query.generation() == policies.generation() {
+    if holds(policies, &query) {
         return Some(query);
     }
     let group = policies.group(query.client())?;
@@ -164,7 +169,7 @@ fn renewed(policies: &Policies, query: AllowedQuery<'static>, now: Instant) -> O
 
 /// True where the name may still be asked, and of the same servers.
 fn is_still_good(state: &State, asked: &Asked, now: Instant) -> bool {
-    if asked.query.generation() == state.policies.generation() {
+    if holds(&state.policies, &asked.query) {
         return true;
     }
     renewed(&state.policies, asked.query.clone(), now)
@@ -174,10 +179,13 @@ fn is_still_good(state: &State, asked: &Asked, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::{Duration, SystemTime};
+
     use super::*;
     use crate::policy::clients::GroupId;
     use crate::policy::route::{Route, RouteId, Routes};
     use crate::policy::rule::{Action, Pattern};
+    use crate::policy::temporary::{Grant, Temporary};
     use crate::policy::{Compile, Mode, PolicyBuilder};
     use crate::wire::code::{Class, Type};
     use crate::wire::name::Name;
@@ -214,6 +222,29 @@ mod tests {
             let renewed = renewed(&policies(2, action, route), query.clone(), now);
             assert_eq!(renewed.is_some(), is_renewed, "{action:?} {route:?}");
             assert!(renewed.is_none_or(|renewed| renewed.generation() == 2));
+        }
+    }
+
+    #[test]
+    fn a_name_whose_time_is_over_before_it_is_asked_is_asked_no_more() {
+        let (client, now, time) = (std::net::Ipv4Addr::LOCALHOST.into(), Instant::now(), SystemTime::now());
+        let grant = Grant {
+            pattern: Pattern::parse("b.example").unwrap(),
+            reason: String::new(),
+            author: String::new(),
+            since: time,
+            until: time + Duration::from_secs(60),
+        };
+        let policies = policies(1, Action::Allow, Route(0));
+        let policies = policies.with_temporary(Temporary::new([grant], now, time));
+        let name = Name::from_labels([&b"b"[..], b"example"]).unwrap();
+        let question = Question { name, qtype: Type::A, class: Class::IN };
+        let verdict = policies.decide((client, GroupId::DEFAULT), &question, AnswerFlags::default(), now);
+        let Verdict::Allowed(query, _) = verdict else { panic!("{verdict:?}") };
+        let query = query.into_owned();
+        for (seconds, is_renewed) in [(59, true), (61, false)] {
+            let later = now + Duration::from_secs(seconds);
+            assert_eq!(renewed(&policies, query.clone(), later).is_some(), is_renewed, "{seconds} s");
         }
     }
 }
