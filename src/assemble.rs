@@ -33,8 +33,8 @@ pub struct Assembly {
     pub settings: Settings,
     /// Where they were read from, for people.
     pub origin: String,
-    /// Nothing stands in that file, not even a comment.
-    pub is_blank: bool,
+    /// That file sets nothing: nothing stands in it but comments.
+    pub is_unset: bool,
     /// The allowlist files in force for any client, each once.
     pub zones: Vec<Zone>,
     /// The compiled rules.
@@ -108,7 +108,7 @@ pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
 }
 
 fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> {
-    let Loaded { settings, origin, is_blank, mut warnings } =
+    let Loaded { settings, origin, is_unset, mut warnings } =
         config::load(sources.config.as_deref(), &sources.overrides)?;
     let local = LocalZones::load(&local_sources(&settings));
     let mut compiler = Compiler::new(&settings, &origin);
@@ -155,7 +155,7 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
     Ok(Assembly {
         settings,
         origin,
-        is_blank,
+        is_unset,
         zones,
         policies,
         shadow,

@@ -45,6 +45,7 @@ pub mod state;
 mod cookie_secrets;
 mod secret_file;
 pub mod orders;
+pub mod own_zones;
 pub mod registry;
 pub mod prove;
 pub mod hazard;

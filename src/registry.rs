@@ -1,7 +1,7 @@
 //! [`Registry`]: temporary allowances on disk, and who gave them when.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -65,7 +65,7 @@ impl Registry {
     /// Errors: it cannot be made; with place and remedy.
     pub fn prepare(&self) -> Result<(), String> {
         let Some(directory) = &self.directory else { return Ok(()) };
-        let probe = directory.join("allowed.new");
+        let probe = fresh(&directory.join("probe"));
         let write = || File::create(&probe).and_then(|_| fs::remove_file(&probe));
         fs::create_dir_all(directory).and_then(|()| write()).map_err(|error| {
             let place = directory.display();
@@ -108,10 +108,14 @@ impl Registry {
             )));
         }
         let (now, time) = (Instant::now(), SystemTime::now());
-        for grant in allowed.iter().filter(|grant| grant.until <= time) {
-            self.note(Event::Ended, grant);
+        let ended: Vec<Grant> = allowed.iter().filter(|grant| grant.until <= time).cloned().collect();
+        let temporary = Temporary::new(allowed, now, time);
+        // Told once, and not again at every start.
+        if !ended.is_empty() {
+            ended.iter().for_each(|grant| self.note(Event::Ended, grant));
+            self.save(&temporary).unwrap_or_else(|error| tracing::error!("{error}"));
         }
-        Ok(Temporary::new(allowed, now, time))
+        Ok(temporary)
     }
 
     /// Keeps `temporary` in the place of what was kept, as one.
@@ -132,6 +136,15 @@ impl Registry {
 
     /// Tells what becomes of `grant`: to the log, and to `audit.log` in the directory.
     pub fn note(&self, event: Event, grant: &Grant) {
+        if let Err(error) = self.record(event, grant) {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// The same where nothing may become of it that is not on record.
+    ///
+    /// Errors: `audit.log` cannot be written; with place and remedy.
+    pub fn record(&self, event: Event, grant: &Grant) -> Result<(), String> {
         let Grant { pattern, reason, author, until, .. } = grant;
         let until = humantime::format_rfc3339_seconds(*until);
         let what = match event {
@@ -141,27 +154,50 @@ impl Registry {
             Event::Ended => "temporary allowance ended",
         };
         tracing::warn!("{what}: {pattern} until {until}, by {author:?}: {reason:?}");
-        let Some(path) = self.file("audit.log") else { return };
+        let Some(path) = self.file("audit.log") else { return Ok(()) };
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let line = serde_json::to_string(&AuditLine { time, event, grant }).unwrap_or_default();
-        let append = || -> io::Result<()> {
-            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-            file.write_all(format!("{line}\n").as_bytes())?;
-            file.sync_data()
-        };
-        if let Err(error) = append() {
-            tracing::error!("cannot write {}: {error}", path.display());
-        }
+        append(&path, &line).map_err(|error| {
+            format!(
+                "cannot write {}: {error}\n  help: make room for it, and let this process write it",
+                path.display()
+            )
+        })
     }
 }
 
 /// Writes a file so that it is either the old or the new one, whatever happens in between.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
+    let fresh = fresh(path);
     let mut file = File::create(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)
+}
+
+/// A file of this process alone beside `path`: the gate that takes over starts while the last one still writes.
+fn fresh(path: &Path) -> PathBuf {
+    path.with_extension(format!("{}.new", std::process::id()))
+}
+
+/// Adds a line, and ends the last one where it was cut off for want of room.
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    let end = if is_cut_off(path)? { "\n" } else { "" };
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(format!("{end}{line}\n").as_bytes())?;
+    file.sync_data()
+}
+
+/// True where a file has a last line without an end; what is no file has none.
+fn is_cut_off(path: &Path) -> io::Result<bool> {
+    if !path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0) {
+        return Ok(false);
+    }
+    let mut last = [0];
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::config::{Diagnostic, Report, Settings};
 use crate::gate::State;
 use crate::notify;
 use crate::orders::Order;
+use crate::own_zones::OwnZones;
 use crate::policy::Mode;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, Temporary};
@@ -29,6 +30,8 @@ pub struct Reloader {
     pub settings: Settings,
     /// The settings at the start: some of them hold until the end.
     pub started: Settings,
+    /// The allowlist files of the operator's own that are in force.
+    pub own_zones: OwnZones,
     /// Where results are counted.
     pub catalogue: Arc<Catalogue>,
     /// Where temporary allowances are kept over restarts.
@@ -106,21 +109,31 @@ impl Reloader {
     }
 
     fn try_reload(&mut self) -> Result<String, String> {
-        let before = Running { state: self.state.load_full(), settings: self.settings.clone() };
+        let before = Running {
+            state: self.state.load_full(),
+            settings: self.settings.clone(),
+            listen: self.started.server.listen.clone(),
+        };
         let generation = before.state.policies.generation() + 1;
         let assembly = at_low_priority(|| assemble(&self.sources, generation))
-            .map_err(|error| format!("there is no thread for it: {error}"))?
+            .map_err(|error| format!("there is no thread for it: {error}\n  help: let the process have more threads (TasksMax=, ulimit -u)"))?
             .map_err(|faults| faults.to_string())?;
         // Settings are so for a moment while they are rewritten; all defaults would allow the shipped lists.
-        if assembly.is_blank {
-            return Err(Report::from(Diagnostic::empty(&assembly.origin)).to_string());
+        if assembly.is_unset && assembly.settings != self.settings {
+            let error = Diagnostic::error(&assembly.origin, "nothing is set in the file any more");
+            let error = error.with_help("where all defaults are meant, restart the gate".to_owned());
+            return Err(Report::from(error).to_string());
+        }
+        if let Some(zone) = self.own_zones.replaced(&assembly) {
+            return Err(Report::from(zone).to_string());
         }
         warn_of(&assembly);
         let settings = assembly.settings.clone();
-        let summary = summary(&assembly);
+        let (summary, own_zones) = (summary(&assembly), OwnZones::of(&assembly));
         let state = make_state(assembly, Some(&before), &self.catalogue)?;
         warn_of_what_needs_a_restart(&self.started, &settings);
         self.settings = settings;
+        self.own_zones = own_zones;
         self.swap(state);
         Ok(summary)
     }
@@ -134,7 +147,7 @@ impl Reloader {
             return Err(format!("there are {most} temporary allowances, and no more can be; revoke one"));
         };
         // The record comes first: whenever the process ends, nothing is allowed that it does not tell of.
-        self.registry.note(Event::Allowed, grant);
+        self.registry.record(Event::Allowed, grant)?;
         if let Err(error) = self.registry.save(&temporary) {
             self.registry.note(Event::Failed, grant);
             return Err(error);

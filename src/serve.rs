@@ -69,7 +69,8 @@ pub struct Service {
     journal: Option<JoinHandle<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,
-    drain: Duration,
+    /// Longest time for a query at the start.
+    deadline: Duration,
 }
 
 impl Service {
@@ -106,7 +107,7 @@ impl Service {
             journal: None,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            drain: settings.upstream.deadline + DRAIN_GRACE,
+            deadline: settings.upstream.deadline,
         };
         let (state, catalogue) = (Arc::clone(&service.state), Arc::clone(&service.catalogue));
         service.runtime.spawn(probe::run(Arc::clone(&state)));
@@ -225,25 +226,20 @@ impl Service {
         Ok(())
     }
 
-    /// Obeys signals until one says to stop; that is obeyed also while a reload is under way.
+    /// Has `reloader` obey orders from now on.
     ///
-    /// Errors: no thread for reloads can be had.
-    pub fn run_until_stopped(&mut self, mut signals: Signals, reloader: Reloader) -> std::io::Result<()> {
-        if let Some(due) = self.due.take() {
-            reloader.start(due)?;
-        }
-        self.runtime.block_on(async {
+    /// Errors: no thread can be had for it.
+    pub fn obey_orders(&mut self, reloader: Reloader) -> std::io::Result<()> {
+        self.due.take().map_or(Ok(()), |due| reloader.start(due))
+    }
+
+    /// Obeys signals until one says to stop; that is obeyed also while a reload is under way.
+    pub fn run_until_stopped(&self, (runtime, mut signals): (Runtime, Signals)) {
+        runtime.block_on(async {
             while signals.next().await == Request::Reload {
                 self.orders.reload();
             }
         });
-        Ok(())
-    }
-
-    /// The signals, taken over before anything is announced.
-    pub fn signals(&self) -> std::io::Result<Signals> {
-        let _runtime = self.runtime.enter();
-        Signals::new()
     }
 
     /// Takes no more queries, answers those in flight within the upstream deadline, and ends.
@@ -252,16 +248,18 @@ impl Service {
         for worker in self.workers {
             let _ = worker.join();
         }
-        let given_up = Instant::now() + self.drain;
+        // What is in flight may have been asked under settings of before a reload.
+        let deadline = self.deadline.max(self.state.load().upstreams.config().deadline);
+        let drain = deadline + DRAIN_GRACE;
+        let given_up = Instant::now() + drain;
         self.tasks.close();
-        let drained =
-            self.runtime.block_on(async { tokio::time::timeout(self.drain, self.tasks.wait()).await });
+        let drained = self.runtime.block_on(async { tokio::time::timeout(drain, self.tasks.wait()).await });
         let relayed = self.relay.is_none_or(|(asker, relay)| {
             asker.finish();
             ends_before(given_up, &relay)
         });
         if drained.is_err() || !relayed {
-            tracing::warn!("some queries were still in flight after {:?}", self.drain);
+            tracing::warn!("some queries were still in flight after {drain:?}");
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
         // All tellers are gone with workers and tasks. A standard output that nobody reads is not waited for.
@@ -289,6 +287,10 @@ fn ends_before(given_up: Instant, thread: &JoinHandle<()>) -> bool {
 }
 
 fn cannot_log(settings: &Settings, error: &std::io::Error) -> String {
-    let file = settings.log.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
-    format!("cannot write the query log {file}: {error}\n  help: set `file` in [log]")
+    match &settings.log.file {
+        Some(file) => {
+            format!("cannot write the query log {}: {error}\n  help: set `file` in [log]", file.display())
+        }
+        None => format!("cannot write the query log to standard output: {error}"),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the operator wants.
@@ -13,6 +14,15 @@ pub enum Request {
     Stop,
 }
 
+/// SIGHUP, which would end a process that does not expect it: caught from the very start. What ends it is left to do so until
+/// there is something to drain.
+#[derive(Debug)]
+pub struct Hangups {
+    /// Has no threads of its own.
+    runtime: Runtime,
+    hangup: Signal,
+}
+
 /// The signals a server listens to.
 #[derive(Debug)]
 pub struct Signals {
@@ -21,14 +31,37 @@ pub struct Signals {
     interrupt: Signal,
 }
 
+impl Hangups {
+    /// Takes SIGHUP over for this process.
+    pub fn catch() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let hangup = {
+            let _runtime = runtime.enter();
+            signal(SignalKind::hangup())?
+        };
+        Ok(Self { runtime, hangup })
+    }
+
+    /// Takes over SIGTERM and SIGINT as well; all of them are waited for in the runtime.
+    pub fn and_stops(self) -> io::Result<(Runtime, Signals)> {
+        let Self { runtime, hangup } = self;
+        let signals = {
+            let _runtime = runtime.enter();
+            Signals::with(hangup)?
+        };
+        Ok((runtime, signals))
+    }
+}
+
 impl Signals {
     /// Takes over SIGHUP, SIGTERM and SIGINT for this process.
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Self::with(signal(SignalKind::hangup())?)
+    }
+
+    fn with(hangup: Signal) -> io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { hangup, terminate, interrupt })
     }
 
     /// Waits for the next one.

@@ -1,5 +1,6 @@
 //! Making the [`State`] queries are judged by, of settings and policies that were assembled.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,15 +33,16 @@ pub fn make_state(
     catalogue: &Catalogue,
 ) -> Result<State, String> {
     let Assembly { settings, mut policies, shadow, routes, local, .. } = assembly;
+    let listen = before.map_or(&settings.server.listen, |before| &before.listen);
     let mut lists = Vec::new();
     for (_, servers) in routes.iter() {
         let servers = resolve_servers(servers)?;
-        loops::refuse(&servers, &settings.server.listen)?;
+        loops::refuse(&servers, listen)?;
         lists.push(servers);
     }
     let config::Upstream { roots, bootstrap, .. } = &settings.upstream;
     let resolvers: Vec<_> = bootstrap.iter().copied().map(UpstreamAddress::Udp).collect();
-    loops::refuse(&resolvers, &settings.server.listen)?;
+    loops::refuse(&resolvers, listen)?;
     let encryption = match lists.iter().flatten().any(UpstreamAddress::is_encrypted) {
         true => Some(Arc::new(Encryption::new(roots, bootstrap.clone())?)),
         false => None,
@@ -142,6 +144,8 @@ pub struct Running {
     pub state: Arc<State>,
     /// What it was made of.
     pub settings: Settings,
+    /// Where queries are taken since the start, whatever settings say now.
+    pub listen: Vec<SocketAddr>,
 }
 
 fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {

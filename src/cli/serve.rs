@@ -6,16 +6,19 @@ use crate::assemble::{Sources, assemble};
 use crate::listen::inherited::Inherited;
 use crate::listen::sockets::Sockets;
 use crate::notify;
+use crate::own_zones::OwnZones;
 use crate::registry::Registry;
 use crate::reload::{Reloader, summary, warn_of};
 use crate::sandbox::{self, files::Files};
 use crate::serve::{Service, StartError};
+use crate::shutdown::Hangups;
 use crate::telemetry::catalogue::Catalogue;
 
 /// Runs the gate in the foreground until SIGTERM or SIGINT.
 ///
 /// What takes privileges comes first: sockets are opened, and the sandbox is entered, before there is a second thread.
 pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
+    let hangups = Hangups::catch().map_err(|error| cannot_start(&error))?;
     let inherited = Inherited::take()?;
     adopt(&mut sources, &inherited);
     let assembly = assemble(&sources, 1)?;
@@ -29,18 +32,34 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let (settings, origin, summary) =
         (assembly.settings.clone(), assembly.origin.clone(), summary(&assembly));
     let catalogue = Arc::new(Catalogue::install()?);
-    let mut service = Service::start(assembly, sockets, Arc::clone(&catalogue), std::io::stdout())?;
-    let signals = service.signals()?;
-    announce(&service, &origin, &summary);
-    let (state, started) = (Arc::clone(&service.state), settings.clone());
+    let own_zones = OwnZones::of(&assembly);
+    let mut service =
+        Service::start(assembly, sockets, Arc::clone(&catalogue), std::io::stdout()).map_err(with_remedy)?;
+    let signals = hangups.and_stops().map_err(|error| cannot_start(&error))?;
+    let (state, started, retired) = (Arc::clone(&service.state), settings.clone(), Vec::new());
     let reloader =
-        Reloader { sources, state, settings, started, catalogue, registry, retired: Vec::new(), sandbox };
-    service.run_until_stopped(signals, reloader)?;
+        Reloader { sources, state, settings, started, own_zones, catalogue, registry, retired, sandbox };
+    service.obey_orders(reloader).map_err(|error| cannot_start(&error))?;
+    announce(&service, &origin, &summary);
+    service.run_until_stopped(signals);
     tracing::info!("stopping: no new queries, waiting for those in flight");
     notify::stopping();
     service.shut_down();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What has no place and remedy of its own is told with one: the kernel gives this process no more.
+fn with_remedy(error: StartError) -> StartError {
+    error.downcast::<std::io::Error>().map_or_else(|other| other, |error| cannot_start(&error))
+}
+
+fn cannot_start(error: &std::io::Error) -> StartError {
+    format!(
+        "the system gives this process too little to start with: {error}\n  help: raise its limits: threads (TasksMax=, ulimit -u), \
+         descriptors (LimitNOFILE=, ulimit -n) and memory (ulimit -v)"
+    )
+    .into()
 }
 
 /// Has sockets that were handed over stand for the settings' addresses, at every reload as well.

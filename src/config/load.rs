@@ -25,8 +25,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The file they were read from, for people.
     pub origin: String,
-    /// Nothing stands in that file, not even a comment.
-    pub is_blank: bool,
+    /// That file sets nothing: nothing stands in it but comments.
+    pub is_unset: bool,
     /// What is probably not meant.
     pub warnings: Report,
 }
@@ -79,12 +79,12 @@ fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> R
     let (mut settings, diagnostics) = read::settings(&source, base);
     overrides.apply(&mut settings);
     let origin = source.file().to_owned();
-    let is_blank = source.is_blank();
+    let is_unset = source.is_unset();
     let mut warnings = Report::new(source, diagnostics);
     refuse_loops(&settings).into_iter().for_each(|loop_| warnings.push(loop_));
     refuse_unknown_places(&settings, overrides).into_iter().for_each(|unknown| warnings.push(unknown));
     refuse_no_roots(&settings).into_iter().for_each(|nobody| warnings.push(nobody));
-    if warnings.has_errors() { Err(warnings) } else { Ok(Loaded { settings, origin, is_blank, warnings }) }
+    if warnings.has_errors() { Err(warnings) } else { Ok(Loaded { settings, origin, is_unset, warnings }) }
 }
 
 /// An upstream that is this server itself would ask itself until the deadline.

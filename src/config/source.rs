@@ -64,6 +64,14 @@ impl Source {
         self.text.trim_ascii().is_empty()
     }
 
+    /// True where a TOML file sets nothing: nothing stands in it but comments.
+    pub(crate) fn is_unset(&self) -> bool {
+        self.text.trim_start_matches(BYTE_ORDER_MARK).lines().all(|line| {
+            let line = line.trim_ascii();
+            line.is_empty() || line.starts_with('#')
+        })
+    }
+
     /// The line that holds byte `offset`, counted from 1.
     pub fn line(&self, offset: usize) -> usize {
         let line = self.line_starts.partition_point(|start| *start <= offset);

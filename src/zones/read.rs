@@ -64,6 +64,9 @@ pub fn read(
     policy: &mut PolicyBuilder,
     routes: &mut ServerLists,
 ) -> Result<Zones, Report> {
+    if let Some(directory) = &settings.zones_directory {
+        refuse_no_directory(directory)?;
+    }
     let mut zones = Zones::default();
     let mut used = BTreeSet::new();
     let mut seen = BTreeSet::new();
@@ -101,6 +104,17 @@ pub fn read(
     }
     zones.unused_parameters = parameters.keys().filter(|name| !used.contains(*name)).cloned().collect();
     Ok(zones)
+}
+
+/// Without the directory, shipped zones would stand in for the files of the same names, and may be wider.
+fn refuse_no_directory(directory: &Path) -> Result<(), Report> {
+    let fault = match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => "it is no directory".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let message = format!("zones_directory {} cannot be read: {fault}", directory.display());
+    Err(Diagnostic::error("", message).with_help("correct `zones_directory` in [policy]".to_owned()).into())
 }
 
 fn give(zone: &Zone, settings: &config::Policy, policy: &mut PolicyBuilder, routes: &mut ServerLists) {
@@ -154,6 +168,12 @@ fn find(text: &str, directory: Option<&Path>) -> Result<Found, Report> {
 }
 
 fn open(form: Form, path: PathBuf) -> Result<Found, Report> {
+    // Reading a pipe would wait for who writes into it, for good.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        let file = path.display().to_string();
+        let help = "name an allowlist file".to_owned();
+        return Err(Diagnostic::error(&file, "is no regular file").with_help(help).into());
+    }
     match form {
         Form::Tables => match Source::read(&path)? {
             source if source.is_blank() => Err(Diagnostic::empty(source.file()).into()),
@@ -168,7 +188,10 @@ fn files_in(directory: Option<&Path>, name: &str) -> Vec<(Form, PathBuf)> {
     let Some(directory) = directory.filter(|_| is_zone_name(name)) else { return Vec::new() };
     let files = Form::ALL.map(|form| (form, directory.join(format!("{name}{}", form.extension()))));
     // A file whose existence cannot be told, say for lack of permission, is read and so reported.
-    files.into_iter().filter(|(_, path)| path.try_exists().unwrap_or(true)).collect()
+    if let Some(untold) = files.iter().find(|(_, path)| path.try_exists().is_err()) {
+        return vec![untold.clone()];
+    }
+    files.into_iter().filter(|(_, path)| path.exists()).collect()
 }
 
 /// What to say of a zone that is nowhere.

@@ -47,11 +47,21 @@ impl QueryLog {
         let errors = Arc::<AtomicU64>::default();
         let mut outputs = Vec::new();
         if settings.stdout {
-            outputs.push(Output::new(stdout, settings.format, Arc::clone(&errors))?);
+            outputs.push(Output::new(
+                "standard output".to_owned(),
+                stdout,
+                settings.format,
+                Arc::clone(&errors),
+            )?);
         }
         if let Some(path) = &settings.file {
             let file = RotatedFile::open(path, settings.file_max_size.as_u64(), settings.file_keep)?;
-            outputs.push(Output::new(Box::new(file), LogFormat::Json, Arc::clone(&errors))?);
+            outputs.push(Output::new(
+                path.display().to_string(),
+                Box::new(file),
+                LogFormat::Json,
+                Arc::clone(&errors),
+            )?);
         }
         let Log { client, answers, sample, .. } = *settings;
         let fields = LogFields { client, answers, sample };

@@ -39,8 +39,9 @@ struct Piece {
 }
 
 impl Output {
-    /// Writes lines of `format` to `to`; those that could not be written are counted in `errors`.
+    /// Writes lines of `format` to `to`, which messages call `name`; those that could not be written are counted in `errors`.
     pub(super) fn new(
+        name: String,
         to: Box<dyn Write + Send>,
         format: LogFormat,
         errors: Arc<AtomicU64>,
@@ -48,7 +49,7 @@ impl Output {
         let (pieces, waiting) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("query-log".to_owned());
         let counted = Arc::clone(&errors);
-        let writer = thread.spawn(move || write_pieces(&waiting, to, &counted))?;
+        let writer = thread.spawn(move || write_pieces(&waiting, &name, to, &counted))?;
         Ok(Self { format, piece: Piece::default(), pieces, writer, held: false, behind: false, errors })
     }
 
@@ -99,7 +100,7 @@ impl Output {
 
 /// Writes pieces until there are no more to come. A full disk or a closed standard output must not end the gate; it is
 /// told once, and what is lost is counted.
-fn write_pieces(pieces: &Receiver<Piece>, mut to: Box<dyn Write + Send>, errors: &AtomicU64) {
+fn write_pieces(pieces: &Receiver<Piece>, name: &str, mut to: Box<dyn Write + Send>, errors: &AtomicU64) {
     let mut failed = false;
     for Piece { bytes, lines } in pieces {
         match to.write_all(&bytes).and_then(|()| to.flush()) {
@@ -107,7 +108,9 @@ fn write_pieces(pieces: &Receiver<Piece>, mut to: Box<dyn Write + Send>, errors:
             Err(error) => {
                 errors.fetch_add(lines, Ordering::Relaxed);
                 if !std::mem::replace(&mut failed, true) {
-                    tracing::warn!("the query log cannot be written: {error}; what is lost is counted");
+                    tracing::warn!(
+                        "the query log cannot be written to {name}: {error}; what is lost is counted"
+                    );
                 }
             }
         }
