@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::{AdminListener, Page, printable};
-use super::{FAILED, OK, marked, print, warn};
+use super::{FAILED, marked, print, warn};
 use crate::admin::token::{Token, TokenFile};
 use crate::admin::wish::{self, Wish};
 use crate::assemble::Sources;
@@ -63,10 +63,7 @@ pub(super) fn list(arguments: &ListArguments, sources: &Sources) -> u8 {
 
 fn told(outcome: Result<String, Error>) -> u8 {
     match outcome {
-        Ok(text) => {
-            print(&text);
-            OK
-        }
+        Ok(text) => print(&text),
         Err(error) => {
             warn(&marked(&*error));
             FAILED

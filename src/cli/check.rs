@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 
-use super::{FAILED, OK, print, today, warn};
+use super::{FAILED, print, today, warn};
 use crate::advise::{Advice, Kind, advise};
 use crate::assemble::Assembly;
 use crate::config::Severity;
@@ -31,13 +31,12 @@ pub(super) struct Arguments {
 /// Reports what was read; errors were reported before.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     let warnings = warn_of(arguments, assembly);
-    print(&overview(assembly));
+    let printed = print(&overview(assembly));
     if arguments.deny_warnings && warnings > 0 {
         warn(&format!("error: warnings: {warnings}, and `--deny-warnings` allows none"));
         return FAILED;
     }
-    print("ok\n");
-    OK
+    print("ok\n").max(printed)
 }
 
 /// Warns of what is probably not meant; how many warnings that were.

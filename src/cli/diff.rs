@@ -44,11 +44,11 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     if arguments.needed_only {
         difference.unlisted.clear();
     }
-    match arguments.json {
+    let printed = match arguments.json {
         true => print(&as_json(&difference).to_string()),
         false => print(&as_text(&difference)),
     };
-    if difference == Difference::default() { OK } else { FAILED }
+    printed.max(if difference == Difference::default() { OK } else { FAILED })
 }
 
 fn as_text(difference: &Difference) -> String {

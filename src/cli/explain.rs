@@ -43,11 +43,11 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     let question = Question { name, qtype: arguments.r#type, class: Class::IN };
     let finding = judge(&question, arguments.client, &assembly.policies);
     let asleep = (!finding.allowed).then(|| sleeping_rule(&question.name, assembly)).flatten();
-    match arguments.json {
+    let printed = match arguments.json {
         true => print(&as_json(&question, &finding, assembly)),
         false => print(&as_text(&question, &finding, asleep, assembly)),
     };
-    if finding.allowed { OK } else { FAILED }
+    printed.max(if finding.allowed { OK } else { FAILED })
 }
 
 fn as_text(

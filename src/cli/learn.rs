@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::AdminListener;
-use super::{FAILED, OK, print, warn};
+use super::{FAILED, OK, try_print, warn};
 use crate::admin::view::Blocked;
 use crate::assemble::{Assembly, Sources};
 use crate::config;
@@ -88,7 +88,7 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
         Some(path) => std::fs::write(path, text).map_err(|error| {
             format!("error: {}: cannot be written: {error}\n  help: set `--output`", path.display())
         })?,
-        None => drop(print(&text)),
+        None => try_print(&text)?,
     }
     warn(&summary(&evidence, &proposal));
     Ok(())

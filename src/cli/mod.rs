@@ -35,7 +35,7 @@ use crate::upstream::address::UpstreamAddress;
 const OK: u8 = 0;
 /// Something is wrong; for `explain`: the name is blocked.
 const FAILED: u8 = 1;
-/// The command line cannot be understood.
+/// The command line cannot be understood, or there is nothing to tell by.
 const USAGE: u8 = 2;
 
 /// A DNS resolver for networks that must not resolve everything.
@@ -200,15 +200,31 @@ fn marked(error: &dyn std::error::Error) -> String {
     if text.starts_with("error: ") { text } else { format!("error: {text}") }
 }
 
-/// Writes to standard output; a reader that has gone (`| head`) is no error.
+/// Writes to standard output, for an exit status. What is cut off must not be taken for whole.
+#[must_use]
 fn print(text: &str) -> u8 {
+    try_print(text).map_or_else(
+        |error| {
+            warn(&error);
+            USAGE
+        },
+        |()| OK,
+    )
+}
+
+/// The same for those who have an error of their own.
+fn try_print(text: &str) -> Result<(), String> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') {
-        true => out.flush(),
-        false => writeln!(out),
-    });
-    OK
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes()));
+    match written.and_then(|()| out.flush()) {
+        // A reader that has gone (`| head`) has what it wanted.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(format!("error: standard output cannot be written: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes to standard error.

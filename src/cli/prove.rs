@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::AdminListener;
-use super::{FAILED, OK, marked, print, warn};
+use super::{FAILED, OK, marked, try_print, warn};
 use crate::admin::view::{Policy, Status};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::listen_address;
@@ -63,12 +63,12 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
 fn write(arguments: &Arguments, report: &Report) -> Result<(), Error> {
     let text = if arguments.json { serde_json::to_string_pretty(report)? + "\n" } else { report.to_string() };
     match &arguments.output {
-        None => drop(print(&text)),
+        None => try_print(&text)?,
         Some(file) => {
             std::fs::write(file, text)
                 .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
             let verdict = if report.proven { "proven" } else { "NOT PROVEN" };
-            print(&format!("{verdict}: {} queries, see {}", report.asked, file.display()));
+            try_print(&format!("{verdict}: {} queries, see {}", report.asked, file.display()))?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{OK, USAGE, print, warn};
+use super::{USAGE, print, warn};
 use crate::assemble::Assembly;
 use crate::policy::policies::Group;
 use crate::policy::rule::Action;
@@ -60,8 +60,7 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         );
         text
     });
-    print(&text);
-    OK
+    print(&text)
 }
 
 fn as_json(row: &Row) -> Value {

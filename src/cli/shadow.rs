@@ -28,11 +28,11 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     };
     match listener.read::<Option<Shadow>>("/api/v1/shadow") {
         Ok(Some(shadow)) => {
-            match arguments.json {
+            let printed = match arguments.json {
                 true => print(&serde_json::to_string(&shadow).unwrap_or_default()),
                 false => print(&text(&shadow)),
             };
-            if shadow.would_block + shadow.would_allow == 0 { OK } else { FAILED }
+            printed.max(if shadow.would_block + shadow.would_allow == 0 { OK } else { FAILED })
         }
         Ok(None) => {
             warn(

@@ -10,7 +10,7 @@ use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::assemble::{Sources, assemble};
-use crate::cli::print;
+use crate::cli::try_print;
 use crate::config::{LogQueries, Overrides};
 use crate::listen::inherited::Inherited;
 use crate::listen::sockets::Sockets;
@@ -65,7 +65,7 @@ pub(super) fn run() -> Result<(), StartError> {
          To run the gate for real: namegate serve",
         QUESTIONS.len()
     );
-    print(&text);
+    try_print(&text)?;
     service.shut_down();
     runtime.block_on(upstream.shutdown())?;
     Ok(())

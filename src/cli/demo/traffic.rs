@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::mix::{Question, question};
-use crate::cli::print;
+use crate::cli::try_print;
 use crate::serve::StartError;
 use crate::shutdown::{Request, Signals};
 use crate::upstream::address::DNS_PORT;
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), StartError> {
         clients.ask(arguments.rate, arguments.duration).await?;
         Ok::<_, StartError>(format!("asked {} {}", clients.server, clients.tally))
     })?;
-    print(&line);
+    try_print(&line)?;
     Ok(())
 }
 

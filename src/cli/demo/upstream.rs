@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::runtime::Builder;
 
-use crate::cli::print;
+use crate::cli::try_print;
 use crate::local::{EmbeddedUpstream, demo_zones};
 use crate::serve::StartError;
 use crate::shutdown::{Request, Signals};
@@ -25,7 +25,7 @@ async fn serve(listen: &[SocketAddr]) -> Result<(), StartError> {
         let server = EmbeddedUpstream::start(&demo_zones(), *address)
             .await
             .map_err(|error| format!("cannot serve on {address}: {error}"))?;
-        print(&format!("serving the demonstration's names on {} (udp, tcp)", server.address()));
+        try_print(&format!("serving the demonstration's names on {} (udp, tcp)", server.address()))?;
         servers.push(server);
     }
     while signals.next().await != Request::Stop {}

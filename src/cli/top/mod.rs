@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 
 use self::snapshot::Reader;
 use super::http::AdminListener;
-use super::{FAILED, OK, print, warn};
+use super::{FAILED, OK, try_print, warn};
 use crate::assemble::Sources;
 
 /// How to show it.
@@ -53,9 +53,9 @@ fn show(arguments: &Arguments, listener: AdminListener) -> Result<(), Box<dyn st
         )
     })?;
     if arguments.json {
-        print(&serde_json::to_string(&snapshot)?);
+        try_print(&serde_json::to_string(&snapshot)?)?;
     } else if arguments.once || !look::is_screen() {
-        print(&text::text(&snapshot, &url));
+        try_print(&text::text(&snapshot, &url))?;
     } else {
         live::run(runtime, reader, snapshot, &url)?;
     }
