@@ -114,7 +114,8 @@ impl TcpService {
 
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
         // Who finds no place is told by the end of the connection, and can go on to the next server.
-        if let Ok(place) = self.connections.admit(address.ip()) {
+        let is_stranger = self.state.load().policies.group(address.ip()).is_none();
+        if let Ok(place) = self.connections.admit(address.ip(), is_stranger) {
             self.tasks.spawn(self.clone().serve(stream, address, place));
         }
     }

@@ -115,8 +115,8 @@ pub const METRICS: &[Metric] = &[
     gauge("namegate_tcp_connections", &[], "TCP connections of clients open."),
     counter(
         "namegate_tcp_connections_refused_total",
-        &[("reason", "total, client")],
-        "TCP connections closed at once, because all places or all of the client's were taken.",
+        &[("reason", "total, client, not_allowed")],
+        "TCP connections closed at once, because all places, all of the client's or all of those who may not ask were taken.",
     ),
     gauge("namegate_queries_in_flight", &[], "Queries waiting for an upstream or a local zone."),
     counter(
