@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::listen::socket::reachable;
 use crate::telemetry::untold::Untold;
+use crate::wire::header::{Flags, Header};
 pub use crate::wire::reply::Transport;
 
 /// How often a query is sent before there is no reply: a datagram may be lost where the gate is flooded.
@@ -81,6 +82,10 @@ impl Asker {
                 }
             });
             match reply.await {
+                // RFC 2181 section 9: what is truncated is asked over TCP. A gate that limits rates has known askers ask so.
+                Ok(Ok(reply)) if transport == Transport::Udp && says_nothing_but_truncated(&reply) => {
+                    return Box::pin(self.ask(&query, Transport::Tcp, patience)).await;
+                }
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(error)) => (self.tcp, last) = (None, error.into()),
                 Err(_) => (self.tcp, last) = (None, NoReply::Silence),
@@ -123,6 +128,12 @@ impl Asker {
             false => Err(io::Error::other("a reply to another query")),
         }
     }
+}
+
+/// True where `reply` has TC and no records of answer or authority.
+fn says_nothing_but_truncated(reply: &[u8]) -> bool {
+    Header::parse(reply)
+        .is_some_and(|header| header.flags.has(Flags::TC) && reply.get(6..10) == Some(&[0; 4]))
 }
 
 impl fmt::Debug for Asker {
