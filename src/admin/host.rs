@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State as Shared};
-use axum::http::{StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -16,8 +17,12 @@ pub(super) async fn refuse_other_sites(
     request: Request,
     next: Next,
 ) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if host.is_none_or(|host| is_own(host, &hosts)) {
+    // RFC 9112 section 3.2: a client MUST send one Host field in HTTP/1.1, and a target in absolute form has the host in its place.
+    let named = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or("?.?"));
+    let named: Vec<&str> =
+        request.uri().authority().map(Authority::as_str).into_iter().chain(named).collect();
+    let is_old = request.version() == Version::HTTP_10;
+    if (is_old || !named.is_empty()) && named.iter().all(|host| is_own(host, &hosts)) {
         return next.run(request).await;
     }
     let text =
