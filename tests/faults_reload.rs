@@ -95,7 +95,7 @@ fn expect_refused(gate: &Gate, place: &str, case: &str) {
         metrics.sum("namegate_policy_last_reload_success", &[]) == 0.0
     });
     // The error's lines follow the one that says what failed.
-    let told = crate::support::eventually(&format!("{case}: the place"), || {
+    let told = eventually(&format!("{case}: the place"), || {
         let lines = gate.stderr.all().split_off(told);
         lines.iter().any(|line| line.contains(place)).then_some(lines)
     });

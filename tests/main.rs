@@ -71,6 +71,8 @@ mod readme;
 mod rate_limit;
 mod refresh;
 mod regression;
+mod regression_files;
+mod regression_service;
 mod regression_tcp;
 mod reload;
 mod routes;

@@ -1,0 +1,204 @@
+//! What once went wrong with files: gone, in pieces, no files at all, or without room. Each test is named after what must hold.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::admin_token::{TOKEN, write_token};
+use crate::support::command::{binary, namegate};
+use crate::support::gate::Reload;
+use crate::support::http::Http;
+use crate::support::settings::write_settings;
+use crate::support::{Gate, ScriptedUpstream, eventually};
+
+/// A zone that has the name of a shipped one, which allows much more.
+const NARROW: &str =
+    "title = \"Own\"\nrevised = 2026-01-01\n[[allow]]\nhost = \"only.own.example\"\npurpose = \"P\"\n";
+const NARROWED: &str = "policy.zones = [\"python\"]\npolicy.zones_directory = \"zones\"";
+
+fn rcode(gate: &Gate, name: &str) -> String {
+    gate.ask(name, "A").rcode()
+}
+
+#[test]
+fn a_directory_of_zones_that_is_not_there_is_no_leave_to_take_the_shipped_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    write_settings(directory.path(), &["127.0.0.1:9".parse().unwrap()], NARROWED);
+    let check = || namegate(directory.path(), &["check", "--config", "namegate.toml"]);
+    check().expect_code(1).expect_stderr(&["zones_directory", "zones", "No such file", "help: "]);
+    fs::write(directory.path().join("zones"), "").unwrap();
+    check().expect_code(1).expect_stderr(&["zones_directory", "it is no directory", "help: "]);
+    fs::remove_file(directory.path().join("zones")).unwrap();
+    fs::create_dir(directory.path().join("zones")).unwrap();
+    check().expect_code(0);
+}
+
+#[test]
+fn a_file_that_is_gone_at_a_reload_is_not_replaced_by_a_shipped_zone() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::with_files(&[upstream.address()], NARROWED, &[("zones/python.toml", NARROW)]);
+    let directory = gate.directory().join("zones");
+    let assert_narrow = || {
+        assert_eq!(rcode(&gate, "only.own.example"), "NOERROR");
+        assert_eq!(rcode(&gate, "pypi.org"), "NXDOMAIN");
+    };
+    assert_narrow();
+    fs::rename(directory.join("python.toml"), directory.join("python.off")).unwrap();
+    assert_eq!(gate.reload(), Reload::Failure);
+    gate.stderr.expect("python.toml is gone, and the shipped zone `python` would take its place");
+    assert_narrow();
+    fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(gate.reload(), Reload::Failure);
+    assert_narrow();
+    // Whoever means the shipped one says so in the settings.
+    gate.write_settings("policy.zones = [\"python\"]");
+    assert_eq!(gate.reload(), Reload::Success);
+    assert_eq!(rcode(&gate, "pypi.org"), "NOERROR");
+}
+
+#[test]
+fn settings_of_which_a_comment_is_left_change_nothing_at_a_reload() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    for text in ["# Settings of the gate\n", "\u{feff}# Settings\n\n   # of the gate\n", "\n"] {
+        fs::write(gate.settings_path(), text).unwrap();
+        assert_eq!(gate.reload(), Reload::Failure, "{text:?}");
+        gate.stderr.expect("nothing is set in the file any more");
+        assert_eq!(rcode(&gate, "x.allowed.example"), "NOERROR");
+        assert_eq!(rcode(&gate, "pypi.org"), "NXDOMAIN");
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_zone_holds_no_reload_up() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::with_files(&[upstream.address()], NARROWED, &[("zones/python.toml", NARROW)]);
+    let file = gate.directory().join("zones/python.toml");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    assert_eq!(gate.reload(), Reload::Failure);
+    gate.stderr.expect("is no regular file");
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, NARROW.replace("only", "other")).unwrap();
+    assert_eq!(gate.reload(), Reload::Success);
+    assert_eq!(rcode(&gate, "other.own.example"), "NOERROR");
+}
+
+const STATEFUL: &str =
+    "server.state_directory = \"state\"\nserver.reuse_port = true\nadmin.token_file = \"token\"";
+
+/// A gate with a state directory that another one can start on beside it.
+fn stateful(upstream: &ScriptedUpstream) -> Gate {
+    Gate::launched(&[upstream.address()], STATEFUL, &[], |command| {
+        let directory = command.get_current_dir().expect("a directory");
+        write_token(&directory.join("token"), &format!("{TOKEN}\n"), 0o600);
+    })
+}
+
+fn grant(gate: &Gate, name: &str, duration: &str) -> u16 {
+    let body = format!(r#"{{"name": "{name}", "for": "{duration}", "reason": "a test"}}"#);
+    Http::to(gate.admin()).token(TOKEN).json("POST", "/api/v1/allowed", &body).status
+}
+
+fn audit(directory: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(directory.join("state/audit.log")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or(Value::Null)).collect()
+}
+
+#[test]
+fn a_gate_that_starts_beside_another_loses_none_of_its_allowances() {
+    let upstream = ScriptedUpstream::start();
+    let gate = stateful(&upstream);
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| {
+            for _ in 0..20 {
+                // It fails once it has seen to the state directory, which is early: nobody can listen there.
+                let arguments = ["serve", "--config", "namegate.toml", "--listen", "192.0.2.1:53"];
+                namegate(gate.directory(), &arguments).expect_code(1).expect_stderr(&["192.0.2.1:53"]);
+            }
+        });
+        let mut given = 0;
+        while !starting.is_finished() {
+            assert_eq!(grant(&gate, &format!("n{}.example", given % 500), "1h"), 201);
+            let text = fs::read_to_string(gate.directory().join("state/allowed.json")).unwrap();
+            serde_json::from_str::<Value>(&text).expect("whole at any moment");
+            given += 1;
+        }
+        starting.join().expect("every start gets as far as its sockets");
+    });
+    let left = fs::read_dir(gate.directory().join("state")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut left: Vec<_> = left.collect();
+    left.sort();
+    assert_eq!(left, ["allowed.json", "audit.log"]);
+}
+
+#[test]
+fn a_line_of_the_audit_that_was_cut_off_spoils_no_other() {
+    let upstream = ScriptedUpstream::start();
+    let gate = stateful(&upstream);
+    assert_eq!(grant(&gate, "a.example", "1h"), 201);
+    let file = gate.directory().join("state/audit.log");
+    let whole = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{whole}{}", &whole[..40])).unwrap();
+    assert_eq!(grant(&gate, "b.example", "1h"), 201);
+    let lines = audit(gate.directory());
+    let patterns: Vec<_> = lines.iter().map(|line| line["pattern"].as_str().unwrap_or("cut off")).collect();
+    assert_eq!(patterns, ["a.example", "cut off", "b.example"]);
+}
+
+#[test]
+fn nothing_is_allowed_for_a_time_that_is_not_on_record() {
+    let upstream = ScriptedUpstream::start();
+    let gate = stateful(&upstream);
+    fs::create_dir(gate.directory().join("state/audit.log")).unwrap();
+    assert_eq!(grant(&gate, "a.example", "1h"), 422);
+    assert_eq!(rcode(&gate, "a.example"), "NXDOMAIN");
+    fs::remove_dir(gate.directory().join("state/audit.log")).unwrap();
+    assert_eq!(grant(&gate, "a.example", "1h"), 201);
+    assert_eq!(rcode(&gate, "a.example"), "NOERROR");
+}
+
+#[test]
+fn an_allowance_that_ended_meanwhile_is_said_to_have_ended_once() {
+    let upstream = ScriptedUpstream::start();
+    let gate = stateful(&upstream);
+    assert_eq!(grant(&gate, "a.example", "1s"), 201);
+    gate.signal("KILL");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    for _ in 0..2 {
+        let arguments = ["serve", "--config", "namegate.toml"];
+        let mut next = Command::new(binary());
+        next.args(arguments).current_dir(gate.directory()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut next = next.spawn().unwrap();
+        eventually("the end on record", || {
+            audit(gate.directory()).iter().any(|line| line["event"] == "ended").then_some(())
+        });
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        next.kill().and_then(|()| next.wait()).unwrap();
+    }
+    let ended = audit(gate.directory()).iter().filter(|line| line["event"] == "ended").count();
+    assert_eq!(ended, 1);
+}
+
+#[test]
+fn output_that_is_cut_off_is_not_taken_for_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    write_settings(directory.path(), &["127.0.0.1:9".parse().unwrap()], "");
+    for arguments in [
+        &["check"] as &[&str],
+        &["rules"],
+        &["config"],
+        &["explain", "x.allowed.example"],
+        &["export", "rpz"],
+        &["export", "azure-firewall"],
+    ] {
+        let mut command = Command::new(binary());
+        command.args(arguments).args(["--config", "namegate.toml"]).current_dir(directory.path());
+        let output = command.stdout(File::create("/dev/full").unwrap()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("standard output cannot be written"), "{arguments:?}: {stderr}");
+    }
+}
