@@ -1,5 +1,6 @@
 //! [`Reloader`]: swaps what queries are judged by, under traffic, when told to.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,6 +31,8 @@ pub struct Reloader {
     pub settings: Settings,
     /// The settings at the start: some of them hold until the end.
     pub started: Settings,
+    /// Where queries are taken until the end, whatever settings say.
+    pub listen: Vec<SocketAddr>,
     /// The allowlist files of the operator's own that are in force.
     pub own_zones: OwnZones,
     /// Where results are counted.
@@ -112,7 +115,7 @@ impl Reloader {
         let before = Running {
             state: self.state.load_full(),
             settings: self.settings.clone(),
-            listen: self.started.server.listen.clone(),
+            listen: self.listen.clone(),
         };
         let generation = before.state.policies.generation() + 1;
         let assembly = at_low_priority(|| assemble(&self.sources, generation))

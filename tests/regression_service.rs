@@ -53,6 +53,18 @@ fn what_is_in_flight_has_the_deadline_of_the_last_reload() {
 }
 
 #[test]
+fn a_reload_is_held_to_the_addresses_in_force() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    // The settings name another address, which takes effect at the next start.
+    let itself = gate.address();
+    gate.write_settings(&format!("server.listen = [\"127.0.0.1:1\"]\nupstream.servers = [\"{itself}\"]"));
+    assert_eq!(gate.reload(), Reload::Failure);
+    gate.stderr.expect("is this server itself");
+    assert_eq!(gate.ask("x.allowed.example", "A").rcode(), "NOERROR");
+}
+
+#[test]
 fn who_may_not_ask_cannot_take_all_connections() {
     let upstream = ScriptedUpstream::start();
     let settings = "server.allow_clients = [\"127.0.0.1\"]\nserver.tcp_connections = 16\n\

@@ -36,9 +36,19 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let mut service =
         Service::start(assembly, sockets, Arc::clone(&catalogue), std::io::stdout()).map_err(with_remedy)?;
     let signals = hangups.and_stops().map_err(|error| cannot_start(&error))?;
-    let (state, started, retired) = (Arc::clone(&service.state), settings.clone(), Vec::new());
-    let reloader =
-        Reloader { sources, state, settings, started, own_zones, catalogue, registry, retired, sandbox };
+    let (state, listen) = (Arc::clone(&service.state), service.listen.clone());
+    let reloader = Reloader {
+        sources,
+        state,
+        started: settings.clone(),
+        settings,
+        listen,
+        own_zones,
+        catalogue,
+        registry,
+        retired: Vec::new(),
+        sandbox,
+    };
     service.obey_orders(reloader).map_err(|error| cannot_start(&error))?;
     announce(&service, &origin, &summary);
     service.run_until_stopped(signals);

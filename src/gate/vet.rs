@@ -40,8 +40,12 @@ pub(super) fn reply(
     };
     // A name that a rule has led to is held to what that rule expects: an alias is no way round it.
     let is_followed = matches!(ground, Ground::Followed);
-    let leading = || policies.leading_rule(group, &query.question().name, now);
-    let Some(rule) = ground.rule().or_else(|| leading().filter(|_| is_followed)) else {
+    let rule = match ground {
+        Ground::Rule(rule) => Some(rule),
+        Ground::Followed => policies.leading_rule(group, &query.question().name, now),
+        Ground::Temporary(_) => None,
+    };
+    let Some(rule) = rule else {
         follow(out);
         return record;
     };
