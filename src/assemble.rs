@@ -27,6 +27,15 @@ pub struct Sources {
     pub overrides: Overrides,
 }
 
+impl Sources {
+    /// Has the settings that `assembly` was read from read again, and no others: those in the usual place may be gone for a moment,
+    /// and the built-in ones are no stand-in for them.
+    pub fn pin(&mut self, assembly: &Assembly) {
+        let is_usual = assembly.origin == config::DEFAULT_PATH;
+        self.config = self.config.take().or_else(|| is_usual.then(|| config::DEFAULT_PATH.into()));
+    }
+}
+
 /// Everything a policy is made of, and the policy.
 pub struct Assembly {
     /// The settings in force.
@@ -266,5 +275,29 @@ impl<'a> Compiler<'a> {
             enforce_expect: policy.enforce_expect,
             routes: Routes::new(self.named.iter().copied(), self.lists.zones()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn settings_in_the_usual_place_are_read_again_from_there_alone() {
+        let assembly = |origin: &str| Assembly {
+            origin: origin.to_owned(),
+            ..assemble(&Sources::default(), 1).unwrap()
+        };
+        let own = Some(PathBuf::from("own.toml"));
+        for (config, origin, pinned) in [
+            (None, config::DEFAULT_PATH, Some(config::DEFAULT_PATH.into())),
+            (None, "config/namegate.toml (built in)", None),
+            (own.clone(), "own.toml", own),
+        ] {
+            let mut sources = Sources { config, overrides: Overrides::default() };
+            sources.pin(&assembly(origin));
+            assert_eq!(sources.config, pinned, "{origin}");
+        }
     }
 }

@@ -12,6 +12,9 @@ use crate::policy::temporary::{Grant, Temporary};
 /// The file that holds what is allowed.
 const ALLOWED: &str = "allowed.json";
 
+/// The file that holds what became of it, a line for each.
+const AUDIT: &str = "audit.log";
+
 /// Version of the file's form.
 const VERSION: u32 = 1;
 
@@ -108,14 +111,25 @@ impl Registry {
             )));
         }
         let (now, time) = (Instant::now(), SystemTime::now());
-        let ended: Vec<Grant> = allowed.iter().filter(|grant| grant.until <= time).cloned().collect();
-        let temporary = Temporary::new(allowed, now, time);
-        // Told once, and not again at every start.
-        if !ended.is_empty() {
-            ended.iter().for_each(|grant| self.note(Event::Ended, grant));
-            self.save(&temporary).unwrap_or_else(|error| tracing::error!("{error}"));
+        let temporary = Temporary::new(allowed.clone(), now, time);
+        // What is kept stays as it is: another gate may still write it, and a clock that is ahead may be set right.
+        for grant in allowed.iter().filter(|grant| grant.until <= time && !self.is_known_to_have_ended(grant))
+        {
+            self.note(Event::Ended, grant);
         }
         Ok(temporary)
+    }
+
+    /// True where the end of `grant` is on record, from a start before this one.
+    fn is_known_to_have_ended(&self, grant: &Grant) -> bool {
+        let text = self.file(AUDIT).and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        let ended = serde_json::to_value(Event::Ended).unwrap_or_default();
+        let mut lines =
+            text.lines().rev().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let Ok(wanted) = serde_json::to_value(grant) else { return false };
+        lines.any(|line| {
+            line["event"] == ended && line["pattern"] == wanted["pattern"] && line["until"] == wanted["until"]
+        })
     }
 
     /// Keeps `temporary` in the place of what was kept, as one.
@@ -154,7 +168,7 @@ impl Registry {
             Event::Ended => "temporary allowance ended",
         };
         tracing::warn!("{what}: {pattern} until {until}, by {author:?}: {reason:?}");
-        let Some(path) = self.file("audit.log") else { return Ok(()) };
+        let Some(path) = self.file(AUDIT) else { return Ok(()) };
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let line = serde_json::to_string(&AuditLine { time, event, grant }).unwrap_or_default();
         append(&path, &line).map_err(|error| {
@@ -169,20 +183,24 @@ impl Registry {
 /// Writes a file so that it is either the old or the new one, whatever happens in between.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = fresh(path);
-    let mut file = File::create(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)
+    let write = || -> io::Result<()> {
+        let mut file = File::create_new(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&fresh)))
 }
 
-/// A file of this process alone beside `path`: the gate that takes over starts while the last one still writes.
+/// A file beside `path` that nobody else writes: the gate that takes over starts while the last one still does.
 fn fresh(path: &Path) -> PathBuf {
-    path.with_extension(format!("{}.new", std::process::id()))
+    path.with_extension(format!("{:016x}.new", rand::random::<u64>()))
 }
 
 /// Adds a line, and ends the last one where it was cut off for want of room.
 fn append(path: &Path, line: &str) -> io::Result<()> {
-    let end = if is_cut_off(path)? { "\n" } else { "" };
+    // A file that may be written and not be read is none the worse.
+    let end = if is_cut_off(path).unwrap_or(false) { "\n" } else { "" };
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     file.write_all(format!("{end}{line}\n").as_bytes())?;
     file.sync_data()

@@ -118,6 +118,13 @@ impl Reloader {
             listen: self.listen.clone(),
         };
         let generation = before.state.policies.generation() + 1;
+        for settings in self.sources.config.iter().chain(&self.settings.policy.shadow) {
+            // Reading a pipe would wait for who writes into it, for good.
+            if settings.metadata().is_ok_and(|found| !found.is_file()) {
+                let error = Diagnostic::error(settings.display().to_string(), "is no regular file");
+                return Err(Report::from(error).to_string());
+            }
+        }
         let assembly = at_low_priority(|| assemble(&self.sources, generation))
             .map_err(|error| format!("there is no thread for it: {error}\n  help: let the process have more threads (TasksMax=, ulimit -u)"))?
             .map_err(|faults| faults.to_string())?;

@@ -248,7 +248,7 @@ impl Service {
         for worker in self.workers {
             let _ = worker.join();
         }
-        // What is in flight may have been asked under settings of before a reload.
+        // What is in flight may have been asked before the last reload.
         let deadline = self.deadline.max(self.state.load().upstreams.config().deadline);
         let drain = deadline + DRAIN_GRACE;
         let given_up = Instant::now() + drain;

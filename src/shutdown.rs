@@ -14,8 +14,8 @@ pub enum Request {
     Stop,
 }
 
-/// SIGHUP, which would end a process that does not expect it: caught from the very start. What ends it is left to do so until
-/// there is something to drain.
+/// SIGHUP, which would end a process that does not expect it: caught from the very start. SIGTERM and SIGINT end it at once until
+/// there is something to drain, or, where it is the first process of a container, are ignored by the kernel until then.
 #[derive(Debug)]
 pub struct Hangups {
     /// Has no threads of its own.

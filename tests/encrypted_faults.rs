@@ -125,7 +125,7 @@ fn a_server_that_only_closes_is_not_connected_to_for_every_query() {
 /// Longest time for a query.
 const DEADLINE: Duration = Duration::from_millis(2500);
 /// What a busy machine may add to any time.
-const SLACK: Duration = Duration::from_millis(1500);
+const SLACK: Duration = Duration::from_secs(4);
 
 /// Response code and Extended DNS Errors.
 type Told = (&'static str, &'static [u16]);
@@ -178,6 +178,10 @@ impl Fault {
         self.server.address("dns.example")
     }
 
+    fn servers(&self) -> usize {
+        1 + usize::from(self.sound.is_some())
+    }
+
     fn route(&self) -> String {
         let servers = [Some(&self.server), self.sound.as_ref()];
         let servers: Vec<_> =
@@ -224,13 +228,13 @@ fn each_fault_has_its_reply_its_count_and_its_bound() {
     );
     let gate = Gate::with_files(&[], &settings, &[("ca.pem", &authority.pem())]);
     let before = gate.expect_metrics("the first probes to end", |metrics| {
-        faults.iter().all(|fault| fault.counted(metrics, "answered") >= 1.0)
+        let total = |name: &str| metrics.sum(name, &[("result", "answered")]);
+        total("namegate_upstream_queries_total")
+            >= (faults.iter().map(Fault::servers).sum::<usize>() + 1) as f64
     });
-    scope(|scope| {
-        for fault in &faults {
-            scope.spawn(|| fault.check(&gate, &before));
-        }
-    });
+    for some in faults.chunks(8) {
+        scope(|scope| some.iter().for_each(|fault| drop(scope.spawn(|| fault.check(&gate, &before)))));
+    }
     assert!(usual.queries().is_empty(), "no server is asked that a route does not name");
     let (queries, outcomes) = gate.settled_metrics().accounting();
     assert_eq!(queries, outcomes);

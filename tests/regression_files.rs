@@ -10,8 +10,9 @@ use crate::admin_token::{TOKEN, write_token};
 use crate::support::command::{binary, namegate};
 use crate::support::gate::Reload;
 use crate::support::http::Http;
+use crate::support::lines::Lines;
 use crate::support::settings::write_settings;
-use crate::support::{Gate, ScriptedUpstream, eventually};
+use crate::support::{Gate, ScriptedUpstream};
 
 /// A zone that has the name of a shipped one, which allows much more.
 const NARROW: &str =
@@ -33,6 +34,22 @@ fn a_directory_of_zones_that_is_not_there_is_no_leave_to_take_the_shipped_ones()
     fs::remove_file(directory.path().join("zones")).unwrap();
     fs::create_dir(directory.path().join("zones")).unwrap();
     check().expect_code(0);
+    std::os::unix::fs::symlink("nowhere", directory.path().join("zones/python.toml")).unwrap();
+    check().expect_code(1).expect_stderr(&["zones/python.toml", "No such file"]);
+}
+
+#[test]
+fn of_two_groups_with_a_zone_of_one_name_each_keeps_its_file() {
+    let upstream = ScriptedUpstream::start();
+    let settings = format!(
+        "{NARROWED}\nserver.allow_clients = [\"127.0.0.0/8\"]\n[[client]]\nname = \"others\"\nsubnets = [\"127.9.0.0/16\"]\n\
+         zones = [\"other/python.toml\"]\n"
+    );
+    let files = [("zones/python.toml", NARROW), ("other/python.toml", NARROW)];
+    let gate = Gate::with_files(&[upstream.address()], &settings, &files);
+    fs::remove_file(gate.directory().join("zones/python.toml")).unwrap();
+    assert_eq!(gate.reload(), Reload::Failure);
+    assert_eq!(rcode(&gate, "pypi.org"), "NXDOMAIN");
 }
 
 #[test]
@@ -62,7 +79,12 @@ fn a_file_that_is_gone_at_a_reload_is_not_replaced_by_a_shipped_zone() {
 fn settings_of_which_a_comment_is_left_change_nothing_at_a_reload() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
-    for text in ["# Settings of the gate\n", "\u{feff}# Settings\n\n   # of the gate\n", "\n"] {
+    for text in [
+        "# Settings of the gate\n",
+        "\u{feff}# Settings\n\n   # of the gate\n",
+        "\n",
+        "# Settings\n[server]\n",
+    ] {
         fs::write(gate.settings_path(), text).unwrap();
         assert_eq!(gate.reload(), Reload::Failure, "{text:?}");
         gate.stderr.expect("nothing is set in the file any more");
@@ -81,6 +103,10 @@ fn a_pipe_in_the_place_of_a_zone_holds_no_reload_up() {
     assert_eq!(gate.reload(), Reload::Failure);
     gate.stderr.expect("is no regular file");
     fs::remove_file(&file).unwrap();
+    fs::rename(gate.settings_path(), gate.directory().join("settings.off")).unwrap();
+    assert!(Command::new("mkfifo").arg(gate.settings_path()).status().unwrap().success());
+    assert_eq!(gate.reload(), Reload::Failure);
+    fs::rename(gate.directory().join("settings.off"), gate.settings_path()).unwrap();
     fs::write(&file, NARROW.replace("only", "other")).unwrap();
     assert_eq!(gate.reload(), Reload::Success);
     assert_eq!(rcode(&gate, "other.own.example"), "NOERROR");
@@ -168,14 +194,11 @@ fn an_allowance_that_ended_meanwhile_is_said_to_have_ended_once() {
     gate.signal("KILL");
     std::thread::sleep(std::time::Duration::from_millis(1100));
     for _ in 0..2 {
-        let arguments = ["serve", "--config", "namegate.toml"];
         let mut next = Command::new(binary());
-        next.args(arguments).current_dir(gate.directory()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut next = next.spawn().unwrap();
-        eventually("the end on record", || {
-            audit(gate.directory()).iter().any(|line| line["event"] == "ended").then_some(())
-        });
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        next.args(["serve", "--config", "namegate.toml"]).current_dir(gate.directory());
+        let mut next = next.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = Lines::collect(next.stderr.take().unwrap());
+        stderr.expect("INFO ready");
         next.kill().and_then(|()| next.wait()).unwrap();
     }
     let ended = audit(gate.directory()).iter().filter(|line| line["event"] == "ended").count();

@@ -119,7 +119,7 @@ fn relay(data: &[u8], question: &Question, answer: Answer) {
         is_stale: false,
     };
     let answer = fetched.answer.as_ref().as_ref();
-    let seen = Message::from_vec(data).ok().filter(|seen| !runs_through_ttls(data, seen, answer));
+    let seen = Message::from_vec(data).ok().filter(|seen| !runs_through_what_changes(data, seen, answer));
     let sent = Relayed { records: answer.records().len(), seen };
     let mut reply = Vec::new();
     for edns in EDNS {
@@ -187,9 +187,9 @@ struct Relayed {
     seen: Option<Message>,
 }
 
-/// True where names point to where no name is, and run through TTLs from there: they read otherwise when those have shrunk.
-/// No server writes that. What some zones ask of answers is asked of them as they are sent.
-fn runs_through_ttls(data: &[u8], seen: &Message, answer: AnswerRef<'_>) -> bool {
+/// True where names point to where no name is, and run through TTLs, id or flags from there: they read otherwise when those have
+/// shrunk, or are the client's. No server writes that. What some zones ask of answers is asked of them as they are sent.
+fn runs_through_what_changes(data: &[u8], seen: &Message, answer: AnswerRef<'_>) -> bool {
     let at = parse_question(data).map_or(0, |(_, end)| end);
     if !data[at..].starts_with(answer.records()) {
         // What was written anew has all names where they belong.
@@ -199,6 +199,8 @@ fn runs_through_ttls(data: &[u8], seen: &Message, answer: AnswerRef<'_>) -> bool
     for offset in answer.ttl_offsets() {
         other[at + offset..at + offset + 4].iter_mut().for_each(|byte| *byte = !*byte);
     }
+    other[..2].iter_mut().for_each(|byte| *byte = !*byte);
+    other[3] ^= 0xb0; // RA, AD, CD
     let Ok(other) = Message::from_vec(&other) else { return true };
     records(seen)
         .zip(records(&other))

@@ -1,7 +1,7 @@
 //! `namegate healthcheck`: for containers, where nothing else can ask /readyz.
 
 use super::http::{AdminListener, NoPage, Page};
-use super::{FAILED, print, warn};
+use super::{FAILED, OK, print, warn};
 use crate::assemble::Sources;
 
 /// Asks the admin listener that the settings name.
@@ -14,7 +14,11 @@ pub(super) fn run(sources: &Sources) -> u8 {
         }
     };
     match ask(&listener) {
-        Ok(Page { status: 200, .. }) => print("ready"),
+        Ok(Page { status: 200, .. }) => {
+            // What it finds is the exit status.
+            let _ = print("ready");
+            OK
+        }
         Ok(page) => {
             warn(&page.text());
             FAILED

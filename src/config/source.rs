@@ -64,12 +64,10 @@ impl Source {
         self.text.trim_ascii().is_empty()
     }
 
-    /// True where a TOML file sets nothing: nothing stands in it but comments.
+    /// True where a TOML file sets nothing: nothing stands in it but comments and names of tables.
     pub(crate) fn is_unset(&self) -> bool {
-        self.text.trim_start_matches(BYTE_ORDER_MARK).lines().all(|line| {
-            let line = line.trim_ascii();
-            line.is_empty() || line.starts_with('#')
-        })
+        let table: Result<toml::Table, _> = self.text.trim_start_matches(BYTE_ORDER_MARK).parse();
+        table.is_ok_and(|table| table.values().all(sets_nothing))
     }
 
     /// The line that holds byte `offset`, counted from 1.
@@ -95,6 +93,10 @@ impl Source {
             if start == 0 && text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
         start + mark..start + text.trim_end_matches(['\r', '\n']).len()
     }
+}
+
+fn sets_nothing(value: &toml::Value) -> bool {
+    value.as_table().is_some_and(|table| table.values().all(sets_nothing))
 }
 
 #[cfg(test)]

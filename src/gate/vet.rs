@@ -46,8 +46,11 @@ pub(super) fn reply(
         Ground::Temporary(_) => None,
     };
     let Some(rule) = rule else {
-        follow(out);
-        return record;
+        // What led here leads nowhere any more.
+        return match ground {
+            Ground::Followed => block(out, envelope, state, counters, group, &Reason::NotListed),
+            Ground::Rule(_) | Ground::Temporary(_) => record,
+        };
     };
     let policy = policies.policy(group);
     if !is_followed && rule.cname() == CnamePolicy::Inspect && !policies.admits_aliases(group, out, now) {

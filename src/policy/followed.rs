@@ -35,7 +35,7 @@ pub struct Followed {
 /// How a name came to be allowed.
 #[derive(Clone, Debug)]
 struct Lead {
-    /// The name whose answer led here, folded, in wire format.
+    /// The name that a rule allows and whose answers led here, over whatever others, folded, in wire format.
     origin: Box<[u8]>,
     /// Where that answer came from: the name's own is asked for there too.
     route: RouteId,
@@ -61,7 +61,7 @@ impl Followed {
         names.get(name.as_bytes()).filter(|lead| lead.until > now).map(|lead| lead.route)
     }
 
-    /// The name whose answer led clients of `group` to `name`, where they may still remember it at `now`.
+    /// The name that a rule allows and whose answers led clients of `group` to `name`, where they may still remember it at `now`.
     pub fn origin(&self, group: GroupId, name: &Name, now: Instant) -> Option<Name> {
         let names = self.groups.get(group.index())?.pin();
         let lead = names.get(name.as_bytes()).filter(|lead| lead.until > now)?;

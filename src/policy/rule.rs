@@ -131,7 +131,7 @@ impl fmt::Display for Pattern {
 /// True for a host that needs no closer look once its labels have the right lengths, as nearly all have.
 fn is_plain(host: &str) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let may_be_address = host.ends_with(|last: char| last.is_ascii_digit());
+    let may_be_address = host.trim_end_matches('.').ends_with(|last: char| last.is_ascii_digit());
     !may_be_address && host.as_bytes().iter().fold(true, |all, byte| all & is_plain(byte))
 }
 
@@ -149,7 +149,8 @@ fn refuse_what_is_no_name(text: &str) -> Result<(), PatternError> {
             format!("write `{host}`"),
         ));
     }
-    if text.parse::<IpAddr>().is_ok() {
+    // A dot at the end makes no name of it.
+    if text.strip_suffix('.').unwrap_or(text).parse::<IpAddr>().is_ok() {
         return Err(PatternError::new(
             whole,
             "this is an address; DNS rules match names",
@@ -275,6 +276,7 @@ mod tests {
             ("https://pypi.org/simple", 0..8, "not a URL", "`pypi.org`"),
             ("pypi.org:443", 8..12, "without port", "tcp/443"),
             ("10.0.0.4", 0..8, "address", "firewall"),
+            ("10.0.0.4.", 0..9, "address", "firewall"),
             ("::1", 0..3, "address", "firewall"),
             ("{acr}.azurecr.io", 0..1, "no place", "[parameters]"),
             ("a\\.b", 1..2, "no place", ""),

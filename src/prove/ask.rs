@@ -15,8 +15,17 @@ use crate::telemetry::untold::Untold;
 use crate::wire::header::{Flags, Header};
 pub use crate::wire::reply::Transport;
 
-/// How often a query is sent before there is no reply: a datagram may be lost where the gate is flooded.
-const TRIES: u32 = 3;
+/// How often a query is sent before there is no reply: a datagram may be lost where the gate is flooded, or left without a reply
+/// where it limits rates.
+fn tries(transport: Transport) -> u32 {
+    match transport {
+        Transport::Udp => 6,
+        Transport::Tcp => 3,
+    }
+}
+
+/// How long a datagram is waited for before it is sent again, as clients do; the last one has all the time there is.
+const RESEND_AFTER: Duration = Duration::from_secs(1);
 
 /// Largest reply over UDP in bytes; what is asked for is 1232 at most.
 const ROOM: usize = 4096;
@@ -71,11 +80,14 @@ impl Asker {
         patience: Duration,
     ) -> Result<Vec<u8>, NoReply> {
         let mut last = NoReply::Silence;
-        for _ in 0..TRIES {
-            let mut query = query.to_vec();
-            let id = rand::random::<u16>().to_be_bytes();
-            query[..2].copy_from_slice(&id);
-            let reply = timeout(patience, async {
+        let mut query = query.to_vec();
+        // The same for all tries, so that a late reply to one of them is a reply.
+        query[..2].copy_from_slice(&rand::random::<u16>().to_be_bytes());
+        let tries = tries(transport);
+        for number in 1..=tries {
+            let is_resent = transport == Transport::Udp && number < tries;
+            let time = if is_resent { patience.min(RESEND_AFTER) } else { patience };
+            let reply = timeout(time, async {
                 match transport {
                     Transport::Udp => self.ask_by_datagram(&query).await,
                     Transport::Tcp => self.ask_by_stream(&query).await,

@@ -21,5 +21,5 @@ pub use host::MAX_PATTERNS;
 pub use list::read_from as read_list;
 pub use port::{Port, Protocol};
 pub use read::{Zones, read};
-pub(crate) use read::{is_path, unknown};
+pub(crate) use read::{files_of, is_path, unknown};
 pub use zone::{Zone, ZoneRule};

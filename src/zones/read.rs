@@ -186,12 +186,24 @@ fn open(form: Form, path: PathBuf) -> Result<Found, Report> {
 /// The files in a directory that a zone may be read from.
 fn files_in(directory: Option<&Path>, name: &str) -> Vec<(Form, PathBuf)> {
     let Some(directory) = directory.filter(|_| is_zone_name(name)) else { return Vec::new() };
-    let files = Form::ALL.map(|form| (form, directory.join(format!("{name}{}", form.extension()))));
-    // A file whose existence cannot be told, say for lack of permission, is read and so reported.
-    if let Some(untold) = files.iter().find(|(_, path)| path.try_exists().is_err()) {
+    let mut files: Vec<_> = Form::ALL.into_iter().zip(files_of(directory, name)).collect();
+    // What cannot be told, say for lack of permission, and what leads to nothing is read and so reported.
+    if let Some(untold) =
+        files.iter().find(|(_, path)| path.symlink_metadata().is_err_and(|error| is_untold(&error)))
+    {
         return vec![untold.clone()];
     }
-    files.into_iter().filter(|(_, path)| path.exists()).collect()
+    files.retain(|(_, path)| path.symlink_metadata().is_ok());
+    files
+}
+
+fn is_untold(error: &std::io::Error) -> bool {
+    error.kind() != std::io::ErrorKind::NotFound
+}
+
+/// The files that the zone `name` may have in `directory`, whether they are there or not.
+pub(crate) fn files_of(directory: &Path, name: &str) -> [PathBuf; 2] {
+    Form::ALL.map(|form| directory.join(format!("{name}{}", form.extension())))
 }
 
 /// What to say of a zone that is nowhere.
