@@ -35,8 +35,10 @@ pub struct Followed {
 /// How a name came to be allowed.
 #[derive(Clone, Debug)]
 struct Lead {
-    /// The name that a rule allows and whose answers led here, over whatever others, folded, in wire format.
+    /// The name whose answer led here, folded, in wire format.
     origin: Box<[u8]>,
+    /// The name that a rule allows, at the beginning of the way here; none where that is the origin.
+    root: Option<Box<[u8]>>,
     /// Where that answer came from: the name's own is asked for there too.
     route: RouteId,
     until: Instant,
@@ -61,16 +63,25 @@ impl Followed {
         names.get(name.as_bytes()).filter(|lead| lead.until > now).map(|lead| lead.route)
     }
 
-    /// The name that a rule allows and whose answers led clients of `group` to `name`, where they may still remember it at `now`.
-    pub fn origin(&self, group: GroupId, name: &Name, now: Instant) -> Option<Name> {
+    /// The name that a rule allows and whose answers led clients of `group` to `name`, over whatever others, where they may still
+    /// remember it at `now`.
+    pub fn root(&self, group: GroupId, name: &Name, now: Instant) -> Option<Name> {
         let names = self.groups.get(group.index())?.pin();
         let lead = names.get(name.as_bytes()).filter(|lead| lead.until > now)?;
-        Name::parse(&lead.origin).ok()
+        Name::parse(lead.root.as_ref().unwrap_or(&lead.origin)).ok()
     }
 
     /// The answer for `origin`, which came by `route`, has led clients of `group` to `target` at `now`, and they may remember
-    /// it for `ttl` seconds.
-    pub fn note(&self, group: GroupId, origin: &Name, route: RouteId, target: &Name, ttl: u32, now: Instant) {
+    /// it for `ttl` seconds. `root` is where the way there began, where that is not the origin.
+    pub fn note(
+        &self,
+        group: GroupId,
+        (origin, root): (&Name, Option<&Name>),
+        route: RouteId,
+        target: &Name,
+        ttl: u32,
+        now: Instant,
+    ) {
         let Some(names) = self.groups.get(group.index()) else { return };
         let until = now + Duration::from_secs(u64::from(ttl)).max(SHORTEST);
         let names = names.pin();
@@ -83,7 +94,15 @@ impl Followed {
         if names.len() >= MAX / self.groups.len() && !self.make_room(&names, now) {
             return;
         }
-        names.insert(target.as_bytes().into(), Lead { origin: origin.as_bytes().into(), route, until });
+        names.insert(
+            target.as_bytes().into(),
+            Lead {
+                origin: origin.as_bytes().into(),
+                root: root.map(|root| root.as_bytes().into()),
+                route,
+                until,
+            },
+        );
         self.is_used.store(true, Ordering::Relaxed);
     }
 
@@ -152,8 +171,8 @@ mod tests {
         let now = Instant::now();
         let (ours, theirs, route) = (GroupId::DEFAULT, GroupId::new(1).unwrap(), RouteId(3));
         let followed = Followed::new(2);
-        followed.note(ours, &name("a.example"), route, &name("b.example"), 60, now);
-        followed.note(ours, &name("a.example"), route, &name("c.example"), 0, now);
+        followed.note(ours, (&name("a.example"), None), route, &name("b.example"), 60, now);
+        followed.note(ours, (&name("a.example"), None), route, &name("c.example"), 0, now);
         for (group, asked, after, expected) in [
             (ours, "b.example", 0, true),
             (ours, "b.example", 59, true),
@@ -167,9 +186,9 @@ mod tests {
             assert_eq!(found, expected.then_some(route), "{asked} after {after} s");
         }
         // A shorter time takes nothing away; a longer one adds.
-        followed.note(ours, &name("a.example"), route, &name("b.example"), 1, now);
+        followed.note(ours, (&name("a.example"), None), route, &name("b.example"), 1, now);
         assert!(followed.find(ours, &name("b.example"), now + SECOND * 59).is_some());
-        followed.note(ours, &name("a.example"), route, &name("b.example"), 90, now);
+        followed.note(ours, (&name("a.example"), None), route, &name("b.example"), 90, now);
         assert!(followed.find(ours, &name("b.example"), now + SECOND * 89).is_some());
     }
 
@@ -179,7 +198,7 @@ mod tests {
         let followed = Followed::new(1);
         let note = |index: usize, now| {
             let target = name(&format!("t{index}.example"));
-            followed.note(GroupId::DEFAULT, &name("a.example"), RouteId(0), &target, 60, now);
+            followed.note(GroupId::DEFAULT, (&name("a.example"), None), RouteId(0), &target, 60, now);
             followed.find(GroupId::DEFAULT, &target, now).is_some()
         };
         assert!((0..MAX).all(|index| note(index, now)));
@@ -193,7 +212,7 @@ mod tests {
         let now = Instant::now();
         let (before, after) = (Followed::new(1), Followed::new(1));
         for (origin, target) in [("a.example", "b.example"), ("gone.example", "c.example")] {
-            before.note(GroupId::DEFAULT, &name(origin), RouteId(0), &name(target), 60, now);
+            before.note(GroupId::DEFAULT, (&name(origin), None), RouteId(0), &name(target), 60, now);
         }
         after
             .take_over(GroupId::DEFAULT, &before, GroupId::DEFAULT, |origin, _| *origin == name("a.example"));

@@ -217,8 +217,8 @@ impl Policies {
 
     /// The rule by which clients of `group` were led to `name`, which is allowed on no other ground at `now`.
     pub fn leading_rule(&self, group: GroupId, name: &Name, now: Instant) -> Option<RuleRef<'_>> {
-        let origin = self.followed.origin(group, name, now)?;
-        self.policy(group).rule_for(&origin).filter(|rule| rule.action() == Action::Allow)
+        let root = self.followed.root(group, name, now)?;
+        self.policy(group).rule_for(&root).filter(|rule| rule.action() == Action::Allow)
     }
 
     /// True where every name that `reply` leads to is one that clients of `group` may ask for at `now`. What cannot be read
@@ -241,15 +241,14 @@ impl Policies {
 
     /// Allows to clients of `group` what `reply`, the answer for `name` that came by `route`, leads to.
     ///
-    /// However long the chain, its origin is the name that a rule allows: no answer for a name on the way can make it forget which.
+    /// However long the way, it began at a name that a rule allows: no answer for a name on it can make it forget which.
     pub fn follow(&self, group: GroupId, name: &Name, route: RouteId, reply: &[u8], now: Instant) {
         let is_allowed = |rule: &RuleRef<'_>| rule.action() == Action::Allow;
         let by_itself = self.policy(group).rule_for(name).filter(is_allowed).is_some();
-        let led = if by_itself { None } else { self.followed.origin(group, name, now) };
-        let origin = led.as_ref().unwrap_or(name);
+        let root = if by_itself { None } else { self.followed.root(group, name, now) };
         for record in section::records(reply).filter(|record| record.is_answer).take(MAX_HOPS) {
             if let Ok(Some(target)) = record.target() {
-                self.followed.note(group, origin, route, &target, record.ttl, now);
+                self.followed.note(group, (name, root.as_ref()), route, &target, record.ttl, now);
             }
         }
     }
