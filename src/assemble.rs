@@ -28,10 +28,10 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Has the settings that `assembly` was read from read again, and no others: those in the usual place may be gone for a moment,
+    /// Has the settings at `origin`, where they were first read from, read again, and no others: those in the usual place may be gone for a moment,
     /// and the built-in ones are no stand-in for them.
-    pub fn pin(&mut self, assembly: &Assembly) {
-        let is_usual = assembly.origin == config::DEFAULT_PATH;
+    pub fn pin(&mut self, origin: &str) {
+        let is_usual = origin == config::DEFAULT_PATH;
         self.config = self.config.take().or_else(|| is_usual.then(|| config::DEFAULT_PATH.into()));
     }
 }
@@ -280,15 +280,10 @@ impl<'a> Compiler<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn settings_in_the_usual_place_are_read_again_from_there_alone() {
-        let assembly = |origin: &str| Assembly {
-            origin: origin.to_owned(),
-            ..assemble(&Sources::default(), 1).unwrap()
-        };
         let own = Some(PathBuf::from("own.toml"));
         for (config, origin, pinned) in [
             (None, config::DEFAULT_PATH, Some(config::DEFAULT_PATH.into())),
@@ -296,7 +291,7 @@ mod tests {
             (own.clone(), "own.toml", own),
         ] {
             let mut sources = Sources { config, overrides: Overrides::default() };
-            sources.pin(&assembly(origin));
+            sources.pin(origin);
             assert_eq!(sources.config, pinned, "{origin}");
         }
     }

@@ -22,8 +22,8 @@ impl OwnZones {
     /// directory is in pieces for a moment while it is replaced.
     pub fn replaced(&self, next: &Assembly) -> Option<Diagnostic> {
         let directory = next.settings.policy.zones_directory.as_deref()?;
-        let shipped = next.zones.iter().filter(|zone| zone.shipped);
-        shipped.into_iter().find_map(|zone| self.fault(directory, &zone.name))
+        let mut shipped = next.zones.iter().filter(|zone| zone.shipped);
+        shipped.find_map(|zone| self.fault(directory, &zone.name))
     }
 
     fn fault(&self, directory: &Path, name: &str) -> Option<Diagnostic> {

@@ -25,7 +25,7 @@ pub struct Registry {
 }
 
 /// What becomes of an allowance.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
     /// Someone gave it.
@@ -51,6 +51,14 @@ struct AuditLine<'a> {
     event: Event,
     #[serde(flatten)]
     grant: &'a Grant,
+}
+
+/// A line of the record, as it is read again.
+#[derive(Deserialize)]
+struct Recorded {
+    event: Event,
+    #[serde(flatten)]
+    grant: Grant,
 }
 
 impl Registry {
@@ -113,23 +121,22 @@ impl Registry {
         let (now, time) = (Instant::now(), SystemTime::now());
         let temporary = Temporary::new(allowed.clone(), now, time);
         // What is kept stays as it is: another gate may still write it, and a clock that is ahead may be set right.
-        for grant in allowed.iter().filter(|grant| grant.until <= time && !self.is_known_to_have_ended(grant))
-        {
-            self.note(Event::Ended, grant);
+        let ended: Vec<&Grant> = allowed.iter().filter(|grant| grant.until <= time).collect();
+        if !ended.is_empty() {
+            let known = self.known_ends();
+            ended
+                .iter()
+                .filter(|grant| !known.contains(grant))
+                .for_each(|grant| self.note(Event::Ended, grant));
         }
         Ok(temporary)
     }
 
-    /// True where the end of `grant` is on record, from a start before this one.
-    fn is_known_to_have_ended(&self, grant: &Grant) -> bool {
+    /// The ends that are on record, of starts before this one as well.
+    fn known_ends(&self) -> Vec<Grant> {
         let text = self.file(AUDIT).and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-        let ended = serde_json::to_value(Event::Ended).unwrap_or_default();
-        let mut lines =
-            text.lines().rev().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let Ok(wanted) = serde_json::to_value(grant) else { return false };
-        lines.any(|line| {
-            line["event"] == ended && line["pattern"] == wanted["pattern"] && line["until"] == wanted["until"]
-        })
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Recorded>(line).ok());
+        lines.filter(|line| line.event == Event::Ended).map(|line| line.grant).collect()
     }
 
     /// Keeps `temporary` in the place of what was kept, as one.

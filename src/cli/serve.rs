@@ -22,7 +22,7 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let inherited = Inherited::take()?;
     adopt(&mut sources, &inherited);
     let assembly = assemble(&sources, 1)?;
-    sources.pin(&assembly);
+    sources.pin(&assembly.origin);
     let registry = Registry::new(assembly.settings.server.state_directory.clone());
     registry.prepare()?;
     let sockets = Sockets::open(&assembly.settings, inherited)?;

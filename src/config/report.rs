@@ -21,6 +21,19 @@ pub struct Report {
     diagnostics: Vec<Diagnostic>,
 }
 
+#[cfg(test)]
+impl Report {
+    /// One line for each diagnostic: place, severity, message and help.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let line = |one: &Diagnostic| {
+            let (line, column) = self.place(one).unwrap_or_default();
+            let help = one.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
+            format!("{line}:{column} {:?} {}{help}", one.severity, one.message)
+        };
+        self.diagnostics().iter().map(line).collect()
+    }
+}
+
 impl Report {
     /// What was found in one source. Without diagnostics the text is not kept.
     pub fn new(source: Source, diagnostics: Vec<Diagnostic>) -> Self {

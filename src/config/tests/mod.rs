@@ -20,16 +20,6 @@ fn read(text: &str) -> (Settings, Report) {
     (settings, Report::new(source, diagnostics))
 }
 
-/// One line for each diagnostic: place, severity, message and help.
-fn lines(report: &Report) -> Vec<String> {
-    let line = |one: &Diagnostic| {
-        let (line, column) = report.place(one).unwrap_or_default();
-        let help = one.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
-        format!("{line}:{column} {:?} {}{help}", one.severity, one.message)
-    };
-    report.diagnostics().iter().map(line).collect()
-}
-
 #[test]
 fn every_fault_is_told_where_it_stands() {
     for (text, told) in [
@@ -194,7 +184,7 @@ fn every_fault_is_told_where_it_stands() {
         ),
         ("\u{feff}[servr]\r\n", &["1:2 Error unknown section `servr` | did you mean `server`?"]),
     ] {
-        assert_eq!(lines(&read(text).1), told, "{text}");
+        assert_eq!(read(text).1.lines(), told, "{text}");
     }
 }
 

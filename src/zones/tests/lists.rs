@@ -87,7 +87,7 @@ fn faults_in_a_list_are_told_where_they_stand() {
         (&long, &["2:1 Error a line of more than 65536 bytes | put one pattern on each line"]),
     ] {
         let report = list(text).err().unwrap();
-        assert_eq!(lines(&report), told, "{}", String::from_utf8_lossy(&text[..text.len().min(100)]));
+        assert_eq!(report.lines(), told, "{}", String::from_utf8_lossy(&text[..text.len().min(100)]));
     }
 
     for empty in [&b""[..], b"\n \r\n"] {

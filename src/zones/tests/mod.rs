@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::*;
-use crate::config::{self, Diagnostic, Report, Source};
+use crate::config::{self, Report, Source};
 use crate::policy::rule::Action;
 use crate::policy::{Compile, Mode, PolicyBuilder};
 use crate::upstream::lists::ServerLists;
@@ -31,16 +31,6 @@ fn settings(names: &[String], directory: Option<&Path>) -> config::Policy {
 
 fn server_lists() -> ServerLists {
     ServerLists::new(Vec::new())
-}
-
-/// One line for each diagnostic: place, severity, message and help.
-fn lines(report: &Report) -> Vec<String> {
-    let line = |one: &Diagnostic| {
-        let (line, column) = report.place(one).unwrap_or_default();
-        let help = one.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
-        format!("{line}:{column} {:?} {}{help}", one.severity, one.message)
-    };
-    report.diagnostics().iter().map(line).collect()
 }
 
 #[test]
@@ -127,7 +117,7 @@ fn every_fault_is_told_where_it_stands() {
             ],
         ),
     ] {
-        assert_eq!(lines(&zone(text).1), told, "{text}");
+        assert_eq!(zone(text).1.lines(), told, "{text}");
     }
 }
 
@@ -234,7 +224,7 @@ fn zones_are_found_and_unknown_ones_explained() {
     let report =
         read(&settings(&names(&bad), Some(directory.path())), &values, &mut policy, &mut server_lists())
             .unwrap_err();
-    let told = lines(&report);
+    let told = report.lines();
     let expected = [
         ("0:0 Error no zone is named `azure-m`", "did you mean `azure-ml`?"),
         ("0:0 Error `", "are both zone `mine`"),
