@@ -20,6 +20,7 @@ use crate::config::{Server, Settings};
 use crate::gate::{Gate, State};
 use crate::listen::connections::Connections;
 use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
+use crate::listen::reply_socket::ReplySocket;
 use crate::listen::socket::Endpoint;
 use crate::listen::sockets::Sockets;
 use crate::listen::tcp::{TcpLimits, TcpService};
@@ -115,11 +116,12 @@ impl Service {
         let losses = journal.losses().clone();
         let control = Control { token: TokenFile::of(&settings)?, orders: service.orders.clone() };
         let max_temporary = settings.admin.max_temporary;
-        let admin = Admin { state, catalogue, board, losses, started, control, max_temporary };
+        let mut watchdog = Watchdog::default();
+        let health = watchdog.health();
+        let admin = Admin { state, catalogue, board, losses, started, control, max_temporary, health };
         if let Some(listener) = listener {
             service.serve_admin(listener, &settings, admin)?;
         }
-        let mut watchdog = Watchdog::default();
         service.serve_queries(endpoints, &settings, &mut journal, &mut watchdog)?;
         service.runtime.spawn(watchdog.run());
         let (standing, untold) = (service.catalogue.standing(), journal.untold());
@@ -181,7 +183,9 @@ impl Service {
             self.runtime.spawn(self.tasks.track_future(listening));
             for (index, socket) in udp.into_iter().enumerate() {
                 let name = format!("udp-{index}");
-                let heartbeat = watchdog.listen_to(&format!("{name} of {address}"));
+                let (socket, worker) = (Arc::new(socket), format!("{name} of {address}"));
+                let heartbeat = watchdog.listen_to(&worker);
+                watchdog.watch_sender(&worker, &socket);
                 let listening = Listening { name, socket, is_inherited, heartbeat };
                 self.start_worker(listening, relay.clone(), local.clone(), journal)
                     .map_err(|error| format!("cannot start a worker for {address}: {error}"))?;
@@ -214,12 +218,13 @@ impl Service {
         journal: &mut Journal,
     ) -> std::io::Result<()> {
         let Listening { name, socket, is_inherited, heartbeat } = listening;
-        if socket.local_addr()?.ip().is_unspecified() {
-            batch::tell_local_address(&socket)?;
+        let receiving = socket.receiving();
+        if receiving.local_addr()?.ip().is_unspecified() {
+            batch::tell_local_address(receiving)?;
         }
         let counters = self.catalogue.watch(Counters::of_one_thread());
         let gate = Gate::new(&self.state, Arc::clone(&counters));
-        let (socket, teller) = (Arc::new(socket), journal.teller(counters));
+        let teller = journal.teller(counters);
         self.catalogue.watch_socket(&socket);
         let worker = Worker { socket, gate, teller, relay, local, is_inherited, heartbeat };
         self.workers.push(worker.spawn(name, self.stop.clone())?);
@@ -273,7 +278,7 @@ impl Service {
 /// One worker's socket, and how the worker is known.
 struct Listening {
     name: String,
-    socket: std::net::UdpSocket,
+    socket: Arc<ReplySocket>,
     is_inherited: bool,
     heartbeat: Heartbeat,
 }

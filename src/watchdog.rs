@@ -4,14 +4,18 @@
 //! time. A thread that hangs, spins or has ended leaves none; then the service manager hears nothing, and starts the gate
 //! anew. The task that listens to the beats shows by running that the runtime works.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::listen::reply_socket::ReplySocket;
 use crate::notify;
 
 /// Longest time between two beats: five rounds of the slowest loop, for a machine that has other things to do.
 const STALL: Duration = Duration::from_secs(5);
+
+/// Longest time between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages within the service manager's patience: systemd asks for two (sd_watchdog_enabled(3)); a lost one does no harm.
 const MESSAGES: u32 = 3;
@@ -44,10 +48,37 @@ impl Heartbeat {
     }
 }
 
-/// Listens to the beats of threads.
+/// Why the resolver does not work, as the watchdog saw it last.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Mutex<Option<String>>>);
+
+impl Health {
+    /// The reason, for people; none: all is well.
+    pub fn fault(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, fault: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+}
+
+/// Listens to the beats of threads, and looks whether replies can be sent.
 #[derive(Debug, Default)]
 pub struct Watchdog {
     pulses: Vec<Pulse>,
+    senders: Vec<Sender>,
+    health: Health,
+}
+
+/// A worker's sockets, and since when none of them can send.
+#[derive(Debug)]
+struct Sender {
+    worker: String,
+    socket: Arc<ReplySocket>,
+    /// Replies it had dropped when it was last looked at.
+    drops: u64,
+    full_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -66,22 +97,55 @@ impl Watchdog {
         heartbeat
     }
 
-    /// Tells the service manager that the gate works, as often as that wants to hear it; not at all where it does not.
+    /// Watches whether replies of `worker` can leave through `socket`.
+    pub fn watch_sender(&mut self, worker: &str, socket: &Arc<ReplySocket>) {
+        let (worker, socket) = (worker.to_owned(), Arc::clone(socket));
+        self.senders.push(Sender { worker, socket, drops: 0, full_since: None });
+    }
+
+    /// What it finds, kept up to date while it runs.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Looks again and again, and tells the service manager that the gate works, as often as that wants to hear it; not at
+    /// all where a thread hangs. That replies cannot be sent is no reason to start anew.
     pub async fn run(mut self) {
-        let Some(patience) = sd_notify::watchdog_enabled() else { return };
-        let mut ticks = tokio::time::interval((patience / MESSAGES).max(Duration::from_millis(1)));
+        let patience = sd_notify::watchdog_enabled();
+        let interval = patience.map_or(LOOK_EVERY, |patience| (patience / MESSAGES).min(LOOK_EVERY));
+        let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
         let mut told = false;
         loop {
             ticks.tick().await;
-            let Some(thread) = self.stalled(Instant::now()) else {
+            let now = Instant::now();
+            let stalled = self.stalled(now).map(|thread| format!("the thread {thread} makes no progress"));
+            if patience.is_some() && stalled.is_none() {
                 notify::alive();
-                told = false;
-                continue;
-            };
-            if !std::mem::replace(&mut told, true) {
-                tracing::error!("the thread {thread} makes no progress: the watchdog is not fed");
             }
+            let fault = stalled.or_else(|| self.unable_to_send(now));
+            if let Some(fault) = fault.as_ref().filter(|_| !told) {
+                tracing::error!("not ready: {fault}");
+            }
+            told = fault.is_some();
+            self.health.set(fault);
         }
+    }
+
+    /// A worker none of whose replies could be sent for too long.
+    fn unable_to_send(&mut self, now: Instant) -> Option<String> {
+        for sender in &mut self.senders {
+            let drops = sender.socket.drops().map(|(_, count)| count).sum();
+            let is_dropping = std::mem::replace(&mut sender.drops, drops) != drops;
+            sender.full_since = match is_dropping && !sender.socket.can_send() {
+                true => Some(sender.full_since.unwrap_or(now)),
+                false => None,
+            };
+        }
+        let is_stuck = |sender: &&Sender| {
+            sender.full_since.is_some_and(|since| now.saturating_duration_since(since) >= STALL)
+        };
+        let stuck = self.senders.iter().find(is_stuck)?;
+        Some(format!("the worker {} cannot send: all its send buffers are full", stuck.worker))
     }
 
     /// A thread that has left no beat for too long.

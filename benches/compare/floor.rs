@@ -31,7 +31,7 @@ pub(crate) fn serve(address: SocketAddr) -> io::Result<()> {
             reply.extend_from_slice(request.bytes);
             deny(reply);
         }
-        let _ = replies.flush(&socket);
+        let _ = replies.flush([&socket]);
     }
 }
 

@@ -108,7 +108,7 @@ impl OpenLoad {
                 client.write(&mut self.workload, now);
             }
             // What could not be sent gets no reply.
-            let _ = client.requests.flush(&client.socket);
+            let _ = client.requests.flush([&client.socket]);
             self.next = (self.next + 1) % self.clients.len();
         }
         for client in self.clients.iter_mut().filter(|_| !self.is_deaf) {

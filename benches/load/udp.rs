@@ -97,7 +97,7 @@ impl Client {
         }
         if !self.requests.is_empty() {
             // What could not be sent gets no reply, and is counted then.
-            let _ = self.requests.flush(socket);
+            let _ = self.requests.flush([socket]);
         }
     }
 

@@ -134,7 +134,7 @@ fn serve(socket: &UdpSocket) {
                 answer(request.bytes, question, replies.push(request.peer));
             }
         }
-        let _ = replies.flush(socket);
+        let _ = replies.flush([socket]);
     }
 }
 
@@ -166,7 +166,7 @@ fn serve_as_told(socket: &UdpSocket, told: &AtomicU8) -> io::Result<()> {
             }
             replies.push(request.peer).extend_from_slice(&reply);
         }
-        let _ = replies.flush(socket);
+        let _ = replies.flush([socket]);
         while held.front().is_some_and(|(due, ..)| *due <= Instant::now()) {
             let _ = held.pop_front().map(|(_, peer, reply)| socket.send_to(&reply, peer));
         }

@@ -35,6 +35,7 @@ use crate::telemetry::board::Board;
 use crate::telemetry::catalogue::Catalogue;
 use crate::telemetry::journal::Losses;
 use crate::upstream::probe::LATELY;
+use crate::watchdog::Health;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -53,6 +54,8 @@ pub struct Admin {
     pub control: Control,
     /// Longest that a name may be allowed for a while.
     pub max_temporary: Duration,
+    /// Whether threads and sockets work.
+    pub health: Health,
 }
 
 /// Largest body of a request in bytes: a name, a reason and room.
@@ -100,8 +103,11 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// A policy is loaded (or nothing would listen) and an upstream replied lately.
+/// A policy is loaded (or nothing would listen), every worker can reply, and an upstream replied lately.
 async fn readyz(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
+    if let Some(fault) = admin.health.fault() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {fault}\n"));
+    }
     let state = admin.state.load();
     let answers = |since: Option<Duration>| since.is_some_and(|since| since <= LATELY);
     if state.upstreams.default().servers().iter().any(|server| answers(server.stats.since_last_reply())) {

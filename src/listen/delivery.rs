@@ -1,12 +1,12 @@
 //! [`Delivery`]: answers to misses, on their way to those who wait for them.
 
-use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::batch::{Peer, SendBatch};
+use super::reply_socket::ReplySocket;
 use crate::gate::{Gate, Miss};
 use crate::telemetry::counters::Dropped;
 use crate::telemetry::teller::Teller;
@@ -30,7 +30,7 @@ pub struct UdpMiss {
     /// The miss.
     pub miss: Box<Miss>,
     /// The socket it came to.
-    pub socket: Arc<UdpSocket>,
+    pub socket: Arc<ReplySocket>,
     /// Who sent it.
     pub peer: Peer,
 }
@@ -44,17 +44,8 @@ pub struct Delivery {
 
 /// Replies that leave through one socket.
 struct Outbox {
-    socket: Arc<UdpSocket>,
+    socket: Arc<ReplySocket>,
     replies: SendBatch,
-}
-
-impl Outbox {
-    fn flush(&mut self) {
-        // The client asks again; it may be gone, or its address was forged.
-        for (_, error) in self.replies.flush(&self.socket).failed {
-            tracing::debug!("sending over UDP failed: {error}");
-        }
-    }
 }
 
 impl Delivery {
@@ -63,7 +54,7 @@ impl Delivery {
         Self { gate, teller, outboxes: Vec::new() }
     }
 
-    fn outbox(&mut self, socket: &Arc<UdpSocket>) -> usize {
+    fn outbox(&mut self, socket: &Arc<ReplySocket>) -> usize {
         if let Some(index) = self.outboxes.iter().position(|outbox| Arc::ptr_eq(&outbox.socket, socket)) {
             return index;
         }
@@ -81,7 +72,7 @@ impl Delivery {
         self.teller.counters().miss_ended();
         replies.post(peer);
         if replies.is_full() {
-            self.outboxes[index].flush();
+            socket.send(replies);
         }
     }
 }
@@ -107,7 +98,7 @@ impl Deliver for Delivery {
     fn flush(&mut self) {
         self.gate.refresh();
         for outbox in self.outboxes.iter_mut().filter(|outbox| !outbox.replies.is_empty()) {
-            outbox.flush();
+            outbox.socket.send(&mut outbox.replies);
         }
     }
 }

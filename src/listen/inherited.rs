@@ -8,7 +8,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use listenfd::ListenFd;
 use socket2::SockRef;
 
-use super::socket::Endpoint;
+use super::reply_socket::ReplySocket;
+use super::socket::{Endpoint, enlarge_send_buffer};
 
 /// The name of the admin listener's socket (`FileDescriptorName=` in a socket unit).
 pub const ADMIN: &str = "admin";
@@ -154,9 +155,13 @@ fn endpoint(
             udp.extend(shared?);
         }
         // Workers wait in the call that receives.
-        udp.iter().try_for_each(|socket| socket.set_nonblocking(false))
+        udp.iter().try_for_each(|socket| {
+            enlarge_send_buffer(&SockRef::from(socket));
+            socket.set_nonblocking(false)
+        })
     };
     prepare().map_err(|error| unusable(address, error.to_string(), KINDS))?;
+    let udp = udp.into_iter().map(|socket| ReplySocket::new(socket, Vec::new())).collect();
     Ok(Endpoint { address, udp, tcp, is_inherited: true })
 }
 

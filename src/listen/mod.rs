@@ -5,6 +5,7 @@ pub mod connections;
 pub mod delivery;
 pub mod descriptors;
 pub mod inherited;
+pub mod reply_socket;
 pub mod socket;
 pub mod sockets;
 pub mod tcp;

@@ -3,11 +3,21 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::reply_socket::ReplySocket;
 
 /// Receive buffer asked for each UDP socket, in bytes: a burst of some 10,000 queries. The kernel gives less where
 /// `net.core.rmem_max` is lower.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Send buffers that one worker's replies have together, in bytes as the kernel counts them: some 10,000 replies that wait,
+/// mostly for the link addresses of clients that are not there.
+const SEND_BUFFERS: usize = 8 * 1024 * 1024;
+
+/// Sockets that one worker sends through at most, where the kernel gives each a small buffer only
+/// (`net.core.wmem_max` is 208 KiB on older ones).
+const SENDERS: usize = 16;
 
 /// Connections the kernel holds for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -21,7 +31,7 @@ pub struct Endpoint {
     /// The address, with the port the kernel gave where 0 was asked for.
     pub address: SocketAddr,
     /// One socket per worker; the kernel spreads clients over them (SO_REUSEPORT).
-    pub udp: Vec<UdpSocket>,
+    pub udp: Vec<ReplySocket>,
     /// The listener.
     pub tcp: TcpListener,
     /// Whoever started this process has the sockets too, and will hand them to the next one.
@@ -75,7 +85,9 @@ impl Endpoint {
         let bound = tcp.local_addr().map_err(failed("tcp"))?;
         let mut udp = Vec::with_capacity(workers);
         for _ in 0..workers.max(1) {
-            udp.push(bind_udp(bound).map_err(failed("udp"))?);
+            let socket = bind_udp(bound).map_err(failed("udp"))?;
+            let spares = spare_senders(&socket, bound);
+            udp.push(ReplySocket::new(socket, spares));
         }
         Ok(Self { address: bound, udp, tcp, is_inherited: false })
     }
@@ -87,8 +99,25 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_reuse_port(true)?;
     // The kernel may refuse or cut this; smaller buffers only shorten the bursts that fit.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    enlarge_send_buffer(&socket);
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Asks for all of a worker's send buffer in one socket. The kernel gives twice what is asked for, within its limit.
+pub(super) fn enlarge_send_buffer(socket: &Socket) {
+    let _ = socket.set_send_buffer_size(SEND_BUFFERS / 2);
+}
+
+/// Sockets of the same port that only send, where one send buffer is small. Fewer than wanted only make fewer replies fit.
+fn spare_senders(socket: &UdpSocket, bound: SocketAddr) -> Vec<UdpSocket> {
+    let buffer = SockRef::from(socket).send_buffer_size().unwrap_or(SEND_BUFFERS).max(1);
+    let spare = || -> io::Result<UdpSocket> {
+        let spare = bind_udp(bound)?;
+        take_no_more_datagrams(&spare)?;
+        Ok(spare)
+    };
+    (1..(SEND_BUFFERS / buffer).min(SENDERS)).map_while(|_| spare().ok()).collect()
 }
 
 /// A TCP listener at `address` that never blocks; where `reuse_port` says so others may listen there too.
@@ -141,7 +170,7 @@ pub fn take_no_more_connections(listener: &TcpListener) -> io::Result<()> {
         instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
         instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
     ];
-    socket2::SockRef::from(listener).attach_filter(&drop_first_segments)
+    SockRef::from(listener).attach_filter(&drop_first_segments)
 }
 
 /// The same where there is no such means: connections that come at the last moment are lost.

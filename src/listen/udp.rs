@@ -1,7 +1,6 @@
 //! UDP: worker threads that answer what they can and hand on what they cannot.
 
 use std::io;
-use std::net::UdpSocket;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::{Datagram, Peer, ReceiveBatch, SendBatch, Wait};
 use super::delivery::{UdpMiss, Waiter};
+use super::reply_socket::ReplySocket;
 use super::socket;
 use crate::fetch::fetch_local;
 use crate::gate::{Client, Gate, Outcome, State};
@@ -45,7 +45,7 @@ pub const LOCAL_QUEUE: usize = 4096;
 /// A worker that answers what one socket receives.
 pub struct Worker {
     /// The socket.
-    pub socket: Arc<UdpSocket>,
+    pub socket: Arc<ReplySocket>,
     /// What decides.
     pub gate: Gate,
     /// Told of every reply.
@@ -63,16 +63,22 @@ pub struct Worker {
 impl Worker {
     /// Starts a thread that works until `stop` is cancelled.
     pub fn spawn(self, name: String, stop: CancellationToken) -> io::Result<JoinHandle<()>> {
-        self.socket.set_read_timeout(Some(IDLE))?;
+        self.socket.receiving().set_read_timeout(Some(IDLE))?;
         std::thread::Builder::new().name(name).spawn(move || self.run(&stop))
     }
 
     fn run(mut self, stop: &CancellationToken) {
         let mut requests = ReceiveBatch::new(BATCH, ROOM);
         let mut replies = Replies { batch: SendBatch::new(BATCH), records: Vec::with_capacity(BATCH) };
+        let socket = Arc::clone(&self.socket);
+        for spare in socket.spares() {
+            while requests.receive(spare, Wait::No).is_ok() {
+                self.serve(&requests, &mut replies);
+            }
+        }
         while !stop.is_cancelled() {
             self.heartbeat.beat();
-            match requests.receive(&self.socket, Wait::ForOne) {
+            match requests.receive(socket.receiving(), Wait::ForOne) {
                 Ok(_) => self.serve(&requests, &mut replies),
                 Err(error) if is_timeout(&error) => self.gate.refresh(),
                 Err(error) => {
@@ -90,12 +96,12 @@ impl Worker {
     /// Answers what has come already. What comes from now on is for whoever else listens on the port, or told that nobody
     /// does.
     fn drain(&mut self, requests: &mut ReceiveBatch, replies: &mut Replies) {
-        if let Err(error) = socket::take_no_more_datagrams(&self.socket) {
+        if let Err(error) = socket::take_no_more_datagrams(self.socket.receiving()) {
             tracing::debug!("a socket that is to be closed may take more datagrams: {error}");
         }
         for pause in [Duration::ZERO, LAST_CALL] {
             std::thread::sleep(pause);
-            while requests.receive(&self.socket, Wait::No).is_ok() {
+            while requests.receive(self.socket.receiving(), Wait::No).is_ok() {
                 self.serve(requests, replies);
             }
         }
@@ -170,12 +176,9 @@ impl Replies {
         self.records.push((request, client, record));
     }
 
-    fn send(&mut self, socket: &UdpSocket) {
+    fn send(&mut self, socket: &ReplySocket) {
         if !self.batch.is_empty() {
-            // The client asks again; it may be gone, or its address was forged.
-            for (_, error) in self.batch.flush(socket).failed {
-                tracing::debug!("sending over UDP failed: {error}");
-            }
+            socket.send(&mut self.batch);
         }
     }
 
@@ -213,8 +216,6 @@ async fn answer_locally(miss: UdpMiss, state: Arc<ArcSwap<State>>, teller: Share
     let reply = replies.push(peer);
     let record = gate.finish_local(&miss, answer.as_ref(), reply);
     teller.replied(&miss.exchange(&record, reply, miss.received.elapsed()));
-    for (_, error) in replies.flush(&socket).failed {
-        tracing::debug!("sending over UDP failed: {error}");
-    }
+    socket.send(&mut replies);
     teller.counters().miss_ended();
 }

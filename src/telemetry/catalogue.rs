@@ -1,7 +1,6 @@
 //! [`Catalogue`]: every metric namegate has, with its help text, and the text of `/metrics`.
 
 use std::fmt::Write;
-use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +22,7 @@ use super::record::{Decision, Source};
 use crate::gate::State;
 use crate::listen::batch::dropped_by_kernel;
 use crate::listen::connections::Connections;
+use crate::listen::reply_socket::{ReplySocket, SendDrop};
 use crate::policy::expect::Expect;
 use crate::prove::standing::Standing;
 use crate::wire::code::Rcode;
@@ -36,7 +36,7 @@ pub struct Catalogue {
     registry: PrometheusHandle,
     process: metrics_process::Collector,
     counters: Mutex<Vec<Arc<Counters>>>,
-    sockets: Mutex<Vec<Weak<UdpSocket>>>,
+    sockets: Mutex<Vec<Weak<ReplySocket>>>,
     connections: OnceLock<Arc<Connections>>,
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
@@ -78,7 +78,7 @@ impl Catalogue {
     }
 
     /// Adds a socket to those whose losses are told, as long as it is open.
-    pub fn watch_socket(&self, socket: &Arc<UdpSocket>) {
+    pub fn watch_socket(&self, socket: &Arc<ReplySocket>) {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(socket));
     }
 
@@ -153,8 +153,16 @@ impl Catalogue {
 
     fn publish_sockets(&self) {
         let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        let dropped = sockets.iter().filter_map(|socket| dropped_by_kernel(&*socket.upgrade()?));
+        let sockets: Vec<Arc<ReplySocket>> = sockets.iter().filter_map(Weak::upgrade).collect();
+        let dropped = sockets.iter().filter_map(|socket| dropped_by_kernel(socket.receiving()));
         counter!("namegate_udp_receive_drops_total").absolute(dropped.sum());
+        let mut unsent = [0; SendDrop::ALL.len()];
+        for (reason, count) in sockets.iter().flat_map(|socket| socket.drops()) {
+            unsent[reason as usize] += count;
+        }
+        for (reason, count) in SendDrop::ALL.into_iter().zip(unsent) {
+            counter!("namegate_udp_send_drops_total", "reason" => reason.label()).absolute(count);
+        }
         if let Some(connections) = self.connections.get() {
             publish_connections(connections);
         }

@@ -108,6 +108,11 @@ pub const METRICS: &[Metric] = &[
         "Datagrams that the kernel dropped because they came faster than they were read.",
     ),
     counter(
+        "namegate_udp_send_drops_total",
+        &[("reason", "buffer_full, refused")],
+        "Replies over UDP that were not sent, by reason; they count as responses.",
+    ),
+    counter(
         "namegate_rate_limited_total",
         &[("action", "dropped, truncated, badcookie")],
         "Datagrams of clients beyond [rate_limit], by what became of them.",

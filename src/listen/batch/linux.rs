@@ -12,7 +12,7 @@ use std::ptr;
 
 use libc::{c_int, c_uint, cmsghdr, in_addr, in_pktinfo, in6_addr, in6_pktinfo, iovec, mmsghdr, socklen_t};
 
-use super::{Datagram, Peer, Sent, Wait};
+use super::{Datagram, MAX_REPORTS, Peer, Sent, Wait};
 
 /// Bytes between the starts of two buffers beyond their room: keeps the first lines of all datagrams of a batch, which are
 /// the ones that are read, out of each other's way in the near cache.
@@ -213,8 +213,10 @@ impl SendBatch {
         &self.messages[index]
     }
 
-    /// Sends all datagrams, in the order they were taken in; one that cannot be sent does not hold up the rest.
-    pub fn flush(&mut self, socket: &UdpSocket) -> Sent {
+    /// Sends all datagrams, in the order they were taken in, and never waits: where the send buffer of one of `sockets` is
+    /// full the next one goes on, and behind the last the rest is dropped. A datagram that cannot be sent for another
+    /// reason does not hold up the rest.
+    pub fn flush<'s>(&mut self, sockets: impl IntoIterator<Item = &'s UdpSocket>) -> Sent {
         let posted = std::mem::take(&mut self.posted);
         for index in 0..posted {
             let message = &mut self.messages[index];
@@ -230,22 +232,36 @@ impl SendBatch {
             header.msg_controllen = *length as _;
         }
         let mut done = Sent::default();
-        let mut at = 0;
+        let mut sockets = sockets.into_iter();
+        let mut socket = sockets.next();
+        let (mut at, mut reports) = (0, 0);
         while at < posted {
+            let Some(current) = socket else {
+                done.blocked = posted - at;
+                break;
+            };
             let rest = &mut self.headers[at..posted];
             // SAFETY: `rest` has the length it is told with, and each header points at a message, an address and a control
             // block of this batch with their lengths.
-            let sent =
-                unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as c_uint, 0) };
+            let sent = unsafe {
+                let length = rest.len() as c_uint;
+                libc::sendmmsg(current.as_raw_fd(), rest.as_mut_ptr(), length, libc::MSG_DONTWAIT)
+            };
             match usize::try_from(sent) {
-                Ok(sent) => (at, done.sent) = (at + sent, done.sent + sent),
+                Ok(sent) => (at, reports, done.sent) = (at + sent, 0, done.sent + sent),
                 Err(_) => match io::Error::last_os_error() {
                     error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error if error.kind() == io::ErrorKind::WouldBlock => {
+                        socket = sockets.next();
+                        done.full += 1;
+                    }
+                    // A connected socket reports an ICMP error that came before in place of sending.
+                    _ if self.addresses[at].1 == 0 && reports < MAX_REPORTS => reports += 1,
                     // The call stops before the first message that fails, and tells its error only when that is the
                     // first.
                     error => {
                         done.failed.push((at, error));
-                        at += 1;
+                        (at, reports) = (at + 1, 0);
                     }
                 },
             }

@@ -58,4 +58,12 @@ pub struct Sent {
     pub sent: usize,
     /// Places within the batch of those it would not take, and why.
     pub failed: Vec<(usize, std::io::Error)>,
+    /// How many sockets had a full send buffer.
+    pub full: usize,
+    /// How many datagrams, at the end of the batch, were dropped because that was so for all sockets.
+    pub blocked: usize,
 }
+
+/// ICMP errors that a connected socket may report before one datagram is given up: each is reported once, in place of
+/// sending, and anyone who guesses the port can forge one.
+pub const MAX_REPORTS: usize = 16;

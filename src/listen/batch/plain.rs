@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
-use super::{Datagram, Peer, Sent, Wait};
+use super::{Datagram, MAX_REPORTS, Peer, Sent, Wait};
 
 /// Datagrams received together: here always one.
 pub struct ReceiveBatch {
@@ -111,22 +111,47 @@ impl SendBatch {
         &self.messages[index]
     }
 
-    /// Sends all datagrams, in the order they were taken in; one that cannot be sent does not hold up the rest.
-    pub fn flush(&mut self, socket: &UdpSocket) -> Sent {
+    /// Sends all datagrams, in the order they were taken in, and never waits: where the send buffer of one of `sockets` is
+    /// full the next one goes on, and behind the last the rest is dropped. A datagram that cannot be sent for another
+    /// reason does not hold up the rest.
+    pub fn flush<'s>(&mut self, sockets: impl IntoIterator<Item = &'s UdpSocket>) -> Sent {
+        let posted = std::mem::take(&mut self.posted);
         let mut done = Sent::default();
-        for (index, (message, peer)) in self.messages.iter().zip(&self.peers).take(self.posted).enumerate() {
-            let sent = match peer {
-                Some(peer) => socket.send_to(message, peer.address),
-                None => socket.send(message),
+        let mut sockets = sockets.into_iter();
+        let mut socket = sockets.next();
+        let (mut at, mut reports) = (0, 0);
+        while at < posted {
+            let Some(current) = socket else {
+                done.blocked = posted - at;
+                break;
             };
-            match sent {
-                Ok(_) => done.sent += 1,
-                Err(error) => done.failed.push((index, error)),
+            match send(current, &self.messages[at], self.peers[at]) {
+                Ok(_) => (at, reports, done.sent) = (at + 1, 0, done.sent + 1),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket = sockets.next();
+                    done.full += 1;
+                }
+                // A connected socket reports an ICMP error that came before in place of sending.
+                Err(_) if self.peers[at].is_none() && reports < MAX_REPORTS => reports += 1,
+                Err(error) => {
+                    done.failed.push((at, error));
+                    (at, reports) = (at + 1, 0);
+                }
             }
         }
-        self.posted = 0;
         done
     }
+}
+
+fn send(socket: &UdpSocket, message: &[u8], peer: Option<Peer>) -> io::Result<usize> {
+    socket.set_nonblocking(true)?;
+    let sent = match peer {
+        Some(peer) => socket.send_to(message, peer.address),
+        None => socket.send(message),
+    };
+    socket.set_nonblocking(false)?;
+    sent
 }
 
 /// Nothing: what it does is Linux' alone.

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use super::Wait;
@@ -12,6 +14,13 @@ fn pair(server: &str) -> (UdpSocket, UdpSocket) {
     let client = UdpSocket::bind((server.local_addr().unwrap().ip(), 0)).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     (server, client)
+}
+
+/// A socket whose buffer fills, because its peer does not read: over UDP on loopback no datagram stays in it.
+fn local_pair() -> (UdpSocket, UnixDatagram) {
+    let (near, far) = UnixDatagram::pair().unwrap();
+    far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    (OwnedFd::from(near).into(), far)
 }
 
 macro_rules! each_way {
@@ -46,7 +55,7 @@ macro_rules! each_way {
                         replies.push(datagram.peer).extend_from_slice(datagram.bytes);
                         served += 1;
                     }
-                    assert!(replies.flush(&server).failed.is_empty());
+                    assert!(replies.flush([&server]).failed.is_empty());
                     assert!(replies.is_empty());
                 }
                 let echoed = receive_all(&mut ReceiveBatch::new(4, 2048), &client, sizes.len());
@@ -77,7 +86,7 @@ macro_rules! each_way {
                 replies.push(to).resize(size, 0);
             }
             assert!(replies.is_full());
-            let sent = replies.flush(&server);
+            let sent = replies.flush([&server]);
             let failed: Vec<usize> = sent.failed.iter().map(|(place, _)| *place).collect();
             assert_eq!((sent.sent, failed), (3, vec![1, 3]));
             let received = receive_all(&mut ReceiveBatch::new(5, 100), &client, 3);
@@ -95,7 +104,7 @@ macro_rules! each_way {
                 draft.push(byte);
                 queries.post_connected();
             }
-            assert_eq!(queries.flush(&client).sent, 2);
+            assert_eq!(queries.flush([&client]).sent, 2);
             let received = receive_all(&mut ReceiveBatch::new(2, 100), &server, 2);
             assert_eq!(received, [(vec![1], false), (vec![2], false)]);
         }
@@ -107,6 +116,28 @@ macro_rules! each_way {
             let error = batch.receive(&server, Wait::No).unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
             assert_eq!(batch.iter().count(), 0);
+        }
+
+        #[test]
+        fn a_full_send_buffer_is_not_waited_for() {
+            let post = |batch: &mut SendBatch| {
+                while !batch.is_full() {
+                    batch.draft().clear();
+                    batch.post_connected();
+                }
+            };
+            let ((full, _unread), (free, read)) = (local_pair(), local_pair());
+            let mut replies = SendBatch::new(4);
+            let blocked = (0..1000).find_map(|_| {
+                post(&mut replies);
+                Some(replies.flush([&full])).filter(|sent| sent.blocked > 0)
+            });
+            let blocked = blocked.unwrap();
+            assert_eq!((blocked.sent + blocked.blocked, blocked.full, blocked.failed.len()), (4, 1, 0));
+            post(&mut replies);
+            let sent = replies.flush([&full, &free]);
+            assert_eq!((sent.sent, sent.full, sent.blocked), (4, 1, 0), "the next socket goes on");
+            assert!((0..4).all(|_| read.recv(&mut [0; 1]).is_ok()));
         }
     })* };
 }
@@ -129,7 +160,7 @@ fn a_reply_leaves_from_the_address_that_was_asked() {
         let peer = requests.datagram(0).unwrap().peer;
         let mut replies = super::SendBatch::new(1);
         replies.push(peer).extend_from_slice(b"reply");
-        assert!(replies.flush(&server).failed.is_empty());
+        assert!(replies.flush([&server]).failed.is_empty());
         let mut reply = [0; 10];
         assert_eq!(client.recv(&mut reply).unwrap(), 5, "{asked}");
     }

@@ -31,6 +31,9 @@ const MAX_USES: usize = 256;
 /// How long queries go through one port.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
+/// Least time between two ICMP messages about one port that are heeded.
+const HEED_EVERY: Duration = Duration::from_millis(10);
+
 /// Datagrams sent or received with one call.
 const BATCH: usize = 64;
 
@@ -59,6 +62,8 @@ struct Socket {
     attempts: HashMap<u16, Ticket, RandomState>,
     /// No more queries go through it.
     is_retired: bool,
+    /// When ICMP last said that its datagrams do not arrive.
+    hinted: Option<Instant>,
 }
 
 /// See the module's head.
@@ -136,7 +141,15 @@ impl Ports {
         let server = Arc::clone(server);
         // As many as there can be over its life, so that the table is never made anew.
         let attempts = HashMap::with_capacity_and_hasher(MAX_USES + BATCH, RandomState::default());
-        entry.insert(Socket { socket, server, opened: now, uses: 0, attempts, is_retired: false });
+        entry.insert(Socket {
+            socket,
+            server,
+            opened: now,
+            uses: 0,
+            attempts,
+            is_retired: false,
+            hinted: None,
+        });
         self.live.push(port);
         Ok(port)
     }
@@ -193,6 +206,17 @@ impl Ports {
         self.sockets.get(port.0)?.attempts.get(&id).copied()
     }
 
+    /// True where it is time to heed an ICMP message about `port`: a flood of them must not cost a look at all that was
+    /// asked for each.
+    pub(super) fn take_hint(&mut self, port: Port, now: Instant) -> bool {
+        let Some(socket) = self.sockets.get_mut(port.0) else { return false };
+        let is_due = socket.hinted.is_none_or(|hinted| now.saturating_duration_since(hinted) >= HEED_EVERY);
+        if is_due {
+            socket.hinted = Some(now);
+        }
+        is_due
+    }
+
     /// The questions that were asked through `port`.
     pub(super) fn asked_through(&self, port: Port) -> Vec<Ticket> {
         self.sockets.get(port.0).map(|socket| socket.attempts.values().copied().collect()).unwrap_or_default()
@@ -206,8 +230,10 @@ impl Ports {
 
     fn send_unsent(&mut self) {
         if let Some(socket) = self.through.take().and_then(|port| self.sockets.get(port.0)) {
-            let sent = self.unsent.flush(&socket.socket);
+            let sent = self.unsent.flush([&socket.socket]);
             self.failures.extend(sent.failed.into_iter().map(|(index, error)| (self.tickets[index], error)));
+            let blocked = &self.tickets[self.tickets.len() - sent.blocked..];
+            self.failures.extend(blocked.iter().map(|ticket| (*ticket, io::ErrorKind::WouldBlock.into())));
         }
         self.tickets.clear();
     }

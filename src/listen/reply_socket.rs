@@ -1,0 +1,135 @@
+//! [`ReplySocket`]: the socket a worker receives from, and all that replies leave through.
+//!
+//! A reply to a client on the same link that does not answer ARP or neighbour discovery stays in the send buffer for some
+//! seconds, so whoever forges such addresses can fill it. A send therefore never waits: where a buffer is full the next
+//! socket's is used, and where all are full the reply is dropped and counted. Linux gives a socket without privileges
+//! `net.core.wmem_max` bytes only, hence the spares: bound to the same port, they are connected to nobody, so that the
+//! kernel gives them no client's datagrams.
+
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::batch::SendBatch;
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct ReplySocket {
+    /// The first receives as well.
+    sockets: Box<[UdpSocket]>,
+    /// The one whose buffer had room last.
+    current: AtomicUsize,
+    drops: [AtomicU64; SendDrop::ALL.len()],
+}
+
+/// Why a reply over UDP was dropped; the label `reason` of `udp_send_drops_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendDrop {
+    /// All send buffers are full.
+    BufferFull,
+    /// The host or the network refused it: no route, a firewall rule, an unreachable client.
+    Refused,
+}
+
+impl SendDrop {
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; 2] = [Self::BufferFull, Self::Refused];
+
+    /// Label for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::BufferFull => "buffer_full",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl ReplySocket {
+    /// Receives from `socket`, and sends through it and `spares`.
+    pub fn new(socket: UdpSocket, spares: Vec<UdpSocket>) -> Self {
+        let sockets = std::iter::once(socket).chain(spares).collect();
+        Self { sockets, current: AtomicUsize::new(0), drops: Default::default() }
+    }
+
+    /// The socket that receives.
+    pub fn receiving(&self) -> &UdpSocket {
+        &self.sockets[0]
+    }
+
+    /// The sockets that only send. Until they were connected the kernel may have given them datagrams.
+    pub fn spares(&self) -> &[UdpSocket] {
+        &self.sockets[1..]
+    }
+
+    /// Sends all of `replies` that find room, and counts the rest: a client that is there asks again.
+    pub fn send(&self, replies: &mut SendBatch) {
+        let current = self.current.load(Ordering::Relaxed);
+        let (before, from) = self.sockets.split_at(current);
+        let sent = replies.flush(from.iter().chain(before));
+        if sent.full > 0 {
+            self.current.store((current + sent.full) % self.sockets.len(), Ordering::Relaxed);
+        }
+        if sent.blocked > 0 {
+            self.drops[SendDrop::BufferFull as usize].fetch_add(sent.blocked as u64, Ordering::Relaxed);
+        }
+        for (_, error) in sent.failed {
+            self.drops[SendDrop::Refused as usize].fetch_add(1, Ordering::Relaxed);
+            tracing::debug!("sending over UDP failed: {error}");
+        }
+    }
+
+    /// Replies dropped so far, by reason.
+    pub fn drops(&self) -> impl Iterator<Item = (SendDrop, u64)> {
+        SendDrop::ALL.into_iter().zip(&self.drops).map(|(why, count)| (why, count.load(Ordering::Relaxed)))
+    }
+
+    /// True where some send buffer has room.
+    #[cfg(target_os = "linux")]
+    pub fn can_send(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut sockets: Vec<PollFd<'_>> =
+            self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
+        // What cannot be asked is taken for well.
+        poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+
+    /// True where some send buffer has room; not known here.
+    #[cfg(not(target_os = "linux"))]
+    pub fn can_send(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// A socket whose buffer fills, because its peer does not read.
+    fn local_pair() -> (UdpSocket, UnixDatagram) {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        (OwnedFd::from(near).into(), far)
+    }
+
+    #[test]
+    fn full_buffers_are_passed_over_and_drops_are_counted() {
+        let ((first, _first_peer), (spare, spare_peer)) = (local_pair(), local_pair());
+        let socket = ReplySocket::new(first, vec![spare]);
+        let mut replies = SendBatch::new(1);
+        let mut send = || {
+            replies.draft().clear();
+            replies.post_connected();
+            socket.send(&mut replies);
+            socket.drops().map(|(_, count)| count).sum::<u64>()
+        };
+        let sent = (0..10_000).take_while(|_| send() == 0).count();
+        assert!(sent > 0 && !socket.can_send(), "{sent} datagrams fill both");
+        assert_eq!(socket.drops().collect::<Vec<_>>(), [(SendDrop::BufferFull, 1), (SendDrop::Refused, 0)]);
+        spare_peer.set_nonblocking(true).unwrap();
+        while spare_peer.recv(&mut [0; 1]).is_ok() {}
+        assert!(socket.can_send());
+        assert_eq!(send(), 1, "the one with room is found");
+    }
+}
