@@ -61,17 +61,18 @@ fn a_silent_upstream_is_not_asked_beyond_its_places() {
             client
         })
         .collect();
-    eventually("all places to be taken", || (upstream.queries().len() >= 5).then_some(()));
+    eventually("all places to be taken", || (upstream.queries().len() >= 3).then_some(()));
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN", "blocked names do not wait");
     for client in &clients {
         let reply = Message::expect(&client.receive());
         assert_eq!((reply.rcode().as_str(), reply.ede_codes()), ("SERVFAIL", vec![22]));
     }
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    // The first five hold their places to the end; a few others get one when their own time is all but over.
+    // Three hold places to the end, as many as they leave to other clients and one more; a few others get one when their
+    // own time is all but over.
     let received = upstream.queries();
     let early = received.iter().filter(|query| query.at < received[0].at + Duration::from_millis(900));
-    assert_eq!(early.count(), 5);
+    assert_eq!(early.count(), 3);
     let metrics = gate.metrics();
     let shed = metrics.sum("namegate_upstream_shed_total", &[]);
     assert!(shed >= 40.0, "{}", metrics.text);

@@ -3,6 +3,7 @@
 use super::ExchangeError;
 use super::server::ServerStats;
 use crate::wire::answer::{Answer, AnswerError};
+use crate::wire::code::Rcode;
 use crate::wire::header::{Flags, HEADER, Header};
 use crate::wire::letter_case::LetterCase;
 use crate::wire::query::Question;
@@ -15,7 +16,9 @@ pub enum Judgement {
     Answer(Answer),
     /// Ours, but unusable as it came; TCP may bring the whole.
     AskOverTcp,
-    /// Ours, and a refusal of our own EDNS; the server is of no use for this query.
+    /// Ours, and the server does not take a query with EDNS: it may take one without.
+    EdnsRefused,
+    /// Ours, and of no use, however the query is asked.
     Unusable,
     /// Not the answer to what was asked: to be ignored, while waiting goes on.
     Reject(Rejection),
@@ -74,11 +77,13 @@ pub struct Sent<'q> {
     pub question: &'q Question,
     /// The case of its letters; none: any will do.
     pub case: Option<LetterCase>,
+    /// It had an OPT record.
+    pub edns: bool,
 }
 
 /// Judges `reply`, which came from the address and port asked, against what was sent.
 pub fn judge(reply: &[u8], sent: Sent<'_>, channel: Channel) -> Judgement {
-    let Sent { id, question, case } = sent;
+    let Sent { id, question, case, edns } = sent;
     let Some(header) = Header::parse(reply) else {
         return Judgement::Reject(Rejection::Short);
     };
@@ -91,6 +96,12 @@ pub fn judge(reply: &[u8], sent: Sent<'_>, channel: Channel) -> Judgement {
     if header.flags.opcode() != 0 {
         return Judgement::Reject(Rejection::Opcode);
     }
+    // RFC 6891 section 7: "Responders that choose not to implement the protocol extensions defined in this document MUST
+    // respond with a return code (RCODE) of FORMERR"; many do with a header alone, and some say NOTIMP.
+    let is_refusal = matches!(Rcode(header.flags.rcode()), Rcode::FORMERR | Rcode::NOTIMP);
+    if is_refusal && header.counts[0] == 0 {
+        return if edns { Judgement::EdnsRefused } else { Judgement::Unusable };
+    }
     // RFC 5452 section 9.1: a resolver "MUST" match question name, class and type, id, addresses and ports.
     if header.counts[0] != 1 || !question.is_asked_by(reply) {
         return Judgement::Reject(Rejection::Question);
@@ -99,6 +110,9 @@ pub fn judge(reply: &[u8], sent: Sent<'_>, channel: Channel) -> Judgement {
     if case.is_some_and(|case| !case.is_of(&reply[HEADER..HEADER + name.len()], name)) {
         return Judgement::Reject(Rejection::Case);
     }
+    if is_refusal && edns {
+        return Judgement::EdnsRefused;
+    }
     let too_large = channel == Channel::Datagram && reply.len() > usize::from(UPSTREAM_PAYLOAD);
     if header.flags.has(Flags::TC) || too_large {
         return Judgement::AskOverTcp;
@@ -106,20 +120,17 @@ pub fn judge(reply: &[u8], sent: Sent<'_>, channel: Channel) -> Judgement {
     match Answer::parse(reply) {
         Ok(answer) => Judgement::Answer(answer),
         Err(AnswerError::Undecodable) => Judgement::AskOverTcp,
+        Err(AnswerError::Rcode(Rcode::BADVERS)) if edns => Judgement::EdnsRefused,
         Err(AnswerError::Rcode(_)) => Judgement::Unusable,
     }
 }
 
 /// Judges a reply that came over a stream. One that is not the answer ends the exchange: on a stream nobody else can have
 /// sent it, and no larger one is to be had.
-pub(super) fn whole(
-    reply: &[u8],
-    id: u16,
-    question: &Question,
-    stats: &ServerStats,
-) -> Result<Answer, ExchangeError> {
-    match judge(reply, Sent { id, question, case: None }, Channel::Stream) {
+pub(super) fn whole(reply: &[u8], sent: Sent<'_>, stats: &ServerStats) -> Result<Answer, ExchangeError> {
+    match judge(reply, sent, Channel::Stream) {
         Judgement::Answer(answer) => Ok(answer),
+        Judgement::EdnsRefused => Err(ExchangeError::EdnsRefused),
         Judgement::AskOverTcp | Judgement::Unusable => Err(ExchangeError::Unusable),
         Judgement::Reject(reason) => {
             stats.rejected(reason);

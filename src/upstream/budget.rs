@@ -1,10 +1,16 @@
-//! [`Budget`]: how much one upstream may be asked, at once and per second.
+//! [`Budget`]: how much one upstream may be asked, at once and per second, and by whom.
+//!
+//! Both are shared by client. A client may hold as many slots as it leaves free, and may have used as many of the queries
+//! per second as are left: alone it has half of the slots and the whole rate, with others its part, and a client that
+//! asks little never waits for one that asks much. Whoever finds no room waits in a line in which clients take turns.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use rapidhash::fast::RandomState;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Queries that may wait for room at one upstream. More could not be served within the deadline anyway: at 180 in
@@ -15,27 +21,75 @@ const MAX_WAITING: usize = 1000;
 /// our 900 and Azure's 1,000 queries a second.
 const BURST: Duration = Duration::from_millis(100);
 
+/// How long a client's use of the rate counts. Half of [`BURST`]: at the full rate a client alone leaves half of the burst.
+const MEMORY: Duration = Duration::from_millis(50);
+
 /// Time that must be left when a query is sent; with less, its answer would come too late for anyone.
 const USEFUL: Duration = Duration::from_millis(100);
 
+/// How often the line is looked at while time alone can make room.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// A further attempt for the same query finds room only while it leaves this many times what its client has.
+const FURTHER: usize = 4;
+
+/// Clients remembered before those that use nothing are forgotten.
+const MAX_IDLE: usize = 1024;
+
 /// Limits on one upstream's use (Azure's resolver drops beyond 200 pending and 1,000 queries a second per VM).
 #[derive(Debug)]
-pub struct Budget {
-    slots: std::sync::Arc<Semaphore>,
+pub struct Budget(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     max_in_flight: usize,
-    /// Time between queries at the steady rate; zero is no limit.
-    interval: Duration,
-    /// When the next query is due at the steady rate (the generic cell rate algorithm's theoretical arrival time).
-    due: Mutex<Option<Instant>>,
-    waiting: AtomicUsize,
+    /// Queries per second; zero is no limit.
+    rate: f64,
+    book: Mutex<Book>,
+}
+
+/// Who has what.
+#[derive(Debug)]
+struct Book {
+    in_flight: usize,
+    /// Queries that may be sent at once, as of `filled`.
+    tokens: f64,
+    filled: Instant,
+    clients: HashMap<IpAddr, Share, RandomState>,
+    /// Clients with waiting queries, in the order of their turns.
+    line: VecDeque<IpAddr>,
+    waiting: usize,
+    serial: u64,
+    /// A task looks at the line.
+    is_driven: bool,
+}
+
+/// What one client has.
+#[derive(Debug)]
+struct Share {
+    in_flight: usize,
+    /// Queries sent lately: each counts less and less, as of `at`.
+    used: f64,
+    at: Instant,
+    /// Waiting queries by number, the oldest first.
+    waiting: VecDeque<(u64, oneshot::Sender<Permit>)>,
+}
+
+/// Which of a query's attempts wants to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The only one under way.
+    First,
+    /// One more, while another is under way: never takes the last slots.
+    Further,
 }
 
 /// Why a query got no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
-    /// All places in flight stayed taken.
+    /// All places in flight, or all of the client's, stayed taken.
     InFlight,
-    /// The rate was spent.
+    /// The rate, or the client's part of it, was spent.
     Rate,
     /// Too many are waiting already.
     Queue,
@@ -56,136 +110,398 @@ impl Shed {
 }
 
 /// Leave to ask; the place in flight is free again when this is dropped.
-pub type Permit = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub struct Permit {
+    /// None where the book has taken the place back already.
+    shared: Option<Arc<Shared>>,
+    client: IpAddr,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            let mut book = shared.book();
+            book.release(self.client);
+            shared.serve_line(&mut book, Instant::now());
+        }
+    }
+}
 
 impl Budget {
     /// At most `max_in_flight` at once and `max_qps` a second; zero a second is no limit.
     pub fn new(max_in_flight: usize, max_qps: u32) -> Self {
-        Self {
-            slots: std::sync::Arc::new(Semaphore::new(max_in_flight)),
-            max_in_flight,
-            interval: if max_qps == 0 { Duration::ZERO } else { Duration::from_secs(1) / max_qps },
-            due: Mutex::new(None),
-            waiting: AtomicUsize::new(0),
-        }
+        let rate = f64::from(max_qps);
+        let book = Book {
+            in_flight: 0,
+            tokens: burst(rate),
+            filled: Instant::now(),
+            clients: HashMap::default(),
+            line: VecDeque::new(),
+            waiting: 0,
+            serial: 0,
+            is_driven: false,
+        };
+        Self(Arc::new(Shared { max_in_flight, rate, book: Mutex::new(book) }))
     }
 
     /// Queries in flight.
     pub fn in_flight(&self) -> usize {
-        self.max_in_flight.saturating_sub(self.slots.available_permits())
+        self.0.book().in_flight
     }
 
-    /// How long a query would have to wait now; [`Duration::MAX`] where no place is free.
-    pub fn wait(&self) -> Duration {
-        if self.slots.available_permits() == 0 {
-            return Duration::MAX;
-        }
-        if self.interval.is_zero() {
-            return Duration::ZERO;
-        }
-        let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now() + BURST))
+    /// True where a query of `client` would find room at `now`.
+    pub fn has_room(&self, client: IpAddr, now: Instant) -> bool {
+        let mut book = self.0.book();
+        self.0.refill(&mut book, now);
+        self.0.obstacle(&book, client, Attempt::First, now).is_none()
     }
 
     /// A place, where there is one at once and the rate allows it; nothing is taken otherwise.
-    pub fn try_acquire(&self, now: Instant, deadline: Instant) -> Option<Permit> {
-        let permit = std::sync::Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        if self.interval.is_zero() {
-            return Some(permit);
-        }
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let arrival = due.map_or(now, |due| due.max(now));
-        if arrival > now + BURST || now + USEFUL > deadline {
+    pub fn try_acquire(
+        &self,
+        client: IpAddr,
+        attempt: Attempt,
+        now: Instant,
+        deadline: Instant,
+    ) -> Option<Permit> {
+        let mut book = self.0.book();
+        self.0.refill(&mut book, now);
+        if now + USEFUL > deadline || self.0.obstacle(&book, client, attempt, now).is_some() {
             return None;
         }
-        *due = Some(arrival + self.interval);
-        Some(permit)
+        Some(self.0.grant(&mut book, client, now))
     }
 
     /// Waits for a place and for the rate, at most until `deadline`.
-    pub async fn acquire(&self, deadline: Instant) -> Result<Permit, Shed> {
-        let waiting = Waiting::enter(&self.waiting)?;
-        let slots = std::sync::Arc::clone(&self.slots);
-        let Ok(Ok(permit)) = timeout_at(deadline, slots.acquire_owned()).await else {
-            return Err(Shed::InFlight);
-        };
+    pub async fn acquire(&self, client: IpAddr, deadline: Instant) -> Result<Permit, Shed> {
         let now = Instant::now();
-        if now + USEFUL > deadline {
-            return Err(Shed::InFlight);
+        if let Some(permit) = self.try_acquire(client, Attempt::First, now, deadline) {
+            return Ok(permit);
         }
-        let start = self.book(now, deadline).ok_or(Shed::Rate)?;
-        if start > now {
-            sleep_until(start).await;
+        let (waiting, permit) = self.0.enter_line(client, now)?;
+        let last = deadline.checked_sub(USEFUL).unwrap_or(now);
+        match timeout_at(last, permit).await {
+            Ok(permit) => permit.map_err(|_| Shed::Queue),
+            Err(_) => {
+                drop(waiting);
+                let now = Instant::now();
+                let mut book = self.0.book();
+                self.0.refill(&mut book, now);
+                // Where there is room just now, the line in front was served by the rate.
+                Err(self.0.obstacle(&book, client, Attempt::First, now).unwrap_or(Shed::Rate))
+            }
         }
-        drop(waiting);
-        Ok(permit)
-    }
-
-    /// Books the next query's time: now, or later within `deadline`.
-    fn book(&self, now: Instant, deadline: Instant) -> Option<Instant> {
-        if self.interval.is_zero() {
-            return Some(now);
-        }
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let arrival = due.map_or(now, |due| due.max(now));
-        let start = arrival.checked_sub(BURST).map_or(now, |earliest| earliest.max(now));
-        if start + USEFUL > deadline {
-            return None;
-        }
-        *due = Some(arrival + self.interval);
-        Some(start)
     }
 }
 
-/// Counts one waiting query, for as long as it waits.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Queries that may be sent at once after a pause.
+fn burst(rate: f64) -> f64 {
+    (rate * BURST.as_secs_f64()).max(1.0)
+}
 
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Result<Self, Shed> {
-        let waiting = Self(count);
-        if count.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING { Err(Shed::Queue) } else { Ok(waiting) }
+impl Shared {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn refill(&self, book: &mut Book, now: Instant) {
+        let since = now.saturating_duration_since(book.filled);
+        if !since.is_zero() {
+            book.tokens = (book.tokens + since.as_secs_f64() * self.rate).min(burst(self.rate));
+            book.filled = now;
+        }
+    }
+
+    /// What keeps a query of `client` from being sent at `now`.
+    fn obstacle(&self, book: &Book, client: IpAddr, attempt: Attempt, now: Instant) -> Option<Shed> {
+        let part = match attempt {
+            Attempt::First => 1,
+            Attempt::Further => FURTHER,
+        };
+        let share = book.clients.get(&client);
+        let free = self.max_in_flight.saturating_sub(book.in_flight);
+        if free < part || share.map_or(0, |share| share.in_flight) * part > free {
+            return Some(Shed::InFlight);
+        }
+        if self.rate == 0.0 {
+            return None;
+        }
+        let used = share.map_or(0.0, |share| share.used_at(now));
+        (book.tokens < 1.0 || used * part as f64 > book.tokens).then_some(Shed::Rate)
+    }
+
+    /// Takes a place for `client`, who may have it.
+    fn grant(self: &Arc<Self>, book: &mut Book, client: IpAddr, now: Instant) -> Permit {
+        if self.rate > 0.0 {
+            book.tokens -= 1.0;
+        }
+        book.in_flight += 1;
+        let share = book.share(client, now);
+        share.used = share.used_at(now) + 1.0;
+        share.at = now;
+        share.in_flight += 1;
+        Permit { shared: Some(Arc::clone(self)), client }
+    }
+
+    /// Puts a query of `client` into the line. A full line loses the last query of the client that has most in it, which
+    /// may be this one.
+    fn enter_line(
+        self: &Arc<Self>,
+        client: IpAddr,
+        now: Instant,
+    ) -> Result<(Waiting<'_>, oneshot::Receiver<Permit>), Shed> {
+        let mut book = self.book();
+        if book.waiting >= MAX_WAITING && !book.make_room(client) {
+            return Err(Shed::Queue);
+        }
+        let (sender, permit) = oneshot::channel();
+        book.serial += 1;
+        let serial = book.serial;
+        let share = book.share(client, now);
+        share.waiting.push_back((serial, sender));
+        if share.waiting.len() == 1 {
+            book.line.push_back(client);
+        }
+        book.waiting += 1;
+        if !std::mem::replace(&mut book.is_driven, true) {
+            tokio::spawn(Arc::clone(self).drive());
+        }
+        Ok((Waiting { shared: self, client, serial }, permit))
+    }
+
+    /// Gives places to those who wait, for as long as there is room: clients take turns, and who may not have one now is
+    /// passed over.
+    fn serve_line(self: &Arc<Self>, book: &mut Book, now: Instant) {
+        self.refill(book, now);
+        let mut passed_over = 0;
+        while passed_over < book.line.len() && self.max_in_flight > book.in_flight {
+            let Some(client) = book.line.pop_front() else { return };
+            if self.obstacle(book, client, Attempt::First, now).is_some() {
+                book.line.push_back(client);
+                passed_over += 1;
+                continue;
+            }
+            let Some(share) = book.clients.get_mut(&client) else { continue };
+            let Some((_, waiter)) = share.waiting.pop_front() else { continue };
+            if !share.waiting.is_empty() {
+                book.line.push_back(client);
+            }
+            book.waiting -= 1;
+            passed_over = 0;
+            let permit = self.grant(book, client, now);
+            if let Err(mut permit) = waiter.send(permit) {
+                permit.shared = None;
+                book.release(client);
+            }
+        }
+    }
+
+    /// Serves the line as time makes room, until it is empty.
+    async fn drive(self: Arc<Self>) {
+        loop {
+            sleep_until(Instant::now() + LOOK_EVERY).await;
+            let mut book = self.book();
+            self.serve_line(&mut book, Instant::now());
+            if book.line.is_empty() {
+                book.is_driven = false;
+                return;
+            }
+        }
+    }
+}
+
+impl Book {
+    fn share(&mut self, client: IpAddr, now: Instant) -> &mut Share {
+        if self.clients.len() >= MAX_IDLE + self.in_flight + self.waiting {
+            self.clients.retain(|_, share| {
+                share.in_flight > 0 || !share.waiting.is_empty() || share.used_at(now) > 0.1
+            });
+        }
+        self.clients.entry(client).or_insert_with(|| Share {
+            in_flight: 0,
+            used: 0.0,
+            at: now,
+            waiting: VecDeque::new(),
+        })
+    }
+
+    fn release(&mut self, client: IpAddr) {
+        self.in_flight -= 1;
+        if let Some(share) = self.clients.get_mut(&client) {
+            share.in_flight -= 1;
+        }
+    }
+
+    /// Takes the last query out of the line of whoever has most; false where `client` has its part already.
+    fn make_room(&mut self, client: IpAddr) -> bool {
+        let waiting = |share: &Share| share.waiting.len();
+        let own = self.clients.get(&client).map_or(0, waiting);
+        if (own + 1) * self.line.len().max(1) > MAX_WAITING {
+            return false;
+        }
+        let Some(share) = self.clients.values_mut().max_by_key(|share| waiting(share)) else { return false };
+        if share.waiting.len() <= own + 1 {
+            return false;
+        }
+        // Dropping its sender ends the wait. At least one query is left, so that its client stays in the line.
+        share.waiting.pop_back();
+        self.waiting -= 1;
+        true
+    }
+}
+
+impl Share {
+    fn used_at(&self, now: Instant) -> f64 {
+        let since = now.saturating_duration_since(self.at);
+        if since.is_zero() { self.used } else { self.used * (-since.div_duration_f64(MEMORY)).exp() }
+    }
+}
+
+/// A query in the line; it leaves when this is dropped.
+struct Waiting<'a> {
+    shared: &'a Arc<Shared>,
+    client: IpAddr,
+    serial: u64,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut book = self.shared.book();
+        let Some(share) = book.clients.get_mut(&self.client) else { return };
+        let Ok(place) = share.waiting.binary_search_by_key(&self.serial, |(serial, _)| *serial) else {
+            return;
+        };
+        share.waiting.remove(place);
+        let is_out = share.waiting.is_empty();
+        book.waiting -= 1;
+        if is_out {
+            let client = self.client;
+            book.line.retain(|other| *other != client);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    #[test]
-    fn the_rate_is_held_beyond_the_burst() {
-        let budget = Budget::new(10, 100);
-        let now = Instant::now();
-        let deadline = now + Duration::from_secs(6);
-        let starts: Vec<Duration> =
-            (0..31).map(|_| budget.book(now, deadline).unwrap().duration_since(now)).collect();
-        // 100 ms of burst at 10 ms each, then one every 10 ms.
-        assert_eq!(starts[10], Duration::ZERO);
-        assert_eq!(starts[11], Duration::from_millis(10));
-        assert_eq!(starts[30], Duration::from_millis(200));
-        assert_eq!(budget.book(now, now + Duration::from_millis(150)), None);
-        assert!(budget.try_acquire(now, deadline).is_none());
+    fn client(number: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, number).into()
     }
 
-    #[test]
-    fn what_need_not_wait_is_booked_like_the_rest() {
-        let budget = Budget::new(20, 100);
+    /// As many permits as there are at once.
+    fn all(budget: &Budget, client: IpAddr, attempt: Attempt, now: Instant) -> Vec<Permit> {
+        let deadline = now + Duration::from_secs(5);
+        (0..1000).map_while(|_| budget.try_acquire(client, attempt, now, deadline)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_leaves_half_of_the_slots() {
+        let budget = Budget::new(180, 0);
         let now = Instant::now();
-        let deadline = now + Duration::from_secs(6);
-        let permits: Vec<_> = (0..20).map_while(|_| budget.try_acquire(now, deadline)).collect();
-        assert_eq!(permits.len(), 11);
-        assert_eq!(budget.book(now, deadline), Some(now + Duration::from_millis(10)));
-        let unlimited = Budget::new(2, 0);
-        let _first = unlimited.try_acquire(now, deadline).unwrap();
-        let second = unlimited.try_acquire(now, deadline).unwrap();
-        assert!(unlimited.try_acquire(now, deadline).is_none());
-        drop(second);
-        assert!(unlimited.try_acquire(now, deadline).is_some());
+        let silent = all(&budget, client(1), Attempt::First, now);
+        assert_eq!(silent.len(), 91);
+        assert!(all(&budget, client(1), Attempt::Further, now).is_empty());
+        let others: Vec<_> =
+            (2..22).map(|number| all(&budget, client(number), Attempt::First, now).len()).collect();
+        assert!(others.iter().all(|count| *count >= 1), "{others:?}");
+        drop(silent);
+        assert_eq!(budget.in_flight(), 0);
+        assert!(Budget::new(1, 0).has_room(client(1), now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_further_attempt_leaves_the_last_slots() {
+        let budget = Budget::new(8, 0);
+        let now = Instant::now();
+        let _first = all(&budget, client(1), Attempt::First, now);
+        assert_eq!(budget.in_flight(), 5);
+        assert!(all(&budget, client(2), Attempt::Further, now).is_empty(), "three are left");
+        assert_eq!(all(&budget, client(2), Attempt::First, now).len(), 2);
+        let idle = Budget::new(180, 0);
+        assert_eq!(all(&idle, client(2), Attempt::Further, now).len(), 37);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_held_and_one_client_leaves_half_of_the_burst() {
+        let budget = Budget::new(10_000, 900);
+        let mut sent = Vec::new();
+        for millisecond in 0..1000 {
+            let now = Instant::now();
+            sent.push(all(&budget, client(1), Attempt::First, now).len());
+            if millisecond % 100 == 99 {
+                assert_eq!(all(&budget, client(2), Attempt::First, now).len().min(1), 1, "{millisecond}");
+            }
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        let total: usize = sent.iter().sum();
+        assert_eq!(sent[0], 46, "half of the burst of 90");
+        assert!((750..=990).contains(&total), "{total} in a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_line_gives_each_client_its_turn() {
+        let budget = Arc::new(Budget::new(2, 0));
+        let now = Instant::now();
+        let mut held = all(&budget, client(1), Attempt::First, now);
+        assert_eq!(held.len(), 2);
+        let (order, mut served) = tokio::sync::mpsc::unbounded_channel();
+        for number in [1, 1, 1, 1, 2] {
+            let (budget, order) = (Arc::clone(&budget), order.clone());
+            tokio::spawn(async move {
+                let permit = budget.acquire(client(number), now + Duration::from_secs(5)).await;
+                order.send((number, permit)).unwrap();
+            });
+            tokio::task::yield_now().await;
+        }
+        held.clear();
+        let mut turns = Vec::new();
+        for _ in 0..5 {
+            let (number, permit) = served.recv().await.unwrap();
+            assert!(permit.is_ok());
+            turns.push(number);
+        }
+        assert!(turns[..2].contains(&2), "{turns:?}");
+        assert_eq!((budget.in_flight(), budget.0.book().waiting), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_line_makes_room_for_who_has_less_in_it() {
+        let budget = Arc::new(Budget::new(1, 0));
+        let now = Instant::now();
+        let _held = all(&budget, client(9), Attempt::First, now);
+        let wait = |number| {
+            let budget = Arc::clone(&budget);
+            tokio::spawn(
+                async move { budget.acquire(client(number), now + Duration::from_secs(5)).await.err() },
+            )
+        };
+        let greedy: Vec<_> = (0..=MAX_WAITING).map(|_| wait(1)).collect();
+        tokio::task::yield_now().await;
+        let modest: Vec<_> = (2..22).map(wait).collect();
+        let mut shed = HashMap::<_, usize>::new();
+        for task in greedy {
+            *shed.entry(format!("{:?}", task.await.unwrap())).or_default() += 1;
+        }
+        assert_eq!(shed["Some(Queue)"], 21, "{shed:?}");
+        for task in modest {
+            assert_eq!(task.await.unwrap(), Some(Shed::InFlight), "waited to the end");
+        }
+        assert_eq!(Instant::now() - now, Duration::from_millis(4900));
+        assert_eq!((budget.0.book().waiting, budget.0.book().line.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_use_nothing_are_forgotten() {
+        let budget = Budget::new(180, 0);
+        for number in 0..100_000_u32 {
+            let client = Ipv4Addr::from(number).into();
+            drop(all(&budget, client, Attempt::First, Instant::now()).pop());
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert!(budget.0.book().clients.len() <= MAX_IDLE);
     }
 }

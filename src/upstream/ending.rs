@@ -45,19 +45,16 @@ impl Ending {
             Ok(_) => ExchangeResult::Answered,
             Err(ExchangeError::Timeout) => ExchangeResult::Timeout,
             Err(ExchangeError::Network(_) | ExchangeError::Local(_)) => ExchangeResult::Network,
-            Err(ExchangeError::Unusable) => ExchangeResult::Unusable,
+            Err(ExchangeError::Unusable | ExchangeError::EdnsRefused) => ExchangeResult::Unusable,
         };
         let server = &self.server;
         match &outcome {
-            Ok(_) | Err(ExchangeError::Unusable) => {
+            Ok(_) | Err(ExchangeError::Unusable | ExchangeError::EdnsRefused) => {
                 server.stats.durations.observe(now.saturating_duration_since(self.started));
                 server.note_reply(now);
             }
             Err(ExchangeError::Network(error)) => server.note_failure(&error.to_string()),
-            Err(ExchangeError::Local(error)) if server.stats.is_to_be_told(now) => {
-                tracing::warn!("upstream {} was not asked: {error}", server.name());
-            }
-            Err(ExchangeError::Local(_)) => {}
+            Err(ExchangeError::Local(error)) => server.note_unsent(error, now),
             // One name that nobody answers says little about the server; the query tells it once.
             Err(ExchangeError::Timeout) => {}
         }

@@ -2,7 +2,7 @@
 
 use super::ExchangeError;
 use crate::wire::answer::{Answer, Lifetime};
-use crate::wire::code::ErrorCode;
+use crate::wire::code::{ErrorCode, Rcode};
 
 /// Why an attempt brought no answer.
 #[derive(Debug)]
@@ -30,15 +30,20 @@ impl Failure {
             Err(AttemptError::Shed) => self.shed = true,
             Err(AttemptError::Exchange(ExchangeError::Local(_))) => self.local = true,
             Err(AttemptError::Exchange(ExchangeError::Network(_))) => self.network = true,
-            Err(AttemptError::Exchange(ExchangeError::Unusable)) => self.unusable = true,
+            Err(AttemptError::Exchange(ExchangeError::Unusable | ExchangeError::EdnsRefused)) => {
+                self.unusable = true;
+            }
             Err(AttemptError::Exchange(ExchangeError::Timeout)) => self.timeout = true,
         }
     }
 
-    /// An upstream's own failure reply is relayed; else the client is told which kind of failure it was.
+    /// An upstream's own SERVFAIL is relayed; else the client is told which kind of failure it was.
     pub(super) fn into_answer(self) -> Answer {
         let (code, text, lifetime) = match self {
-            Self { reply: Some(reply), .. } => return reply,
+            Self { reply: Some(reply), .. } => match refusal(reply.as_ref().rcode()) {
+                Some(text) => (ErrorCode::NO_REACHABLE_AUTHORITY, text, Lifetime::Failure),
+                None => return reply,
+            },
             Self { unusable: true, .. } => {
                 (ErrorCode::NO_REACHABLE_AUTHORITY, "the upstream's reply cannot be used", Lifetime::Failure)
             }
@@ -57,5 +62,17 @@ impl Failure {
             _ => (ErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered in time", Lifetime::Failure),
         };
         Answer::failure(code, text, lifetime)
+    }
+}
+
+/// What is said instead of a response code that speaks of our query to the upstream: to the client it would speak of its
+/// own, which is in order.
+fn refusal(rcode: Rcode) -> Option<&'static str> {
+    match rcode {
+        Rcode::FORMERR => Some("the upstream answered FORMERR"),
+        Rcode::NOTIMP => Some("the upstream answered NOTIMP"),
+        Rcode::REFUSED => Some("the upstream answered REFUSED"),
+        Rcode::NOTAUTH => Some("the upstream answered NOTAUTH"),
+        _ => None,
     }
 }

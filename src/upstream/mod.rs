@@ -25,6 +25,7 @@ mod transport;
 mod turn;
 mod udp;
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::letter_case::LetterCase;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
-use budget::Permit;
+use budget::{Attempt, Permit};
 use encrypted::encryption::Encryption;
 use failure::{AttemptError, Failure};
 use server::Server;
@@ -47,6 +48,9 @@ use turn::Turn;
 /// second try of every common client (Windows 1 s, Linux 1 to 5 s).
 const ASK_NEXT_AFTER: Duration = Duration::from_secs(1);
 
+/// How soon a further attempt is tried again that found no room: a tenth of a second's budget may have come back.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
 /// Time beyond the deadline in which exchanges report their own timeout before the query gives up on them.
 const GRACE: Duration = Duration::from_millis(20);
 
@@ -55,6 +59,8 @@ const GRACE: Duration = Duration::from_millis(20);
 struct Prompt {
     question: Question,
     flags: AnswerFlags,
+    /// Who asks, as [`whole_client`](crate::policy::clients::whole_client) has it: budgets are shared by client.
+    client: IpAddr,
     /// Over UDP the letters of the name are sent in a case drawn by chance.
     randomize_case: bool,
 }
@@ -71,6 +77,8 @@ struct FirstAttempt {
     /// Index of the server.
     server: usize,
     started: Instant,
+    /// When others are to be asked as well.
+    ask_next_at: Instant,
     outcome: BoxFuture<'static, Result<Answer, ExchangeError>>,
 }
 
@@ -85,6 +93,8 @@ enum ExchangeError {
     Network(#[from] std::io::Error),
     #[error("the reply cannot be used")]
     Unusable,
+    #[error("the server does not take queries with EDNS")]
+    EdnsRefused,
 }
 
 /// The servers of one route.
@@ -154,13 +164,15 @@ impl Upstream {
         names(self) == names(other)
     }
 
-    /// The server that is to be asked first, where that can be over UDP and at once.
-    fn ready(&self, now: Instant, deadline: Instant) -> Option<(usize, Permit)> {
+    /// The server that is to be asked first for `client`, where that can be over UDP and at once.
+    fn ready(&self, client: IpAddr, now: Instant, deadline: Instant) -> Option<(usize, Permit)> {
         for (index, server) in self.servers.iter().enumerate().filter(|(_, server)| server.is_up()) {
-            if server.budget.wait() == Duration::ZERO {
-                let permit =
-                    if server.is_over_udp() { server.budget.try_acquire(now, deadline) } else { None };
-                return permit.map(|permit| (index, permit));
+            if !server.is_over_udp() {
+                if server.budget.has_room(client, now) {
+                    return None;
+                }
+            } else if let Some(permit) = server.budget.try_acquire(client, Attempt::First, now, deadline) {
+                return Some((index, permit));
             }
         }
         None
@@ -174,7 +186,7 @@ impl Upstream {
         deadline: Instant,
         first: Option<FirstAttempt>,
     ) -> (Answer, Option<Arc<str>>) {
-        let order = self.order();
+        let order = self.order(prompt.client);
         let mut turn = match &first {
             Some(first) => Turn::begun(first.server, order),
             None => Turn::new(order),
@@ -185,10 +197,10 @@ impl Upstream {
         // At most one attempt waits for its place at a time; while it does, nobody else is asked for it.
         let mut permit = pin!(Fuse::terminated());
         let mut next_at = Instant::now();
-        if let Some(FirstAttempt { server, started: at, outcome }) = first {
+        if let Some(FirstAttempt { server, started: at, ask_next_at, outcome }) = first {
             started.push((server, at));
             attempts.push(async move { (server, outcome.await) }.boxed());
-            next_at = at + ASK_NEXT_AFTER;
+            next_at = ask_next_at;
         }
         while !turn.all_said_no() {
             let waiting = !permit.is_terminated();
@@ -196,12 +208,28 @@ impl Upstream {
                 break;
             }
             // Not left to the timer below, which is a millisecond late even for a time that has passed.
+            let now = Instant::now();
             if !waiting
-                && next_at <= Instant::now()
-                && let Some(index) = turn.take()
+                && next_at <= now
+                && let Some(index) = turn.upcoming()
             {
                 let server = &self.servers[index];
-                permit.set(async move { (index, server.permit(deadline).await) }.fuse());
+                if attempts.is_empty() {
+                    turn.take();
+                    permit.set(async move { (index, server.permit(prompt.client, deadline).await) }.fuse());
+                } else if let Some(permit) =
+                    server.budget.try_acquire(prompt.client, Attempt::Further, now, deadline)
+                {
+                    turn.take();
+                    started.push((index, now));
+                    attempts.push(
+                        async move { (index, server.exchange(prompt, deadline, permit).await) }.boxed(),
+                    );
+                    next_at = now + ASK_NEXT_AFTER;
+                } else {
+                    // While somebody may still answer nobody waits in line for another attempt.
+                    next_at = now + TRY_AGAIN_AFTER;
+                }
             }
             let waiting = !permit.is_terminated();
             let (index, outcome) = tokio::select! {
@@ -248,13 +276,14 @@ impl Upstream {
         }
     }
 
-    /// Indices of servers in the order to ask: those that are up first, then by how long they would keep a query
-    /// waiting, else as written.
-    fn order(&self) -> Vec<usize> {
+    /// Indices of servers in the order to ask for `client`: those that are up first, then those that have room, else as
+    /// written.
+    fn order(&self, client: IpAddr) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.servers.len()).collect();
+        let now = Instant::now();
         order.sort_by_key(|&index| {
             let server = &self.servers[index];
-            (!server.is_up(), server.budget.wait())
+            (!server.is_up(), !server.budget.has_room(client, now))
         });
         order
     }

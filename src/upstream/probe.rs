@@ -1,5 +1,6 @@
 //! Health probes: asking an upstream for the root's name servers when nobody else asked it lately.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ pub const LATELY: Duration = Duration::from_secs(15);
 /// How long a probe may take: above Azure's own 4 s for slow recursion.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Whose queries probes are: nobody's else.
+const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// NS of the root.
 const NS: Type = Type(2);
 
@@ -44,9 +48,9 @@ pub async fn run(state: Arc<ArcSwap<State>>) {
 
 async fn probe(server: Arc<Server>, randomize_case: bool) {
     let question = Question { name: Name::ROOT, qtype: NS, class: Class::IN };
-    let prompt = Prompt { question, flags: AnswerFlags::default(), randomize_case };
+    let prompt = Prompt { question, flags: AnswerFlags::default(), client: OURSELVES, randomize_case };
     let deadline = Instant::now() + TIMEOUT;
-    let Some(permit) = server.permit(deadline).await else { return };
+    let Some(permit) = server.permit(OURSELVES, deadline).await else { return };
     let started = Instant::now();
     // Everything but silence notes itself.
     if let Err(ExchangeError::Timeout) = server.exchange(&prompt, deadline, permit).await {

@@ -1,6 +1,6 @@
 //! [`Server`]: one upstream, how it fares, and what it may be asked.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,12 +13,15 @@ use super::budget::{Budget, Permit, Shed};
 use super::encrypted::encryption::Encryption;
 use super::ending::Ending;
 use super::transport::Transport;
-use super::{ExchangeError, Prompt};
+use super::{ExchangeError, Prompt, is_failure};
 use crate::telemetry::histogram::Histogram;
 use crate::wire::answer::Answer;
 
 /// Failures in a row after which an upstream counts as down and others are asked first.
 const FAILURES_UNTIL_DOWN: u32 = 3;
+
+/// How long a server is asked without EDNS that answered only so: as long as Unbound remembers it (`infra-host-ttl`).
+const WITHOUT_EDNS: Duration = Duration::from_secs(900);
 
 /// How often it is told at most that this host has no means to ask: where descriptors run out, every query would tell it.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -72,6 +75,10 @@ pub struct ServerStats {
     failures: AtomicU32,
     /// Milliseconds from [`ServerStats::epoch`] to the last reply, plus one; zero is never.
     last_reply: AtomicU64,
+    /// The same to the last answer to a query with EDNS.
+    last_edns: AtomicU64,
+    /// The same to when queries have EDNS again.
+    edns_again: AtomicU64,
     /// When it was last told that this host has no means to ask.
     told: Mutex<Option<Instant>>,
     epoch: std::sync::OnceLock<Instant>,
@@ -137,10 +144,22 @@ impl ServerStats {
         *self.epoch.get_or_init(Instant::now)
     }
 
+    /// `now` as the times above are kept.
+    fn stamp(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.epoch());
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
     /// Time since the last reply of any kind; none where there was none yet.
     pub fn since_last_reply(&self) -> Option<Duration> {
         let at = self.last_reply.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.epoch().elapsed().saturating_sub(Duration::from_millis(at)))
+    }
+
+    /// False while the server is asked without EDNS, because it answered only so.
+    pub fn has_edns(&self, now: Instant) -> bool {
+        let again = self.edns_again.load(Ordering::Relaxed);
+        again == 0 || self.stamp(now) >= again
     }
 }
 
@@ -191,9 +210,9 @@ impl Server {
         !self.stats.down.load(Ordering::Relaxed)
     }
 
-    /// Waits for leave to ask, at most until `deadline`; where there is none, that is counted.
-    pub(super) async fn permit(&self, deadline: Instant) -> Option<Permit> {
-        self.budget.acquire(deadline).await.map_err(|reason| self.stats.shed(reason)).ok()
+    /// Waits for leave to ask for `client`, at most until `deadline`; where there is none, that is counted.
+    pub(super) async fn permit(&self, client: IpAddr, deadline: Instant) -> Option<Permit> {
+        self.budget.acquire(client, deadline).await.map_err(|reason| self.stats.shed(reason)).ok()
     }
 
     /// Asks once, over all it takes to get a whole answer; all until `deadline`.
@@ -204,8 +223,30 @@ impl Server {
         permit: Permit,
     ) -> Result<Answer, ExchangeError> {
         let ending = Ending::new(self, Instant::now(), permit);
-        let outcome = within(deadline, self.transport.exchange(prompt, &self.stats)).await;
+        let exchange = |edns| self.transport.exchange(prompt, edns, &self.stats);
+        let outcome = self.with_or_without_edns(deadline, exchange).await;
         ending.note(outcome, Instant::now())
+    }
+
+    /// Asks by `exchange`, and once more without EDNS where the server takes none (RFC 6891 section 7).
+    async fn with_or_without_edns<E>(
+        &self,
+        deadline: Instant,
+        exchange: impl Fn(bool) -> E,
+    ) -> Result<Answer, ExchangeError>
+    where
+        E: Future<Output = Result<Answer, ExchangeError>>,
+    {
+        let edns = self.stats.has_edns(Instant::now());
+        let mut outcome = within(deadline, exchange(edns)).await;
+        let is_refused = matches!(outcome, Err(ExchangeError::EdnsRefused));
+        if is_refused {
+            outcome = within(deadline, exchange(false)).await;
+        }
+        if let Ok(answer) = &outcome {
+            self.note_edns(edns && !is_refused, answer, Instant::now());
+        }
+        outcome
     }
 
     /// Asks over TCP what `ending` has begun to ask over UDP.
@@ -215,7 +256,8 @@ impl Server {
         deadline: Instant,
         ending: Ending,
     ) -> Result<Answer, ExchangeError> {
-        let outcome = within(deadline, self.transport.go_on_over_tcp(prompt, &self.stats)).await;
+        let exchange = |edns| self.transport.go_on_over_tcp(prompt, edns, &self.stats);
+        let outcome = self.with_or_without_edns(deadline, exchange).await;
         ending.note(outcome, Instant::now())
     }
 
@@ -232,12 +274,28 @@ impl Server {
     }
 
     pub(super) fn note_reply(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.stats.epoch());
-        let at = u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1);
-        self.stats.last_reply.store(at + 1, Ordering::Relaxed);
+        self.stats.last_reply.store(self.stats.stamp(now), Ordering::Relaxed);
         self.stats.failures.store(0, Ordering::Relaxed);
         if !self.is_up() && self.stats.down.swap(false, Ordering::Relaxed) {
             tracing::info!("upstream {} answers again", self.name);
+        }
+    }
+
+    /// `answer` came to a query with EDNS, or without. A server that answers only without is asked so for a while; one that
+    /// has answered with EDNS lately knows it, and means the query, or somebody has forged its refusal.
+    pub(super) fn note_edns(&self, edns: bool, answer: &Answer, now: Instant) {
+        if is_failure(answer) {
+            return;
+        }
+        let stamp = self.stats.stamp(now);
+        if edns {
+            return self.stats.last_edns.store(stamp, Ordering::Relaxed);
+        }
+        let last = self.stats.last_edns.load(Ordering::Relaxed);
+        let memory = u64::try_from(WITHOUT_EDNS.as_millis()).unwrap_or(u64::MAX);
+        if (last == 0 || stamp - last > memory) && self.stats.has_edns(now) {
+            self.stats.edns_again.store(stamp + memory, Ordering::Relaxed);
+            tracing::info!("upstream {} takes no EDNS: asking it without for {WITHOUT_EDNS:?}", self.name);
         }
     }
 
@@ -245,6 +303,13 @@ impl Server {
     pub(super) fn note_silence(&self, since: Instant) {
         if self.stats.since_last_reply().is_none_or(|ago| ago > since.elapsed()) {
             self.note_failure("no reply in time");
+        }
+    }
+
+    /// This host did not let a query out at `now`.
+    pub(super) fn note_unsent(&self, error: &std::io::Error, now: Instant) {
+        if self.stats.is_to_be_told(now) {
+            tracing::warn!("upstream {} was not asked: {error}", self.name);
         }
     }
 

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
+use super::accept::{self, Sent};
 use super::server::ServerStats;
-use super::{ExchangeError, Prompt, accept};
+use super::{ExchangeError, Prompt};
 use crate::wire::answer::Answer;
 use crate::wire::request;
 
@@ -14,6 +15,7 @@ use crate::wire::request;
 pub(super) async fn exchange(
     server: SocketAddr,
     prompt: &Prompt,
+    edns: bool,
     stats: &ServerStats,
 ) -> Result<Answer, ExchangeError> {
     let socket = match server {
@@ -24,7 +26,7 @@ pub(super) async fn exchange(
     stream.set_nodelay(true)?;
     let id: u16 = rand::random();
     let mut message = Vec::with_capacity(512);
-    request::write(&mut message, id, &prompt.question, prompt.flags);
+    request::write_in_case(&mut message, id, &prompt.question, prompt.flags, None, edns);
     // RFC 7766 section 8: length and message in one write, so that they travel in one segment.
     let mut framed = (message.len() as u16).to_be_bytes().to_vec();
     framed.extend_from_slice(&message);
@@ -32,5 +34,5 @@ pub(super) async fn exchange(
     let length = usize::from(stream.read_u16().await?);
     let mut reply = vec![0; length];
     stream.read_exact(&mut reply).await?;
-    accept::whole(&reply, id, &prompt.question, stats)
+    accept::whole(&reply, Sent { id, question: &prompt.question, case: None, edns }, stats)
 }

@@ -34,19 +34,20 @@ impl Transport {
         }
     }
 
-    /// Asks once.
+    /// Asks once, with an OPT record where `edns` says so.
     pub(super) async fn exchange(
         &self,
         prompt: &Prompt,
+        edns: bool,
         stats: &ServerStats,
     ) -> Result<Answer, ExchangeError> {
         match self {
-            Self::Udp(socket) => match udp::exchange(*socket, prompt, stats).await? {
+            Self::Udp(socket) => match udp::exchange(*socket, prompt, edns, stats).await? {
                 Exchange::Answer(answer) => Ok(answer),
-                Exchange::AskOverTcp => tcp::exchange(*socket, prompt, stats).await,
+                Exchange::AskOverTcp => tcp::exchange(*socket, prompt, edns, stats).await,
             },
-            Self::Tcp(socket) => tcp::exchange(*socket, prompt, stats).await,
-            Self::Encrypted(server) => server.exchange(prompt, stats).await,
+            Self::Tcp(socket) => tcp::exchange(*socket, prompt, edns, stats).await,
+            Self::Encrypted(server) => server.exchange(prompt, edns, stats).await,
         }
     }
 
@@ -54,11 +55,12 @@ impl Transport {
     pub(super) async fn go_on_over_tcp(
         &self,
         prompt: &Prompt,
+        edns: bool,
         stats: &ServerStats,
     ) -> Result<Answer, ExchangeError> {
         match self {
-            Self::Udp(socket) | Self::Tcp(socket) => tcp::exchange(*socket, prompt, stats).await,
-            Self::Encrypted(server) => server.exchange(prompt, stats).await,
+            Self::Udp(socket) | Self::Tcp(socket) => tcp::exchange(*socket, prompt, edns, stats).await,
+            Self::Encrypted(server) => server.exchange(prompt, edns, stats).await,
         }
     }
 }

@@ -39,14 +39,22 @@ impl Turn {
     }
 
     /// The server to ask next: in order, and again from the first, without those that said no.
-    pub(super) fn take(&mut self) -> Option<usize> {
+    pub(super) fn upcoming(&self) -> Option<usize> {
+        self.place().map(|place| self.servers[place].index)
+    }
+
+    fn place(&self) -> Option<usize> {
         if !self.has_next() {
             return None;
         }
         let count = self.servers.len();
-        let place =
-            (0..count).map(|step| (self.next + step) % count).find(|place| !self.servers[*place].said_no)?;
-        self.next = (place + 1) % count;
+        (0..count).map(|step| (self.next + step) % count).find(|place| !self.servers[*place].said_no)
+    }
+
+    /// The same server, which is asked now.
+    pub(super) fn take(&mut self) -> Option<usize> {
+        let place = self.place()?;
+        self.next = (place + 1) % self.servers.len();
         self.begun += 1;
         self.servers[place].asked = true;
         Some(self.servers[place].index)

@@ -1,6 +1,5 @@
 //! One exchange over UDP: a fresh socket, a random id, and patience for the true reply.
 
-use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
@@ -8,6 +7,7 @@ use tokio::net::UdpSocket;
 use super::accept::{Channel, Judgement, Sent, judge};
 use super::server::ServerStats;
 use super::{Exchange, ExchangeError, Prompt, letter_case};
+use crate::listen::batch::MAX_REPORTS;
 use crate::wire::request;
 
 /// Room for a datagram in bytes: more than we offer, because Azure's resolver is known to overrun.
@@ -20,6 +20,7 @@ const DATAGRAM: usize = 4096;
 pub(super) async fn exchange(
     server: SocketAddr,
     prompt: &Prompt,
+    edns: bool,
     stats: &ServerStats,
 ) -> Result<Exchange, ExchangeError> {
     let local: SocketAddr = match server {
@@ -31,25 +32,36 @@ pub(super) async fn exchange(
     let id: u16 = rand::random();
     let mut message = Vec::with_capacity(512);
     let case = letter_case(prompt.randomize_case);
-    request::write_in_case(&mut message, id, &prompt.question, prompt.flags, case);
-    socket.send(&message).await?;
+    request::write_in_case(&mut message, id, &prompt.question, prompt.flags, case, edns);
+    send(&socket, &message).await?;
     drop(message);
     loop {
         socket.readable().await?;
         // Made when there is something to read: thousands may wait, and none of them needs it meanwhile.
         let mut datagram = [0; DATAGRAM];
-        let length = match socket.try_recv(&mut datagram) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            received => received?,
-        };
-        let sent = Sent { id, question: &prompt.question, case };
+        // An error is nothing to read yet, or an ICMP message, which anyone who guesses the port can forge.
+        let Ok(length) = socket.try_recv(&mut datagram) else { continue };
+        let sent = Sent { id, question: &prompt.question, case, edns };
         match judge(&datagram[..length], sent, Channel::Datagram) {
             Judgement::Answer(answer) => return Ok(Exchange::Answer(answer)),
             Judgement::AskOverTcp => return Ok(Exchange::AskOverTcp),
+            Judgement::EdnsRefused => return Err(ExchangeError::EdnsRefused),
             Judgement::Unusable => return Err(ExchangeError::Unusable),
             Judgement::Reject(reason) => stats.rejected(reason),
         }
     }
+}
+
+/// Sends `message` on a connected socket, which reports ICMP errors that came before in place of sending.
+///
+/// Errors: the host does not let it out.
+async fn send(socket: &UdpSocket, message: &[u8]) -> Result<(), ExchangeError> {
+    for _ in 0..MAX_REPORTS {
+        if socket.send(message).await.is_ok() {
+            return Ok(());
+        }
+    }
+    socket.send(message).await.map(|_| ()).map_err(ExchangeError::Local)
 }
 
 #[cfg(test)]
@@ -62,9 +74,10 @@ mod tests {
     #[test]
     fn an_exchange_that_waits_holds_no_room_for_its_reply() {
         let (question, flags) = (crate::wire::query::Question::empty(), AnswerFlags::default());
-        let prompt = Prompt { question, flags, randomize_case: false };
+        let client = Ipv4Addr::LOCALHOST.into();
+        let prompt = Prompt { question, flags, client, randomize_case: false };
         let stats = ServerStats::default();
-        let exchange = exchange("127.0.0.1:9".parse().unwrap(), &prompt, &stats);
+        let exchange = exchange("127.0.0.1:9".parse().unwrap(), &prompt, true, &stats);
         assert!(size_of_val(&exchange) < DATAGRAM / 4, "{} bytes", size_of_val(&exchange));
     }
 }

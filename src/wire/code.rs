@@ -153,6 +153,8 @@ impl Rcode {
     pub const NOTIMP: Self = Self(4);
     /// The server will not answer.
     pub const REFUSED: Self = Self(5);
+    /// The server is not authoritative (RFC 2136 section 2.2).
+    pub const NOTAUTH: Self = Self(9);
     /// The EDNS version is not supported (RFC 6891 section 6.1.3).
     pub const BADVERS: Self = Self(16);
     /// The client is to ask again with the cookie it is given (RFC 7873 section 8).

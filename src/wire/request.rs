@@ -5,6 +5,7 @@ use super::edns::{DNSSEC_OK, OPTION_PADDING};
 use super::header::{Flags, HEADER, Header};
 use super::letter_case::LetterCase;
 use super::query::Question;
+use super::reply::OPT_FIXED;
 
 /// UDP payload offered to upstreams in bytes: no fragmentation on any path of 1280 bytes or more (DNS flag day 2020);
 /// Azure's network drops fragments that arrive out of order.
@@ -35,15 +36,27 @@ pub fn write(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags
     out.extend_from_slice(&[0, 0]);
 }
 
-/// Like [`write()`], with the letters of the name in `case`, where there is one.
+/// Like [`write()`] without an OPT record, for servers that do not know EDNS (RFC 6891 section 7).
+pub fn write_without_edns(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags) {
+    write(out, id, question, flags);
+    out.truncate(out.len() - OPT_FIXED);
+    // ARCOUNT is the last field of the header.
+    out[HEADER - 2..HEADER].fill(0);
+}
+
+/// Like [`write()`], with the letters of the name in `case`, where there is one, and with an OPT record where `edns` says so.
 pub fn write_in_case(
     out: &mut Vec<u8>,
     id: u16,
     question: &Question,
     flags: AnswerFlags,
     case: Option<LetterCase>,
+    edns: bool,
 ) {
-    write(out, id, question, flags);
+    match edns {
+        true => write(out, id, question, flags),
+        false => write_without_edns(out, id, question, flags),
+    }
     if let Some(case) = case {
         case.apply(&mut out[HEADER..HEADER + question.name.wire_len()]);
     }
@@ -78,6 +91,19 @@ mod tests {
 
     fn labels(name: &str) -> Name {
         Name::from_labels(name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).unwrap()
+    }
+
+    #[test]
+    fn without_edns_only_the_opt_record_is_left_out() {
+        let question = Question { name: labels("ml.azure.com"), qtype: Type(1), class: Class::IN };
+        let flags = AnswerFlags { dnssec_ok: true, checking_disabled: true };
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        write(&mut with, 7, &question, flags);
+        write_without_edns(&mut without, 7, &question, flags);
+        assert_eq!(without.len() + OPT_FIXED, with.len());
+        assert_eq!((with[11], without[11]), (1, 0));
+        with[11] = 0;
+        assert_eq!(with[..without.len()], without);
     }
 
     #[test]

@@ -72,13 +72,14 @@ const TYPES: [(&str, u16); 29] = [
 
 const CLASSES: [(&str, u16); 5] = [("IN", 1), ("CH", 3), ("HS", 4), ("NONE", 254), ("ANY", 255)];
 
-const RCODES: [(&str, u16); 7] = [
+const RCODES: [(&str, u16); 8] = [
     ("NOERROR", 0),
     ("FORMERR", 1),
     ("SERVFAIL", 2),
     ("NXDOMAIN", 3),
     ("NOTIMP", 4),
     ("REFUSED", 5),
+    ("NOTAUTH", 9),
     ("BADVERS", 16),
 ];
 

@@ -13,6 +13,7 @@ pub(crate) mod client;
 pub(crate) mod code;
 pub(crate) mod command;
 pub(crate) mod encrypted;
+pub(crate) mod forge;
 pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod lines;

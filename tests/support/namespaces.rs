@@ -53,6 +53,11 @@ impl Namespaces {
         namespaces
     }
 
+    /// Gives `place` one more address on `cable`.
+    pub(crate) fn add_address(&self, place: Place, cable: &str, address: &str) {
+        self.ip(place, &format!("addr add {address} dev {cable}"));
+    }
+
     fn name(&self, place: Place) -> String {
         format!("{}{place:?}", self.prefix)
     }

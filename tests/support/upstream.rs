@@ -64,9 +64,24 @@ impl ScriptedUpstream {
         Self::start_on(Ipv4Addr::LOCALHOST.into())
     }
 
+    /// An address that nothing listens on.
+    pub(crate) fn unused_address() -> SocketAddr {
+        bind_both(Ipv4Addr::LOCALHOST.into()).0.local_addr().expect("a bound socket has an address")
+    }
+
+    /// Starts at an address that was [unused](Self::unused_address).
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        let udp = UdpSocket::bind(address).expect("the port is still free");
+        Self::serve(udp, TcpListener::bind(address).expect("the port is still free"))
+    }
+
     /// Starts on another address.
     pub(crate) fn start_on(address: IpAddr) -> Self {
         let (udp, tcp) = bind_both(address);
+        Self::serve(udp, tcp)
+    }
+
+    fn serve(udp: UdpSocket, tcp: TcpListener) -> Self {
         let address = udp.local_addr().expect("a bound socket has an address");
         udp.set_read_timeout(Some(TICK)).expect("a timeout can be set");
         let state = Arc::new(State::default());

@@ -123,10 +123,10 @@ impl World {
     fn judge(&mut self, index: usize, message: &[u8]) {
         let Exchange { query, id, server, channel, .. } = &mut self.exchanges[index];
         let server = server.clone();
-        match judge(message, Sent { id: *id, question: query.question(), case: None }, *channel) {
+        match judge(message, Sent { id: *id, question: query.question(), case: None, edns: true }, *channel) {
             Judgement::Reject(_) => {}
             Judgement::AskOverTcp if *channel == Channel::Datagram => *channel = Channel::Stream,
-            Judgement::AskOverTcp | Judgement::Unusable => self.fail(index as u8),
+            Judgement::AskOverTcp | Judgement::EdnsRefused | Judgement::Unusable => self.fail(index as u8),
             Judgement::Answer(answer) => {
                 let (asked, _) = parse_question(message).unwrap();
                 assert_eq!(asked, *query.question());

@@ -16,8 +16,9 @@ use std::sync::Arc;
 
 use tokio::sync::SemaphorePermit;
 
+use super::accept::{self, Sent};
 use super::server::ServerStats;
-use super::{ExchangeError, Prompt, accept};
+use super::{ExchangeError, Prompt};
 use crate::wire::answer::Answer;
 use crate::wire::header::Header;
 use crate::wire::request;
@@ -71,12 +72,14 @@ impl EncryptedServer {
     pub(super) async fn exchange(
         &self,
         prompt: &Prompt,
+        edns: bool,
         stats: &ServerStats,
     ) -> Result<Answer, ExchangeError> {
-        match self.ask(prompt).await {
+        match self.ask(prompt, edns).await {
             Ok(reply) => {
                 self.complaints.clear();
-                accept::whole(&reply, self.id_of(&reply), &prompt.question, stats)
+                let sent = Sent { id: self.id_of(&reply), question: &prompt.question, case: None, edns };
+                accept::whole(&reply, sent, stats)
             }
             Err(Failure::Unusable(why)) => {
                 self.complain(&why);
@@ -89,10 +92,13 @@ impl EncryptedServer {
         }
     }
 
-    async fn ask(&self, prompt: &Prompt) -> Result<Vec<u8>, Failure> {
+    async fn ask(&self, prompt: &Prompt, edns: bool) -> Result<Vec<u8>, Failure> {
         let mut query = Vec::with_capacity(request::PADDED);
         // RFC 8484 section 4.1 and RFC 9250 section 4.2.1 ask for id 0; over TLS the library chooses one.
-        request::write_padded(&mut query, 0, &prompt.question, prompt.flags);
+        match edns {
+            true => request::write_padded(&mut query, 0, &prompt.question, prompt.flags),
+            false => request::write_without_edns(&mut query, 0, &prompt.question, prompt.flags),
+        }
         let (slot, _permit) = self.slot().await?;
         let mut ended = String::new();
         for _ in 0..MAX_TRIES {

@@ -1,6 +1,5 @@
 //! First attempts: what the relay asks itself, over UDP, and what becomes of it.
 
-use std::io;
 use std::sync::Arc;
 
 use futures_util::future::{FutureExt, ready};
@@ -14,6 +13,7 @@ use super::ports::Port;
 use super::stale::CLIENT_PATIENCE;
 use super::{Relay, pop_due};
 use crate::policy::AllowedQuery;
+use crate::policy::clients::whole_client;
 use crate::upstream::accept::{Channel, Judgement, Rejection, Sent, judge};
 use crate::upstream::ending::Ending;
 use crate::upstream::{ASK_NEXT_AFTER, ExchangeError, FirstAttempt, Prompt, is_failure, letter_case};
@@ -35,7 +35,7 @@ impl<D: Deliver> Relay<D> {
         let now = self.now;
         let upstream = Arc::clone(self.state.load().upstreams.route(query.route()));
         let deadline = Instant::from_std(received + upstream.config.deadline);
-        let ready = upstream.ready(now, deadline);
+        let ready = upstream.ready(whole_client(query.client()), now, deadline);
         if ready.is_none() && waiter.is_none() {
             // A refresh is not worth waiting for.
             return;
@@ -51,18 +51,24 @@ impl<D: Deliver> Relay<D> {
         };
         let Some(asked) = self.desk.in_flight.get_mut(ticket) else { return };
         let case = letter_case(asked.upstream.config.randomize_case);
+        let server = &asked.upstream.servers[index];
+        let edns = server.stats.has_edns(now);
         let id = self.ports.write(port, ticket, |message, id| {
-            request::write_in_case(message, id, asked.query.question(), asked.query.flags(), case);
+            request::write_in_case(message, id, asked.query.question(), asked.query.flags(), case, edns);
         });
-        let ending = Ending::new(&asked.upstream.servers[index], now, permit);
-        asked.attempt = id.map(|id| Attempt { index, port, id, case, ending, report: None });
+        let ending = Ending::new(server, now, permit);
+        asked.attempt = id.map(|id| Attempt { index, port, id, case, edns, ending, report: None });
         self.silent.push_back(((now + ASK_NEXT_AFTER).min(deadline), ticket));
     }
 
-    /// Sends the queries that were written.
+    /// Sends the queries that were written. One that this host does not let out is asked again as well: that says nothing
+    /// about the server.
     pub(super) fn send(&mut self) {
         for (ticket, error) in self.ports.flush() {
-            self.first_ended(ticket, Err(ExchangeError::Network(error)));
+            if let Some(attempt) = self.desk.in_flight.get(ticket).and_then(|asked| asked.attempt.as_ref()) {
+                attempt.ending.server().note_unsent(&error, self.now);
+            }
+            self.ask_others(ticket, self.now);
         }
     }
 
@@ -76,7 +82,7 @@ impl<D: Deliver> Relay<D> {
             while let Some(received) = self.ports.receive(port) {
                 match received {
                     Ok(count) => (0..count).for_each(|index| self.read(port, index)),
-                    Err(error) => self.refused(port, &error),
+                    Err(_) => self.hinted(port),
                 }
                 calls += 1;
                 if calls == MAX_CALLS {
@@ -99,9 +105,14 @@ impl<D: Deliver> Relay<D> {
         else {
             return server.stats.rejected(strange(bytes));
         };
-        let case = asked.attempt.as_ref().and_then(|attempt| attempt.case);
-        match judge(bytes, Sent { id, question: asked.query.question(), case }, Channel::Datagram) {
-            Judgement::Answer(answer) => self.first_ended(ticket, Ok(answer)),
+        let (case, edns) =
+            asked.attempt.as_ref().map_or((None, true), |attempt| (attempt.case, attempt.edns));
+        match judge(bytes, Sent { id, question: asked.query.question(), case, edns }, Channel::Datagram) {
+            Judgement::Answer(answer) => {
+                server.note_edns(edns, &answer, self.now);
+                self.first_ended(ticket, Ok(answer));
+            }
+            Judgement::EdnsRefused => self.ask_without_edns(ticket, port, id),
             Judgement::Unusable => self.first_ended(ticket, Err(ExchangeError::Unusable)),
             Judgement::Reject(reason) => server.note_rejected(reason),
             Judgement::AskOverTcp => {
@@ -113,13 +124,40 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// The network says that `port`'s server does not take datagrams: whatever waits there waits in vain.
-    fn refused(&mut self, port: Port, error: &io::Error) {
+    /// The server of `ticket` takes no query with EDNS: asks it once more without.
+    fn ask_without_edns(&mut self, ticket: Ticket, port: Port, id: u16) {
+        let Some(mut attempt) = self.desk.in_flight.end_attempt(ticket) else { return };
+        self.ports.release(port, id, &self.poll);
+        let port = self.ports.pick(attempt.ending.server(), &self.poll, self.now);
+        let Some(asked) = self.desk.in_flight.get_mut(ticket) else { return };
+        let id = port.and_then(|port| {
+            self.ports.write(port, ticket, |message, id| {
+                let (question, flags) = (asked.query.question(), asked.query.flags());
+                request::write_in_case(message, id, question, flags, attempt.case, false);
+            })
+        });
+        attempt.edns = false;
+        let is_sent = port.zip(id).is_some_and(|(port, id)| {
+            (attempt.port, attempt.id) = (port, id);
+            true
+        });
+        asked.attempt = Some(attempt);
+        if !is_sent {
+            self.first_ended(ticket, Err(ExchangeError::EdnsRefused));
+        }
+    }
+
+    /// ICMP says that datagrams of `port` do not arrive. Whoever guesses the port can say so: waiting goes on, and other
+    /// servers are asked as well.
+    fn hinted(&mut self, port: Port) {
+        if !self.ports.take_hint(port, self.now) {
+            return;
+        }
         for ticket in self.ports.asked_through(port) {
-            self.first_ended(
-                ticket,
-                Err(ExchangeError::Network(io::Error::new(error.kind(), error.to_string()))),
-            );
+            let asked = self.desk.in_flight.get(ticket);
+            if asked.is_some_and(|asked| asked.upstream.servers.len() > 1) {
+                self.ask_others(ticket, self.now);
+            }
         }
     }
 
@@ -138,8 +176,8 @@ impl<D: Deliver> Relay<D> {
         match outcome {
             Ok(answer) if !is_failure(&answer) => self.end(ticket, answer, Some(name)),
             outcome => {
-                let outcome = ready(outcome).boxed();
-                self.hand_over(ticket, Some(FirstAttempt { server: index, started, outcome }));
+                let (ask_next_at, outcome) = (started + ASK_NEXT_AFTER, ready(outcome).boxed());
+                self.hand_over(ticket, Some(FirstAttempt { server: index, started, ask_next_at, outcome }));
             }
         }
     }
@@ -155,7 +193,8 @@ impl<D: Deliver> Relay<D> {
                 self.runtime.spawn(async move { report.send(exchange.await) });
             }
             None => {
-                let first = FirstAttempt { server: index, started, outcome: exchange.boxed() };
+                let (ask_next_at, outcome) = (started + ASK_NEXT_AFTER, exchange.boxed());
+                let first = FirstAttempt { server: index, started, ask_next_at, outcome };
                 self.hand_over(ticket, Some(first));
             }
         }
@@ -173,23 +212,29 @@ impl<D: Deliver> Relay<D> {
         });
     }
 
+    /// Has a task ask others for `ticket` from `at` on, while its first attempt goes on. It is done once.
+    fn ask_others(&mut self, ticket: Ticket, at: Instant) {
+        let Some(asked) = self.desk.in_flight.get_mut(ticket) else { return };
+        let deadline = asked.deadline;
+        let Some(attempt) = asked.attempt.as_mut().filter(|attempt| attempt.report.is_none()) else { return };
+        let (report, reported) = oneshot::channel();
+        attempt.report = Some(report);
+        let (server, started) = (attempt.index, attempt.ending.started());
+        let outcome = async move {
+            match timeout_at(deadline, reported).await {
+                Ok(Ok(outcome)) => outcome,
+                _ => Err(ExchangeError::Timeout),
+            }
+        };
+        let outcome = outcome.boxed();
+        self.hand_over(ticket, Some(FirstAttempt { server, started, ask_next_at: at, outcome }));
+    }
+
     /// Has others asked where a first attempt has been silent for too long, and spares clients' patience.
     pub(super) fn time_out(&mut self) {
         let now = self.now;
         while let Some(ticket) = pop_due(&mut self.silent, now) {
-            let Some(asked) = self.desk.in_flight.get_mut(ticket) else { continue };
-            let deadline = asked.deadline;
-            let Some(attempt) = asked.attempt.as_mut() else { continue };
-            let (report, reported) = oneshot::channel();
-            attempt.report = Some(report);
-            let (server, started) = (attempt.index, attempt.ending.started());
-            let outcome = async move {
-                match timeout_at(deadline, reported).await {
-                    Ok(Ok(outcome)) => outcome,
-                    _ => Err(ExchangeError::Timeout),
-                }
-            };
-            self.hand_over(ticket, Some(FirstAttempt { server, started, outcome: outcome.boxed() }));
+            self.ask_others(ticket, now);
         }
         while let Some(ticket) = pop_due(&mut self.impatient, now) {
             self.answer_stale(ticket);
@@ -208,5 +253,6 @@ fn strange(bytes: &[u8]) -> Rejection {
 
 fn prompt(Asked { query, upstream, .. }: &Asked) -> Prompt {
     let randomize_case = upstream.config.randomize_case;
-    Prompt { question: query.question().clone(), flags: query.flags(), randomize_case }
+    let client = whole_client(query.client());
+    Prompt { question: query.question().clone(), flags: query.flags(), client, randomize_case }
 }

@@ -14,7 +14,7 @@ use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
 
 /// Queries that may wait for one exchange; more are refused. A name that nobody answers must not take every place that
-/// misses have.
+/// misses have. One client may have as many of them as it leaves free.
 const MAX_SHARING: usize = 1000;
 
 /// Every question in flight, and who of the waiters `W` waits for it.
@@ -70,11 +70,13 @@ impl<W> Desk<W> {
             return if found.is_some() { Taken::Shared } else { Taken::Ask(query, None) };
         };
         let (waiting, client) = (self.in_flight.waiting(), query.client());
-        if waiting.of(client) >= state.limits.in_flight_per_client {
-            return Taken::Refused(waiter, Dropped::ClientOverload);
-        }
-        if waiting.total() >= state.limits.in_flight {
+        let free = state.limits.in_flight.saturating_sub(waiting.total());
+        if free == 0 {
             return Taken::Refused(waiter, Dropped::Overload);
+        }
+        // One client may have as many places as it leaves free.
+        if waiting.of(client) >= state.limits.in_flight_per_client.min(free) {
+            return Taken::Refused(waiter, Dropped::ClientOverload);
         }
         if let Some(ticket) = found {
             return match self.in_flight.join(ticket, client, waiter, MAX_SHARING) {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::ports::Port;
 use super::waiting::Waiting;
 use crate::policy::AllowedQuery;
+use crate::policy::clients::whole_client;
 use crate::upstream::ending::Ending;
 use crate::upstream::{ExchangeError, Upstream};
 use crate::wire::answer::Answer;
@@ -44,6 +45,8 @@ pub(super) struct Attempt {
     pub(super) id: u16,
     /// The case of the question's letters; none: it does not matter.
     pub(super) case: Option<LetterCase>,
+    /// It was sent with an OPT record.
+    pub(super) edns: bool,
     pub(super) ending: Ending,
     /// The task that wants to know how it ends.
     pub(super) report: Option<oneshot::Sender<Result<Answer, ExchangeError>>>,
@@ -99,12 +102,19 @@ impl<W> InFlight<W> {
         Some(Ticket { place, serial: self.entries[place].serial })
     }
 
-    /// Lets `client`'s `waiter` wait for a question too; gives it back where `most` do already.
+    /// Lets `client`'s `waiter` wait for a question too; gives it back where `most` do already, or as many of the client's
+    /// as there are places left for others.
     pub(super) fn join(&mut self, ticket: Ticket, client: IpAddr, waiter: W, most: usize) -> Result<(), W> {
-        match self.entry(ticket) {
-            Some(entry) if entry.waiters.len() < most => entry.waiters.push((client, waiter)),
-            _ => return Err(waiter),
+        let Some(entry) = self.entry(ticket) else { return Err(waiter) };
+        let free = most.saturating_sub(entry.waiters.len());
+        let whole = whole_client(client);
+        // A client with few of them need not be counted.
+        let is_share_taken = entry.waiters.len() >= free
+            && entry.waiters.iter().filter(|(other, _)| whole_client(*other) == whole).count() >= free;
+        if free == 0 || is_share_taken {
+            return Err(waiter);
         }
+        entry.waiters.push((client, waiter));
         self.waiting.add(client);
         Ok(())
     }
