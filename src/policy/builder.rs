@@ -7,6 +7,7 @@ use super::expect::Expect;
 use super::noise::Noise;
 use super::route::{Route, Routes};
 use super::rule::{Action, Pattern};
+use super::suffix_index::SuffixIndex;
 use super::trie::TrieBuilder;
 use super::{Mode, Policy, Source, SourceCount};
 use crate::wire::name::Name;
@@ -93,7 +94,7 @@ impl PolicyBuilder {
 
     /// Compiles the rules.
     pub fn build(mut self, compile: Compile) -> Policy {
-        let Compile { mode, mut local, enforce_expect, routes } = compile;
+        let Compile { mode, local, enforce_expect, routes } = compile;
         for origin in &local {
             self.digest.update(origin.as_bytes());
         }
@@ -101,10 +102,10 @@ impl PolicyBuilder {
             self.digest.update([source.cname as u8]);
         }
         self.digest.update([mode as u8, u8::from(enforce_expect)]);
-        local.sort_by_key(|origin| std::cmp::Reverse(origin.wire_len()));
         Policy {
             trie: self.trie.build(),
             sources: self.sources.into(),
+            local_index: SuffixIndex::new(local.iter()),
             local: local.into(),
             noise: self.noise,
             mode,

@@ -7,6 +7,7 @@
 
 mod builder;
 mod rule_ref;
+mod suffix_index;
 
 pub mod clients;
 pub mod cname;
@@ -41,6 +42,7 @@ use cname::CnamePolicy;
 use noise::Noise;
 use route::{Route, Routes};
 use rule::Action;
+use suffix_index::SuffixIndex;
 use trie::{RuleId, Trie};
 
 /// Whether the verdict is carried out.
@@ -77,6 +79,7 @@ pub struct Policy {
     trie: Trie,
     sources: Box<[SourceCount]>,
     local: Box<[Name]>,
+    local_index: SuffixIndex,
     noise: Noise,
     mode: Mode,
     enforce_expect: bool,
@@ -112,7 +115,7 @@ impl Policy {
 
     /// True where `name` belongs to a local zone.
     pub fn is_local(&self, name: &Name) -> bool {
-        self.local.iter().any(|origin| name.is_within(origin))
+        self.local_index.find(name, |origin| name.is_within(&self.local[origin])).is_some()
     }
 
     /// Where `name` goes, which `rule` allows: as the most specific route of the settings says, else the rule's zone; where no

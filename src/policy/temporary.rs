@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::rule::Pattern;
+use super::suffix_index::SuffixIndex;
 use crate::wire::name::Name;
 
 /// Leave for some names, for a time, with who gave it and why.
@@ -25,10 +26,11 @@ pub struct Grant {
     pub until: SystemTime,
 }
 
-/// All grants in force. There are few: they are looked at one by one, and only for names that no rule allows.
+/// All grants in force.
 #[derive(Clone, Debug, Default)]
 pub struct Temporary {
     grants: Vec<Ending>,
+    index: SuffixIndex,
 }
 
 /// A grant and when it ends on the clock that no one sets.
@@ -50,7 +52,11 @@ impl Temporary {
             let given = grant.until.duration_since(grant.since).ok()?;
             Some(Ending { at: now.checked_add(left.min(given))?, grant })
         };
-        Self { grants: grants.into_iter().filter_map(ending).collect() }
+        Self::of(grants.into_iter().filter_map(ending).collect())
+    }
+
+    fn of(grants: Vec<Ending>) -> Self {
+        Self { index: SuffixIndex::new(grants.iter().map(|ending| ending.grant.pattern.name())), grants }
     }
 
     /// The same with `grant`, which takes the place of one for the same pattern; none where there is no room.
@@ -58,14 +64,14 @@ impl Temporary {
         let others = self.without(&grant.pattern).unwrap_or_else(|| self.clone());
         let mut grants: Vec<Ending> = others.grants.into_iter().filter(|ending| ending.at > now).collect();
         grants.extend(Self::new([grant], now, time).grants);
-        (grants.len() <= Self::MAX).then_some(Self { grants })
+        (grants.len() <= Self::MAX).then(|| Self::of(grants))
     }
 
     /// The same without the grant for `pattern`; none where there is no such grant.
     pub fn without(&self, pattern: &Pattern) -> Option<Self> {
         let grants: Vec<Ending> =
             self.grants.iter().filter(|ending| ending.grant.pattern != *pattern).cloned().collect();
-        (grants.len() < self.grants.len()).then_some(Self { grants })
+        (grants.len() < self.grants.len()).then(|| Self::of(grants))
     }
 
     /// The same without those that have ended at `now`; none where none has.
@@ -73,7 +79,7 @@ impl Temporary {
         let (left, ended): (Vec<Ending>, Vec<Ending>) =
             self.grants.iter().cloned().partition(|ending| ending.at > now);
         let ended: Vec<Grant> = ended.into_iter().map(|ending| ending.grant).collect();
-        (!ended.is_empty()).then_some((Self { grants: left }, ended))
+        (!ended.is_empty()).then(|| (Self::of(left), ended))
     }
 
     /// When the next grant ends.
@@ -83,10 +89,9 @@ impl Temporary {
 
     /// A grant that covers `name` at `now`.
     pub fn find(&self, name: &Name, now: Instant) -> Option<&Grant> {
-        self.grants
-            .iter()
-            .find(|ending| ending.at > now && ending.grant.pattern.matches(name))
-            .map(|ending| &ending.grant)
+        let covers = |Ending { grant, at }: &Ending| *at > now && grant.pattern.matches(name);
+        let found = self.index.find(name, |number| covers(&self.grants[number]))?;
+        Some(&self.grants[found].grant)
     }
 
     /// All grants, those that have just ended included.
@@ -210,6 +215,52 @@ mod tests {
             let temporary = Temporary::new([written.clone()], now, time - MINUTE * back);
             let after = |minutes: u32| temporary.find(&name("a.example"), now + MINUTE * minutes).is_some();
             assert!(after(left - 1) && !after(left), "set back by {back} minutes");
+        }
+    }
+
+    #[test]
+    fn a_grant_that_has_ended_hides_no_other() {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let others = (0..100).map(|index| grant(&format!("h{index}.example"), time, 60));
+        let narrow =
+            ["a.b.example.org", "*.b.example.org", ".b.example.org"].map(|text| grant(text, time, 1));
+        for wide in ["*.example.org", ".a.b.example.org", ".example.org"] {
+            let grants = others.clone().chain(narrow.clone()).chain([grant(wide, time, 60)]);
+            let temporary = Temporary::new(grants, now, time);
+            let found = temporary.find(&name("a.b.example.org"), now + MINUTE * 2);
+            assert_eq!(found.map(|grant| grant.pattern.to_string()), Some(wide.to_owned()));
+        }
+    }
+
+    #[test]
+    #[ignore = "a measurement: cargo test --release --lib finding_a_grant -- --ignored --nocapture"]
+    fn finding_a_grant_takes_its_time() {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let (few, many) = ("a.example", vec!["a"; 100].join("."));
+        for grants in [0, 1, 10, 1000] {
+            let all = (0..grants).map(|index| grant(&format!("*.h{index}.example"), time, 60));
+            let temporary = Temporary::new(all, now, time);
+            for asked in [few, &many] {
+                let asked = name(asked);
+                let start = Instant::now();
+                let found =
+                    (0..100_000).filter(|_| temporary.find(std::hint::black_box(&asked), now).is_some());
+                assert_eq!(found.count(), 0);
+                let each = start.elapsed() / 100_000;
+                let one_by_one = |asked: &Name| {
+                    temporary
+                        .grants
+                        .iter()
+                        .any(|ending| ending.at > now && ending.grant.pattern.matches(asked))
+                };
+                let start = Instant::now();
+                assert!(!(0..1000).any(|_| one_by_one(std::hint::black_box(&asked))));
+                let before = start.elapsed() / 1000;
+                println!(
+                    "{grants} grants, {} labels: {each:?}, one by one {before:?}",
+                    asked.labels().count()
+                );
+            }
         }
     }
 

@@ -22,7 +22,7 @@ pub use builder::TrieBuilder;
 use records::Records;
 pub(super) use records::Rule;
 pub use records::RuleId;
-use suffixes::SuffixHasher;
+pub(super) use suffixes::SuffixHasher;
 use table::{Place, Table};
 
 use crate::wire::name::Name;

@@ -8,14 +8,15 @@ use crate::wire::name::MAX_LABELS;
 /// halves are folded together.
 ///
 /// Seeded anew for each trie, so that neither clients nor whoever writes a list can choose names that collide.
-pub(super) struct SuffixHasher {
+#[derive(Clone, Debug)]
+pub(in crate::policy) struct SuffixHasher {
     seed: u64,
     /// Odd.
     factor: u64,
 }
 
 impl SuffixHasher {
-    pub(super) fn random() -> Self {
+    pub(in crate::policy) fn random() -> Self {
         let random = std::hash::RandomState::new();
         Self { seed: random.hash_one(0), factor: random.hash_one(1) | 1 }
     }
@@ -28,7 +29,7 @@ impl SuffixHasher {
 
     /// The suffixes of a wire-format name, shortest first, the root left out: where each starts, and its tag.
     #[inline]
-    pub(super) fn suffixes<'a>(&'a self, name: &'a [u8]) -> Suffixes<'a> {
+    pub(in crate::policy) fn suffixes<'a>(&'a self, name: &'a [u8]) -> Suffixes<'a> {
         let mut suffixes =
             Suffixes { hasher: self, name, starts: [0; MAX_LABELS], left: 0, end: 0, hash: self.seed };
         while name[suffixes.end] != 0 {
@@ -66,7 +67,7 @@ impl SuffixHasher {
 }
 
 /// See [`SuffixHasher::suffixes`].
-pub(super) struct Suffixes<'a> {
+pub(in crate::policy) struct Suffixes<'a> {
     hasher: &'a SuffixHasher,
     name: &'a [u8],
     /// Where each label starts, leftmost first.
