@@ -14,6 +14,7 @@ use crate::notify;
 use crate::orders::Order;
 use crate::own_zones::OwnZones;
 use crate::policy::Mode;
+use crate::policy::followed::Share;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, Temporary};
 use crate::registry::{Event, Registry};
@@ -44,10 +45,15 @@ pub struct Reloader {
     pub retired: Vec<Arc<State>>,
     /// What the process may no longer do.
     pub sandbox: Sandbox,
+    /// When it was last said that names are not followed because a share is full.
+    pub warned_of_full_share: Option<Instant>,
 }
 
-/// How often states that are no more in force are looked after.
+/// How often states that are no more in force are looked after, and shares of followed names.
 const RETIRE: Duration = Duration::from_secs(1);
+
+/// How often at most it is said that a share of followed names is full.
+const WARN: Duration = Duration::from_secs(60);
 
 /// The lowest priority there is: compiling a large policy must not take time from answering.
 const NICE: i32 = 19;
@@ -75,10 +81,14 @@ impl Reloader {
     fn wait(&mut self, orders: &Receiver<Order>) -> Option<Order> {
         loop {
             self.expire();
+            self.warn_of_full_share();
             // Nobody can take a state up again that we alone have.
             self.retired.retain(|state| Arc::strong_count(state) > 1);
-            let retire = (!self.retired.is_empty()).then_some(RETIRE);
-            let next_end = self.state.load().policies.temporary().next_end();
+            let state = self.state.load();
+            let follows = state.policies.groups().iter().any(|group| group.policy.follows());
+            let retire = (follows || !self.retired.is_empty()).then_some(RETIRE);
+            let next_end = state.policies.temporary().next_end();
+            drop(state);
             let ends_in = next_end.map(|end| end.saturating_duration_since(Instant::now()));
             let waited = match retire.into_iter().chain(ends_in).min() {
                 None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -193,6 +203,28 @@ impl Reloader {
             tracing::error!("{error}");
         }
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
+    }
+
+    /// Logs whose share of followed names is full, where one has been since this was last said.
+    fn warn_of_full_share(&mut self) {
+        let state = self.state.load();
+        let (policies, now) = (&state.policies, Instant::now());
+        if self.warned_of_full_share.is_some_and(|warned| now.saturating_duration_since(warned) < WARN) {
+            return;
+        }
+        let Some((group, share)) = policies.followed().take_full_share() else { return };
+        let rule =
+            |id| policies.policy(group).rule_by_id(id).map(|rule| rule.to_string()).unwrap_or_default();
+        let holder = match share {
+            Share::Rule(id) => format!("rule {}", rule(id)),
+            Share::Client(client) => format!("client {client}"),
+            Share::ClientByRule(client, id) => format!("client {client} by rule {}", rule(id)),
+        };
+        let refused = policies.followed().refused();
+        tracing::warn!(
+            "cname = \"follow\": {holder} has its share of followed names; names that its answers lead to are blocked ({refused} so far)"
+        );
+        self.warned_of_full_share = Some(now);
     }
 
     /// Puts `state` in force, and drops kept answers that nobody may have any more.

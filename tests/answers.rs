@@ -101,6 +101,57 @@ fn a_followed_target_that_a_rule_denies_stays_blocked() {
     assert_eq!(upstream.count("edge.cdn.test"), 0);
 }
 
+/// Answers for names below `flood.example` lead to 32 names that no other answer leads to.
+fn hostile() -> ScriptedUpstream {
+    let upstream = chain();
+    upstream.by_choice(|query| {
+        let name = query.name();
+        let targets: Vec<String> =
+            (0..32).map(|index| format!("{name} 86400 CNAME t{index}.{}.test", &name[..6])).collect();
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        Script::reply(Response::answering(&targets))
+    });
+    upstream
+}
+
+#[test]
+fn a_hostile_zone_leaves_others_their_followed_names() {
+    let upstream = hostile();
+    let zone = "cname = \"follow\"\n[[allow]]\nhost = \"a.example\"\n[[allow]]\nhost = \"*.flood.example\"\n";
+    let gate = gate(&upstream, zone, "server.allow_clients = [\"127.0.0.0/8\"]\n");
+    // More than twice what there is room for, from 20 clients.
+    let mut asked = 0;
+    for client in 1..=20 {
+        let client = gate.udp_from([127, 8, 0, client]);
+        for batch in 0..11 {
+            let queries: Vec<Query> = (0..20)
+                .map(|index| Query::new(&format!("n{:05}.flood.example", asked + index), "A").edns())
+                .collect();
+            asked += queries.len();
+            let replies =
+                queries.iter().map(|query| client.ask(query)).filter(|reply| reply.rcode() == "NOERROR");
+            assert_eq!(replies.count(), 20, "batch {batch}");
+        }
+    }
+    assert!(asked * 32 > 2 * 65_536, "{asked}");
+    let metrics = gate.settled_metrics();
+    let (held, refused) =
+        (metrics.sum("namegate_followed_names", &[]), metrics.sum("namegate_followed_refused_total", &[]));
+    assert!(held <= 32_768.0, "one rule holds {held}");
+    assert!(refused > 65_536.0, "{refused}");
+    gate.stderr.expect("has its share of followed names");
+    for round in ["beside it", "after a reload"] {
+        for client in [[127, 0, 0, 1], [127, 8, 0, 1], [127, 9, 0, 1]] {
+            let ask = |name: &str| gate.udp_from(client).ask(&Query::new(name, "A")).rcode();
+            assert_eq!(ask("a.example"), "NOERROR", "{round}");
+            assert_eq!(ask("a.privatelink.example"), "NOERROR", "{client:?} {round}");
+            assert_eq!(ask("edge.cdn.test"), "NOERROR", "{client:?} {round}");
+        }
+        assert_eq!(gate.reload(), Reload::Success);
+    }
+    assert_eq!(gate.settled_metrics().sum("namegate_followed_refused_total", &[]), refused, "counted on");
+}
+
 const EXPECTING: &str = "[[allow]]\nhost = \"*.link.example\"\nexpect = \"private\"\n[[allow]]\nhost = \"*.public.example\"\nexpect = \"public\"\n";
 
 fn addressed() -> ScriptedUpstream {

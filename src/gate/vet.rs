@@ -34,10 +34,6 @@ pub(super) fn reply(
     now: Instant,
 ) -> Record {
     let policies = &state.policies;
-    let follow = |out: &[u8]| {
-        let name = &query.question().name;
-        policies.follow(group, name, query.route(), out, now);
-    };
     // A name that a rule has led to is held to what that rule expects: an alias is no way round it.
     let is_followed = matches!(ground, Ground::Followed);
     let rule = match ground {
@@ -72,7 +68,7 @@ pub(super) fn reply(
         return record.because(&reason, group, policies);
     }
     if is_followed || rule.cname() == CnamePolicy::Follow {
-        follow(out);
+        policies.follow(group, query, out, now);
     }
     record
 }

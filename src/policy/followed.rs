@@ -1,17 +1,27 @@
 //! [`Followed`]: names that answers have led to, allowed while their askers may remember it.
+//!
+//! Whoever owns an allowed name chooses what its answers lead to, so the table is shared out. Every group has an equal part
+//! of it. Within a group a client adds names by a rule while `4 × (client by rule) + max(client, rule) < free`, counted in
+//! names held and in names free in the group's part. So no rule and no client holds more than half, a client by one rule no
+//! more than a sixth, and each further greedy one takes a third less than the one before it.
 
+use std::net::IpAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use papaya::HashMap;
+use papaya::{HashMap, Operation};
 
-use super::clients::GroupId;
+use super::clients::{GroupId, whole_client};
 use super::route::RouteId;
+use super::trie::RuleId;
 use crate::wire::name::Name;
 
-/// Names remembered at once over all groups; beyond, no new ones are until old ones have ended.
+/// Names remembered at once over all groups. Each takes some 300 bytes, and 1 KiB at most: 64 MiB in all.
 const MAX: usize = 65_536;
+
+/// How much more a name counts against a client by one rule than against either: the more, the more is left for others.
+const CAUTION: usize = 4;
 
 /// Shortest time that a name is remembered: an asker that may not keep the answer at all still goes on from it at once.
 const SHORTEST: Duration = Duration::from_secs(10);
@@ -19,15 +29,24 @@ const SHORTEST: Duration = Duration::from_secs(10);
 /// Least time between two looks for what has ended: each goes through a whole group.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What a thread reads and writes a group's names through.
-type HashMapRef<'g, K, V> = papaya::HashMapRef<'g, K, V, std::hash::RandomState, papaya::LocalGuard<'g>>;
-
 /// Names that answers led to, by group. Asking takes no lock.
 #[derive(Debug, Default)]
 pub struct Followed {
-    groups: Box<[HashMap<Box<[u8]>, Lead>]>,
+    groups: Box<[FollowedGroup]>,
     /// Set with the first name: most gates follow nothing, and look at no more than this.
     is_used: AtomicBool,
+    /// Names that were not remembered because a share was full.
+    refused: AtomicU64,
+    /// Whose share it was, the last time.
+    full: Mutex<Option<(GroupId, Share)>>,
+}
+
+/// What clients of one group were led to.
+#[derive(Debug, Default)]
+struct FollowedGroup {
+    names: HashMap<Box<[u8]>, Lead>,
+    /// Names held, by who holds them; no entry is zero.
+    held: HashMap<Share, usize>,
     /// When what has ended was last forgotten.
     swept: Mutex<Option<Instant>>,
 }
@@ -35,23 +54,108 @@ pub struct Followed {
 /// How a name came to be allowed.
 #[derive(Clone, Debug)]
 struct Lead {
-    /// The name whose answer led here, folded, in wire format.
-    origin: Box<[u8]>,
-    /// The name that a rule allows, at the beginning of the way here; none where that is the origin.
-    root: Option<Box<[u8]>>,
-    /// Where that answer came from: the name's own is asked for there too.
+    /// The name that a rule allows, at the beginning of the way here, folded, in wire format.
+    root: Box<[u8]>,
+    /// The rule that allows it.
+    rule: RuleId,
+    /// Who asked.
+    client: IpAddr,
+    /// Where the answer came from: the name's own is asked for there too.
     route: RouteId,
     until: Instant,
+}
+
+/// Who holds a part of a group's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Share {
+    /// All names that the answers for one rule's names led to.
+    Rule(RuleId),
+    /// All names that one client was led to; of an IPv6 address the /64 counts.
+    Client(IpAddr),
+    /// The names that one client was led to by one rule.
+    ClientByRule(IpAddr, RuleId),
+}
+
+/// The beginning of a way: what a client asked for, and why it was allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// Who asked.
+    pub client: IpAddr,
+    /// The name that a rule allows.
+    pub root: &'a Name,
+    /// That rule.
+    pub rule: RuleId,
+    /// Where the answer came from.
+    pub route: RouteId,
+}
+
+impl Lead {
+    fn shares(&self) -> [Share; 3] {
+        let Self { client, rule, .. } = *self;
+        [Share::Rule(rule), Share::Client(client), Share::ClientByRule(client, rule)]
+    }
+}
+
+impl FollowedGroup {
+    /// The lead to `name` that has not ended at `now`, as `read` sees it.
+    fn get<T>(&self, name: &Name, now: Instant, read: impl FnOnce(&Lead) -> T) -> Option<T> {
+        self.names.pin().get(name.as_bytes()).filter(|lead| lead.until > now).map(read)
+    }
+
+    fn insert(&self, name: Box<[u8]>, lead: Lead) {
+        for share in lead.shares() {
+            self.held.pin().update_or_insert(share, |held| held + 1, 1);
+        }
+        if let Some(before) = self.names.pin().insert(name, lead) {
+            self.give_back(before);
+        }
+    }
+
+    fn give_back(&self, lead: &Lead) {
+        for share in lead.shares() {
+            self.held.pin().compute(share, |held| match held {
+                Some((_, &held)) if held > 1 => Operation::Insert(held - 1),
+                Some(_) => Operation::Remove,
+                None => Operation::Abort(()),
+            });
+        }
+    }
+
+    /// Whose share of `max` names is full, so that `lead` finds no room.
+    fn full_share(&self, lead: &Lead, max: usize) -> Option<Share> {
+        let shares @ [rule, client, both] = lead.shares();
+        let held = self.held.pin();
+        let [of_rule, of_client, of_both] = shares.map(|share| held.get(&share).copied().unwrap_or(0));
+        let free = max.saturating_sub(self.names.len());
+        match of_rule.max(of_client) {
+            most if most + CAUTION * of_both < free => None,
+            most if most < free => Some(both),
+            _ if of_rule >= free => Some(rule),
+            _ => Some(client),
+        }
+    }
+
+    /// Forgets what has ended; false where that was tried a moment ago.
+    fn sweep(&self, now: Instant) -> bool {
+        let Ok(mut swept) = self.swept.try_lock() else { return false };
+        if swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP) {
+            return false;
+        }
+        *swept = Some(now);
+        let names = self.names.pin();
+        for (name, lead) in names.iter().filter(|(_, lead)| lead.until <= now) {
+            if let Ok(Some(_)) = names.remove_if(name, |_, found| std::ptr::eq(found, lead)) {
+                self.give_back(lead);
+            }
+        }
+        true
+    }
 }
 
 impl Followed {
     /// Nothing followed yet, for so many groups.
     pub fn new(groups: usize) -> Self {
-        Self {
-            groups: (0..groups).map(|_| HashMap::new()).collect(),
-            is_used: AtomicBool::new(false),
-            swept: Mutex::new(None),
-        }
+        Self { groups: (0..groups).map(|_| FollowedGroup::default()).collect(), ..Self::default() }
     }
 
     /// Where `name` goes, if an answer to the same group's clients has led there and they may still remember it at `now`.
@@ -59,89 +163,86 @@ impl Followed {
         if !self.is_used() {
             return None;
         }
-        let names = self.groups.get(group.index())?.pin();
-        names.get(name.as_bytes()).filter(|lead| lead.until > now).map(|lead| lead.route)
+        self.groups.get(group.index())?.get(name, now, |lead| lead.route)
     }
 
     /// The name that a rule allows and whose answers led clients of `group` to `name`, over whatever others, where they may still
-    /// remember it at `now`.
-    pub fn root(&self, group: GroupId, name: &Name, now: Instant) -> Option<Name> {
-        let names = self.groups.get(group.index())?.pin();
-        let lead = names.get(name.as_bytes()).filter(|lead| lead.until > now)?;
-        Name::parse(lead.root.as_ref().unwrap_or(&lead.origin)).ok()
+    /// remember it at `now`; and that rule.
+    pub fn root(&self, group: GroupId, name: &Name, now: Instant) -> Option<(Name, RuleId)> {
+        let read = |lead: &Lead| Some((Name::parse(&lead.root).ok()?, lead.rule));
+        self.groups.get(group.index())?.get(name, now, read)?
     }
 
-    /// The answer for `origin`, which came by `route`, has led clients of `group` to `target` at `now`, and they may remember
-    /// it for `ttl` seconds. `root` is where the way there began, where that is not the origin.
-    pub fn note(
-        &self,
-        group: GroupId,
-        (origin, root): (&Name, Option<&Name>),
-        route: RouteId,
-        target: &Name,
-        ttl: u32,
-        now: Instant,
-    ) {
-        let Some(names) = self.groups.get(group.index()) else { return };
+    /// The rule by which clients of `group` were led to `name`, where they may still remember it at `now`.
+    pub fn rule(&self, group: GroupId, name: &Name, now: Instant) -> Option<RuleId> {
+        self.groups.get(group.index())?.get(name, now, |lead| lead.rule)
+    }
+
+    /// A client of `group`, which began at `start`, was led to `target` at `now`, and may remember it for `ttl` seconds.
+    pub fn note(&self, group: GroupId, start: Start<'_>, target: &Name, ttl: u32, now: Instant) {
+        let Some(found) = self.groups.get(group.index()) else { return };
         let until = now + Duration::from_secs(u64::from(ttl)).max(SHORTEST);
-        let names = names.pin();
         // The same answer is given again and again: only what it adds is written.
         let added = Duration::from_secs(1);
-        if names.get(target.as_bytes()).is_some_and(|lead| lead.until + added > until) {
+        let before = found.names.pin().get(target.as_bytes()).map(|lead| lead.until);
+        if before.is_some_and(|before| before + added > until) {
             return;
         }
-        // Each group has its share, so that none fills another's.
-        if names.len() >= MAX / self.groups.len() && !self.make_room(&names, now) {
+        let Start { client, root, rule, route } = start;
+        let lead = Lead { root: root.as_bytes().into(), rule, client: whole_client(client), route, until };
+        let full = || found.full_share(&lead, self.share_of_group());
+        // One that takes the place of another needs no room.
+        if before.is_none()
+            && let Some(share) = full()
+            && (!found.sweep(now) || full().is_some())
+        {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            if let Ok(mut full) = self.full.try_lock() {
+                *full = Some((group, share));
+            }
             return;
         }
-        names.insert(
-            target.as_bytes().into(),
-            Lead {
-                origin: origin.as_bytes().into(),
-                root: root.map(|root| root.as_bytes().into()),
-                route,
-                until,
-            },
-        );
+        found.insert(target.as_bytes().into(), lead);
         self.is_used.store(true, Ordering::Relaxed);
     }
 
-    /// Forgets what has ended; false where that makes no room, or was tried a moment ago.
-    fn make_room(&self, names: &HashMapRef<'_, Box<[u8]>, Lead>, now: Instant) -> bool {
-        let Ok(mut swept) = self.swept.try_lock() else { return false };
-        if swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP) {
-            return false;
-        }
-        *swept = Some(now);
-        names.retain(|_, lead| lead.until > now);
-        names.len() < MAX / self.groups.len()
-    }
-
-    /// Takes over what `before` had for `theirs`, as far as `still_leads` says that the origin's answers may lead `ours` on by
-    /// that route.
+    /// Takes over what `before` had for `theirs`, as far as it finds room, where `rule_for` still has a rule by which answers
+    /// for the root that come by that route may lead clients of `ours` on.
     pub fn take_over(
         &self,
         ours: GroupId,
         before: &Self,
         theirs: GroupId,
-        still_leads: impl Fn(&Name, RouteId) -> bool,
+        rule_for: impl Fn(&Name, RouteId) -> Option<RuleId>,
     ) {
         let (Some(ours), Some(theirs)) = (self.groups.get(ours.index()), before.groups.get(theirs.index()))
         else {
             return;
         };
-        let ours = ours.pin();
-        for (name, lead) in theirs.pin().iter() {
-            if Name::parse(&lead.origin).is_ok_and(|origin| still_leads(&origin, lead.route)) {
-                ours.insert(name.clone(), lead.clone());
+        for (name, lead) in theirs.names.pin().iter() {
+            let root = Name::parse(&lead.root).ok();
+            let Some(rule) = root.and_then(|root| rule_for(&root, lead.route)) else { continue };
+            let lead = Lead { rule, ..lead.clone() };
+            if ours.full_share(&lead, self.share_of_group()).is_none() {
+                ours.insert(name.clone(), lead);
                 self.is_used.store(true, Ordering::Relaxed);
             }
         }
     }
 
+    /// Names refused so far go on from where `before` was.
+    pub fn count_on_from(&self, before: &Self) {
+        self.refused.fetch_add(before.refused(), Ordering::Relaxed);
+    }
+
+    /// Names of one group at most.
+    fn share_of_group(&self) -> usize {
+        MAX / self.groups.len().max(1)
+    }
+
     /// Names remembered, those that have ended and were not yet forgotten included.
     pub fn len(&self) -> usize {
-        self.groups.iter().map(HashMap::len).sum()
+        self.groups.iter().map(|group| group.names.len()).sum()
     }
 
     /// True where nothing is remembered.
@@ -153,6 +254,16 @@ impl Followed {
     pub fn is_used(&self) -> bool {
         self.is_used.load(Ordering::Relaxed)
     }
+
+    /// Names that were not remembered because a share was full.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whose share was full the last time, since this was last asked.
+    pub fn take_full_share(&self) -> Option<(GroupId, Share)> {
+        self.full.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
 }
 
 #[cfg(test)]
@@ -162,61 +273,135 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    const OURS: GroupId = GroupId::DEFAULT;
+
     fn name(text: &str) -> Name {
         Name::from_labels(text.split('.').map(str::as_bytes)).unwrap()
+    }
+
+    /// Notes that the client with this last octet was led by a rule, and that its root's answer leads to `target`.
+    fn note(followed: &Followed, (client, rule): (u32, u32), target: &str, ttl: u32, now: Instant) -> bool {
+        let root = name(&format!("root{rule}.example"));
+        let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + client).into();
+        let start = Start { client, root: &root, rule: RuleId::numbered(rule), route: RouteId(3) };
+        followed.note(OURS, start, &name(target), ttl, now);
+        followed.find(OURS, &name(target), now).is_some()
+    }
+
+    /// Notes names until one finds no room; how many there were.
+    fn fill(followed: &Followed, client: u32, rule: u32, now: Instant) -> usize {
+        let is_noted = |index: &usize| {
+            note(followed, (client, rule), &format!("t{index}.c{client}.r{rule}.example"), 60, now)
+        };
+        (0..=MAX).take_while(is_noted).count()
     }
 
     #[test]
     fn a_name_is_followed_by_its_group_for_its_time() {
         let now = Instant::now();
-        let (ours, theirs, route) = (GroupId::DEFAULT, GroupId::new(1).unwrap(), RouteId(3));
+        let theirs = GroupId::new(1).unwrap();
         let followed = Followed::new(2);
-        followed.note(ours, (&name("a.example"), None), route, &name("b.example"), 60, now);
-        followed.note(ours, (&name("a.example"), None), route, &name("c.example"), 0, now);
+        note(&followed, (1, 1), "b.example", 60, now);
+        note(&followed, (1, 1), "c.example", 0, now);
         for (group, asked, after, expected) in [
-            (ours, "b.example", 0, true),
-            (ours, "b.example", 59, true),
-            (ours, "b.example", 60, false),
+            (OURS, "b.example", 0, true),
+            (OURS, "b.example", 59, true),
+            (OURS, "b.example", 60, false),
             (theirs, "b.example", 0, false),
-            (ours, "x.b.example", 0, false),
-            (ours, "c.example", 9, true),
-            (ours, "c.example", 10, false),
+            (OURS, "x.b.example", 0, false),
+            (OURS, "c.example", 9, true),
+            (OURS, "c.example", 10, false),
         ] {
             let found = followed.find(group, &name(asked), now + SECOND * after);
-            assert_eq!(found, expected.then_some(route), "{asked} after {after} s");
+            assert_eq!(found, expected.then_some(RouteId(3)), "{asked} after {after} s");
         }
         // A shorter time takes nothing away; a longer one adds.
-        followed.note(ours, (&name("a.example"), None), route, &name("b.example"), 1, now);
-        assert!(followed.find(ours, &name("b.example"), now + SECOND * 59).is_some());
-        followed.note(ours, (&name("a.example"), None), route, &name("b.example"), 90, now);
-        assert!(followed.find(ours, &name("b.example"), now + SECOND * 89).is_some());
+        note(&followed, (1, 1), "b.example", 1, now);
+        assert!(followed.find(OURS, &name("b.example"), now + SECOND * 59).is_some());
+        note(&followed, (1, 1), "b.example", 90, now);
+        assert!(followed.find(OURS, &name("b.example"), now + SECOND * 89).is_some());
     }
 
     #[test]
-    fn there_is_room_for_so_many_until_they_end() {
+    fn one_client_of_one_rule_holds_a_sixth_until_they_end() {
         let now = Instant::now();
         let followed = Followed::new(1);
-        let note = |index: usize, now| {
-            let target = name(&format!("t{index}.example"));
-            followed.note(GroupId::DEFAULT, (&name("a.example"), None), RouteId(0), &target, 60, now);
-            followed.find(GroupId::DEFAULT, &target, now).is_some()
-        };
-        assert!((0..MAX).all(|index| note(index, now)));
-        assert!(!note(MAX, now));
-        assert!(note(MAX, now + SECOND * 60));
-        assert_eq!(followed.len(), 1);
+        assert_eq!(fill(&followed, 1, 1, now), MAX.div_ceil(6));
+        assert_eq!(followed.refused(), 1);
+        let full = followed.take_full_share();
+        assert!(matches!(full, Some((OURS, Share::ClientByRule(..)))), "{full:?}");
+        // A name it holds can still be prolonged.
+        note(&followed, (1, 1), "t0.c1.r1.example", 90, now);
+        assert!(followed.find(OURS, &name("t0.c1.r1.example"), now + SECOND * 80).is_some());
+        assert!(note(&followed, (1, 1), "later.example", 60, now + SECOND * 60));
+        assert_eq!(followed.len(), 2);
+        let held: Vec<usize> = followed.groups[0].held.pin().values().copied().collect();
+        assert_eq!(held, [2, 2, 2], "one rule, one client, one of both");
+    }
+
+    #[test]
+    fn no_crowd_of_one_rule_takes_another_rules_room() {
+        let now = Instant::now();
+        let followed = Followed::new(1);
+        for client in 1..=10 {
+            fill(&followed, client, 1, now);
+        }
+        assert!(fill(&followed, 200, 1, now) > 100, "another client of the same rule");
+        for client in 11..=100 {
+            fill(&followed, client, 1, now);
+        }
+        assert!(followed.len() <= MAX / 2, "{}", followed.len());
+        let full = followed.take_full_share();
+        assert!(matches!(full, Some((OURS, Share::Rule(_)))), "{full:?}");
+        assert!(fill(&followed, 1, 2, now) > 1000, "one of them by another rule");
+        assert!(fill(&followed, 201, 2, now) > 1000, "another client by another rule");
+    }
+
+    #[test]
+    fn no_client_takes_others_room_with_many_rules() {
+        let now = Instant::now();
+        let followed = Followed::new(1);
+        for rule in 1..=5 {
+            fill(&followed, 1, rule, now);
+        }
+        assert!(fill(&followed, 1, 200, now) > 1000, "the same client by another rule");
+        for rule in 6..=100 {
+            fill(&followed, 1, rule, now);
+        }
+        assert!(followed.len() <= MAX / 2, "{}", followed.len());
+        let full = followed.take_full_share();
+        assert!(matches!(full, Some((OURS, Share::Client(_)))), "{full:?}");
+        assert!(fill(&followed, 2, 1, now) > 1000, "another client by a rule that the first has used up");
+        assert!(fill(&followed, 3, 201, now) > 1000, "another client by another rule");
     }
 
     #[test]
     fn a_reload_keeps_what_still_leads_there() {
         let now = Instant::now();
         let (before, after) = (Followed::new(1), Followed::new(1));
-        for (origin, target) in [("a.example", "b.example"), ("gone.example", "c.example")] {
-            before.note(GroupId::DEFAULT, (&name(origin), None), RouteId(0), &name(target), 60, now);
+        note(&before, (1, 1), "b.example", 60, now);
+        note(&before, (1, 2), "c.example", 60, now);
+        after.take_over(OURS, &before, OURS, |root, route| {
+            (*root == name("root1.example") && route == RouteId(3)).then_some(RuleId::numbered(7))
+        });
+        assert!(after.find(OURS, &name("b.example"), now).is_some());
+        assert_eq!(after.rule(OURS, &name("b.example"), now), Some(RuleId::numbered(7)));
+        assert!(after.find(OURS, &name("c.example"), now).is_none());
+    }
+
+    #[test]
+    fn a_reload_takes_over_every_small_holders_names() {
+        let now = Instant::now();
+        let (before, after) = (Followed::new(1), Followed::new(1));
+        fill(&before, 1, 1, now);
+        for index in 0..1000 {
+            assert!(note(&before, (index, 2), &format!("healthy{index}.example"), 60, now));
         }
-        after
-            .take_over(GroupId::DEFAULT, &before, GroupId::DEFAULT, |origin, _| *origin == name("a.example"));
-        assert!(after.find(GroupId::DEFAULT, &name("b.example"), now).is_some());
-        assert!(after.find(GroupId::DEFAULT, &name("c.example"), now).is_none());
+        after.take_over(OURS, &before, OURS, |_, _| Some(RuleId::numbered(2)));
+        let is_kept =
+            |index: &u32| after.find(OURS, &name(&format!("healthy{index}.example")), now).is_some();
+        // All have become one rule's, and still each client but the greedy one keeps its own.
+        assert_eq!((0..1000).filter(|index| *index != 1).filter(is_kept).count(), 999);
+        assert!(note(&after, (1001, 2), "new.example", 60, now));
     }
 }

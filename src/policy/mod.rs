@@ -128,6 +128,11 @@ impl Policy {
         self.routes.named(name).or_else(of_zone).unwrap_or(Route::DEFAULT)
     }
 
+    /// True where answers for some rule's names may lead on to names that no rule allows.
+    pub fn follows(&self) -> bool {
+        self.sources.iter().any(|counted| counted.cname == CnamePolicy::Follow)
+    }
+
     /// Answers with other addresses than their rule expects are not given.
     pub fn enforces_expect(&self) -> bool {
         self.enforce_expect

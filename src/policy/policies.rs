@@ -8,7 +8,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::clients::{Clients, GroupId};
 use super::cname::CnamePolicy;
-use super::followed::Followed;
+use super::followed::{Followed, Start};
 use super::route::{Route, RouteId};
 use super::rule::Action;
 use super::temporary::Temporary;
@@ -97,15 +97,15 @@ impl Policies {
             let (Some(ours), Some(theirs)) = (GroupId::new(index), same.and_then(GroupId::new)) else {
                 continue;
             };
-            let still_leads = |origin: &Name, route: RouteId| {
-                let rule = group.policy.rule_for(origin).filter(|rule| rule.action() == Action::Allow);
-                rule.is_some_and(|rule| {
-                    rule.cname() == CnamePolicy::Follow
-                        && self.number(group.policy.route(origin, Some(rule))) == route
-                })
+            let rule_for = |root: &Name, route: RouteId| {
+                let rule = group.policy.rule_for(root).filter(|rule| rule.action() == Action::Allow)?;
+                let still_leads = rule.cname() == CnamePolicy::Follow
+                    && self.number(group.policy.route(root, Some(rule))) == route;
+                still_leads.then(|| rule.id())
             };
-            self.followed.take_over(ours, &before.followed, theirs, still_leads);
+            self.followed.take_over(ours, &before.followed, theirs, rule_for);
         }
+        self.followed.count_on_from(&before.followed);
     }
 
     /// The group whose rules hold for `client`; none where it may not ask.
@@ -239,16 +239,26 @@ impl Policies {
         })
     }
 
-    /// Allows to clients of `group` what `reply`, the answer for `name` that came by `route`, leads to.
+    /// Allows to clients of `group` what `reply`, the answer to `query` of one of them, leads to.
     ///
     /// However long the way, it began at a name that a rule allows: no answer for a name on it can make it forget which.
-    pub fn follow(&self, group: GroupId, name: &Name, route: RouteId, reply: &[u8], now: Instant) {
-        let is_allowed = |rule: &RuleRef<'_>| rule.action() == Action::Allow;
-        let by_itself = self.policy(group).rule_for(name).filter(is_allowed).is_some();
-        let root = if by_itself { None } else { self.followed.root(group, name, now) };
+    pub fn follow(&self, group: GroupId, query: &AllowedQuery<'_>, reply: &[u8], now: Instant) {
+        let name = &query.question().name;
+        let by_itself = self.policy(group).rule_for(name).filter(|rule| rule.action() == Action::Allow);
+        let on_the_way = match by_itself {
+            Some(_) => None,
+            None => self.followed.root(group, name, now),
+        };
+        let (root, rule) = match (&by_itself, &on_the_way) {
+            (Some(rule), _) => (name, rule.id()),
+            (None, Some((root, rule))) => (root, *rule),
+            // What led here leads nowhere any more.
+            (None, None) => return,
+        };
+        let start = Start { client: query.client(), root, rule, route: query.route() };
         for record in section::records(reply).filter(|record| record.is_answer).take(MAX_HOPS) {
             if let Ok(Some(target)) = record.target() {
-                self.followed.note(group, (name, root.as_ref()), route, &target, record.ttl, now);
+                self.followed.note(group, start, &target, record.ttl, now);
             }
         }
     }

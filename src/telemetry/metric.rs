@@ -137,6 +137,11 @@ pub const METRICS: &[Metric] = &[
     gauge("namegate_temporary_allowances", &[], "Temporary allowances in force."),
     gauge("namegate_followed_names", &[], "Names allowed because an answer led to them."),
     counter(
+        "namegate_followed_refused_total",
+        &[],
+        "Names that an answer led to and that were not allowed because the rule or client has its share.",
+    ),
+    counter(
         "namegate_unexpected_answers_total",
         &[("expect", "private, public")],
         "Answers with an address of another kind than their rule expects, by what it expects.",

@@ -18,6 +18,7 @@ pub(super) fn publish_exceptions(state: &State) {
     let now = Instant::now();
     gauge!("namegate_temporary_allowances").set(state.policies.temporary().in_force(now) as f64);
     gauge!("namegate_followed_names").set(state.policies.followed().len() as f64);
+    counter!("namegate_followed_refused_total").absolute(state.policies.followed().refused());
     for change in Change::ALL {
         let lookups = state.shadow.as_ref().map_or(0, |shadow| shadow.lookups(change));
         counter!("namegate_shadow_differences_total", "change" => change.label()).absolute(lookups);

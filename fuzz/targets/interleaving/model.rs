@@ -104,7 +104,8 @@ pub(super) struct Authentic {
 #[derive(Clone, Debug)]
 struct Lead {
     group: usize,
-    origin: Name,
+    /// The name that a rule allows, at the beginning of the way.
+    root: Name,
     server: String,
     target: Name,
     until: Duration,
@@ -129,14 +130,14 @@ impl Model {
         &RULE_SETS[self.rules[group]]
     }
 
-    /// Puts others into force. A lead stays where its origin's answers may still lead on by the same route.
+    /// Puts others into force. A lead stays where its root's answers may still lead on by the same route.
     pub(super) fn reload(&mut self, rules: usize) {
         self.rules = group_rules(rules);
         let of_group = self.rules.map(|rules| &RULE_SETS[rules]);
         self.leads.retain(|lead| {
             let rules = of_group[lead.group];
-            rules.rule(&lead.origin) == Some((Action::Allow, CnamePolicy::Follow))
-                && rules.server(&lead.origin) == lead.server
+            rules.rule(&lead.root) == Some((Action::Allow, CnamePolicy::Follow))
+                && rules.server(&lead.root) == lead.server
         });
     }
 
@@ -189,10 +190,15 @@ impl Model {
                 let leads_well = !self.servers(group, &target, now).is_empty();
                 assert!(leads_well, "{} leads to {target}, which is not allowed", question.name);
             }
-            Some((Action::Allow, CnamePolicy::Follow)) | None => {
+            rule @ (Some((Action::Allow, CnamePolicy::Follow)) | None) => {
                 let until = now + Duration::from_secs(ttl.into()).max(LEAD);
-                let (origin, server) = (question.name.clone(), data.server);
-                self.leads.push(Lead { group, origin, server, target, until });
+                let roots: Vec<Name> = match rule {
+                    Some(_) => vec![question.name.clone()],
+                    None => self.leads(group, &question.name, now).map(|lead| lead.root.clone()).collect(),
+                };
+                let lead =
+                    |root| Lead { group, root, server: data.server.clone(), target: target.clone(), until };
+                self.leads.extend(roots.into_iter().map(lead));
             }
             _ => {}
         }

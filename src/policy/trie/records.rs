@@ -12,8 +12,16 @@ const ALIGN: usize = 4;
 const MAX_ID: usize = 1 << 30;
 
 /// Number of a rule within its trie: where its record begins, in units of four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub(super) u32);
+
+#[cfg(test)]
+impl RuleId {
+    /// A number for tests that have no trie.
+    pub(in crate::policy) fn numbered(number: u32) -> Self {
+        Self(number)
+    }
+}
 
 /// A rule as the trie keeps it.
 #[derive(Clone, Copy, Debug)]
