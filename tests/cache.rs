@@ -192,16 +192,29 @@ fn what_does_not_change_the_answer_shares_it() {
 }
 
 #[test]
-fn without_recursion_desired_only_what_is_kept_is_told() {
+fn without_recursion_desired_the_cache_tells_nothing() {
     let upstream = ScriptedUpstream::start();
-    let gate = Gate::start(&upstream, "");
+    let settings = "server.allow_clients = [\"127.0.0.0/8\"]\n[[client]]\nname = \"others\"\nsubnets = [\"127.9.0.0/16\"]\n";
+    let gate = Gate::start(&upstream, settings);
     let peek = Query::new("ws.allowed.example", "A").edns().flags(0);
-    assert_eq!(gate.send(&peek).rcode(), "REFUSED");
-    assert!(upstream.queries().is_empty());
-    gate.ask("ws.allowed.example", "A");
-    let reply = gate.send(&peek);
-    assert_eq!((reply.answer_data(), reply.has(RD)), (vec!["192.0.2.1".to_owned()], false));
+    let mut told = Vec::new();
+    for _ in ["cold", "kept"] {
+        for client in [[127, 0, 0, 1], [127, 9, 0, 1]] {
+            let reply = gate.udp_from(client).ask(&peek);
+            assert_eq!(
+                (reply.rcode().as_str(), reply.ede_codes(), reply.has(RD)),
+                ("REFUSED", vec![20], false)
+            );
+            told.push(reply.bytes[2..].to_vec());
+            told.push(gate.tcp().ask(&peek).bytes[2..].to_vec());
+        }
+        gate.ask("ws.allowed.example", "A");
+    }
+    told.dedup();
+    assert_eq!(told.len(), 1, "the replies do not tell whether the answer is kept");
     assert_eq!(upstream.queries().len(), 1);
+    let blocked = gate.send(&Query::new("blocked.example", "A").flags(0));
+    assert_eq!(blocked.rcode(), "NXDOMAIN", "what is decided here is told");
 }
 
 #[test]

@@ -211,6 +211,13 @@ impl Gate {
                 return replied(Decision::Refused, Source::Policy, Rcode::REFUSED);
             }
         };
+        // What the cache holds tells what others asked: without RD, by which nothing is asked for, nobody is told.
+        if !query.header.flags.has(Flags::RD) {
+            let text = &"recursion was not desired, and the cache is not shown";
+            let error = ExtendedError { code: ErrorCode::NOT_AUTHORITATIVE, text };
+            reply::error(out, &envelope, Rcode::REFUSED, Some(error));
+            return replied(Decision::Refused, Source::Policy, Rcode::REFUSED);
+        }
         if let Some(hit) = state.cache.get(&allowed, now, &mut self.kept) {
             self.counters.cache(true);
             let ageing = ageing(state, hit.answer, hit.age, hit.freshness == Freshness::Stale);
@@ -228,13 +235,6 @@ impl Gate {
             };
         }
         self.counters.cache(false);
-        // RFC 1035 section 4.1.1: RD=0 asks for what the server has; fetching is not asked for.
-        if !query.header.flags.has(Flags::RD) {
-            let text = &"not in the cache, and recursion was not desired";
-            let error = ExtendedError { code: ErrorCode::NOT_AUTHORITATIVE, text };
-            reply::error(out, &envelope, Rcode::REFUSED, Some(error));
-            return replied(Decision::Refused, Source::Cache, Rcode::REFUSED);
-        }
         if let (Some(guard), Some(Ground::Rule(rule))) = (&state.tunnel_guard, ground)
             && !guard.admit(client.address.ip(), rule, query.question, now)
             && guard.enforces()
