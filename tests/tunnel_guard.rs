@@ -1,6 +1,6 @@
 //! The tunnel guard: how many new names a client may ask for below one rule.
 
-use crate::support::{Gate, Query, ScriptedUpstream};
+use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
 
 const ENFORCED: &str = r#"
     policy.allow = [".allowed.example", "*.wide.example"]
@@ -48,7 +48,37 @@ fn long_names_use_the_budget_up_sooner() {
 }
 
 #[test]
-fn exact_rules_are_never_its_business() {
+fn types_of_an_exact_name_use_the_budget_up() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, &ENFORCED.replace("\"*.wide.example\"", "\"one.example\""));
+    let client = gate.udp();
+    let ask = |qtype: u16| client.ask(&Query::new("one.example", &format!("TYPE{qtype}")).edns()).rcode();
+    let rcodes: Vec<String> = (3000..3014).map(ask).collect();
+    assert_eq!(rcodes[..10], ["NOERROR"; 10]);
+    assert_eq!(rcodes[10..], ["SERVFAIL"; 4]);
+    assert_eq!(upstream.count("one.example"), 10);
+    for usual in ["A", "AAAA", "HTTPS", "TXT"] {
+        assert_eq!(client.ask(&Query::new("one.example", usual).edns()).rcode(), "NOERROR", "{usual}");
+    }
+}
+
+#[test]
+fn followed_names_use_the_budget_of_their_rule_up() {
+    let upstream = ScriptedUpstream::start();
+    let targets: Vec<String> = (0..14).map(|index| format!("a.example 60 CNAME t{index}.test")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    upstream.on("a.example", Script::reply(Response::answering(&targets)));
+    let settings = format!("{ENFORCED}\npolicy.cname = \"follow\"");
+    let gate = Gate::start(&upstream, &settings.replace("\"*.wide.example\"", "\"a.example\""));
+    gate.send(&Query::new("a.example", "A").edns());
+    let rcodes = rcodes(&gate, (0..14).map(|index| format!("t{index}.test")));
+    assert_eq!(rcodes[..10], ["NOERROR"; 10]);
+    assert_eq!(rcodes[10..], ["SERVFAIL"; 4]);
+    assert_eq!(upstream.count("t10.test"), 0);
+}
+
+#[test]
+fn usual_types_of_exact_names_are_never_its_business() {
     let upstream = ScriptedUpstream::start();
     let exact: Vec<String> = (0..30).map(|index| format!("\"h{index}.exact.example\"")).collect();
     let gate = Gate::start(

@@ -235,7 +235,8 @@ impl Gate {
             };
         }
         self.counters.cache(false);
-        if let (Some(guard), Some(Ground::Rule(rule))) = (&state.tunnel_guard, ground)
+        if let (Some(guard), Some(ground)) = (&state.tunnel_guard, ground)
+            && let Some(rule) = state.policies.opening_rule(group, ground, query.question, now)
             && !guard.admit(client.address.ip(), rule, query.question, now)
             && guard.enforces()
             && state.policies.policy(group).mode() == Mode::Enforce

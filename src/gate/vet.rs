@@ -36,12 +36,7 @@ pub(super) fn reply(
     let policies = &state.policies;
     // A name that a rule has led to is held to what that rule expects: an alias is no way round it.
     let is_followed = matches!(ground, Ground::Followed);
-    let rule = match ground {
-        Ground::Rule(rule) => Some(rule),
-        Ground::Followed => policies.leading_rule(group, &query.question().name, now),
-        Ground::Temporary(_) => None,
-    };
-    let Some(rule) = rule else {
+    let Some(rule) = policies.opening_rule(group, ground, query.question(), now) else {
         // What led here leads nowhere any more.
         return match ground {
             Ground::Followed => block(out, envelope, state, counters, group, &Reason::NotListed),

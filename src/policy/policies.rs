@@ -217,8 +217,24 @@ impl Policies {
 
     /// The rule by which clients of `group` were led to `name`, which is allowed on no other ground at `now`.
     pub fn leading_rule(&self, group: GroupId, name: &Name, now: Instant) -> Option<RuleRef<'_>> {
-        let root = self.followed.root(group, name, now)?;
-        self.policy(group).rule_for(&root).filter(|rule| rule.action() == Action::Allow)
+        let rule = self.policy(group).rule_by_id(self.followed.rule(group, name, now)?);
+        rule.filter(|rule| rule.action() == Action::Allow)
+    }
+
+    /// The rule by which clients of `group` may ask `question` at `now`: the one that allows its name, or that led to it; none
+    /// where someone allowed it for a time.
+    pub fn opening_rule<'p>(
+        &'p self,
+        group: GroupId,
+        ground: Ground<'p>,
+        question: &Question,
+        now: Instant,
+    ) -> Option<RuleRef<'p>> {
+        match ground {
+            Ground::Rule(rule) => Some(rule),
+            Ground::Followed => self.leading_rule(group, &question.name, now),
+            Ground::Temporary(_) => None,
+        }
     }
 
     /// True where every name that `reply` leads to is one that clients of `group` may ask for at `now`. What cannot be read

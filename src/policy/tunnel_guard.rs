@@ -28,9 +28,26 @@ use crate::wire::query::Question;
 /// up is lost sight of for others' sake.
 const MAX: usize = 4096;
 
-/// Types that stub resolvers and common software ask for.
-const USUAL_TYPES: [Type; 8] =
-    [Type::A, Type::AAAA, Type::HTTPS, Type::SVCB, Type::CNAME, Type::SOA, Type::TXT, Type(33)];
+/// Types that stub resolvers, validators and common software ask for: NS, PTR, MX, SRV, DS and DNSKEY are those without a name
+/// here.
+const USUAL_TYPES: [Type; 13] = [
+    Type::A,
+    Type::AAAA,
+    Type::HTTPS,
+    Type::SVCB,
+    Type::CNAME,
+    Type::SOA,
+    Type::TXT,
+    Type(2),
+    Type(12),
+    Type(15),
+    Type(33),
+    Type(43),
+    Type(48),
+];
+
+/// Bytes that an unusual type carries, and a name that the client chose among those that answers led it to.
+const CHOICE: u64 = 2;
 
 /// What a client may ask for within a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,17 +119,20 @@ impl TunnelGuard {
         self.budget
     }
 
-    /// Notes that `client` asks at `now` the `question`, whose name `rule` allows; false where that is beyond its budget.
+    /// Notes that `client` asks at `now` the `question`, whose name `rule` allows, or an answer for a name that it allows led
+    /// to; false where that is beyond its budget.
     ///
-    /// A name asked for with another of the types that stub resolvers ask for is not new; with any other type it is, for types
-    /// can carry data as well.
+    /// A name asked for with another of the usual types is not new; with any other type it is, for types can carry data as well.
+    /// The one name of an exact rule is never new, its unusual types are.
     pub fn admit(&self, client: IpAddr, rule: RuleRef<'_>, question: &Question, now: Instant) -> bool {
-        let name = &question.name;
-        if rule.scope() == Scope::Exact {
+        let (name, suffix) = (&question.name, rule.suffix());
+        let is_usual = USUAL_TYPES.contains(&question.qtype);
+        if is_usual && rule.scope() == Scope::Exact && name.as_bytes() == suffix {
             return true;
         }
-        let (client, suffix) = (whole_client(client), rule.suffix());
-        let bytes = (name.wire_len() - suffix.len()) as u64;
+        let client = whole_client(client);
+        let labels = name.as_bytes().strip_suffix(suffix);
+        let bytes = labels.map_or(CHOICE, |labels| labels.len() as u64) + if is_usual { 0 } else { CHOICE };
         let hash = self.hasher.hash_one((client, suffix));
         let is_subject =
             |(subject, _): &(Subject, Watched)| subject.client == client && *subject.suffix == *suffix;
@@ -127,7 +147,7 @@ impl TunnelGuard {
             watched.insert_unique(hash, (subject, Watched::new(now)), rehash);
         }
         let Some((_, one)) = watched.find_mut(hash, is_subject) else { return true };
-        let qtype = if USUAL_TYPES.contains(&question.qtype) { Type::A } else { question.qtype };
+        let qtype = if is_usual { Type::A } else { question.qtype };
         let admitted = one.admit(self.hasher.hash_one((name.as_bytes(), qtype)), bytes, self.budget, now);
         if !admitted {
             self.exceeded.fetch_add(1, Ordering::Relaxed);

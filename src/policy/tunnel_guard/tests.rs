@@ -103,8 +103,32 @@ fn an_ipv6_client_has_one_budget_for_its_64() {
 }
 
 #[test]
-fn a_rule_for_one_name_is_not_watched() {
+fn of_a_rule_for_one_name_only_unusual_types_are_new() {
     let (guard, now) = (TunnelGuard::new(TunnelBudget { names: 0, ..BUDGET }, true), Instant::now());
-    assert!(admit(&guard, "10.0.0.1", "one.example", now));
+    for qtype in USUAL_TYPES {
+        assert!(admit_typed(&guard, "10.0.0.1", "one.example", qtype, now), "{qtype}");
+    }
+    assert!(!admit_typed(&guard, "10.0.0.1", "one.example", Type(3000), now));
     assert!(!admit(&guard, "10.0.0.1", "a.wide.example", now));
+}
+
+#[test]
+fn types_of_one_name_use_the_budget_up() {
+    let (guard, now) =
+        (TunnelGuard::new(TunnelBudget { names: 100, bytes: 7, ..BUDGET }, true), Instant::now());
+    let ask = |qtype| admit_typed(&guard, "10.0.0.1", "one.example", Type(qtype), now);
+    assert_eq!([3000, 3001, 3002, 3003, 3000].map(ask), [true, true, true, false, true], "two bytes each");
+}
+
+#[test]
+fn names_that_answers_led_to_count_below_their_rule() {
+    let (guard, now, policy) = (TunnelGuard::new(BUDGET, true), Instant::now(), policy());
+    let rule = policy.rule_for(&name("one.example")).unwrap();
+    let ask = |asked: &str| {
+        let question = Question { name: name(asked), qtype: Type::A, class: Class::IN };
+        guard.admit("10.0.0.1".parse().unwrap(), rule, &question, now)
+    };
+    let asked = ["a.cdn.test", "b.cdn.test", "x", "c.cdn.test", "a.cdn.test", "one.example"];
+    assert_eq!(asked.map(ask), [true, true, true, false, true, true]);
+    assert_eq!(guard.suspects(now)[0].bytes, 3 * CHOICE);
 }
