@@ -43,7 +43,7 @@ fn names() -> Vec<String> {
 
 fn kill(first: &Mutex<Option<ScriptedUpstream>>, death: Death) {
     let mut first = first.lock().unwrap();
-    let Some(upstream) = first.as_ref() else { return };
+    let upstream = first.as_ref().expect("it dies once");
     let lie = || Response::answering(&["twice1.allowed.example 60 A 198.51.100.66"]);
     match death {
         Death::Silent => {

@@ -69,16 +69,18 @@ fn the_largest_messages_of_the_most_labels_cost_milliseconds() {
         upstream.by_default(Script::truncated_then(vec![Step::Send(Arc::new(shape))]));
         let gate = Gate::start(&upstream, "upstream.deadline = \"2s\"");
         let before = processor_time(&gate);
-        let mut longest = Duration::ZERO;
+        let (mut longest, mut whole) = (Duration::ZERO, 0);
         for number in 0..COUNT {
             let start = Instant::now();
             let mut client = gate.tcp();
             client.send(&Query::new(&format!("n{number}.allowed.example"), "A").bytes());
             let reply = client.receive();
             longest = longest.max(start.elapsed());
-            // Whole, or a failure: both are right.
+            whole += u32::from(reply.len() > 60_000);
             assert!(reply.len() > 60_000 || reply[3] & 15 == 2, "{case}: {} bytes", reply.len());
         }
+        // A busy machine may be too late with one.
+        assert!(whole + 2 >= COUNT, "{case}: {whole} of {COUNT} are relayed whole");
         let each = (processor_time(&gate) - before) / COUNT;
         eprintln!("{case}: {each:?} of processor each, {longest:?} at most");
         assert!(each < Duration::from_millis(10), "{case}: {each:?} for each message");

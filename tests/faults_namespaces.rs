@@ -108,9 +108,11 @@ fn bad_lines_on_both_sides_delay_and_answer_wrongly_nothing() {
     assert!(failed <= 1, "{failed} of {received} failed");
     let again = namespaces.within(Place::Client, || {
         let client = UdpClient::from(ip([10, 77, 1, 2]), address);
-        client.send(&Query::new("evil.example", "A").edns().bytes());
-        client.receive_within(Duration::from_secs(2)).map(|reply| Message::expect(&reply).rcode())
+        (0..10).find_map(|_| {
+            client.send(&Query::new("evil.example", "A").edns().bytes());
+            client.receive_within(Duration::from_secs(1)).map(|reply| Message::expect(&reply).rcode())
+        })
     });
-    assert!(again.is_none_or(|rcode| rcode == "NXDOMAIN"));
+    assert_eq!(again.as_deref(), Some("NXDOMAIN"), "one in twenty is lost, not ten in a row");
     assert!(upstream.queries().len() <= QUERIES * 120 / 100, "{}", upstream.queries().len());
 }

@@ -265,6 +265,7 @@ fn hostile_names_do_not_break_the_page() {
             client.ask(&Query::new(name, "A"));
         }
     }
+    gate.expect_metrics("the most blocked names", |metrics| metrics.has("namegate_top_blocked_queries"));
     let metrics = gate.metrics();
     for sample in metrics.samples.iter().filter(|sample| sample.name == "namegate_top_blocked_queries") {
         let name = &sample.labels["name"];

@@ -62,19 +62,21 @@ impl Try {
     }
 }
 
-/// Holds that the best of three tries finds no fault, those left out in which something else had the cores.
+/// Holds that the best of three tries finds no fault, those left out in which something else had the cores. Where too many are
+/// left out nothing is shown, and that is a failure.
 fn hold(one_try: impl Fn() -> Try) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut faults = Vec::new();
+    let (mut faults, mut disturbed) = (Vec::new(), Vec::new());
     for _ in 0..TRIES_IN_ALL {
         match one_try() {
             Try::Good => return,
-            Try::Disturbed(fault) => eprintln!("not counted: {fault}"),
+            Try::Disturbed(fault) => disturbed.push(fault),
             Try::Bad(fault) => faults.push(fault),
         }
         assert!(faults.len() < TRIES, "none of {TRIES} tries is good enough:\n{}", faults.join("\n"));
     }
-    eprintln!("this machine has other things to do: nothing can be said");
+    faults.append(&mut disturbed);
+    panic!("no try is good enough, and this machine has other things to do:\n{}", faults.join("\n"));
 }
 
 fn flood(settings: &str) -> Try {

@@ -144,21 +144,46 @@ mod tests {
         limit.min <= limit.default && limit.default <= limit.max && limit.default.is_whole_seconds()
     }
 
+    /// Holds each of these to its range, and that there are no others in this file.
+    macro_rules! hold {
+        ($($limit:ident),* $(,)?) => {
+            $(assert!(holds($limit), "{}: {:?}", stringify!($limit), $limit);)*
+            let declared = include_str!("limits.rs").lines().filter_map(|line| line.strip_prefix("pub const ")?.split_once(": Limit<"));
+            let declared: Vec<&str> = declared.map(|(name, _)| name).collect();
+            assert_eq!(declared, [$(stringify!($limit)),*]);
+        };
+    }
+
     #[test]
     fn every_default_is_within_its_range() {
-        assert!(
-            holds(WORKERS)
-                && holds(UDP_PAYLOAD)
-                && holds(TCP_CONNECTIONS)
-                && holds(TCP_QUERIES_PER_CONNECTION)
-        );
-        assert!(holds(TCP_CONNECTIONS_PER_CLIENT) && holds(IN_FLIGHT) && holds(IN_FLIGHT_PER_CLIENT));
-        assert!(holds(RESPONSES_PER_SECOND) && holds(SLIP));
-        assert!(holds(TCP_IDLE_TIMEOUT) && holds(DEADLINE) && holds(MAX_IN_FLIGHT) && holds(MAX_QPS));
-        assert!(holds(SAMPLE) && holds(FILE_BYTES) && holds(FILE_KEEP) && holds(TOP));
-        assert!(holds(MAX_TEMPORARY) && holds(PROVE_INTERVAL));
-        assert!(
-            holds(BLOCK_TTL) && holds(CACHE_BYTES) && holds(CACHE_MAX_TTL) && holds(CACHE_MAX_NEGATIVE_TTL)
-        );
+        hold![
+            WORKERS,
+            UDP_PAYLOAD,
+            TCP_CONNECTIONS,
+            TCP_CONNECTIONS_PER_CLIENT,
+            TCP_QUERIES_PER_CONNECTION,
+            TCP_IDLE_TIMEOUT,
+            IN_FLIGHT,
+            IN_FLIGHT_PER_CLIENT,
+            RESPONSES_PER_SECOND,
+            SLIP,
+            DEADLINE,
+            MAX_IN_FLIGHT,
+            MAX_QPS,
+            BLOCK_TTL,
+            CACHE_BYTES,
+            CACHE_MAX_TTL,
+            CACHE_MAX_NEGATIVE_TTL,
+            CACHE_MAX_STALE,
+            SAMPLE,
+            FILE_BYTES,
+            FILE_KEEP,
+            TOP,
+            GUARD_NAMES,
+            GUARD_BYTES,
+            GUARD_WINDOW,
+            MAX_TEMPORARY,
+            PROVE_INTERVAL,
+        ];
     }
 }
