@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::assemble::Assembly;
 use crate::cache::{Cache, Lifetimes};
-use crate::config::{self, BlockAnswer, GuardMode, Settings};
+use crate::config::{self, BlockAnswer, GuardMode, OtherClients, Settings};
 use crate::cookie_secrets::cookies;
 use crate::gate::rate_limit::RateLimit;
 use crate::gate::{State, WaitLimits, ZonePlaces};
@@ -94,6 +94,7 @@ pub fn make_state(
         },
         rate_limit: rate_limit(&settings.rate_limit, before),
         cookies,
+        drops_others: settings.server.other_clients == OtherClients::Drop,
     })
 }
 

@@ -64,6 +64,7 @@ mod lists;
 mod load;
 mod local_zones;
 mod metrics;
+mod other_clients;
 mod overload;
 mod pages;
 mod prometheus;

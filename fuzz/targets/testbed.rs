@@ -120,6 +120,7 @@ pub(super) fn state(policies: Policies, upstreams: Upstreams, cache: Arc<Cache>)
         limits: WaitLimits { in_flight: 100, in_flight_per_client: 20 },
         rate_limit: None,
         cookies: Some(Cookies::new([7; 16], None, (Instant::now(), 0))),
+        drops_others: false,
     }
 }
 

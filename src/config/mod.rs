@@ -49,7 +49,9 @@ pub use read::settings;
 pub use report::{MAX_DRAWN, Report};
 pub use route::{Route, patterns};
 pub use sandbox::Sandbox;
-pub use settings::{Block, BlockAnswer, InlineRule, Local, Mode, Policy, Server, Settings, Upstream};
+pub use settings::{
+    Block, BlockAnswer, InlineRule, Local, Mode, OtherClients, Policy, Server, Settings, Upstream,
+};
 pub use source::Source;
 pub use tunnel_guard::{GuardMode, TunnelGuard};
 pub use value::{ValueError, admin_address, listen_address};

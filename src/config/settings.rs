@@ -80,8 +80,10 @@ pub struct Server {
     pub udp_payload: u16,
     /// The answer to `id.server` and `hostname.bind`; empty: refused.
     pub identity: String,
-    /// Who is answered; everyone else gets REFUSED. At least one.
+    /// Who is answered. At least one.
     pub allow_clients: Vec<IpNet>,
+    /// What everyone else gets.
+    pub other_clients: OtherClients,
     /// [`limits::TCP_CONNECTIONS`]
     pub tcp_connections: usize,
     /// [`limits::TCP_CONNECTIONS_PER_CLIENT`]
@@ -110,6 +112,7 @@ impl Default for Server {
             udp_payload: limits::UDP_PAYLOAD.default,
             identity: String::new(),
             allow_clients: private_subnets(),
+            other_clients: OtherClients::Refuse,
             tcp_connections: limits::TCP_CONNECTIONS.default,
             tcp_connections_per_client: limits::TCP_CONNECTIONS_PER_CLIENT.default,
             tcp_queries_per_connection: limits::TCP_QUERIES_PER_CONNECTION.default,
@@ -120,6 +123,16 @@ impl Default for Server {
             state_directory: None,
         }
     }
+}
+
+/// What clients outside `allow_clients` get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtherClients {
+    /// REFUSED.
+    Refuse,
+    /// No reply; TCP connections are closed when they are accepted.
+    Drop,
 }
 
 /// Loopback, private addresses (RFC 1918, RFC 4193), and the address that Azure's load balancer probes come from.

@@ -22,23 +22,23 @@ pub(super) fn answer_malformed(
     (client, now): (Client, Instant),
     out: &mut Vec<u8>,
 ) -> Outcome {
-    let silence = |reason| {
-        counters.dropped(reason);
-        Outcome::Silence
-    };
     counters.query(client.transport, None);
     let (envelope, rcode) = match malformed {
-        Malformed::Short => return silence(Dropped::Short),
-        Malformed::Response => return silence(Dropped::Response),
+        Malformed::Short => return silence(counters, Dropped::Short),
+        Malformed::Response => return silence(counters, Dropped::Response),
         Malformed::Opcode(header, None) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
         Malformed::Opcode(_, Some(query)) => (envelope_of(state, query, client, now), Rcode::NOTIMP),
         Malformed::Format(header, question) => (Envelope::of_header(*header, *question), Rcode::FORMERR),
         Malformed::Version(query) => (envelope_of(state, query, client, now), Rcode::BADVERS),
     };
+    let is_stranger = state.policies.group(client.address.ip()).is_none();
+    if is_stranger && state.drops_others {
+        return silence(counters, Dropped::NotAllowed);
+    }
     if !state.admits(client, now) {
         return limit(state, counters, limited, &envelope, out);
     }
-    if state.policies.group(client.address.ip()).is_none() {
+    if is_stranger {
         return refuse_client(out, &envelope);
     }
     reply::error(out, &envelope, rcode, None);
@@ -109,6 +109,12 @@ pub(super) fn block(
         }
     };
     Record::new(Decision::Blocked, Source::Policy, rcode).because(reason, group, &state.policies)
+}
+
+/// Leaves a message without a reply.
+pub(super) fn silence(counters: &Counters, reason: Dropped) -> Outcome {
+    counters.dropped(reason);
+    Outcome::Silence
 }
 
 pub(super) fn replied(decision: Decision, source: Source, rcode: Rcode) -> Outcome {

@@ -7,7 +7,7 @@ pub mod rate_limit;
 mod vet;
 
 use cookies::{Cookies, Given};
-use direct::{answer_identity, answer_malformed, block, limit, refuse_client, replied};
+use direct::{answer_identity, answer_malformed, block, limit, refuse_client, replied, silence};
 pub use miss::Miss;
 use rate_limit::RateLimit;
 
@@ -65,6 +65,8 @@ pub struct State {
     pub rate_limit: Option<Arc<RateLimit>>,
     /// What clients' cookies are answered with; none: nothing.
     pub cookies: Option<Cookies>,
+    /// Clients that may not ask get no reply, where others would be refused.
+    pub drops_others: bool,
 }
 
 /// How many queries may wait for an upstream; more are dropped.
@@ -159,10 +161,15 @@ impl Gate {
         let cookie = state.cookie(query.edns, client, now);
         let envelope = Envelope::of(&query, client.transport, state.udp_payload)
             .with_cookie(cookie.map(|given| given.option));
-        if !cookie.is_some_and(|given| given.is_verified) && !state.admits(client, now) {
+        let group = state.policies.group(client.address.ip());
+        if group.is_none() && state.drops_others {
+            return silence(&self.counters, Dropped::NotAllowed);
+        }
+        let is_proven = client.transport.proves_address() || cookie.is_some_and(|given| given.is_verified);
+        if !is_proven && !state.admits(client, now) {
             return limit(state, &self.counters, &mut self.limited, &envelope, out);
         }
-        let Some(group) = state.policies.group(client.address.ip()) else {
+        let Some(group) = group else {
             return refuse_client(out, &envelope);
         };
         if query.question.class == Class::CH && answer_identity(out, &envelope, query.question, state) {

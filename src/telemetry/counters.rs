@@ -24,12 +24,21 @@ pub enum Dropped {
     ClientOverload,
     /// The client had all the replies it may have for now.
     RateLimit,
+    /// The client may not ask, and such clients get no reply.
+    NotAllowed,
 }
 
 impl Dropped {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Short, Self::Long, Self::Response, Self::Overload, Self::ClientOverload, Self::RateLimit];
+    pub const ALL: [Self; 7] = [
+        Self::Short,
+        Self::Long,
+        Self::Response,
+        Self::Overload,
+        Self::ClientOverload,
+        Self::RateLimit,
+        Self::NotAllowed,
+    ];
 
     /// Label for metrics.
     pub fn label(self) -> &'static str {
@@ -40,6 +49,7 @@ impl Dropped {
             Self::Overload => "overload",
             Self::ClientOverload => "client_overload",
             Self::RateLimit => "rate_limit",
+            Self::NotAllowed => "not_allowed",
         }
     }
 }

@@ -99,7 +99,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "namegate_dropped_total",
-        &[("reason", "short, long, response, overload, client_overload, rate_limit")],
+        &[("reason", "short, long, response, overload, client_overload, rate_limit, not_allowed")],
         "Messages left without a reply, by reason.",
     ),
     counter(

@@ -34,6 +34,14 @@ impl Transport {
             Self::Tcp => "tcp",
         }
     }
+
+    /// True where the client has shown that its address is its own: a handshake went there and back.
+    pub fn proves_address(self) -> bool {
+        match self {
+            Self::Udp => false,
+            Self::Tcp => true,
+        }
+    }
 }
 
 /// What every reply repeats of its query, and how large it may get.
