@@ -131,3 +131,56 @@ fn a_reply_that_just_fits_is_cut_where_a_cookie_comes_with_it() {
         assert_eq!(reply.has(crate::support::code::TC), cut, "{more} bytes beyond {whole}");
     }
 }
+
+/// What a gate makes of a query that has to be fetched: whether its client has shown its address to be its own.
+#[test]
+fn a_query_is_proven_by_its_cookie_or_by_tcp() {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use namegate::assemble::{Sources, assemble};
+    use namegate::gate::{Client, Gate as Door, Outcome};
+    use namegate::state::make_state;
+    use namegate::telemetry::catalogue::Catalogue;
+    use namegate::telemetry::counters::Counters;
+    use namegate::wire::reply::Transport;
+
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let file = directory.path().join("namegate.toml");
+    let settings =
+        "upstream.servers = [\"127.0.0.1:9\"]\npolicy = { zones = [], allow = [\".allowed.example\"] }\n";
+    std::fs::write(&file, settings).expect("settings can be written");
+    let sources = Sources { config: Some(file), ..Sources::default() };
+    let assembly = assemble(&sources, 1).unwrap_or_else(|faults| panic!("{faults}"));
+    let catalogue = Catalogue::install().expect("no other test of this process has one");
+    let state = make_state(assembly, None, &catalogue).expect("a state");
+    let counters = catalogue.watch(Counters::of_one_thread());
+    let mut door = Door::new(&Arc::new(arc_swap::ArcSwap::from_pointee(state)), counters);
+    let mut outcome = |transport, last: u8, query: &Query| {
+        let client = Client { address: ([127, 0, 0, last], 4000).into(), transport };
+        let mut reply = Vec::new();
+        let outcome = door.answer(&query.bytes(), client, Instant::now(), &mut reply);
+        let is_proven = match outcome {
+            Outcome::Fetch(_, query) => Some(query.is_proven()),
+            _ => None,
+        };
+        (is_proven, reply)
+    };
+    let (_, blocked) = outcome(Transport::Udp, 1, &with_cookie("evil.example", &[]));
+    let given = server_cookie(&Message::expect(&blocked)).expect("a cookie");
+    let name = "ws.allowed.example";
+    for (transport, last, query, is_proven) in [
+        (Transport::Udp, 1, Query::new(name, "A"), false),
+        (Transport::Udp, 1, with_cookie(name, &[]), false),
+        (Transport::Udp, 1, with_cookie(name, &[7; 16]), false),
+        (Transport::Udp, 1, with_cookie(name, &given), true),
+        (Transport::Udp, 2, with_cookie(name, &given), false),
+        (Transport::Tcp, 2, Query::new(name, "A"), true),
+    ] {
+        assert_eq!(
+            outcome(transport, last, &query).0,
+            Some(is_proven),
+            "{transport:?} 127.0.0.{last} {query:?}"
+        );
+    }
+}

@@ -252,7 +252,7 @@ impl Gate {
             return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));
         }
         let miss = Miss::new(client, request, &query, record, &state.policies, now).by_route(allowed.route());
-        Outcome::Fetch(Box::new(miss), allowed.into_owned())
+        Outcome::Fetch(Box::new(miss), allowed.into_owned().proven(is_proven))
     }
 
     /// Lets go of a state that is no more in force: for threads that have nothing to do.
@@ -275,7 +275,7 @@ impl State {
 
     /// False where `client`, which has not shown that it has not forged its address, had all the replies it may have for now.
     fn admits(&self, client: Client, now: Instant) -> bool {
-        let limit = self.rate_limit.as_ref().filter(|_| client.transport == Transport::Udp);
+        let limit = self.rate_limit.as_ref().filter(|_| !client.transport.proves_address());
         limit.is_none_or(|limit| limit.admits(client.address.ip(), now))
     }
 }

@@ -58,6 +58,7 @@ pub struct AllowedQuery<'q> {
     route: RouteId,
     is_observed: bool,
     is_for_a_time: bool,
+    is_proven: bool,
 }
 
 /// A question where it was read, or taken along.
@@ -89,6 +90,7 @@ impl<'q> AllowedQuery<'q> {
             route,
             is_observed,
             is_for_a_time,
+            is_proven: false,
         }
     }
 
@@ -117,6 +119,17 @@ impl<'q> AllowedQuery<'q> {
     /// Who asked.
     pub fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// The same, of a client that has shown its address to be its own where `is_proven` says so.
+    #[must_use]
+    pub fn proven(self, is_proven: bool) -> Self {
+        Self { is_proven, ..self }
+    }
+
+    /// True where the client's address is not forged: it brought a valid server cookie, or asked over TCP.
+    pub fn is_proven(&self) -> bool {
+        self.is_proven
     }
 
     /// Number of the policies that decided.
