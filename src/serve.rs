@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +24,7 @@ use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
 use crate::listen::reply_socket::ReplySocket;
 use crate::listen::socket::Endpoint;
 use crate::listen::sockets::Sockets;
-use crate::listen::tcp::{TcpLimits, TcpService};
+use crate::listen::tcp::{LONG_MESSAGES, TcpLimits, TcpService};
 use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::listen::{batch, descriptors};
 use crate::orders::{Order, Orders};
@@ -172,11 +173,16 @@ impl Service {
             idle: settings.server.tcp_idle_timeout,
         };
         let Server { tcp_connections, tcp_connections_per_client, .. } = settings.server;
-        let most = descriptors::connections(tcp_connections, descriptors::raise_limit());
+        let limit = descriptors::raise_limit();
+        let most = descriptors::connections(tcp_connections, limit);
+        if let Some(shortage) = descriptors::shortage(tcp_connections, most, limit) {
+            tracing::warn!("{shortage}");
+        }
         let connections = Arc::new(Connections::new(most, tcp_connections_per_client));
         self.catalogue.watch_connections(&connections);
         let (state, stop, tasks) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
-        let tcp = TcpService { state, teller, relay: relay.clone(), limits, connections, stop, tasks };
+        let long = Arc::new(Semaphore::new(LONG_MESSAGES));
+        let tcp = TcpService { state, teller, relay: relay.clone(), limits, long, connections, stop, tasks };
         for Endpoint { address, udp, tcp: listener, is_inherited } in endpoints {
             let listener = self.adopt(listener)?;
             let listening = tcp.clone().listen(listener, is_inherited);

@@ -93,6 +93,7 @@ mod support;
 mod systemd;
 mod tcp;
 mod tcp_limits;
+mod tcp_places;
 mod top;
 mod tunnel_guard;
 mod udp;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use arbitrary::{Result, Unstructured};
 use namegate::listen::tcp::read_message;
 use tokio::io::{AsyncRead, BufReader, ReadBuf};
+use tokio::sync::Semaphore;
 
 /// `data` is the places of cuts, and the bytes.
 pub fn run(data: &[u8]) {
@@ -32,8 +33,9 @@ fn try_run(mut input: Unstructured<'_>) -> Result<()> {
 /// All messages up to the one that is cut short.
 async fn read_all(mut reader: impl AsyncRead + Unpin) -> Vec<Vec<u8>> {
     let (mut read, mut message) = (Vec::new(), vec![7; 9]);
+    let long = Semaphore::new(1);
     loop {
-        match read_message(&mut reader, &mut message).await {
+        match read_message(&mut reader, &mut message, &long).await {
             Ok(()) => read.push(message.clone()),
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

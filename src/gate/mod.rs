@@ -261,8 +261,8 @@ impl Gate {
     }
 
     /// A message came that was too long to be read whole.
-    pub fn too_long(&self) {
-        self.counters.query(Transport::Udp, None);
+    pub fn too_long(&self, transport: Transport) {
+        self.counters.query(transport, None);
         self.counters.dropped(Dropped::Long);
     }
 }

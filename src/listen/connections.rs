@@ -1,36 +1,40 @@
-//! [`Connections`]: how many TCP connections are open, in all and for each client.
+//! [`Connections`]: which TCP connections are open, of which clients, and which one closes when another client needs its place.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::policy::clients::whole_client;
 
-/// The part of all places that must be free for clients to be given their whole time to idle: a quarter.
+/// Fewer free places than this part of all, a quarter: connections of clients that hold their share idle less.
 const ROOMY: usize = 4;
 
 /// The part of all places that those who may not ask anything can have, together: an eighth. They get as far as being refused.
 const STRANGERS: usize = 8;
 
-/// What is left of that time where fewer are free: a tenth.
+/// What is left of their idle time: a tenth.
 const HURRY: u32 = 10;
 
-/// Places for connections; who finds none is turned away, and who has one keeps it.
+/// Places for connections. When all are taken, a client that holds fewer than another takes one from it.
 #[derive(Debug)]
 pub struct Connections {
     most: usize,
     most_per_client: usize,
     open: Mutex<Open>,
     refused: [AtomicU64; Crowded::ALL.len()],
+    evicted: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
     strangers: usize,
-    clients: HashMap<IpAddr, usize>,
+    clients: HashMap<IpAddr, Vec<Arc<Activity>>>,
 }
 
 /// Why a connection was refused; the label `reason` of `tcp_connections_refused_total`.
@@ -40,7 +44,7 @@ pub enum Crowded {
     Total,
     /// The client has all the places that one may have.
     Client,
-    /// The client may not ask, and all places for such clients are taken.
+    /// The client may not ask, and all places for such clients are taken, or it gets no reply at all.
     Stranger,
 }
 
@@ -58,48 +62,142 @@ impl Crowded {
     }
 }
 
+/// What one connection does.
+#[derive(Debug)]
+pub struct Activity {
+    opened: Instant,
+    /// Microseconds from `opened` to the last answered query.
+    answered: AtomicU64,
+    in_flight: AtomicUsize,
+    is_stranger: bool,
+    evicted: CancellationToken,
+}
+
+impl Activity {
+    fn new(is_stranger: bool, now: Instant) -> Self {
+        Self {
+            opened: now,
+            answered: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            is_stranger,
+            evicted: CancellationToken::new(),
+        }
+    }
+
+    /// A query was answered: the idle time begins anew.
+    pub fn answered(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.opened).as_micros() as u64;
+        self.answered.fetch_max(since, Ordering::Relaxed);
+    }
+
+    /// A query is in flight until the guard is dropped.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Since when nothing was answered; none while a query is in flight.
+    pub fn idle_since(&self) -> Option<Instant> {
+        (self.in_flight.load(Ordering::Relaxed) == 0).then(|| self.last_answer())
+    }
+
+    fn last_answer(&self) -> Instant {
+        self.opened + Duration::from_micros(self.answered.load(Ordering::Relaxed))
+    }
+
+    /// Ends when another client takes this connection's place.
+    pub async fn evicted(&self) {
+        self.evicted.cancelled().await;
+    }
+}
+
+/// A query in flight, until this is dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    /// The connection that it is in flight on.
+    pub fn activity(&self) -> &Activity {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection's place, free again when this is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionPermit {
     connections: Arc<Connections>,
     client: IpAddr,
-    is_stranger: bool,
+    activity: Arc<Activity>,
+}
+
+impl ConnectionPermit {
+    /// What the connection does.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// How long this connection may idle where there is room for `idle`: less where places run out and its client holds
+    /// its share of all.
+    pub fn patience(&self, idle: Duration) -> Duration {
+        let Connections { most, open, .. } = &*self.connections;
+        let open = lock(open);
+        let is_roomy = (most - open.total.min(*most)) * ROOMY >= *most;
+        let of_client = open.clients.get(&self.client).map_or(0, Vec::len);
+        if is_roomy || of_client * open.clients.len() < *most { idle } else { idle / HURRY }
+    }
 }
 
 impl Connections {
     /// At most `most` at once, and `most_per_client` of one client; of an IPv6 address the /64 counts.
     pub fn new(most: usize, most_per_client: usize) -> Self {
-        Self { most, most_per_client, open: Mutex::default(), refused: Default::default() }
+        Self {
+            most,
+            most_per_client,
+            open: Mutex::default(),
+            refused: Default::default(),
+            evicted: AtomicU64::new(0),
+        }
     }
 
     /// A place for one more connection of `client`, who is a stranger where nothing may be asked by it.
-    pub fn admit(self: &Arc<Self>, client: IpAddr, is_stranger: bool) -> Result<Place, Crowded> {
+    pub fn admit(
+        self: &Arc<Self>,
+        client: IpAddr,
+        is_stranger: bool,
+        now: Instant,
+    ) -> Result<ConnectionPermit, Crowded> {
         let client = whole_client(client);
         let mut open = self.open();
-        let of_client = open.clients.get(&client).copied().unwrap_or(0);
-        let refuse = |reason: Crowded| {
-            self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
-            Err(reason)
-        };
+        let of_client = open.clients.get(&client).map_or(0, Vec::len);
         if of_client >= self.most_per_client {
-            return refuse(Crowded::Client);
-        }
-        if open.total >= self.most {
-            return refuse(Crowded::Total);
+            return Err(self.refuse(Crowded::Client));
         }
         if is_stranger && open.strangers >= (self.most / STRANGERS).max(1) {
-            return refuse(Crowded::Stranger);
+            return Err(self.refuse(Crowded::Stranger));
         }
+        if open.total >= self.most {
+            if is_stranger || !open.evict_for(of_client) {
+                return Err(self.refuse(Crowded::Total));
+            }
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        let activity = Arc::new(Activity::new(is_stranger, now));
         open.total += 1;
         open.strangers += usize::from(is_stranger);
-        open.clients.insert(client, of_client + 1);
-        Ok(Place { connections: Arc::clone(self), client, is_stranger })
+        open.clients.entry(client).or_default().push(Arc::clone(&activity));
+        Ok(ConnectionPermit { connections: Arc::clone(self), client, activity })
     }
 
-    /// How long a connection may idle that may idle for `idle` where there is room: less where places run out.
-    pub fn patience(&self, idle: Duration) -> Duration {
-        let free = self.most - self.open().total;
-        if free * ROOMY >= self.most { idle } else { idle / HURRY }
+    /// Counts a connection that is closed at once.
+    pub fn refuse(&self, reason: Crowded) -> Crowded {
+        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+        reason
     }
 
     /// Connections open now.
@@ -117,23 +215,61 @@ impl Connections {
         Crowded::ALL.into_iter().zip(&self.refused).map(|(why, count)| (why, count.load(Ordering::Relaxed)))
     }
 
+    /// Connections closed so far because another client needed their place.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
     fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.connections.open();
-        open.total -= 1;
-        open.strangers -= usize::from(self.is_stranger);
-        if let Some(count) = open.clients.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                open.clients.remove(&self.client);
-            }
+impl Open {
+    /// Closes a connection of a client that holds most, in favour of one that holds `of_client`; false where nobody has to
+    /// give way.
+    ///
+    /// It is the one idle for longest. One with a query in flight gives way only where its client still holds no fewer than
+    /// the other afterwards.
+    fn evict_for(&mut self, of_client: usize) -> bool {
+        let most = self.clients.values().map(Vec::len).max().unwrap_or(0);
+        if most <= of_client {
+            return false;
         }
+        let held = self.clients.iter().filter(|(_, held)| held.len() == most);
+        let all = held.flat_map(|(client, held)| held.iter().map(|activity| (*client, activity)));
+        let rank = |activity: &Activity| (activity.idle_since().is_some(), Reverse(activity.last_answer()));
+        let Some((client, activity)) = all.max_by_key(|(_, activity)| rank(activity)) else { return false };
+        if activity.idle_since().is_none() && most <= of_client + 1 {
+            return false;
+        }
+        activity.evicted.cancel();
+        let activity = Arc::clone(activity);
+        self.forget(client, &activity);
+        true
     }
+
+    /// Frees the place of a connection, unless another has it already.
+    fn forget(&mut self, client: IpAddr, activity: &Arc<Activity>) {
+        let Some(held) = self.clients.get_mut(&client) else { return };
+        let Some(index) = held.iter().position(|one| Arc::ptr_eq(one, activity)) else { return };
+        held.swap_remove(index);
+        if held.is_empty() {
+            self.clients.remove(&client);
+        }
+        self.total -= 1;
+        self.strangers -= usize::from(activity.is_stranger);
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.connections.open().forget(self.client, &self.activity);
+    }
+}
+
+fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -145,47 +281,97 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn admit(
+        connections: &Arc<Connections>,
+        from: &str,
+        count: usize,
+        now: Instant,
+    ) -> Vec<ConnectionPermit> {
+        (0..count).map(|_| connections.admit(client(from), false, now).unwrap()).collect()
+    }
+
+    fn is_evicted(permit: &ConnectionPermit) -> bool {
+        permit.activity.evicted.is_cancelled()
+    }
+
     #[test]
     fn places_are_counted_for_each_client_and_in_all_and_are_free_again() {
-        let connections = Arc::new(Connections::new(5, 2));
-        let admit = |from: &str| connections.admit(client(from), false);
+        let (connections, now) = (Arc::new(Connections::new(4, 2)), Instant::now());
+        let admit = |from: &str| connections.admit(client(from), false, now);
         let first = admit("10.0.0.1").unwrap();
         let _second = admit("::ffff:10.0.0.1").unwrap();
         assert_eq!(admit("10.0.0.1").unwrap_err(), Crowded::Client);
-        let _others = [admit("2001:db8::1").unwrap(), admit("2001:db8::2").unwrap()];
+        let others = [admit("2001:db8::1").unwrap(), admit("2001:db8::2").unwrap()];
         assert_eq!(admit("2001:db8::3").unwrap_err(), Crowded::Client, "a /64 is one client");
-        let _last = admit("10.0.0.2").unwrap();
-        assert_eq!(admit("10.0.0.3").unwrap_err(), Crowded::Total);
-        assert_eq!(connections.len(), 5);
+        assert_eq!(connections.len(), 4);
         drop(first);
         assert!(admit("10.0.0.1").is_ok());
+        drop(others);
         let refused: Vec<u64> = connections.refused().map(|(_, count)| count).collect();
-        assert_eq!(refused, [1, 2, 0]);
-        assert_eq!(connections.open().clients.len(), 3, "who has gone is forgotten");
+        assert_eq!(refused, [0, 2, 0]);
+        assert_eq!(connections.open().clients.len(), 1, "who has gone is forgotten");
     }
 
     #[test]
-    fn who_may_not_ask_has_few_places() {
-        let connections = Arc::new(Connections::new(16, 16));
-        let held = ["10.0.0.1", "10.0.0.2"].map(|from| connections.admit(client(from), true).unwrap());
-        assert_eq!(connections.admit(client("10.0.0.3"), true).unwrap_err(), Crowded::Stranger);
-        let _others: Vec<Place> =
-            (0..14).map(|_| connections.admit(client("10.0.0.9"), false).unwrap()).collect();
+    fn the_client_that_holds_most_loses_its_longest_idle() {
+        let (connections, start) = (Arc::new(Connections::new(6, 6)), Instant::now());
+        let greedy = admit(&connections, "10.0.0.1", 4, start);
+        let modest = admit(&connections, "10.0.0.2", 2, start);
+        let at = |second| start + Duration::from_secs(second);
+        greedy.iter().zip([4, 2, 1, 3]).for_each(|(permit, second)| permit.activity.answered(at(second)));
+        let _in_flight = greedy[2].activity.begin();
+        let _late = connections.admit(client("10.0.0.3"), false, at(5)).unwrap();
+        assert_eq!(greedy.iter().map(is_evicted).collect::<Vec<_>>(), [false, true, false, false]);
+        assert_eq!((connections.len(), connections.evicted()), (6, 1));
+        let _later = connections.admit(client("10.0.0.3"), false, at(5)).unwrap();
+        assert_eq!(greedy.iter().map(is_evicted).collect::<Vec<_>>(), [false, true, false, true]);
+        // All hold two now: nobody has more than another.
+        for equal in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
+            assert_eq!(connections.admit(client(equal), false, at(5)).unwrap_err(), Crowded::Total);
+        }
+        drop(greedy);
+        assert_eq!(connections.len(), 4, "what was evicted is not freed twice");
+        assert!(!modest.iter().any(is_evicted));
+    }
+
+    #[test]
+    fn a_query_in_flight_holds_its_place_against_an_equal() {
+        let (connections, now) = (Arc::new(Connections::new(3, 3)), Instant::now());
+        let greedy = admit(&connections, "10.0.0.1", 3, now);
+        let busy: Vec<InFlight> = greedy.iter().map(|permit| permit.activity.begin()).collect();
+        let one = connections.admit(client("10.0.0.2"), false, now).unwrap();
+        assert_eq!(connections.admit(client("10.0.0.2"), false, now).unwrap_err(), Crowded::Total);
+        drop(busy);
+        let _two = connections.admit(client("10.0.0.2"), false, now).unwrap();
+        assert!(!is_evicted(&one) && greedy.iter().filter(|permit| is_evicted(permit)).count() == 2);
+    }
+
+    #[test]
+    fn who_may_not_ask_has_few_places_and_takes_none_from_others() {
+        let (connections, now) = (Arc::new(Connections::new(16, 16)), Instant::now());
+        let stranger = |from: &str| connections.admit(client(from), true, now);
+        let held = ["10.0.0.1", "10.0.0.2"].map(|from| stranger(from).unwrap());
+        assert_eq!(stranger("10.0.0.3").unwrap_err(), Crowded::Stranger);
+        let _others = admit(&connections, "10.0.0.9", 14, now);
         drop(held);
-        assert!(connections.admit(client("10.0.0.3"), true).is_ok());
-        assert!(Arc::new(Connections::new(1, 1)).admit(client("10.0.0.3"), true).is_ok());
+        let _filled = [stranger("10.0.0.3").unwrap(), stranger("10.0.0.3").unwrap()];
+        assert_eq!(stranger("10.0.0.4").unwrap_err(), Crowded::Stranger);
+        assert!(Arc::new(Connections::new(1, 1)).admit(client("10.0.0.3"), true, now).is_ok());
+        let full = Arc::new(Connections::new(16, 16));
+        let _all = admit(&full, "10.0.0.9", 16, now);
+        assert_eq!(full.admit(client("10.0.0.3"), true, now).unwrap_err(), Crowded::Total);
     }
 
     #[test]
-    fn patience_shrinks_where_places_run_out() {
-        let connections = Arc::new(Connections::new(8, 8));
-        let ten = Duration::from_secs(10);
-        let mut places: Vec<Place> =
-            (0..6).map(|_| connections.admit(client("10.0.0.1"), false).unwrap()).collect();
-        assert_eq!(connections.patience(ten), ten);
-        places.push(connections.admit(client("10.0.0.1"), false).unwrap());
-        assert_eq!(connections.patience(ten), Duration::from_secs(1));
-        drop(places);
-        assert!(connections.is_empty() && connections.patience(ten) == ten);
+    fn where_places_run_out_who_holds_its_share_idles_less() {
+        let (connections, now) = (Arc::new(Connections::new(8, 8)), Instant::now());
+        let (ten, one) = (Duration::from_secs(10), Duration::from_secs(1));
+        let mut greedy = admit(&connections, "10.0.0.1", 5, now);
+        let modest = admit(&connections, "10.0.0.2", 1, now);
+        assert_eq!((greedy[0].patience(ten), modest[0].patience(ten)), (ten, ten));
+        greedy.extend(admit(&connections, "10.0.0.1", 1, now));
+        assert_eq!((greedy[0].patience(ten), modest[0].patience(ten)), (one, ten));
+        greedy.truncate(5);
+        assert_eq!(greedy[0].patience(ten), ten);
     }
 }

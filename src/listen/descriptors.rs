@@ -23,6 +23,17 @@ pub fn connections(wanted: usize, limit: Option<usize>) -> usize {
     limit.map_or(wanted, |limit| wanted.min((limit / 2).max(1)))
 }
 
+/// What to say where fewer connections are served than are `wanted`.
+pub fn shortage(wanted: usize, served: usize, limit: Option<usize>) -> Option<String> {
+    let limit = limit.filter(|_| served < wanted)?;
+    Some(format!(
+        "at most {served} TCP connections, not the {wanted} of `tcp_connections`: this process may open {limit} files, and half \
+         of them stay free for upstreams\n  help: raise the limit to {} (LimitNOFILE=, ulimit -n, `ulimits` in compose), or lower \
+         `tcp_connections` in [server]",
+        wanted * 2
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +48,9 @@ mod tests {
             (9, Some(1), 1),
         ] {
             assert_eq!(connections(wanted, limit), served, "{wanted} of {limit:?}");
+            assert_eq!(shortage(wanted, served, limit).is_some(), served < wanted);
         }
+        let told = shortage(6000, 512, Some(1024)).unwrap_or_default();
+        assert!(told.contains("at most 512") && told.contains("raise the limit to 12000"), "{told}");
     }
 }

@@ -19,8 +19,9 @@ const SEND_BUFFERS: usize = 8 * 1024 * 1024;
 /// (`net.core.wmem_max` is 208 KiB on older ones).
 const SENDERS: usize = 16;
 
-/// Connections the kernel holds for us until they are accepted.
-const BACKLOG: i32 = 1024;
+/// Connections the kernel holds for us until they are accepted; its own limit since Linux 5.4 (`net.core.somaxconn`). When it
+/// is full, clients try again a second later: it has to hold what comes while a burst is accepted.
+const BACKLOG: i32 = 4096;
 
 /// Tries to find a port free for UDP and TCP alike, where port 0 asks for any.
 const ANY_PORT_TRIES: usize = 16;

@@ -7,21 +7,22 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::{Connections, Place};
+use super::connections::{ConnectionPermit, Connections, Crowded, InFlight};
 use super::delivery::Waiter;
 use super::socket::take_no_more_connections;
 use crate::fetch::{fetch, fetch_local};
 use crate::gate::{Client, Gate, Miss, Outcome, State};
 use crate::policy::AllowedQuery;
 use crate::telemetry::lookup::Exchange;
+use crate::telemetry::record::Decision;
 use crate::telemetry::teller::SharedTeller;
 use crate::upstream::relay::Asker;
 use crate::wire::reply::Transport;
@@ -31,7 +32,7 @@ use crate::wire::reply::Transport;
 pub struct TcpLimits {
     /// Queries in flight on one connection; more are not read until one is answered.
     pub queries_per_connection: usize,
-    /// How long a connection may be without a whole query, or with an unread reply.
+    /// How long a connection may be without an answered query, or with an unread reply.
     pub idle: Duration,
 }
 
@@ -47,6 +48,22 @@ const LAST_QUERIES: Duration = Duration::from_millis(500);
 /// Replies that wait to be written on one connection: what a client that does not read can pile up, 64 KiB each.
 const REPLIES: usize = 4;
 
+/// Bytes read from a connection at once: several queries. Each connection has them as long as it is open.
+const READ_BUFFER: usize = 1024;
+
+/// Bytes kept for the next reply: a usual one with its length.
+const FRAMED: usize = 512;
+
+/// Bytes of a message that any connection may send, as over UDP.
+const USUAL: usize = 4096;
+
+/// Bytes of memory taken for a message before it comes: for a query, which rarely has more.
+const RESERVED: usize = 512;
+
+/// Longer messages that may be on their way at once, on all connections: 4 MiB. No client needs one, and each connection could
+/// otherwise hold 64 KiB by half of one.
+pub const LONG_MESSAGES: usize = 64;
+
 /// Everything a connection needs of the gate.
 #[derive(Clone)]
 pub struct TcpService {
@@ -58,6 +75,8 @@ pub struct TcpService {
     pub relay: Asker<Waiter>,
     /// Bounds.
     pub limits: TcpLimits,
+    /// Places for messages that are longer than usual.
+    pub long: Arc<Semaphore>,
     /// Places for connections, of all listeners together.
     pub connections: Arc<Connections>,
     /// Cancelled when no new query is to be taken.
@@ -116,46 +135,69 @@ impl TcpService {
     }
 
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
+        let state = self.state.load();
+        let is_stranger = state.policies.group(address.ip()).is_none();
+        if is_stranger && state.drops_others {
+            self.connections.refuse(Crowded::Stranger);
+            return;
+        }
         // Who finds no place is told by the end of the connection, and can go on to the next server.
-        let is_stranger = self.state.load().policies.group(address.ip()).is_none();
-        if let Ok(place) = self.connections.admit(address.ip(), is_stranger) {
-            self.tasks.spawn(self.clone().serve(stream, address, place));
+        if let Ok(permit) = self.connections.admit(address.ip(), is_stranger, Instant::now()) {
+            self.tasks.spawn(self.clone().serve(stream, address, permit));
         }
     }
 
-    async fn serve(self, stream: TcpStream, address: SocketAddr, _place: Place) {
-        let client = Client { address, transport: Transport::Tcp };
+    async fn serve(self, mut stream: TcpStream, address: SocketAddr, permit: ConnectionPermit) {
         // Only delay is lost where this fails.
         let _ = stream.set_nodelay(true);
-        let (reader, writer) = stream.into_split();
-        let (replies, outgoing) = channel(REPLIES);
-        let idle = self.limits.idle;
-        let writing = tokio::spawn(write_replies(writer, outgoing, idle));
-        let mut reader = BufReader::new(reader);
-        if let Err(error) = self.read_queries(&mut reader, client, replies).await {
-            tracing::debug!("a TCP connection ended: {error}");
+        tokio::select! {
+            () = permit.activity().evicted() => {}
+            () = self.converse(&mut stream, address, &permit) => {}
         }
+    }
+
+    /// Reads queries and writes replies until either side ends the connection.
+    async fn converse(&self, stream: &mut TcpStream, address: SocketAddr, permit: &ConnectionPermit) {
+        let client = Client { address, transport: Transport::Tcp };
+        let (reader, writer) = stream.split();
+        let (replies, outgoing) = channel(REPLIES);
+        let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
+        let reading = async {
+            if let Err(error) = self.read_queries(&mut reader, client, permit, replies).await {
+                tracing::debug!("a TCP connection ended: {error}");
+            }
+        };
         // The replies still being made hold senders; the writer ends after the last of them.
-        let _ = writing.await;
+        tokio::join!(reading, write_replies(writer, outgoing, self.limits.idle));
         if self.stop.is_cancelled() {
             // Closed with bytes unread the connection would be reset, and the last replies with it.
             let _ = timeout(LAST_CALL, copy(&mut reader, &mut sink())).await;
         }
     }
 
-    /// How long the next query is waited for: less where places run out, and hardly at all when the gate is to end.
-    async fn patience(&self) {
-        tokio::select! {
-            () = sleep(self.connections.patience(self.limits.idle)) => {}
-            () = self.stop.cancelled() => sleep(LAST_CALL).await,
+    /// Ends when no query was answered for as long as a connection may idle: less where places run out, and hardly at all
+    /// when the gate is to end. A query in flight is waited for.
+    async fn expiry(&self, permit: &ConnectionPermit) {
+        loop {
+            let now = Instant::now();
+            let idle_since = permit.activity().idle_since().unwrap_or(now);
+            let expires = idle_since + permit.patience(self.limits.idle);
+            if expires <= now {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(expires.into()) => {}
+                () = self.stop.cancelled() => return sleep(LAST_CALL).await,
+            }
         }
     }
 
-    /// Reads queries until the client ends its side, idles too long or breaks the framing.
+    /// Reads queries until the client ends its side, idles too long, breaks the framing or sends what gets no reply.
     async fn read_queries(
         &self,
-        reader: &mut BufReader<OwnedReadHalf>,
+        reader: &mut BufReader<ReadHalf<'_>>,
         client: Client,
+        permit: &ConnectionPermit,
         replies: Sender<Vec<u8>>,
     ) -> io::Result<()> {
         let in_flight = Arc::new(Semaphore::new(self.limits.queries_per_connection));
@@ -168,31 +210,33 @@ impl TcpService {
             {
                 return Ok(());
             }
+            request.clear();
+            request.shrink_to(USUAL);
             let slot = Arc::clone(&in_flight).acquire_owned().await.map_err(io::Error::other)?;
             let begun = tokio::select! {
                 // What has come is read, however late this thread has its turn.
                 biased;
                 () = replies.closed() => return Ok(()),
                 // Takes nothing out of the stream, so that it may be given up at any time.
-                begun = reader.fill_buf() => Some(begun?),
-                () = self.patience() => None,
+                begun = reader.fill_buf() => begun?,
+                () = self.expiry(permit) => return Ok(()),
             };
-            match begun {
-                Some([]) => return Ok(()),
-                Some(_) => {}
-                // Silence ends a connection only when nothing is owed on it, or nothing new is to be taken.
-                None if in_flight.available_permits() + 1 < self.limits.queries_per_connection
-                    && !self.stop.is_cancelled() =>
-                {
-                    continue;
-                }
-                None => return Ok(()),
+            if begun.is_empty() {
+                return Ok(());
             }
-            tokio::select! {
+            let read = tokio::select! {
                 biased;
-                read = read_message(reader, &mut request) => read?,
-                () = self.patience() => return Err(io::ErrorKind::TimedOut.into()),
+                read = read_message(reader, &mut request, &self.long) => read,
+                () = self.expiry(permit) => return Err(io::ErrorKind::TimedOut.into()),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    gate.too_long(client.transport);
+                    return Err(error);
+                }
+                read => read?,
             }
+            let slot = (slot, permit.activity().begin());
             let received = Instant::now();
             let mut reply = Vec::with_capacity(512);
             let (record, refresh) = match gate.answer(&request, client, received, &mut reply) {
@@ -208,13 +252,17 @@ impl TcpService {
                     tokio::spawn(self.clone().answer_miss(miss, None, replies.clone(), slot));
                     continue;
                 }
-                Outcome::Silence => continue,
+                // Who sends that does not wait for replies: a response, or too little to be anything.
+                Outcome::Silence => return Ok(()),
             };
             if let Some(query) = refresh {
                 self.relay.refresh(query, received);
                 self.relay.ring();
             }
             let (record, elapsed) = (&record, received.elapsed());
+            if !matches!(record.decision, Decision::Error | Decision::Refused) {
+                permit.activity().answered(received);
+            }
             let (request, sent) = (&*request, &*reply);
             self.teller.replied(&Exchange { client, request, reply: sent, record, received, elapsed });
             if replies.send(reply).await.is_err() {
@@ -229,7 +277,7 @@ impl TcpService {
         miss: Box<Miss>,
         query: Option<AllowedQuery<'static>>,
         replies: Sender<Vec<u8>>,
-        slot: OwnedSemaphorePermit,
+        slot: (OwnedSemaphorePermit, InFlight),
     ) {
         let mut reply = Vec::with_capacity(512);
         // The reply is made when it can be handed on: a client that does not read costs an answer, not a copy each.
@@ -252,24 +300,37 @@ impl TcpService {
         if let Ok(place) = place {
             place.send(reply);
         }
+        slot.1.activity().answered(Instant::now());
         drop(slot);
     }
 }
 
-/// Reads one message with its length before it (RFC 1035 section 4.2.2) into `request`. Errors: the stream ends before it.
-pub async fn read_message(reader: &mut (impl AsyncRead + Unpin), request: &mut Vec<u8>) -> io::Result<()> {
+/// Reads one message with its length before it (RFC 1035 section 4.2.2) into `request`, for which memory is taken as its bytes
+/// come. Errors: the stream ends before it, or it is longer than usual and `long` has no place for it.
+pub async fn read_message(
+    reader: &mut (impl AsyncRead + Unpin),
+    request: &mut Vec<u8>,
+    long: &Semaphore,
+) -> io::Result<()> {
     let length = reader.read_u16().await?;
+    let _place = match usize::from(length) > USUAL {
+        true => Some(long.try_acquire().map_err(|_| io::ErrorKind::FileTooLarge)?),
+        false => None,
+    };
     request.clear();
-    request.resize(usize::from(length), 0);
-    reader.read_exact(request).await?;
-    Ok(())
+    request.reserve(usize::from(length).min(RESERVED));
+    match reader.take(length.into()).read_to_end(request).await? {
+        read if read == usize::from(length) => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Writes replies in the order they become ready, each with its length in one write (RFC 7766 section 8).
-async fn write_replies(mut writer: OwnedWriteHalf, mut replies: Receiver<Vec<u8>>, idle: Duration) {
-    let mut framed = Vec::with_capacity(1024);
+async fn write_replies(mut writer: WriteHalf<'_>, mut replies: Receiver<Vec<u8>>, idle: Duration) {
+    let mut framed = Vec::new();
     while let Some(reply) = replies.recv().await {
         framed.clear();
+        framed.reserve(2 + reply.len());
         framed.extend_from_slice(&(reply.len() as u16).to_be_bytes());
         framed.extend_from_slice(&reply);
         match timeout(idle, writer.write_all(&framed)).await {
@@ -277,5 +338,9 @@ async fn write_replies(mut writer: OwnedWriteHalf, mut replies: Receiver<Vec<u8>
             // A client that does not read, or is gone, gets nothing more.
             Ok(Err(_)) | Err(_) => return,
         }
+        // A long reply's memory is not kept for a client that idles.
+        framed.shrink_to(FRAMED);
     }
+    // Where the client is gone there is nobody to tell.
+    let _ = writer.shutdown().await;
 }

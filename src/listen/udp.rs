@@ -116,7 +116,7 @@ impl Worker {
                 continue;
             }
             if is_cut {
-                self.gate.too_long();
+                self.gate.too_long(Transport::Udp);
                 continue;
             }
             let client = Client { address: peer.address, transport: Transport::Udp };

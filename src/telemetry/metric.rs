@@ -121,7 +121,12 @@ pub const METRICS: &[Metric] = &[
     counter(
         "namegate_tcp_connections_refused_total",
         &[("reason", "total, client, not_allowed")],
-        "TCP connections closed at once, because all places, all of the client's or all of those who may not ask were taken.",
+        "TCP connections closed at once: all places, all of the client's or all for clients outside allow_clients are taken.",
+    ),
+    counter(
+        "namegate_tcp_connections_evicted_total",
+        &[],
+        "TCP connections closed because all places were taken and a client with fewer connections needed one.",
     ),
     gauge("namegate_queries_in_flight", &[], "Queries waiting for an upstream or a local zone."),
     counter(

@@ -43,6 +43,7 @@ pub(super) fn publish_connections(connections: &Connections) {
     for (reason, count) in connections.refused() {
         counter!("namegate_tcp_connections_refused_total", "reason" => reason.label()).absolute(count);
     }
+    counter!("namegate_tcp_connections_evicted_total").absolute(connections.evicted());
 }
 
 pub(super) fn publish_top(board: &Board) {

@@ -124,6 +124,17 @@ impl TcpClient {
         self.stream.shutdown(Shutdown::Write).expect("a connection can be half closed");
     }
 
+    /// True where the gate has closed the connection and nothing is left to be read; does not wait.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a connection need not block");
+        let found = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a connection may block");
+        match found {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+
     /// What comes next within `timeout`.
     pub(crate) fn event_within(&mut self, timeout: Duration) -> TcpEvent {
         self.stream.set_read_timeout(Some(timeout)).expect("a timeout can be set");

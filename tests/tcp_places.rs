@@ -1,0 +1,245 @@
+//! Who gets a TCP connection, at default settings, while others keep as many as they can.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::scope;
+use std::time::{Duration, Instant};
+
+use crate::support::client::{TcpEvent, framed};
+use crate::support::process::memory;
+use crate::support::{Gate, PATIENCE, Query, ScriptedUpstream, TcpClient};
+
+/// Nodes of a cluster, and the connections that AKS LocalDNS opens from each.
+const NODES: u8 = 20;
+const EACH: usize = 150;
+
+/// Connections that one client may have (`tcp_connections_per_client`), which attackers take.
+const MOST_EACH: usize = 500;
+
+/// Ways to keep a connection without asking anything that is answered.
+const TRICKS: [&str; 5] = ["zero length", "response", "malformed", "half a message", "slow bytes"];
+
+fn query() -> Query {
+    Query::new("evil.example", "A")
+}
+
+/// What a trick sends each time.
+fn trick(name: &str, turn: usize) -> Vec<u8> {
+    let message = query().bytes();
+    let whole = framed(&message);
+    match name {
+        "zero length" => vec![0, 0],
+        "response" => framed(&[&message[..2], &[message[2] | 0x80], &message[3..]].concat()),
+        // QDCOUNT 2 with one question.
+        "malformed" => framed(&[&message[..5], &[2], &message[6..]].concat()),
+        "half a message" => {
+            if turn == 0 {
+                whole[..9].to_vec()
+            } else {
+                Vec::new()
+            }
+        }
+        "slow bytes" => vec![whole[turn % (whole.len() - 1)]],
+        other => panic!("{other}"),
+    }
+}
+
+/// Lets this process have the connections that a test needs.
+fn raise_descriptors(needed: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .expect("a soft limit can be raised");
+    assert!(
+        limit.maximum.is_none_or(|most| most >= needed),
+        "this test needs {needed} descriptors: `ulimit -Hn`"
+    );
+}
+
+/// A client's connections and how long each took until its first query was answered.
+fn connect_and_ask(from: [u8; 4], to: SocketAddr, count: usize) -> (Vec<TcpClient>, Duration) {
+    let mut slowest = Duration::ZERO;
+    let connect = |_| {
+        let start = Instant::now();
+        let mut client = TcpClient::connect_from(IpAddr::from(from), to);
+        assert_eq!(client.ask(&query()).rcode(), "NXDOMAIN");
+        slowest = slowest.max(start.elapsed());
+        client
+    };
+    ((0..count).map(connect).collect(), slowest)
+}
+
+/// How many of these are open and answer.
+fn answered(clients: &mut [TcpClient]) -> usize {
+    let is_answered = |client: &mut TcpClient| {
+        client.send_raw(&framed(&query().bytes())).is_ok()
+            && matches!(client.event_within(PATIENCE), TcpEvent::Message(_))
+    };
+    clients.iter_mut().map(|client| usize::from(is_answered(client))).sum()
+}
+
+#[test]
+fn twenty_nodes_with_150_connections_each_are_served() {
+    raise_descriptors(4_000);
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    // What the first connections cost is not theirs alone.
+    drop(connect_and_ask([127, 0, 99, 1], gate.address(), EACH));
+    gate.expect_metrics("no connection", |metrics| metrics.sum("namegate_tcp_connections", &[]) == 0.0);
+    let before = memory(&gate);
+    let mut slowest = Duration::ZERO;
+    let mut nodes: Vec<Vec<TcpClient>> = (1..=NODES)
+        .map(|node| {
+            let (clients, slow) = connect_and_ask([127, 0, node, 1], gate.address(), EACH);
+            slowest = slowest.max(slow);
+            clients
+        })
+        .collect();
+    let open = usize::from(NODES) * EACH;
+    assert_eq!(gate.metrics().sum("namegate_tcp_connections", &[]) as usize, open);
+    let each = memory(&gate).saturating_sub(before) / open;
+    let again: usize = nodes.iter_mut().map(|clients| answered(clients)).sum();
+    println!(
+        "{open} connections of {NODES} clients, slowest first answer {slowest:?}, {each} bytes resident each"
+    );
+    assert_eq!(again, open);
+    assert!(each < 12 * 1024, "an idle connection takes {each} bytes");
+    gate.expect_clean_log();
+}
+
+/// Keeps as many connections from one address as it can, by a trick.
+fn attack(name: &str, from: [u8; 4], to: SocketAddr, stop: &AtomicBool, opened: &AtomicUsize) {
+    let mut held: Vec<(TcpClient, usize)> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        // Those that were closed, for whatever reason, are opened again.
+        held.retain_mut(|(client, turn)| {
+            *turn += 1;
+            !client.is_closed() && client.send_raw(&trick(name, *turn - 1)).is_ok()
+        });
+        let missing = MOST_EACH - held.len();
+        for _ in 0..missing.min(50) {
+            let mut client = TcpClient::connect_from(IpAddr::from(from), to);
+            opened.fetch_add(1, Ordering::Relaxed);
+            if client.send_raw(&trick(name, 0)).is_ok() {
+                held.push((client, 1));
+            }
+        }
+        // What is closed at once is opened a thousand times a second by each attacker.
+        std::thread::sleep(Duration::from_millis(if missing == 0 { 200 } else { 50 }));
+    }
+}
+
+#[test]
+fn attackers_on_ten_addresses_lock_nobody_out() {
+    raise_descriptors(10_000);
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let (stop, opened) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (stop, opened, address) = (&stop, &opened, gate.address());
+    scope(|scope| {
+        for attacker in 0..10_u8 {
+            let name = TRICKS[usize::from(attacker) % TRICKS.len()];
+            scope.spawn(move || attack(name, [127, 9, attacker, 1], address, stop, opened));
+        }
+        let outcome = std::panic::catch_unwind(|| {
+            gate.expect_metrics("attackers to hold what they can", |metrics| {
+                metrics.sum("namegate_tcp_connections", &[]) >= 2900.0
+            });
+            let mut slowest = Duration::ZERO;
+            let mut nodes: Vec<Vec<TcpClient>> = (1..=NODES)
+                .map(|node| {
+                    let (clients, slow) = connect_and_ask([127, 0, node, 1], address, EACH);
+                    slowest = slowest.max(slow);
+                    clients
+                })
+                .collect();
+            let again: usize = nodes.iter_mut().map(|clients| answered(clients)).sum();
+            let metrics = gate.metrics();
+            println!(
+                "10 attackers opened {} connections; {} nodes: {again} of {} connections answer again, slowest first \
+                 answer {slowest:?}; open {}, evicted {}, refused {}",
+                opened.load(Ordering::Relaxed),
+                NODES,
+                usize::from(NODES) * EACH,
+                metrics.sum("namegate_tcp_connections", &[]),
+                metrics.sum("namegate_tcp_connections_evicted_total", &[]),
+                metrics.sum("namegate_tcp_connections_refused_total", &[]),
+            );
+            assert_eq!(again, usize::from(NODES) * EACH);
+            assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+        });
+        stop.store(true, Ordering::Relaxed);
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    gate.expect_clean_log();
+}
+
+#[test]
+fn where_all_places_are_taken_a_newcomer_gets_one() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "server.tcp_connections = 20");
+    for name in TRICKS {
+        let mut greedy: Vec<TcpClient> = Vec::new();
+        for number in 0..20_u8 {
+            let mut client =
+                TcpClient::connect_from(IpAddr::from([127, 9, 0, number % 2 + 1]), gate.address());
+            client.send_raw(&trick(name, 0)).expect("bytes can be sent");
+            greedy.push(client);
+        }
+        let start = Instant::now();
+        let (mut modest, _) = connect_and_ask([127, 0, 0, 7], gate.address(), 5);
+        println!("{name}: 5 of 5 answered in {:?}", start.elapsed());
+        assert_eq!(answered(&mut modest), 5, "{name}");
+        drop((greedy, modest));
+        gate.expect_metrics("no connection", |metrics| metrics.sum("namegate_tcp_connections", &[]) == 0.0);
+    }
+    assert!(gate.metrics().sum("namegate_tcp_connections_evicted_total", &[]) > 0.0);
+}
+
+#[test]
+fn half_sent_long_messages_are_few_and_others_are_served() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let mut begun: Vec<TcpClient> = (0..100).map(|_| gate.tcp()).collect();
+    for client in &mut begun {
+        client.send_raw(&[0xff, 0xff]).expect("a length can be sent");
+    }
+    let metrics = gate.expect_metrics("those beyond 64 to be closed", |metrics| {
+        metrics.sum("namegate_dropped_total", &[("reason", "long")]) == 36.0
+    });
+    assert_eq!(metrics.sum("namegate_tcp_connections", &[]), 64.0);
+    assert_eq!(begun.iter().filter(|client| client.is_closed()).count(), 36);
+    assert_eq!(gate.tcp().ask(&query()).rcode(), "NXDOMAIN");
+}
+
+#[test]
+fn only_answered_queries_keep_a_connection() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "server.tcp_idle_timeout = \"1s\"");
+    let mut open_for = BTreeMap::new();
+    for name in TRICKS.into_iter().chain(["answered"]) {
+        let mut client = gate.tcp();
+        let start = Instant::now();
+        for turn in 0.. {
+            let bytes = if name == "answered" { framed(&query().bytes()) } else { trick(name, turn) };
+            let sent = client.send_raw(&bytes).is_ok();
+            let pause = Instant::now() + Duration::from_millis(200);
+            let mut is_closed = !sent;
+            while !is_closed && Instant::now() < pause {
+                is_closed = client.event_within(Duration::from_millis(20)) == TcpEvent::Closed;
+            }
+            if is_closed || start.elapsed() > Duration::from_secs(3) {
+                break;
+            }
+        }
+        open_for.insert(name, start.elapsed());
+    }
+    println!("{open_for:?}");
+    let second = Duration::from_secs(1);
+    assert!(open_for["zero length"] < second / 2 && open_for["response"] < second / 2, "{open_for:?}");
+    for name in ["malformed", "half a message", "slow bytes"] {
+        assert!(open_for[name] > second * 8 / 10 && open_for[name] < second * 2, "{name}: {open_for:?}");
+    }
+    assert!(open_for["answered"] >= second * 3, "{open_for:?}");
+}
