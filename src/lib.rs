@@ -44,6 +44,7 @@ pub mod explain;
 pub mod state;
 mod cookie_secrets;
 mod secret_file;
+mod own_file;
 pub mod orders;
 pub mod own_zones;
 pub mod registry;

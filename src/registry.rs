@@ -1,12 +1,13 @@
 //! [`Registry`]: temporary allowances on disk, and who gave them when.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::own_file::{self, OwnFileError};
 use crate::policy::temporary::{Grant, Temporary};
 
 /// The file that holds what is allowed.
@@ -71,23 +72,37 @@ impl Registry {
         self.directory.as_ref().map(|directory| directory.join(name))
     }
 
-    /// Makes the directory, where it is missing.
+    /// Looks whether the directory can be used, and writes nothing.
     ///
-    /// Errors: it cannot be made; with place and remedy.
-    pub fn prepare(&self) -> Result<(), String> {
+    /// Errors: others can change what is in it, or it cannot be written; with place and remedy.
+    pub fn check(&self) -> Result<(), String> {
         let Some(directory) = &self.directory else { return Ok(()) };
-        let probe = fresh(&directory.join("probe"));
-        let write = || File::create(&probe).and_then(|_| fs::remove_file(&probe));
-        fs::create_dir_all(directory).and_then(|()| write()).map_err(|error| {
-            let place = directory.display();
-            format!("cannot write to {place}: {error}\n  help: set `state_directory` in [server] to one that can be written")
-        })
+        let is_there = own_file::check_directory(directory).map_err(|error| distrust(directory, &error))?;
+        for file in [ALLOWED, AUDIT].map(|name| directory.join(name)).iter().filter(|_| is_there) {
+            own_file::check_file(file).map_err(|error| distrust(file, &error))?;
+        }
+        own_file::is_writable(directory).map_err(|error| cannot_write(directory, &error))
     }
 
-    /// What is still allowed of what was kept. What cannot be read is told and set aside: names are then blocked as the rules
-    /// say, which is no reason not to serve.
-    pub fn restore(&self) -> Temporary {
-        self.load().unwrap_or_else(|error| {
+    /// Makes the directory, where it is missing.
+    ///
+    /// Errors: it cannot be made, or as [`Registry::check`] says; with place and remedy.
+    pub fn prepare(&self) -> Result<(), String> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        self.check()?;
+        let probe = fresh(&directory.join("probe"));
+        let write = || own_file::create(&probe).and_then(|_| fs::remove_file(&probe));
+        own_file::create_directory(directory)
+            .and_then(|()| write())
+            .map_err(|error| cannot_write(directory, &error))?;
+        [ALLOWED, AUDIT].iter().for_each(|name| own_file::narrow(&directory.join(name)));
+        self.check()
+    }
+
+    /// What is still allowed of what was kept, none of it for longer than `longest`. What cannot be read is told and set aside:
+    /// names are then blocked as the rules say, which is no reason not to serve.
+    pub fn restore(&self, longest: Duration) -> Temporary {
+        self.load(longest).unwrap_or_else(|error| {
             tracing::error!("{error}");
             if let Some(path) = self.file(ALLOWED) {
                 // What cannot be moved will be overwritten by the next allowance.
@@ -98,7 +113,7 @@ impl Registry {
     }
 
     /// Errors: the file cannot be read, or is not what this version writes; with place and remedy.
-    fn load(&self) -> Result<Temporary, String> {
+    fn load(&self, longest: Duration) -> Result<Temporary, String> {
         let Some(path) = self.file(ALLOWED) else { return Ok(Temporary::default()) };
         let explain = |error: &dyn std::fmt::Display| {
             format!(
@@ -107,18 +122,20 @@ impl Registry {
                 path.display()
             )
         };
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Temporary::default()),
+        let text = match read(&path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(Temporary::default()),
             Err(error) => return Err(explain(&error)),
         };
-        let Contents { version, allowed } = serde_json::from_str(&text).map_err(|error| explain(&error))?;
+        let Contents { version, mut allowed } =
+            serde_json::from_str(&text).map_err(|error| explain(&error))?;
         if version != VERSION {
             return Err(explain(&format_args!(
                 "it is of version {version}, and this program knows {VERSION}"
             )));
         }
         let (now, time) = (Instant::now(), SystemTime::now());
+        allowed.iter_mut().for_each(|grant| shorten(grant, longest, time));
         let temporary = Temporary::new(allowed.clone(), now, time);
         // What is kept stays as it is: another gate may still write it, and a clock that is ahead may be set right.
         let ended: Vec<&Grant> = allowed.iter().filter(|grant| grant.until <= time).collect();
@@ -134,7 +151,7 @@ impl Registry {
 
     /// The ends that are on record, of starts before this one as well.
     fn known_ends(&self) -> Vec<Grant> {
-        let text = self.file(AUDIT).and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        let text = self.file(AUDIT).and_then(|path| read(&path).ok()?).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Recorded>(line).ok());
         lines.filter(|line| line.event == Event::Ended).map(|line| line.grant).collect()
     }
@@ -191,7 +208,7 @@ impl Registry {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = fresh(path);
     let write = || -> io::Result<()> {
-        let mut file = File::create_new(&fresh)?;
+        let mut file = own_file::create(&fresh)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&fresh, path)
@@ -205,12 +222,48 @@ fn fresh(path: &Path) -> PathBuf {
 }
 
 /// Adds a line, and ends the last one where it was cut off for want of room.
-fn append(path: &Path, line: &str) -> io::Result<()> {
+fn append(path: &Path, line: &str) -> Result<(), OwnFileError> {
+    let mut file = own_file::append(path)?;
     // A file that may be written and not be read is none the worse.
     let end = if is_cut_off(path).unwrap_or(false) { "\n" } else { "" };
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     file.write_all(format!("{end}{line}\n").as_bytes())?;
-    file.sync_data()
+    Ok(file.sync_data()?)
+}
+
+/// The text of a file; none where it is not there.
+fn read(path: &Path) -> Result<Option<String>, OwnFileError> {
+    let Some(mut file) = own_file::open(path)? else { return Ok(None) };
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// Has a grant end when `max_temporary` says: the file may be older than the setting, or written by hand.
+fn shorten(grant: &mut Grant, longest: Duration, now: SystemTime) {
+    let latest = [grant.since, now].into_iter().filter_map(|start| start.checked_add(longest)).min();
+    if let Some(latest) = latest.filter(|latest| grant.until > *latest) {
+        let (until, latest_shown) =
+            (humantime::format_rfc3339_seconds(grant.until), humantime::format_rfc3339_seconds(latest));
+        tracing::warn!(
+            "temporary allowance of {} ends at {latest_shown} and not at {until}: `max_temporary` in [admin]",
+            grant.pattern
+        );
+        grant.until = latest;
+    }
+}
+
+fn cannot_write(directory: &Path, error: &dyn std::fmt::Display) -> String {
+    let place = directory.display();
+    format!(
+        "cannot write to {place}: {error}\n  help: set `state_directory` in [server] to one that can be written"
+    )
+}
+
+fn distrust(path: &Path, error: &OwnFileError) -> String {
+    let help = error
+        .remedy(path)
+        .unwrap_or_else(|| "set `state_directory` in [server] to one that can be written".to_owned());
+    format!("cannot use {} in `state_directory`: {error}\n  help: {help}", path.display())
 }
 
 /// True where a file has a last line without an end; what is no file has none.
@@ -233,6 +286,8 @@ mod tests {
     use super::*;
     use crate::policy::rule::Pattern;
 
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
     fn grant(pattern: &str) -> Grant {
         let since = SystemTime::now();
         let until = since + Duration::from_secs(3600);
@@ -244,11 +299,11 @@ mod tests {
     fn what_is_kept_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
         let registry = Registry::new(Some(directory.path().to_owned()));
-        assert_eq!(registry.load().unwrap().iter().len(), 0);
+        assert_eq!(registry.load(DAY).unwrap().iter().len(), 0);
         let temporary = Temporary::new([grant("*.example.org")], Instant::now(), SystemTime::now());
         registry.save(&temporary).unwrap();
         registry.note(Event::Allowed, &grant("*.example.org"));
-        let again = registry.load().unwrap();
+        let again = registry.load(DAY).unwrap();
         assert_eq!(again.iter().next().unwrap().pattern, Pattern::parse("*.example.org").unwrap());
         let audit = fs::read_to_string(directory.path().join("audit.log")).unwrap();
         assert_eq!(audit.lines().count(), 1);
@@ -272,11 +327,27 @@ mod tests {
             ),
         ] {
             fs::write(&path, text).unwrap();
-            let error = registry.load().unwrap_err();
+            let error = registry.load(DAY).unwrap_err();
             assert!(error.contains(&path.display().to_string()) && error.contains("help:"), "{error}");
             assert!(error.contains(said), "{text}: {error}");
-            assert_eq!(registry.restore().iter().len(), 0);
+            assert_eq!(registry.restore(DAY).iter().len(), 0);
             assert!(!path.exists() && path.with_extension("unreadable").exists());
+        }
+    }
+
+    #[test]
+    fn a_grant_is_restored_for_no_longer_than_the_setting_says() {
+        let now = SystemTime::now();
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        for (since, until, longest, restored) in [
+            (now - hours(1), now + hours(1), hours(24), now + hours(1)),
+            (now - hours(1), now + hours(1000), hours(24), now + hours(23)),
+            (now + hours(500), now + hours(1000), hours(24), now + hours(24)),
+            (now - hours(2), now + hours(1), hours(1), now - hours(1)),
+        ] {
+            let mut grant = Grant { since, until, ..grant("a.example") };
+            shorten(&mut grant, longest, now);
+            assert_eq!(grant.until, restored, "{since:?} {until:?} {longest:?}");
         }
     }
 }

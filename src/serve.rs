@@ -86,7 +86,7 @@ impl Service {
         let settings = assembly.settings.clone();
         let mut state = make_state(assembly, None, &catalogue)?;
         let registry = Registry::new(settings.server.state_directory.clone());
-        state.policies = state.policies.with_temporary(registry.restore());
+        state.policies = state.policies.with_temporary(registry.restore(settings.admin.max_temporary));
         let (orders, due) = Orders::new();
         let state = Arc::new(ArcSwap::from_pointee(state));
         let Sockets { endpoints, admin: listener } = sockets;

@@ -86,6 +86,7 @@ mod shadow;
 #[allow(dead_code, reason = "shared with the benchmark, which uses the rest")]
 #[path = "../benches/overload/stand.rs"]
 mod stand;
+mod state_directory;
 mod status_page;
 mod stuck_outputs;
 #[allow(dead_code, reason = "shared with the tables target, which uses the rest")]

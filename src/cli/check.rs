@@ -9,6 +9,7 @@ use super::{FAILED, print, today, warn};
 use crate::advise::{Advice, Kind, advise};
 use crate::assemble::Assembly;
 use crate::config::Severity;
+use crate::registry::Registry;
 use crate::reload::summary;
 
 /// Places told of each kind of advice; `--all` tells all.
@@ -28,12 +29,17 @@ pub(super) struct Arguments {
     allow: Vec<Kind>,
 }
 
-/// Reports what was read; errors were reported before.
+/// Reports what was read, and what `serve` would not start with; other errors were reported before.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     let warnings = warn_of(arguments, assembly);
     let printed = print(&overview(assembly));
     if arguments.deny_warnings && warnings > 0 {
         warn(&format!("error: warnings: {warnings}, and `--deny-warnings` allows none"));
+        return FAILED;
+    }
+    let state = Registry::new(assembly.settings.server.state_directory.clone());
+    if let Err(error) = state.check() {
+        warn(&format!("error: {error}"));
         return FAILED;
     }
     print("ok\n").max(printed)

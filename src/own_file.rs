@@ -1,0 +1,245 @@
+//! Files that this process alone writes and believes when it reads them again: nobody else may have put them there.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::path::Path;
+
+/// Mode of what is created, as far as the umask lets it.
+const FILE_MODE: u32 = 0o640;
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// Why a file or directory cannot be believed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OwnFileError {
+    /// It cannot be looked at, or opened.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It leads elsewhere.
+    #[error("it is a symbolic link")]
+    Link,
+    /// It is something else than it should be.
+    #[error("it is no {0}")]
+    Kind(&'static str),
+    /// It belongs to somebody else.
+    #[error("it belongs to user {owner}, and this process runs as user {user}")]
+    Owner {
+        /// Whom it belongs to.
+        owner: u32,
+        /// Who looked.
+        user: u32,
+    },
+    /// Everyone may write to it.
+    #[error("everyone on this machine may write to it")]
+    Open,
+}
+
+impl OwnFileError {
+    /// What to do about it; none where the error of the system says so itself.
+    pub(crate) fn remedy(&self, path: &Path) -> Option<String> {
+        let path = path.display();
+        match self {
+            Self::Io(_) => None,
+            Self::Link | Self::Kind(_) => Some(format!("move {path} away")),
+            Self::Owner { user, owner } => Some(format!(
+                "`chown {user} {path}`, or run this as user {owner}, such as `sudo -u '#{owner}' namegate check`"
+            )),
+            Self::Open => Some(format!("`chmod o-w {path}`, once you know who wrote what is there")),
+        }
+    }
+}
+
+/// Looks at a directory; false where it is not there. A symbolic link counts where root or this process's user made it, as
+/// systemd does for `StateDirectory=` with `DynamicUser=`.
+pub(crate) fn check_directory(path: &Path) -> Result<bool, OwnFileError> {
+    let Some(found) = found(fs::symlink_metadata(path))? else { return Ok(false) };
+    check_owner(&found)?;
+    let found = fs::metadata(path)?;
+    if !found.is_dir() {
+        return Err(OwnFileError::Kind("directory"));
+    }
+    check_owner(&found)?;
+    check_mode(&found)?;
+    Ok(true)
+}
+
+/// Looks at a file; false where it is not there. No symbolic link counts.
+pub(crate) fn check_file(path: &Path) -> Result<bool, OwnFileError> {
+    let Some(found) = found(fs::symlink_metadata(path))? else { return Ok(false) };
+    check_metadata(&found)?;
+    Ok(true)
+}
+
+/// Opens a file to read; none where it is not there.
+pub(crate) fn open(path: &Path) -> Result<Option<File>, OwnFileError> {
+    // A pipe would be waited for.
+    if !check_file(path)? {
+        return Ok(None);
+    }
+    let file = without_links(OpenOptions::new().read(true)).open(path)?;
+    check_metadata(&file.metadata()?)?;
+    Ok(Some(file))
+}
+
+/// Opens a file that is written at its end, and makes it where it is not there.
+pub(crate) fn append(path: &Path) -> Result<File, OwnFileError> {
+    check_file(path)?;
+    let file = without_links(OpenOptions::new().create(true).append(true)).open(path)?;
+    check_metadata(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Makes a file that is not there yet.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    without_links(OpenOptions::new().write(true).create_new(true)).open(path)
+}
+
+fn found(metadata: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
+    match metadata {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        metadata => metadata.map(Some),
+    }
+}
+
+fn check_metadata(found: &Metadata) -> Result<(), OwnFileError> {
+    if found.is_symlink() {
+        return Err(OwnFileError::Link);
+    }
+    if !found.is_file() {
+        return Err(OwnFileError::Kind("file"));
+    }
+    check_owner(found)?;
+    check_mode(found)
+}
+
+#[cfg(target_os = "linux")]
+fn check_owner(found: &Metadata) -> Result<(), OwnFileError> {
+    use std::os::unix::fs::MetadataExt;
+    let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner == user || owner == 0 { Ok(()) } else { Err(OwnFileError::Owner { owner, user }) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn check_owner(_: &Metadata) -> Result<(), OwnFileError> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn check_mode(found: &Metadata) -> Result<(), OwnFileError> {
+    use std::os::unix::fs::PermissionsExt;
+    if found.permissions().mode() & 0o002 == 0 { Ok(()) } else { Err(OwnFileError::Open) }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Metadata) -> Result<(), OwnFileError> {
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.mode(FILE_MODE).custom_flags(libc::O_NOFOLLOW)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+/// Makes a directory, and those above it, where they are not there.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, DIRECTORY_MODE);
+    builder.recursive(true).create(path)
+}
+
+/// Takes a file's permissions back to what this version creates it with. Versions before left that to the umask.
+#[cfg(unix)]
+pub(crate) fn narrow(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(found) = fs::symlink_metadata(path) else { return };
+    let mode = found.permissions().mode() & 0o777;
+    if found.is_file() && mode & !FILE_MODE != 0 {
+        // Where that fails it stays as it is: others can read it, which `check_file` lets pass.
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode & FILE_MODE));
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn narrow(_: &Path) {}
+
+/// True where a file can be made in `directory`, or `directory` itself where it is not there.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_writable(directory: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+    let there = directory.ancestors().find(|ancestor| ancestor.is_dir());
+    let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_writable(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn links_pipes_and_what_everyone_writes_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("target"), "x").unwrap();
+        symlink(at("target"), at("link")).unwrap();
+        fs::write(at("open"), "x").unwrap();
+        set_mode(&at("open"), 0o666);
+        assert!(matches!(open(&at("link")), Err(OwnFileError::Link)));
+        assert!(matches!(append(&at("link")), Err(OwnFileError::Link)));
+        assert!(create(&at("link")).is_err());
+        assert!(matches!(open(&at("open")), Err(OwnFileError::Open)));
+        assert!(matches!(append(&at("open")), Err(OwnFileError::Open)));
+        assert!(matches!(open(directory.path()), Err(OwnFileError::Kind("file"))));
+        assert_eq!(fs::read_to_string(at("target")).unwrap(), "x");
+        set_mode(&at("open"), 0o660);
+        assert!(open(&at("open")).unwrap().is_some());
+        assert!(open(&at("none")).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_made_is_closed_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o7777;
+        create_directory(&at("deep/er")).unwrap();
+        writeln!(append(&at("log")).unwrap(), "a").unwrap();
+        create(&at("new")).unwrap();
+        assert_eq!((mode("deep/er") & 0o027, mode("log") & 0o137, mode("new") & 0o137), (0, 0, 0));
+        set_mode(&at("log"), 0o644);
+        narrow(&at("log"));
+        assert_eq!(mode("log"), 0o640);
+    }
+
+    #[test]
+    fn a_directory_that_everyone_writes_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("state")).unwrap();
+        symlink(at("state"), at("link")).unwrap();
+        assert!(check_directory(&at("state")).unwrap() && check_directory(&at("link")).unwrap());
+        assert!(!check_directory(&at("none")).unwrap());
+        set_mode(&at("state"), 0o777);
+        assert!(matches!(check_directory(&at("state")), Err(OwnFileError::Open)));
+        assert!(matches!(check_directory(&at("link")), Err(OwnFileError::Open)));
+        fs::write(at("file"), "").unwrap();
+        assert!(matches!(check_directory(&at("file")), Err(OwnFileError::Kind("directory"))));
+    }
+}
