@@ -8,7 +8,7 @@ use namegate::telemetry::metric::{METRICS, Metric, markdown};
 
 use crate::support::code::QR;
 use crate::support::metrics::Sample;
-use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
+use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually};
 
 /// One of everything: allowed, kept, blocked, refused, broken, ignored, failed, over both transports.
 fn mixed_run(gate: &Gate) -> u64 {
@@ -156,6 +156,38 @@ fn a_flood_of_random_names_makes_no_series() {
 }
 
 #[test]
+fn clients_with_ever_new_names_make_few_series_over_time() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    let client = gate.udp();
+    let (mut series, mut lookups) = (BTreeSet::new(), 0);
+    for scrape in 0..20 {
+        // At most so many in a tenth of a second that each is told of.
+        std::thread::sleep(Duration::from_millis(110));
+        // Each time other names are asked for more often than all those before.
+        for number in 0..20 {
+            for _ in 0..=scrape {
+                lookups += 1;
+                client.ask(&Query::new(&format!("n{scrape}-{number}.evil.example"), "A"));
+            }
+        }
+        eventually("lookups to be told of", || {
+            let recent: serde_json::Value = serde_json::from_str(&gate.get("/api/v1/recent").1).ok()?;
+            (recent["next"] == lookups).then_some(())
+        });
+        let metrics = gate.metrics();
+        let names = metrics.samples.iter().filter(|sample| sample.name == "namegate_top_blocked_queries");
+        series.extend(names.map(|sample| sample.labels["name"].clone()));
+    }
+    println!("{lookups} lookups of 400 names made {} series in 20 scrapes", series.len());
+    assert!(series.len() <= 40, "{series:?}");
+    // The page shows who is in front now.
+    let top: serde_json::Value = serde_json::from_str(&gate.get("/api/v1/top").1).expect("JSON");
+    let first = top["names"][0]["key"].as_str().expect("a name");
+    assert!(first.starts_with("n19-"), "{top}");
+}
+
+#[test]
 fn every_metric_follows_the_conventions() {
     let (_upstream, gate) = mixed_gate();
     mixed_run(&gate);
@@ -278,7 +310,7 @@ fn health_pages_tell_life_from_readiness() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     assert_eq!(gate.get("/healthz").0, 200);
-    crate::support::eventually("readiness", || (gate.get("/readyz").0 == 200).then_some(()));
+    eventually("readiness", || (gate.get("/readyz").0 == 200).then_some(()));
     let dead = ScriptedUpstream::start();
     dead.ignore_probes();
     dead.by_default(Script::silent());

@@ -112,8 +112,8 @@ pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<Top> {
     let count = |(key, count)| Count { key, count };
     Json(Top {
         window_seconds: WINDOW.as_secs(),
-        names: admin.board.names(now, false).into_iter().map(count).collect(),
-        clients: admin.board.clients(now, false).into_iter().map(count).collect(),
+        names: admin.board.names(now).into_iter().map(count).collect(),
+        clients: admin.board.clients(now).into_iter().map(count).collect(),
     })
 }
 

@@ -10,6 +10,7 @@ use super::client::ShownClient;
 use super::counters::Totals;
 use super::lookup::Lookup;
 use super::record::Decision;
+use super::series::SeriesLimit;
 use super::top::Top;
 use crate::config::{ClientAddress, Settings};
 use crate::policy::Reason;
@@ -30,6 +31,8 @@ pub struct Board {
     recent: Mutex<Recent>,
     names: Mutex<Top<Vec<u8>>>,
     clients: Mutex<Top<ShownClient>>,
+    name_series: Mutex<SeriesLimit>,
+    client_series: Mutex<SeriesLimit>,
     blocked: Mutex<BlockedNames>,
     rates: Mutex<Rates>,
 }
@@ -85,6 +88,8 @@ impl Board {
             recent: Mutex::default(),
             names: Mutex::new(Top::new(settings.admin.top, seed, start)),
             clients: Mutex::new(Top::new(settings.admin.top, seed, start)),
+            name_series: Mutex::new(SeriesLimit::new(settings.admin.top)),
+            client_series: Mutex::new(SeriesLimit::new(settings.admin.top)),
             blocked: Mutex::new(BlockedNames::new(NAMES)),
             rates: Mutex::default(),
         }
@@ -129,16 +134,26 @@ impl Board {
         (numbered.map(|(number, lookup)| (number, lookup.clone())).collect(), recent.count)
     }
 
-    /// The most blocked names of the last hour; only those that stand out where `heavy` says so.
-    pub fn names(&self, now: Instant, heavy: bool) -> Vec<(String, u64)> {
-        shown(&mut lock(&self.names), now, heavy, |name| {
-            Name::parse(name).map_or_else(|_| String::new(), |name| name.to_string())
-        })
+    /// The most blocked names of the last hour.
+    pub fn names(&self, now: Instant) -> Vec<(String, u64)> {
+        shown(lock(&self.names).list(now), name)
     }
 
-    /// The clients with the most blocked lookups of the last hour, as [`Board::names`].
-    pub fn clients(&self, now: Instant, heavy: bool) -> Vec<(String, u64)> {
-        shown(&mut lock(&self.clients), now, heavy, ToString::to_string)
+    /// The clients with the most blocked lookups of the last hour.
+    pub fn clients(&self, now: Instant) -> Vec<(String, u64)> {
+        shown(lock(&self.clients).list(now), ToString::to_string)
+    }
+
+    /// Those of [`Board::names`] that stand out and may be the value of a label: clients cannot make new ones without end.
+    pub fn name_series(&self, now: Instant) -> Vec<(String, u64)> {
+        let heavy = shown(lock(&self.names).heavy(now), name);
+        lock(&self.name_series).admit(heavy, now)
+    }
+
+    /// The same of [`Board::clients`].
+    pub fn client_series(&self, now: Instant) -> Vec<(String, u64)> {
+        let heavy = shown(lock(&self.clients).heavy(now), ToString::to_string);
+        lock(&self.client_series).admit(heavy, now)
     }
 
     /// The names that were blocked since the start.
@@ -164,14 +179,12 @@ impl Board {
     }
 }
 
-fn shown<T: Ord + Clone + std::hash::Hash>(
-    top: &mut Top<T>,
-    now: Instant,
-    heavy: bool,
-    show: impl Fn(&T) -> String,
-) -> Vec<(String, u64)> {
-    let list = if heavy { top.heavy(now) } else { top.list(now) };
+fn shown<T>(list: Vec<(T, u64)>, show: impl Fn(&T) -> String) -> Vec<(String, u64)> {
     list.into_iter().map(|(item, count)| (show(&item), count)).collect()
+}
+
+fn name(wire: &Vec<u8>) -> String {
+    Name::parse(wire).map_or_else(|_| String::new(), |name| name.to_string())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -168,12 +168,12 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge(
         "namegate_top_blocked_queries",
-        &[("name", "the most blocked names, `admin.top` at most")],
+        &[("name", "the most blocked names: `admin.top` at once, twice as many in an hour")],
         "Blocked lookups of a name within the last hour; only names that stand out, without noise.",
     ),
     gauge(
         "namegate_top_blocked_clients",
-        &[("client", "the clients with most blocked lookups, `admin.top` at most")],
+        &[("client", "the clients with most blocked lookups: `admin.top` at once, twice as many in an hour")],
         "Blocked lookups of a client within the last hour; only clients that stand out, without noise.",
     ),
     histogram(

@@ -21,6 +21,7 @@ pub mod metric;
 mod publish;
 pub mod query_log;
 pub mod record;
+mod series;
 pub mod teller;
 pub mod top;
 pub mod untold;

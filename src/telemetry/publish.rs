@@ -48,10 +48,10 @@ pub(super) fn publish_connections(connections: &Connections) {
 
 pub(super) fn publish_top(board: &Board) {
     let now = Instant::now();
-    for (name, count) in board.names(now, true) {
+    for (name, count) in board.name_series(now) {
         gauge!("namegate_top_blocked_queries", "name" => name).set(count as f64);
     }
-    for (client, count) in board.clients(now, true) {
+    for (client, count) in board.client_series(now) {
         gauge!("namegate_top_blocked_clients", "client" => client).set(count as f64);
     }
 }
