@@ -10,6 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::support::browser::fetch;
+use crate::support::http::Http;
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually};
 
 fn json(gate: &Gate, path: &str) -> Value {
@@ -250,6 +251,41 @@ fn the_page_is_one_document_that_runs_nothing_else() {
     for outside in ["http://", "https://", "=\"//", "url(", "@import", "innerHTML", " style=", " onclick="] {
         assert!(!body.contains(outside), "the page holds `{outside}`");
     }
+}
+
+#[test]
+fn every_response_forbids_browsers_to_guess_and_to_run() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    for path in [
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/api/v1/status",
+        "/api/v1/explain?name=a.example",
+        "/api/v1/explain",
+        "/api/v1/allowed",
+        "/api/v1/none",
+        "/none",
+    ] {
+        for http in [Http::to(gate.admin()), Http::to(gate.admin()).header("Host: other.example")] {
+            let head = http.send("GET", path, "").head;
+            for line in [
+                "x-content-type-options: nosniff",
+                "content-security-policy: default-src 'none'; frame-ancestors 'none'",
+                "referrer-policy: no-referrer",
+                "cache-control: no-store",
+            ] {
+                assert_eq!(
+                    head.lines().filter(|have| *have == line).count(),
+                    1,
+                    "{path}: `{line}` in\n{head}"
+                );
+            }
+        }
+    }
+    let head = Http::to(gate.admin()).json("POST", "/api/v1/allowed", "{").head;
+    assert!(head.contains("x-content-type-options: nosniff"), "{head}");
 }
 
 #[test]

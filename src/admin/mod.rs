@@ -7,6 +7,7 @@ mod api;
 mod authorized;
 mod canaries;
 pub mod exceptions;
+mod headers;
 mod host;
 pub mod listener;
 mod page;
@@ -25,7 +26,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get};
 
@@ -84,6 +85,7 @@ impl Admin {
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .merge(pages)
+            .layer(map_response(headers::complete))
             .with_state(self)
     }
 
