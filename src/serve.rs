@@ -115,7 +115,7 @@ impl Service {
         service.runtime.spawn(probe::run(Arc::clone(&state)));
         service.runtime.spawn(board::keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
         let losses = journal.losses().clone();
-        let control = Control { token: TokenFile::of(&settings)?, orders: service.orders.clone() };
+        let control = Control::new(TokenFile::of(&settings)?, service.orders.clone());
         let max_temporary = settings.admin.max_temporary;
         let mut watchdog = Watchdog::default();
         let health = watchdog.health();

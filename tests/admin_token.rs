@@ -75,6 +75,13 @@ fn a_wrong_token_changes_nothing_and_is_told_nothing() {
             assert!(!reply.body.contains(TOKEN));
         }
     }
+    let refused = gate.metrics().sum("namegate_admin_tokens_refused_total", &[]);
+    assert_eq!(refused, 16.0);
+    let told: Vec<String> =
+        gate.stderr.all().into_iter().filter(|line| line.contains("refused an admin request")).collect();
+    // One line in ten seconds, however many there are.
+    assert!((1..=2).contains(&told.len()) && told[0].contains("no token: POST from 127.0.0.1:"), "{told:?}");
+    assert!(!told.concat().contains("horse"), "{told:?}");
     let in_the_address = http().json("POST", &format!("/api/v1/allowed?token={TOKEN}"), WISH);
     in_the_address.expect_error(401, &["missing or wrong"]);
     assert_eq!(gate.ask("wanted.example", "A").rcode(), "NXDOMAIN");

@@ -1,11 +1,16 @@
 //! [`Authorized`]: a request that brought the token, and the only way to what changes state.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 
 use super::Admin;
 use super::refusal::Refusal;
+use super::throttle::ErrorThrottle;
 use super::token::TokenFile;
 use crate::orders::Orders;
 
@@ -16,7 +21,12 @@ pub struct Control {
     pub token: Option<TokenFile>,
     /// Where they go.
     pub orders: Orders,
+    refused: Arc<ErrorThrottle>,
 }
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// A request that brought the token. A handler that changes state takes one, and gets at the orders through it alone.
 pub(super) struct Authorized {
@@ -28,11 +38,34 @@ impl FromRequestParts<Admin> for Authorized {
 
     async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Refusal> {
         let given = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
-        admin.control.authorize(given).await
+        let has_token = given.is_some();
+        let authorized = admin.control.authorize(given).await;
+        if authorized.as_ref().is_err_and(|refusal| refusal.status == StatusCode::UNAUTHORIZED) {
+            admin.catalogue.token_refused();
+            admin.control.tell_refused(parts, has_token);
+        }
+        authorized
     }
 }
 
 impl Control {
+    /// Orders go to `orders`, where a request brings `token`.
+    pub fn new(token: Option<TokenFile>, orders: Orders) -> Self {
+        Self { token, orders, refused: Arc::default() }
+    }
+
+    /// Logs a request without the token, unless there were many.
+    fn tell_refused(&self, parts: &Parts, has_token: bool) {
+        let Some(left_out) = self.refused.admit(Instant::now()) else { return };
+        let peer =
+            parts.extensions.get::<Peer>().map_or("unknown".to_owned(), |Peer(address)| address.to_string());
+        let what = if has_token { "a wrong token" } else { "no token" };
+        tracing::warn!(
+            "refused an admin request with {what}: {} from {peer}; others since the last such line: {left_out}",
+            parts.method
+        );
+    }
+
     /// Holds the value of an `Authorization` header against the token.
     async fn authorize(&self, given: Option<Vec<u8>>) -> Result<Authorized, Refusal> {
         let Some(file) = self.token.clone() else {
@@ -80,7 +113,7 @@ mod tests {
         let path = directory.path().join("token");
         std::fs::write(&path, SECRET).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-        let control = Control { token: Some(TokenFile::new(path.clone())), orders: Orders::new().0 };
+        let control = Control::new(Some(TokenFile::new(path.clone())), Orders::new().0);
         let status = |given: Option<&str>| {
             let (control, given) = (control.clone(), given.map(|given| given.as_bytes().to_vec()));
             async move { control.authorize(given).await.map(drop).map_err(|refusal| refusal.status.as_u16()) }

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::authorized::Peer;
 use super::places::{Places, Taken};
 
 /// Connections at once: some browsers, a Prometheus or two, and probes. Of more, those without a request give way, so that
@@ -55,9 +56,13 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 /// Answers the requests of one connection, until its client, its time or another who needs its place ends it.
 async fn converse(stream: TcpStream, router: Router, place: Taken) {
     let requests = place.requests();
+    let peer = stream.peer_addr().ok().map(Peer);
     let router = router.layer(axum::middleware::from_fn(
-        move |request: Request<Body>, next: axum::middleware::Next| {
+        move |mut request: Request<Body>, next: axum::middleware::Next| {
             let under_way = requests.begin();
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             async move {
                 let response = next.run(request).await;
                 drop(under_way);

@@ -13,6 +13,7 @@ pub mod listener;
 mod page;
 mod places;
 mod refusal;
+mod throttle;
 pub mod token;
 pub mod view;
 pub mod wish;

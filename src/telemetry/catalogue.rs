@@ -40,6 +40,7 @@ pub struct Catalogue {
     connections: OnceLock<Arc<Connections>>,
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
+    tokens_refused: AtomicU64,
     standing: Arc<Standing>,
 }
 
@@ -66,8 +67,18 @@ impl Catalogue {
         let reloads = Reloads::default();
         reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
         let (counters, sockets, connections) = (Mutex::default(), Mutex::default(), OnceLock::new());
-        let (zones, standing) = (Mutex::default(), Arc::default());
-        Ok(Self { registry, process, counters, sockets, connections, zones, reloads, standing })
+        let (zones, tokens_refused, standing) = (Mutex::default(), AtomicU64::new(0), Arc::default());
+        Ok(Self {
+            registry,
+            process,
+            counters,
+            sockets,
+            connections,
+            zones,
+            reloads,
+            tokens_refused,
+            standing,
+        })
     }
 
     /// Adds counters to those that are summed.
@@ -117,6 +128,11 @@ impl Catalogue {
         }
     }
 
+    /// A request that would change something did not bring the token.
+    pub fn token_refused(&self) {
+        self.tokens_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// All counts as they are now.
     pub fn totals(&self) -> Totals {
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,6 +159,7 @@ impl Catalogue {
         publish_upstream(&state);
         publish_top(board);
         publish_losses(losses);
+        counter!("namegate_admin_tokens_refused_total").absolute(self.tokens_refused.load(Ordering::Relaxed));
         self.standing.publish();
         self.process.collect();
         self.registry.run_upkeep();

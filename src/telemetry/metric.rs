@@ -237,6 +237,11 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Unix time when the gate last had asked itself for all names of [prove].",
     ),
+    counter(
+        "namegate_admin_tokens_refused_total",
+        &[],
+        "Admin requests that would change something, without the token or with a wrong one.",
+    ),
     gauge("namegate_dnstap_connected", &[], "1 where a dnstap reader has accepted the stream."),
 ];
 
