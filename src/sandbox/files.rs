@@ -1,4 +1,4 @@
-//! [`Files`]: the directories that a running gate needs, as its settings name them.
+//! [`Files`]: the files and directories that a running gate needs, as its settings name them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,27 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// What tells the C library and the standard library how many processors there are.
 const PROCESSORS: [&str; 2] = ["/sys/fs/cgroup", "/sys/devices/system/cpu"];
 
-/// Directories, since an editor puts a new file in the place of the old one. Those that are not there are left out.
+/// The mounts that this process sees (proc_pid_mountinfo(5)).
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// What may be read and written. Those that are not there are left out.
+///
+/// A file that a reload reads again is granted with its directory, since an editor, a renewed ConfigMap or a DHCP client puts
+/// a new file in the place of the old one, and Landlock knows files, not names. Nothing can take the place of a file that is a
+/// mount of its own, such as a container's /etc/resolv.conf: it is granted alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
     read: Vec<PathBuf>,
+    list: Vec<PathBuf>,
     write: Vec<PathBuf>,
+    mounts: Vec<PathBuf>,
 }
 
 impl Files {
     /// What the gate needs that was read from `sources`, now and at a reload.
     pub fn of(sources: &Sources, assembly: &Assembly) -> Self {
-        let mut files = Self::default();
+        let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
+        let mut files = Self { mounts: mount_points(&mounts), ..Self::default() };
         let path = sources.config.as_deref().unwrap_or_else(|| Path::new(config::DEFAULT_PATH));
         files.read_beside(path);
         files.add(&assembly.settings);
@@ -37,24 +47,36 @@ impl Files {
             }
         }
         if assembly.routes.iter().any(|(_, servers)| servers.contains(&UpstreamAddress::System)) {
-            files.read_behind(Path::new(RESOLV_CONF));
+            files.read_where_it_is(Path::new(RESOLV_CONF));
         }
         let authorities = openssl_probe::probe();
         authorities.cert_file.iter().for_each(|file| files.read_beside(file));
         authorities.cert_dir.iter().for_each(|directory| files.read_all(directory));
-        PROCESSORS.iter().for_each(|directory| files.read_all(Path::new(directory)));
+        PROCESSORS.iter().for_each(|directory| push(&mut files.read, Path::new(directory)));
         files
     }
 
-    /// A directory to read and one to write, for tests.
+    /// What is read, a directory that is listed and one that is written, for tests.
     #[cfg(test)]
-    pub(super) fn only(read: PathBuf, write: PathBuf) -> Self {
-        Self { read: vec![read], write: vec![write] }
+    pub(super) fn only(read: Vec<PathBuf>, list: PathBuf, write: PathBuf) -> Self {
+        Self { read, list: vec![list], write: vec![write], mounts: Vec::new() }
     }
 
-    /// Directories that may be read.
+    /// Files that may be read, and directories in which files may be.
     pub fn readable(&self) -> &[PathBuf] {
         &self.read
+    }
+
+    /// Directories that may be listed as well.
+    pub fn listable(&self) -> &[PathBuf] {
+        &self.list
+    }
+
+    /// All that may be read, for people.
+    pub fn all_readable(&self) -> Vec<PathBuf> {
+        let mut all = self.read.clone();
+        self.list.iter().for_each(|directory| push(&mut all, directory));
+        all
     }
 
     /// Directories that may be read, and in which files may be made, written, renamed and removed.
@@ -80,35 +102,64 @@ impl Files {
         }
     }
 
-    /// The directory of `file`, and where the file itself is, if that is a symbolic link.
+    /// `file` with its directory, and where the file itself is, if that is a symbolic link.
     fn read_beside(&mut self, file: &Path) {
-        push(&mut self.read, directory_of(file));
-        self.read_behind(file);
+        if !self.is_mount(file) {
+            push(&mut self.read, directory_of(file));
+        }
+        self.read_where_it_is(file);
     }
 
-    /// The directory that `file` is in once all symbolic links are followed.
-    fn read_behind(&mut self, file: &Path) {
+    /// `file` with the directory that it is in once all symbolic links are followed; alone where it is a mount.
+    fn read_where_it_is(&mut self, file: &Path) {
         if let Ok(file) = fs::canonicalize(file) {
-            push(&mut self.read, directory_of(&file));
+            let is_mount = self.is_mount(&file);
+            push(&mut self.read, if is_mount { &file } else { directory_of(&file) });
         }
     }
 
-    /// `directory`, and where its symbolic links lead.
+    fn is_mount(&self, file: &Path) -> bool {
+        let is_link = fs::symlink_metadata(file).is_ok_and(|found| found.is_symlink());
+        !is_link && fs::canonicalize(file).is_ok_and(|file| self.mounts.contains(&file))
+    }
+
+    /// `directory`, which is listed, and where its symbolic links lead.
     fn read_all(&mut self, directory: &Path) {
-        push(&mut self.read, directory);
+        push(&mut self.list, directory);
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
-        links.for_each(|link| self.read_behind(&link.path()));
+        links.for_each(|link| self.read_where_it_is(&link.path()));
     }
 }
 
 /// Adds what is there and not yet among them.
-fn push(directories: &mut Vec<PathBuf>, directory: &Path) {
-    if let Ok(directory) = fs::canonicalize(directory)
-        && !directories.contains(&directory)
+fn push(paths: &mut Vec<PathBuf>, path: &Path) {
+    if let Ok(path) = fs::canonicalize(path)
+        && !paths.contains(&path)
     {
-        directories.push(directory);
+        paths.push(path);
     }
+}
+
+/// The mount points in the text of [`MOUNTS`].
+fn mount_points(text: &str) -> Vec<PathBuf> {
+    text.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect()
+}
+
+/// A path as the kernel writes it: space, tab, newline and backslash are three octal digits behind a backslash.
+fn unescaped(path: &str) -> PathBuf {
+    let mut parts = path.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part
+            .split_at_checked(3)
+            .and_then(|(digits, rest)| Some((u8::from_str_radix(digits, 8).ok()?, rest)))
+        {
+            Some((byte, rest)) => plain.extend([char::from(byte)].into_iter().chain(rest.chars())),
+            None => plain.push_str(part),
+        }
+    }
+    PathBuf::from(plain)
 }
 
 fn directory_of(file: &Path) -> &Path {
@@ -118,10 +169,37 @@ fn directory_of(file: &Path) -> &Path {
     }
 }
 
-/// Directories in one line, for people.
-pub fn list(directories: &[PathBuf]) -> String {
-    match directories {
+/// Paths in one line, for people.
+pub fn list(paths: &[PathBuf]) -> String {
+    match paths {
         [] => "nothing".to_owned(),
         some => some.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_a_mount_is_granted_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = fs::canonicalize(directory.path()).unwrap();
+        let (mounted, plain) = (directory.join("a/mounted"), directory.join("b/plain"));
+        for file in [&mounted, &plain] {
+            fs::create_dir(directory_of(file)).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        let mut files = Files { mounts: vec![mounted.clone()], ..Files::default() };
+        [&mounted, &plain].into_iter().for_each(|file| files.read_beside(file));
+        assert_eq!(files.readable(), [mounted, directory.join("b")]);
+    }
+
+    #[test]
+    fn mount_points_are_read_as_the_kernel_writes_them() {
+        let text = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw\n\
+                    40 35 0:31 / /a\\040b\\134c rw - tmpfs tmpfs rw\nshort\n";
+        assert_eq!(mount_points(text), [PathBuf::from("/mnt2"), PathBuf::from("/a b\\c")]);
     }
 }

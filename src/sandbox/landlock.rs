@@ -49,14 +49,15 @@ pub(super) fn restrict(files: &Files) -> Result<Restricted, String> {
     };
     let open: Vec<&str> = BROUGHT.iter().filter(|(since, _)| abi < *since).map(|(_, what)| *what).collect();
     let open = if open.is_empty() { String::new() } else { format!(", too old for {}", open.join(", ")) };
-    let (reads, writes) = (files::list(files.readable()), files::list(files.writable()));
+    let (reads, writes) = (files::list(&files.all_readable()), files::list(files.writable()));
     let told = format!("Landlock (ABI {}{open}): reads {reads}, writes {writes}", abi as i32);
     Ok(Restricted { told, held })
 }
 
 fn enforce(files: &Files, held: &[PathFd]) -> Result<landlock::RestrictionStatus, RulesetError> {
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
+    let read = AccessFs::ReadFile;
+    let list = AccessFs::ReadFile | AccessFs::ReadDir;
+    let write = list | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         // Connections go to upstreams, whose ports a reload may change.
@@ -64,8 +65,9 @@ fn enforce(files: &Files, held: &[PathFd]) -> Result<landlock::RestrictionStatus
         .scope(scopes(std::env::var_os("NOTIFY_SOCKET").as_deref()))?
         .create()?
         .add_rules(path_beneath_rules(files.readable(), read))?
+        .add_rules(path_beneath_rules(files.listable(), list))?
         .add_rules(path_beneath_rules(files.writable(), write))?
-        .add_rules(held.iter().map(|path| Ok::<_, RulesetError>(PathBeneath::new(path, read))))?
+        .add_rules(held.iter().map(|path| Ok::<_, RulesetError>(PathBeneath::new(path, list))))?
         .restrict_self()
 }
 

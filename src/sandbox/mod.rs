@@ -33,7 +33,7 @@ pub struct Sandbox {
     confined: Vec<String>,
     /// What is not, and why.
     missing: Vec<String>,
-    /// The directories that may be read, where that is restricted.
+    /// What may be read, where that is restricted.
     readable: Option<Vec<PathBuf>>,
     /// What counts as named only as long as it is held open.
     #[cfg(target_os = "linux")]
@@ -64,7 +64,7 @@ pub fn enter(settings: &config::Sandbox, files: &Files) -> Sandbox {
     match settings.landlock {
         true => match landlock::restrict(files) {
             Ok(landlock::Restricted { told, held }) => {
-                sandbox.readable = Some(files.readable().to_vec());
+                sandbox.readable = Some(files.all_readable());
                 sandbox._held = held;
                 sandbox.note("Landlock", Ok(told));
             }

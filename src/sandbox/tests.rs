@@ -41,6 +41,11 @@ fn each_mechanism_holds_alone() {
         fs::create_dir(directory.path().join("write")).unwrap();
         fs::create_dir(directory.path().join("other")).unwrap();
         fs::write(directory.path().join("read/file"), "a").unwrap();
+        fs::create_dir(directory.path().join("one")).unwrap();
+        fs::write(directory.path().join("one/file"), "a").unwrap();
+        fs::write(directory.path().join("one/other"), "a").unwrap();
+        fs::create_dir(directory.path().join("unlisted")).unwrap();
+        fs::write(directory.path().join("unlisted/file"), "a").unwrap();
         fs::write(directory.path().join("other/file"), "a").unwrap();
         let run = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "sandbox::tests::one_case", "--nocapture", "--test-threads=1"])
@@ -59,7 +64,8 @@ fn one_case() {
     let (Ok(case), Some(directory)) = (std::env::var(CASE), std::env::var_os(DIRECTORY)) else { return };
     let directory = fs::canonicalize(directory).unwrap();
     let (_, settings, check) = CASES.into_iter().find(|(name, ..)| *name == case).unwrap();
-    let files = Files::only(directory.join("read"), directory.join("write"));
+    let read = vec![directory.join("one/file"), directory.join("unlisted")];
+    let files = Files::only(read, directory.join("read"), directory.join("write"));
     let sandbox = enter(&settings, &files);
     let wanted =
         [settings.drop_capabilities, settings.no_new_privileges, settings.landlock, settings.seccomp];
@@ -120,6 +126,9 @@ fn landlock(directory: &Path) {
     let (read, write, other) = (directory.join("read"), directory.join("write"), directory.join("other"));
     assert_eq!(open(read.join("file")), None);
     assert_eq!(fs::read_dir(&read).unwrap().count(), 1);
+    let (one, unlisted) = (directory.join("one"), directory.join("unlisted"));
+    assert_eq!((open(one.join("file")), open(one.join("other"))), (None, EACCES), "a file alone");
+    assert_eq!((open(unlisted.join("file")), errno(fs::read_dir(&unlisted))), (None, EACCES));
     for outside in ["/etc/passwd", "/proc/1/status", "/", "/dev/null"] {
         assert_eq!(open(outside), EACCES, "{outside}");
     }
@@ -199,13 +208,19 @@ fn directories_that_are_named_are_needed() {
     let files = Files::of(&sources, &assemble(&sources, 1).unwrap());
     for name in ["", "zones", "elsewhere", "local", "token", "candidate"] {
         let path = fs::canonicalize(at(name)).unwrap();
-        assert!(files.readable().contains(&path), "{name}: {files:?}");
+        assert!(files.all_readable().contains(&path), "{name}: {files:?}");
     }
+    assert!(files.listable().contains(&at("zones")), "{files:?}");
+    assert!(!files.listable().contains(&at("token")) && !files.listable().contains(&at("")), "{files:?}");
     assert_eq!(files.writable(), [at("state"), at("log")]);
     assert!(!files.readable().contains(&"/etc".into()), "no upstream is the system's: {files:?}");
 
     fs::write(at("namegate.toml"), settings.replace("10.0.0.4", "system")).unwrap();
     let files = Files::of(&sources, &assemble(&sources, 1).unwrap());
     let resolv_conf = fs::canonicalize("/etc/resolv.conf").unwrap();
-    assert!(files.readable().contains(&resolv_conf.parent().unwrap().to_owned()), "{files:?}");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let is_mount = mounts.lines().any(|line| line.split(' ').nth(4) == resolv_conf.to_str());
+    let granted = if is_mount { resolv_conf } else { resolv_conf.parent().unwrap().to_owned() };
+    assert!(files.readable().contains(&granted), "{files:?}");
+    assert_eq!(files.readable().contains(&"/etc".into()), granted == Path::new("/etc"), "{files:?}");
 }
