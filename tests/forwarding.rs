@@ -255,6 +255,35 @@ fn an_answer_just_as_large_as_the_client_takes_is_not_cut() {
 }
 
 #[test]
+fn additional_records_give_way_before_an_answer_is_cut() {
+    let upstream = ScriptedUpstream::start();
+    let targets: Vec<String> = (0..20).map(|n| format!("glue{n}.allowed.example 60 A 192.0.2.{n}")).collect();
+    let additional: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let answer =
+        ["mx.allowed.example 60 CNAME glue0.allowed.example", "glue0.allowed.example 60 A 192.0.2.1"];
+    let authority = ["allowed.example 60 NS ns.allowed.example"];
+    let whole = Response::answering(&answer).authority(&authority).additional(&additional);
+    upstream.on("mx.allowed.example", Script::reply(whole));
+    let bare = Response::default().authority(&authority).additional(&additional);
+    upstream.on("bare.allowed.example", Script::reply(bare));
+    upstream.on("only.allowed.example", Script::reply(Response::default().additional(&additional)));
+    let gate = Gate::start(&upstream, "");
+    for (name, answers, authorities) in
+        [("mx.allowed.example", 2, 1), ("bare.allowed.example", 0, 1), ("only.allowed.example", 0, 0)]
+    {
+        for attempt in ["fetched", "cached"] {
+            let reply = gate.send(&Query::new(name, "A"));
+            let counts = [&reply.answers, &reply.authorities, &reply.additionals].map(Vec::len);
+            assert_eq!((reply.has(TC), counts), (false, [answers, authorities, 0]), "{name}, {attempt}");
+            assert!(reply.answers.iter().all(|record| (58..=60).contains(&record.ttl)), "{name}, {attempt}");
+        }
+        let reply = gate.ask(name, "A");
+        assert_eq!((reply.has(TC), reply.additionals.len()), (false, 20), "{name}: there is room");
+        assert_eq!(gate.tcp().ask(&Query::new(name, "A")).additionals.len(), 20, "{name} over TCP");
+    }
+}
+
+#[test]
 fn a_long_chain_costs_one_query() {
     let upstream = ScriptedUpstream::start();
     let mut chain: Vec<String> = (0..200)

@@ -268,7 +268,9 @@ const STALE_TTL: u32 = 30;
 
 /// An answer relayed whole: records, response code, AD and Extended DNS Errors; TTLs capped and aged.
 ///
-/// Where it does not fit: question and OPT with TC=1, so that the client asks again over TCP.
+/// Where it does not fit, it goes without additional records; where that is not enough, question and OPT with TC=1, so that
+/// the client asks again over TCP. RFC 2181 section 9: TC is not set "merely because some extra information could have been
+/// included, but there was insufficient room".
 pub fn answer(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,
@@ -278,16 +280,21 @@ pub fn answer(
 ) {
     let rcode = answer.rcode();
     let question = envelope.question.map_or(0, <[u8]>::len);
-    if HEADER + question + answer.records().len() + envelope.opt_len() > envelope.limit {
-        return truncated(out, envelope, rcode);
+    let room = envelope.limit.saturating_sub(HEADER + question + envelope.opt_len());
+    let (mut records, mut counts) = (answer.records(), answer.head().counts);
+    if records.len() > room {
+        (records, counts[2]) = (answer.needed_records(), 0);
+        if records.len() > room {
+            return truncated(out, envelope, rcode);
+        }
     }
     // RFC 6840 section 5.7: AD concerns only clients that set DO (or AD) in their query.
     let wants_ad = envelope.edns.is_some_and(|edns| edns.dnssec_ok) || envelope.header.flags.has(Flags::AD);
     let ad = if wants_ad { answer.head().flags.0 & Flags::AD } else { 0 };
     let aa = if authoritative { Flags::AA } else { 0 };
-    envelope.begin(out, ad | aa, rcode, answer.head().counts);
+    envelope.begin(out, ad | aa, rcode, counts);
     let records_at = out.len();
-    out.extend_from_slice(answer.records());
+    out.extend_from_slice(records);
     let age_ttl = ageing.of(answer.lifetime());
     for offset in answer.ttl_offsets() {
         if let Some(field) = out.get_mut(records_at + offset..).and_then(|rest| rest.first_chunk_mut::<4>()) {

@@ -147,6 +147,20 @@ impl<'a> AnswerRef<'a> {
         &self.bytes[..usize::from(self.head.records)]
     }
 
+    /// The records of the answer and authority sections.
+    pub fn needed_records(&self) -> &'a [u8] {
+        let [answers, authorities, _] = self.head.counts.map(usize::from);
+        let records = self.records();
+        let Some(last) = (answers + authorities).checked_sub(1) else { return &[] };
+        // Every record has its TTL's place, in order; behind the TTL are the length of the data and the data.
+        let length_at = |ttl_at: usize| ttl_at + 4..ttl_at + 6;
+        let end = self.ttl_offsets().nth(last).map(length_at).and_then(|at| {
+            let length = records.get(at.clone())?.first_chunk::<2>()?;
+            Some(at.end + usize::from(u16::from_be_bytes(*length)))
+        });
+        end.and_then(|end| records.get(..end)).unwrap_or(records)
+    }
+
     /// Places of the TTL fields within [`AnswerRef::records`].
     pub fn ttl_offsets(&self) -> impl Iterator<Item = usize> {
         let start = usize::from(self.head.records);
