@@ -139,7 +139,7 @@ pub(super) fn client(address: [u8; 4], transport: Transport) -> Client {
 pub(super) fn limit(request: &[u8], transport: Transport) -> usize {
     let mut question = Question::empty();
     let edns = match Query::parse(request, &mut question) {
-        Ok(query) | Err(Malformed::Version(query) | Malformed::Opcode(_, Some(query))) => query.edns,
+        Ok(query) | Err(Malformed::Version(query)) => query.edns,
         Err(_) => None,
     };
     match (transport, edns) {

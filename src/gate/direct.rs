@@ -26,8 +26,7 @@ pub(super) fn answer_malformed(
     let (envelope, rcode) = match malformed {
         Malformed::Short => return silence(counters, Dropped::Short),
         Malformed::Response => return silence(counters, Dropped::Response),
-        Malformed::Opcode(header, None) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
-        Malformed::Opcode(_, Some(query)) => (envelope_of(state, query, client, now), Rcode::NOTIMP),
+        Malformed::Opcode(header) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
         Malformed::Format(header, question) => (Envelope::of_header(*header, *question), Rcode::FORMERR),
         Malformed::Version(query) => (envelope_of(state, query, client, now), Rcode::BADVERS),
     };
@@ -41,7 +40,10 @@ pub(super) fn answer_malformed(
     if is_stranger {
         return refuse_client(out, &envelope);
     }
-    reply::error(out, &envelope, rcode, None);
+    match malformed {
+        Malformed::Opcode(header) => reply::not_implemented(out, *header),
+        _ => reply::error(out, &envelope, rcode, None),
+    }
     replied(Decision::Error, Source::Policy, rcode)
 }
 

@@ -46,8 +46,8 @@ pub enum Malformed<'a> {
     Short,
     /// A response. It is never answered, or two servers could talk for ever.
     Response,
-    /// An opcode other than QUERY: NOTIMP; with question and EDNS where the message has the form of a query.
-    Opcode(Header, Option<Query<'a>>),
+    /// An opcode other than QUERY: NOTIMP. What such a message looks like behind its header is unknown.
+    Opcode(Header),
     /// Anything else that is not one question and an OPT: FORMERR, with the question where it could be read.
     Format(Header, Option<&'a [u8]>),
     /// An EDNS version that does not exist: BADVERS.
@@ -62,7 +62,7 @@ impl<'a> Query<'a> {
             return Err(Malformed::Response);
         }
         if header.flags.opcode() != OPCODE_QUERY {
-            return Err(Malformed::Opcode(header, Self::parse_body(header, message, question).ok()));
+            return Err(Malformed::Opcode(header));
         }
         let query = Self::parse_body(header, message, question)?;
         // RFC 6891 section 6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST

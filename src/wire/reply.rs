@@ -181,7 +181,16 @@ pub struct ExtendedError<'t> {
     pub text: &'t dyn Display,
 }
 
-/// A reply without records: FORMERR, NOTIMP, REFUSED, SERVFAIL, BADVERS.
+/// The reply to an opcode other than QUERY: a header. RA and CD are flags of QUERY and may mean anything here, as may the counts
+/// and what they count (RFC 6895 section 2.2); RD is copied whatever it means (RFC 1035 section 4.1.1).
+pub fn not_implemented(out: &mut Vec<u8>, header: Header) {
+    let opcode = u16::from(header.flags.opcode()) << 11;
+    let flags = Flags(Flags::QR | opcode | header.flags.0 & Flags::RD | Rcode::NOTIMP.0);
+    out.clear();
+    out.extend_from_slice(&Header { id: header.id, flags, counts: [0; 4] }.to_bytes());
+}
+
+/// A reply without records: FORMERR, REFUSED, SERVFAIL, BADVERS.
 pub fn error(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
     envelope.begin(out, 0, rcode, [0, 0, 0]);
     envelope.end_with_error(out, rcode, error);

@@ -54,6 +54,7 @@ impl Case<'_> {
         self.same("AA", self.reply.has(AA), self.row.reply == Reply::Local)?;
         self.same("RD", self.reply.has(RD), flags & RD != 0)?;
         if self.is_about_the_name() {
+        self.same("RA", self.reply.has(RA), self.row.reply != Reply::Notimp)?;
             self.same("RA", self.reply.has(RA), true)?;
             self.same("CD", self.reply.has(CD), flags & CD != 0)?;
         }
@@ -66,8 +67,11 @@ impl Case<'_> {
     }
 
     fn question(&self) -> Result<(), String> {
+        if self.row.reply == Reply::Notimp {
+            return self.same("bytes of NOTIMP, a header", self.reply.bytes.len(), 12);
+        }
         let echoed = self.sent[12..].starts_with(&self.reply.question_bytes);
-        let may_be_left_out = matches!(self.row.reply, Reply::Formerr | Reply::Notimp);
+        let may_be_left_out = self.row.reply == Reply::Formerr;
         if echoed && (may_be_left_out || self.reply.questions.len() == 1) {
             return Ok(());
         }
