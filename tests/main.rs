@@ -53,6 +53,7 @@ mod forged_clients;
 mod forged_icmp;
 mod forwarding;
 mod inherited_sockets;
+mod forwarding_loops;
 mod learn;
 mod import;
 mod import_faults;

@@ -38,6 +38,7 @@ use crate::telemetry::catalogue::Catalogue;
 use crate::telemetry::journal::Losses;
 use crate::upstream::probe::LATELY;
 use crate::watchdog::Health;
+use crate::upstream::server::Server;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -112,13 +113,22 @@ async fn readyz(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {fault}\n"));
     }
     let state = admin.state.load();
+    let servers = state.upstreams.default().servers();
     let answers = |since: Option<Duration>| since.is_some_and(|since| since <= LATELY);
-    if state.upstreams.default().servers().iter().any(|server| answers(server.stats.since_last_reply())) {
+    let (looping, others): (Vec<_>, Vec<_>) =
+        servers.iter().partition(|server| server.stats.loops.is_looping());
+    if others.iter().any(|server| answers(server.stats.since_last_reply())) {
         return (StatusCode::OK, "ready\n".to_owned());
     }
-    let servers: Vec<&str> =
-        state.upstreams.default().servers().iter().map(|server| &**server.name()).collect();
-    let seconds = LATELY.as_secs();
-    let reason = format!("not ready: no reply from {} in the last {seconds} s\n", servers.join(", "));
-    (StatusCode::SERVICE_UNAVAILABLE, reason)
+    let names = |servers: Vec<&Arc<Server>>| {
+        servers.iter().map(|server| &**server.name()).collect::<Vec<_>>().join(", ")
+    };
+    let mut reasons = Vec::new();
+    if !looping.is_empty() {
+        reasons.push(format!("forwarding loop through {}", names(looping)));
+    }
+    if !others.is_empty() {
+        reasons.push(format!("no reply from {} in the last {} s", names(others), LATELY.as_secs()));
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reasons.join("; ")))
 }

@@ -26,6 +26,7 @@ use crate::policy::tunnel_guard::TunnelGuard;
 use crate::policy::{AllowedQuery, Ground, Mode, Policies, Reason, Verdict};
 use crate::telemetry::counters::{Counters, Dropped};
 use crate::telemetry::record::{Decision, Record, Source};
+use crate::upstream::loop_watch;
 use crate::upstream::upstreams::Upstreams;
 use crate::wire::answer::AnswerRef;
 use crate::wire::code::{Class, ErrorCode, Rcode};
@@ -161,6 +162,9 @@ impl Gate {
         let cookie = state.cookie(query.edns, client, now);
         let envelope = Envelope::of(&query, client.transport, state.udp_payload)
             .with_cookie(cookie.map(|given| given.option));
+        if query.question.qtype == loop_watch::QTYPE {
+            state.upstreams.note_arrival(&query.question.name);
+        }
         let group = state.policies.group(client.address.ip());
         if group.is_none() && state.drops_others {
             return silence(&self.counters, Dropped::NotAllowed);

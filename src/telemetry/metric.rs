@@ -191,7 +191,11 @@ pub const METRICS: &[Metric] = &[
         &[UPSTREAM],
         "Time from asking an upstream to its reply.",
     ),
-    gauge("namegate_upstream_up", &[UPSTREAM], "0 after too many failures in a row, until the next reply."),
+    gauge(
+        "namegate_upstream_up",
+        &[UPSTREAM],
+        "0 after too many failures in a row, until the next reply, and while it forwards queries back here.",
+    ),
     gauge("namegate_upstream_in_flight", &[UPSTREAM], "Exchanges with an upstream that have not ended."),
     gauge("namegate_upstream_max_in_flight", &[UPSTREAM], "Exchanges with an upstream allowed at once."),
     gauge(

@@ -12,6 +12,7 @@ pub mod address;
 pub mod budget;
 pub mod encrypted;
 pub mod lists;
+pub mod loop_watch;
 pub mod loops;
 pub mod probe;
 pub mod relay;

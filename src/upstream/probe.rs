@@ -1,4 +1,4 @@
-//! Health probes: asking an upstream for the root's name servers when nobody else asked it lately.
+//! Health probes: asking an upstream for the root's name servers when nobody else asked it lately; and looking for loops.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::loop_watch::Change;
 use super::server::Server;
 use super::{ExchangeError, Prompt};
 use crate::gate::State;
@@ -43,6 +44,36 @@ pub async fn run(state: Arc<ArcSwap<State>>) {
         for server in upstreams.servers().iter().filter(quiet) {
             tokio::spawn(probe(Arc::clone(server), upstreams.config().randomize_case));
         }
+        let is_due = |server: &&Arc<Server>| server.stats.loops.is_due(Instant::now());
+        for server in upstreams.servers().iter().filter(is_due) {
+            tokio::spawn(look_for_loop(Arc::clone(server), upstreams.config().randomize_case));
+        }
+    }
+}
+
+/// Asks `server` for what nobody else asks for. That changes nothing in its health: it may well fail.
+async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
+    let loops = &server.stats.loops;
+    let (question, flags) = (loops.question(), AnswerFlags::default());
+    let prompt = Prompt { question, flags, client: OURSELVES, randomize_case };
+    let deadline = Instant::now() + TIMEOUT;
+    let Some(permit) = server.permit(OURSELVES, deadline).await else { return };
+    let before = loops.arrivals();
+    let is_answered = tokio::select! {
+        biased;
+        () = loops.arrival(before) => false,
+        outcome = server.exchange_unnoted(&prompt, deadline, permit) => outcome.is_ok(),
+    };
+    match loops.note_end(before, is_answered, Instant::now()) {
+        Some(Change::Loops) => tracing::warn!(
+            "forwarding loop: upstream {} forwards queries back to this resolver, so that no allowed name resolves through it; \
+             let it forward elsewhere, or name another one with `servers` in [upstream]",
+            server.name()
+        ),
+        Some(Change::LoopsNoMore) => {
+            tracing::info!("upstream {} does not forward back to this resolver any more", server.name());
+        }
+        None => {}
     }
 }
 

@@ -12,6 +12,7 @@ use super::address::UpstreamAddress;
 use super::budget::{Budget, Permit, Shed};
 use super::encrypted::encryption::Encryption;
 use super::ending::Ending;
+use super::loop_watch::LoopWatch;
 use super::transport::Transport;
 use super::{ExchangeError, Prompt, is_failure};
 use crate::telemetry::histogram::Histogram;
@@ -69,6 +70,8 @@ pub struct ServerStats {
     rejections: [AtomicU64; Rejection::ALL.len()],
     /// Time from the first packet to the answer.
     pub durations: Histogram,
+    /// Whether it forwards what it is asked back to this resolver.
+    pub loops: LoopWatch,
     probes: AtomicU64,
     down: AtomicBool,
     told_of_case: AtomicBool,
@@ -205,9 +208,9 @@ impl Server {
         self.udp_socket().is_some()
     }
 
-    /// True until too many exchanges in a row failed, and again after the next reply.
+    /// True until too many exchanges in a row failed, and again after the next reply; false while it forwards to us.
     pub fn is_up(&self) -> bool {
-        !self.stats.down.load(Ordering::Relaxed)
+        !self.stats.down.load(Ordering::Relaxed) && !self.stats.loops.is_looping()
     }
 
     /// Waits for leave to ask for `client`, at most until `deadline`; where there is none, that is counted.
@@ -247,6 +250,17 @@ impl Server {
             self.note_edns(edns && !is_refused, answer, Instant::now());
         }
         outcome
+    }
+
+    /// Asks once as [`Self::exchange`] does, and makes nothing of how it ends.
+    pub(super) async fn exchange_unnoted(
+        &self,
+        prompt: &Prompt,
+        deadline: Instant,
+        _permit: Permit,
+    ) -> Result<Answer, ExchangeError> {
+        let edns = self.stats.has_edns(Instant::now());
+        within(deadline, self.transport.exchange(prompt, edns, &self.stats)).await
     }
 
     /// Asks over TCP what `ending` has begun to ask over UDP.

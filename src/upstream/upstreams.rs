@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use super::address::UpstreamAddress;
 use super::budget::Budget;
+#[cfg(doc)]
+use super::loop_watch;
 use super::server::{Server, ServerStats};
 use super::{Upstream, UpstreamConfig};
 use crate::policy::route::RouteId;
+use crate::wire::name::Name;
 
 /// All servers. One that several routes have is one server: it has one budget and one health.
 #[derive(Debug)]
@@ -96,6 +99,12 @@ impl Upstreams {
     /// All servers, each once, in the order they were written.
     pub fn servers(&self) -> &[Arc<Server>] {
         &self.servers
+    }
+
+    /// A query for `name`, of type [`loop_watch::QTYPE`], came in: a server that was asked for it forwards to us.
+    #[cold]
+    pub fn note_arrival(&self, name: &Name) {
+        self.servers.iter().for_each(|server| server.stats.loops.note_arrival(name));
     }
 
     /// Counts of all servers this process ever had, by name.

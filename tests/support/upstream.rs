@@ -163,8 +163,12 @@ impl State {
             self.unreadable.lock().unwrap().push(bytes.to_vec());
             return None;
         };
+        let deaf = self.deaf_to_probes.load(Ordering::Relaxed);
+        if message.asked().ends_with(".namegate-loop.arpa HINFO") {
+            let answer = Response::negative("NXDOMAIN", Record::soa("arpa", 300, 300));
+            return (!deaf).then(|| (message, Script::reply(answer)));
+        }
         if message.asked() == ". NS" {
-            let deaf = self.deaf_to_probes.load(Ordering::Relaxed);
             let answer = Response::answering(&[". 518400 NS a.root-servers.example"]);
             return (!deaf).then(|| (message, Script::reply(answer)));
         }
