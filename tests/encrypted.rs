@@ -77,7 +77,7 @@ fn queries_are_padded_and_say_nothing_of_the_client() {
         let queries = upstream.queries();
         assert_eq!(queries.len(), 2);
         for (query, (name, dnssec_ok, flags)) in
-            queries.iter().zip([(NAME, true, 0x0110), (long.as_str(), false, 0x0100)])
+            queries.iter().zip([(NAME, true, 0x0130), (long.as_str(), false, 0x0120)])
         {
             let message = &query.message;
             assert_eq!((message.name(), message.flags, message.bytes.len()), (name, flags, 128));

@@ -24,7 +24,9 @@ pub struct AnswerFlags {
 pub fn write(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags) {
     out.clear();
     let checking_disabled = if flags.checking_disabled { Flags::CD } else { 0 };
-    let header = Header { id, flags: Flags(Flags::RD | checking_disabled), counts: [1, 0, 0, 1] };
+    // RFC 6840 section 5.7: AD says that whoever asks understands AD in the response.
+    let flags_sent = Flags(Flags::RD | Flags::AD | checking_disabled);
+    let header = Header { id, flags: flags_sent, counts: [1, 0, 0, 1] };
     out.extend_from_slice(&header.to_bytes());
     out.extend_from_slice(question.name.as_bytes());
     out.extend_from_slice(&question.qtype.0.to_be_bytes());

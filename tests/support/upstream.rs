@@ -304,7 +304,7 @@ pub(crate) fn assert_own_query(received: &Received, client: &super::Query) {
     question[..name_end].make_ascii_lowercase();
     let wanted = super::Query {
         id: received.message.id,
-        flags: code::RD | client.flags & code::CD,
+        flags: code::RD | code::AD | client.flags & code::CD,
         opcode: 0,
         questions: vec![question],
         edns: Some(super::Edns {
