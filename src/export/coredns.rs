@@ -19,7 +19,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     let serial = context.assembly.policy().serial();
     let blocking = |names: &str| {
         format!(
-            "    template ANY ANY {{\n{names}        rcode NXDOMAIN\n        authority \". {ttl} IN SOA \
+            "    template ANY ANY {{\n{names}        rcode NXDOMAIN\n        authority \"{{{{ .Name }}}} {ttl} IN SOA \
              namegate.invalid. hostmaster.invalid. {serial} 3600 600 604800 {ttl}\"\n    }}\n"
         )
     };
