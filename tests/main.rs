@@ -104,3 +104,4 @@ mod upstream_budget;
 mod upstream_entropy;
 mod upstream_faults;
 mod upstream_spoofing;
+mod validators;
