@@ -273,6 +273,7 @@ impl<'a> Compiler<'a> {
             mode: policy.mode,
             local: local.origins().to_vec(),
             enforce_expect: policy.enforce_expect,
+            dnssec_ancestors: policy.dnssec_ancestors,
             routes: Routes::new(self.named.iter().copied(), self.lists.zones()),
         })
     }

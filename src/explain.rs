@@ -91,6 +91,11 @@ pub fn judge<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Poli
         Verdict::Allowed(_, Ground::Followed) => {
             ("allowed", "an answer to these clients led to it".to_owned(), true)
         }
+        Verdict::Allowed(_, Ground::Ancestor) => {
+            let reason = "only names below it are allowed; resolvers may ask for this type to find zones and \
+                          validate answers (policy.dnssec_ancestors)";
+            ("allowed", reason.to_owned(), true)
+        }
         Verdict::MinimalAny(Some(reason)) => ("observed", format!("would be blocked: {reason}"), true),
         Verdict::MinimalAny(None) => {
             ("allowed", "ANY is answered with a minimal HINFO (RFC 8482)".to_owned(), true)
@@ -99,6 +104,10 @@ pub fn judge<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Poli
         Verdict::Observed(_, reason) => ("observed", format!("would be blocked: {reason}"), true),
         Verdict::Blocked(Reason::Noise) => {
             ("blocked", Reason::Noise.to_string() + " (search-suffix noise)", false)
+        }
+        Verdict::Blocked(reason @ Reason::Ancestor(_)) => {
+            let answer = "; answered without data, not with NXDOMAIN";
+            ("blocked", reason.to_string() + answer, false)
         }
         Verdict::Blocked(reason) => ("blocked", reason.to_string(), false),
         Verdict::Refused => ("refused", format!("{} is never forwarded", question.qtype), false),

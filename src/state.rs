@@ -105,11 +105,14 @@ fn zone_places(policies: &Policies, catalogue: &Catalogue) -> ZonePlaces {
     let uses = |wanted| {
         policies.groups().iter().flat_map(|group| group.policy.iter()).any(|rule| rule.cname() == wanted)
     };
+    let asks = policies.groups().iter().any(|group| group.policy.asks_for_ancestors());
+    let ancestors = if asks { catalogue.zone_place("ancestors") } else { 0 };
     let followed = if uses(CnamePolicy::Follow) { catalogue.zone_place("followed") } else { 0 };
     ZonePlaces {
         sources: policies.groups().iter().map(of_group).collect(),
         temporary: catalogue.zone_place("temporary"),
         followed,
+        ancestors,
     }
 }
 

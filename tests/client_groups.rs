@@ -12,7 +12,7 @@ fn ask_from(gate: &Gate, client: [u8; 4], name: &str) -> Message {
 const GROUPS: &str = r#"
     server.allow_clients = ["127.0.0.0/8"]
     policy.allow = [".everyone.example"]
-    policy.deny = ["secret.build.example"]
+    policy.deny = ["*.hidden.build.example"]
     [[client]]
     name = "build"
     subnets = ["127.1.0.0/16"]
@@ -33,7 +33,7 @@ fn the_narrowest_subnet_says_whose_rules_hold() {
         ([127, 0, 0, 1], "a.build.example", "NXDOMAIN"),
         ([127, 1, 0, 1], "b.build.example", "NOERROR"),
         ([127, 1, 0, 1], "b.everyone.example", "NXDOMAIN"),
-        ([127, 1, 0, 1], "secret.build.example", "NXDOMAIN"),
+        ([127, 1, 0, 1], "x.hidden.build.example", "NXDOMAIN"),
         ([127, 1, 2, 1], "c.everyone.example", "NOERROR"),
         ([127, 1, 2, 1], "c.elsewhere.example", "NOERROR"),
         ([127, 3, 0, 1], "d.elsewhere.example", "NOERROR"),

@@ -25,8 +25,8 @@ fn each_line_is_a_rule() {
         ("x.secret.both.example", true),
         ("partners", false),
     ] {
-        let rcode = gate.ask(name, "A").rcode();
-        assert_eq!(rcode, if allowed { "NOERROR" } else { "NXDOMAIN" }, "{name}");
+        let has_data = !gate.ask(name, "A").answers.is_empty();
+        assert_eq!(has_data, allowed, "{name}");
         assert_eq!(upstream.count(name), usize::from(allowed), "{name}");
     }
     let metrics = gate.settled_metrics();
@@ -58,11 +58,12 @@ fn a_hundred_thousand_rules_are_no_matter() {
     for (name, rcode) in [
         ("x.n0.many.example", "NOERROR"),
         ("x.n99999.many.example", "NOERROR"),
-        ("n5.many.example", "NXDOMAIN"),
+        ("n100000.many.example", "NXDOMAIN"),
         ("x.n100000.many.example", "NXDOMAIN"),
     ] {
         assert_eq!(gate.ask(name, "A").rcode(), rcode, "{name}");
     }
+    assert_eq!(gate.ask("n5.many.example", "A").ede_codes(), [15], "a name above allowed ones");
     let (_, explained) = gate.get("/api/v1/explain?name=x.n99999.many.example");
     assert!(explained.contains("partners.list:100000"), "{explained}");
 }

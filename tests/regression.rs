@@ -89,7 +89,9 @@ fn a_deep_rule_decides_its_names_alone() {
         let (_, parent) = rule.split_once('.').expect("labels");
         for gate in [started, reloaded] {
             assert_eq!(gate.ask(&rule, "A").rcode(), "NOERROR");
-            for other in [parent, &format!("a.{rule}"), &format!("a.{parent}"), &format!("{rule}.example")] {
+            let reply = gate.ask(parent, "A");
+            assert_eq!((reply.rcode().as_str(), reply.ede_codes()), ("NOERROR", vec![15]), "{parent}");
+            for other in [&format!("a.{rule}"), &format!("a.{parent}"), &format!("{rule}.example")] {
                 assert_eq!(gate.ask(other, "A").rcode(), "NXDOMAIN", "{other}");
             }
         }

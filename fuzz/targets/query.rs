@@ -17,7 +17,7 @@ use namegate::wire::code::Class;
 use namegate::wire::reply::Transport;
 use namegate::wire::request::AnswerFlags;
 
-use super::oracle::{Rules, oracle};
+use super::oracle::{Rules, oracle, oracle_allows_below};
 use super::testbed::{
     LIFETIMES, START, Zone, check_reply, client, gate, policies, policy, rules, state, upstreams,
 };
@@ -120,5 +120,7 @@ fn check(data: &[u8], transport: Transport, group: Option<usize>, outcome: &Outc
 fn is_allowed(group: Option<usize>, data: &[u8]) -> bool {
     let (Some(group), Some((question, _))) = (group, parse_question(data)) else { return false };
     let rules = &RULES[group];
+    let is_about_zones = matches!(question.qtype, Type::DS | Type::DNSKEY | Type::NS | Type::SOA);
     oracle(rules, &question.name).is_some_and(|rule| rules[rule].0 == Action::Allow)
+        || is_about_zones && oracle_allows_below(rules, &question.name) == Some(true)
 }

@@ -116,7 +116,7 @@ pub(super) fn state(policies: Policies, upstreams: Upstreams, cache: Arc<Cache>)
         cache,
         local: Arc::new(LocalZones::from_texts(&[]).unwrap()),
         upstreams: Arc::new(upstreams),
-        zones: Arc::new(ZonePlaces { sources, temporary: 1, followed: 2 }),
+        zones: Arc::new(ZonePlaces { sources, temporary: 1, followed: 2, ancestors: 3 }),
         limits: WaitLimits { in_flight: 100, in_flight_per_client: 20 },
         rate_limit: None,
         cookies: Some(Cookies::new([7; 16], None, (Instant::now(), 0))),

@@ -2,11 +2,11 @@
 
 use arbitrary::{Result, Unstructured};
 use namegate::policy::clients::GroupId;
-use namegate::policy::{Policies, Verdict};
+use namegate::policy::{Policies, Reason, Verdict};
 use namegate::wire::code::Class;
 use namegate::wire::request::AnswerFlags;
 
-use super::oracle::{Rules, oracle};
+use super::oracle::{Rules, oracle, oracle_allows_below};
 use super::testbed::{START, Zone, policies, policy};
 use super::{Action, Name, Pattern, Question, Scope, Type};
 
@@ -72,7 +72,12 @@ fn agree(rules: &Rules, policies: &Policies, name: Name) {
             assert_eq!(*query.question(), question);
             true
         }
-        Verdict::Blocked(_) => false,
+        Verdict::Blocked(reason) => {
+            let is_ancestor = matches!(reason, Reason::Ancestor(_));
+            let allows_below = oracle_allows_below(rules, &question.name);
+            assert!(allows_below.is_none_or(|allows| allows == is_ancestor), "{question:?}: {reason}");
+            false
+        }
         other => panic!("{other:?}"),
     };
     assert_eq!(is_allowed, expected.is_some_and(|rule| rules[rule].0 == Action::Allow), "{question:?}");

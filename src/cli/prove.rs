@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use clap::Args;
 use tokio::runtime::Builder;
@@ -13,7 +13,7 @@ use super::{FAILED, OK, marked, try_print, warn};
 use crate::admin::view::{Policy, Status};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::listen_address;
-use crate::policy::temporary::Grant;
+use crate::policy::temporary::{Grant, Temporary};
 use crate::prove::ask::Asker;
 use crate::prove::canary::{Canary, Expect};
 use crate::prove::examine::Examiner;
@@ -93,12 +93,23 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<Report, Error> {
     }
     let status: Status = listener.read(STATUS)?;
     let allowed: Vec<Grant> = listener.read("/api/v1/allowed")?;
+    let now_allowed = Temporary::new(allowed.iter().cloned(), Instant::now(), SystemTime::now());
+    let policies = assembly.policies.with_temporary(now_allowed);
+    let is_ancestor = |canary: &&Canary| policies.may_ask_for_zone(&canary.name, Instant::now());
+    let ancestors: Vec<&Canary> = canaries.iter().filter(is_ancestor).collect();
     let mut report = begin(servers, &assembly, &status);
     let look_alikes = LookAlikes::of(&assembly.policies, assembly.local.origins(), &allowed);
     report.notes = notes(&canaries, &assembly, &status.policy, &look_alikes, allowed.len());
+    let left_out = ancestors.iter().filter(|canary| canary.expect == Expect::NotResolve).map(|canary| {
+        format!(
+            "names below {} are allowed: its NS, SOA, DS and DNSKEY may be asked for and were left out",
+            canary.name
+        )
+    });
+    report.notes.extend(left_out);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let serial = serial(&status.policy)?;
-    runtime.block_on(examine(servers, &canaries, &look_alikes, serial, &mut report))?;
+    runtime.block_on(examine(servers, (&canaries, &ancestors), &look_alikes, serial, &mut report))?;
     report.ended = now();
     let Policy { hash, mode, .. } = listener.read::<Status>(STATUS)?.policy;
     if (&hash, &mode) != (&status.policy.hash, &status.policy.mode) {
@@ -110,7 +121,7 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<Report, Error> {
 
 async fn examine(
     servers: &[SocketAddr],
-    canaries: &[Canary],
+    (canaries, ancestors): (&[Canary], &[&Canary]),
     look_alikes: &LookAlikes,
     serial: u32,
     report: &mut Report,
@@ -119,7 +130,8 @@ async fn examine(
     for server in servers {
         let mut examiner = Examiner::new(Asker::new(*server, None).await?, serial, report);
         for canary in canaries {
-            examiner.examine(&canary.name.to_string(), canary.expect, &every_way(canary, &random)).await?;
+            let probes = every_way(canary, &random, ancestors.contains(&canary));
+            examiner.examine(&canary.name.to_string(), canary.expect, &probes).await?;
         }
         examiner.examine("like allowed names", Expect::NotResolve, &look_alikes.probes).await?;
     }

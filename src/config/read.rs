@@ -131,6 +131,9 @@ fn policy(mut section: Section<'_, '_>, base: &Path) -> Policy {
         deny: inline_rules(&mut section, "deny").unwrap_or_default(),
         cname: section.parsed("cname", value::word).map_or(default.cname, Spanned::into_inner),
         enforce_expect: section.field("enforce_expect").map_or(default.enforce_expect, Spanned::into_inner),
+        dnssec_ancestors: section
+            .field("dnssec_ancestors")
+            .map_or(default.dnssec_ancestors, Spanned::into_inner),
         shadow: optional_path(&mut section, "shadow", base),
     };
     section.finish();

@@ -205,6 +205,8 @@ pub struct Policy {
     pub cname: CnamePolicy,
     /// Answers with other addresses than their rule expects are not given.
     pub enforce_expect: bool,
+    /// Forward DS, DNSKEY, NS and SOA queries for the zones above allowed names.
+    pub dnssec_ancestors: bool,
     /// Settings whose policy is evaluated beside this one, for the difference; none: nothing is.
     #[serde(serialize_with = "write::optional_path")]
     pub shadow: Option<PathBuf>,
@@ -221,6 +223,7 @@ impl Default for Policy {
             deny: Vec::new(),
             cname: CnamePolicy::Trust,
             enforce_expect: false,
+            dnssec_ancestors: true,
             shadow: None,
         }
     }

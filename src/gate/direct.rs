@@ -84,7 +84,11 @@ pub(super) fn limit(
 pub(super) fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
     match reason {
         Reason::NotListed | Reason::Noise => None,
-        Reason::Denied(_) | Reason::Alias(_) | Reason::Tunnel(_) | Reason::Unexpected(_) => Some(reason),
+        Reason::Denied(_)
+        | Reason::Ancestor(_)
+        | Reason::Alias(_)
+        | Reason::Tunnel(_)
+        | Reason::Unexpected(_) => Some(reason),
     }
 }
 
@@ -102,6 +106,10 @@ pub(super) fn block(
         Reason::NotListed | Reason::Noise | Reason::Denied(_) | Reason::Alias(_) => {
             denial::blocked(out, envelope, &state.denial, unusual(reason));
             state.denial.rcode()
+        }
+        Reason::Ancestor(_) => {
+            denial::ancestor(out, envelope, &state.denial, reason);
+            state.denial.ancestor_rcode()
         }
         // The name may be asked: that it does not exist would be remembered, and would be wrong.
         Reason::Tunnel(_) | Reason::Unexpected(_) => {

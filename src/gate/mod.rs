@@ -88,6 +88,8 @@ pub struct ZonePlaces {
     pub temporary: usize,
     /// For names that an answer led to.
     pub followed: usize,
+    /// For zones above allowed names.
+    pub ancestors: usize,
 }
 
 impl ZonePlaces {
@@ -96,6 +98,7 @@ impl ZonePlaces {
             Ground::Rule(rule) => self.sources[group.index()][rule.source_index()],
             Ground::Temporary(_) => self.temporary,
             Ground::Followed => self.followed,
+            Ground::Ancestor => self.ancestors,
         }
     }
 }
@@ -159,12 +162,12 @@ impl Gate {
             }
         };
         self.counters.query(client.transport, Some(query.question.qtype));
-        let cookie = state.cookie(query.edns, client, now);
-        let envelope = Envelope::of(&query, client.transport, state.udp_payload)
-            .with_cookie(cookie.map(|given| given.option));
         if query.question.qtype == loop_watch::QTYPE {
             state.upstreams.note_arrival(&query.question.name);
         }
+        let cookie = state.cookie(query.edns, client, now);
+        let envelope = Envelope::of(&query, client.transport, state.udp_payload)
+            .with_cookie(cookie.map(|given| given.option));
         let group = state.policies.group(client.address.ip());
         if group.is_none() && state.drops_others {
             return silence(&self.counters, Dropped::NotAllowed);

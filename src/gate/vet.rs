@@ -17,7 +17,7 @@ use crate::wire::section;
 pub(super) fn is_needed(ground: Ground<'_>) -> bool {
     match ground {
         Ground::Rule(rule) => rule.cname() != CnamePolicy::Trust || rule.expect() != Expect::Any,
-        Ground::Temporary(_) => false,
+        Ground::Temporary(_) | Ground::Ancestor => false,
         Ground::Followed => true,
     }
 }
@@ -40,7 +40,7 @@ pub(super) fn reply(
         // What led here leads nowhere any more.
         return match ground {
             Ground::Followed => block(out, envelope, state, counters, group, &Reason::NotListed),
-            Ground::Rule(_) | Ground::Temporary(_) => record,
+            Ground::Rule(_) | Ground::Temporary(_) | Ground::Ancestor => record,
         };
     };
     let policy = policies.policy(group);

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::ancestors::Ancestors;
 use super::cname::CnamePolicy;
 use super::expect::Expect;
 use super::noise::Noise;
@@ -20,6 +21,8 @@ pub struct Compile {
     pub local: Vec<Name>,
     /// Answers with other addresses than their rule expects are not given.
     pub enforce_expect: bool,
+    /// DNSSEC's records of the zones above allowed names may be asked for.
+    pub dnssec_ancestors: bool,
     /// Where names go.
     pub routes: Routes,
 }
@@ -27,7 +30,8 @@ pub struct Compile {
 impl Compile {
     /// Rules alone: no local zones, one route.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, local: Vec::new(), enforce_expect: false, routes: Routes::new([], []) }
+        let (local, routes) = (Vec::new(), Routes::new([], []));
+        Self { mode, local, enforce_expect: false, dnssec_ancestors: true, routes }
     }
 }
 
@@ -94,22 +98,28 @@ impl PolicyBuilder {
 
     /// Compiles the rules.
     pub fn build(mut self, compile: Compile) -> Policy {
-        let Compile { mode, local, enforce_expect, routes } = compile;
+        let Compile { mode, local, enforce_expect, dnssec_ancestors, routes } = compile;
         for origin in &local {
             self.digest.update(origin.as_bytes());
         }
         for source in &self.sources {
             self.digest.update([source.cname as u8]);
         }
-        self.digest.update([mode as u8, u8::from(enforce_expect)]);
+        self.digest.update([mode as u8, u8::from(enforce_expect), u8::from(dnssec_ancestors)]);
+        let mut local_ancestors = Ancestors::default();
+        for origin in &local {
+            local_ancestors.add(origin, false, None);
+        }
         Policy {
             trie: self.trie.build(),
             sources: self.sources.into(),
             local_index: SuffixIndex::new(local.iter()),
             local: local.into(),
+            local_ancestors,
             noise: self.noise,
             mode,
             enforce_expect,
+            dnssec_ancestors,
             routes,
             digest: self.digest.finalize().into(),
         }

@@ -24,7 +24,7 @@ const MAX: usize = 65_536;
 const CAUTION: usize = 4;
 
 /// Shortest time that a name is remembered: an asker that may not keep the answer at all still goes on from it at once.
-const SHORTEST: Duration = Duration::from_secs(10);
+pub(super) const SHORTEST: Duration = Duration::from_secs(10);
 
 /// Least time between two looks for what has ended: each goes through a whole group.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -233,6 +233,16 @@ impl Followed {
     /// Names refused so far go on from where `before` was.
     pub fn count_on_from(&self, before: &Self) {
         self.refused.fetch_add(before.refused(), Ordering::Relaxed);
+    }
+
+    /// Shows `each` the names that clients of `group` were led to, with their ends.
+    pub(super) fn each(&self, group: GroupId, mut each: impl FnMut(&Name, Instant)) {
+        let Some(found) = self.groups.get(group.index()) else { return };
+        for (name, lead) in found.names.pin().iter() {
+            if let Ok(name) = Name::parse(name) {
+                each(&name, lead.until);
+            }
+        }
     }
 
     /// Names of one group at most.

@@ -5,6 +5,7 @@
 //! [`AllowedQuery`], and cache and upstream take nothing else: no byte about a name leaves this host before a verdict on
 //! exactly those bytes.
 
+mod ancestors;
 mod builder;
 mod rule_ref;
 mod suffix_index;
@@ -27,6 +28,7 @@ pub mod verdict;
 mod tests;
 
 use std::fmt;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,12 +40,13 @@ pub use verdict::{AllowedQuery, Ground, Reason, Verdict};
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
+use ancestors::Ancestors;
 use cname::CnamePolicy;
 use noise::Noise;
 use route::{Route, Routes};
 use rule::Action;
 use suffix_index::SuffixIndex;
-use trie::{RuleId, Trie};
+use trie::{Found, RuleId, Trie};
 
 /// Whether the verdict is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,9 +83,11 @@ pub struct Policy {
     sources: Box<[SourceCount]>,
     local: Box<[Name]>,
     local_index: SuffixIndex,
+    local_ancestors: Ancestors,
     noise: Noise,
     mode: Mode,
     enforce_expect: bool,
+    dnssec_ancestors: bool,
     routes: Routes,
     digest: [u8; 32],
 }
@@ -97,20 +102,35 @@ struct SourceCount {
 }
 
 impl Policy {
-    /// What these rules say of a question, and nothing else does.
-    fn judge(&self, question: &Question) -> Judgement<'_> {
+    /// What these rules say of a question at `now`, and nothing else does.
+    fn judge(&self, question: &Question, now: Instant) -> Judgement<'_> {
         if question.class != Class::IN || is_never_forwarded(question.qtype) {
             return Judgement::Refused;
         }
         if self.is_local(&question.name) {
             return Judgement::Local;
         }
-        match self.rule_for(&question.name) {
-            Some(rule) if rule.action() == Action::Allow => Judgement::Allowed(rule),
-            Some(rule) => Judgement::NotAllowed(Reason::Denied(rule)),
-            None if self.noise.covers(&question.name) => Judgement::NotAllowed(Reason::Noise),
-            None => Judgement::NotAllowed(Reason::NotListed),
+        let Found { rule, is_node } = self.trie.search(&question.name);
+        let rule = rule.and_then(|id| self.rule_by_id(id));
+        if let Some(rule) = rule
+            && rule.action() == Action::Allow
+        {
+            return Judgement::Allowed(rule);
         }
+        let name = &question.name;
+        if is_node && self.trie.allows_below(name) || self.local_ancestors.contains(name, now) {
+            return Judgement::NotAllowed(Reason::Ancestor(rule));
+        }
+        Judgement::NotAllowed(match rule {
+            Some(rule) => Reason::Denied(rule),
+            None if self.noise.covers(name) => Reason::Noise,
+            None => Reason::NotListed,
+        })
+    }
+
+    /// True where rules or local zones let some name below `name` be asked for, which no rule allows itself.
+    fn is_ancestor(&self, name: &Name, now: Instant) -> bool {
+        self.trie.allows_below(name) || self.local_ancestors.contains(name, now)
     }
 
     /// True where `name` belongs to a local zone.
@@ -136,6 +156,11 @@ impl Policy {
     /// Answers with other addresses than their rule expects are not given.
     pub fn enforces_expect(&self) -> bool {
         self.enforce_expect
+    }
+
+    /// Resolvers may ask for the zones above allowed names.
+    pub fn asks_for_ancestors(&self) -> bool {
+        self.dnssec_ancestors
     }
 
     /// The most specific rule that covers a name.
@@ -194,6 +219,11 @@ enum Judgement<'p> {
     Local,
     Allowed(RuleRef<'p>),
     NotAllowed(Reason<'p>),
+}
+
+/// Types by which resolvers find zones and validate what is in them; of an ancestor of allowed names they may be asked for.
+fn is_about_zones(qtype: Type) -> bool {
+    matches!(qtype, Type::DS | Type::DNSKEY | Type::NS | Type::SOA)
 }
 
 /// Types that ask for a server's doings and not for a name's data; none of them is ever sent upstream.

@@ -2,18 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::ancestors::{Ancestors, FollowedAncestors};
 use super::clients::{Clients, GroupId};
 use super::cname::CnamePolicy;
-use super::followed::{Followed, Start};
+use super::followed::{Followed, SHORTEST, Start};
 use super::route::{Route, RouteId};
-use super::rule::Action;
+use super::rule::{Action, Scope};
 use super::temporary::Temporary;
 use super::verdict::Leave;
-use super::{AllowedQuery, Ground, Judgement, Mode, Policy, Reason, RuleRef, Verdict};
+use super::{AllowedQuery, Ground, Judgement, Mode, Policy, Reason, RuleRef, Verdict, is_about_zones};
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::query::Question;
@@ -27,7 +28,9 @@ pub struct Policies {
     clients: Arc<Clients>,
     groups: Arc<[Group]>,
     temporary: Arc<Temporary>,
+    temporary_ancestors: Arc<Ancestors>,
     followed: Arc<Followed>,
+    followed_ancestors: Arc<FollowedAncestors>,
     routes: Arc<[RouteId]>,
     compiled: u64,
     generation: u64,
@@ -55,8 +58,10 @@ impl Policies {
         Self {
             clients: Arc::new(clients),
             followed: Arc::new(Followed::new(groups.len())),
+            followed_ancestors: Arc::new(FollowedAncestors::new(groups.len())),
             groups: groups.into(),
             temporary: Arc::default(),
+            temporary_ancestors: Arc::default(),
             routes: Arc::new([RouteId(0)]),
             compiled: generation,
             generation,
@@ -72,7 +77,16 @@ impl Policies {
 
     /// The same with other temporary allowances, under a number of its own.
     pub fn with_temporary(&self, temporary: Temporary) -> Self {
-        Self { temporary: Arc::new(temporary), generation: self.generation + 1, ..self.clone() }
+        let mut ancestors = Ancestors::default();
+        for (pattern, end) in temporary.ends() {
+            ancestors.add(pattern.name(), pattern.scope() == Scope::Below, Some(end));
+        }
+        Self {
+            temporary: Arc::new(temporary),
+            temporary_ancestors: Arc::new(ancestors),
+            generation: self.generation + 1,
+            ..self.clone()
+        }
     }
 
     /// Says which numbers the routes have, by [`Route`]; those of routes beyond are that of the default one.
@@ -92,6 +106,7 @@ impl Policies {
     /// Takes over what `before` allows for a time, as far as these policies still may.
     pub fn take_over(&mut self, before: &Self) {
         self.temporary = Arc::clone(&before.temporary);
+        self.temporary_ancestors = Arc::clone(&before.temporary_ancestors);
         for (index, group) in self.groups.iter().enumerate() {
             let same = before.groups.iter().position(|known| known.name == group.name);
             let (Some(ours), Some(theirs)) = (GroupId::new(index), same.and_then(GroupId::new)) else {
@@ -104,6 +119,9 @@ impl Policies {
                 still_leads.then(|| rule.id())
             };
             self.followed.take_over(ours, &before.followed, theirs, rule_for);
+            self.followed.each(ours, |name, until| {
+                self.followed_ancestors.add(ours, name, until);
+            });
         }
         self.followed.count_on_from(&before.followed);
     }
@@ -173,13 +191,13 @@ impl Policies {
             _ => Verdict::Allowed(leave(route, false, !matches!(ground, Ground::Rule(_))), ground),
         };
         let name = &question.name;
-        let judgement = policy.judge(question);
+        let judgement = policy.judge(question, now);
         if matches!(judgement, Judgement::Allowed(_) | Judgement::NotAllowed(_))
             && let Some(grant) = self.temporary.find(name, now)
         {
             return allowed(self.number(policy.route(name, None)), Ground::Temporary(grant));
         }
-        let reason = match judgement {
+        let mut reason = match judgement {
             Judgement::Refused => return Verdict::Refused,
             Judgement::Local => return Verdict::Local,
             Judgement::Allowed(rule) => {
@@ -187,10 +205,17 @@ impl Policies {
             }
             Judgement::NotAllowed(reason) => reason,
         };
-        if !matches!(reason, Reason::Denied(_))
+        if !matches!(reason, Reason::Denied(_) | Reason::Ancestor(Some(_)))
             && let Some(route) = self.followed.find(group, name, now)
         {
             return allowed(route, Ground::Followed);
+        }
+        if self.leads_to_lent(group, name, now) {
+            reason = Reason::Ancestor(reason.rule());
+        }
+        if matches!(reason, Reason::Ancestor(_)) && policy.dnssec_ancestors && is_about_zones(question.qtype)
+        {
+            return allowed(self.number(policy.route(name, None)), Ground::Ancestor);
         }
         match policy.mode() {
             Mode::Enforce => Verdict::Blocked(reason),
@@ -199,6 +224,11 @@ impl Policies {
                 Verdict::Observed(leave(self.number(policy.route(name, None)), true, false), reason)
             }
         }
+    }
+
+    /// True where a grant, or an answer to clients of `group`, lets some name below `name` be asked for at `now`.
+    fn leads_to_lent(&self, group: GroupId, name: &Name, now: Instant) -> bool {
+        self.temporary_ancestors.contains(name, now) || self.followed_ancestors.contains(group, name, now)
     }
 
     /// True where clients of `group` may ask for `name` at `now`, whatever the reason.
@@ -233,7 +263,7 @@ impl Policies {
         match ground {
             Ground::Rule(rule) => Some(rule),
             Ground::Followed => self.leading_rule(group, &question.name, now),
-            Ground::Temporary(_) => None,
+            Ground::Temporary(_) | Ground::Ancestor => None,
         }
     }
 
@@ -275,8 +305,26 @@ impl Policies {
         for record in section::records(reply).filter(|record| record.is_answer).take(MAX_HOPS) {
             if let Ok(Some(target)) = record.target() {
                 self.followed.note(group, start, &target, record.ttl, now);
+                // What found no room there leads nowhere.
+                if self.followed.find(group, &target, now).is_some() {
+                    let until = now + Duration::from_secs(record.ttl.into()).max(SHORTEST);
+                    self.followed_ancestors.note(group, &target, until, now);
+                }
             }
         }
+    }
+
+    /// True where clients of the group with this index may ask for what validates names below `name`, which is not allowed itself.
+    fn may_ask_about_zone(&self, index: usize, name: &Name, now: Instant) -> bool {
+        let policy = &self.groups[index].policy;
+        policy.dnssec_ancestors
+            && (policy.is_ancestor(name, now)
+                || GroupId::new(index).is_some_and(|group| self.leads_to_lent(group, name, now)))
+    }
+
+    /// The same for clients of any group.
+    pub fn may_ask_for_zone(&self, name: &Name, now: Instant) -> bool {
+        (0..self.groups.len()).any(|index| self.may_ask_about_zone(index, name, now))
     }
 
     /// True where some client may be given an answer for `name` that came by `route`: for what is kept over a reload.
@@ -285,7 +333,8 @@ impl Policies {
         self.groups.iter().enumerate().any(|(index, Group { policy, .. })| {
             let rule = policy.rule_for(name).filter(|rule| rule.action() == Action::Allow && !temporary);
             let followed = || self.followed.find(GroupId::new(index)?, name, now);
-            let asked = rule.is_some() || temporary || policy.mode() == Mode::Observe;
+            let is_ancestor = || self.may_ask_about_zone(index, name, now);
+            let asked = rule.is_some() || temporary || policy.mode() == Mode::Observe || is_ancestor();
             asked && self.number(policy.route(name, rule)) == route || followed() == Some(route)
         })
     }

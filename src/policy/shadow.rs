@@ -141,7 +141,8 @@ impl Shadow {
 /// Whether what was asked is answered, by the rules and the mode together; none where they have no part in it.
 fn is_answered(verdict: &Verdict<'_, '_>) -> Option<bool> {
     match verdict {
-        Verdict::Allowed(_, Ground::Temporary(_) | Ground::Followed) | Verdict::Refused => None,
+        Verdict::Allowed(_, Ground::Temporary(_) | Ground::Followed | Ground::Ancestor)
+        | Verdict::Refused => None,
         Verdict::Allowed(..) | Verdict::Observed(..) | Verdict::Local | Verdict::MinimalAny(_) => Some(true),
         Verdict::Blocked(_) => Some(false),
     }

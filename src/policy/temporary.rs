@@ -99,6 +99,11 @@ impl Temporary {
         self.grants.iter().map(|ending| &ending.grant)
     }
 
+    /// Names that are granted, and when their grants end.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (&Pattern, Instant)> {
+        self.grants.iter().map(|ending| (&ending.grant.pattern, ending.at))
+    }
+
     /// How many there are at `now`.
     pub fn in_force(&self, now: Instant) -> usize {
         self.grants.iter().filter(|ending| ending.at > now).count()

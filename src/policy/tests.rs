@@ -14,7 +14,7 @@ use super::trie::{Trie, TrieBuilder};
 use super::*;
 use crate::wire::name::MAX_NAME;
 use crate::wire::request::AnswerFlags;
-use oracle::{Rules, oracle};
+use oracle::{Rules, oracle, oracle_allows_below};
 
 fn compile(rules: &Rules) -> Trie {
     compile_with(TrieBuilder::new(), rules)
@@ -30,6 +30,12 @@ fn compile_with(mut builder: TrieBuilder, rules: &Rules) -> Trie {
 fn assert_agree(rules: &Rules, trie: &Trie, name: &Name) {
     let found = trie.find(name).map(|id| trie.rule(id).unwrap().line as usize);
     assert_eq!(found, oracle(rules, name), "{name:?} with {} rules", rules.len());
+    let is_allowed = found.is_some_and(|rule| rules[rule].0 == Action::Allow);
+    if let Some(expected) = oracle_allows_below(rules, name).filter(|_| !is_allowed) {
+        let search = trie.search(name);
+        assert_eq!(trie.allows_below(name), expected, "below {name:?} with {} rules", rules.len());
+        assert!(search.is_node || !expected, "{name:?} is no node");
+    }
 }
 
 /// Labels that are likely to meet: short ones of few letters, binary ones, dots inside, the longest there is.
@@ -54,6 +60,56 @@ fn rule() -> impl Strategy<Value = (Action, Pattern)> {
     let scope = prop_oneof![Just(Scope::Exact), Just(Scope::Below), Just(Scope::Subtree)];
     let action = prop_oneof![3 => Just(Action::Allow), 1 => Just(Action::Deny)];
     (action, scope, name()).prop_map(|(action, scope, name)| (action, Pattern::new(scope, name)))
+}
+
+#[test]
+fn names_with_allowed_ones_below_are_told() {
+    let rules = [
+        (Action::Allow, "*.azureml.ms"),
+        (Action::Allow, ".b.c.example"),
+        (Action::Allow, "x.sub.denied.example"),
+        (Action::Deny, ".denied.example"),
+        (Action::Deny, "hole.azureml.ms"),
+        (Action::Deny, ".pit.azureml.ms"),
+        (Action::Allow, "only.here.example"),
+        (Action::Deny, "only.here.example"),
+        (Action::Deny, "deep.down.example"),
+    ];
+    for builder in [TrieBuilder::new, TrieBuilder::colliding] {
+        let rules: Rules =
+            rules.iter().map(|(action, text)| (*action, Pattern::parse(text).unwrap())).collect();
+        let trie = compile_with(builder(), &rules);
+        for (name, expected) in [
+            ("azureml.ms", true),
+            ("ms", true),
+            ("c.example", true),
+            ("example", true),
+            ("denied.example", true),
+            ("sub.denied.example", true),
+            ("y.denied.example", false),
+            ("x.y.denied.example", false),
+            // Allowed names are below, though a rule denies the name alone.
+            ("hole.azureml.ms", true),
+            ("pit.azureml.ms", false),
+            ("x.pit.azureml.ms", false),
+            // The rule that allows says nothing.
+            ("here.example", false),
+            ("only.here.example", false),
+            ("down.example", false),
+            ("notms", false),
+            ("com", false),
+        ] {
+            let name = Name::from_labels(name.split('.').map(str::as_bytes)).unwrap();
+            assert_eq!(trie.allows_below(&name), expected, "{name}");
+        }
+        assert!(trie.allows_below(&Name::ROOT));
+    }
+    let idle = vec![
+        (Action::Allow, Pattern::parse("a.example").unwrap()),
+        (Action::Deny, Pattern::parse("a.example").unwrap()),
+    ];
+    assert!(!compile(&idle).allows_below(&Name::ROOT));
+    assert!(!compile(&Vec::new()).allows_below(&Name::ROOT));
 }
 
 /// A name near one of the rules: its own, one below, one above, or none of that.
@@ -217,6 +273,16 @@ fn verdicts() {
         ("search.windows.net", a, Class::IN, Mode::Enforce, "allowed"),
         ("vscode.search.windows.net", a, Class::IN, Mode::Enforce, "allowed"),
         ("a.example", a, Class::IN, Mode::Enforce, "denied"),
+        ("example", a, Class::IN, Mode::Enforce, "not_listed"),
+        ("net", a, Class::IN, Mode::Enforce, "ancestor"),
+        ("net", Type::ANY, Class::IN, Mode::Enforce, "ancestor"),
+        ("net", Type::DS, Class::IN, Mode::Enforce, "allowed"),
+        ("net", Type::DNSKEY, Class::IN, Mode::Enforce, "allowed"),
+        ("net", Type::DS, Class::IN, Mode::Observe, "allowed"),
+        ("net", a, Class::IN, Mode::Observe, "observed"),
+        ("org", Type::DS, Class::IN, Mode::Enforce, "not_listed"),
+        ("example", Type::DS, Class::IN, Mode::Enforce, "not_listed"),
+        ("zone", a, Class::IN, Mode::Enforce, "ancestor"),
         ("b.example", a, Class::IN, Mode::Enforce, "not_listed"),
         ("b.example", a, Class::IN, Mode::Observe, "observed"),
         ("x.search.windows.net", a, Class::IN, Mode::Observe, "observed"),

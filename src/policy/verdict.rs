@@ -36,6 +36,8 @@ pub enum Ground<'p> {
     Temporary(&'p Grant),
     /// An answer that may still be remembered led to it.
     Followed,
+    /// Names below it are allowed, and resolvers need to know of the zones on the way to them.
+    Ancestor,
 }
 
 impl<'p> Ground<'p> {
@@ -43,7 +45,7 @@ impl<'p> Ground<'p> {
     pub fn rule(self) -> Option<RuleRef<'p>> {
         match self {
             Self::Rule(rule) => Some(rule),
-            Self::Temporary(_) | Self::Followed => None,
+            Self::Temporary(_) | Self::Followed | Self::Ancestor => None,
         }
     }
 }
@@ -156,6 +158,9 @@ impl<'q> AllowedQuery<'q> {
 /// Why most names are blocked, for people.
 pub const NOT_LISTED: &str = "name is not on the allowlist";
 
+/// Why an ancestor of allowed names is blocked, for people.
+const ONLY_BELOW: &str = "only names below it are allowed";
+
 /// Why a name is blocked.
 #[derive(Clone, Copy, Debug)]
 pub enum Reason<'p> {
@@ -165,6 +170,8 @@ pub enum Reason<'p> {
     Noise,
     /// The most specific rule that covers it denies it.
     Denied(RuleRef<'p>),
+    /// It has allowed names below it, and is not allowed itself: no rule covers it, or this one denies it.
+    Ancestor(Option<RuleRef<'p>>),
     /// The answer for an allowed name leads to a name that is not.
     Alias(RuleRef<'p>),
     /// The client has asked for too many new names below one rule.
@@ -178,6 +185,7 @@ impl<'p> Reason<'p> {
     pub fn rule(&self) -> Option<RuleRef<'p>> {
         match self {
             Self::NotListed | Self::Noise => None,
+            Self::Ancestor(rule) => *rule,
             Self::Denied(rule) | Self::Alias(rule) | Self::Tunnel(rule) | Self::Unexpected(rule) => {
                 Some(*rule)
             }
@@ -189,7 +197,8 @@ impl<'p> Reason<'p> {
         match self {
             Self::NotListed => "not_listed",
             Self::Noise => "noise",
-            Self::Denied(_) => "denied",
+            Self::Denied(_) | Self::Ancestor(Some(_)) => "denied",
+            Self::Ancestor(None) => "ancestor",
             Self::Alias(_) => "alias",
             Self::Tunnel(_) => "tunnel",
             Self::Unexpected(_) => "unexpected",
@@ -203,6 +212,8 @@ impl fmt::Display for Reason<'_> {
         match self {
             Self::NotListed | Self::Noise => f.write_str(NOT_LISTED),
             Self::Denied(rule) => write!(f, "denied by rule {rule}"),
+            Self::Ancestor(None) => f.write_str(ONLY_BELOW),
+            Self::Ancestor(Some(rule)) => write!(f, "denied by rule {rule}; {ONLY_BELOW}"),
             Self::Alias(rule) => {
                 write!(f, "its answer leads to a name that is not allowed, and rule {rule} inspects")
             }

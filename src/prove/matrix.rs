@@ -9,6 +9,9 @@ use crate::wire::name::Name;
 /// Types that carry data, and some that carry whatever one puts in: each is a way out for names.
 const TYPES: [u16; 20] = [1, 28, 5, 16, 15, 2, 6, 33, 12, 65, 64, 10, 35, 39, 43, 46, 48, 257, 255, 65_534];
 
+/// Types of [`TYPES`] that may be asked for where a name has allowed ones below it: NS, SOA, DS and DNSKEY.
+const OF_ZONES: [u16; 4] = [Type::NS.0, Type::SOA.0, Type::DS.0, Type::DNSKEY.0];
+
 /// Types that ask for a server's doings: transfers, mailboxes, keys, and OPT as a type.
 const NEVER_FORWARDED: [Type; 7] =
     [Type::AXFR, Type::IXFR, Type::MAILA, Type::MAILB, Type::TKEY, Type::TSIG, Type::OPT];
@@ -35,14 +38,17 @@ const VARIANTS: [(&str, u16, Option<[u8; 11]>); 7] = [
     (", RD=0", 0, None),
 ];
 
-/// Every way to ask for a canary. `random` is a label that nobody has asked for before.
-pub fn every_way(canary: &Canary, random: &str) -> Vec<Probe> {
+/// Every way to ask for a canary. `random` is a label that nobody has asked for before; `is_ancestor` says that the canary has
+/// allowed names below it, so that its zone may be asked about.
+pub fn every_way(canary: &Canary, random: &str, is_ancestor: bool) -> Vec<Probe> {
     let name = &canary.name;
     match canary.expect {
         Expect::Resolve => resolving(name),
         Expect::NotResolve => {
-            let mut probes = variants("types", name, name.as_bytes(), "");
-            probes.extend(variants("case", name, &mixed_case(name), ", mixed case"));
+            let types: Vec<u16> =
+                TYPES.into_iter().filter(|qtype| !is_ancestor || !OF_ZONES.contains(qtype)).collect();
+            let mut probes = variants("types", name, name.as_bytes(), "", &types);
+            probes.extend(variants("case", name, &mixed_case(name), ", mixed case", &types));
             probes.extend(below(name, random));
             probes.extend(classes(name));
             probes.extend(transfers(name));
@@ -107,15 +113,15 @@ fn resolving(name: &Name) -> Vec<Probe> {
     ]
 }
 
-/// All types in all variants; `written` is the name's bytes in whatever case.
-fn variants(aspect: &'static str, name: &Name, written: &[u8], detail: &str) -> Vec<Probe> {
+/// These types in all variants; `written` is the name's bytes in whatever case.
+fn variants(aspect: &'static str, name: &Name, written: &[u8], detail: &str, types: &[u16]) -> Vec<Probe> {
     let probe = |qtype: u16, (variant, flags, opt): &(&str, u16, Option<[u8; 11]>)| Probe {
         aspect,
         what: format!("{name} {}{detail}{variant}", Type(qtype)),
         query: message(0, *flags, &question(written, qtype, Class::IN.0), *opt),
         wanted: Wanted::Denial,
     };
-    TYPES.iter().flat_map(|qtype| VARIANTS.iter().map(|variant| probe(*qtype, variant))).collect()
+    types.iter().flat_map(|qtype| VARIANTS.iter().map(|variant| probe(*qtype, variant))).collect()
 }
 
 /// Names below: a covert channel needs no name that exists.

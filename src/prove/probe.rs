@@ -107,7 +107,8 @@ fn is_denial(message: &Message, serial: u32) -> bool {
 /// The serial of the gate's own SOA, where that is all the message has.
 fn own_serial(message: &Message) -> Option<u32> {
     match message.authorities.as_slice() {
-        [record] => match &record.data {
+        // The gate denies a name in that name's own words, and says nothing of names above it.
+        [record] if message.queries.iter().all(|query| *query.name() == record.name) => match &record.data {
             RData::SOA(soa) if soa.mname.to_ascii() == OWN_SERVER => Some(soa.serial),
             _ => None,
         },

@@ -80,7 +80,7 @@ impl Limited {
 }
 
 /// Reasons for blocking, in the order of their counters.
-pub const REASONS: [&str; 6] = ["not_listed", "denied", "noise", "alias", "tunnel", "unexpected"];
+pub const REASONS: [&str; 7] = ["not_listed", "denied", "noise", "alias", "tunnel", "unexpected", "ancestor"];
 
 /// Types counted by name; all others are `other`, so that no client can add a series.
 pub const TYPES: [Type; 14] = [

@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub struct Type(pub u16);
 
 impl Type {
+    /// The servers of a zone.
+    pub const NS: Self = Self(2);
     /// Start of authority, carried by every negative answer (RFC 2308).
     pub const SOA: Self = Self(6);
     /// An alias.
@@ -28,6 +30,10 @@ impl Type {
     pub const TXT: Self = Self(16);
     /// EDNS pseudo-record (RFC 6891).
     pub const OPT: Self = Self(41);
+    /// The digest of a zone's key, in the zone above (RFC 4034 section 5).
+    pub const DS: Self = Self(43);
+    /// A zone's key (RFC 4034 section 2).
+    pub const DNSKEY: Self = Self(48);
     /// Key agreement between resolver and server (RFC 2930).
     pub const TKEY: Self = Self(249);
     /// Transaction signature (RFC 8945).

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::code::{ErrorCode, Rcode, Type};
 use super::edns::OPTION_EDE;
-use super::reply::{Envelope, ExtendedError};
+use super::reply::{Envelope, ExtendedError, NAME_OF_QUESTION};
 
 /// How a blocked name is answered: response code, authority section and usual reason, encoded once per policy.
 #[derive(Clone, Debug)]
@@ -18,12 +18,12 @@ pub struct Denial {
 impl Denial {
     /// NXDOMAIN or an empty NOERROR, with a SOA that lets clients keep the answer for `ttl` seconds.
     ///
-    /// RFC 2308 section 3: negative answers need a SOA or they are not cached. `serial` tells one policy from
-    /// another.
+    /// RFC 2308 section 3: negative answers need a SOA or they are not cached. Its owner is the blocked name: resolvers may
+    /// take one further up to say that nothing exists below that. `serial` tells one policy from another.
     ///
     /// Names are blocked for `reason` where no other is given.
     pub fn negative(rcode: Rcode, ttl: u32, serial: u32, reason: &str) -> Self {
-        let mut soa = vec![0];
+        let mut soa = NAME_OF_QUESTION.to_vec();
         soa.extend_from_slice(&Type::SOA.0.to_be_bytes());
         soa.extend_from_slice(&[0, 1]);
         soa.extend_from_slice(&ttl.to_be_bytes());
@@ -45,6 +45,12 @@ impl Denial {
     pub fn rcode(&self) -> Rcode {
         self.rcode
     }
+
+    /// The response code of a blocked name that has allowed ones below it: where others do not exist, it has no data. RFC 8020
+    /// section 2: NXDOMAIN says that nothing exists below the name either.
+    pub fn ancestor_rcode(&self) -> Rcode {
+        if self.rcode == Rcode::NXDOMAIN { Rcode::NOERROR } else { self.rcode }
+    }
 }
 
 /// SOA REFRESH, RETRY and EXPIRE in seconds: required fields that nobody acts on, since no zone is transferred.
@@ -61,23 +67,39 @@ fn blocked_option(reason: &str) -> Box<[u8]> {
     option.into()
 }
 
-/// The reply for a blocked name; the usual reason is given where there is no other.
+/// The reply for a blocked name with no allowed ones below it; the usual reason is given where there is no other.
 pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: Option<&dyn Display>) {
+    deny(out, envelope, denial, denial.rcode, reason);
+}
+
+/// The reply for a blocked name that has allowed ones below it.
+pub fn ancestor(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: &dyn Display) {
+    deny(out, envelope, denial, denial.ancestor_rcode(), Some(reason));
+}
+
+#[inline]
+fn deny(
+    out: &mut Vec<u8>,
+    envelope: &Envelope<'_>,
+    denial: &Denial,
+    rcode: Rcode,
+    reason: Option<&dyn Display>,
+) {
     let authority = u16::from(!denial.authority.is_empty());
-    envelope.begin(out, 0, denial.rcode, [0, authority, 0]);
+    envelope.begin(out, 0, rcode, [0, authority, 0]);
     out.extend_from_slice(&denial.authority);
     let fits = out.len() + envelope.opt_len() + denial.reason.len() <= envelope.limit;
     match reason {
         None if fits => {
-            envelope.end(out, denial.rcode, &denial.reason);
+            envelope.end(out, rcode, &denial.reason);
         }
         None => {
             let error = ExtendedError { code: ErrorCode::BLOCKED, text: &"" };
-            envelope.end_with_error(out, denial.rcode, Some(error));
+            envelope.end_with_error(out, rcode, Some(error));
         }
         Some(text) => {
             let error = ExtendedError { code: ErrorCode::BLOCKED, text };
-            envelope.end_with_error(out, denial.rcode, Some(error));
+            envelope.end_with_error(out, rcode, Some(error));
         }
     }
 }

@@ -225,9 +225,12 @@ pub fn identity(out: &mut Vec<u8>, envelope: &Envelope<'_>, text: &str) {
     envelope.end(out, Rcode::NOERROR, &[]);
 }
 
-/// A record in class IN owned by the name of the question, which every message has at the same place.
+/// The name of the question, which every message has at the same place, as a compression pointer (RFC 1035 section 4.1.4).
+pub(super) const NAME_OF_QUESTION: [u8; 2] = [0xc0, HEADER as u8];
+
+/// A record in class IN owned by the name of the question.
 fn record_of_question(out: &mut Vec<u8>, kind: Type, ttl: u32, data: &[u8]) {
-    out.extend_from_slice(&[0xc0, HEADER as u8]);
+    out.extend_from_slice(&NAME_OF_QUESTION);
     out.extend_from_slice(&kind.0.to_be_bytes());
     out.extend_from_slice(&[0, 1]);
     out.extend_from_slice(&ttl.to_be_bytes());

@@ -79,6 +79,10 @@ pub(crate) enum Reply {
     Blocked,
     /// NXDOMAIN because a rule denies the name.
     Denied,
+    /// NOERROR without records, because rules allow only names below.
+    Ancestor,
+    /// The same, where a rule denies the name.
+    DeniedAncestor,
     /// REFUSED.
     Refused,
     /// FORMERR.

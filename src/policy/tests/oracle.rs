@@ -7,6 +7,27 @@ use super::{Action, Name, Pattern, Scope};
 /// Rules as a plain list; the index is the rule's number.
 pub(super) type Rules = Vec<(Action, Pattern)>;
 
+/// True where some name below `name` is allowed. None where names below would be too long to tell.
+pub(super) fn oracle_allows_below(rules: &Rules, name: &Name) -> Option<bool> {
+    let is_allowed = |name: &Name| oracle(rules, name).is_some_and(|rule| rules[rule].0 == Action::Allow);
+    let own = is_allowed(&fresh_below(rules, name)?);
+    let further = |further: &Name| {
+        further != name
+            && further.is_within(name)
+            && (is_allowed(further) || fresh_below(rules, further).is_some_and(|below| is_allowed(&below)))
+    };
+    let is_further =
+        |(action, pattern): &(Action, Pattern)| *action == Action::Allow && further(pattern.name());
+    Some(own || rules.iter().any(is_further))
+}
+
+/// A name below `name` that no rule is written for, nor for any below it.
+fn fresh_below(rules: &Rules, name: &Name) -> Option<Name> {
+    let labels = |label: u8| Name::from_labels(std::iter::once(&[label][..]).chain(name.labels())).ok();
+    let is_fresh = |below: &Name| rules.iter().all(|(_, pattern)| !pattern.name().is_within(below));
+    (0..=u8::MAX).rev().filter_map(labels).find(is_fresh)
+}
+
 /// The most specific rule, by the definition: exact over wildcard at the same name, longer over shorter, deny over
 /// allow, earlier over later.
 pub(super) fn oracle(rules: &Rules, name: &Name) -> Option<usize> {

@@ -1,9 +1,11 @@
 //! [`TrieBuilder`]: rule by rule to a [`Trie`].
 
-use super::Trie;
-use super::records::{Records, Rule};
+use smallvec::SmallVec;
+
+use super::records::{Records, Rule, RuleId};
 use super::suffixes::SuffixHasher;
 use super::table::{Entry, Place, Table};
+use super::{Trie, lies_below};
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
 
@@ -46,8 +48,9 @@ impl TrieBuilder {
             self.overflowed = true;
             return;
         };
+        let way = if action == Action::Allow { Place::way_to(id) } else { Place::WAY };
         for (start, tag) in self.hasher.suffixes(rule.name) {
-            let place = if start == 0 { Place::new(id, rule.covered()) } else { Place::WAY };
+            let place = if start == 0 { Place::new(id, rule.covered()) } else { way };
             self.entries.push(Entry::new(tag, place));
         }
     }
@@ -57,14 +60,26 @@ impl TrieBuilder {
         if self.overflowed {
             return Self::new().build();
         }
-        self.entries.sort_unstable();
-        for of_one_tag in self.entries.chunk_by_mut(|one, next| one.tag() == next.tag()) {
+        let Self { records, entries, hasher, .. } = &mut self;
+        entries.sort_unstable();
+        let is_of_one_tag = |one: &Entry, next: &Entry| one.tag() == next.tag();
+        // Rules that others leave nothing.
+        let mut idle = Vec::new();
+        for of_one_tag in entries.chunk_by_mut(is_of_one_tag) {
             let ways = of_one_tag.partition_point(|entry| entry.place().is_way());
-            settle(&mut of_one_tag[ways..], &self.records);
+            settle(&mut of_one_tag[ways..], records, &mut idle);
         }
-        self.entries.dedup_by(|entry, kept| entry.tag() == kept.tag() && absorbs(kept, *entry));
-        self.records.shrink_to_fit();
-        Trie { table: Table::new(&self.entries), records: self.records, hasher: self.hasher }
+        idle.sort_unstable();
+        let is_idle = |id: RuleId| idle.binary_search(&id).is_ok();
+        for of_one_tag in entries.chunk_by_mut(is_of_one_tag) {
+            let ways = of_one_tag.partition_point(|entry| entry.place().is_way());
+            let (ways, rules) = of_one_tag.split_at_mut(ways);
+            thin(ways, rules, records, hasher, is_idle);
+        }
+        entries.retain(|entry| *entry != Entry::NONE);
+        records.shrink_to_fit();
+        let allows_any = records.iter().any(|(id, rule)| rule.action == Action::Allow && !is_idle(id));
+        Trie { table: Table::new(entries), allows_any, records: self.records, hasher: self.hasher }
     }
 }
 
@@ -74,17 +89,18 @@ impl Default for TrieBuilder {
     }
 }
 
-/// Leaves each of the rules of one tag only what no other rule of the same name prevails in.
-fn settle(entries: &mut [Entry], records: &Records) {
+/// Leaves each of the rules of one tag only what no other rule of the same name prevails in; adds to `idle` those left without
+/// anything.
+fn settle(entries: &mut [Entry], records: &Records, idle: &mut Vec<RuleId>) {
     if entries.len() < 2 {
         return;
     }
-    let tag = entries[0].tag();
     entries.sort_unstable_by_key(|entry| entry.place().rule());
     let mut standing = 0;
     for index in 0..entries.len() {
-        let mut place = entries[index].place();
+        let mut entry = entries[index];
         for other in &mut entries[..standing] {
+            let place = entry.place();
             let contested = place.covered() & other.place().covered();
             if contested == 0 {
                 continue;
@@ -97,25 +113,75 @@ fn settle(entries: &mut [Entry], records: &Records) {
             if rule.name != other_rule.name {
                 continue;
             }
-            if rule.prevails_over(other_rule) {
-                *other = Entry::new(tag, other.place().without(contested));
-            } else {
-                place = place.without(contested);
+            let loser = if rule.prevails_over(other_rule) { other } else { &mut entry };
+            let left = loser.place().without(contested);
+            if left.is_way() {
+                idle.push(loser.place().rule());
             }
+            *loser = Entry::new(loser.tag(), left);
         }
-        if !place.is_way() {
-            entries[standing] = Entry::new(tag, place);
+        if !entry.place().is_way() {
+            entries[standing] = entry;
             standing += 1;
         }
     }
-    entries[standing..].fill(Entry::new(tag, Place::WAY));
+    let mut kept = 0;
+    for index in 0..standing {
+        if !entries[index].place().is_way() {
+            entries[kept] = entries[index];
+            kept += 1;
+        }
+    }
+    entries[kept..].fill(Entry::NONE);
 }
 
-/// Makes `kept` stand for `entry` too, both of one tag, if one of them has no rule.
-fn absorbs(kept: &mut Entry, entry: Entry) -> bool {
-    if kept.place().is_way() {
-        *kept = entry;
-        return true;
+/// Leaves of the `ways` of one tag one to each suffix that a rule leads through, and at least one where there are no `rules`.
+/// To a suffix with a rule that allows, none is needed: [`Trie::allows_below`] is asked for no such name, or finds that rule.
+fn thin(
+    ways: &mut [Entry],
+    rules: &[Entry],
+    records: &Records,
+    hasher: &SuffixHasher,
+    is_idle: impl Fn(RuleId) -> bool,
+) {
+    let allowing = |entry: &Entry| {
+        records.get(entry.place().rule()).filter(|rule| rule.action == Action::Allow).map(|rule| rule.name)
+    };
+    let mut known: SmallVec<[&[u8]; 4]> = rules.iter().filter_map(allowing).collect();
+    let is_alone = ways.len() == 1 && rules.is_empty();
+    let (mut before, mut kept) = (None, 0);
+    for index in 0..ways.len() {
+        let way = ways[index];
+        let id = way.place().rule();
+        let is_repeated = before.replace(id) == Some(id);
+        let is_single = !is_repeated && ways.get(index + 1) != Some(&way);
+        let adds = match records.get(id).filter(|_| !is_repeated && !is_idle(id)) {
+            None => false,
+            Some(_) if is_alone => true,
+            // Nearly always all ways of a tag lead to the same suffix.
+            Some(rule) if is_single && known.len() == 1 && lies_below(rule.name, known[0]) => false,
+            Some(rule) => {
+                let before = known.len();
+                for (start, tag) in hasher.suffixes(rule.name) {
+                    let suffix = &rule.name[start..];
+                    if start > 0 && tag == way.tag() && !known.contains(&suffix) {
+                        known.push(suffix);
+                    }
+                }
+                known.len() > before
+            }
+        };
+        if adds {
+            ways[kept] = way;
+            kept += 1;
+        }
     }
-    entry.place().is_way()
+    if kept == 0
+        && rules.is_empty()
+        && let Some(way) = ways.first_mut()
+    {
+        *way = Entry::new(way.tag(), Place::WAY);
+        kept = 1;
+    }
+    ways[kept..].fill(Entry::NONE);
 }

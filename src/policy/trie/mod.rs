@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A place is the number of a rule and what the rule is for: the node's name, names below it, or both; or else it says
-//! that there are nodes further down.
+//! that there are nodes further down, with the number of a rule that allows something there, where one does.
 
 mod builder;
 mod records;
@@ -25,6 +25,7 @@ pub use records::RuleId;
 pub(super) use suffixes::SuffixHasher;
 use table::{Place, Table};
 
+use crate::policy::rule::Action;
 use crate::wire::name::Name;
 
 /// A compiled set of rules; see the module's head.
@@ -32,11 +33,26 @@ pub struct Trie {
     table: Table,
     records: Records,
     hasher: SuffixHasher,
+    allows_any: bool,
+}
+
+/// What [`Trie::search`] finds.
+pub(super) struct Found {
+    /// The most specific rule that covers the name.
+    pub(super) rule: Option<RuleId>,
+    /// The name may be a node itself. Where it is none, what covers it covers all names below it too.
+    pub(super) is_node: bool,
 }
 
 impl Trie {
     /// The most specific rule that covers `name`: exact over subtree, longer over shorter.
     pub fn find(&self, name: &Name) -> Option<RuleId> {
+        self.search(name).rule
+    }
+
+    /// The same, and whether rules may decide otherwise on names below it.
+    #[inline]
+    pub(super) fn search(&self, name: &Name) -> Found {
         let bytes = name.as_bytes();
         let mut best = None;
         for (start, tag) in self.hasher.suffixes(bytes) {
@@ -47,10 +63,35 @@ impl Trie {
                 }
             });
             if !is_node {
+                return Found { rule: best, is_node: false };
+            }
+        }
+        Found { rule: best, is_node: true }
+    }
+
+    /// True where a rule allows some name below `name`, which no rule allows itself.
+    pub(super) fn allows_below(&self, name: &Name) -> bool {
+        if name.is_root() {
+            return self.allows_any;
+        }
+        let bytes = name.as_bytes();
+        // What the most specific rule for names below says; and whether another, further down, allows some of them.
+        let (mut covers, mut leads) = (false, false);
+        for (start, tag) in self.hasher.suffixes(bytes) {
+            let suffix = &bytes[start..];
+            let is_node = self.table.places(tag, |place| {
+                let Some(rule) = self.records.get(place.rule()) else { return };
+                if place.is_way() {
+                    leads |= start == 0 && lies_below(rule.name, suffix);
+                } else if place.covered() & Place::BELOW != 0 && rule.name == suffix {
+                    covers = rule.action == Action::Allow;
+                }
+            });
+            if !is_node {
                 break;
             }
         }
-        best
+        covers || leads
     }
 
     /// A rule by its number; none where no rule of this trie can have it.
@@ -72,4 +113,15 @@ impl Trie {
     pub fn heap_size(&self) -> usize {
         self.table.heap_size() + self.records.heap_size()
     }
+}
+
+/// True where `name` ends in `suffix` and has more labels; both are in wire format.
+fn lies_below(name: &[u8], suffix: &[u8]) -> bool {
+    let Some(start) = name.len().checked_sub(suffix.len()).filter(|start| *start > 0) else { return false };
+    // Bytes within a label may look like a label: only whole ones are left out.
+    let mut at = 0;
+    while at < start {
+        at += 1 + usize::from(name[at]);
+    }
+    at == start && name[start..] == *suffix
 }

@@ -8,8 +8,8 @@ use crate::policy::rule::{Action, Scope};
 const HEAD: usize = 8;
 /// Records begin at multiples of this, so that thirty bits number those of 4 GiB.
 const ALIGN: usize = 4;
-/// Rule numbers are below this: a [`Place`] keeps one together with two bits.
-const MAX_ID: usize = 1 << 30;
+/// Rule numbers are below this: a [`Place`] keeps one together with two bits, and [`Place::WAY`] is none.
+const MAX_ID: usize = (1 << 30) - 1;
 
 /// Number of a rule within its trie: where its record begins, in units of four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -19,7 +19,12 @@ impl Place {
     /// The rule is for names below the node's.
     pub(super) const BELOW: u32 = 2 << 30;
     /// No rule, but nodes below.
-    pub(super) const WAY: Self = Self(0);
+    pub(super) const WAY: Self = Self(!(Self::ITSELF | Self::BELOW));
+
+    /// No rule of its own; `rule` allows names below. [`Self::rule`] gives it, so that its name can be compared.
+    pub(super) fn way_to(rule: RuleId) -> Self {
+        Self(rule.0)
+    }
 
     /// A rule for what `covered` says: [`Place::ITSELF`], [`Place::BELOW`] or both.
     pub(super) fn new(rule: RuleId, covered: u32) -> Self {
@@ -47,7 +52,7 @@ impl Place {
     }
 }
 
-/// A tag and one of its places, in one number so that many are sorted fast: by tag, and [`Place::WAY`] first.
+/// A tag and one of its places, in one number so that many are sorted fast: by tag, and those without a rule first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry(u64);
 
@@ -63,6 +68,9 @@ impl Entry {
     pub(super) fn place(self) -> Place {
         Place(self.0 as u32)
     }
+
+    /// What no suffix has: its tag marks free slots.
+    pub(super) const NONE: Self = Self(u64::MAX);
 }
 
 /// Slots that are looked at together.
