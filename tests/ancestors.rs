@@ -41,6 +41,28 @@ fn an_ancestor_of_allowed_names_has_no_data() {
 }
 
 #[test]
+fn explain_tells_ancestors_apart() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "policy.allow = [\"a.b.example\"]");
+    for (query, verdict, text) in [
+        (
+            "name=b.example",
+            "blocked",
+            "only names below it are allowed; answered without data, not with NXDOMAIN",
+        ),
+        ("name=b.example&type=DS", "allowed", "policy.dnssec_ancestors"),
+        ("name=c.example", "blocked", "name is not on the allowlist"),
+    ] {
+        let (_, explained) = gate.get(&format!("/api/v1/explain?{query}"));
+        assert!(
+            explained.contains(&format!("\"{verdict}\"")) && explained.contains(text),
+            "{query}: {explained}"
+        );
+    }
+    assert!(upstream.queries().is_empty());
+}
+
+#[test]
 fn an_ancestor_that_a_rule_denies_has_no_data_either() {
     let upstream = ScriptedUpstream::start();
     let settings = r#"

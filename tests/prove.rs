@@ -100,6 +100,18 @@ fn every_way_to_answer_a_blocked_name_is_proof() {
 }
 
 #[test]
+fn a_canary_above_allowed_names_is_proven_but_for_its_zone() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(&upstream, "policy.allow = [\".allowed.example\", \"a.canary.test\"]");
+    let text = prove(&gate, &[]).expect_code(0).stdout;
+    assert!(
+        text.contains("names below canary.test are allowed: its NS, SOA, DS and DNSKEY may be asked for"),
+        "{text}"
+    );
+    assert!(upstream.asked().iter().all(|asked| asked == "www.allowed.example A"), "{:?}", upstream.asked());
+}
+
+#[test]
 fn a_policy_that_leaks_is_found_with_the_very_query() {
     let upstream = ScriptedUpstream::start();
     let gate = gate(&upstream, "policy.allow = [\".allowed.example\", \".canary.test\"]");

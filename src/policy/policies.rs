@@ -317,7 +317,9 @@ impl Policies {
     /// True where clients of the group with this index may ask for what validates names below `name`, which is not allowed itself.
     fn may_ask_about_zone(&self, index: usize, name: &Name, now: Instant) -> bool {
         let policy = &self.groups[index].policy;
+        let is_allowed = |rule: RuleRef<'_>| rule.action() == Action::Allow;
         policy.dnssec_ancestors
+            && !policy.rule_for(name).is_some_and(is_allowed)
             && (policy.is_ancestor(name, now)
                 || GroupId::new(index).is_some_and(|group| self.leads_to_lent(group, name, now)))
     }

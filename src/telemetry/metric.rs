@@ -137,7 +137,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "namegate_allowed_total",
         &[("zone", "the first 63 zones this process had; other")],
-        "Names allowed, by the zone of the rule, `temporary`, or `followed`.",
+        "Names allowed, by the zone of the rule, `temporary`, `followed`, or `ancestors`.",
     ),
     gauge("namegate_temporary_allowances", &[], "Temporary allowances in force."),
     gauge("namegate_followed_names", &[], "Names allowed because an answer led to them."),

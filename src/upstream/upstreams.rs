@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use super::address::UpstreamAddress;
 use super::budget::Budget;
-#[cfg(doc)]
-use super::loop_watch;
 use super::server::{Server, ServerStats};
 use super::{Upstream, UpstreamConfig};
 use crate::policy::route::RouteId;
@@ -101,7 +99,7 @@ impl Upstreams {
         &self.servers
     }
 
-    /// A query for `name`, of type [`loop_watch::QTYPE`], came in: a server that was asked for it forwards to us.
+    /// A query for `name`, of type [`super::loop_watch::QTYPE`], came in: a server that was asked for it forwards to us.
     #[cold]
     pub fn note_arrival(&self, name: &Name) {
         self.servers.iter().for_each(|server| server.stats.loops.note_arrival(name));
