@@ -1,6 +1,6 @@
 //! Zones served from master files, ahead of the policy.
 
-use crate::support::code::{AA, TC};
+use crate::support::code::AA;
 use crate::support::gate::Reload;
 use crate::support::{Gate, Query, ScriptedUpstream};
 
@@ -45,19 +45,6 @@ fn the_zone_answers_before_the_policy() {
     assert!(upstream.queries().is_empty());
     let local = gate.settled_metrics().sum("namegate_responses_total", &[("decision", "local")]);
     assert_eq!(local, 3.0);
-}
-
-#[test]
-fn additional_records_give_way_before_an_answer_is_cut() {
-    let upstream = ScriptedUpstream::start();
-    let exchangers: String =
-        (0..20).map(|n| format!("mail IN MX {n} m{n}\nm{n} IN A 10.0.1.{n}\n")).collect();
-    let gate =
-        Gate::with_files(&[upstream.address()], SETTINGS, &[("corp.zone", &(ZONE.to_owned() + &exchangers))]);
-    let whole = gate.tcp().ask(&Query::new("mail.corp.example", "MX"));
-    assert_eq!((whole.answers.len(), whole.additionals.len()), (20, 20));
-    let reply = gate.send(&Query::new("mail.corp.example", "MX"));
-    assert_eq!((reply.has(TC), reply.answers.len(), reply.additionals.len()), (false, 20, 0));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::authority::Identity;
 use super::message::Message;
 use super::record::Record;
 use super::response::Response;
+use super::upstream::is_loop_probe;
 use super::{PATIENCE, eventually};
 
 /// What carries the queries.
@@ -147,7 +148,8 @@ impl EncryptedUpstream {
     /// All queries so far, health probes left out.
     pub(crate) fn queries(&self) -> Vec<Received> {
         let received = self.state.received.lock().unwrap();
-        received.iter().filter(|query| query.message.asked() != ". NS").cloned().collect()
+        let is_probe = |query: &&Received| query.message.asked() == ". NS" || is_loop_probe(&query.message);
+        received.iter().filter(|query| !is_probe(query)).cloned().collect()
     }
 
     /// Handshakes that succeeded: the name that the gate gave in each.

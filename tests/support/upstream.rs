@@ -164,7 +164,7 @@ impl State {
             return None;
         };
         let deaf = self.deaf_to_probes.load(Ordering::Relaxed);
-        if message.asked().ends_with(".namegate-loop.arpa HINFO") {
+        if is_loop_probe(&message) {
             let answer = Response::negative("NXDOMAIN", Record::soa("arpa", 300, 300));
             return (!deaf).then(|| (message, Script::reply(answer)));
         }
@@ -187,6 +187,11 @@ impl State {
         let default = || self.default.lock().unwrap().clone().map(|choose| choose(query));
         own.or_else(default).unwrap_or_else(|| Script::reply(usual_answer(query)))
     }
+}
+
+/// True for the question by which a resolver sees whether its upstream forwards back to it.
+pub(crate) fn is_loop_probe(query: &Message) -> bool {
+    query.asked().to_ascii_lowercase().ends_with(".namegate-loop.arpa hinfo")
 }
 
 /// A and AAAA from the documentation ranges, NODATA for every other type.
