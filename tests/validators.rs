@@ -127,7 +127,8 @@ fn said(message: &Message) -> (String, bool, Vec<String>) {
 
 fn expect_direct(kind: Kind, direct: &Message, case: Case) {
     let (name, qtype, rcode, security) = case;
-    let expected = beyond(kind, case).unwrap_or((rcode, security == Secure && tells_ad(kind, case)));
+    let usual = (rcode, security == Secure && tells_ad(kind, case));
+    let expected = beyond(kind, case).unwrap_or(usual);
     let shown = (direct.rcode(), direct.has(AD) && tells_ad(kind, case));
     assert_eq!((shown.0.as_str(), shown.1), expected, "{kind:?} by itself: {name} {qtype}");
 }
