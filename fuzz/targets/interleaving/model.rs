@@ -1,5 +1,6 @@
 //! [`Model`]: what authentic replies carried, and what the rules in force allow.
 
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -192,8 +193,8 @@ impl Model {
             }
             rule @ (Some((Action::Allow, CnamePolicy::Follow)) | None) => {
                 let until = now + Duration::from_secs(ttl.into()).max(LEAD);
-                let roots: Vec<Name> = match rule {
-                    Some(_) => vec![question.name.clone()],
+                let roots: HashSet<Name> = match rule {
+                    Some(_) => HashSet::from([question.name.clone()]),
                     None => self.leads(group, &question.name, now).map(|lead| lead.root.clone()).collect(),
                 };
                 let lead =
