@@ -239,6 +239,7 @@ mod tests {
 
     #[test]
     #[ignore = "a measurement: cargo test --release --lib finding_a_grant -- --ignored --nocapture"]
+    #[allow(clippy::print_stdout, reason = "a measurement")]
     fn finding_a_grant_takes_its_time() {
         let (now, time) = (Instant::now(), SystemTime::now());
         let (few, many) = ("a.example", vec!["a"; 100].join("."));
