@@ -152,7 +152,7 @@ fn faults(identity: &Identity) -> Vec<Fault> {
         ("slow", Act::Late(Duration::from_millis(300), good()), ("NOERROR", &[]), "answered"),
         ("silent", Act::Silence, timeout, "timeout"),
         ("servfail", failing("SERVFAIL"), ("SERVFAIL", &[]), "failed"),
-        ("refused", failing("REFUSED"), ("REFUSED", &[]), "failed"),
+        ("refused", failing("REFUSED"), ("SERVFAIL", &[22]), "failed"),
         ("other-question", Act::OtherQuestion(good()), unusable, "unusable"),
         ("truncated", Act::Answer(good().flags(TC)), unusable, "unusable"),
         ("closes", Act::Close, network, "network_error"),

@@ -37,8 +37,8 @@ use crate::telemetry::board::Board;
 use crate::telemetry::catalogue::Catalogue;
 use crate::telemetry::journal::Losses;
 use crate::upstream::probe::LATELY;
-use crate::watchdog::Health;
 use crate::upstream::server::Server;
+use crate::watchdog::Health;
 
 /// What the pages show.
 #[derive(Clone)]

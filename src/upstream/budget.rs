@@ -156,6 +156,11 @@ impl Budget {
         self.0.obstacle(&book, client, Attempt::First, now).is_none()
     }
 
+    /// Queries that wait for room.
+    pub fn waiting(&self) -> usize {
+        self.0.book().waiting
+    }
+
     /// A place, where there is one at once and the rate allows it; nothing is taken otherwise.
     pub fn try_acquire(
         &self,
@@ -196,7 +201,7 @@ impl Budget {
 
 /// Queries that may be sent at once after a pause.
 fn burst(rate: f64) -> f64 {
-    (rate * BURST.as_secs_f64()).max(1.0)
+    rate * BURST.as_secs_f64() + 1.0
 }
 
 impl Shared {
@@ -438,7 +443,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         let total: usize = sent.iter().sum();
-        assert_eq!(sent[0], 46, "half of the burst of 90");
+        assert_eq!(sent[0], 46, "half of the burst of 91");
         assert!((750..=990).contains(&total), "{total} in a second");
     }
 

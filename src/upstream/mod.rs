@@ -277,14 +277,14 @@ impl Upstream {
         }
     }
 
-    /// Indices of servers in the order to ask for `client`: those that are up first, then those that have room, else as
-    /// written.
+    /// Indices of servers in the order to ask for `client`: those that are up first, then those that have room or fewer
+    /// who wait for it, else as written.
     fn order(&self, client: IpAddr) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.servers.len()).collect();
         let now = Instant::now();
         order.sort_by_key(|&index| {
             let server = &self.servers[index];
-            (!server.is_up(), !server.budget.has_room(client, now))
+            (!server.is_up(), !server.budget.has_room(client, now), server.budget.waiting())
         });
         order
     }
