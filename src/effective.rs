@@ -60,18 +60,28 @@ impl<'p> Effective<'p> {
     /// The rules of `policy`. Those that another rule of the same pattern hides are left out.
     pub fn of(policy: &'p Policy) -> Self {
         let mut effective = Self { nodes: BTreeMap::new() };
-        for rule in policy.iter() {
-            let pattern = rule.pattern();
-            let node = effective.node(pattern.name());
-            let scope = pattern.scope();
-            if scope != Scope::Below {
-                keep_stronger(&mut node.own, rule);
-            }
-            if scope != Scope::Exact {
-                keep_stronger(&mut node.below, rule);
+        policy.iter().filter(|rule| !rule.is_overruled()).for_each(|rule| effective.add(rule));
+        // What is answered here in every mode is said where the rules would allow it, and nowhere else.
+        for rule in policy.built_in() {
+            let name = rule.pattern().name().clone();
+            if [effective.own(&name), effective.below(&name)].iter().any(|said| said.action == Action::Allow)
+            {
+                effective.add(rule);
             }
         }
         effective
+    }
+
+    fn add(&mut self, rule: RuleRef<'p>) {
+        let pattern = rule.pattern();
+        let node = self.node(pattern.name());
+        let scope = pattern.scope();
+        if scope != Scope::Below {
+            keep_stronger(&mut node.own, rule);
+        }
+        if scope != Scope::Exact {
+            keep_stronger(&mut node.below, rule);
+        }
     }
 
     /// The node of `name`, made with all above it where there is none.
@@ -148,6 +158,9 @@ mod tests {
             (Action::Deny, "e.a.example"),
             (Action::Allow, "*.f.example"),
             (Action::Deny, ".f.example"),
+            (Action::Allow, "*.icloud.com"),
+            (Action::Allow, "mask-h2.icloud.com"),
+            (Action::Allow, ".resolver.arpa"),
         ];
         let mut builder = PolicyBuilder::new();
         let source = builder.source("test", "test.toml");
@@ -174,6 +187,10 @@ mod tests {
         assert_eq!(
             order,
             [
+                "com",
+                "icloud.com",
+                "mask.icloud.com",
+                "mask-h2.icloud.com",
                 "example",
                 "a.example",
                 "b.a.example",
@@ -183,6 +200,10 @@ mod tests {
                 "f.example"
             ]
         );
+        let is_allowed = |text: &str| effective.own(&name(text)).action == Action::Allow;
+        assert!(is_allowed("x.icloud.com") && is_allowed("mask-h2.icloud.com"));
+        assert!(!is_allowed("mask.icloud.com") && !is_allowed("x.mask-h2.icloud.com"));
+        assert!(!is_allowed("_dns.resolver.arpa"));
         assert_eq!(effective.nodes_below(&name("b.a.example")).count(), 1);
         assert!(effective.below(&name("other.example")).rule.is_none());
     }

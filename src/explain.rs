@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hickory_proto::rr;
 
+use crate::policy::bypass::BypassName;
 use crate::policy::clients::GroupId;
 use crate::policy::route::Route;
 use crate::policy::rule::{Action, Pattern, Scope};
@@ -118,12 +119,14 @@ pub fn judge<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Poli
 }
 
 /// Settings that would allow `name`, which `rule` denies or no rule covers. None where no rule can be written for it (it
-/// is no host name), or where the rule that denies it stands for just this name: that rule has to go.
+/// is no host name, or no rule may allow it), or where the rule that denies it stands for just this name: that rule has to go.
 pub fn snippet(name: &Name, rule: Option<RuleRef<'_>>) -> Option<String> {
     let written = name.to_string();
     // A label `*` is no wildcard: whoever asks for such a name must not have one offered.
     let is_host = Pattern::parse(&written).is_ok_and(|pattern| pattern.scope() == Scope::Exact);
     let is_denied = rule.is_some_and(|rule| rule.pattern().scope() == Scope::Exact);
+    let is_final = BypassName::covering(name).is_some_and(|bypass| !bypass.may_be_allowed);
     // Names are what clients chose: the writer quotes and escapes whatever stands in them.
-    (is_host && !is_denied).then(|| format!("[policy]\nallow = [{}]\n", toml::Value::from(written)))
+    (is_host && !is_denied && !is_final)
+        .then(|| format!("[policy]\nallow = [{}]\n", toml::Value::from(written)))
 }

@@ -64,13 +64,11 @@ pub fn make_state(
         None => Arc::new(new_cache(&settings, before.map(|before| &*before.state.cache))),
     };
     let block_ttl = u32::try_from(settings.block.ttl.as_secs()).unwrap_or(u32::MAX);
+    let negative = |rcode| Denial::negative(rcode, block_ttl, policies.default().serial(), NOT_LISTED);
+    let (no_data, no_name) = (negative(Rcode::NOERROR), negative(Rcode::NXDOMAIN));
     let denial = match settings.block.answer {
-        BlockAnswer::Nxdomain => {
-            Denial::negative(Rcode::NXDOMAIN, block_ttl, policies.default().serial(), NOT_LISTED)
-        }
-        BlockAnswer::Nodata => {
-            Denial::negative(Rcode::NOERROR, block_ttl, policies.default().serial(), NOT_LISTED)
-        }
+        BlockAnswer::Nxdomain => no_name.clone(),
+        BlockAnswer::Nodata => no_data.clone(),
         BlockAnswer::Refused => Denial::refused(NOT_LISTED),
     };
     let before_state = before.map(|before| &*before.state);
@@ -83,6 +81,8 @@ pub fn make_state(
         tunnel_guard: tunnel_guard(&settings.tunnel_guard, before),
         shadow: shadow.map(|policies| Arc::new(Shadow::new(policies))),
         denial,
+        no_data,
+        no_name,
         identity: identity.map(Into::into),
         udp_payload: settings.server.udp_payload,
         cache,

@@ -17,6 +17,7 @@ mod amplification;
 mod ancestors;
 mod answers;
 mod blocking;
+mod bypass_names;
 mod cache;
 mod check;
 mod cli;

@@ -111,6 +111,8 @@ pub(super) fn state(policies: Policies, upstreams: Upstreams, cache: Arc<Cache>)
         tunnel_guard: None,
         shadow: None,
         denial: Denial::negative(Rcode::NXDOMAIN, 30, 7, NOT_LISTED),
+        no_data: Denial::negative(Rcode::NOERROR, 30, 7, NOT_LISTED),
+        no_name: Denial::negative(Rcode::NXDOMAIN, 30, 7, NOT_LISTED),
         identity: Some("fuzz".into()),
         udp_payload: UDP_PAYLOAD,
         cache,

@@ -12,6 +12,7 @@ use super::authorized::Authorized;
 use super::refusal::Refusal;
 use super::wish::Wish;
 use crate::hazard::{Reach, reach};
+use crate::policy::bypass::BypassName;
 use crate::policy::rule::{Pattern, PatternError, Scope};
 use crate::policy::temporary::Grant;
 
@@ -66,6 +67,12 @@ fn grant(wish: &Wish, longest: Duration, now: SystemTime) -> Result<Grant, Refus
             "name: `{pattern}` opens every domain of a registry; help: name what is needed, or say so with `--wide` \
              (`\"wide\": true`)"
         )));
+    }
+    if let Some(bypass) = BypassName::covering(pattern.name()) {
+        let remedy =
+            if bypass.may_be_allowed { "write a rule for exactly this name" } else { "nothing allows it" };
+        let message = format!("name: `{pattern}` is answered here: {}; help: {remedy}", bypass.purpose);
+        return Err(Refusal::unfit(message));
     }
     let duration = duration(&wish.duration, longest)?;
     let reason = text("reason", &wish.reason)?;
@@ -166,6 +173,11 @@ mod tests {
             (wish("", "1h", "r"), "name: the host is empty"),
             (wish("*.org", "1h", "r"), "opens every domain of a registry; help: "),
             (wish(".", "1h", "r"), "name: this would match every name"),
+            (
+                wish("mask.icloud.com", "1h", "r"),
+                "name: `mask.icloud.com` is answered here: iCloud Private Relay would take over names and traffic; help: write",
+            ),
+            (wish("_dns.resolver.arpa", "1h", "r"), "; help: nothing allows it"),
             (wish("a.example", "0s", "r"), "for: that is no time at all; help: "),
             (wish("a.example", "soon", "r"), "for: expected number at 0; help: "),
             (wish("a.example", "25h", "r"), "for: at most 1day (`max_temporary` in [admin]); help: "),

@@ -23,7 +23,8 @@ fn resolvers(policy: &Policy, most: usize) -> Advice {
     }
     // Rules for names below a resolver's, such as an account's; at the resolver's own name they were found above.
     let at_one = |rule: &RuleRef<'_>| public_resolvers().any(|(name, _)| rule.pattern().matches(&name));
-    for rule in policy.iter().filter(|rule| rule.action() == Action::Allow) {
+    let opens = |rule: &RuleRef<'_>| rule.action() == Action::Allow && !rule.is_overruled();
+    for rule in policy.iter().filter(opens) {
         if let Some(operator) = public_resolver(rule.pattern().name()).filter(|_| !at_one(&rule)) {
             advice.find(most, || Finding { place: rule.place(), text: format!("`{rule}` ({operator})") });
         }

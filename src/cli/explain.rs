@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{FAILED, OK, USAGE, print, warn};
 use crate::assemble::Assembly;
 use crate::explain::{Finding, judge, read_name, snippet};
+use crate::policy::bypass::BypassAnswer;
 use crate::policy::route::Route;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
@@ -75,7 +76,7 @@ fn as_text(
     match finding.verdict {
         "allowed" | "observed" if finding.allowed => line("route", &servers(finding.route, assembly)),
         "blocked" => {
-            line("answer", &denial(assembly));
+            line("answer", &denial(finding, assembly));
             if let Some(rule) = asleep {
                 let hint =
                     format!("`{}` would cover it; give [parameters] {}", rule.host, rule.missing.join(", "));
@@ -118,10 +119,15 @@ fn servers(route: Option<Route>, assembly: &Assembly) -> String {
     servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn denial(assembly: &Assembly) -> String {
+fn denial(finding: &Finding<'_>, assembly: &Assembly) -> String {
     use crate::config::BlockAnswer;
     let ttl = humantime::format_duration(assembly.settings.block.ttl);
-    match assembly.settings.block.answer {
+    let answer = match finding.rule.and_then(|rule| rule.bypass()).map(|bypass| bypass.answer) {
+        Some(BypassAnswer::NoData) => BlockAnswer::Nodata,
+        Some(BypassAnswer::NxDomain) => BlockAnswer::Nxdomain,
+        None => assembly.settings.block.answer,
+    };
+    match answer {
         BlockAnswer::Nxdomain => format!("NXDOMAIN, kept by clients for {ttl}"),
         BlockAnswer::Nodata => format!("NOERROR without data, kept by clients for {ttl}"),
         BlockAnswer::Refused => "REFUSED".to_owned(),

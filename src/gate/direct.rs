@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{Client, Outcome, State};
 use crate::policy::Reason;
+use crate::policy::bypass::BypassAnswer;
 use crate::policy::clients::GroupId;
 use crate::telemetry::counters::{Counters, Dropped, Limited};
 use crate::telemetry::record::{Decision, Record, Source};
@@ -86,6 +87,7 @@ pub(super) fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
         Reason::NotListed | Reason::Noise => None,
         Reason::Denied(_)
         | Reason::Ancestor(_)
+        | Reason::Bypass(_)
         | Reason::Alias(_)
         | Reason::Tunnel(_)
         | Reason::Unexpected(_) => Some(reason),
@@ -110,6 +112,15 @@ pub(super) fn block(
         Reason::Ancestor(_) => {
             denial::ancestor(out, envelope, &state.denial, reason);
             state.denial.ancestor_rcode()
+        }
+        // Software looks for these very answers, whatever other blocked names get.
+        Reason::Bypass(bypass) => {
+            let denial = match bypass.answer {
+                BypassAnswer::NoData => &state.no_data,
+                BypassAnswer::NxDomain => &state.no_name,
+            };
+            denial::blocked(out, envelope, denial, unusual(reason));
+            denial.rcode()
         }
         // The name may be asked: that it does not exist would be remembered, and would be wrong.
         Reason::Tunnel(_) | Reason::Unexpected(_) => {

@@ -48,6 +48,10 @@ pub struct State {
     pub shadow: Option<Arc<Shadow>>,
     /// How blocked names are answered.
     pub denial: Denial,
+    /// NOERROR without data, for names that are so answered whatever `denial` is.
+    pub no_data: Denial,
+    /// The same with NXDOMAIN.
+    pub no_name: Denial,
     /// What the server calls itself in class CH; none keeps it quiet.
     pub identity: Option<Box<str>>,
     /// Largest UDP reply in bytes.

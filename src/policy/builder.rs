@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::ancestors::Ancestors;
+use super::bypass::{BYPASS_NAMES, BypassName};
 use super::cname::CnamePolicy;
 use super::expect::Expect;
 use super::noise::Noise;
@@ -47,15 +48,18 @@ pub struct PolicyBuilder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceId(u16);
 
+/// The source of the rules for [`BYPASS_NAMES`], whose lines are their places in it; the last one of every policy.
+pub(super) const BUILT_IN: u16 = u16::MAX;
+
 impl PolicyBuilder {
     /// An empty set of rules, which blocks everything.
     pub fn new() -> Self {
         Self { trie: TrieBuilder::new(), sources: Vec::new(), noise: Noise::default(), digest: Sha256::new() }
     }
 
-    /// Announces where the next rules come from; at most 65 536 sources.
+    /// Announces where the next rules come from; at most 65 535 sources.
     pub fn source(&mut self, zone: &str, file: &str) -> SourceId {
-        let id = SourceId(self.sources.len().min(usize::from(u16::MAX)) as u16);
+        let id = SourceId(self.sources.len().min(usize::from(BUILT_IN) - 1) as u16);
         let source = Source { zone: zone.to_owned(), file: file.to_owned() };
         self.sources.push(SourceCount { source, rules: 0, cname: CnamePolicy::Trust, route: None });
         id
@@ -110,9 +114,20 @@ impl PolicyBuilder {
         for origin in &local {
             local_ancestors.add(origin, false, None);
         }
+        let patterns = BypassName::all().map(|(_, pattern)| pattern).zip(0..);
+        let built_in =
+            patterns.map(|(pattern, line)| self.trie.list(Action::Deny, pattern, BUILT_IN, line)).collect();
+        let source = Source { zone: "built-in".to_owned(), file: "built in".to_owned() };
+        self.sources.push(SourceCount {
+            source,
+            rules: BYPASS_NAMES.len(),
+            cname: CnamePolicy::Trust,
+            route: None,
+        });
         Policy {
             trie: self.trie.build(),
             sources: self.sources.into(),
+            built_in,
             local_index: SuffixIndex::new(local.iter()),
             local: local.into(),
             local_ancestors,

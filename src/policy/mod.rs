@@ -10,6 +10,7 @@ mod builder;
 mod rule_ref;
 mod suffix_index;
 
+pub mod bypass;
 pub mod clients;
 pub mod cname;
 pub mod expect;
@@ -44,7 +45,7 @@ use ancestors::Ancestors;
 use cname::CnamePolicy;
 use noise::Noise;
 use route::{Route, Routes};
-use rule::Action;
+use rule::{Action, Scope};
 use suffix_index::SuffixIndex;
 use trie::{Found, RuleId, Trie};
 
@@ -81,6 +82,8 @@ pub struct Source {
 pub struct Policy {
     trie: Trie,
     sources: Box<[SourceCount]>,
+    /// The rules for [`bypass::BYPASS_NAMES`], in the same order.
+    built_in: Box<[Option<RuleId>]>,
     local: Box<[Name]>,
     local_index: SuffixIndex,
     local_ancestors: Ancestors,
@@ -110,14 +113,17 @@ impl Policy {
         if self.is_local(&question.name) {
             return Judgement::Local;
         }
-        let Found { rule, is_node } = self.trie.search(&question.name);
-        let rule = rule.and_then(|id| self.rule_by_id(id));
-        if let Some(rule) = rule
-            && rule.action() == Action::Allow
-        {
-            return Judgement::Allowed(rule);
-        }
         let name = &question.name;
+        let Found { rule, is_node } = self.trie.search(name);
+        let rule = self.with_built_in(name, rule);
+        if let Some(rule) = rule {
+            if rule.action() == Action::Allow {
+                return Judgement::Allowed(rule);
+            }
+            if let Some(bypass) = rule.bypass() {
+                return Judgement::NotAllowed(Reason::Bypass(bypass));
+            }
+        }
         if is_node && self.trie.allows_below(name) || self.local_ancestors.contains(name, now) {
             return Judgement::NotAllowed(Reason::Ancestor(rule));
         }
@@ -163,9 +169,26 @@ impl Policy {
         self.dnssec_ancestors
     }
 
-    /// The most specific rule that covers a name.
+    /// The most specific rule that covers a name; where the name is one of [`bypass::BYPASS_NAMES`], the rule that is built in,
+    /// unless one allows just this name and may.
     pub fn rule_for(&self, name: &Name) -> Option<RuleRef<'_>> {
-        self.rule_by_id(self.trie.find(name)?)
+        self.with_built_in(name, self.trie.find(name))
+    }
+
+    #[inline]
+    fn with_built_in<'p>(&'p self, name: &Name, found: Option<RuleId>) -> Option<RuleRef<'p>> {
+        let found = found.and_then(|id| self.rule_by_id(id));
+        if bypass::may_cover(name) { self.or_built_in(name, found) } else { found }
+    }
+
+    #[cold]
+    fn or_built_in<'p>(&'p self, name: &Name, found: Option<RuleRef<'p>>) -> Option<RuleRef<'p>> {
+        let Some(place) = bypass::place(name) else { return found };
+        let is_explicit = |rule: &RuleRef<'_>| {
+            rule.action() == Action::Allow && rule.scope() == Scope::Exact && !rule.is_overruled()
+        };
+        let built_in = || self.rule_by_id(self.built_in.get(place).copied().flatten()?);
+        found.filter(is_explicit).or_else(built_in)
     }
 
     /// The rule with a number this policy gave out.
@@ -175,6 +198,15 @@ impl Policy {
 
     /// All rules in the order they were added, those that another of the same pattern hides included.
     pub fn iter(&self) -> impl Iterator<Item = RuleRef<'_>> {
+        self.all().filter(|rule| rule.bypass().is_none())
+    }
+
+    /// The rules that are built in.
+    pub fn built_in(&self) -> impl Iterator<Item = RuleRef<'_>> {
+        self.all().filter(|rule| rule.bypass().is_some())
+    }
+
+    fn all(&self) -> impl Iterator<Item = RuleRef<'_>> {
         self.trie.iter().map(|(id, rule)| RuleRef { policy: self, id, rule })
     }
 
@@ -183,14 +215,15 @@ impl Policy {
         self.mode
     }
 
-    /// Rules in force.
+    /// Rules in force, those that are built in not counted.
     pub fn rules(&self) -> usize {
-        self.trie.rules()
+        self.sources().map(|(_, rules)| rules).sum()
     }
 
     /// Sources with the number of rules each put in force, in the order they were read.
     pub fn sources(&self) -> impl ExactSizeIterator<Item = (&Source, usize)> {
-        self.sources.iter().map(|counted| (&counted.source, counted.rules))
+        let (_, read) = self.sources.split_last().unwrap_or((&self.sources[0], &[]));
+        read.iter().map(|counted| (&counted.source, counted.rules))
     }
 
     /// First 16 hexadecimal digits of a SHA-256 over rules, local origins and mode: equal policies have equal hashes.

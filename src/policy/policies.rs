@@ -169,8 +169,8 @@ impl Policies {
     /// Decides at `now` on a question of `client`, who is of `group`: the one place where a query may become an
     /// [`AllowedQuery`].
     ///
-    /// A temporary allowance stands above every rule, for it is what an operator wants now; only names of local zones and what
-    /// is never forwarded are not its business. A name that an answer led to is allowed where no rule denies it.
+    /// A temporary allowance stands above every rule, for it is what an operator wants now; only names of local zones, those of
+    /// [`super::bypass`] and what is never forwarded are not its business. A name that an answer led to is allowed where no rule denies it.
     pub fn decide<'q>(
         &self,
         (client, group): (IpAddr, GroupId),
@@ -192,6 +192,9 @@ impl Policies {
         };
         let name = &question.name;
         let judgement = policy.judge(question, now);
+        if let Judgement::NotAllowed(reason @ Reason::Bypass(_)) = judgement {
+            return Verdict::Blocked(reason);
+        }
         if matches!(judgement, Judgement::Allowed(_) | Judgement::NotAllowed(_))
             && let Some(grant) = self.temporary.find(name, now)
         {
@@ -236,7 +239,7 @@ impl Policies {
         let policy = self.policy(group);
         match policy.rule_for(name) {
             Some(rule) if rule.action() == Action::Allow => true,
-            Some(_) => self.temporary.find(name, now).is_some(),
+            Some(rule) => rule.bypass().is_none() && self.temporary.find(name, now).is_some(),
             None => {
                 policy.is_local(name)
                     || self.temporary.find(name, now).is_some()

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::builder::BUILT_IN;
+use super::bypass::{BYPASS_NAMES, BypassName};
 use super::cname::CnamePolicy;
 use super::expect::Expect;
 use super::rule::{Action, Pattern, Scope};
@@ -25,7 +27,20 @@ impl<'p> RuleRef<'p> {
 
     /// `file:line` of the rule.
     pub fn place(&self) -> String {
+        if self.bypass().is_some() {
+            return self.source().file.clone();
+        }
         format!("{}:{}", self.source().file, self.line())
+    }
+
+    /// The name that is answered here in every mode, where the rule is built in and stands for it.
+    pub fn bypass(&self) -> Option<&'static BypassName> {
+        if self.rule.source == BUILT_IN { BYPASS_NAMES.get(self.rule.line as usize) } else { None }
+    }
+
+    /// True for a rule that has no say, as its names are answered here in every mode.
+    pub fn is_overruled(&self) -> bool {
+        self.bypass().is_none() && BypassName::overrules(self.action(), &self.pattern())
     }
 
     /// Allow or deny.
@@ -38,9 +53,9 @@ impl<'p> RuleRef<'p> {
         &self.policy.sources[self.source_index()].source
     }
 
-    /// Index of the rule's source among [`Policy::sources`].
+    /// Index of the rule's source among [`Policy::sources`]; of a rule that is built in, the one behind the last.
     pub fn source_index(&self) -> usize {
-        usize::from(self.rule.source)
+        usize::from(self.rule.source).min(self.policy.sources.len() - 1)
     }
 
     /// What becomes of aliases in the answers for the rule's names.

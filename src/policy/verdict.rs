@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::RuleRef;
+use super::bypass::BypassName;
 use super::route::RouteId;
 use super::temporary::Grant;
 use crate::wire::query::Question;
@@ -172,6 +173,8 @@ pub enum Reason<'p> {
     Denied(RuleRef<'p>),
     /// It has allowed names below it, and is not allowed itself: no rule covers it, or this one denies it.
     Ancestor(Option<RuleRef<'p>>),
+    /// An answer would let software leave this resolver: it is answered here in every mode.
+    Bypass(&'static BypassName),
     /// The answer for an allowed name leads to a name that is not.
     Alias(RuleRef<'p>),
     /// The client has asked for too many new names below one rule.
@@ -184,7 +187,7 @@ impl<'p> Reason<'p> {
     /// The rule that decided, where it was one.
     pub fn rule(&self) -> Option<RuleRef<'p>> {
         match self {
-            Self::NotListed | Self::Noise => None,
+            Self::NotListed | Self::Noise | Self::Bypass(_) => None,
             Self::Ancestor(rule) => *rule,
             Self::Denied(rule) | Self::Alias(rule) | Self::Tunnel(rule) | Self::Unexpected(rule) => {
                 Some(*rule)
@@ -199,6 +202,7 @@ impl<'p> Reason<'p> {
             Self::Noise => "noise",
             Self::Denied(_) | Self::Ancestor(Some(_)) => "denied",
             Self::Ancestor(None) => "ancestor",
+            Self::Bypass(_) => "bypass",
             Self::Alias(_) => "alias",
             Self::Tunnel(_) => "tunnel",
             Self::Unexpected(_) => "unexpected",
@@ -214,6 +218,7 @@ impl fmt::Display for Reason<'_> {
             Self::Denied(rule) => write!(f, "denied by rule {rule}"),
             Self::Ancestor(None) => f.write_str(ONLY_BELOW),
             Self::Ancestor(Some(rule)) => write!(f, "denied by rule {rule}; {ONLY_BELOW}"),
+            Self::Bypass(bypass) => write!(f, "answered here: {}", bypass.purpose),
             Self::Alias(rule) => {
                 write!(f, "its answer leads to a name that is not allowed, and rule {rule} inspects")
             }

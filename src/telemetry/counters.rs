@@ -80,7 +80,8 @@ impl Limited {
 }
 
 /// Reasons for blocking, in the order of their counters.
-pub const REASONS: [&str; 7] = ["not_listed", "denied", "noise", "alias", "tunnel", "unexpected", "ancestor"];
+pub const REASONS: [&str; 8] =
+    ["not_listed", "denied", "noise", "bypass", "alias", "tunnel", "unexpected", "ancestor"];
 
 /// Types counted by name; all others are `other`, so that no client can add a series.
 pub const TYPES: [Type; 14] = [

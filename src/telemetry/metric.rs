@@ -131,7 +131,7 @@ pub const METRICS: &[Metric] = &[
     gauge("namegate_queries_in_flight", &[], "Queries waiting for an upstream or a local zone."),
     counter(
         "namegate_blocked_total",
-        &[("reason", "not_listed, denied, noise, alias, tunnel, unexpected, ancestor")],
+        &[("reason", "not_listed, denied, noise, bypass, alias, tunnel, unexpected, ancestor")],
         "Names found not to be allowed, by reason.",
     ),
     counter(

@@ -2,7 +2,8 @@
 
 const ROWS = 200;
 const QUIET = 15_000; // milliseconds between two announcements to screen readers
-const REASONS = { not_listed: "not on the allowlist", ancestor: "only names below it are allowed", noise: "noise: a search suffix was added" };
+const REASONS = { not_listed: "not on the allowlist", ancestor: "only names below it are allowed",
+  noise: "noise: a search suffix was added", bypass: "answered here: it looks for another resolver" };
 const tail = byId("tail");
 const pause = byId("pause");
 let paused = false;

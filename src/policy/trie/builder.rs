@@ -55,6 +55,18 @@ impl TrieBuilder {
         }
     }
 
+    /// Adds a rule that [`Trie::find`] does not find; none where it has no room.
+    pub(in crate::policy) fn list(
+        &mut self,
+        action: Action,
+        pattern: &Pattern,
+        source: u16,
+        line: u32,
+    ) -> Option<RuleId> {
+        let (name, scope) = (pattern.name().as_bytes(), pattern.scope());
+        self.records.push(Rule { name, line, source, action, scope, expect: Expect::Any })
+    }
+
     /// Finishes, with no more memory than needed.
     pub fn build(mut self) -> Trie {
         if self.overflowed {
