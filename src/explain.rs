@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hickory_proto::rr;
 
+use crate::local::{LocalFailure, LocalZones};
 use crate::policy::bypass::BypassName;
 use crate::policy::clients::GroupId;
 use crate::policy::route::Route;
@@ -12,7 +13,7 @@ use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Ground, Policies, Reason, RuleRef, Verdict};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
-use crate::wire::request::AnswerFlags;
+use crate::wire::request::{self, AnswerFlags};
 
 /// What would become of a question.
 pub struct Finding<'p> {
@@ -66,7 +67,40 @@ fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
 }
 
 /// Judges a question as if `client` had asked it; any client where none is given. Nothing is sent or counted.
-pub fn judge<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Policies) -> Finding<'p> {
+///
+/// For a name of a local zone the finding says where its aliases lead, too.
+pub fn judge<'p>(
+    question: &Question,
+    client: Option<IpAddr>,
+    policies: &'p Policies,
+    local: &LocalZones,
+) -> Finding<'p> {
+    let finding = judge_name(question, client, policies);
+    if finding.verdict != "local" {
+        return finding;
+    }
+    let mut request = Vec::new();
+    request::write(&mut request, 0, question, AnswerFlags::default());
+    let answer = match local.answer_now(&request) {
+        Ok(answer) => answer,
+        Err(LocalFailure::TooManyAliases) => {
+            let reason = "local zones: SERVFAIL, too many aliases; they may go in a circle".to_owned();
+            return Finding { reason, allowed: false, ..finding };
+        }
+        Err(LocalFailure::NotHeld) => return finding,
+    };
+    let Some(name) = answer.leads_to else { return finding };
+    let target = judge_name(&Question { name: name.clone(), ..*question }, client, policies);
+    let why = match (target.reason.as_str(), target.rule) {
+        ("", Some(rule)) => format!(" by rule {rule}"),
+        ("", None) => String::new(),
+        (reason, _) => format!(": {reason}"),
+    };
+    let reason = format!("answered by a local zone; its alias leads to {name}, {}{why}", target.verdict);
+    Finding { reason, rule: target.rule, allowed: target.allowed, route: target.route, ..finding }
+}
+
+fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Policies) -> Finding<'p> {
     let group = client.map_or(Some(GroupId::DEFAULT), |client| policies.group(client));
     let Some(group) = group else {
         let client = client.map(|client| client.to_string()).unwrap_or_default();

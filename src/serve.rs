@@ -166,6 +166,7 @@ impl Service {
         self.runtime.spawn(self.tasks.track_future(udp::answer_from_local_zones(
             waiting,
             Arc::clone(&self.state),
+            relay.clone(),
             teller.clone(),
         )));
         let limits = TcpLimits {

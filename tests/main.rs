@@ -65,6 +65,7 @@ mod lists;
 #[allow(dead_code, reason = "shared with the benchmarks, which use the rest")]
 #[path = "../benches/load/mod.rs"]
 mod load;
+mod local_aliases;
 mod local_zones;
 mod metrics;
 mod other_clients;

@@ -207,7 +207,7 @@ pub(super) async fn explain(
     };
     let state = admin.state.load();
     let question = Question { name, qtype, class: Class::IN };
-    let finding = judge(&question, client, &state.policies);
+    let finding = judge(&question, client, &state.policies, &state.local);
     let because = match (finding.reason.as_str(), finding.rule) {
         ("", Some(rule)) => format!("{} by rule {rule}", finding.verdict),
         (reason, _) => reason.to_owned(),

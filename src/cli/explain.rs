@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         return USAGE;
     };
     let question = Question { name, qtype: arguments.r#type, class: Class::IN };
-    let finding = judge(&question, arguments.client, &assembly.policies);
+    let finding = judge(&question, arguments.client, &assembly.policies, &assembly.local);
     let asleep = (!finding.allowed).then(|| sleeping_rule(&question.name, assembly)).flatten();
     let printed = match arguments.json {
         true => print(&as_json(&question, &finding, assembly)),
@@ -75,6 +75,7 @@ fn as_text(
     }
     match finding.verdict {
         "allowed" | "observed" if finding.allowed => line("route", &servers(finding.route, assembly)),
+        "local" if finding.route.is_some() => line("route", &servers(finding.route, assembly)),
         "blocked" => {
             line("answer", &denial(finding, assembly));
             if let Some(rule) = asleep {

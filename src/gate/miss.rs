@@ -13,12 +13,14 @@ use crate::telemetry::counters::Counters;
 use crate::telemetry::lookup::Exchange;
 use crate::telemetry::record::{Decision, Record, Source};
 use crate::upstream::Fetched;
-use crate::wire::answer::AnswerRef;
+use crate::wire::answer::{Answer, AnswerHead, AnswerRef, Lifetime};
 use crate::wire::code::{ErrorCode, Rcode};
 use crate::wire::edns::Edns;
-use crate::wire::header::{HEADER, Header};
-use crate::wire::query::{Query, Question};
+use crate::wire::header::{Flags, HEADER, Header};
+use crate::wire::name::Name;
+use crate::wire::query::{Query, Question, parse_question};
 use crate::wire::reply::{self, Ageing, Envelope, ExtendedError};
+use crate::wire::request::{self, AnswerFlags};
 
 /// Bytes of a request that need no memory of their own: a question of 50 bytes with an OPT and a cookie.
 const USUAL_REQUEST: usize = 104;
@@ -75,6 +77,21 @@ impl Miss {
         &self.request
     }
 
+    /// The same client's request for `target`, to which an alias leads; none where recursion was not desired.
+    pub fn request_for(&self, target: &Name) -> Option<Vec<u8>> {
+        if !self.header.flags.has(Flags::RD) {
+            return None;
+        }
+        let (asked, _) = parse_question(&self.request)?;
+        let flags = AnswerFlags {
+            dnssec_ok: self.edns.is_some_and(|edns| edns.dnssec_ok),
+            checking_disabled: self.header.flags.has(Flags::CD),
+        };
+        let mut request = Vec::new();
+        request::write(&mut request, self.header.id, &Question { name: target.clone(), ..asked }, flags);
+        Some(request)
+    }
+
     /// The miss with its reply, made `elapsed` after it came.
     pub fn exchange<'a>(&'a self, record: &'a Record, reply: &'a [u8], elapsed: Duration) -> Exchange<'a> {
         let Self { client, received, .. } = *self;
@@ -128,10 +145,73 @@ impl Gate {
     }
 
     /// Writes the reply to a query that a local zone has the answer to.
-    pub fn finish_local(&mut self, miss: &Miss, answer: AnswerRef<'_>, out: &mut Vec<u8>) -> Record {
-        let authoritative = answer.rcode() != Rcode::SERVFAIL;
-        reply::answer(out, &miss.envelope(self.state.load()), answer, Ageing::NONE, authoritative);
-        Record::new(Decision::Local, Source::Local, answer.rcode())
+    pub fn finish_local(&mut self, miss: &Miss, fetched: &LocalFetched, out: &mut Vec<u8>) -> Record {
+        let state = self.state.load();
+        let (envelope, answer) = (miss.envelope(state), fetched.answer.as_ref());
+        // Its TTLs are right as they stand: a negative answer's aliases live longer than what it denies.
+        let head = AnswerHead { lifetime: Lifetime::Unknown, ..*answer.head() };
+        let answer = AnswerRef::new(head, answer.bytes()).unwrap_or(answer);
+        let record = match &fetched.target {
+            // No answer about a name leaves after a reload that blocks it.
+            Some(target) if target.generation != state.policies.generation() => {
+                let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
+                reply::error(out, &envelope, Rcode::SERVFAIL, Some(error));
+                return Record::new(Decision::Local, Source::Policy, Rcode::SERVFAIL);
+            }
+            Some(target) => Record { decision: Decision::Local, ..target.record.clone() },
+            None => Record::new(Decision::Local, Source::Local, answer.rcode()),
+        };
+        let authoritative = matches!(answer.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN);
+        reply::answer(out, &envelope, answer, Ageing::NONE, authoritative);
+        Record { rcode: answer.rcode(), ..record }
+    }
+}
+
+/// What there is to say to a query for a local zone.
+#[derive(Debug)]
+pub struct LocalFetched {
+    /// The answer.
+    pub answer: Answer,
+    /// How the target of an alias was looked up that leads out of all local zones; none where no alias does.
+    pub target: Option<TargetLookup>,
+}
+
+impl From<Answer> for LocalFetched {
+    fn from(answer: Answer) -> Self {
+        Self { answer, target: None }
+    }
+}
+
+/// How the target of an alias out of the local zones was looked up.
+#[derive(Debug)]
+pub struct TargetLookup {
+    /// What is told of it.
+    pub record: Record,
+    /// Number of the policies that decided, or of those before them.
+    pub generation: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetOutcome {
+    /// There is an answer, with data or without.
+    Answered,
+    /// The client may not have an answer about this name.
+    Blocked,
+    /// There is no answer.
+    Failed,
+}
+
+impl TargetLookup {
+    /// What came of it.
+    pub fn outcome(&self) -> TargetOutcome {
+        match (self.record.decision, self.record.rcode) {
+            // The name may be asked for, and this one answer is not given.
+            (_, Rcode::SERVFAIL) => TargetOutcome::Failed,
+            (Decision::Blocked, _) => TargetOutcome::Blocked,
+            (_, Rcode::NOERROR | Rcode::NXDOMAIN) => TargetOutcome::Answered,
+            _ => TargetOutcome::Failed,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod vet;
 
 use cookies::{Cookies, Given};
 use direct::{answer_identity, answer_malformed, block, limit, refuse_client, replied, silence};
-pub use miss::Miss;
+pub use miss::{LocalFetched, Miss, TargetLookup, TargetOutcome};
 use rate_limit::RateLimit;
 
 use std::net::SocketAddr;
@@ -157,6 +157,24 @@ impl Gate {
 
     /// Judges one request received at `now` and, where it can, writes the reply into `out`.
     pub fn answer(&mut self, request: &[u8], client: Client, now: Instant, out: &mut Vec<u8>) -> Outcome {
+        self.answer_asked::<true>(request, client, now, out)
+    }
+
+    /// The same for a request that no client sent but that follows from `miss`: it is not counted among queries, and needs no leave
+    /// from the rate limit. The reply is as large as it has to be.
+    pub fn answer_target(&mut self, request: &[u8], miss: &Miss, out: &mut Vec<u8>) -> Outcome {
+        let client = Client { transport: Transport::Tcp, ..miss.client };
+        self.answer_asked::<false>(request, client, miss.received, out)
+    }
+
+    #[inline]
+    fn answer_asked<const BY_CLIENT: bool>(
+        &mut self,
+        request: &[u8],
+        client: Client,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let state = self.state.load();
         let query = match Query::parse(request, &mut self.question) {
             Ok(query) => query,
@@ -165,9 +183,11 @@ impl Gate {
                 return answer_malformed(state, &self.counters, limited, &malformed, (client, now), out);
             }
         };
-        self.counters.query(client.transport, Some(query.question.qtype));
-        if query.question.qtype == loop_watch::QTYPE {
-            state.upstreams.note_arrival(&query.question.name);
+        if BY_CLIENT {
+            self.counters.query(client.transport, Some(query.question.qtype));
+            if query.question.qtype == loop_watch::QTYPE {
+                state.upstreams.note_arrival(&query.question.name);
+            }
         }
         let cookie = state.cookie(query.edns, client, now);
         let envelope = Envelope::of(&query, client.transport, state.udp_payload)
@@ -264,6 +284,11 @@ impl Gate {
         }
         let miss = Miss::new(client, request, &query, record, &state.policies, now).by_route(allowed.route());
         Outcome::Fetch(Box::new(miss), allowed.into_owned().proven(is_proven))
+    }
+
+    /// The state in force.
+    pub fn state(&mut self) -> Arc<State> {
+        Arc::clone(self.state.load())
     }
 
     /// Lets go of a state that is no more in force: for threads that have nothing to do.

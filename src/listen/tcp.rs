@@ -288,10 +288,10 @@ impl TcpService {
                 (place, self.gate().finish(&miss, &fetched, Instant::now(), &mut reply))
             }
             None => {
-                let state = self.state.load_full();
-                let answer = fetch_local(&state, &miss).await;
+                let mut gate = self.gate();
+                let fetched = fetch_local(&mut gate, &self.relay, &miss).await;
                 let place = replies.reserve().await;
-                (place, self.gate().finish_local(&miss, answer.as_ref(), &mut reply))
+                (place, gate.finish_local(&miss, &fetched, &mut reply))
             }
         };
         self.teller.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));

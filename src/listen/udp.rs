@@ -198,23 +198,29 @@ fn is_timeout(error: &io::Error) -> bool {
 pub async fn answer_from_local_zones(
     mut misses: Receiver<UdpMiss>,
     state: Arc<ArcSwap<State>>,
+    relay: Asker<Waiter>,
     teller: SharedTeller,
 ) {
     let tasks = TaskTracker::new();
     while let Some(miss) = misses.recv().await {
-        tasks.spawn(answer_locally(miss, Arc::clone(&state), teller.clone()));
+        tasks.spawn(answer_locally(miss, Arc::clone(&state), relay.clone(), teller.clone()));
     }
     tasks.close();
     tasks.wait().await;
 }
 
-async fn answer_locally(miss: UdpMiss, state: Arc<ArcSwap<State>>, teller: SharedTeller) {
+async fn answer_locally(
+    miss: UdpMiss,
+    state: Arc<ArcSwap<State>>,
+    relay: Asker<Waiter>,
+    teller: SharedTeller,
+) {
     let UdpMiss { miss, socket, peer } = miss;
     let mut gate = Gate::new(&state, Arc::clone(teller.counters()));
-    let answer = fetch_local(&state.load_full(), &miss).await;
+    let fetched = fetch_local(&mut gate, &relay, &miss).await;
     let mut replies = SendBatch::new(1);
     let reply = replies.push(peer);
-    let record = gate.finish_local(&miss, answer.as_ref(), reply);
+    let record = gate.finish_local(&miss, &fetched, reply);
     teller.replied(&miss.exchange(&record, reply, miss.received.elapsed()));
     socket.send(&mut replies);
     teller.counters().miss_ended();

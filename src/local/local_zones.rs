@@ -1,10 +1,12 @@
 //! [`LocalZones`]: the zones this server answers by itself.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use hickory_proto::rr;
 use hickory_server::net::runtime::TokioTime;
@@ -12,10 +14,11 @@ use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler};
 use hickory_server::zone_handler::{Catalog, ZoneHandler};
 
+use super::alias;
 use super::capture::Capture;
 use super::error::{Fault, LocalZoneError};
 use super::master_file::MasterFile;
-use super::zone::Zone;
+use super::zone::{MAX_ALIASES, Zone};
 use crate::wire::code::{Class, Type};
 use crate::wire::header::{HEADER, Header};
 use crate::wire::name::Name;
@@ -31,6 +34,24 @@ pub struct LocalSource {
     pub origin: Name,
     /// Its master file (RFC 1035 section 5).
     pub file: PathBuf,
+}
+
+/// What the local zones say to a query.
+#[derive(Clone, Debug)]
+pub struct LocalAnswer {
+    /// The response.
+    pub message: Vec<u8>,
+    /// The name that its aliases lead to, where no local zone holds it.
+    pub leads_to: Option<Name>,
+}
+
+/// Why the local zones have no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalFailure {
+    /// No zone holds the name, or it is not a question for a zone: another class or opcode, AXFR and its like.
+    NotHeld,
+    /// More aliases than are followed; they may go in a circle. RFC 1034 section 3.6.2: "CNAME loops signalled as an error".
+    TooManyAliases,
 }
 
 /// Zones answered with authority (AA=1), never changed once loaded: a reload loads anew and swaps the whole.
@@ -110,18 +131,47 @@ impl LocalZones {
         self.origins.is_empty()
     }
 
-    /// Answers a query that was checked already; `client` and `over_tcp` say where it came from.
+    /// Answers a query that was checked already; `client` and `over_tcp` say where it came from. Aliases are followed
+    /// through all zones.
     ///
     /// The response is whole whatever the client can take (up to 65 535 bytes), has the query's id, RD, CD and
-    /// question, AA=1, and no OPT, as the query's own is not looked at. None where no zone holds the name, for a
-    /// class other than IN, another opcode and the types that are no data (AXFR and its like).
-    pub async fn answer(&self, request: &[u8], client: SocketAddr, over_tcp: bool) -> Option<Vec<u8>> {
+    /// question, AA=1, and no OPT, as the query's own is not looked at.
+    pub async fn answer(
+        &self,
+        request: &[u8],
+        client: SocketAddr,
+        over_tcp: bool,
+    ) -> Result<LocalAnswer, LocalFailure> {
         let protocol = if over_tcp { Protocol::Tcp } else { Protocol::Udp };
-        let request = Request::from_bytes(bare_question(request)?, client, protocol).ok()?;
-        self.catalog.find(request.request_info().ok()?.query.name())?;
-        let response = Capture::default();
-        self.catalog.handle_request::<_, TokioTime>(&request, response.clone()).await;
-        response.into_bytes()
+        let question = bare_question(request).ok_or(LocalFailure::NotHeld)?;
+        let lookup = async |question: Vec<u8>| {
+            let request = Request::from_bytes(question, client, protocol).ok()?;
+            self.catalog.find(request.request_info().ok()?.query.name())?;
+            let response = Capture::default();
+            self.catalog.handle_request::<_, TokioTime>(&request, response.clone()).await;
+            response.into_bytes()
+        };
+        let mut message = lookup(question.clone()).await.ok_or(LocalFailure::NotHeld)?;
+        while let Some((aliases, target)) = alias::open_end(&message) {
+            if aliases > MAX_ALIASES {
+                return Err(LocalFailure::TooManyAliases);
+            }
+            let Some(next) = lookup(alias::with_name(&question, &target)).await else {
+                return Ok(LocalAnswer { message, leads_to: Some(target) });
+            };
+            message = alias::join(&message, &next).ok_or(LocalFailure::NotHeld)?;
+        }
+        Ok(LocalAnswer { message, leads_to: None })
+    }
+
+    /// [`LocalZones::answer`] for those who cannot wait: nothing has to be waited for, as all records are in memory.
+    pub fn answer_now(&self, request: &[u8]) -> Result<LocalAnswer, LocalFailure> {
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        let answer = std::pin::pin!(self.answer(request, nobody, true));
+        match answer.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => Err(LocalFailure::NotHeld),
+        }
     }
 
     /// The zones as hickory's server takes them.

@@ -2,8 +2,9 @@
 //!
 //! A zone's way in: `entry` splits a master file into entries with their lines, `master_file` turns them into
 //! records through hickory's parser, `zone` checks what only shows in the whole and answers from it. hickory's
-//! catalog finds the zone of a query and writes the response.
+//! catalog finds the zone of a query and writes the response; `alias` joins the responses along a chain of aliases.
 
+mod alias;
 mod capture;
 mod embedded_upstream;
 mod entry;
@@ -14,7 +15,8 @@ mod master_file;
 mod tests;
 mod zone;
 
+pub use alias::join;
 pub use embedded_upstream::{EmbeddedUpstream, demo_zones};
 pub use error::LocalZoneError;
-pub use local_zones::{LocalSource, LocalZones, MAX_FILE_BYTES};
+pub use local_zones::{LocalAnswer, LocalFailure, LocalSource, LocalZones, MAX_FILE_BYTES};
 pub(crate) use master_file::read_records;

@@ -30,8 +30,8 @@ fn query(name: &str, record_type: RecordType) -> Message {
 }
 
 async fn ask(zones: &LocalZones, message: &Message) -> Option<Message> {
-    let bytes = zones.answer(&message.to_vec().unwrap(), CLIENT, false).await?;
-    Some(Message::from_vec(&bytes).unwrap())
+    let answer = zones.answer(&message.to_vec().unwrap(), CLIENT, false).await.ok()?;
+    Some(Message::from_vec(&answer.message).unwrap())
 }
 
 /// The answer to a name below [`ORIGIN`] in the test's zone: code, answer section, authority section.
@@ -108,12 +108,72 @@ async fn aliases_are_followed_within_the_zone() {
     let chain = ["alias 10 IN CNAME second", "second 10 IN CNAME 6f1d.workspace.eastus"];
     assert_eq!(answers[..2], chain);
     assert_eq!(answers[2], "6f1d.workspace.eastus 10 IN A 10.1.0.5");
-    assert_eq!(answer("alias", RecordType::AAAA).await.1, chain);
+    // RFC 2308 section 2.2: the alias is there, and its target has no such data.
+    let nodata = (ResponseCode::NoError, chain.map(str::to_owned).to_vec(), vec![NEGATIVE_SOA.to_owned()]);
+    assert_eq!(answer("alias", RecordType::AAAA).await, nodata);
     assert_eq!(answer("alias", RecordType::CNAME).await.1, chain[..1]);
     let outside = answer("outside", RecordType::A).await;
     assert_eq!(outside.1, ["outside 10 IN CNAME blob.store.core.windows.net."]);
-    assert_eq!(answer("dangling", RecordType::A).await.1.len(), 1);
-    assert_eq!(answer("circle", RecordType::A).await.1.len(), 8);
+    // RFC 6604 section 3, RFC 2308 section 2.1: the code and the SOA are those of the name that does not exist.
+    let dangling = vec!["dangling 10 IN CNAME nowhere".to_owned()];
+    let missing = (ResponseCode::NXDomain, dangling, vec![NEGATIVE_SOA.to_owned()]);
+    assert_eq!(answer("dangling", RecordType::A).await, missing);
+}
+
+/// Two zones: chains of aliases by length, circles, and ways from one zone to the other and out of both.
+fn two_zones() -> LocalZones {
+    let chain: String = (1..20).map(|i| format!("c{i} CNAME c{}\n", i - 1)).collect();
+    let one = format!(
+        "$TTL 60\n@ SOA ns host 1 2 3 4 5\nc0 A 10.0.0.1\n{chain}self CNAME self\nround CNAME round.two.example.\n\
+         over CNAME there.two.example.\nlacking CNAME nothing.two.example.\nout CNAME out.two.example.\n"
+    );
+    let two = "$TTL 60\n@ SOA ns host 2 2 3 4 5\nthere A 10.0.0.2\nround CNAME round.one.example.\n\
+               out CNAME far.example.\n";
+    LocalZones::from_texts(&[("one.example", &one), ("two.example", two)]).unwrap()
+}
+
+#[tokio::test]
+async fn sixteen_aliases_are_followed_and_no_circle() {
+    let zones = two_zones();
+    for (name, aliases) in
+        [("c9", Some(9)), ("c16", Some(16)), ("c17", None), ("self", None), ("round", None)]
+    {
+        let query = query(&format!("{name}.one.example."), RecordType::A).to_vec().unwrap();
+        match (zones.answer(&query, CLIENT, false).await, aliases) {
+            (Ok(answer), Some(aliases)) => {
+                let message = Message::from_vec(&answer.message).unwrap();
+                assert_eq!((message.answers.len(), answer.leads_to), (aliases + 1, None), "{name}");
+                assert_eq!(message.answers[aliases].data.to_string(), "10.0.0.1", "{name}");
+            }
+            (Err(error), None) => assert_eq!(error, LocalFailure::TooManyAliases, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn aliases_are_followed_into_another_zone() {
+    let zones = two_zones();
+    let ask = async |name: &str| {
+        let query = query(&format!("{name}.one.example."), RecordType::A).to_vec().unwrap();
+        let answer = zones.answer(&query, CLIENT, false).await.unwrap();
+        let message = Message::from_vec(&answer.message).unwrap();
+        assert!(message.metadata.authoritative && message.queries[0].name().to_string().starts_with(name));
+        let text = |records: &[hickory_proto::rr::Record]| -> Vec<String> {
+            records.iter().map(ToString::to_string).collect()
+        };
+        let leads_to = answer.leads_to.map(|name| name.to_string());
+        (message.metadata.response_code, text(&message.answers), text(&message.authorities), leads_to)
+    };
+    let over = ["over.one.example. 60 IN CNAME there.two.example.", "there.two.example. 60 IN A 10.0.0.2"];
+    assert_eq!(ask("over").await, (ResponseCode::NoError, over.map(str::to_owned).to_vec(), vec![], None));
+    let (code, answers, authorities, _) = ask("lacking").await;
+    assert_eq!((code, answers.len()), (ResponseCode::NXDomain, 1));
+    assert!(authorities[0].starts_with("two.example. 5 IN SOA "), "{authorities:?}");
+    let out = ["out.one.example. 60 IN CNAME out.two.example.", "out.two.example. 60 IN CNAME far.example."];
+    let wanted =
+        (ResponseCode::NoError, out.map(str::to_owned).to_vec(), vec![], Some("far.example".to_owned()));
+    assert_eq!(ask("out").await, wanted);
 }
 
 #[tokio::test]
@@ -122,7 +182,7 @@ async fn the_question_comes_back_as_asked() {
     let mut message = query("6F1d.WorkSpace.EastUS.privateLINK.api.azureml.MS.", RecordType::A);
     message.edns = Some(Edns::new());
     let request = message.to_vec().unwrap();
-    let response = zones.answer(&request, CLIENT, true).await.unwrap();
+    let response = zones.answer(&request, CLIENT, true).await.unwrap().message;
     let end = crate::wire::query::parse_question(&request).unwrap().1;
     assert_eq!(request[12..end], response[12..end]);
     let response = Message::from_vec(&response).unwrap();
@@ -137,7 +197,7 @@ async fn large_answers_are_whole() {
     let zones = LocalZones::from_texts(&[("corp.example", &zone)]).unwrap();
     let response =
         zones.answer(&query("many.corp.example.", RecordType::A).to_vec().unwrap(), CLIENT, false).await;
-    let response = response.unwrap();
+    let response = response.unwrap().message;
     let message = Message::from_vec(&response).unwrap();
     assert!(response.len() > 4000 && message.answers.len() == 255 && !message.metadata.truncation);
     let message = ask(&zones, &query("text.corp.example.", RecordType::TXT)).await.unwrap();
@@ -160,7 +220,7 @@ async fn what_is_no_question_for_a_zone_is_left_alone() {
     let mut update = query(&format!("{ORIGIN}."), RecordType::SOA);
     update.metadata.op_code = OpCode::Update;
     assert!(ask(&zones, &update).await.is_none());
-    assert!(zones.answer(b"", CLIENT, false).await.is_none());
+    assert_eq!(zones.answer(b"", CLIENT, false).await.unwrap_err(), LocalFailure::NotHeld);
 }
 
 #[test]

@@ -187,6 +187,8 @@ impl Rcode {
 pub struct ErrorCode(pub u16);
 
 impl ErrorCode {
+    /// 0: none of the others.
+    pub const OTHER: Self = Self(0);
     /// 3: the answer has expired, and there is no newer one.
     pub const STALE_ANSWER: Self = Self(3);
     /// 13: the answer is a failure kept from an earlier attempt.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -79,6 +80,32 @@ impl Namespaces {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
+    /// What glibc's getaddrinfo makes of `name` in the client's namespace, where [`Namespaces::GATE`] is the only resolver: its
+    /// exit status and the IPv4 addresses it found.
+    pub(crate) fn getaddrinfo(&self, name: &str) -> (Option<i32>, Vec<String>) {
+        let client = self.name(Place::Client);
+        // `ip netns exec` mounts these files over those of the machine.
+        let directory = Self::files_of(&client);
+        std::fs::create_dir_all(&directory).expect("root may");
+        let server = ip(Self::GATE);
+        for (file, text) in [
+            ("resolv.conf", format!("nameserver {server}\noptions timeout:2 attempts:1\n")),
+            ("nsswitch.conf", "hosts: dns\n".to_owned()),
+        ] {
+            std::fs::write(directory.join(file), text).expect("a file can be written");
+        }
+        let command = ["netns", "exec", &client, "getent", "ahostsv4", name];
+        let output = Command::new("ip").args(command).output().expect("iproute2 is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let streams = text.lines().filter(|line| line.contains("STREAM"));
+        let addresses = streams.filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
+        (output.status.code(), addresses.collect())
+    }
+
+    fn files_of(name: &str) -> PathBuf {
+        Path::new("/etc/netns").join(name)
+    }
+
     /// Loses `percent` of all datagrams that arrive at `place`, over the packet filter.
     pub(crate) fn lose(&self, place: Place, percent: u32) {
         let rules = format!(
@@ -122,6 +149,7 @@ impl Drop for Namespaces {
         for place in [Place::Client, Place::Gate, Place::Upstream] {
             drop(Command::new("ip").args(["netns", "del", &self.name(place)]).status());
         }
+        drop(std::fs::remove_dir_all(Self::files_of(&self.name(Place::Client))));
     }
 }
 

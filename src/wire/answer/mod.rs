@@ -99,14 +99,20 @@ impl Answer {
 
     /// An answer of our own where nobody has one: SERVFAIL with an Extended DNS Error, to be kept as `lifetime` says.
     pub fn failure(code: ErrorCode, text: &str, lifetime: Lifetime) -> Self {
-        let mut bytes = Vec::with_capacity(6 + text.len());
+        let flags = Flags(Flags::QR | Rcode::SERVFAIL.0);
+        let head = AnswerHead { flags, counts: [0; 3], records: 0, ttls: 0, extended_errors: 0, lifetime };
+        Self { head, bytes: Box::default() }.with_error(code, text)
+    }
+
+    /// The same with one more Extended DNS Error; `text` is short.
+    pub fn with_error(self, code: ErrorCode, text: &str) -> Self {
+        let Self { mut head, bytes } = self;
+        let mut bytes = bytes.into_vec();
         bytes.extend_from_slice(&OPTION_EDE.to_be_bytes());
         bytes.extend_from_slice(&(text.len() as u16 + 2).to_be_bytes());
         bytes.extend_from_slice(&code.0.to_be_bytes());
         bytes.extend_from_slice(text.as_bytes());
-        let flags = Flags(Flags::QR | Rcode::SERVFAIL.0);
-        let extended_errors = bytes.len() as u16;
-        let head = AnswerHead { flags, counts: [0; 3], records: 0, ttls: 0, extended_errors, lifetime };
+        head.extended_errors += text.len() as u16 + 6;
         Self { head, bytes: bytes.into() }
     }
 
