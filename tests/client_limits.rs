@@ -24,6 +24,10 @@ fn a_client_whose_queries_wait_for_a_silent_upstream_leaves_room_for_others() {
     // Its blocked and cached names are answered all the while, and so are others' misses.
     assert_eq!(greedy.ask(&Query::new("evil.example", "A")).rcode(), "NXDOMAIN");
     assert_eq!(greedy.ask(&Query::new("kept.allowed.example", "A")).rcode(), "NOERROR");
+    // What somebody sends with its address over UDP takes nothing from it where it shows that the address is its own.
+    upstream.on("proven.allowed.example", Script::reply(crate::support::Response::answering(&[])));
+    let mut proven = TcpClient::connect_from(IpAddr::from([127, 0, 0, 9]), gate.address());
+    assert_eq!(proven.ask(&Query::new("proven.allowed.example", "A")).rcode(), "NOERROR");
     upstream.by_default(Script::default());
     upstream.on("other.allowed.example", Script::reply(crate::support::Response::answering(&[])));
     assert_eq!(gate.ask("other.allowed.example", "A").rcode(), "NOERROR");

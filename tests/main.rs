@@ -32,6 +32,7 @@ mod dig;
 mod dnstap;
 mod documents;
 mod dying_upstream;
+mod edns_fallback;
 mod elsewhere;
 mod elsewhere_answers;
 mod encrypted;

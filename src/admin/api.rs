@@ -95,6 +95,7 @@ fn upstream(server: &Server, state: &State) -> view::Upstream {
     view::Upstream {
         name: server.name().to_string(),
         up: server.is_up(),
+        edns: server.stats.has_edns(Instant::now().into()),
         seconds_since_reply: server.stats.since_last_reply().map(|since| since.as_secs_f64()),
         in_flight: server.budget.in_flight(),
         max_in_flight: config.max_in_flight,

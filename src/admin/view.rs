@@ -107,6 +107,8 @@ pub struct Upstream {
     pub name: String,
     /// False after too many failures in a row.
     pub up: bool,
+    /// False while it is asked without EDNS, because it answered only so.
+    pub edns: bool,
     /// Seconds since its last reply; absent where there was none.
     pub seconds_since_reply: Option<f64>,
     /// Exchanges under way.

@@ -111,6 +111,22 @@ impl<T: Copy + Ord> Ranges<T> {
     }
 }
 
+/// Whose share of what all clients share a query uses. Queries over UDP without a cookie may have a forged address, so they
+/// have a share apart from those of the same client that have shown theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShareHolder {
+    /// As [`whole_client`] has it.
+    client: IpAddr,
+    is_proven: bool,
+}
+
+impl ShareHolder {
+    /// The holder for queries of `client`, which has shown its address to be its own where `is_proven` says so.
+    pub fn new(client: IpAddr, is_proven: bool) -> Self {
+        Self { client: whole_client(client), is_proven }
+    }
+}
+
 /// The address that stands for all that one client has: of an IPv6 address the first of its /64, within which a client has
 /// every address.
 pub fn whole_client(client: IpAddr) -> IpAddr {

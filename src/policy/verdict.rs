@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::RuleRef;
 use super::bypass::BypassName;
+use super::clients::ShareHolder;
 use super::route::RouteId;
 use super::temporary::Grant;
 use crate::wire::query::Question;
@@ -128,6 +129,11 @@ impl<'q> AllowedQuery<'q> {
     #[must_use]
     pub fn proven(self, is_proven: bool) -> Self {
         Self { is_proven, ..self }
+    }
+
+    /// Whose share of slots and waiting places it uses.
+    pub fn holder(&self) -> ShareHolder {
+        ShareHolder::new(self.client, self.is_proven)
     }
 
     /// True where the client's address is not forged: it brought a valid server cookie, or asked over TCP.

@@ -5,13 +5,14 @@
 //! asks little never waits for one that asks much. Whoever finds no room waits in a line in which clients take turns.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rapidhash::fast::RandomState;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::policy::clients::ShareHolder;
 
 /// Queries that may wait for room at one upstream. More could not be served within the deadline anyway: at 180 in
 /// flight and 10 ms each, 1,000 wait 60 ms; at 4 s each they are lost.
@@ -55,9 +56,9 @@ struct Book {
     /// Queries that may be sent at once, as of `filled`.
     tokens: f64,
     filled: Instant,
-    clients: HashMap<IpAddr, Share, RandomState>,
+    clients: HashMap<ShareHolder, Share, RandomState>,
     /// Clients with waiting queries, in the order of their turns.
-    line: VecDeque<IpAddr>,
+    line: VecDeque<ShareHolder>,
     waiting: usize,
     serial: u64,
     /// A task looks at the line.
@@ -114,7 +115,7 @@ impl Shed {
 pub struct Permit {
     /// None where the book has taken the place back already.
     shared: Option<Arc<Shared>>,
-    client: IpAddr,
+    client: ShareHolder,
 }
 
 impl Drop for Permit {
@@ -150,7 +151,7 @@ impl Budget {
     }
 
     /// True where a query of `client` would find room at `now`.
-    pub fn has_room(&self, client: IpAddr, now: Instant) -> bool {
+    pub fn has_room(&self, client: ShareHolder, now: Instant) -> bool {
         let mut book = self.0.book();
         self.0.refill(&mut book, now);
         self.0.obstacle(&book, client, Attempt::First, now).is_none()
@@ -164,7 +165,7 @@ impl Budget {
     /// A place, where there is one at once and the rate allows it; nothing is taken otherwise.
     pub fn try_acquire(
         &self,
-        client: IpAddr,
+        client: ShareHolder,
         attempt: Attempt,
         now: Instant,
         deadline: Instant,
@@ -178,7 +179,7 @@ impl Budget {
     }
 
     /// Waits for a place and for the rate, at most until `deadline`.
-    pub async fn acquire(&self, client: IpAddr, deadline: Instant) -> Result<Permit, Shed> {
+    pub async fn acquire(&self, client: ShareHolder, deadline: Instant) -> Result<Permit, Shed> {
         let now = Instant::now();
         if let Some(permit) = self.try_acquire(client, Attempt::First, now, deadline) {
             return Ok(permit);
@@ -218,7 +219,7 @@ impl Shared {
     }
 
     /// What keeps a query of `client` from being sent at `now`.
-    fn obstacle(&self, book: &Book, client: IpAddr, attempt: Attempt, now: Instant) -> Option<Shed> {
+    fn obstacle(&self, book: &Book, client: ShareHolder, attempt: Attempt, now: Instant) -> Option<Shed> {
         let part = match attempt {
             Attempt::First => 1,
             Attempt::Further => FURTHER,
@@ -236,7 +237,7 @@ impl Shared {
     }
 
     /// Takes a place for `client`, who may have it.
-    fn grant(self: &Arc<Self>, book: &mut Book, client: IpAddr, now: Instant) -> Permit {
+    fn grant(self: &Arc<Self>, book: &mut Book, client: ShareHolder, now: Instant) -> Permit {
         if self.rate > 0.0 {
             book.tokens -= 1.0;
         }
@@ -252,7 +253,7 @@ impl Shared {
     /// may be this one.
     fn enter_line(
         self: &Arc<Self>,
-        client: IpAddr,
+        client: ShareHolder,
         now: Instant,
     ) -> Result<(Waiting<'_>, oneshot::Receiver<Permit>), Shed> {
         let mut book = self.book();
@@ -316,7 +317,7 @@ impl Shared {
 }
 
 impl Book {
-    fn share(&mut self, client: IpAddr, now: Instant) -> &mut Share {
+    fn share(&mut self, client: ShareHolder, now: Instant) -> &mut Share {
         if self.clients.len() >= MAX_IDLE + self.in_flight + self.waiting {
             self.clients.retain(|_, share| {
                 share.in_flight > 0 || !share.waiting.is_empty() || share.used_at(now) > 0.1
@@ -330,7 +331,7 @@ impl Book {
         })
     }
 
-    fn release(&mut self, client: IpAddr) {
+    fn release(&mut self, client: ShareHolder) {
         self.in_flight -= 1;
         if let Some(share) = self.clients.get_mut(&client) {
             share.in_flight -= 1;
@@ -338,7 +339,7 @@ impl Book {
     }
 
     /// Takes the last query out of the line of whoever has most; false where `client` has its part already.
-    fn make_room(&mut self, client: IpAddr) -> bool {
+    fn make_room(&mut self, client: ShareHolder) -> bool {
         let waiting = |share: &Share| share.waiting.len();
         let own = self.clients.get(&client).map_or(0, waiting);
         if (own + 1) * self.line.len().max(1) > MAX_WAITING {
@@ -365,7 +366,7 @@ impl Share {
 /// A query in the line; it leaves when this is dropped.
 struct Waiting<'a> {
     shared: &'a Arc<Shared>,
-    client: IpAddr,
+    client: ShareHolder,
     serial: u64,
 }
 
@@ -393,12 +394,12 @@ mod tests {
 
     use super::*;
 
-    fn client(number: u8) -> IpAddr {
-        Ipv4Addr::new(10, 0, 0, number).into()
+    fn client(number: u8) -> ShareHolder {
+        ShareHolder::new(Ipv4Addr::new(10, 0, 0, number).into(), false)
     }
 
     /// As many permits as there are at once.
-    fn all(budget: &Budget, client: IpAddr, attempt: Attempt, now: Instant) -> Vec<Permit> {
+    fn all(budget: &Budget, client: ShareHolder, attempt: Attempt, now: Instant) -> Vec<Permit> {
         let deadline = now + Duration::from_secs(5);
         (0..1000).map_while(|_| budget.try_acquire(client, attempt, now, deadline)).collect()
     }
@@ -503,7 +504,7 @@ mod tests {
     async fn clients_that_use_nothing_are_forgotten() {
         let budget = Budget::new(180, 0);
         for number in 0..100_000_u32 {
-            let client = Ipv4Addr::from(number).into();
+            let client = ShareHolder::new(Ipv4Addr::from(number).into(), false);
             drop(all(&budget, client, Attempt::First, Instant::now()).pop());
             tokio::time::advance(Duration::from_millis(1)).await;
         }

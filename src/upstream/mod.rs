@@ -26,7 +26,6 @@ mod transport;
 mod turn;
 mod udp;
 
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +34,7 @@ use futures_util::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
+use crate::policy::clients::ShareHolder;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::letter_case::LetterCase;
 use crate::wire::query::Question;
@@ -60,8 +60,8 @@ const GRACE: Duration = Duration::from_millis(20);
 struct Prompt {
     question: Question,
     flags: AnswerFlags,
-    /// Who asks, as [`whole_client`](crate::policy::clients::whole_client) has it: budgets are shared by client.
-    client: IpAddr,
+    /// Whose share of the budget it uses.
+    client: ShareHolder,
     /// Over UDP the letters of the name are sent in a case drawn by chance.
     randomize_case: bool,
 }
@@ -166,7 +166,7 @@ impl Upstream {
     }
 
     /// The server that is to be asked first for `client`, where that can be over UDP and at once.
-    fn ready(&self, client: IpAddr, now: Instant, deadline: Instant) -> Option<(usize, Permit)> {
+    fn ready(&self, client: ShareHolder, now: Instant, deadline: Instant) -> Option<(usize, Permit)> {
         for (index, server) in self.servers.iter().enumerate().filter(|(_, server)| server.is_up()) {
             if !server.is_over_udp() {
                 if server.budget.has_room(client, now) {
@@ -279,7 +279,7 @@ impl Upstream {
 
     /// Indices of servers in the order to ask for `client`: those that are up first, then those that have room or fewer
     /// who wait for it, else as written.
-    fn order(&self, client: IpAddr) -> Vec<usize> {
+    fn order(&self, client: ShareHolder) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.servers.len()).collect();
         let now = Instant::now();
         order.sort_by_key(|&index| {

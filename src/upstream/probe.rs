@@ -1,6 +1,6 @@
 //! Health probes: asking an upstream for the root's name servers when nobody else asked it lately; and looking for loops.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::loop_watch::Change;
 use super::server::Server;
 use super::{ExchangeError, Prompt};
 use crate::gate::State;
+use crate::policy::clients::ShareHolder;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
@@ -25,8 +26,10 @@ pub const LATELY: Duration = Duration::from_secs(15);
 /// How long a probe may take: above Azure's own 4 s for slow recursion.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whose queries probes are: nobody's else.
-const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Whose share of the budget probes use: nobody's else.
+fn ourselves() -> ShareHolder {
+    ShareHolder::new(Ipv4Addr::UNSPECIFIED.into(), true)
+}
 
 /// NS of the root.
 const NS: Type = Type(2);
@@ -55,9 +58,9 @@ pub async fn run(state: Arc<ArcSwap<State>>) {
 async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
     let loops = &server.stats.loops;
     let (question, flags) = (loops.question(), AnswerFlags::default());
-    let prompt = Prompt { question, flags, client: OURSELVES, randomize_case };
+    let prompt = Prompt { question, flags, client: ourselves(), randomize_case };
     let deadline = Instant::now() + TIMEOUT;
-    let Some(permit) = server.permit(OURSELVES, deadline).await else { return };
+    let Some(permit) = server.permit(ourselves(), deadline).await else { return };
     let before = loops.arrivals();
     let is_answered = tokio::select! {
         biased;
@@ -79,9 +82,9 @@ async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
 
 async fn probe(server: Arc<Server>, randomize_case: bool) {
     let question = Question { name: Name::ROOT, qtype: NS, class: Class::IN };
-    let prompt = Prompt { question, flags: AnswerFlags::default(), client: OURSELVES, randomize_case };
+    let prompt = Prompt { question, flags: AnswerFlags::default(), client: ourselves(), randomize_case };
     let deadline = Instant::now() + TIMEOUT;
-    let Some(permit) = server.permit(OURSELVES, deadline).await else { return };
+    let Some(permit) = server.permit(ourselves(), deadline).await else { return };
     let started = Instant::now();
     // Everything but silence notes itself.
     if let Err(ExchangeError::Timeout) = server.exchange(&prompt, deadline, permit).await {

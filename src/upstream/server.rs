@@ -1,6 +1,6 @@
 //! [`Server`]: one upstream, how it fares, and what it may be asked.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use super::ending::Ending;
 use super::loop_watch::LoopWatch;
 use super::transport::Transport;
 use super::{ExchangeError, Prompt, is_failure};
+use crate::policy::clients::ShareHolder;
 use crate::telemetry::histogram::Histogram;
 use crate::wire::answer::Answer;
 
@@ -214,7 +215,7 @@ impl Server {
     }
 
     /// Waits for leave to ask for `client`, at most until `deadline`; where there is none, that is counted.
-    pub(super) async fn permit(&self, client: IpAddr, deadline: Instant) -> Option<Permit> {
+    pub(super) async fn permit(&self, client: ShareHolder, deadline: Instant) -> Option<Permit> {
         self.budget.acquire(client, deadline).await.map_err(|reason| self.stats.shed(reason)).ok()
     }
 

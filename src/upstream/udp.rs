@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn an_exchange_that_waits_holds_no_room_for_its_reply() {
         let (question, flags) = (crate::wire::query::Question::empty(), AnswerFlags::default());
-        let client = Ipv4Addr::LOCALHOST.into();
+        let client = crate::policy::clients::ShareHolder::new(Ipv4Addr::LOCALHOST.into(), false);
         let prompt = Prompt { question, flags, client, randomize_case: false };
         let stats = ServerStats::default();
         let exchange = exchange("127.0.0.1:9".parse().unwrap(), &prompt, true, &stats);

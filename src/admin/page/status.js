@@ -53,7 +53,7 @@ function fillUpstream(row, upstream) {
   const since = upstream.seconds_since_reply;
   const [state] = row.cells[1].children;
   state.className = upstream.up ? "badge good" : "badge bad";
-  say(state, upstream.up ? "up" : "down");
+  say(state, upstream.up ? (upstream.edns ? "up" : "up, no EDNS") : "down");
   [
     upstream.name,
     null,

@@ -24,6 +24,7 @@ fn upstream(name: &str, up: bool) -> Upstream {
         seconds_since_reply: up.then_some(0.2),
         in_flight: 3,
         max_in_flight: 180,
+        edns: true,
         max_qps: 900,
         answered: 12_345,
         failed: if up { 0 } else { 17 },

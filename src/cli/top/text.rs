@@ -64,9 +64,10 @@ fn upstream(upstream: &Upstream) -> String {
         limit => format!(", at most {} a second", count(u64::from(limit))),
     };
     format!(
-        "upstream {} {}: last reply {} ago, {}/{} in flight{budget}, {} answered, {} failed, {} shed, mean {}",
+        "upstream {} {}{}: last reply {} ago, {}/{} in flight{budget}, {} answered, {} failed, {} shed, mean {}",
         upstream.name,
         if upstream.up { "up" } else { "DOWN" },
+        if upstream.edns { "" } else { " (no EDNS)" },
         seconds(upstream.seconds_since_reply),
         upstream.in_flight,
         upstream.max_in_flight,

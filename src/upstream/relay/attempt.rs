@@ -13,7 +13,6 @@ use super::ports::Port;
 use super::stale::CLIENT_PATIENCE;
 use super::{Relay, pop_due};
 use crate::policy::AllowedQuery;
-use crate::policy::clients::whole_client;
 use crate::upstream::accept::{Channel, Judgement, Rejection, Sent, judge};
 use crate::upstream::ending::Ending;
 use crate::upstream::{ASK_NEXT_AFTER, ExchangeError, FirstAttempt, Prompt, is_failure, letter_case};
@@ -35,7 +34,7 @@ impl<D: Deliver> Relay<D> {
         let now = self.now;
         let upstream = Arc::clone(self.state.load().upstreams.route(query.route()));
         let deadline = Instant::from_std(received + upstream.config.deadline);
-        let ready = upstream.ready(whole_client(query.client()), now, deadline);
+        let ready = upstream.ready(query.holder(), now, deadline);
         if ready.is_none() && waiter.is_none() {
             // A refresh is not worth waiting for.
             return;
@@ -253,6 +252,10 @@ fn strange(bytes: &[u8]) -> Rejection {
 
 fn prompt(Asked { query, upstream, .. }: &Asked) -> Prompt {
     let randomize_case = upstream.config.randomize_case;
-    let client = whole_client(query.client());
-    Prompt { question: query.question().clone(), flags: query.flags(), client, randomize_case }
+    Prompt {
+        question: query.question().clone(),
+        flags: query.flags(),
+        client: query.holder(),
+        randomize_case,
+    }
 }

@@ -69,7 +69,7 @@ impl<W> Desk<W> {
         let Some(waiter) = waiter else {
             return if found.is_some() { Taken::Shared } else { Taken::Ask(query, None) };
         };
-        let (waiting, client) = (self.in_flight.waiting(), query.client());
+        let (waiting, client) = (self.in_flight.waiting(), query.holder());
         let free = state.limits.in_flight.saturating_sub(waiting.total());
         if free == 0 {
             return Taken::Refused(waiter, Dropped::Overload);
@@ -162,9 +162,9 @@ fn renewed(policies: &Policies, query: AllowedQuery<'static>, now: Instant) -> O
     }
     let group = policies.group(query.client())?;
     match policies.decide((query.client(), group), query.question(), query.flags(), now) {
-        Verdict::Allowed(renewed, _) | Verdict::Observed(renewed, _) => {
-            Some(renewed).filter(|renewed| renewed.route() == query.route()).map(AllowedQuery::into_owned)
-        }
+        Verdict::Allowed(renewed, _) | Verdict::Observed(renewed, _) => Some(renewed)
+            .filter(|renewed| renewed.route() == query.route())
+            .map(|renewed| renewed.into_owned().proven(query.is_proven())),
         _ => None,
     }
 }

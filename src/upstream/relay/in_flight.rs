@@ -1,7 +1,6 @@
 //! [`InFlight`]: every question that is being answered, and who waits for it.
 
 use std::hash::BuildHasher;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -14,7 +13,7 @@ use tokio::time::Instant;
 use super::ports::Port;
 use super::waiting::Waiting;
 use crate::policy::AllowedQuery;
-use crate::policy::clients::whole_client;
+use crate::policy::clients::ShareHolder;
 use crate::upstream::ending::Ending;
 use crate::upstream::{ExchangeError, Upstream};
 use crate::wire::answer::Answer;
@@ -53,7 +52,7 @@ pub(super) struct Attempt {
 }
 
 /// Who waits for one question, and for which client: nearly always one.
-pub type Waiters<W> = SmallVec<[(IpAddr, W); 1]>;
+pub type Waiters<W> = SmallVec<[(ShareHolder, W); 1]>;
 
 struct Entry<W> {
     serial: u64,
@@ -104,13 +103,18 @@ impl<W> InFlight<W> {
 
     /// Lets `client`'s `waiter` wait for a question too; gives it back where `most` do already, or as many of the client's
     /// as there are places left for others.
-    pub(super) fn join(&mut self, ticket: Ticket, client: IpAddr, waiter: W, most: usize) -> Result<(), W> {
+    pub(super) fn join(
+        &mut self,
+        ticket: Ticket,
+        client: ShareHolder,
+        waiter: W,
+        most: usize,
+    ) -> Result<(), W> {
         let Some(entry) = self.entry(ticket) else { return Err(waiter) };
         let free = most.saturating_sub(entry.waiters.len());
-        let whole = whole_client(client);
         // A client with few of them need not be counted.
         let is_share_taken = entry.waiters.len() >= free
-            && entry.waiters.iter().filter(|(other, _)| whole_client(*other) == whole).count() >= free;
+            && entry.waiters.iter().filter(|(other, _)| *other == client).count() >= free;
         if free == 0 || is_share_taken {
             return Err(waiter);
         }
@@ -123,7 +127,7 @@ impl<W> InFlight<W> {
     pub(super) fn begin(&mut self, asked: Asked, waiter: Option<W>) -> Ticket {
         let hash = self.hash(&asked.query);
         self.serial += 1;
-        let client = asked.query.client();
+        let client = asked.query.holder();
         let waiters: Waiters<W> = waiter.into_iter().map(|waiter| (client, waiter)).collect();
         waiters.iter().for_each(|(client, _)| self.waiting.add(*client));
         let place = self.entries.insert(Entry { serial: self.serial, hash, asked, waiters });
