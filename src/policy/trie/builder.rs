@@ -1,5 +1,7 @@
 //! [`TrieBuilder`]: rule by rule to a [`Trie`].
 
+use hashbrown::HashSet;
+use rapidhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::records::{Records, Rule, RuleId};
@@ -16,9 +18,14 @@ use crate::policy::rule::{Action, Pattern};
 pub struct TrieBuilder {
     records: Records,
     entries: Vec<Entry>,
+    /// Ways noted lately, by their tags: most rules lead through a few suffixes, which need not be noted for each.
+    recent: Box<[Entry; RECENT]>,
     hasher: SuffixHasher,
     overflowed: bool,
 }
+
+/// Ways remembered while rules come.
+const RECENT: usize = 4096;
 
 impl TrieBuilder {
     /// No rules.
@@ -26,6 +33,7 @@ impl TrieBuilder {
         Self {
             records: Records::default(),
             entries: Vec::new(),
+            recent: Box::new([Entry::NONE; RECENT]),
             hasher: SuffixHasher::random(),
             overflowed: false,
         }
@@ -50,8 +58,18 @@ impl TrieBuilder {
         };
         let way = if action == Action::Allow { Place::way_to(id) } else { Place::WAY };
         for (start, tag) in self.hasher.suffixes(rule.name) {
-            let place = if start == 0 { Place::new(id, rule.covered()) } else { way };
-            self.entries.push(Entry::new(tag, place));
+            if start == 0 {
+                self.entries.push(Entry::new(tag, Place::new(id, rule.covered())));
+                continue;
+            }
+            let recent = &mut self.recent[tag as usize % RECENT];
+            let leads_there = |known: Rule<'_>| lies_below(known.name, &rule.name[start..]);
+            let is_noted = recent.tag() == tag
+                && (way == Place::WAY || self.records.get(recent.place().rule()).is_some_and(leads_there));
+            if !is_noted {
+                *recent = Entry::new(tag, way);
+                self.entries.push(*recent);
+            }
         }
     }
 
@@ -83,6 +101,19 @@ impl TrieBuilder {
         }
         idle.sort_unstable();
         let is_idle = |id: RuleId| idle.binary_search(&id).is_ok();
+        let idle_ways =
+            entries.iter().filter(|entry| entry.place().is_way() && is_idle(entry.place().rule()));
+        let orphaned: HashSet<u32, RandomState> = idle_ways.map(|entry| entry.tag()).collect();
+        if !orphaned.is_empty() {
+            // Such a way stood for those of other rules too, which have something to say.
+            let allowing = |(id, rule): &(RuleId, Rule<'_>)| rule.action == Action::Allow && !is_idle(*id);
+            for (id, rule) in records.iter().filter(allowing) {
+                let ways =
+                    hasher.suffixes(rule.name).filter(|(start, tag)| *start > 0 && orphaned.contains(tag));
+                entries.extend(ways.map(|(_, tag)| Entry::new(tag, Place::way_to(id))));
+            }
+            entries.sort_unstable();
+        }
         for of_one_tag in entries.chunk_by_mut(is_of_one_tag) {
             let ways = of_one_tag.partition_point(|entry| entry.place().is_way());
             let (ways, rules) = of_one_tag.split_at_mut(ways);
@@ -156,11 +187,22 @@ fn thin(
     hasher: &SuffixHasher,
     is_idle: impl Fn(RuleId) -> bool,
 ) {
+    // Most tags have a rule or a way alone; their records need not be looked at, all over the memory.
+    if let [way] = ways
+        && rules.is_empty()
+    {
+        if is_idle(way.place().rule()) {
+            *way = Entry::new(way.tag(), Place::WAY);
+        }
+        return;
+    }
+    if ways.is_empty() {
+        return;
+    }
     let allowing = |entry: &Entry| {
         records.get(entry.place().rule()).filter(|rule| rule.action == Action::Allow).map(|rule| rule.name)
     };
     let mut known: SmallVec<[&[u8]; 4]> = rules.iter().filter_map(allowing).collect();
-    let is_alone = ways.len() == 1 && rules.is_empty();
     let (mut before, mut kept) = (None, 0);
     for index in 0..ways.len() {
         let way = ways[index];
@@ -169,7 +211,6 @@ fn thin(
         let is_single = !is_repeated && ways.get(index + 1) != Some(&way);
         let adds = match records.get(id).filter(|_| !is_repeated && !is_idle(id)) {
             None => false,
-            Some(_) if is_alone => true,
             // Nearly always all ways of a tag lead to the same suffix.
             Some(rule) if is_single && known.len() == 1 && lies_below(rule.name, known[0]) => false,
             Some(rule) => {
