@@ -179,7 +179,7 @@ fn clients_with_ever_new_names_make_few_series_over_time() {
         let names = metrics.samples.iter().filter(|sample| sample.name == "namegate_top_blocked_queries");
         series.extend(names.map(|sample| sample.labels["name"].clone()));
     }
-    println!("{lookups} lookups of 400 names made {} series in 20 scrapes", series.len());
+    eprintln!("{lookups} lookups of 400 names made {} series in 20 scrapes", series.len());
     assert!(series.len() <= 40, "{series:?}");
     // The page shows who is in front now.
     let top: serde_json::Value = serde_json::from_str(&gate.get("/api/v1/top").1).expect("JSON");

@@ -12,7 +12,7 @@ fn messages() -> [Vec<u8>; 4] {
     let query = Query::new("ws.allowed.example", "A");
     let malformed = [&query.bytes()[..5], &[2], &query.bytes()[6..]].concat();
     let status = [&query.bytes()[..2], &[0x10], &query.bytes()[3..]].concat();
-    [query.bytes(), query.clone().edns().bytes(), malformed, status]
+    [query.bytes(), query.edns().bytes(), malformed, status]
 }
 
 fn stranger(gate: &Gate) -> TcpClient {

@@ -57,8 +57,10 @@ impl Control {
     /// Logs a request without the token, unless there were many.
     fn tell_refused(&self, parts: &Parts, has_token: bool) {
         let Some(left_out) = self.refused.admit(Instant::now()) else { return };
-        let peer =
-            parts.extensions.get::<Peer>().map_or("unknown".to_owned(), |Peer(address)| address.to_string());
+        let peer = parts
+            .extensions
+            .get::<Peer>()
+            .map_or_else(|| "unknown".to_owned(), |Peer(address)| address.to_string());
         let what = if has_token { "a wrong token" } else { "no token" };
         tracing::warn!(
             "refused an admin request with {what}: {} from {peer}; others since the last such line: {left_out}",

@@ -229,11 +229,12 @@ impl Open {
     /// Closes a connection of a client that holds most, in favour of one that holds `of_client`; false where nobody has to
     /// give way.
     ///
-    /// It is the one idle for longest. One with a query in flight gives way only where its client still holds no fewer than
-    /// the other afterwards.
+    /// It is the one idle for longest; one with a query in flight only where no other will do. The client must still hold no
+    /// fewer than the other afterwards, or two of them would take the same place from each other for ever; but a client
+    /// that holds none gets an idle one from any other.
     fn evict_for(&mut self, of_client: usize) -> bool {
         let most = self.clients.values().map(Vec::len).max().unwrap_or(0);
-        if most <= of_client {
+        if most <= of_client + usize::from(of_client > 0) {
             return false;
         }
         let held = self.clients.iter().filter(|(_, held)| held.len() == most);
@@ -335,15 +336,27 @@ mod tests {
     }
 
     #[test]
-    fn a_query_in_flight_holds_its_place_against_an_equal() {
+    fn a_place_is_taken_only_from_who_then_holds_no_fewer() {
         let (connections, now) = (Arc::new(Connections::new(3, 3)), Instant::now());
         let greedy = admit(&connections, "10.0.0.1", 3, now);
         let busy: Vec<InFlight> = greedy.iter().map(|permit| permit.activity.begin()).collect();
         let one = connections.admit(client("10.0.0.2"), false, now).unwrap();
-        assert_eq!(connections.admit(client("10.0.0.2"), false, now).unwrap_err(), Crowded::Total);
         drop(busy);
-        let _two = connections.admit(client("10.0.0.2"), false, now).unwrap();
-        assert!(!is_evicted(&one) && greedy.iter().filter(|permit| is_evicted(permit)).count() == 2);
+        assert_eq!(connections.admit(client("10.0.0.2"), false, now).unwrap_err(), Crowded::Total);
+        assert!(!is_evicted(&one) && greedy.iter().filter(|permit| is_evicted(permit)).count() == 1);
+    }
+
+    #[test]
+    fn a_client_without_a_connection_gets_an_idle_one() {
+        let (connections, start) = (Arc::new(Connections::new(2, 2)), Instant::now());
+        let first = connections.admit(client("10.0.0.1"), false, start).unwrap();
+        let second = connections.admit(client("10.0.0.2"), false, start).unwrap();
+        second.activity.answered(start + Duration::from_secs(1));
+        let busy = first.activity.begin();
+        let third = connections.admit(client("10.0.0.3"), false, start).unwrap();
+        assert!(is_evicted(&second) && !is_evicted(&first));
+        let _busy = [busy, third.activity.begin()];
+        assert_eq!(connections.admit(client("10.0.0.4"), false, start).unwrap_err(), Crowded::Total);
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Board {
 
     /// The most blocked names of the last hour.
     pub fn names(&self, now: Instant) -> Vec<(String, u64)> {
-        shown(lock(&self.names).list(now), name)
+        shown(lock(&self.names).list(now), |wire| name(wire))
     }
 
     /// The clients with the most blocked lookups of the last hour.
@@ -146,7 +146,7 @@ impl Board {
 
     /// Those of [`Board::names`] that stand out and may be the value of a label: clients cannot make new ones without end.
     pub fn name_series(&self, now: Instant) -> Vec<(String, u64)> {
-        let heavy = shown(lock(&self.names).heavy(now), name);
+        let heavy = shown(lock(&self.names).heavy(now), |wire| name(wire));
         lock(&self.name_series).admit(heavy, now)
     }
 
@@ -183,7 +183,7 @@ fn shown<T>(list: Vec<(T, u64)>, show: impl Fn(&T) -> String) -> Vec<(String, u6
     list.into_iter().map(|(item, count)| (show(&item), count)).collect()
 }
 
-fn name(wire: &Vec<u8>) -> String {
+fn name(wire: &[u8]) -> String {
     Name::parse(wire).map_or_else(|_| String::new(), |name| name.to_string())
 }
 
