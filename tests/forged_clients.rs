@@ -35,7 +35,8 @@ impl Drop for Sysctl {
 /// second each.
 fn answered(client: &UdpClient, count: usize) -> usize {
     let ask = |number: usize| {
-        let (name, wanted) = if number % 2 == 0 { ("evil.example", 3) } else { ("true.allowed.example", 0) };
+        let (name, wanted) =
+            if number.is_multiple_of(2) { ("evil.example", 3) } else { ("true.allowed.example", 0) };
         let start = Instant::now();
         let query = Query { id: number as u16, ..Query::new(name, "A") };
         client.send(&query.bytes());
@@ -67,7 +68,7 @@ fn true_clients_are_answered(name: &str, rate: u32, senders: usize, wmem_max: Op
     let forge = |number: usize| {
         let host = 256 + (number * 40_503) % senders;
         let source = Ipv4Addr::new(10, 78, (host >> 8) as u8, host as u8);
-        let name = if number % 2 == 0 { "evil.example" } else { "n1.allowed.example" };
+        let name = if number.is_multiple_of(2) { "evil.example" } else { "n1.allowed.example" };
         let from = SocketAddrV4::new(source, 1024 + (number % 60_000) as u16);
         Some(datagram(from, address, &Query::new(name, "A").bytes()))
     };
