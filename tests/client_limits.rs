@@ -110,9 +110,10 @@ fn connections_of_one_client_are_capped_and_others_find_a_place() {
 fn where_places_run_out_idle_connections_give_theirs_up_sooner() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "server = { tcp_connections = 8, tcp_idle_timeout = \"10s\" }");
-    let mut held: Vec<TcpClient> = (0..8).map(|_| gate.tcp()).collect();
+    let held: Vec<TcpClient> = (0..8).map(|_| gate.tcp()).collect();
     let start = std::time::Instant::now();
-    assert_eq!(held[7].event_within(Duration::from_secs(5)), TcpEvent::Closed);
+    // Those that are left have room around them again.
+    eventually("one to be closed", || held.iter().any(TcpClient::is_closed).then_some(()));
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     // With room around them they stay.
     drop(held);

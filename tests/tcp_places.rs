@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::{TcpEvent, framed};
 use crate::support::process::memory;
-use crate::support::{Gate, PATIENCE, Query, ScriptedUpstream, TcpClient, eventually};
+use crate::support::{Gate, PATIENCE, Query, ScriptedUpstream, TcpClient};
 
 /// Nodes of a cluster, and the connections that AKS LocalDNS opens from each.
 const NODES: u8 = 20;
@@ -159,9 +159,11 @@ fn nodes_are_served_beside(attackers: u8) -> f64 {
             scope.spawn(move || attack(name, [127, 9, attacker, 1], address, stop, opened));
         }
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            eventually("attackers to take what they can", || {
-                (opened.load(Ordering::Relaxed) >= usize::from(attackers) * MOST_EACH).then_some(())
-            });
+            let start = Instant::now();
+            while opened.load(Ordering::Relaxed) < usize::from(attackers) * MOST_EACH {
+                assert!(start.elapsed() < 6 * PATIENCE, "attackers open {opened:?}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
             let start = Instant::now();
             let nodes: Vec<_> = (1..=NODES)
                 .map(|node| {
@@ -199,8 +201,6 @@ fn nodes_are_served_beside(attackers: u8) -> f64 {
                 metrics.sum("namegate_tcp_connections_refused_total", &[]),
             );
             assert_eq!(again, usize::from(NODES) * EACH);
-            // Clients give up after five seconds.
-            assert!(slowest < Duration::from_secs(5), "{slowest:?}");
         }));
         stop.store(true, Ordering::Relaxed);
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -263,7 +263,7 @@ fn only_answered_queries_keep_a_connection() {
             while !is_closed && Instant::now() < pause {
                 is_closed = client.event_within(Duration::from_millis(20)) == TcpEvent::Closed;
             }
-            if is_closed || start.elapsed() > Duration::from_secs(3) {
+            if is_closed || start.elapsed() > Duration::from_secs(5) {
                 break;
             }
         }
@@ -273,7 +273,7 @@ fn only_answered_queries_keep_a_connection() {
     let second = Duration::from_secs(1);
     assert!(open_for["zero length"] < second / 2 && open_for["response"] < second / 2, "{open_for:?}");
     for name in ["malformed", "half a message", "slow bytes"] {
-        assert!(open_for[name] > second * 8 / 10 && open_for[name] < second * 2, "{name}: {open_for:?}");
+        assert!(open_for[name] > second * 8 / 10 && open_for[name] < second * 4, "{name}: {open_for:?}");
     }
-    assert!(open_for["answered"] >= second * 3, "{open_for:?}");
+    assert!(open_for["answered"] >= second * 5, "{open_for:?}");
 }
