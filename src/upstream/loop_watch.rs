@@ -31,7 +31,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct LoopWatch {
     /// The label by which a question shows which server it was put to: drawn by chance, so that nobody else asks it.
-    id: u64,
+    id: String,
     arrivals: AtomicU64,
     arrived: Notify,
     is_looping: AtomicBool,
@@ -43,7 +43,7 @@ pub struct LoopWatch {
 impl Default for LoopWatch {
     fn default() -> Self {
         Self {
-            id: rand::random(),
+            id: random_label(),
             arrivals: AtomicU64::new(0),
             arrived: Notify::new(),
             is_looping: AtomicBool::new(false),
@@ -75,8 +75,8 @@ impl LoopWatch {
 
     /// A question that nobody was asked before.
     pub(super) fn question(&self) -> Question {
-        let labels = [format!("{:016x}", rand::random::<u64>()), format!("{:016x}", self.id)];
-        let labels = labels.iter().map(String::as_bytes).chain(ORIGIN);
+        let nonce = random_label();
+        let labels = [&nonce, &self.id].into_iter().map(String::as_bytes).chain(ORIGIN);
         // Labels and name are shorter than they may be.
         let name = Name::from_labels(labels).unwrap_or(Name::ROOT);
         Question { name, qtype: QTYPE, class: Class::IN }
@@ -85,7 +85,7 @@ impl LoopWatch {
     /// Notes that a query for `name` came in, where the server was asked for it.
     pub(super) fn note_arrival(&self, name: &Name) {
         let mut labels = name.labels().skip(1);
-        let is_own = labels.next().is_some_and(|label| label == format!("{:016x}", self.id).as_bytes());
+        let is_own = labels.next().is_some_and(|label| label == self.id.as_bytes());
         if is_own && labels.eq(ORIGIN) {
             self.arrivals.fetch_add(1, Ordering::Relaxed);
             self.arrived.notify_one();
@@ -124,6 +124,10 @@ impl LoopWatch {
         (*answered, *logged) = (Some(now), None);
         self.is_looping.swap(false, Ordering::Relaxed).then_some(Change::LoopsNoMore)
     }
+}
+
+fn random_label() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }
 
 /// True where `interval` has passed since `last`.
