@@ -90,10 +90,11 @@ fn true_clients_are_answered(name: &str, rate: u32, senders: usize, wmem_max: Op
     let drops = |reason| metrics.sum("namegate_udp_send_drops_total", &[("reason", reason)]);
     eprintln!(
         "{rate}/s from {senders} forged addresses, {} sent: {during} of 30 answered during, {after} of 30 after; \
-         dropped: {} buffer full, {} refused",
+         dropped: {} buffer full, {} refused, {} not received",
         sent.load(Ordering::Relaxed),
         drops("buffer_full"),
         drops("refused"),
+        metrics.sum("namegate_udp_receive_drops_total", &[]),
     );
     assert!(during >= 29 && after == 30, "{during} during, {after} after");
     // It ends at once also while replies wait for addresses that do not exist.
