@@ -16,7 +16,7 @@ pub struct Limit<T> {
     pub min: T,
     /// Largest allowed.
     pub max: T,
-    whole_seconds: bool,
+    pub(super) whole_seconds: bool,
 }
 
 impl<T: Copy> Limit<T> {

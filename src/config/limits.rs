@@ -141,7 +141,8 @@ mod tests {
     use crate::config::limit::Quantity;
 
     fn holds<T: Quantity>(limit: Limit<T>) -> bool {
-        limit.min <= limit.default && limit.default <= limit.max && limit.default.is_whole_seconds()
+        let is_whole = !limit.whole_seconds || limit.default.is_whole_seconds();
+        limit.min <= limit.default && limit.default <= limit.max && is_whole
     }
 
     /// Holds each of these to its range, and that there are no others in this file.

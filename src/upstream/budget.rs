@@ -497,7 +497,8 @@ mod tests {
             assert_eq!(task.await.unwrap(), Some(Shed::InFlight), "waited to the end");
         }
         assert_eq!(Instant::now() - now, Duration::from_millis(4900));
-        assert_eq!((budget.0.book().waiting, budget.0.book().line.len()), (0, 0));
+        let book = budget.0.book();
+        assert_eq!((book.waiting, book.line.len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
