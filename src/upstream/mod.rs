@@ -228,8 +228,9 @@ impl Upstream {
                     );
                     next_at = now + ASK_NEXT_AFTER;
                 } else {
-                    // While somebody may still answer nobody waits in line for another attempt.
-                    next_at = now + TRY_AGAIN_AFTER;
+                    // While somebody may still answer nobody waits in line for another attempt; a server that was not
+                    // asked yet is worth another try soon.
+                    next_at = now + if turn.has_unasked() { TRY_AGAIN_AFTER } else { ASK_NEXT_AFTER };
                 }
             }
             let waiting = !permit.is_terminated();

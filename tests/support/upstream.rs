@@ -205,7 +205,7 @@ fn usual_answer(query: &Message) -> Response {
 }
 
 /// Sockets at a port of `address` that is free for both transports.
-pub(super) fn bind_both(address: IpAddr) -> (UdpSocket, TcpListener) {
+pub(crate) fn bind_both(address: IpAddr) -> (UdpSocket, TcpListener) {
     eventually("a port free for UDP and TCP", || {
         let udp = UdpSocket::bind((address, 0)).ok()?;
         let tcp = TcpListener::bind(udp.local_addr().ok()?).ok()?;

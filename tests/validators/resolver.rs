@@ -47,7 +47,7 @@ impl Resolver {
     fn start(kind: Kind, forward: SocketAddr, anchor: Option<&Anchor>) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let address = free_address();
-        let mut running = launch(kind, directory.path(), address, forward, anchor);
+        let mut running = launch(kind, directory.path(), address.port(), forward.port(), anchor);
         // What every one of them answers by itself.
         running.wait_for(address, &Query::new("ready.invalid", "A"));
         Self { _running: running, address, _directory: directory }
@@ -74,14 +74,7 @@ cp -r \"$files/anchors\" /run/dnssec-trust-anchors.d
 exec \"$1\"
 ";
 
-fn launch(
-    kind: Kind,
-    directory: &Path,
-    address: SocketAddr,
-    forward: SocketAddr,
-    anchor: Option<&Anchor>,
-) -> Running {
-    let (own, port, to, to_port) = (address.ip(), address.port(), forward.ip(), forward.port());
+fn launch(kind: Kind, directory: &Path, port: u16, forward: u16, anchor: Option<&Anchor>) -> Running {
     let path = directory.to_str().expect("a path in UTF-8");
     let write = |file: &str, text: String| {
         std::fs::write(directory.join(file), text).expect("a file can be written");
@@ -100,11 +93,11 @@ fn launch(
                 None => "module-config: \"iterator\"".to_owned(),
             };
             let settings = format!(
-                "server:\n interface: {own}@{port}\n do-daemonize: no\n use-syslog: no\n chroot: \"\"\n \
+                "server:\n interface: 127.0.0.1@{port}\n do-daemonize: no\n use-syslog: no\n chroot: \"\"\n \
                  username: \"\"\n pidfile: \"\"\n directory: \"{path}\"\n do-not-query-localhost: no\n \
                  local-zone: \"test.\" nodefault\n {validation}\n\
                  remote-control:\n control-enable: no\n\
-                 forward-zone:\n name: \".\"\n forward-addr: {to}@{to_port}\n"
+                 forward-zone:\n name: \".\"\n forward-addr: 127.0.0.1@{forward}\n"
             );
             write("unbound.conf", settings);
             start("unbound", &["-d", "-c", "unbound.conf"])
@@ -121,8 +114,8 @@ fn launch(
             };
             let settings = format!(
                 "options {{ directory \"{path}\"; pid-file none; session-keyfile none; recursion yes;\n \
-                 listen-on port {port} {{ {own}; }}; listen-on-v6 {{ none; }};\n \
-                 forwarders port {to_port} {{ {to}; }}; forward only; empty-zones-enable no;\n \
+                 listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n \
+                 forwarders port {forward} {{ 127.0.0.1; }}; forward only; empty-zones-enable no;\n \
                  dnssec-validation {validation}; }};\ncontrols {{ }};\n{anchors}"
             );
             write("named.conf", settings);
@@ -134,8 +127,8 @@ fn launch(
                 None => (String::new(), "STUB"),
             };
             let settings = format!(
-                "net.listen('{own}', {port}, {{ kind = 'dns' }})\ntrust_anchors.remove('.')\n{anchors}\
-                 policy.add(policy.all(policy.{forwarding}({{'{to}@{to_port}'}})))\ncache.size = 10 * MB\n"
+                "net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})\ntrust_anchors.remove('.')\n{anchors}\
+                 policy.add(policy.all(policy.{forwarding}({{'127.0.0.1@{forward}'}})))\ncache.size = 10 * MB\n"
             );
             write("kresd.conf", settings);
             start("kresd", &["-n", "-c", "kresd.conf", "."])
@@ -145,7 +138,7 @@ fn launch(
             let anchors = fields(" ").map(|ds| format!("clearDS('.')\naddDS('.', '{ds}')\n"));
             write("anchors.lua", anchors.unwrap_or_default());
             let settings = format!(
-                "local-address={own}\nlocal-port={port}\nforward-zones-recurse=.={to}:{to_port}\n\
+                "local-address=127.0.0.1\nlocal-port={port}\nforward-zones-recurse=.=127.0.0.1:{forward}\n\
                  lua-config-file={path}/anchors.lua\nsocket-dir={path}\ndnssec={validation}\ndaemon=no\n\
                  disable-syslog=yes\ndont-query=\nsecurity-poll-suffix=\nthreads=1\nloglevel=4\n"
             );
@@ -153,13 +146,12 @@ fn launch(
             start("pdns_recursor", &[&format!("--config-dir={path}")])
         }
         Kind::Dnsmasq => {
-            let (port, server) = (format!("--port={port}"), format!("--server={to}#{to_port}"));
-            let listen = format!("--listen-address={own}");
+            let (port, server) = (format!("--port={port}"), format!("--server=127.0.0.1#{forward}"));
             let mut arguments = vec![
                 "--no-daemon",
                 "--user=root",
                 "--bind-interfaces",
-                &listen,
+                "--listen-address=127.0.0.1",
                 "--no-resolv",
                 "--no-hosts",
                 "--conf-file=/dev/null",
@@ -175,8 +167,8 @@ fn launch(
         Kind::Resolved => {
             let validation = if anchor.is_some() { "allow-downgrade" } else { "no" };
             let settings = format!(
-                "[Resolve]\nDNS={forward}\nFallbackDNS=\nDomains=~.\nDNSSEC={validation}\nLLMNR=no\n\
-                 MulticastDNS=no\nDNSStubListener=no\nDNSStubListenerExtra={address}\n"
+                "[Resolve]\nDNS=127.0.0.1:{forward}\nFallbackDNS=\nDomains=~.\nDNSSEC={validation}\nLLMNR=no\n\
+                 MulticastDNS=no\nDNSStubListener=no\nDNSStubListenerExtra=127.0.0.1:{port}\n"
             );
             for folder in ["settings", "anchors"] {
                 std::fs::create_dir(directory.join(folder)).expect("a directory can be made");

@@ -1,6 +1,5 @@
 //! [`World`]: a signed root and what is below it, served on loopback, and a resolver that asks there and validates nothing.
 
-use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::support::upstream::bind_both;
 use crate::support::{Query, eventually};
 
 /// How a zone is signed.
@@ -107,10 +107,10 @@ impl Drop for Running {
     }
 }
 
-/// An address on loopback that nobody else uses: a port alone may be taken, for UDP or TCP, before the server has it.
+/// An address on loopback with a port that nobody has, for UDP or TCP. BIND listens on 127.0.0.1 alone of all loopback
+/// addresses.
 pub(super) fn free_address() -> SocketAddr {
-    let [a, b, c, ..] = std::hash::RandomState::new().hash_one(0).to_be_bytes();
-    (Ipv4Addr::new(127, 64 | a & 0x3f, b, c | 1), 5300).into()
+    bind_both(Ipv4Addr::LOCALHOST.into()).0.local_addr().expect("a bound socket has an address")
 }
 
 impl World {
@@ -120,7 +120,7 @@ impl World {
             make(directory.path(), zone);
         }
         let (authority, upstream) = (free_address(), free_address());
-        write_settings(directory.path(), authority, upstream);
+        write_settings(directory.path(), authority.port(), upstream.port());
         let named = ["-g", "-n", "1", "-c", "named.conf"];
         let mut serving = Running::start(directory.path(), "named", &named, "named.log");
         serving.wait_for(authority, &Query::new("test", "SOA"));
@@ -175,8 +175,7 @@ fn run(directory: &Path, program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn write_settings(directory: &Path, authority: SocketAddr, upstream: SocketAddr) {
-    let (authority, upstream, port) = (authority.ip(), upstream.ip(), authority.port());
+fn write_settings(directory: &Path, authority: u16, upstream: u16) {
     let path = directory.to_str().expect("a path in UTF-8");
     let zones: String = ZONES
         .iter()
@@ -184,18 +183,18 @@ fn write_settings(directory: &Path, authority: SocketAddr, upstream: SocketAddr)
         .collect();
     let named = format!(
         "options {{ directory \"{path}\"; pid-file none; session-keyfile none; recursion no;\n \
-         dnssec-validation no; listen-on port {port} {{ {authority}; }}; listen-on-v6 {{ none; }};\n \
+         dnssec-validation no; listen-on port {authority} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n \
          empty-zones-enable no; minimal-responses yes; }};\ncontrols {{ }};\n{zones}"
     );
     // Every zone by its own address: what delegations say is port 53.
     let stubs: String = ZONES
         .iter()
         .map(|(origin, ..)| {
-            format!("stub-zone:\n name: \"{origin}\"\n stub-addr: {authority}@{port}\n stub-prime: no\n")
+            format!("stub-zone:\n name: \"{origin}\"\n stub-addr: 127.0.0.1@{authority}\n stub-prime: no\n")
         })
         .collect();
     let unbound = format!(
-        "server:\n interface: {upstream}@{port}\n do-daemonize: no\n use-syslog: no\n chroot: \"\"\n \
+        "server:\n interface: 127.0.0.1@{upstream}\n do-daemonize: no\n use-syslog: no\n chroot: \"\"\n \
          username: \"\"\n pidfile: \"\"\n directory: \"{path}\"\n do-not-query-localhost: no\n \
          module-config: \"iterator\"\n local-zone: \"test.\" nodefault\n\
          remote-control:\n control-enable: no\n{stubs}"
