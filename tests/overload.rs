@@ -18,8 +18,9 @@ const TRIES_IN_ALL: usize = 5;
 /// What others may have of the two cores where a failure is the gate's: the upstream, and reading counts, take some 5 %.
 const DISTURBED: f64 = 0.15;
 const TIME: Duration = Duration::from_millis(1_500);
-/// How long a flood comes until it takes no more memory: all three attempts of a query are under way after two seconds.
-const UNTIL_FULL: Duration = Duration::from_millis(3_500);
+/// How long a flood comes until it takes no more memory: the first queries have met their deadline, and their failures are in
+/// the cache.
+const UNTIL_FULL: Duration = Duration::from_millis(6_000);
 
 /// Names the gate knows, a tenth of what a core answers, and the same in a flood.
 const KNOWN: Rates = Rates { blocked: 10_000.0, cached: 10_000.0, misses: 0.0, ballast: 0.0 };
