@@ -168,7 +168,10 @@ fn carry_back(far: &UdpSocket, near: &Arc<UdpSocket>, client: SocketAddr, path: 
     let mut buffer = [0; 65_535];
     let mut last = Instant::now();
     while !path.is_stopping() && last.elapsed() < IDLE {
-        if let Ok((length, _)) = far.recv_from(&mut buffer) {
+        // A late reply of another test's resolver may find this port.
+        if let Ok((length, source)) = far.recv_from(&mut buffer)
+            && source == path.target
+        {
             last = Instant::now();
             path.post(&buffer[..length], near, client);
         }
