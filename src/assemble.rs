@@ -148,10 +148,11 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
         }
     };
     let names = std::iter::once(Group::DEFAULT).chain(settings.client.iter().map(|group| &*group.name));
+    let routes = Arc::new(Routes::new(compiler.named.iter().copied(), compiler.lists.zones()));
     let compiled: Vec<Arc<Policy>> = different
         .iter()
         .zip(read)
-        .map(|((policy, _), rules)| Arc::new(compiler.compile(rules, policy, &local)))
+        .map(|((policy, _), rules)| Arc::new(compiler.compile(rules, policy, &local, &routes)))
         .collect();
     let groups = names
         .zip(of_group)
@@ -265,7 +266,13 @@ impl<'a> Compiler<'a> {
         Ok(rules)
     }
 
-    fn compile(&self, mut rules: PolicyBuilder, policy: &config::Policy, local: &LocalZones) -> Policy {
+    fn compile(
+        &self,
+        mut rules: PolicyBuilder,
+        policy: &config::Policy,
+        local: &LocalZones,
+        routes: &Arc<Routes>,
+    ) -> Policy {
         let block = &self.settings.block;
         let noise = block.noise.iter().map(|rule| &rule.pattern);
         rules.noise(Noise::new(noise, block.noise_single_labels));
@@ -274,7 +281,7 @@ impl<'a> Compiler<'a> {
             local: local.origins().to_vec(),
             enforce_expect: policy.enforce_expect,
             dnssec_ancestors: policy.dnssec_ancestors,
-            routes: Routes::new(self.named.iter().copied(), self.lists.zones()),
+            routes: Arc::clone(routes),
         })
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn policy(zones: &[Zone], routed: &[(Pattern, Route)]) -> Arc<Policy>
     }
     let named = routed.iter().map(|(pattern, route)| (pattern, *route));
     Arc::new(builder.build(Compile {
-        routes: Routes::new(named, []),
+        routes: Arc::new(Routes::new(named, [])),
         enforce_expect: true,
         ..Compile::new(Mode::Enforce)
     }))

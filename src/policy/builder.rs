@@ -1,5 +1,7 @@
 //! [`PolicyBuilder`]: rule by rule to a [`Policy`].
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::ancestors::Ancestors;
@@ -24,14 +26,14 @@ pub struct Compile {
     pub enforce_expect: bool,
     /// DNSSEC's records of the zones above allowed names may be asked for.
     pub dnssec_ancestors: bool,
-    /// Where names go.
-    pub routes: Routes,
+    /// Where names go; the same for all client groups.
+    pub routes: Arc<Routes>,
 }
 
 impl Compile {
     /// Rules alone: no local zones, one route.
     pub fn new(mode: Mode) -> Self {
-        let (local, routes) = (Vec::new(), Routes::new([], []));
+        let (local, routes) = (Vec::new(), Arc::new(Routes::new([], [])));
         Self { mode, local, enforce_expect: false, dnssec_ancestors: true, routes }
     }
 }

@@ -29,6 +29,7 @@ pub mod verdict;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -91,7 +92,7 @@ pub struct Policy {
     mode: Mode,
     enforce_expect: bool,
     dnssec_ancestors: bool,
-    routes: Routes,
+    routes: Arc<Routes>,
     digest: [u8; 32],
 }
 

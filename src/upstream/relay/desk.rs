@@ -200,7 +200,7 @@ mod tests {
         let mut builder = PolicyBuilder::new();
         let source = builder.source("test", "test.toml");
         builder.rule(action, &pattern, source, 1);
-        let routes = Routes::new([(&pattern, route)], []);
+        let routes = Arc::new(Routes::new([(&pattern, route)], []));
         let policy = builder.build(Compile { routes, ..Compile::new(Mode::Enforce) });
         let mut policies = Policies::for_all(policy, generation);
         policies.number_routes(vec![RouteId(0), RouteId(1)]);
