@@ -19,6 +19,7 @@ use crate::policy::verdict::NOT_LISTED;
 use crate::telemetry::catalogue::Catalogue;
 use crate::upstream::address::UpstreamAddress;
 use crate::upstream::encrypted::encryption::Encryption;
+use crate::upstream::lists::ServerLists;
 use crate::upstream::upstreams::Upstreams;
 use crate::upstream::{UpstreamConfig, loops, system};
 use crate::wire::code::Rcode;
@@ -34,9 +35,11 @@ pub fn make_state(
 ) -> Result<State, String> {
     let Assembly { settings, mut policies, shadow, routes, local, .. } = assembly;
     let listen = before.map_or(&settings.server.listen, |before| &before.listen);
+    let before_upstreams = before.map(|before| &*before.state.upstreams);
+    let system = system_servers(&routes, before_upstreams)?;
     let mut lists = Vec::new();
     for (_, servers) in routes.iter() {
-        let servers = resolve_servers(servers)?;
+        let servers = resolve_servers(servers, &system);
         loops::refuse(&servers, listen)?;
         lists.push(servers);
     }
@@ -53,6 +56,7 @@ pub fn make_state(
         max_in_flight: settings.upstream.max_in_flight,
         max_qps: settings.upstream.max_qps,
         randomize_case: settings.upstream.randomize_case,
+        system,
     };
     let (upstreams, numbers) = Upstreams::new(config, lists, before.map(|before| &*before.state.upstreams));
     policies.number_routes(numbers);
@@ -162,25 +166,41 @@ fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {
     Cache::new(settings.cache.max_bytes.as_u64(), lifetimes, before)
 }
 
+/// What [`UpstreamAddress::System`] stands for, where one of `lists` has it.
+///
+/// The servers it stood for before stay where the system's configuration cannot be read again: a tool that rewrites it may leave
+/// none for a moment, and the sandbox may not reach a place it moved to. Without any, that is an error.
+fn system_servers(lists: &ServerLists, before: Option<&Upstreams>) -> Result<Vec<UpstreamAddress>, String> {
+    if !lists.iter().any(|(_, servers)| servers.contains(&UpstreamAddress::System)) {
+        return Ok(Vec::new());
+    }
+    system::servers().or_else(|error| match before.map(|before| &before.config().system[..]) {
+        Some(servers @ [_, ..]) => {
+            tracing::warn!(
+                "the system's resolver configuration cannot be read, and the upstream `system` stays what it was: {error}"
+            );
+            Ok(servers.to_vec())
+        }
+        _ => Err(format!(
+            "the upstream `system` cannot be used: {error}\n  help: name the upstream with `--upstream ADDRESS` or \
+             `servers` in [upstream]"
+        )),
+    })
+}
+
 /// Puts the system's own servers in the place of [`UpstreamAddress::System`].
-fn resolve_servers(servers: &[UpstreamAddress]) -> Result<Vec<UpstreamAddress>, String> {
-    let mut resolved = Vec::new();
+fn resolve_servers(servers: &[UpstreamAddress], system: &[UpstreamAddress]) -> Vec<UpstreamAddress> {
+    let mut resolved: Vec<UpstreamAddress> = Vec::new();
     for server in servers {
-        match server {
-            UpstreamAddress::System => resolved.extend(system::servers().map_err(|error| {
-                format!(
-                    "the upstream `system` cannot be used: {error}\n  help: name the upstream with \
-                     `--upstream ADDRESS` or `servers` in [upstream]"
-                )
-            })?),
-            other => resolved.push(other.clone()),
+        let stands_for = match server {
+            UpstreamAddress::System => system,
+            other => std::slice::from_ref(other),
+        };
+        for server in stands_for {
+            if !resolved.contains(server) {
+                resolved.push(server.clone());
+            }
         }
     }
-    let mut unique: Vec<UpstreamAddress> = Vec::new();
-    for server in resolved {
-        if !unique.contains(&server) {
-            unique.push(server);
-        }
-    }
-    Ok(unique)
+    resolved
 }

@@ -95,6 +95,7 @@ pub(super) fn upstreams(routes: &[&str], before: Option<&Upstreams>, policies: &
         max_in_flight: 1000,
         max_qps: 0,
         randomize_case: false,
+        system: Vec::new(),
         encryption: None,
     };
     let lists = routes.iter().map(|server| vec![server.parse().unwrap()]).collect();

@@ -12,6 +12,10 @@ use crate::zones;
 /// The system's resolver configuration.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
+/// Where it is on most systems, as a link: what manages it may change while this process runs.
+const RESOLV_CONF_HOMES: [&str; 4] =
+    ["/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf", "/run/connman"];
+
 /// What tells the C library and the standard library how many processors there are.
 const PROCESSORS: [&str; 2] = ["/sys/fs/cgroup", "/sys/devices/system/cpu"];
 
@@ -48,6 +52,7 @@ impl Files {
         }
         if assembly.routes.iter().any(|(_, servers)| servers.contains(&UpstreamAddress::System)) {
             files.read_where_it_is(Path::new(RESOLV_CONF));
+            RESOLV_CONF_HOMES.iter().for_each(|directory| push(&mut files.read, Path::new(directory)));
         }
         let authorities = openssl_probe::probe();
         authorities.cert_file.iter().for_each(|file| files.read_beside(file));

@@ -39,6 +39,7 @@ use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::letter_case::LetterCase;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
+use address::UpstreamAddress;
 use budget::{Attempt, Permit};
 use encrypted::encryption::Encryption;
 use failure::{AttemptError, Failure};
@@ -117,6 +118,8 @@ pub struct UpstreamConfig {
     pub max_qps: u32,
     /// Over UDP names are sent in a case drawn by chance, which replies must repeat.
     pub randomize_case: bool,
+    /// The servers that the system's own configuration named, where they are asked.
+    pub system: Vec<UpstreamAddress>,
     /// What encrypted servers need; such servers are left out where this is none.
     pub encryption: Option<Arc<Encryption>>,
 }
