@@ -58,7 +58,8 @@ pub fn make_state(
         randomize_case: settings.upstream.randomize_case,
         system,
     };
-    let (upstreams, numbers) = Upstreams::new(config, lists, before.map(|before| &*before.state.upstreams));
+    let (upstreams, numbers) =
+        Upstreams::new(config, lists, before_upstreams).map_err(|error| error.to_string())?;
     policies.number_routes(numbers);
     if let Some(before) = before {
         policies.take_over(&before.state.policies);

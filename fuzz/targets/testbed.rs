@@ -99,7 +99,7 @@ pub(super) fn upstreams(routes: &[&str], before: Option<&Upstreams>, policies: &
         encryption: None,
     };
     let lists = routes.iter().map(|server| vec![server.parse().unwrap()]).collect();
-    let (upstreams, numbers) = Upstreams::new(config, lists, before);
+    let (upstreams, numbers) = Upstreams::new(config, lists, before).expect("a free number");
     policies.number_routes(numbers);
     upstreams
 }

@@ -14,8 +14,8 @@ impl Route {
     pub const DEFAULT: Self = Self(0);
 }
 
-/// Number of a list of upstream servers. It stands for the same list as long as anything learnt through it is kept, over all
-/// reloads: answers of one route are never used for another.
+/// Number of a list of upstream servers. It stands for the same list as long as anything asked through it is in flight or
+/// kept, over all reloads: answers of one route are never used for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u8);
 

@@ -1,7 +1,7 @@
 //! [`Upstreams`]: every server that may be asked, and which of them each route has.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::address::UpstreamAddress;
 use super::budget::Budget;
@@ -16,6 +16,10 @@ pub struct Upstreams {
     config: UpstreamConfig,
     routes: BTreeMap<RouteId, RouteServers>,
     default: RouteId,
+    /// Lists of earlier policies that something in flight may still be asked through.
+    retired: BTreeMap<RouteId, Retired>,
+    /// The number given out last. Numbers are used in turn, so that one comes again as late as possible.
+    last: RouteId,
     servers: Vec<Arc<Server>>,
     /// Counts of every server this process ever had, so that no count goes down when one is replaced.
     known: BTreeMap<String, Arc<ServerStats>>,
@@ -28,15 +32,32 @@ struct RouteServers {
     upstream: Arc<Upstream>,
 }
 
+/// A route's servers under an earlier policy.
+#[derive(Clone, Debug)]
+struct Retired {
+    addresses: Vec<UpstreamAddress>,
+    upstream: Weak<Upstream>,
+}
+
+/// Every number of a route is in use.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "too many lists of servers are in use at once: queries are still in flight through those of earlier settings\n  \
+     help: reload again in a few seconds"
+)]
+pub struct NoFreeRoute;
+
 impl Upstreams {
     /// The servers of `lists`, the first of which is for all names without a route, with the number of each list's route.
     /// Equal lists have one number, the one they had in `before`. Servers that `before` had keep their counts, health,
     /// budget and connections. [`UpstreamAddress::System`] is left out here.
+    ///
+    /// Errors: queries in flight under earlier policies use all numbers that are left.
     pub fn new(
         config: UpstreamConfig,
         lists: Vec<Vec<UpstreamAddress>>,
         before: Option<&Self>,
-    ) -> (Self, Vec<RouteId>) {
+    ) -> Result<(Self, Vec<RouteId>), NoFreeRoute> {
         let mut known = before.map(|before| before.known.clone()).unwrap_or_default();
         let same_budget = |before: &&Self| {
             (before.config.max_in_flight, before.config.max_qps) == (config.max_in_flight, config.max_qps)
@@ -62,10 +83,25 @@ impl Upstreams {
             servers.push(Arc::clone(&server));
             Some(server)
         };
-        let mut routes = BTreeMap::new();
+        let retired = before.map(Self::retired).unwrap_or_default();
+        let mut last = before.map_or(RouteId(u8::MAX), |before| before.last);
+        let mut routes = BTreeMap::<RouteId, RouteServers>::new();
         let mut numbers = Vec::new();
         for addresses in lists {
-            let number = number(&addresses, &routes, before);
+            let same = |known: &[UpstreamAddress]| *known == *addresses;
+            let ours = routes.iter().find(|(_, route)| same(&route.addresses)).map(|(number, _)| *number);
+            let earlier =
+                || retired.iter().find(|(_, route)| same(&route.addresses)).map(|(number, _)| *number);
+            let number = match ours.or_else(earlier) {
+                Some(number) => number,
+                None => {
+                    let is_free =
+                        |number: &RouteId| !routes.contains_key(number) && !retired.contains_key(number);
+                    let in_turn = (1..=u8::MAX).map(|step| RouteId(last.0.wrapping_add(step)));
+                    last = in_turn.chain([last]).find(is_free).ok_or(NoFreeRoute)?;
+                    last
+                }
+            };
             numbers.push(number);
             routes.entry(number).or_insert_with(|| {
                 let servers = addresses.iter().filter_map(&mut server).collect();
@@ -74,7 +110,16 @@ impl Upstreams {
             });
         }
         let default = numbers.first().copied().unwrap_or(RouteId(0));
-        (Self { config, routes, default, servers, known }, numbers)
+        Ok((Self { config, routes, default, retired, last, servers, known }, numbers))
+    }
+
+    /// The lists of these and of earlier policies that something may still be asked through, once other policies come.
+    fn retired(&self) -> BTreeMap<RouteId, Retired> {
+        let ours = self.routes.iter().map(|(number, RouteServers { addresses, upstream })| {
+            (*number, Retired { addresses: addresses.clone(), upstream: Arc::downgrade(upstream) })
+        });
+        let earlier = self.retired.iter().filter(|(_, route)| route.upstream.strong_count() > 0);
+        earlier.map(|(number, route)| (*number, route.clone())).chain(ours).collect()
     }
 
     /// What holds for all servers.
@@ -109,21 +154,4 @@ impl Upstreams {
     pub fn known(&self) -> impl Iterator<Item = (&str, &ServerStats)> {
         self.known.iter().map(|(name, stats)| (name.as_str(), &**stats))
     }
-}
-
-/// The number of a list of servers: that of an equal one, else one that nothing kept so far can have been learnt under.
-fn number(
-    addresses: &[UpstreamAddress],
-    routes: &BTreeMap<RouteId, RouteServers>,
-    before: Option<&Upstreams>,
-) -> RouteId {
-    let empty = BTreeMap::new();
-    let before = before.map_or(&empty, |before| &before.routes);
-    let equal = |routes: &BTreeMap<RouteId, RouteServers>| {
-        routes.iter().find(|(_, route)| route.addresses == addresses).map(|(number, _)| *number)
-    };
-    let free = || {
-        (0..=u8::MAX).map(RouteId).find(|number| !routes.contains_key(number) && !before.contains_key(number))
-    };
-    equal(routes).or_else(|| equal(before)).or_else(free).unwrap_or(RouteId(0))
 }
