@@ -74,6 +74,35 @@ fn who_asks_a_gate_that_is_gone_is_told_at_once() {
 }
 
 #[test]
+fn a_query_that_nobody_waits_for_does_not_hold_the_end_up() {
+    let upstream = ScriptedUpstream::start();
+    let answer = Script::reply(Response::answering(&["ws.allowed.example 4 A 192.0.2.1"]));
+    upstream.on_each("ws.allowed.example", vec![answer, Script::silent()]);
+    let gate = Gate::start(&upstream, "upstream.deadline = \"30s\"");
+    let started = Instant::now();
+    while upstream.count("ws.allowed.example") < 2 {
+        assert!(started.elapsed() < Duration::from_secs(10), "it is fetched before it expires");
+        gate.ask("ws.allowed.example", "A");
+        sleep(Duration::from_millis(50));
+    }
+    let told = Instant::now();
+    assert!(gate.terminate().success());
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+}
+
+#[test]
+fn signals_by_other_servers_habits_end_nothing() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "");
+    for signal in ["USR1", "USR2", "USR1", "PIPE"] {
+        gate.signal(signal);
+        assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), "NOERROR", "{signal}");
+    }
+    assert_eq!(gate.metrics().sum("namegate_policy_reloads_total", &[]), 0.0);
+    assert!(gate.terminate().success());
+}
+
+#[test]
 fn half_a_message_does_not_hold_the_end_up() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");

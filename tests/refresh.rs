@@ -92,6 +92,27 @@ fn a_stale_answer_is_better_than_none_where_it_is_wanted() {
 }
 
 #[test]
+fn who_comes_late_gets_the_stale_answer_at_once() {
+    let upstream = ScriptedUpstream::start();
+    upstream.on_each("ws.allowed.example", vec![first(), Script::silent()]);
+    let gate = Gate::start(&upstream, "cache.serve_stale = true");
+    assert_eq!(gate.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.1"]);
+    sleep(Duration::from_millis(1100));
+    // The first waits for as long as clients do, while the exchange goes on to its deadline.
+    assert_eq!(gate.ask("ws.allowed.example", "A").ede_codes(), [STALE_ANSWER]);
+    for late in 0..8 {
+        let asked = Instant::now();
+        let reply = gate.ask("ws.allowed.example", "A");
+        assert_eq!(
+            (reply.answer_data(), reply.ede_codes()),
+            (vec!["192.0.2.1".to_owned()], vec![STALE_ANSWER])
+        );
+        assert!(asked.elapsed() < Duration::from_millis(500), "{late}: {:?}", asked.elapsed());
+        sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
 fn a_failure_brings_the_stale_answer_at_once() {
     let upstream = ScriptedUpstream::start();
     let gone = Response::negative("NXDOMAIN", Record::soa("allowed.example", 1, 1));

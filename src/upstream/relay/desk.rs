@@ -79,6 +79,10 @@ impl<W> Desk<W> {
             return Taken::Refused(waiter, Dropped::ClientOverload);
         }
         if let Some(ticket) = found {
+            let is_overdue = self.in_flight.get(ticket).is_some_and(|asked| asked.is_overdue);
+            if is_overdue && let Some(hit) = state.cache.get_stale(&query, now, &mut self.kept) {
+                return Taken::Answered(waiter, stale::fetched(&hit, now));
+            }
             return match self.in_flight.join(ticket, client, waiter, MAX_SHARING) {
                 Ok(()) => Taken::Shared,
                 Err(waiter) => Taken::Answered(waiter, failure("too many queries wait for this name")),
@@ -99,7 +103,10 @@ impl<W> Desk<W> {
         deadline: Instant,
         waiter: Option<W>,
     ) -> Ticket {
-        self.in_flight.begin(Asked { query, upstream, deadline: deadline.into(), attempt: None }, waiter)
+        self.in_flight.begin(
+            Asked { query, upstream, deadline: deadline.into(), is_overdue: false, attempt: None },
+            waiter,
+        )
     }
 
     /// Ends a question with `answer`, which `upstream` gave or, without one, says that there is none: keeps it where it may
@@ -124,14 +131,16 @@ impl<W> Desk<W> {
         Some(Ended { asked, fetched, waiters })
     }
 
-    /// Those who wait for `ticket`, with what is stale for them, where there is any; the question stays in flight.
+    /// Those who wait for `ticket`, with what is stale for them, where there is any; the question stays in flight. Who asks the
+    /// same from now on gets what is stale at once.
     pub fn give_up_waiting(
         &mut self,
         state: &State,
         ticket: Ticket,
         now: Instant,
     ) -> Option<(Fetched, Waiters<W>)> {
-        let asked = self.in_flight.get(ticket)?;
+        let asked = self.in_flight.get_mut(ticket)?;
+        asked.is_overdue = true;
         let hit = state.cache.get_stale(&asked.query, now, &mut self.kept)?;
         Some((stale::fetched(&hit, now), self.in_flight.take_waiters(ticket)))
     }

@@ -32,6 +32,8 @@ pub(super) struct Asked {
     /// Where it is asked.
     pub(super) upstream: Arc<Upstream>,
     pub(super) deadline: Instant,
+    /// Clients have waited for it as long as they do where there is a stale answer.
+    pub(super) is_overdue: bool,
     /// The relay's own attempt, as long as it lasts.
     pub(super) attempt: Option<Attempt>,
 }
@@ -81,11 +83,6 @@ impl<W> InFlight<W> {
             serial: 0,
             waiting: Waiting::default(),
         }
-    }
-
-    /// True where nothing is in flight.
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// How many wait.

@@ -97,7 +97,7 @@ impl<D: Deliver> Relay<D> {
         Asker::new(&self.shared)
     }
 
-    /// Works until told to finish and nothing is in flight.
+    /// Works until told to finish and nobody waits for an answer: what was asked for the cache alone is given up.
     pub fn run(mut self) {
         loop {
             self.heartbeat.beat();
@@ -118,7 +118,7 @@ impl<D: Deliver> Relay<D> {
     }
 
     fn is_idle(&self) -> bool {
-        self.desk.in_flight.is_empty() && self.shared.asks.is_empty()
+        self.desk.in_flight.waiting().total() == 0 && self.shared.asks.is_empty()
     }
 
     /// Sleeps until there is something to do.
