@@ -92,11 +92,37 @@ enum ExchangeError {
     #[error("no reply in time")]
     Timeout,
     #[error(transparent)]
-    Network(#[from] std::io::Error),
+    Network(std::io::Error),
     #[error("the reply cannot be used")]
     Unusable,
     #[error("the server does not take queries with EDNS")]
     EdnsRefused,
+}
+
+impl From<std::io::Error> for ExchangeError {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind::{
+            AddrInUse, AddrNotAvailable, NetworkDown, NetworkUnreachable, OutOfMemory, PermissionDenied,
+        };
+        // A full table of connections, a firewall rule, no route, no ports, no memory: the server was not asked.
+        let is_local = match error.kind() {
+            AddrInUse | AddrNotAvailable | NetworkDown | NetworkUnreachable | OutOfMemory
+            | PermissionDenied => true,
+            // Kinds without a name: EMFILE, ENFILE, ENOBUFS.
+            _ => error.raw_os_error().is_some_and(is_shortage),
+        };
+        if is_local { Self::Local(error) } else { Self::Network(error) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_shortage(error: i32) -> bool {
+    matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOBUFS)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_shortage(_: i32) -> bool {
+    false
 }
 
 /// The servers of one route.
@@ -261,8 +287,18 @@ impl Upstream {
                 },
                 () = sleep_until(deadline + GRACE) => break,
             };
+            let was_sent = !matches!(outcome, Err(AttemptError::Exchange(ExchangeError::Local(_))));
             failure.note(outcome);
-            turn.said_no(index);
+            if was_sent {
+                turn.said_no(index);
+            } else {
+                // There may be room or a way again soon; not where there was none for long.
+                if let Some(place) = started.iter().rposition(|(server, _)| *server == index) {
+                    started.remove(place);
+                }
+                turn.was_not_asked(index, self.servers[index].is_up());
+                next_at = Instant::now() + TRY_AGAIN_AFTER;
+            }
             if turn.has_unasked() {
                 next_at = Instant::now();
             }

@@ -13,6 +13,7 @@ use super::budget::{Budget, Permit, Shed};
 use super::encrypted::encryption::Encryption;
 use super::ending::Ending;
 use super::loop_watch::LoopWatch;
+use super::probe::LATELY;
 use super::transport::Transport;
 use super::{ExchangeError, Prompt, is_failure};
 use crate::policy::clients::ShareHolder;
@@ -325,6 +326,10 @@ impl Server {
     pub(super) fn note_unsent(&self, error: &std::io::Error, now: Instant) {
         if self.stats.is_to_be_told(now) {
             tracing::warn!("upstream {} was not asked: {error}", self.name);
+        }
+        // Where something comes from it meanwhile it can be reached, and only this query could not be sent.
+        if self.stats.since_last_reply().is_none_or(|since| since >= LATELY) {
+            self.note_failure(&error.to_string());
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) async fn exchange(
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     };
-    let mut stream = socket.map_err(ExchangeError::Local)?.connect(server).await?;
+    let mut stream = socket?.connect(server).await?;
     stream.set_nodelay(true)?;
     let id: u16 = rand::random();
     let mut message = Vec::with_capacity(512);

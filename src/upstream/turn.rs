@@ -68,6 +68,15 @@ impl Turn {
             .for_each(|server| server.said_no = true);
     }
 
+    /// The server with this index was not asked after all, for this host could not send; `again` says whether another try is
+    /// worth it. That is no attempt.
+    pub(super) fn was_not_asked(&mut self, index: usize, again: bool) {
+        self.begun = self.begun.saturating_sub(1);
+        if !again {
+            self.said_no(index);
+        }
+    }
+
     /// True while some server has not been asked at all.
     pub(super) fn has_unasked(&self) -> bool {
         self.begun < MAX_ATTEMPTS && self.servers.iter().any(|server| !server.asked)
@@ -120,5 +129,18 @@ mod tests {
         assert_eq!(all(&mut turn), [0, 1, 2]);
         assert!(!turn.has_unasked());
         assert!(Turn::new([]).take().is_none());
+    }
+
+    #[test]
+    fn what_this_host_could_not_send_is_no_attempt() {
+        let mut turn = Turn::new([0, 1]);
+        for _ in 0..9 {
+            let index = turn.take();
+            assert!(index.is_some());
+            turn.was_not_asked(index.unwrap_or_default(), true);
+        }
+        assert_eq!(all(&mut turn), [1, 0, 1], "all attempts are left");
+        turn.was_not_asked(1, false);
+        assert_eq!(all(&mut turn), [0], "one that cannot be reached is left out");
     }
 }

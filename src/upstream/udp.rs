@@ -28,7 +28,8 @@ pub(super) async fn exchange(
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(local).await.map_err(ExchangeError::Local)?;
-    socket.connect(server).await?;
+    // Connecting sends nothing: whatever fails is this host's.
+    socket.connect(server).await.map_err(ExchangeError::Local)?;
     let id: u16 = rand::random();
     let mut message = Vec::with_capacity(512);
     let case = letter_case(prompt.randomize_case);

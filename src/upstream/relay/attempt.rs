@@ -64,10 +64,7 @@ impl<D: Deliver> Relay<D> {
     /// about the server.
     pub(super) fn send(&mut self) {
         for (ticket, error) in self.ports.flush() {
-            if let Some(attempt) = self.desk.in_flight.get(ticket).and_then(|asked| asked.attempt.as_ref()) {
-                attempt.ending.server().note_unsent(&error, self.now);
-            }
-            self.ask_others(ticket, self.now);
+            self.first_ended(ticket, Err(ExchangeError::Local(error)));
         }
     }
 
