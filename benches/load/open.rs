@@ -89,7 +89,7 @@ impl OpenLoad {
 
     /// Replies that this side's sockets had no room for.
     pub(crate) fn dropped(&self) -> u64 {
-        self.clients.iter().filter_map(|client| dropped_by_kernel(&client.socket)).sum()
+        self.clients.iter().filter_map(|client| dropped_by_kernel(&client.socket)).map(u64::from).sum()
     }
 
     /// Sends what is due, up to a batch for each socket, and takes in what has come.

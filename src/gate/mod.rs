@@ -208,8 +208,10 @@ impl Gate {
         }
         let asker = (client.address.ip(), group);
         let verdict = state.policies.decide(asker, query.question, flags_of(&query), now);
-        if let Some(shadow) = &state.shadow {
-            shadow.compare(&verdict, asker.0, query.question, flags_of(&query), now);
+        if let Some(shadow) = &state.shadow
+            && let Some(change) = shadow.compare(&verdict, asker.0, query.question, flags_of(&query), now)
+        {
+            self.counters.shadow_difference(change);
         }
         let (allowed, ground, record) = match verdict {
             Verdict::Blocked(reason) => {
@@ -249,7 +251,7 @@ impl Gate {
                 return replied(Decision::Refused, Source::Policy, Rcode::REFUSED);
             }
         };
-        // What the cache holds tells what others asked: without RD, by which nothing is asked for, nobody is told.
+        // Without RD the cache would show a client what others asked for.
         if !query.header.flags.has(Flags::RD) {
             let text = &"recursion was not desired, and the cache is not shown";
             let error = ExtendedError { code: ErrorCode::NOT_AUTHORITATIVE, text };
@@ -279,8 +281,11 @@ impl Gate {
             && guard.enforces()
             && state.policies.policy(group).mode() == Mode::Enforce
         {
-            let reason = Reason::Tunnel(rule);
-            return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));
+            self.counters.tunnel_exceeded();
+            if guard.enforces() && state.policies.policy(group).mode() == Mode::Enforce {
+                let reason = Reason::Tunnel(rule);
+                return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));
+            }
         }
         let miss = Miss::new(client, request, &query, record, &state.policies, now).by_route(allowed.route());
         Outcome::Fetch(Box::new(miss), allowed.into_owned().proven(is_proven))

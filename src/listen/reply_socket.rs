@@ -8,8 +8,9 @@
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::batch::SendBatch;
+use super::batch::{SendBatch, dropped_by_kernel};
 
 /// See the module's head.
 #[derive(Debug)]
@@ -19,6 +20,23 @@ pub struct ReplySocket {
     /// The one whose buffer had room last.
     current: AtomicUsize,
     drops: [AtomicU64; SendDrop::ALL.len()],
+    receive_drops: Mutex<WrappingCount>,
+}
+
+/// A count that never wraps, of one that the kernel keeps in 32 bits. It must be read before 4,294,967,296 more are counted.
+#[derive(Debug, Default)]
+struct WrappingCount {
+    last: u32,
+    total: u64,
+}
+
+impl WrappingCount {
+    /// The count so far, where the kernel's is `count` now.
+    fn read(&mut self, count: u32) -> u64 {
+        self.total += u64::from(count.wrapping_sub(self.last));
+        self.last = count;
+        self.total
+    }
 }
 
 /// Why a reply over UDP was dropped; the label `reason` of `udp_send_drops_total`.
@@ -47,7 +65,8 @@ impl ReplySocket {
     /// Receives from `socket`, and sends through it and `spares`.
     pub fn new(socket: UdpSocket, spares: Vec<UdpSocket>) -> Self {
         let sockets = std::iter::once(socket).chain(spares).collect();
-        Self { sockets, current: AtomicUsize::new(0), drops: Default::default() }
+        let (drops, receive_drops) = (Default::default(), Mutex::default());
+        Self { sockets, current: AtomicUsize::new(0), drops, receive_drops }
     }
 
     /// The socket that receives.
@@ -75,6 +94,12 @@ impl ReplySocket {
             self.drops[SendDrop::Refused as usize].fetch_add(1, Ordering::Relaxed);
             tracing::debug!("sending over UDP failed: {error}");
         }
+    }
+
+    /// Datagrams that the kernel dropped so far because nobody received them in time; none where it does not say.
+    pub fn receive_drops(&self) -> Option<u64> {
+        let count = dropped_by_kernel(self.receiving())?;
+        Some(self.receive_drops.lock().unwrap_or_else(PoisonError::into_inner).read(count))
     }
 
     /// Replies dropped so far, by reason.
@@ -111,6 +136,13 @@ mod tests {
     fn local_pair() -> (UdpSocket, UnixDatagram) {
         let (near, far) = UnixDatagram::pair().unwrap();
         (OwnedFd::from(near).into(), far)
+    }
+
+    #[test]
+    fn the_kernels_count_may_wrap() {
+        let mut count = WrappingCount::default();
+        let read: Vec<u64> = [7, 7, u32::MAX - 1, 3, 3].map(|now| count.read(now)).into();
+        assert_eq!(read, [7, 7, 4_294_967_294, 4_294_967_299, 4_294_967_299]);
     }
 
     #[test]

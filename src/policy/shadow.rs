@@ -80,7 +80,7 @@ impl Shadow {
         &self.policies
     }
 
-    /// Notes where these policies would not decide as `verdict` says.
+    /// Notes where these policies would not decide as `verdict` says; the change, if there is one.
     pub fn compare(
         &self,
         verdict: &Verdict<'_, '_>,
@@ -88,8 +88,8 @@ impl Shadow {
         question: &Question,
         flags: AnswerFlags,
         now: Instant,
-    ) {
-        let Some(is) = is_answered(verdict) else { return };
+    ) -> Option<Change> {
+        let is = is_answered(verdict)?;
         let would_be = match self.policies.group(client) {
             Some(group) => {
                 let verdict = self.policies.decide((client, group), question, flags, now);
@@ -97,11 +97,13 @@ impl Shadow {
             }
             None => false,
         };
-        match (is, would_be) {
-            (true, false) => self.note(Change::WouldBlock, client, &question.name, now),
-            (false, true) => self.note(Change::WouldAllow, client, &question.name, now),
-            _ => {}
-        }
+        let change = match (is, would_be) {
+            (true, false) => Change::WouldBlock,
+            (false, true) => Change::WouldAllow,
+            _ => return None,
+        };
+        self.note(change, client, &question.name, now);
+        Some(change)
     }
 
     fn note(&self, change: Change, client: IpAddr, name: &Name, now: Instant) {
@@ -116,7 +118,7 @@ impl Shadow {
         }
     }
 
-    /// Lookups that would be decided otherwise.
+    /// Lookups that would be decided otherwise, since these policies were loaded.
     pub fn lookups(&self, change: Change) -> u64 {
         self.lookups[change as usize].load(Ordering::Relaxed)
     }

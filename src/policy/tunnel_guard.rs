@@ -9,7 +9,6 @@ mod tests;
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,7 +66,6 @@ pub struct TunnelGuard {
     enforce: bool,
     watched: Mutex<HashTable<(Subject, Watched)>>,
     hasher: RandomState,
-    exceeded: AtomicU64,
 }
 
 /// Who asks below what. Of an IPv6 address the /64 counts, for within it a client has all addresses.
@@ -105,8 +103,7 @@ pub struct Suspect {
 impl TunnelGuard {
     /// Watches with `budget`; what exceeds it is to be blocked where `enforce` says so.
     pub fn new(budget: TunnelBudget, enforce: bool) -> Self {
-        let (watched, hasher, exceeded) = (Mutex::default(), RandomState::default(), AtomicU64::new(0));
-        Self { budget, enforce, watched, hasher, exceeded }
+        Self { budget, enforce, watched: Mutex::default(), hasher: RandomState::default() }
     }
 
     /// True where names beyond the budget are to be blocked.
@@ -148,16 +145,7 @@ impl TunnelGuard {
         }
         let Some((_, one)) = watched.find_mut(hash, is_subject) else { return true };
         let qtype = if is_usual { Type::A } else { question.qtype };
-        let admitted = one.admit(self.hasher.hash_one((name.as_bytes(), qtype)), bytes, self.budget, now);
-        if !admitted {
-            self.exceeded.fetch_add(1, Ordering::Relaxed);
-        }
-        admitted
-    }
-
-    /// Names beyond a budget so far.
-    pub fn exceeded(&self) -> u64 {
-        self.exceeded.load(Ordering::Relaxed)
+        one.admit(self.hasher.hash_one((name.as_bytes(), qtype)), bytes, self.budget, now)
     }
 
     /// Clients that went beyond their budget in the window before `now`, the worst first.

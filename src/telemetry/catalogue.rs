@@ -20,7 +20,6 @@ use super::publish::{
 };
 use super::record::{Decision, Source};
 use crate::gate::State;
-use crate::listen::batch::dropped_by_kernel;
 use crate::listen::connections::Connections;
 use crate::listen::reply_socket::{ReplySocket, SendDrop};
 use crate::policy::expect::Expect;
@@ -154,7 +153,7 @@ impl Catalogue {
         self.publish_policy(&state);
         self.publish_totals(&totals);
         self.publish_sockets();
-        publish_exceptions(&state);
+        publish_exceptions(&state, &totals);
         publish_cache(&state, &totals);
         publish_upstream(&state);
         publish_top(board);
@@ -171,8 +170,8 @@ impl Catalogue {
     fn publish_sockets(&self) {
         let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let sockets: Vec<Arc<ReplySocket>> = sockets.iter().filter_map(Weak::upgrade).collect();
-        let dropped = sockets.iter().filter_map(|socket| dropped_by_kernel(socket.receiving()));
-        counter!("namegate_udp_receive_drops_total").absolute(dropped.sum());
+        let dropped = sockets.iter().filter_map(|socket| socket.receive_drops()).sum();
+        counter!("namegate_udp_receive_drops_total").absolute(dropped);
         let mut unsent = [0; SendDrop::ALL.len()];
         for (reason, count) in sockets.iter().flat_map(|socket| socket.drops()) {
             unsent[reason as usize] += count;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::histogram::{Histogram, Snapshot};
 use super::record::{Decision, Record, Source};
 use crate::policy::expect::Expect;
+use crate::policy::shadow::Change;
 use crate::wire::code::{Rcode, Type};
 use crate::wire::reply::Transport;
 
@@ -131,6 +132,8 @@ pub struct Counters {
     allowed: Zones,
     unexpected: [AtomicU64; 3],
     rate_limited: [AtomicU64; Limited::ALL.len()],
+    shadow_differences: [AtomicU64; Change::ALL.len()],
+    tunnel_exceeded: AtomicU64,
     cache_hits: AtomicU64,
     cache_misses: AtomicU64,
     misses_begun: AtomicU64,
@@ -211,6 +214,16 @@ impl Counters {
         self.add(&self.rate_limited[limited as usize]);
     }
 
+    /// The candidate policy decides otherwise.
+    pub fn shadow_difference(&self, change: Change) {
+        self.add(&self.shadow_differences[change as usize]);
+    }
+
+    /// A client asked for a name beyond its tunnel budget.
+    pub fn tunnel_exceeded(&self) {
+        self.add(&self.tunnel_exceeded);
+    }
+
     /// The cache was asked.
     pub fn cache(&self, hit: bool) {
         self.add(if hit { &self.cache_hits } else { &self.cache_misses });
@@ -244,6 +257,10 @@ pub struct Totals {
     pub unexpected: [u64; 3],
     /// Datagrams of clients beyond their rate, by what became of them.
     pub rate_limited: [u64; Limited::ALL.len()],
+    /// Queries that the candidate policy decides otherwise, by [`Change`].
+    pub shadow_differences: [u64; Change::ALL.len()],
+    /// Names beyond a client's tunnel budget.
+    pub tunnel_exceeded: u64,
     /// Answers found in the cache.
     pub cache_hits: u64,
     /// Answers not found in the cache.
@@ -268,6 +285,8 @@ impl Totals {
             add_row(&mut totals.allowed, &set.allowed.0);
             add_row(&mut totals.unexpected, &set.unexpected);
             add_row(&mut totals.rate_limited, &set.rate_limited);
+            add_row(&mut totals.shadow_differences, &set.shadow_differences);
+            totals.tunnel_exceeded += set.tunnel_exceeded.load(Ordering::Relaxed);
             add_rows(&mut totals.queries, &set.queries);
             begun += set.misses_begun.load(Ordering::Relaxed);
             totals.cache_hits += set.cache_hits.load(Ordering::Relaxed);

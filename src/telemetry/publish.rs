@@ -14,17 +14,16 @@ use crate::policy::shadow::Change;
 use crate::upstream::UpstreamConfig;
 
 /// What is allowed or watched besides the rules.
-pub(super) fn publish_exceptions(state: &State) {
+pub(super) fn publish_exceptions(state: &State, totals: &Totals) {
     let now = Instant::now();
     gauge!("namegate_temporary_allowances").set(state.policies.temporary().in_force(now) as f64);
     gauge!("namegate_followed_names").set(state.policies.followed().len() as f64);
     counter!("namegate_followed_refused_total").absolute(state.policies.followed().refused());
-    for change in Change::ALL {
-        let lookups = state.shadow.as_ref().map_or(0, |shadow| shadow.lookups(change));
-        counter!("namegate_shadow_differences_total", "change" => change.label()).absolute(lookups);
+    for (change, count) in Change::ALL.into_iter().zip(totals.shadow_differences) {
+        counter!("namegate_shadow_differences_total", "change" => change.label()).absolute(count);
     }
+    counter!("namegate_tunnel_guard_exceeded_total").absolute(totals.tunnel_exceeded);
     if let Some(guard) = &state.tunnel_guard {
-        counter!("namegate_tunnel_guard_exceeded_total").absolute(guard.exceeded());
         gauge!("namegate_tunnel_guard_suspects").set(guard.suspects(now).len() as f64);
     }
 }

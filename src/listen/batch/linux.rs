@@ -289,7 +289,7 @@ pub fn tell_local_address(socket: &UdpSocket) -> io::Result<()> {
 
 /// Datagrams the kernel has dropped because the socket's receive buffer was full, since it was bound; none where the
 /// kernel does not tell (Linux does since 4.12).
-pub fn dropped_by_kernel(socket: &UdpSocket) -> Option<u64> {
+pub fn dropped_by_kernel(socket: &UdpSocket) -> Option<u32> {
     /// Place of the count among SO_MEMINFO's values (linux/sock_diag.h).
     const DROPS: usize = 8;
     let mut values = [0_u32; DROPS + 1];
@@ -299,7 +299,7 @@ pub fn dropped_by_kernel(socket: &UdpSocket) -> Option<u64> {
         let (level, option) = (libc::SOL_SOCKET, libc::SO_MEMINFO);
         libc::getsockopt(socket.as_raw_fd(), level, option, values.as_mut_ptr().cast(), &raw mut length)
     };
-    (result == 0 && length as usize == size_of_val(&values)).then(|| u64::from(values[DROPS]))
+    (result == 0 && length as usize == size_of_val(&values)).then_some(values[DROPS])
 }
 
 fn from_kernel(address: &Address, length: socklen_t) -> Option<SocketAddr> {

@@ -160,6 +160,6 @@ pub fn tell_local_address(_socket: &UdpSocket) -> io::Result<()> {
 }
 
 /// None: only Linux tells.
-pub fn dropped_by_kernel(_socket: &UdpSocket) -> Option<u64> {
+pub fn dropped_by_kernel(_socket: &UdpSocket) -> Option<u32> {
     None
 }
