@@ -12,7 +12,7 @@ use metrics_util::MetricKindMask;
 
 use super::board::Board;
 use super::counters::{Counters, Dropped, Limited, RCODES, REASONS, TYPES, Totals, ZONES};
-use super::histogram::render_head;
+use super::histogram::{Snapshot, render_head};
 use super::journal::Losses;
 use super::metric;
 use super::publish::{
@@ -29,6 +29,17 @@ use crate::wire::reply::Transport;
 
 /// Label value for what has no place of its own.
 const OTHER: &str = "other";
+
+/// Response codes whose series exist from the start, for all decisions; those of others begin when they occur.
+const FROM_THE_START: [Rcode; 3] = [Rcode::NOERROR, Rcode::NXDOMAIN, Rcode::SERVFAIL];
+
+/// Durations whose series exist from the start: one of each source.
+const USUAL: [(Decision, Source); 4] = [
+    (Decision::Allowed, Source::Cache),
+    (Decision::Allowed, Source::Upstream),
+    (Decision::Blocked, Source::Policy),
+    (Decision::Local, Source::Local),
+];
 
 /// All counts of the process, and the registry they are shown through.
 pub struct Catalogue {
@@ -221,8 +232,13 @@ impl Catalogue {
             }
         }
         for (decision, row) in Decision::ALL.into_iter().zip(&totals.responses) {
-            for (place, count) in row.iter().enumerate().filter(|(_, count)| **count > 0) {
-                let rcode = RCODES.get(place).copied().map_or(OTHER, Rcode::label);
+            for (place, count) in row.iter().enumerate() {
+                let rcode = RCODES.get(place).copied();
+                // A first SERVFAIL is no increase of a series that begins with it.
+                if *count == 0 && !rcode.is_some_and(|rcode| FROM_THE_START.contains(&rcode)) {
+                    continue;
+                }
+                let rcode = rcode.map_or(OTHER, Rcode::label);
                 counter!("namegate_responses_total", "decision" => decision.label(), "rcode" => rcode)
                     .absolute(*count);
             }
@@ -256,9 +272,10 @@ fn render_durations(out: &mut String, totals: &Totals, state: &State) {
     let name = "namegate_request_duration_seconds";
     render_head(out, name, metric::help(name));
     for (decision, row) in Decision::ALL.into_iter().zip(&totals.durations) {
-        for (source, durations) in
-            Source::ALL.into_iter().zip(row).filter(|(_, durations)| durations.count() > 0)
-        {
+        let is_shown = |(source, durations): &(Source, &Snapshot)| {
+            durations.count() > 0 || USUAL.contains(&(decision, *source))
+        };
+        for (source, durations) in Source::ALL.into_iter().zip(row).filter(is_shown) {
             let labels = format!("decision=\"{}\",source=\"{}\"", decision.label(), source.label());
             durations.render(out, name, &labels);
         }

@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the buckets in microseconds: from a reply out of memory to an upstream at Azure's 4 s and beyond.
-const BOUNDS_MICROS: [u64; 16] = [
+/// Upper bounds of the buckets in microseconds: from a reply out of memory over an upstream at Azure's 4 s to the longest
+/// `deadline` and what a failure takes beyond it.
+const BOUNDS_MICROS: [u64; 18] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
-    4_000_000, 8_000_000,
+    4_000_000, 8_000_000, 16_000_000, 32_000_000,
 ];
 
 /// Counts of durations.
@@ -98,6 +99,12 @@ pub fn render_head(out: &mut String, name: &str, help: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_buckets_reach_beyond_the_longest_deadline() {
+        let longest = crate::config::limits::DEADLINE.max;
+        assert!(BOUNDS_MICROS.last().is_some_and(|last| Duration::from_micros(*last) > longest));
+    }
 
     #[test]
     fn buckets_are_cumulative_and_bounds_inclusive() {
