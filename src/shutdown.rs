@@ -1,4 +1,4 @@
-//! Signals: reload on SIGHUP, drain on SIGTERM and SIGINT.
+//! Signals: reload on SIGHUP, drain on SIGTERM and SIGINT; SIGUSR1 and SIGUSR2 do nothing.
 
 use std::io;
 
@@ -37,6 +37,11 @@ impl Hangups {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let hangup = {
             let _runtime = runtime.enter();
+            // Without a handler they would end the process. Operators send them by the habits of other servers, to reopen
+            // logs or to print statistics.
+            for unused in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
+                let _handled = signal(unused)?;
+            }
             signal(SignalKind::hangup())?
         };
         Ok(Self { runtime, hangup })

@@ -49,6 +49,11 @@ pub struct BindError {
 }
 
 fn remedy(error: &io::Error) -> &'static str {
+    #[cfg(target_os = "linux")]
+    if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
+        return "\n  help: this host has no IPv6; take the IPv6 addresses out of `listen` in [server], or enable IPv6 \
+                (`ipv6.disable=1` on the kernel's command line turns it off)";
+    }
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             "\n  help: ports below 1024 need a capability: \
@@ -199,6 +204,14 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_host_without_ipv6_is_told_of_its_listen_addresses() {
+        let error = io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
+        let error = BindError { address: "[::]:53".parse().unwrap(), protocol: "tcp", error };
+        assert!(error.to_string().contains("take the IPv6 addresses out of `listen`"), "{error}");
+    }
 
     #[test]
     fn wildcards_are_reached_through_loopback() {

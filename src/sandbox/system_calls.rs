@@ -112,7 +112,7 @@ pub(super) const ALLOWED: &[(&str, &[c_long])] = &[
         ],
     ),
     (
-        "signals to this process: SIGHUP, SIGTERM, SIGINT, and the stack that an overflow is told on",
+        "signals to this process: SIGHUP, SIGTERM, SIGINT, SIGUSR1 and SIGUSR2, and the stack that an overflow is told on",
         &[libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack],
     ),
     (
