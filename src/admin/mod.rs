@@ -65,7 +65,7 @@ pub struct Admin {
 const MAX_BODY: usize = 16 * 1024;
 
 impl Admin {
-    /// `/`, `/metrics`, `/healthz`, `/readyz` and `/api/v1/…`. All but those that tell a probe whether the gate lives may be
+    /// `/`, `/metrics`, `/healthz`, `/livez`, `/readyz` and `/api/v1/…`. All but those that tell a probe whether the gate lives may be
     /// reached by addresses, names of one label and `hosts` alone.
     pub fn router(self, hosts: &[String]) -> Router {
         let pages = Router::new()
@@ -85,6 +85,7 @@ impl Admin {
             .layer(from_fn_with_state(hosts.into(), host::refuse_other_sites));
         Router::new()
             .route("/healthz", get(healthz))
+            .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .merge(pages)
             .layer(map_response(headers::complete))
@@ -105,6 +106,14 @@ async fn metrics(Shared(admin): Shared<Admin>) -> impl IntoResponse {
 /// The process lives.
 async fn healthz() -> &'static str {
     "ok\n"
+}
+
+/// Every thread works and every worker can reply, whatever upstreams do: blocked names and cache entries are answered.
+async fn livez(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
+    match admin.health.fault() {
+        Some(fault) => (StatusCode::SERVICE_UNAVAILABLE, format!("not live: {fault}\n")),
+        None => (StatusCode::OK, "ok\n".to_owned()),
+    }
 }
 
 /// A policy is loaded (or nothing would listen), every worker can reply, and an upstream replied lately.

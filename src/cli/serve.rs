@@ -94,7 +94,7 @@ fn announce(service: &Service, origin: &str, summary: &str) {
         tracing::info!("listening on {address} (udp, tcp)");
     }
     if let Some(address) = service.admin {
-        tracing::info!("admin on http://{address} (status page, /metrics, /healthz, /readyz)");
+        tracing::info!("admin on http://{address} (status page, /metrics, /livez, /readyz)");
     }
     if let Some(address) = service.listen.first() {
         let ip =
