@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -11,16 +11,16 @@ use tokio::time::timeout;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::Grant;
 
-/// Orders that may wait; beyond, they are refused. Each is done in milliseconds, a reload of a large policy in seconds.
+/// Orders that may wait; beyond, they are refused. Each is done in milliseconds.
 const QUEUE: usize = 64;
 
-/// How long someone waits for an order to be done: longer than a reload of a million rules before it takes.
+/// How long someone waits for an order to be done: longer than the policy of a million rules takes to come into force.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One thing to change.
 pub enum Order {
-    /// Read everything again. The flag says that it waits.
-    Reload(Arc<AtomicBool>),
+    /// Look whether a reload waits.
+    Wake,
     /// Allow names for a time.
     Allow(Grant, oneshot::Sender<Result<(), String>>),
     /// Take an allowance back; the result says whether there was one.
@@ -34,20 +34,26 @@ pub struct Orders {
     reload_waits: Arc<AtomicBool>,
 }
 
+/// Where orders arrive.
+pub struct OrderQueue {
+    queue: Receiver<Order>,
+    reload_waits: Arc<AtomicBool>,
+}
+
 impl Orders {
     /// A way to give orders, and where they arrive.
-    pub fn new() -> (Self, Receiver<Order>) {
-        let (queue, orders) = sync_channel(QUEUE);
-        (Self { queue, reload_waits: Arc::default() }, orders)
+    pub fn new() -> (Self, OrderQueue) {
+        let (sender, queue) = sync_channel(QUEUE);
+        let reload_waits = Arc::<AtomicBool>::default();
+        let orders = Self { queue: sender, reload_waits: Arc::clone(&reload_waits) };
+        (orders, OrderQueue { queue, reload_waits })
     }
 
     /// Has everything read again. One waiting reload is enough: it will read what is there by then.
     pub fn reload(&self) {
-        if !self.reload_waits.swap(true, Ordering::AcqRel)
-            && self.queue.try_send(Order::Reload(Arc::clone(&self.reload_waits))).is_err()
-        {
-            self.reload_waits.store(false, Ordering::Release);
-        }
+        self.reload_waits.store(true, Ordering::Release);
+        // Where the queue is full, who takes orders from it is awake and will look.
+        let _ = self.queue.try_send(Order::Wake);
     }
 
     /// Allows names for a time; an error says why that cannot be.
@@ -66,6 +72,43 @@ impl Orders {
         self.queue.try_send(order).map_err(|_| "too many changes wait already; try again".to_owned())?;
         let done = timeout(PATIENCE, done).await;
         done.map_err(|_| "it takes too long; see the log whether it was done".to_owned())?
-            .map_err(|_| "the gate is about to end".to_owned())?
+            .map_err(|_| "it was not done; see the log why".to_owned())?
+    }
+}
+
+impl OrderQueue {
+    /// True where a reload was ordered since this was last asked.
+    pub fn take_reload(&self) -> bool {
+        self.reload_waits.swap(false, Ordering::AcqRel)
+    }
+
+    /// The next order, for which it waits no longer than `patience`.
+    ///
+    /// Errors: there was none, or there will be no more.
+    pub fn next(&self, patience: Duration) -> Result<Order, RecvTimeoutError> {
+        self.queue.recv_timeout(patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_reload_is_not_lost_while_the_queue_is_full() {
+        let (orders, queue) = Orders::new();
+        let pattern = Pattern::parse("a.example").unwrap();
+        for _ in 0..QUEUE {
+            let (result, _) = oneshot::channel();
+            orders.queue.try_send(Order::Revoke(pattern.clone(), result)).unwrap();
+        }
+        assert!(!queue.take_reload());
+        orders.reload();
+        for _ in 0..QUEUE {
+            assert!(matches!(queue.next(Duration::ZERO), Ok(Order::Revoke(..))));
+        }
+        assert!(queue.take_reload(), "the reload waits");
+        assert!(!queue.take_reload(), "once");
     }
 }

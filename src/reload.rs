@@ -1,26 +1,29 @@
 //! [`Reloader`]: swaps what queries are judged by, under traffic, when told to.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use crate::assemble::{Assembly, Sources, assemble};
+use crate::assemble::{Assembly, Faults, Sources, assemble};
 use crate::config::{Diagnostic, Report, Settings};
 use crate::gate::State;
 use crate::notify;
-use crate::orders::Order;
+use crate::orders::{Order, OrderQueue};
 use crate::own_zones::OwnZones;
 use crate::policy::Mode;
 use crate::policy::followed::Share;
 use crate::policy::rule::Pattern;
-use crate::policy::temporary::{Grant, Temporary};
+use crate::policy::temporary::Grant;
 use crate::registry::{Event, Registry};
 use crate::sandbox::Sandbox;
 use crate::state::{Running, make_state};
 use crate::telemetry::catalogue::Catalogue;
+use crate::watchdog::Heartbeat;
 
 /// Obeys orders, one after the other, on a thread of its own. Each swaps the state as one.
 pub struct Reloader {
@@ -47,10 +50,18 @@ pub struct Reloader {
     pub sandbox: Sandbox,
     /// When it was last said that names are not followed because a share is full.
     pub warned_of_full_share: Option<Instant>,
+    /// What is being compiled.
+    pub compiling: Option<Compiling>,
 }
 
-/// How often states that are no more in force are looked after, and shares of followed names.
-const RETIRE: Duration = Duration::from_secs(1);
+/// The thread that reads and compiles everything.
+pub type Compiling = JoinHandle<Result<Assembly, Faults>>;
+
+/// Longest time between two looks at what ends: grants, states that are no more in force, and shares of followed names.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Time between two looks whether what is being compiled is there.
+const COMPILED: Duration = Duration::from_millis(5);
 
 /// How often at most it is said that a share of followed names is full.
 const WARN: Duration = Duration::from_secs(60);
@@ -59,53 +70,87 @@ const WARN: Duration = Duration::from_secs(60);
 const NICE: i32 = 19;
 
 impl Reloader {
-    /// Starts the thread; it ends when nobody can give orders any more.
-    pub fn start(mut self, orders: Receiver<Order>) -> std::io::Result<()> {
-        std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
-            while let Some(order) = self.wait(&orders) {
-                // One who no longer waits for the result has no more use for it.
-                match order {
-                    Order::Reload(pending) => {
-                        pending.store(false, std::sync::atomic::Ordering::Release);
-                        self.reload();
-                    }
-                    Order::Allow(grant, result) => drop(result.send(self.allow(&grant))),
-                    Order::Revoke(pattern, result) => drop(result.send(self.revoke(&pattern))),
-                }
-            }
-        })?;
+    /// Starts the thread; it ends when nobody can give orders any more. `heartbeat` shows that it works.
+    pub fn start(mut self, orders: OrderQueue, heartbeat: Heartbeat) -> std::io::Result<()> {
+        let catalogue = Arc::clone(&self.catalogue);
+        let work = move || {
+            let step = || {
+                heartbeat.beat();
+                self.step(&orders)
+            };
+            let complain = || {
+                catalogue.reloaded(false);
+                tracing::error!(
+                    "a change failed by a fault in this program, and is not in force; please report it"
+                );
+                std::thread::sleep(IDLE);
+            };
+            go_on(step, complain);
+            heartbeat.rest();
+        };
+        std::thread::Builder::new().name("reload".to_owned()).spawn(work)?;
         Ok(())
     }
 
-    /// Waits for an order, and meanwhile ends what is at its end; none when there will be no more.
-    fn wait(&mut self, orders: &Receiver<Order>) -> Option<Order> {
-        loop {
-            self.expire();
-            self.warn_of_full_share();
-            // Nobody can take a state up again that we alone have.
-            self.retired.retain(|state| Arc::strong_count(state) > 1);
-            let state = self.state.load();
-            let follows = state.policies.groups().iter().any(|group| group.policy.follows());
-            let retire = (follows || !self.retired.is_empty()).then_some(RETIRE);
-            let next_end = state.policies.temporary().next_end();
-            drop(state);
-            let ends_in = next_end.map(|end| end.saturating_duration_since(Instant::now()));
-            let waited = match retire.into_iter().chain(ends_in).min() {
-                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(patience) => orders.recv_timeout(patience),
-            };
-            match waited {
-                Ok(order) => return Some(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
-            }
+    /// Ends what is at its end, goes on with a reload, and obeys the next order; false where there will be no more.
+    fn step(&mut self, orders: &OrderQueue) -> bool {
+        self.expire();
+        self.warn_of_full_share();
+        // Nobody can take a state up again that we alone have.
+        self.retired.retain(|state| Arc::strong_count(state) > 1);
+        if let Some(compiling) = self.compiling.take_if(|compiling| compiling.is_finished()) {
+            self.finish_reload(compiling);
+        }
+        if self.compiling.is_none() && orders.take_reload() {
+            self.begin_reload();
+        }
+        // One who no longer waits for the result has no more use for it.
+        match orders.next(self.patience()) {
+            Ok(Order::Allow(grant, result)) => drop(result.send(self.allow(&grant))),
+            Ok(Order::Revoke(pattern, result)) => drop(result.send(self.revoke(&pattern))),
+            Ok(Order::Wake) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+
+    /// How long to wait for an order.
+    fn patience(&self) -> Duration {
+        if self.compiling.is_some() {
+            return COMPILED;
+        }
+        let next_end = self.state.load().policies.temporary().next_end();
+        next_end.map_or(IDLE, |end| end.saturating_duration_since(Instant::now()).min(IDLE))
+    }
+
+    /// Begins to read and compile everything anew, on a thread of its own: who takes an allowance back does not wait for it.
+    fn begin_reload(&mut self) {
+        notify::reloading();
+        let compiling = self.readable_settings().and_then(|()| {
+            let (sources, generation) = (self.sources.clone(), self.state.load().policies.generation() + 1);
+            at_low_priority(move || assemble(&sources, generation)).map_err(|error| {
+                format!("there is no thread for it: {error}\n  help: let the process have more threads (TasksMax=, ulimit -u)")
+            })
+        });
+        match compiling {
+            Ok(compiling) => self.compiling = Some(compiling),
+            Err(error) => self.note_reload(Err(error)),
         }
     }
 
-    /// Reloads once. On any error the state stays as it is, and the error is logged with its place.
-    pub fn reload(&mut self) {
-        notify::reloading();
-        match self.try_reload() {
+    /// Puts in force what was compiled. On any error the state stays as it is, and the error is logged with its place.
+    fn finish_reload(&mut self, compiling: Compiling) {
+        let outcome = match compiling.join() {
+            Ok(assembled) => assembled
+                .map_err(|faults| faults.to_string())
+                .and_then(|assembly| self.put_in_force(assembly)),
+            Err(_) => Err("reading it failed by a fault in this program; please report it".to_owned()),
+        };
+        self.note_reload(outcome);
+    }
+
+    fn note_reload(&self, outcome: Result<String, String>) {
+        match outcome {
             Ok(summary) => {
                 self.catalogue.reloaded(true);
                 tracing::info!("reloaded: {summary}");
@@ -121,23 +166,23 @@ impl Reloader {
         }
     }
 
-    fn try_reload(&mut self) -> Result<String, String> {
-        let before = Running {
-            state: self.state.load_full(),
-            settings: self.settings.clone(),
-            listen: self.listen.clone(),
-        };
-        let generation = before.state.policies.generation() + 1;
+    /// Errors: reading the settings would wait for who writes into a pipe, for good.
+    fn readable_settings(&self) -> Result<(), String> {
         for settings in self.sources.config.iter().chain(&self.settings.policy.shadow) {
-            // Reading a pipe would wait for who writes into it, for good.
             if settings.metadata().is_ok_and(|found| !found.is_file()) {
                 let error = Diagnostic::error(settings.display().to_string(), "is no regular file");
                 return Err(Report::from(error).to_string());
             }
         }
-        let assembly = at_low_priority(|| assemble(&self.sources, generation))
-            .map_err(|error| format!("there is no thread for it: {error}\n  help: let the process have more threads (TasksMax=, ulimit -u)"))?
-            .map_err(|faults| faults.to_string())?;
+        Ok(())
+    }
+
+    fn put_in_force(&mut self, assembly: Assembly) -> Result<String, String> {
+        let before = Running {
+            state: self.state.load_full(),
+            settings: self.settings.clone(),
+            listen: self.listen.clone(),
+        };
         // Settings are so for a moment while they are rewritten; all defaults would allow the shipped lists.
         if assembly.is_unset && assembly.settings != self.settings {
             let error = Diagnostic::error(&assembly.origin, "nothing is set in the file any more");
@@ -162,10 +207,8 @@ impl Reloader {
     fn allow(&mut self, grant: &Grant) -> Result<(), String> {
         let (now, time) = (Instant::now(), SystemTime::now());
         let state = self.state.load_full();
-        let Some(temporary) = state.policies.temporary().with(grant.clone(), now, time) else {
-            let most = Temporary::MAX;
-            return Err(format!("there are {most} temporary allowances, and no more can be; revoke one"));
-        };
+        let temporary = state.policies.temporary().with(grant.clone(), now, time);
+        let temporary = temporary.map_err(|refused| refused.to_string())?;
         // The record comes first: whenever the process ends, nothing is allowed that it does not tell of.
         self.registry.record(Event::Allowed, grant)?;
         if let Err(error) = self.registry.save(&temporary) {
@@ -192,10 +235,12 @@ impl Reloader {
         saved.map(|()| true).map_err(warn)
     }
 
-    /// Ends allowances whose time is over. Queries are judged by the time itself: this tidies up.
+    /// Ends allowances whose time is over, by either clock: the one that nobody sets stands still while a machine sleeps. Queries are
+    /// judged by that one.
     fn expire(&mut self) {
         let state = self.state.load_full();
-        let Some((temporary, ended)) = state.policies.temporary().expired(Instant::now()) else { return };
+        let expired = state.policies.temporary().expired(Instant::now(), SystemTime::now());
+        let Some((temporary, ended)) = expired else { return };
         for grant in &ended {
             self.registry.note(Event::Ended, grant);
         }
@@ -238,17 +283,26 @@ impl Reloader {
 
 /// Does `work` on a thread of the lowest priority. What takes a lock is no such work: packet threads that wait for the lock would
 /// then wait for one that has its turn after everyone else.
-fn at_low_priority<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
-    let work = || {
+fn at_low_priority<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
+    std::thread::Builder::new().name("compile".to_owned()).spawn(|| {
         // Only how fast others are meanwhile is lost where this fails.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
         work()
-    };
-    std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().name("compile".to_owned()).spawn_scoped(scope, work)?;
-        Ok(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
+}
+
+/// Takes `step` after `step` until one says false. After one that panics it does `complain`, and goes on.
+fn go_on(mut step: impl FnMut() -> bool, mut complain: impl FnMut()) {
+    loop {
+        match catch_unwind(AssertUnwindSafe(&mut step)) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => complain(),
+        }
+    }
 }
 
 /// One line for people: rules, zones, mode and hash.
@@ -310,5 +364,22 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
         tracing::warn!("{what} changed and will take effect at the next start");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_panics_is_complained_of_and_is_not_the_last() {
+        let (mut steps, mut complaints) = (0, 0);
+        let step = || {
+            steps += 1;
+            assert!(steps != 2, "the second step panics");
+            steps < 4
+        };
+        go_on(step, || complaints += 1);
+        assert_eq!((steps, complaints), (4, 1));
     }
 }

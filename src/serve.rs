@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,7 +26,7 @@ use crate::listen::sockets::Sockets;
 use crate::listen::tcp::{LONG_MESSAGES, TcpLimits, TcpService};
 use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::listen::{batch, descriptors};
-use crate::orders::{Order, Orders};
+use crate::orders::{OrderQueue, Orders};
 use crate::prove::watch::Watch;
 use crate::registry::Registry;
 use crate::reload::Reloader;
@@ -64,7 +63,7 @@ pub struct Service {
     /// What it is told to change.
     pub orders: Orders,
     /// Where that arrives, until someone obeys.
-    due: Option<Receiver<Order>>,
+    due: Option<(OrderQueue, Heartbeat)>,
     runtime: Runtime,
     workers: Vec<JoinHandle<()>>,
     relay: Option<(Asker<Waiter>, JoinHandle<()>)>,
@@ -102,7 +101,7 @@ impl Service {
             catalogue,
             admin: None,
             orders,
-            due: Some(due),
+            due: None,
             runtime,
             workers: Vec::new(),
             relay: None,
@@ -118,6 +117,7 @@ impl Service {
         let control = Control::new(TokenFile::of(&settings)?, service.orders.clone());
         let max_temporary = settings.admin.max_temporary;
         let mut watchdog = Watchdog::default();
+        service.due = Some((due, watchdog.listen_to_patiently("reload")));
         let health = watchdog.health();
         let admin = Admin { state, catalogue, board, losses, started, control, max_temporary, health };
         if let Some(listener) = listener {
@@ -242,7 +242,7 @@ impl Service {
     ///
     /// Errors: no thread can be had for it.
     pub fn obey_orders(&mut self, reloader: Reloader) -> std::io::Result<()> {
-        self.due.take().map_or(Ok(()), |due| reloader.start(due))
+        self.due.take().map_or(Ok(()), |(due, heartbeat)| reloader.start(due, heartbeat))
     }
 
     /// Obeys signals until one says to stop; that is obeyed also while a reload is under way.

@@ -14,6 +14,9 @@ use crate::notify;
 /// Longest time between two beats: five rounds of the slowest loop, for a machine that has other things to do.
 const STALL: Duration = Duration::from_secs(5);
 
+/// The same for a thread that no query needs, and that waits for disks.
+const PATIENT_STALL: Duration = Duration::from_secs(30);
+
 /// Longest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -85,15 +88,28 @@ struct Sender {
 struct Pulse {
     thread: String,
     heartbeat: Heartbeat,
+    /// Longest time between two beats.
+    stall: Duration,
+    /// Queries need it: where it hangs, the service manager is to start the gate anew.
+    is_vital: bool,
     /// Beats when it was last looked at, and since when there have been so many.
     last: Option<(u64, Instant)>,
 }
 
 impl Watchdog {
-    /// A heart for the thread called `thread`.
+    /// A heart for the thread called `thread`, which every query needs.
     pub fn listen_to(&mut self, thread: &str) -> Heartbeat {
-        let heartbeat = Heartbeat::default();
-        self.pulses.push(Pulse { thread: thread.to_owned(), heartbeat: heartbeat.clone(), last: None });
+        self.listen(thread, STALL, true)
+    }
+
+    /// A heart for the thread called `thread`, without which queries are still answered.
+    pub fn listen_to_patiently(&mut self, thread: &str) -> Heartbeat {
+        self.listen(thread, PATIENT_STALL, false)
+    }
+
+    fn listen(&mut self, thread: &str, stall: Duration, is_vital: bool) -> Heartbeat {
+        let (thread, heartbeat) = (thread.to_owned(), Heartbeat::default());
+        self.pulses.push(Pulse { thread, heartbeat: heartbeat.clone(), stall, is_vital, last: None });
         heartbeat
     }
 
@@ -118,10 +134,11 @@ impl Watchdog {
         loop {
             ticks.tick().await;
             let now = Instant::now();
-            let stalled = self.stalled(now).map(|thread| format!("the thread {thread} makes no progress"));
-            if patience.is_some() && stalled.is_none() {
+            let stalled = self.stalled(now);
+            if patience.is_some() && stalled.is_none_or(|pulse| !pulse.is_vital) {
                 notify::alive();
             }
+            let stalled = stalled.map(|pulse| format!("the thread {} makes no progress", pulse.thread));
             let fault = stalled.or_else(|| self.unable_to_send(now));
             if let Some(fault) = fault.as_ref().filter(|_| !told) {
                 tracing::error!("not ready: {fault}");
@@ -148,8 +165,8 @@ impl Watchdog {
         Some(format!("the worker {} cannot send: all its send buffers are full", stuck.worker))
     }
 
-    /// A thread that has left no beat for too long.
-    fn stalled(&mut self, now: Instant) -> Option<&str> {
+    /// A thread that has left no beat for too long; one that queries need, if there is one.
+    fn stalled(&mut self, now: Instant) -> Option<&Pulse> {
         for pulse in &mut self.pulses {
             let count = pulse.heartbeat.count();
             if pulse.last.is_none_or(|(last, _)| last != count) {
@@ -157,16 +174,21 @@ impl Watchdog {
             }
         }
         let is_stalled = |pulse: &&Pulse| {
-            let stalled = |(last, since)| last != AT_REST && now.saturating_duration_since(since) >= STALL;
+            let stalled =
+                |(last, since)| last != AT_REST && now.saturating_duration_since(since) >= pulse.stall;
             pulse.last.is_some_and(stalled)
         };
-        self.pulses.iter().find(is_stalled).map(|pulse| &*pulse.thread)
+        self.pulses.iter().filter(is_stalled).max_by_key(|pulse| pulse.is_vital)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn stalled(watchdog: &mut Watchdog, now: Instant) -> Option<&str> {
+        watchdog.stalled(now).map(|pulse| &*pulse.thread)
+    }
 
     #[test]
     fn a_thread_that_leaves_no_beat_is_found() {
@@ -177,16 +199,16 @@ mod tests {
         for second in 0..10 {
             worker.beat();
             relay.beat();
-            assert_eq!(watchdog.stalled(at(second)), None, "both beat, second {second}");
+            assert_eq!(stalled(&mut watchdog, at(second)), None, "both beat, second {second}");
         }
         for second in 10..14 {
             worker.beat();
-            assert_eq!(watchdog.stalled(at(second)), None, "the relay has its time, second {second}");
+            assert_eq!(stalled(&mut watchdog, at(second)), None, "the relay has its time, second {second}");
         }
         worker.beat();
-        assert_eq!(watchdog.stalled(at(14)), Some("relay"));
+        assert_eq!(stalled(&mut watchdog, at(14)), Some("relay"));
         relay.beat();
-        assert_eq!(watchdog.stalled(at(15)), None, "it beats again");
+        assert_eq!(stalled(&mut watchdog, at(15)), None, "it beats again");
     }
 
     #[test]
@@ -195,10 +217,27 @@ mod tests {
         let worker = watchdog.listen_to("udp-0");
         let start = Instant::now();
         worker.beat();
-        assert_eq!(watchdog.stalled(start), None);
+        assert_eq!(stalled(&mut watchdog, start), None);
         worker.rest();
-        assert_eq!(watchdog.stalled(start), None);
-        assert_eq!(watchdog.stalled(start + STALL * 10), None);
+        assert_eq!(stalled(&mut watchdog, start), None);
+        assert_eq!(stalled(&mut watchdog, start + STALL * 10), None);
+    }
+
+    #[test]
+    fn a_thread_that_no_query_needs_has_longer() {
+        let mut watchdog = Watchdog::default();
+        let (_reload, worker) = (watchdog.listen_to_patiently("reload"), watchdog.listen_to("udp-0"));
+        let start = Instant::now();
+        assert_eq!(stalled(&mut watchdog, start), None);
+        worker.beat();
+        assert_eq!(stalled(&mut watchdog, start + PATIENT_STALL - STALL), None);
+        assert_eq!(
+            stalled(&mut watchdog, start + PATIENT_STALL),
+            Some("udp-0"),
+            "what queries need comes first"
+        );
+        worker.beat();
+        assert_eq!(stalled(&mut watchdog, start + PATIENT_STALL), Some("reload"));
     }
 
     #[test]
@@ -206,7 +245,7 @@ mod tests {
         let mut watchdog = Watchdog::default();
         let _never = watchdog.listen_to("udp-0");
         let start = Instant::now();
-        assert_eq!(watchdog.stalled(start), None);
-        assert_eq!(watchdog.stalled(start + STALL), Some("udp-0"));
+        assert_eq!(stalled(&mut watchdog, start), None);
+        assert_eq!(stalled(&mut watchdog, start + STALL), Some("udp-0"));
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
         retired: Vec::new(),
         sandbox,
         warned_of_full_share: None,
+        compiling: None,
     };
     service.obey_orders(reloader).map_err(|error| cannot_start(&error))?;
     announce(&service, &origin, &summary);

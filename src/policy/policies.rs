@@ -124,6 +124,11 @@ impl Policies {
             });
         }
         self.followed.count_on_from(&before.followed);
+        // Grants that were given while these were compiled have taken numbers.
+        if self.generation <= before.generation {
+            self.generation = before.generation + 1;
+            self.compiled = self.generation;
+        }
     }
 
     /// The group whose rules hold for `client`; none where it may not ask.

@@ -33,6 +33,17 @@ pub struct Temporary {
     index: SuffixIndex,
 }
 
+/// Why a grant cannot be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotGranted {
+    /// There are [`Temporary::MAX`].
+    #[error("there are {} temporary allowances, and no more can be; revoke one", Temporary::MAX)]
+    Full,
+    /// It would have ended by now.
+    #[error("its time was over before it could be given; give it again")]
+    Over,
+}
+
 /// A grant and when it ends on the clock that no one sets.
 #[derive(Clone, Debug)]
 struct Ending {
@@ -59,12 +70,17 @@ impl Temporary {
         Self { index: SuffixIndex::new(grants.iter().map(|ending| ending.grant.pattern.name())), grants }
     }
 
-    /// The same with `grant`, which takes the place of one for the same pattern; none where there is no room.
-    pub fn with(&self, grant: Grant, now: Instant, time: SystemTime) -> Option<Self> {
+    /// The same with `grant`, which takes the place of one for the same pattern.
+    ///
+    /// Errors: there is no room, or its time is over already.
+    pub fn with(&self, grant: Grant, now: Instant, time: SystemTime) -> Result<Self, NotGranted> {
         let others = self.without(&grant.pattern).unwrap_or_else(|| self.clone());
         let mut grants: Vec<Ending> = others.grants.into_iter().filter(|ending| ending.at > now).collect();
-        grants.extend(Self::new([grant], now, time).grants);
-        (grants.len() <= Self::MAX).then(|| Self::of(grants))
+        grants.push(Self::new([grant], now, time).grants.pop().ok_or(NotGranted::Over)?);
+        if grants.len() > Self::MAX {
+            return Err(NotGranted::Full);
+        }
+        Ok(Self::of(grants))
     }
 
     /// The same without the grant for `pattern`; none where there is no such grant.
@@ -74,10 +90,11 @@ impl Temporary {
         (grants.len() < self.grants.len()).then(|| Self::of(grants))
     }
 
-    /// The same without those that have ended at `now`; none where none has.
-    pub fn expired(&self, now: Instant) -> Option<(Self, Vec<Grant>)> {
+    /// The same without those that have ended at `now`, which is `time` on the wall; none where none has. Either clock may be the
+    /// first: the one that nobody sets stands still while the machine sleeps.
+    pub fn expired(&self, now: Instant, time: SystemTime) -> Option<(Self, Vec<Grant>)> {
         let (left, ended): (Vec<Ending>, Vec<Ending>) =
-            self.grants.iter().cloned().partition(|ending| ending.at > now);
+            self.grants.iter().cloned().partition(|ending| ending.at > now && ending.grant.until > time);
         let ended: Vec<Grant> = ended.into_iter().map(|ending| ending.grant).collect();
         (!ended.is_empty()).then(|| (Self::of(left), ended))
     }
@@ -179,9 +196,9 @@ mod tests {
         }
         assert_eq!((temporary.in_force(now), temporary.in_force(now + MINUTE)), (2, 1));
         assert_eq!(temporary.next_end(), Some(now + MINUTE));
-        let (left, ended) = temporary.expired(now + MINUTE).unwrap();
+        let (left, ended) = temporary.expired(now + MINUTE, time).unwrap();
         assert_eq!((left.iter().len(), ended.len()), (1, 1));
-        assert!(left.expired(now + MINUTE).is_none());
+        assert!(left.expired(now + MINUTE, time).is_none());
     }
 
     #[test]
@@ -221,6 +238,27 @@ mod tests {
             let after = |minutes: u32| temporary.find(&name("a.example"), now + MINUTE * minutes).is_some();
             assert!(after(left - 1) && !after(left), "set back by {back} minutes");
         }
+    }
+
+    #[test]
+    fn a_grant_ends_by_the_wall_clock_as_well() {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let temporary =
+            Temporary::new([grant("a.example", time, 60), grant("b.example", time, 90)], now, time);
+        // The machine slept for an hour, or its clock was set.
+        let (left, ended) = temporary.expired(now + MINUTE, time + MINUTE * 61).unwrap();
+        assert_eq!(ended.iter().map(|grant| grant.pattern.to_string()).collect::<Vec<_>>(), ["a.example"]);
+        assert_eq!(left.iter().len(), 1);
+        assert!(temporary.expired(now + MINUTE, time - MINUTE * 61).is_none(), "set back it ends none");
+    }
+
+    #[test]
+    fn a_grant_whose_time_has_passed_takes_no_place() {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let standing = Temporary::new([grant("a.example", time, 60)], now, time);
+        let late = grant("a.example", time - MINUTE * 5, 5);
+        assert_eq!(standing.with(late, now, time).unwrap_err(), NotGranted::Over);
+        assert!(standing.find(&name("a.example"), now + MINUTE * 59).is_some());
     }
 
     #[test]
@@ -275,9 +313,10 @@ mod tests {
         let (now, time) = (Instant::now(), SystemTime::now());
         let many = (0..Temporary::MAX).map(|index| grant(&format!("h{index}.example"), time, 1));
         let full = Temporary::new(many, now, time);
-        assert!(full.with(grant("one-more.example", time, 1), now, time).is_none());
-        assert!(full.with(grant("h1.example", time, 5), now, time).is_some());
+        let one_more = grant("one-more.example", time, 1);
+        assert_eq!(full.with(one_more, now, time).unwrap_err(), NotGranted::Full);
+        assert!(full.with(grant("h1.example", time, 5), now, time).is_ok());
         let later = now + MINUTE;
-        assert!(full.with(grant("one-more.example", time + MINUTE, 1), later, time + MINUTE).is_some());
+        assert!(full.with(grant("one-more.example", time + MINUTE, 1), later, time + MINUTE).is_ok());
     }
 }

@@ -19,7 +19,9 @@ impl World {
     pub(super) fn wait(&mut self, time: Duration) {
         self.now += time;
         let state = self.state.load_full();
-        if let Some((left, _)) = state.policies.temporary().expired(self.time()) {
+        if let Some((left, _)) =
+            state.policies.temporary().expired(self.time(), SystemTime::UNIX_EPOCH + self.now)
+        {
             self.swap_temporary(&state, left);
         }
     }
@@ -48,7 +50,7 @@ impl World {
         let until = wall + Duration::from_secs(seconds.into());
         let (reason, author) = (String::new(), String::new());
         let grant = Grant { pattern: pattern.clone(), reason, author, since: wall, until };
-        let Some(temporary) = state.policies.temporary().with(grant, self.time(), wall) else { return };
+        let Ok(temporary) = state.policies.temporary().with(grant, self.time(), wall) else { return };
         self.model.allow(pattern, self.now + Duration::from_secs(seconds.into()));
         self.swap_temporary(&state, temporary);
     }
