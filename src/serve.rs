@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
@@ -22,7 +23,7 @@ use crate::listen::connections::Connections;
 use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
 use crate::listen::reply_socket::ReplySocket;
 use crate::listen::socket::Endpoint;
-use crate::listen::sockets::Sockets;
+use crate::listen::sockets::{AdminListener, Sockets};
 use crate::listen::tcp::{LONG_MESSAGES, TcpLimits, TcpService};
 use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::listen::{batch, descriptors};
@@ -121,7 +122,7 @@ impl Service {
         let health = watchdog.health();
         let admin = Admin { state, catalogue, board, losses, started, control, max_temporary, health };
         if let Some(listener) = listener {
-            service.serve_admin(listener, &settings, admin)?;
+            service.serve_admin(listener, admin.router(&settings.admin.hosts))?;
         }
         service.serve_queries(endpoints, &settings, &mut journal, &mut watchdog)?;
         service.runtime.spawn(watchdog.run());
@@ -133,16 +134,31 @@ impl Service {
         Ok(service)
     }
 
-    fn serve_admin(
-        &mut self,
-        listener: std::net::TcpListener,
-        settings: &Settings,
-        admin: Admin,
-    ) -> std::io::Result<()> {
-        self.admin = Some(listener.local_addr()?);
-        let listener = self.adopt(listener)?;
-        let router = admin.router(&settings.admin.hosts);
-        self.runtime.spawn(listener::serve(listener, router, self.stop.clone()));
+    fn serve_admin(&mut self, listener: AdminListener, router: Router) -> std::io::Result<()> {
+        let stop = self.stop.clone();
+        match listener {
+            AdminListener::Open(listener) => {
+                self.admin = Some(listener.local_addr()?);
+                self.runtime.spawn(listener::serve(self.adopt(listener)?, router, stop));
+            }
+            AdminListener::Awaited(listener) => {
+                let address = listener.address();
+                tracing::warn!(
+                    "another process serves HTTP on {address}: no metrics, health or status page of this one until it ends"
+                );
+                self.runtime.spawn(async move {
+                    match listener.open().await.and_then(TcpListener::from_std) {
+                        Ok(listener) => {
+                            tracing::info!("admin on http://{address}, which is free now");
+                            listener::serve(listener, router, stop).await;
+                        }
+                        Err(error) => {
+                            tracing::error!("cannot serve HTTP on {address}: {error}; restart to try again");
+                        }
+                    }
+                });
+            }
+        }
         Ok(())
     }
 

@@ -26,7 +26,8 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let registry = Registry::new(assembly.settings.server.state_directory.clone());
     registry.prepare()?;
     let sockets = Sockets::open(&assembly.settings, inherited)?;
-    let sandbox = sandbox::enter(&assembly.settings.sandbox, &Files::of(&sources, &assembly));
+    let sandbox =
+        sandbox::enter(&assembly.settings.sandbox, &Files::of(&sources, &assembly), sockets.awaited());
     let _written_at_the_end = crate::telemetry::log::start(&assembly.settings.log);
     sandbox.tell();
     warn_of(&assembly);

@@ -23,6 +23,9 @@ const SENDERS: usize = 16;
 /// is full, clients try again a second later: it has to hold what comes while a burst is accepted.
 const BACKLOG: i32 = 4096;
 
+/// Time between two looks whether an address is free.
+const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Tries to find a port free for UDP and TCP alike, where port 0 asks for any.
 const ANY_PORT_TRIES: usize = 16;
 
@@ -136,6 +139,49 @@ pub fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// A TCP listener that waits for its address until another process lets go of it.
+#[derive(Debug)]
+pub struct AwaitedListener {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+impl AwaitedListener {
+    /// One that will listen at `address`.
+    pub fn new(address: SocketAddr) -> io::Result<Self> {
+        let socket = new_socket(address, Type::STREAM, Protocol::TCP)?;
+        socket.set_reuse_address(true)?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it will listen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The socket.
+    #[cfg(target_os = "linux")]
+    pub fn descriptor(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.socket)
+    }
+
+    /// Waits until the address is free, and listens there, without blocking.
+    ///
+    /// Errors: the address cannot be had for another reason than that it is in use.
+    pub async fn open(self) -> io::Result<TcpListener> {
+        let Self { socket, address } = self;
+        loop {
+            match socket.bind(&address.into()) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => tokio::time::sleep(TRY_AGAIN).await,
+                bound => break bound?,
+            }
+        }
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    }
 }
 
 fn new_socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {

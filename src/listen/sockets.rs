@@ -1,9 +1,10 @@
 //! [`Sockets`]: everything that is listened on, opened before the process gives up what that takes.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
 use super::inherited::Inherited;
-use super::socket::{Endpoint, bind_tcp};
+use super::socket::{AwaitedListener, Endpoint, bind_tcp};
 use crate::config::Settings;
 use crate::serve::StartError;
 
@@ -13,7 +14,16 @@ pub struct Sockets {
     /// Where queries are taken.
     pub endpoints: Vec<Endpoint>,
     /// Where HTTP is served.
-    pub admin: Option<TcpListener>,
+    pub admin: Option<AdminListener>,
+}
+
+/// Where HTTP is served. Two processes never share it: each would have a part of the scrapes.
+#[derive(Debug)]
+pub enum AdminListener {
+    /// From the start.
+    Open(TcpListener),
+    /// Once the process that this one takes over from has ended.
+    Awaited(AwaitedListener),
 }
 
 impl Sockets {
@@ -31,16 +41,31 @@ impl Sockets {
             endpoints = settings.server.listen.iter().map(bind).collect::<Result<_, _>>()?;
         }
         let admin = match (admin, settings.admin.listen) {
-            (Some(listener), _) => Some(listener),
+            (Some(listener), _) => Some(AdminListener::Open(listener)),
             (None, Some(address)) => Some(bind_admin(address, settings.server.reuse_port)?),
             (None, None) => None,
         };
         Ok(Self { endpoints, admin })
     }
+
+    /// The listener that has to wait for its address.
+    pub fn awaited(&self) -> Option<&AwaitedListener> {
+        match &self.admin {
+            Some(AdminListener::Awaited(listener)) => Some(listener),
+            _ => None,
+        }
+    }
 }
 
-fn bind_admin(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, StartError> {
-    bind_tcp(address, reuse_port).map_err(|error| {
+/// Listens for HTTP at `address`; where another process does, which this one `may_wait` for, later.
+fn bind_admin(address: SocketAddr, may_wait: bool) -> Result<AdminListener, StartError> {
+    let listener = match bind_tcp(address, false) {
+        Err(error) if may_wait && error.kind() == ErrorKind::AddrInUse => {
+            AwaitedListener::new(address).map(AdminListener::Awaited)
+        }
+        bound => bound.map(AdminListener::Open),
+    };
+    listener.map_err(|error| {
         format!("cannot listen on {address} for HTTP: {error}\n  help: set `listen` in [admin], or `--admin`")
             .into()
     })

@@ -1,11 +1,12 @@
-//! Landlock: no files but those that the settings name, and no new TCP listeners (landlock(7)).
+//! Landlock: no files but those that the settings name, and no new TCP listeners (landlock(7)) but one that waits for its
+//! address.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
 use super::files::{self, Files};
@@ -34,12 +35,12 @@ pub(super) struct Restricted {
     pub(super) held: Vec<PathFd>,
 }
 
-/// Restricts this thread to `files`.
+/// Restricts this thread to `files`. Of TCP ports only `awaited` may be listened on.
 ///
 /// Errors: the kernel has no Landlock, or refuses.
-pub(super) fn restrict(files: &Files) -> Result<Restricted, String> {
+pub(super) fn restrict(files: &Files, awaited: Option<u16>) -> Result<Restricted, String> {
     let held: Vec<PathFd> = PROCESS.iter().filter_map(|path| PathFd::new(path).ok()).collect();
-    let status = enforce(files, &held).map_err(|error| error.to_string())?;
+    let status = enforce(files, awaited, &held).map_err(|error| error.to_string())?;
     let abi = match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _)
         | (_, LandlockStatus::NotImplemented | LandlockStatus::NotEnabled) => {
@@ -54,7 +55,11 @@ pub(super) fn restrict(files: &Files) -> Result<Restricted, String> {
     Ok(Restricted { told, held })
 }
 
-fn enforce(files: &Files, held: &[PathFd]) -> Result<landlock::RestrictionStatus, RulesetError> {
+fn enforce(
+    files: &Files,
+    awaited: Option<u16>,
+    held: &[PathFd],
+) -> Result<landlock::RestrictionStatus, RulesetError> {
     let read = AccessFs::ReadFile;
     let list = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = list | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
@@ -67,6 +72,7 @@ fn enforce(files: &Files, held: &[PathFd]) -> Result<landlock::RestrictionStatus
         .add_rules(path_beneath_rules(files.readable(), read))?
         .add_rules(path_beneath_rules(files.listable(), list))?
         .add_rules(path_beneath_rules(files.writable(), write))?
+        .add_rules(awaited.map(|port| Ok::<_, RulesetError>(NetPort::new(port, AccessNet::BindTcp))))?
         .add_rules(held.iter().map(|path| Ok::<_, RulesetError>(PathBeneath::new(path, list))))?
         .restrict_self()
 }

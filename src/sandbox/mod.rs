@@ -24,6 +24,7 @@ mod tests;
 use std::path::PathBuf;
 
 use crate::config;
+use crate::listen::socket::AwaitedListener;
 use files::Files;
 
 /// What came of giving things up. It is told once there is a log.
@@ -40,11 +41,12 @@ pub struct Sandbox {
     _held: Vec<::landlock::PathFd>,
 }
 
-/// Gives up what `settings` say, in this thread and all that it starts. `files` are those it will need.
+/// Gives up what `settings` say, in this thread and all that it starts. `files` are those it will need, and `awaited` is the
+/// one listener that it may still open.
 ///
 /// What the kernel does not know is left out and told: a gate without it is still one.
 #[cfg(target_os = "linux")]
-pub fn enter(settings: &config::Sandbox, files: &Files) -> Sandbox {
+pub fn enter(settings: &config::Sandbox, files: &Files, awaited: Option<&AwaitedListener>) -> Sandbox {
     let mut sandbox = Sandbox::default();
     // The last one forbids the calls that the others need.
     match settings.drop_capabilities {
@@ -62,7 +64,7 @@ pub fn enter(settings: &config::Sandbox, files: &Files) -> Sandbox {
         false => sandbox.is_off("no_new_privileges", "a file that is executed may give privileges"),
     }
     match settings.landlock {
-        true => match landlock::restrict(files) {
+        true => match landlock::restrict(files, awaited.map(|listener| listener.address().port())) {
             Ok(landlock::Restricted { told, held }) => {
                 sandbox.readable = Some(files.all_readable());
                 sandbox._held = held;
@@ -73,7 +75,7 @@ pub fn enter(settings: &config::Sandbox, files: &Files) -> Sandbox {
         false => sandbox.is_off("landlock", "every file may be used that permissions allow"),
     }
     match settings.seccomp {
-        true => sandbox.note("seccomp", seccomp::restrict()),
+        true => sandbox.note("seccomp", seccomp::restrict(awaited.map(AwaitedListener::descriptor))),
         false => sandbox.is_off("seccomp", "every system call may be made"),
     }
     sandbox
@@ -81,7 +83,7 @@ pub fn enter(settings: &config::Sandbox, files: &Files) -> Sandbox {
 
 /// Gives up nothing: only Linux has what it takes.
 #[cfg(not(target_os = "linux"))]
-pub fn enter(_: &config::Sandbox, _: &Files) -> Sandbox {
+pub fn enter(_: &config::Sandbox, _: &Files, _: Option<&AwaitedListener>) -> Sandbox {
     let missing = vec!["nothing is given up: [sandbox] needs Linux".to_owned()];
     Sandbox { missing, ..Sandbox::default() }
 }
@@ -92,7 +94,7 @@ pub fn enter(_: &config::Sandbox, _: &Files) -> Sandbox {
 ))]
 mod seccomp {
     /// Restricts nothing.
-    pub(super) fn restrict() -> Result<String, String> {
+    pub(super) fn restrict(_: Option<std::os::fd::RawFd>) -> Result<String, String> {
         Err("there is no filter for this processor".to_owned())
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
+use std::os::fd::RawFd;
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -15,11 +16,11 @@ use super::system_calls::{ALLOWED, Condition, NOT_IMPLEMENTED, Test, restricted}
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Restricts the system calls of all threads; returns what is in force, for people.
+/// Restricts the system calls of all threads; returns what is in force, for people. Of listeners only `awaited` may be opened.
 ///
 /// Errors: the kernel has no filters, or none can be written for this processor.
-pub(super) fn restrict() -> Result<String, String> {
-    let (older, allowed) = (unknown_calls(), allowed_calls());
+pub(super) fn restrict(awaited: Option<RawFd>) -> Result<String, String> {
+    let (older, allowed) = (unknown_calls(), allowed_calls(awaited));
     let arch = TargetArch::try_from(ARCH).map_err(|error| error.to_string())?;
     let older = older.and_then(|rules| filter(rules, SeccompAction::Allow, NO_SUCH_CALL, arch));
     let count = allowed.as_ref().map_or(0, Rules::len).saturating_sub(NOT_IMPLEMENTED.len());
@@ -51,10 +52,10 @@ fn unknown_calls() -> Result<Rules, BackendError> {
     Ok(NOT_IMPLEMENTED.iter().map(|call| (*call, Vec::new())).collect())
 }
 
-fn allowed_calls() -> Result<Rules, BackendError> {
+fn allowed_calls(awaited: Option<RawFd>) -> Result<Rules, BackendError> {
     let whole = ALLOWED.iter().flat_map(|(_, calls)| *calls).chain(NOT_IMPLEMENTED);
     let mut rules: Rules = whole.map(|call| (*call, Vec::new())).collect();
-    for (call, alternatives) in restricted(std::process::id()) {
+    for (call, alternatives) in restricted(std::process::id(), awaited) {
         let alternatives =
             alternatives.iter().map(|conditions| rule(conditions)).collect::<Result<_, _>>()?;
         rules.insert(call, alternatives);

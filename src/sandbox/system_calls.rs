@@ -5,6 +5,8 @@
 //! looks into other processes, mounts, makes namespaces, loads into the kernel (modules, bpf, io_uring), changes users or
 //! opens new listeners.
 
+use std::os::fd::RawFd;
+
 use libc::c_long;
 
 /// What an argument must be.
@@ -189,8 +191,8 @@ const PR_SET_VMA: u64 = 0x5356_4d41;
 const PR_GET_AUXV: u64 = 0x4155_5856;
 
 /// Calls of this process, `own`, whose arguments are looked at: each with alternatives, of which one must hold with all its
-/// conditions.
-pub(super) fn restricted(own: u32) -> Vec<(c_long, Vec<Vec<Condition>>)> {
+/// conditions. `awaited` is a listener whose address is still in use.
+pub(super) fn restricted(own: u32, awaited: Option<RawFd>) -> Vec<(c_long, Vec<Vec<Condition>>)> {
     let when = |argument, test| Condition { argument, test };
     let one_of = |argument, values: &[u64]| -> Vec<Vec<Condition>> {
         values.iter().map(|value| vec![when(argument, Test::Is(*value))]).collect()
@@ -210,7 +212,7 @@ pub(super) fn restricted(own: u32) -> Vec<(c_long, Vec<Vec<Condition>>)> {
     let controls = [libc::FIONBIO as u64, libc::FIONREAD as u64, libc::TCGETS as u64];
     let descriptor_flags =
         [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
-    vec![
+    let mut calls = vec![
         // Threads, and no processes.
         (libc::SYS_clone, vec![vec![when(0, thread)]]),
         // No memory becomes code: the gate is compiled, and loads nothing.
@@ -227,5 +229,9 @@ pub(super) fn restricted(own: u32) -> Vec<(c_long, Vec<Vec<Condition>>)> {
         (libc::SYS_prlimit64, vec![vec![when(2, Test::IsNull)]]),
         // abort() after a fault.
         (libc::SYS_tgkill, one_of(0, &[u64::from(own)])),
-    ]
+    ];
+    if let Some(listener) = awaited {
+        calls.push((libc::SYS_listen, one_of(0, &[listener as u64])));
+    }
+    calls
 }

@@ -66,7 +66,7 @@ fn one_case() {
     let (_, settings, check) = CASES.into_iter().find(|(name, ..)| *name == case).unwrap();
     let read = vec![directory.join("one/file"), directory.join("unlisted")];
     let files = Files::only(read, directory.join("read"), directory.join("write"));
-    let sandbox = enter(&settings, &files);
+    let sandbox = enter(&settings, &files, None);
     let wanted =
         [settings.drop_capabilities, settings.no_new_privileges, settings.landlock, settings.seccomp];
     let wanted = wanted.into_iter().filter(|wanted| *wanted).count();
