@@ -233,7 +233,24 @@ pub fn take_no_more_connections(_: &TcpListener) -> io::Result<()> {
 
 /// True where `address` belongs to this host: an address can be bound only where it is local.
 pub fn is_own_address(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
+    // Addresses for documentation, which no host has (RFC 5737, RFC 3849).
+    let nobodys: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let can_bind = |address| UdpSocket::bind((address, 0)).is_ok();
+    can_bind(address) && (address.is_loopback() || !can_bind(nobodys) || sends_from(address) == Some(address))
+}
+
+/// The address that a socket connected to `target` sends from; none where there is no way there. Nothing is sent.
+fn sends_from(target: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match target {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((target, DISCARD)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// The address to send to for a server that listens on `address`: a wildcard is reached through loopback.
