@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::config::{self, Diagnostic, Loaded, Overrides, Report, Settings};
 use crate::local::{LocalSource, LocalZoneError, LocalZones};
-use crate::policy::clients::{Clients, GroupId};
+use crate::policy::clients::{ClientPrefix, Clients, GroupId};
 use crate::policy::noise::Noise;
 use crate::policy::policies::Group;
 use crate::policy::route::{Route, Routes};
@@ -183,7 +183,8 @@ fn clients(settings: &Settings) -> Clients {
         .filter_map(|(group, index)| Some((group, GroupId::new(index)?)))
         .flat_map(|(group, id)| group.subnets.iter().map(move |net| (*net, id)))
         .collect();
-    Clients::new(&settings.server.allow_clients, &claims)
+    let prefix = ClientPrefix::new(settings.server.ipv6_prefix_length);
+    Clients::new(&settings.server.allow_clients, &claims).with_prefix(prefix)
 }
 
 /// What speaks against the servers of routes and zone files.

@@ -318,6 +318,61 @@ fn health_pages_tell_life_from_readiness() {
     let (status, reason) = gate.get("/readyz");
     assert_eq!(status, 503);
     assert!(reason.contains(&dead.address().to_string()), "{reason}");
+    // A load balancer that took every instance out would take blocked names and cache entries away as well.
+    for path in ["/healthz", "/livez"] {
+        assert_eq!(gate.get(path), (200, "ok\n".to_owned()), "{path}");
+    }
+    assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
+}
+
+/// The selectors of a rule file's expressions: a metric's name, and its labels as they are written.
+fn selectors(rules: &str) -> Vec<(String, Vec<(String, String)>)> {
+    let lines = rules.lines().filter(|line| !line.trim_start().starts_with(['#', '-']));
+    let text: String = lines.filter(|line| !line.contains("summary:")).collect::<Vec<_>>().join("\n");
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let starts = text.match_indices("namegate_").filter(|(at, _)| !text[..*at].ends_with(is_word));
+    let selector = |(at, _): (usize, &str)| {
+        let end = text[at..].find(|c| !is_word(c)).unwrap_or(0);
+        let labels = text[at + end..].strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let labels = labels.map_or("", |(labels, _)| labels).split("\",");
+        let labels = labels.filter_map(|label| label.split_once('=')).filter(|(key, _)| !key.ends_with('!'));
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.trim_matches(['~', '"']).to_owned()));
+        (text[at..at + end].to_owned(), labels.collect())
+    };
+    starts.map(selector).collect()
+}
+
+#[test]
+fn series_that_alerts_use_exist_from_the_start() {
+    let upstream = ScriptedUpstream::start();
+    let metrics = Gate::start(&upstream, "").metrics();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/prometheus");
+    let mut seen = 0;
+    for file in ["rules.yml", "alerts.yml"] {
+        let rules = std::fs::read_to_string(directory.join(file)).expect("a rule file");
+        for (name, labels) in selectors(&rules) {
+            // Gauges tell of what is there now; dnstap and canaries have to be set up first.
+            let is_counter = ["_total", "_bucket"].iter().any(|end| name.ends_with(end));
+            if !is_counter || ["dnstap", "canary"].iter().any(|part| name.contains(part)) {
+                continue;
+            }
+            seen += 1;
+            let is_wanted = |sample: &&Sample| {
+                sample.name == name
+                    && labels.iter().all(|(key, value)| {
+                        let have = sample.labels.get(key);
+                        have.is_some_and(|have| value.split('|').any(|value| value == have))
+                    })
+            };
+            let found = metrics.samples.iter().filter(is_wanted).count();
+            let wanted: usize = labels.iter().map(|(_, value)| value.split('|').count()).product();
+            assert!(
+                found >= wanted,
+                "{file}: {name}{labels:?} has {found} series of {wanted} before any query"
+            );
+        }
+    }
+    assert!(seen > 10, "{seen} selectors");
 }
 
 #[test]

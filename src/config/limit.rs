@@ -71,7 +71,7 @@ macro_rules! whole_numbers {
     )*};
 }
 
-whole_numbers!(u16, u32, usize);
+whole_numbers!(u8, u16, u32, usize);
 
 /// Written with units: `"6s"`, `"300ms"`, `"1h"`.
 impl Quantity for Duration {

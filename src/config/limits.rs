@@ -18,8 +18,8 @@ pub const UDP_PAYLOAD: Limit<u16> = Limit::new(1232, 512, 4096);
 /// each of 40 clients has 150 for certain. At most 65535: file descriptors.
 pub const TCP_CONNECTIONS: Limit<usize> = Limit::new(6000, 1, 65535);
 
-/// TCP connections of one client open at once; of an IPv6 address the /64 counts. Default 500: three times what AKS LocalDNS on
-/// one node opens, and a twelfth of all. At most 65535, as for all.
+/// TCP connections of one client open at once. Default 500: three times what AKS LocalDNS on one node opens, and a twelfth
+/// of all. At most 65535, as for all.
 pub const TCP_CONNECTIONS_PER_CLIENT: Limit<usize> = Limit::new(500, 1, 65535);
 
 /// Queries of one TCP connection worked on at once (RFC 7766 section 6.2.1.1 asks for pipelining). Default 64: more
@@ -35,12 +35,15 @@ pub const TCP_IDLE_TIMEOUT: Limit<Duration> =
 /// times what the default budget of an upstream answers within a second. 100 to 1,000,000.
 pub const IN_FLIGHT: Limit<usize> = Limit::new(10_000, 100, 1_000_000);
 
-/// Queries of one client that may wait for upstreams; of an IPv6 address the /64 counts. Default 1,000, as Unbound's
-/// `wait-limit`: a resolver in between stays below it, and it takes ten clients to fill all places. 1 to 1,000,000.
+/// Queries of one client that may wait for upstreams. Default 1,000, as Unbound's `wait-limit`: a resolver in between stays below it, and it takes ten clients to fill all places. 1 to 1,000,000.
 pub const IN_FLIGHT_PER_CLIENT: Limit<usize> = Limit::new(1_000, 1, 1_000_000);
 
-/// Replies over UDP that one client may have in a second, 0 for no limit; of an IPv6 address the /64 counts. Default 0: a
-/// limit that is too low stops a cluster, and within a virtual network nobody can forge addresses. At most 1,000,000.
+/// Bits of an IPv6 address that stand for one client. Default 64: a host has every address of its network's /64. 128 where hosts
+/// share a /64, as in Azure, whose subnets are exactly that (its documentation of IPv6 for virtual networks, 2026-11). At least
+/// 32, what a provider has.
+pub const IPV6_PREFIX_LENGTH: Limit<u8> = Limit::new(64, 32, 128);
+
+/// Replies over UDP that one client may have in a second, 0 for no limit. Default 0: a limit that is too low stops a cluster, and within a virtual network nobody can forge addresses. At most 1,000,000.
 pub const RESPONSES_PER_SECOND: Limit<u32> = Limit::new(0, 0, 1_000_000);
 
 /// Of the replies beyond that limit, one in this many goes out truncated, so that a true client asks over TCP. Default 2, as
@@ -166,6 +169,7 @@ mod tests {
             TCP_IDLE_TIMEOUT,
             IN_FLIGHT,
             IN_FLIGHT_PER_CLIENT,
+            IPV6_PREFIX_LENGTH,
             RESPONSES_PER_SECOND,
             SLIP,
             DEADLINE,

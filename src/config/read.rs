@@ -70,6 +70,7 @@ fn server(mut section: Section<'_, '_>, base: &Path) -> Server {
         identity: section.parsed("identity", value::identity).map_or(default.identity, Spanned::into_inner),
         allow_clients: clients(&mut section).unwrap_or(default.allow_clients),
         other_clients: section.field("other_clients").map_or(default.other_clients, Spanned::into_inner),
+        ipv6_prefix_length: section.limited("ipv6_prefix_length", limits::IPV6_PREFIX_LENGTH),
         tcp_connections: section.limited("tcp_connections", limits::TCP_CONNECTIONS),
         tcp_connections_per_client: section
             .limited("tcp_connections_per_client", limits::TCP_CONNECTIONS_PER_CLIENT),

@@ -84,6 +84,8 @@ pub struct Server {
     pub allow_clients: Vec<IpNet>,
     /// What everyone else gets.
     pub other_clients: OtherClients,
+    /// [`limits::IPV6_PREFIX_LENGTH`]
+    pub ipv6_prefix_length: u8,
     /// [`limits::TCP_CONNECTIONS`]
     pub tcp_connections: usize,
     /// [`limits::TCP_CONNECTIONS_PER_CLIENT`]
@@ -113,6 +115,7 @@ impl Default for Server {
             identity: String::new(),
             allow_clients: private_subnets(),
             other_clients: OtherClients::Refuse,
+            ipv6_prefix_length: limits::IPV6_PREFIX_LENGTH.default,
             tcp_connections: limits::TCP_CONNECTIONS.default,
             tcp_connections_per_client: limits::TCP_CONNECTIONS_PER_CLIENT.default,
             tcp_queries_per_connection: limits::TCP_QUERIES_PER_CONNECTION.default,

@@ -79,7 +79,7 @@ pub struct State {
 pub struct WaitLimits {
     /// In all.
     pub in_flight: usize,
-    /// For one client; of an IPv6 address the /64 counts.
+    /// For one client.
     pub in_flight_per_client: usize,
 }
 
@@ -277,9 +277,7 @@ impl Gate {
         self.counters.cache(false);
         if let (Some(guard), Some(ground)) = (&state.tunnel_guard, ground)
             && let Some(rule) = state.policies.opening_rule(group, ground, query.question, now)
-            && !guard.admit(client.address.ip(), rule, query.question, now)
-            && guard.enforces()
-            && state.policies.policy(group).mode() == Mode::Enforce
+            && !guard.admit(allowed.whole_client(), rule, query.question, now)
         {
             self.counters.tunnel_exceeded();
             if guard.enforces() && state.policies.policy(group).mode() == Mode::Enforce {
@@ -317,7 +315,10 @@ impl State {
     /// False where `client`, which has not shown that it has not forged its address, had all the replies it may have for now.
     fn admits(&self, client: Client, now: Instant) -> bool {
         let limit = self.rate_limit.as_ref().filter(|_| !client.transport.proves_address());
-        limit.is_none_or(|limit| limit.admits(client.address.ip(), now))
+        limit.is_none_or(|limit| {
+            let address = client.address.ip();
+            limit.admits(address, self.policies.whole_client(address), now)
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use rapidhash::fast::RandomState;
 
-use crate::policy::clients::whole_client;
+use crate::policy::clients::WholeClient;
 
 /// Clients remembered at once, 512 KiB. Beyond, those are forgotten that had the fewest replies lately.
 const BUCKETS: usize = 16_384;
@@ -52,9 +52,10 @@ impl RateLimit {
         }
     }
 
-    /// Takes one reply to `client` at `now` into account; false where it is beyond the limit, and then it does not count.
-    pub fn admits(&self, client: IpAddr, now: Instant) -> bool {
-        let hash = self.hasher.hash_one(whole_client(client));
+    /// Takes one reply to `address`, which `client` has, at `now` into account; false where it is beyond the limit, and then it does
+    /// not count.
+    pub fn admits(&self, address: IpAddr, client: WholeClient, now: Instant) -> bool {
+        let hash = self.hasher.hash_one(client);
         let tag = hash & !TIME;
         let time = (now.saturating_duration_since(self.began).as_micros() as u64).min(TIME);
         let bucket = hash as usize % BUCKETS * WAYS;
@@ -64,7 +65,7 @@ impl RateLimit {
         let due = own.map_or(time, |slot| due_in(slot).max(time));
         let Some(slot) = own.or_else(|| slots.iter().min_by_key(|slot| due_in(slot))) else { return true };
         if due - time > BURST.as_micros() as u64 {
-            return self.exempt.iter().any(|net| net.contains(&client.to_canonical()));
+            return self.exempt.iter().any(|net| net.contains(&address.to_canonical()));
         }
         slot.store(tag | (due + self.interval).min(TIME), Ordering::Relaxed);
         true
@@ -80,13 +81,18 @@ impl RateLimit {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::policy::clients::ClientPrefix;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
+    fn whole(client: IpAddr) -> WholeClient {
+        ClientPrefix::default().whole(client)
+    }
+
     fn admitted(limit: &RateLimit, client: IpAddr, now: Instant, asked: usize) -> usize {
-        (0..asked).filter(|_| limit.admits(client, now)).count()
+        (0..asked).filter(|_| limit.admits(client, whole(client), now)).count()
     }
 
     #[test]
@@ -135,8 +141,9 @@ mod tests {
         let mut to_victim = 0;
         for number in 0..200_000_u32 {
             let now = start + Duration::from_micros(u64::from(number) * 5);
-            limit.admits(IpAddr::from(number.to_be_bytes().map(|byte| byte ^ 0x55)), now);
-            to_victim += usize::from(number % 100 == 0 && limit.admits(victim, now));
+            let other = IpAddr::from(number.to_be_bytes().map(|byte| byte ^ 0x55));
+            limit.admits(other, whole(other), now);
+            to_victim += usize::from(number % 100 == 0 && limit.admits(victim, whole(victim), now));
         }
         // 2,000 were asked for within a second, of which 11 come at once and 10 follow.
         assert!((20..=22).contains(&to_victim), "{to_victim}");

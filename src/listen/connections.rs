@@ -2,14 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::policy::clients::whole_client;
+use crate::policy::clients::WholeClient;
 
 /// Fewer free places than this part of all, a quarter: connections of clients that hold their share idle less.
 const ROOMY: usize = 4;
@@ -34,7 +33,7 @@ pub struct Connections {
 struct Open {
     total: usize,
     strangers: usize,
-    clients: HashMap<IpAddr, Vec<Arc<Activity>>>,
+    clients: HashMap<WholeClient, Vec<Arc<Activity>>>,
 }
 
 /// Why a connection was refused; the label `reason` of `tcp_connections_refused_total`.
@@ -132,7 +131,7 @@ impl Drop for InFlight {
 #[derive(Debug)]
 pub struct ConnectionPermit {
     connections: Arc<Connections>,
-    client: IpAddr,
+    client: WholeClient,
     activity: Arc<Activity>,
 }
 
@@ -154,7 +153,7 @@ impl ConnectionPermit {
 }
 
 impl Connections {
-    /// At most `most` at once, and `most_per_client` of one client; of an IPv6 address the /64 counts.
+    /// At most `most` at once, and `most_per_client` of one client.
     pub fn new(most: usize, most_per_client: usize) -> Self {
         Self {
             most,
@@ -168,11 +167,10 @@ impl Connections {
     /// A place for one more connection of `client`, who is a stranger where nothing may be asked by it.
     pub fn admit(
         self: &Arc<Self>,
-        client: IpAddr,
+        client: WholeClient,
         is_stranger: bool,
         now: Instant,
     ) -> Result<ConnectionPermit, Crowded> {
-        let client = whole_client(client);
         let mut open = self.open();
         let of_client = open.clients.get(&client).map_or(0, Vec::len);
         if of_client >= self.most_per_client {
@@ -251,7 +249,7 @@ impl Open {
     }
 
     /// Frees the place of a connection, unless another has it already.
-    fn forget(&mut self, client: IpAddr, activity: &Arc<Activity>) {
+    fn forget(&mut self, client: WholeClient, activity: &Arc<Activity>) {
         let Some(held) = self.clients.get_mut(&client) else { return };
         let Some(index) = held.iter().position(|one| Arc::ptr_eq(one, activity)) else { return };
         held.swap_remove(index);
@@ -277,9 +275,10 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::policy::clients::ClientPrefix;
 
-    fn client(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn client(text: &str) -> WholeClient {
+        ClientPrefix::default().whole(text.parse().unwrap())
     }
 
     fn admit(

@@ -141,8 +141,9 @@ impl TcpService {
             self.connections.refuse(Crowded::Stranger);
             return;
         }
+        let client = state.policies.whole_client(address.ip());
         // Who finds no place is told by the end of the connection, and can go on to the next server.
-        if let Ok(permit) = self.connections.admit(address.ip(), is_stranger, Instant::now()) {
+        if let Ok(permit) = self.connections.admit(client, is_stranger, Instant::now()) {
             self.tasks.spawn(self.clone().serve(stream, address, permit));
         }
     }

@@ -1,5 +1,6 @@
 //! [`Clients`]: who may ask, and by whose rules.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -34,6 +35,7 @@ impl GroupId {
 pub struct Clients {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
+    prefix: ClientPrefix,
 }
 
 /// The address space as neighbouring ranges: each begins where it says and ends before the next.
@@ -60,7 +62,19 @@ impl Clients {
         Self {
             v4: Ranges::new(admitted.iter().filter_map(v4), claims_v4, 0, |last| last.checked_add(1)),
             v6: Ranges::new(admitted.iter().filter_map(v6), claims_v6, 0, |last| last.checked_add(1)),
+            prefix: ClientPrefix::default(),
         }
+    }
+
+    /// The same with another prefix that stands for one client.
+    #[must_use]
+    pub fn with_prefix(self, prefix: ClientPrefix) -> Self {
+        Self { prefix, ..self }
+    }
+
+    /// How much of an IPv6 address stands for one client.
+    pub fn prefix(&self) -> ClientPrefix {
+        self.prefix
     }
 
     /// The group of `address`; none where it may not ask. An IPv4 address in IPv6 clothes (`::ffff:10.0.0.5`) counts as
@@ -115,24 +129,60 @@ impl<T: Copy + Ord> Ranges<T> {
 /// have a share apart from those of the same client that have shown theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShareHolder {
-    /// As [`whole_client`] has it.
-    client: IpAddr,
+    client: WholeClient,
     is_proven: bool,
 }
 
 impl ShareHolder {
     /// The holder for queries of `client`, which has shown its address to be its own where `is_proven` says so.
-    pub fn new(client: IpAddr, is_proven: bool) -> Self {
-        Self { client: whole_client(client), is_proven }
+    pub fn new(client: WholeClient, is_proven: bool) -> Self {
+        Self { client, is_proven }
     }
 }
 
-/// The address that stands for all that one client has: of an IPv6 address the first of its /64, within which a client has
-/// every address.
-pub fn whole_client(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
+/// How many leading bits of an IPv6 address stand for one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientPrefix(u8);
+
+/// All that one client has, as the first of its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WholeClient(IpAddr);
+
+impl ClientPrefix {
+    /// `length` bits, 128 at most.
+    pub fn new(length: u8) -> Self {
+        Self(length.min(128))
+    }
+
+    /// The client that has `address`.
+    pub fn whole(self, address: IpAddr) -> WholeClient {
+        WholeClient(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let host = u128::MAX.checked_shr(self.0.into()).unwrap_or(0);
+                Ipv6Addr::from_bits(address.to_bits() & !host).into()
+            }
+            v4 => v4,
+        })
+    }
+}
+
+/// A /64: what a network has that a host is in alone, within which it has every address (RFC 7421).
+impl Default for ClientPrefix {
+    fn default() -> Self {
+        Self(64)
+    }
+}
+
+impl fmt::Display for WholeClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl WholeClient {
+    /// The first of its addresses.
+    pub fn address(self) -> IpAddr {
+        self.0
     }
 }
 
@@ -184,6 +234,23 @@ mod tests {
             ("10.255.255.255", true),
         ] {
             assert_eq!(is_admitted(&clients, address), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn one_client_has_as_much_of_ipv6_as_is_set() {
+        let whole = |length, address: &str| {
+            ClientPrefix::new(length).whole(address.parse().unwrap()).address().to_string()
+        };
+        for (length, address, client) in [
+            (64, "2001:db8::1:2:3", "2001:db8::"),
+            (128, "2001:db8::1:2:3", "2001:db8::1:2:3"),
+            (56, "2001:db8:0:ff7::1", "2001:db8:0:f00::"),
+            (127, "2001:db8::3", "2001:db8::2"),
+            (64, "::ffff:10.0.0.5", "10.0.0.5"),
+            (128, "10.0.0.5", "10.0.0.5"),
+        ] {
+            assert_eq!(whole(length, address), client, "{address}/{length}");
         }
     }
 

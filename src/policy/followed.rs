@@ -5,14 +5,13 @@
 //! names held and in names free in the group's part. So no rule and no client holds more than half, a client by one rule no
 //! more than a sixth, and each further greedy one takes a third less than the one before it.
 
-use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use papaya::{HashMap, Operation};
 
-use super::clients::{GroupId, whole_client};
+use super::clients::{GroupId, WholeClient};
 use super::route::RouteId;
 use super::trie::RuleId;
 use crate::wire::name::Name;
@@ -59,7 +58,7 @@ struct Lead {
     /// The rule that allows it.
     rule: RuleId,
     /// Who asked.
-    client: IpAddr,
+    client: WholeClient,
     /// Where the answer came from: the name's own is asked for there too.
     route: RouteId,
     until: Instant,
@@ -70,17 +69,17 @@ struct Lead {
 pub enum Share {
     /// All names that the answers for one rule's names led to.
     Rule(RuleId),
-    /// All names that one client was led to; of an IPv6 address the /64 counts.
-    Client(IpAddr),
+    /// All names that one client was led to.
+    Client(WholeClient),
     /// The names that one client was led to by one rule.
-    ClientByRule(IpAddr, RuleId),
+    ClientByRule(WholeClient, RuleId),
 }
 
 /// The beginning of a way: what a client asked for, and why it was allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
     /// Who asked.
-    pub client: IpAddr,
+    pub client: WholeClient,
     /// The name that a rule allows.
     pub root: &'a Name,
     /// That rule.
@@ -189,7 +188,7 @@ impl Followed {
             return;
         }
         let Start { client, root, rule, route } = start;
-        let lead = Lead { root: root.as_bytes().into(), rule, client: whole_client(client), route, until };
+        let lead = Lead { root: root.as_bytes().into(), rule, client, route, until };
         let full = || found.full_share(&lead, self.share_of_group());
         // One that takes the place of another needs no room.
         if before.is_none()
@@ -280,6 +279,7 @@ impl Followed {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::policy::clients::ClientPrefix;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -293,6 +293,7 @@ mod tests {
     fn note(followed: &Followed, (client, rule): (u32, u32), target: &str, ttl: u32, now: Instant) -> bool {
         let root = name(&format!("root{rule}.example"));
         let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + client).into();
+        let client = ClientPrefix::default().whole(client);
         let start = Start { client, root: &root, rule: RuleId::numbered(rule), route: RouteId(3) };
         followed.note(OURS, start, &name(target), ttl, now);
         followed.find(OURS, &name(target), now).is_some()

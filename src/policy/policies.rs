@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::ancestors::{Ancestors, FollowedAncestors};
-use super::clients::{Clients, GroupId};
+use super::clients::{Clients, GroupId, WholeClient};
 use super::cname::CnamePolicy;
 use super::followed::{Followed, SHORTEST, Start};
 use super::route::{Route, RouteId};
@@ -136,6 +136,11 @@ impl Policies {
         self.clients.group(client)
     }
 
+    /// All that the client at `address` has.
+    pub fn whole_client(&self, address: IpAddr) -> WholeClient {
+        self.clients.prefix().whole(address)
+    }
+
     /// The rules of a group.
     pub fn policy(&self, group: GroupId) -> &Policy {
         &self.groups.get(group.index()).unwrap_or(&self.groups[0]).policy
@@ -184,11 +189,11 @@ impl Policies {
         now: Instant,
     ) -> Verdict<'q, '_> {
         let policy = self.policy(group);
-        let generation = self.generation;
+        let (generation, prefix) = (self.generation, self.clients.prefix());
         let leave = |route, is_observed, is_for_a_time| {
             AllowedQuery::new(
                 question,
-                Leave { flags, client, generation, route, is_observed, is_for_a_time },
+                Leave { flags, client, prefix, generation, route, is_observed, is_for_a_time },
             )
         };
         let allowed = |route, ground| match question.qtype {
@@ -309,7 +314,7 @@ impl Policies {
             // What led here leads nowhere any more.
             (None, None) => return,
         };
-        let start = Start { client: query.client(), root, rule, route: query.route() };
+        let start = Start { client: query.whole_client(), root, rule, route: query.route() };
         for record in section::records(reply).filter(|record| record.is_answer).take(MAX_HOPS) {
             if let Ok(Some(target)) = record.target() {
                 self.followed.note(group, start, &target, record.ttl, now);

@@ -16,7 +16,7 @@ use hashbrown::{HashSet, HashTable};
 use rapidhash::fast::RandomState;
 
 use super::RuleRef;
-use super::clients::whole_client;
+use super::clients::WholeClient;
 use super::rule::Scope;
 use crate::wire::code::Type;
 use crate::wire::name::Name;
@@ -68,10 +68,10 @@ pub struct TunnelGuard {
     hasher: RandomState,
 }
 
-/// Who asks below what. Of an IPv6 address the /64 counts, for within it a client has all addresses.
+/// Who asks below what.
 #[derive(Clone, Debug)]
 struct Subject {
-    client: IpAddr,
+    client: WholeClient,
     suffix: Box<[u8]>,
 }
 
@@ -88,7 +88,7 @@ struct Watched {
 /// A client beyond its budget.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Suspect {
-    /// Who: an address, or the first of a /64.
+    /// Who: the first of its addresses.
     pub client: IpAddr,
     /// The name below which it asks.
     pub suffix: Name,
@@ -121,13 +121,12 @@ impl TunnelGuard {
     ///
     /// A name asked for with another of the usual types is not new; with any other type it is, for types can carry data as well.
     /// The one name of an exact rule is never new, its unusual types are.
-    pub fn admit(&self, client: IpAddr, rule: RuleRef<'_>, question: &Question, now: Instant) -> bool {
+    pub fn admit(&self, client: WholeClient, rule: RuleRef<'_>, question: &Question, now: Instant) -> bool {
         let (name, suffix) = (&question.name, rule.suffix());
         let is_usual = USUAL_TYPES.contains(&question.qtype);
         if is_usual && rule.scope() == Scope::Exact && name.as_bytes() == suffix {
             return true;
         }
-        let client = whole_client(client);
         let labels = name.as_bytes().strip_suffix(suffix);
         let bytes = labels.map_or(CHOICE, |labels| labels.len() as u64) + if is_usual { 0 } else { CHOICE };
         let hash = self.hasher.hash_one((client, suffix));
@@ -157,7 +156,13 @@ impl TunnelGuard {
             .filter(|(_, one)| one.exceeded > 0 && recent(one))
             .filter_map(|(Subject { client, suffix }, one)| {
                 let Watched { names, bytes, exceeded, .. } = *one;
-                Some(Suspect { client: *client, suffix: Name::parse(suffix).ok()?, names, bytes, exceeded })
+                Some(Suspect {
+                    client: client.address(),
+                    suffix: Name::parse(suffix).ok()?,
+                    names,
+                    bytes,
+                    exceeded,
+                })
             })
             .collect();
         suspects.sort_by_key(|suspect| std::cmp::Reverse(suspect.exceeded));

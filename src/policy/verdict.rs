@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::RuleRef;
 use super::bypass::BypassName;
-use super::clients::ShareHolder;
+use super::clients::{ClientPrefix, ShareHolder, WholeClient};
 use super::route::RouteId;
 use super::temporary::Grant;
 use crate::wire::query::Question;
@@ -58,6 +58,7 @@ pub struct AllowedQuery<'q> {
     question: Held<'q>,
     flags: AnswerFlags,
     client: IpAddr,
+    prefix: ClientPrefix,
     generation: u64,
     route: RouteId,
     is_observed: bool,
@@ -77,6 +78,7 @@ enum Held<'q> {
 pub(super) struct Leave {
     pub(super) flags: AnswerFlags,
     pub(super) client: IpAddr,
+    pub(super) prefix: ClientPrefix,
     pub(super) generation: u64,
     pub(super) route: RouteId,
     pub(super) is_observed: bool,
@@ -85,11 +87,12 @@ pub(super) struct Leave {
 
 impl<'q> AllowedQuery<'q> {
     pub(super) fn new(question: &'q Question, leave: Leave) -> Self {
-        let Leave { flags, client, generation, route, is_observed, is_for_a_time } = leave;
+        let Leave { flags, client, prefix, generation, route, is_observed, is_for_a_time } = leave;
         Self {
             question: Held::Borrowed(question),
             flags,
             client,
+            prefix,
             generation,
             route,
             is_observed,
@@ -125,6 +128,11 @@ impl<'q> AllowedQuery<'q> {
         self.client
     }
 
+    /// Who asked, with all its addresses.
+    pub fn whole_client(&self) -> WholeClient {
+        self.prefix.whole(self.client)
+    }
+
     /// The same, of a client that has shown its address to be its own where `is_proven` says so.
     #[must_use]
     pub fn proven(self, is_proven: bool) -> Self {
@@ -133,7 +141,7 @@ impl<'q> AllowedQuery<'q> {
 
     /// Whose share of slots and waiting places it uses.
     pub fn holder(&self) -> ShareHolder {
-        ShareHolder::new(self.client, self.is_proven)
+        ShareHolder::new(self.whole_client(), self.is_proven)
     }
 
     /// True where the client's address is not forged: it brought a valid server cookie, or asked over TCP.

@@ -393,9 +393,10 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::policy::clients::ClientPrefix;
 
     fn client(number: u8) -> ShareHolder {
-        ShareHolder::new(Ipv4Addr::new(10, 0, 0, number).into(), false)
+        ShareHolder::new(ClientPrefix::default().whole(Ipv4Addr::new(10, 0, 0, number).into()), false)
     }
 
     /// As many permits as there are at once.
@@ -505,7 +506,8 @@ mod tests {
     async fn clients_that_use_nothing_are_forgotten() {
         let budget = Budget::new(180, 0);
         for number in 0..100_000_u32 {
-            let client = ShareHolder::new(Ipv4Addr::from(number).into(), false);
+            let client = ClientPrefix::default().whole(Ipv4Addr::from(number).into());
+            let client = ShareHolder::new(client, false);
             drop(all(&budget, client, Attempt::First, Instant::now()).pop());
             tokio::time::advance(Duration::from_millis(1)).await;
         }

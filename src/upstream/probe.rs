@@ -11,7 +11,7 @@ use super::loop_watch::Change;
 use super::server::Server;
 use super::{ExchangeError, Prompt};
 use crate::gate::State;
-use crate::policy::clients::ShareHolder;
+use crate::policy::clients::{ClientPrefix, ShareHolder};
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whose share of the budget probes use: nobody's else.
 fn ourselves() -> ShareHolder {
-    ShareHolder::new(Ipv4Addr::UNSPECIFIED.into(), true)
+    ShareHolder::new(ClientPrefix::default().whole(Ipv4Addr::UNSPECIFIED.into()), true)
 }
 
 /// NS of the root.

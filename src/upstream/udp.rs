@@ -69,13 +69,15 @@ async fn send(socket: &UdpSocket, message: &[u8]) -> Result<(), ExchangeError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::policy::clients::{ClientPrefix, ShareHolder};
     use crate::wire::request::AnswerFlags;
 
     /// Room for a datagram in each of thousands that waited took 20 KiB of memory a query.
     #[test]
     fn an_exchange_that_waits_holds_no_room_for_its_reply() {
         let (question, flags) = (crate::wire::query::Question::empty(), AnswerFlags::default());
-        let client = crate::policy::clients::ShareHolder::new(Ipv4Addr::LOCALHOST.into(), false);
+        let client = ClientPrefix::default().whole(Ipv4Addr::LOCALHOST.into());
+        let client = ShareHolder::new(client, false);
         let prompt = Prompt { question, flags, client, randomize_case: false };
         let stats = ServerStats::default();
         let exchange = exchange("127.0.0.1:9".parse().unwrap(), &prompt, true, &stats);

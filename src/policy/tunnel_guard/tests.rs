@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::policy::clients::ClientPrefix;
 use crate::policy::rule::{Action, Pattern};
 use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
 use crate::wire::code::Class;
@@ -28,7 +29,8 @@ fn admit(guard: &TunnelGuard, client: &str, asked: &str, now: Instant) -> bool {
 fn admit_typed(guard: &TunnelGuard, client: &str, asked: &str, qtype: Type, now: Instant) -> bool {
     let policy = policy();
     let question = Question { name: name(asked), qtype, class: Class::IN };
-    guard.admit(client.parse().unwrap(), policy.rule_for(&question.name).unwrap(), &question, now)
+    let client = ClientPrefix::default().whole(client.parse().unwrap());
+    guard.admit(client, policy.rule_for(&question.name).unwrap(), &question, now)
 }
 
 #[test]
@@ -125,7 +127,8 @@ fn names_that_answers_led_to_count_below_their_rule() {
     let rule = policy.rule_for(&name("one.example")).unwrap();
     let ask = |asked: &str| {
         let question = Question { name: name(asked), qtype: Type::A, class: Class::IN };
-        guard.admit("10.0.0.1".parse().unwrap(), rule, &question, now)
+        let client = ClientPrefix::default().whole("10.0.0.1".parse().unwrap());
+        guard.admit(client, rule, &question, now)
     };
     let asked = ["a.cdn.test", "b.cdn.test", "x", "c.cdn.test", "a.cdn.test", "one.example"];
     assert_eq!(asked.map(ask), [true, true, true, false, true, true]);

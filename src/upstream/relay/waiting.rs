@@ -6,7 +6,7 @@ use rapidhash::fast::RandomState;
 
 use crate::policy::clients::ShareHolder;
 
-/// Queries that wait; of an IPv6 address the /64 counts.
+/// Queries that wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     total: usize,
@@ -46,12 +46,14 @@ impl Waiting {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::policy::clients::ClientPrefix;
 
     #[test]
     fn clients_are_counted_apart_and_forgotten() {
+        let whole = |ip: &str| ClientPrefix::default().whole(ip.parse().unwrap());
         let [one, other, neighbour] =
-            ["10.0.0.1", "2001:db8::1", "2001:db8::2"].map(|ip| ShareHolder::new(ip.parse().unwrap(), false));
-        let proven = ShareHolder::new("10.0.0.1".parse().unwrap(), true);
+            ["10.0.0.1", "2001:db8::1", "2001:db8::2"].map(|ip| ShareHolder::new(whole(ip), false));
+        let proven = ShareHolder::new(whole("10.0.0.1"), true);
         let mut waiting = Waiting::default();
         [one, one, other].iter().for_each(|client| waiting.add(*client));
         assert_eq!((waiting.total(), waiting.of(one), waiting.of(neighbour)), (3, 2, 1));
