@@ -232,6 +232,9 @@ pub fn take_no_more_connections(_: &TcpListener) -> io::Result<()> {
 }
 
 /// True where `address` belongs to this host: an address can be bound only where it is local.
+///
+/// Where any can be bound (`net.ipv4.ip_nonlocal_bind`, which hosts with keepalived or HAProxy set) it is one that a socket
+/// connected to it would send from.
 pub fn is_own_address(address: IpAddr) -> bool {
     // Addresses for documentation, which no host has (RFC 5737, RFC 3849).
     let nobodys: IpAddr = match address {

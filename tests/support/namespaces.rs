@@ -112,10 +112,36 @@ impl Namespaces {
             "add table inet loss\nadd chain inet loss input {{ type filter hook input priority 0; }}\n\
              add rule inet loss input meta l4proto udp iifname != lo numgen random mod 100 < {percent} drop\n"
         );
+        self.filter(place, &rules);
+    }
+
+    fn filter(&self, place: Place, rules: &str) {
         let file = std::env::temp_dir().join(self.name(place));
         std::fs::write(&file, rules).expect("a file can be written");
         run("ip", &["netns", "exec", &self.name(place), "nft", "-f", file.to_str().expect("UTF-8")]);
         drop(std::fs::remove_file(file));
+    }
+
+    /// Refuses one in `every` of the datagrams that `place` sends to `port`: sendto(2) fails with EPERM.
+    pub(crate) fn refuse_sends(&self, place: Place, port: u16, every: u32) {
+        self.filter(
+            place,
+            &format!(
+                "add table inet refuse\nadd chain inet refuse output {{ type filter hook output priority 0; }}\n\
+                 add rule inet refuse output udp dport {port} numgen random mod {every} == 0 drop\n"
+            ),
+        );
+    }
+
+    /// Refuses none any more.
+    pub(crate) fn refuse_no_sends(&self, place: Place) {
+        self.filter(place, "delete table inet refuse\n");
+    }
+
+    /// Sets a kernel parameter of `place`, written as a path below `/proc/sys`.
+    pub(crate) fn set(&self, place: Place, parameter: &str, value: &str) {
+        let path = Path::new("/proc/sys").join(parameter);
+        self.within(place, || std::fs::write(&path, value)).expect("root may");
     }
 
     /// Has the kernel delay, reorder, double and lose what leaves `place` through `cable`; false where it cannot.
