@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use sha2::{Digest, Sha256};
 
 use crate::config::{self, Diagnostic, Loaded, Overrides, Report, Settings};
 use crate::local::{LocalSource, LocalZoneError, LocalZones};
@@ -149,10 +150,11 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
     };
     let names = std::iter::once(Group::DEFAULT).chain(settings.client.iter().map(|group| &*group.name));
     let routes = Arc::new(Routes::new(compiler.named.iter().copied(), compiler.lists.zones()));
+    let context = context(&settings, &compiler, &local);
     let compiled: Vec<Arc<Policy>> = different
         .iter()
         .zip(read)
-        .map(|((policy, _), rules)| Arc::new(compiler.compile(rules, policy, &local, &routes)))
+        .map(|((policy, _), rules)| Arc::new(compiler.compile(rules, policy, &local, (&routes, context))))
         .collect();
     let groups = names
         .zip(of_group)
@@ -174,6 +176,22 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
         warnings,
         unused_parameters,
     })
+}
+
+/// A digest of what changes answers besides the rules of a group.
+fn context(settings: &Settings, compiler: &Compiler<'_>, local: &LocalZones) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for (_, servers) in compiler.lists.iter() {
+        servers.iter().for_each(|server| digest.update(format!("{server} ")));
+        digest.update("\n");
+    }
+    for (pattern, route) in &compiler.named {
+        digest.update(format!("{pattern} {}\n", route.0));
+    }
+    let config::Block { answer, ttl, .. } = &settings.block;
+    digest.update(format!("{answer:?} {ttl:?}\n"));
+    digest.update(local.digest());
+    digest.finalize().into()
 }
 
 /// Who may ask, and by whose rules.
@@ -272,7 +290,7 @@ impl<'a> Compiler<'a> {
         mut rules: PolicyBuilder,
         policy: &config::Policy,
         local: &LocalZones,
-        routes: &Arc<Routes>,
+        (routes, context): (&Arc<Routes>, [u8; 32]),
     ) -> Policy {
         let block = &self.settings.block;
         let noise = block.noise.iter().map(|rule| &rule.pattern);
@@ -283,6 +301,7 @@ impl<'a> Compiler<'a> {
             enforce_expect: policy.enforce_expect,
             dnssec_ancestors: policy.dnssec_ancestors,
             routes: Arc::clone(routes),
+            context,
         })
     }
 }

@@ -211,3 +211,63 @@ fn zones_with_servers_cost_no_more_with_many_groups() {
     eprintln!("{} KiB without servers, {} KiB with", without / 1024, with / 1024);
     assert!(with < without * 2, "{with} bytes with servers, {without} without");
 }
+
+/// Operators compare the hash to see whether two instances answer alike.
+#[test]
+fn whatever_changes_an_answer_changes_the_policy_hash() {
+    let upstream = ScriptedUpstream::start();
+    let zone = |head: &str| format!("{head}[[allow]]\nhost = \"*.own.example\"\n");
+    let local = |address: &str| {
+        format!(
+            "$ORIGIN corp.example.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 30\n@ NS ns\nns A 10.0.0.2\nwww A {address}\n"
+        )
+    };
+    let settings =
+        "policy.zones = [\"own.toml\"]\n[[local]]\norigin = \"corp.example\"\nfile = \"corp.zone\"\n";
+    let files = [("own.toml", &*zone("")), ("moved.toml", &*zone("")), ("corp.zone", &*local("10.0.0.80"))];
+    let gate = Gate::with_files(&[upstream.address()], settings, &files);
+    let hash = || {
+        let metrics = gate.metrics();
+        let info = metrics.samples.iter().find(|sample| sample.name == "namegate_policy_info");
+        info.expect("a policy").labels["hash"].clone()
+    };
+    let first = hash();
+    let mut seen = vec![first.clone()];
+    let server = "10.0.0.4";
+    for (case, change, file, content) in [
+        (
+            "the servers of a zone",
+            settings.to_owned(),
+            "own.toml",
+            zone(&format!("servers = [\"{server}\"]\n")),
+        ),
+        ("the aliases of a zone", settings.to_owned(), "own.toml", zone("cname = \"inspect\"\n")),
+        ("the zone of a rule", settings.replace("own.toml", "moved.toml"), "own.toml", zone("")),
+        ("a record of a local zone", settings.to_owned(), "corp.zone", local("10.0.0.81")),
+        (
+            "how blocked names are answered",
+            format!("block.answer = \"nodata\"\n{settings}"),
+            "own.toml",
+            zone(""),
+        ),
+        ("for how long", format!("block.ttl = \"7s\"\n{settings}"), "own.toml", zone("")),
+        (
+            "where names go",
+            format!("{settings}[[route]]\nnames = [\".own.example\"]\nservers = [\"{server}\"]\n"),
+            "own.toml",
+            zone(""),
+        ),
+    ] {
+        gate.write_file(file, &content);
+        gate.write_settings(&change);
+        assert_eq!(gate.reload(), Reload::Success, "{case}");
+        let changed = hash();
+        assert!(!seen.contains(&changed), "{case} changes the hash");
+        seen.push(changed);
+        gate.write_file("own.toml", &zone(""));
+        gate.write_file("corp.zone", &local("10.0.0.80"));
+        gate.write_settings(&format!("log.level = \"warn\"\n{settings}"));
+        assert_eq!(gate.reload(), Reload::Success);
+        assert_eq!(hash(), first, "{case} back, and another level of the log");
+    }
+}

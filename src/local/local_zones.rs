@@ -13,6 +13,7 @@ use hickory_server::net::runtime::TokioTime;
 use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler};
 use hickory_server::zone_handler::{Catalog, ZoneHandler};
+use sha2::{Digest, Sha256};
 
 use super::alias;
 use super::capture::Capture;
@@ -59,6 +60,7 @@ pub struct LocalZones {
     origins: Vec<Name>,
     lengths: Vec<usize>,
     catalog: Catalog,
+    digest: Sha256,
 }
 
 impl LocalZones {
@@ -87,7 +89,8 @@ impl LocalZones {
     fn collect(
         sources: impl Iterator<Item = (Name, PathBuf, Result<String, Fault>)>,
     ) -> Result<Self, Vec<LocalZoneError>> {
-        let mut zones = Self { origins: Vec::new(), lengths: Vec::new(), catalog: Catalog::new() };
+        let mut zones =
+            Self { origins: Vec::new(), lengths: Vec::new(), catalog: Catalog::new(), digest: Sha256::new() };
         let mut files: HashMap<Name, PathBuf> = HashMap::new();
         let mut errors = Vec::new();
         for (origin, file, text) in sources {
@@ -110,6 +113,8 @@ impl LocalZones {
         let name = rr::Name::from_labels(origin.labels())
             .map_err(|error| vec![Fault::whole(error.to_string(), "correct the origin")])?;
         let zone = Zone::new(&name, MasterFile::read(text, &name)?)?;
+        self.digest.update((text.len() as u64).to_be_bytes());
+        self.digest.update(text);
         self.origins.push(origin.clone());
         self.lengths.push(zone.len());
         self.catalog.upsert(name.into(), vec![Arc::new(zone) as Arc<dyn ZoneHandler>]);
@@ -119,6 +124,11 @@ impl LocalZones {
     /// The zones' names in the order they were given.
     pub fn origins(&self) -> &[Name] {
         &self.origins
+    }
+
+    /// SHA-256 over the text of all zones.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest.clone().finalize().into()
     }
 
     /// Each zone's name and its number of records.

@@ -28,13 +28,15 @@ pub struct Compile {
     pub dnssec_ancestors: bool,
     /// Where names go; the same for all client groups.
     pub routes: Arc<Routes>,
+    /// A digest of what changes answers besides: servers, local zones, how blocked names are answered.
+    pub context: [u8; 32],
 }
 
 impl Compile {
     /// Rules alone: no local zones, one route.
     pub fn new(mode: Mode) -> Self {
         let (local, routes) = (Vec::new(), Arc::new(Routes::new([], [])));
-        Self { mode, local, enforce_expect: false, dnssec_ancestors: true, routes }
+        Self { mode, local, enforce_expect: false, dnssec_ancestors: true, routes, context: [0; 32] }
     }
 }
 
@@ -92,6 +94,7 @@ impl PolicyBuilder {
         expect: Expect,
     ) {
         self.digest.update([action as u8 | expect.bits() << 1, pattern.scope() as u8]);
+        self.digest.update(source.0.to_be_bytes());
         self.digest.update(pattern.name().as_bytes());
         self.sources[usize::from(source.0)].rules += 1;
         self.trie.insert(action, pattern, source.0, line, expect);
@@ -104,14 +107,17 @@ impl PolicyBuilder {
 
     /// Compiles the rules.
     pub fn build(mut self, compile: Compile) -> Policy {
-        let Compile { mode, local, enforce_expect, dnssec_ancestors, routes } = compile;
+        let Compile { mode, local, enforce_expect, dnssec_ancestors, routes, context } = compile;
         for origin in &local {
             self.digest.update(origin.as_bytes());
         }
         for source in &self.sources {
-            self.digest.update([source.cname as u8]);
+            // The zone's name is in the reason that a blocked answer gives.
+            self.digest.update(source.source.zone.as_bytes());
+            self.digest.update([0, source.cname as u8, source.route.map_or(u8::MAX, |route| route.0)]);
         }
         self.digest.update([mode as u8, u8::from(enforce_expect), u8::from(dnssec_ancestors)]);
+        self.digest.update(context);
         let mut local_ancestors = Ancestors::default();
         for origin in &local {
             local_ancestors.add(origin, false, None);

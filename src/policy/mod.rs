@@ -227,7 +227,8 @@ impl Policy {
         read.iter().map(|counted| (&counted.source, counted.rules))
     }
 
-    /// First 16 hexadecimal digits of a SHA-256 over rules, local origins and mode: equal policies have equal hashes.
+    /// First 16 hexadecimal digits of a SHA-256 over everything that changes an answer: rules with their sources, routes, local zones,
+    /// mode and how blocked names are answered. Equal policies have equal hashes.
     pub fn hash(&self) -> String {
         use fmt::Write;
         self.digest[..8].iter().fold(String::new(), |mut text, byte| {
