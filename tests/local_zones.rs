@@ -106,3 +106,33 @@ fn a_changed_zone_is_read_again_and_a_broken_one_is_not() {
     gate.stderr.expect("corp.zone:6");
     assert_eq!(gate.ask("www.corp.example", "A").answer_data(), ["10.0.0.81"]);
 }
+
+/// Answers beyond a datagram are given over TCP, and those beyond a message are refused before they are served.
+#[test]
+fn large_sets_of_records_are_served_over_tcp_or_refused() {
+    let zone = |count: usize| {
+        let mut zone = "$ORIGIN corp.example.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 30\n@ NS ns\n\
+                        ns A 10.0.0.2\n"
+            .to_owned();
+        for number in 0..count {
+            zone += &format!("big A 10.1.{}.{}\n", number / 256, number % 256);
+        }
+        zone
+    };
+    let settings = "[[local]]\norigin = \"corp.example\"\nfile = \"corp.zone\"\n";
+    let upstream = ScriptedUpstream::start();
+    for count in [1600, 2000] {
+        let gate = Gate::with_files(&[upstream.address()], settings, &[("corp.zone", &zone(count))]);
+        let query = Query::new("big.corp.example", "A").edns();
+        assert_ne!(gate.send(&query).flags & crate::support::code::TC, 0, "{count} over UDP");
+        let reply = gate.tcp().ask(&query);
+        assert_eq!((reply.rcode().as_str(), reply.answers.len()), ("NOERROR", count));
+    }
+    let directory = tempfile::TempDir::new().expect("a directory");
+    std::fs::write(directory.path().join("corp.zone"), zone(4000)).expect("a file");
+    let path = crate::support::settings::write_settings(directory.path(), &[upstream.address()], settings);
+    let arguments = ["check", "--config", path.to_str().expect("UTF-8")];
+    crate::support::command::namegate(directory.path(), &arguments)
+        .expect_code(1)
+        .expect_stderr(&["`big.corp.example.` has 4000 A records", "an answer has room for"]);
+}

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordType, TSigResponseContext};
+use hickory_proto::serialize::binary::BinEncodable;
 use hickory_server::server::{Request, RequestInfo};
 use hickory_server::zone_handler::{
     AuthLookup, AxfrPolicy, LookupControlFlow, LookupError, LookupOptions, LookupRecords, ZoneHandler,
@@ -41,6 +42,9 @@ impl Zone {
             .collect();
         if !faults.is_empty() {
             return Err(faults);
+        }
+        if let Some(fault) = nodes.iter().find_map(|(owner, node)| oversized(owner, node)) {
+            return Err(vec![fault]);
         }
         let soa = nodes[&origin].iter().find_map(|record| match &record.data {
             RData::SOA(soa) => Some((record, soa.minimum)),
@@ -120,6 +124,31 @@ impl Zone {
         }
         Ok(answer)
     }
+}
+
+/// Bytes that the records of one answer may take: a message has 65,535, of which the header takes 12 and the longest question 259.
+const MAX_SET: usize = 65_535 - 12 - 259;
+
+/// The longest name, for which a wildcard may stand.
+const MAX_NAME: usize = 255;
+
+/// Why the records of `owner` that are of one type cannot be given in one answer, over TCP either.
+fn oversized(owner: &LowerName, node: &[Record]) -> Option<Fault> {
+    let name_len = if owner.is_wildcard() { MAX_NAME } else { owner.len() };
+    let mut sizes: HashMap<RecordType, (usize, usize)> = HashMap::new();
+    for record in node {
+        let (count, size) = sizes.entry(record.record_type()).or_default();
+        // Before the data of a record stand its name and ten bytes (RFC 1035 section 3.2.1).
+        let data = record.data.to_bytes().map_or(0, |data| data.len());
+        (*count, *size) = (*count + 1, *size + name_len + 10 + data);
+    }
+    let (record_type, (count, size)) = sizes.into_iter().find(|(_, (_, size))| *size > MAX_SET)?;
+    Some(Fault::whole(
+        format!(
+            "`{owner}` has {count} {record_type} records, which take {size} bytes; an answer has room for {MAX_SET}"
+        ),
+        "keep fewer of them, or spread them over several names",
+    ))
 }
 
 /// Adds a record, or says why the zone cannot hold it.

@@ -92,6 +92,17 @@ impl<'q> Envelope<'q> {
         Self { cookie: cookie.filter(|_| self.edns.is_some()), ..self }
     }
 
+    /// The same without cookie, or without OPT, for a reply over TCP that does not fit with them: nothing is larger, so that the client
+    /// could not get it in another way.
+    fn smaller(&self) -> Option<Self> {
+        match self {
+            _ if self.limit < MAX_MESSAGE => None,
+            Self { cookie: Some(_), .. } => Some(Self { cookie: None, ..*self }),
+            Self { edns: Some(_), .. } => Some(Self { edns: None, ..*self }),
+            _ => None,
+        }
+    }
+
     /// True where the client is given a cookie.
     pub fn has_cookie(&self) -> bool {
         self.cookie.is_some()
@@ -280,8 +291,8 @@ const STALE_TTL: u32 = 30;
 
 /// An answer relayed whole: records, response code, AD and Extended DNS Errors; TTLs capped and aged.
 ///
-/// Where it does not fit, it goes without additional records; where that is not enough, question and OPT with TC=1, so that
-/// the client asks again over TCP. RFC 2181 section 9: TC is not set "merely because some extra information could have been
+/// Where it does not fit, it goes without additional records; where that is not enough, over UDP question and OPT with TC=1, so that
+/// the client asks again over TCP, and over TCP without the cookie or without OPT. RFC 2181 section 9: TC is not set "merely because some extra information could have been
 /// included, but there was insufficient room".
 pub fn answer(
     out: &mut Vec<u8>,
@@ -297,7 +308,10 @@ pub fn answer(
     if records.len() > room {
         (records, counts[2]) = (answer.needed_records(), 0);
         if records.len() > room {
-            return truncated(out, envelope, rcode);
+            return match envelope.smaller() {
+                Some(envelope) => self::answer(out, &envelope, answer, ageing, authoritative),
+                None => truncated(out, envelope, rcode),
+            };
         }
     }
     // RFC 6840 section 5.7: AD concerns only clients that set DO (or AD) in their query.

@@ -212,3 +212,40 @@ fn what_is_no_answer_is_refused() {
     count[7] = 9;
     assert!(Answer::parse(&count).is_err(), "more records announced than there are");
 }
+
+#[test]
+fn an_answer_over_tcp_goes_without_cookie_or_opt_where_it_does_not_fit_with_them() {
+    const NAME: &[u8] = b"\x01b\x07example\0";
+    let question = [NAME, &[0xff, 0, 0, 1]].concat();
+    for (length, opt, cookie) in [
+        (65_496, true, true),
+        (65_497, true, false),
+        (65_524, true, false),
+        (65_525, false, false),
+        (65_535, false, false),
+    ] {
+        let data = length - HEADER - question.len() - 12;
+        let flags = Flags(Flags::QR | Flags::RD | Flags::RA);
+        let header = Header { id: 7, flags, counts: [1, 1, 0, 0] };
+        let record =
+            [&[0xc0, 12, 0xff, 0, 0, 1, 0, 0, 0, 60][..], &(data as u16).to_be_bytes(), &vec![5; data]]
+                .concat();
+        let message = [&header.to_bytes()[..], &question, &record].concat();
+        assert_eq!(message.len(), length);
+        let answer = Answer::parse(&message).unwrap();
+        let request =
+            [&Header { id: 9, flags: Flags(Flags::RD), counts: [1, 0, 0, 1] }.to_bytes()[..], &question]
+                .concat();
+        let request = [&request[..], &[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]].concat();
+        let mut read = Question::empty();
+        let query = Query::parse(&request, &mut read).unwrap();
+        let envelope = Envelope::of(&query, Transport::Tcp, 1232).with_cookie(Some([3; 28]));
+        let mut out = Vec::new();
+        reply::answer(&mut out, &envelope, answer.as_ref(), Ageing::NONE, false);
+        let header = Header::parse(&out).unwrap();
+        assert!(!header.flags.has(Flags::TC), "{length}");
+        assert_eq!(header.counts, [1, 1, 0, u16::from(opt)], "{length}");
+        let expected = length + if opt { 11 } else { 0 } + if cookie { 28 } else { 0 };
+        assert_eq!(out.len(), expected, "{length}");
+    }
+}
