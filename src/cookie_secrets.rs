@@ -55,8 +55,12 @@ pub(crate) fn cookies(
         (None, Some(before)) => before.secrets(),
         (None, None) => (make_up().map_err(|fault| SecretsError { path: PathBuf::new(), fault })?, None),
     };
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Ok(Some(Cookies::new(secret, secret_before, (Instant::now(), seconds as u32))))
+    Ok(Some(Cookies::new(secret, secret_before, (Instant::now(), unix_seconds()))))
+}
+
+/// Seconds since 1970 modulo 2³², as cookies count them (RFC 9018 section 4.3).
+pub(crate) fn unix_seconds() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }
 
 fn make_up() -> Result<Secret, Fault> {

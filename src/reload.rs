@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::assemble::{Assembly, Faults, Sources, assemble};
 use crate::config::{Diagnostic, Report, Settings};
+use crate::cookie_secrets::unix_seconds;
 use crate::gate::State;
 use crate::notify;
 use crate::orders::{Order, OrderQueue};
@@ -95,6 +96,7 @@ impl Reloader {
     /// Ends what is at its end, goes on with a reload, and obeys the next order; false where there will be no more.
     fn step(&mut self, orders: &OrderQueue) -> bool {
         self.expire();
+        self.set_cookie_clock();
         self.warn_of_full_share();
         // Nobody can take a state up again that we alone have.
         self.retired.retain(|state| Arc::strong_count(state) > 1);
@@ -248,6 +250,13 @@ impl Reloader {
             tracing::error!("{error}");
         }
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
+    }
+
+    /// Has cookies follow the time of day, which may have been set, or have passed while the machine slept.
+    fn set_cookie_clock(&self) {
+        if let Some(cookies) = &self.state.load().cookies {
+            cookies.set_clock(Instant::now(), unix_seconds());
+        }
     }
 
     /// Logs whose share of followed names is full, where one has been since this was last said.

@@ -2,6 +2,8 @@
 
 use std::hash::Hasher;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use siphasher::sip::SipHasher24;
@@ -28,8 +30,10 @@ pub struct Cookies {
     secret: Secret,
     /// What cookies were made with before; they still count.
     before: Option<Secret>,
-    /// One moment on either clock, the second one in seconds since 1970: servers that share a secret share that clock.
-    clocks: (Instant, u32),
+    /// When it began, on the clock that nobody sets.
+    began: Instant,
+    /// Seconds since 1970 at that time, modulo 2³², as the clock says now: servers that share a secret share that clock.
+    epoch: Arc<AtomicU32>,
 }
 
 /// What becomes of a client's cookie.
@@ -45,7 +49,17 @@ impl Cookies {
     /// Cookies made with `secret`; those made with `before` still count. `clocks` is one moment: now, and in seconds since
     /// 1970 modulo 2³².
     pub fn new(secret: Secret, before: Option<Secret>, clocks: (Instant, u32)) -> Self {
-        Self { secret, before, clocks }
+        let (began, seconds) = clocks;
+        Self { secret, before, began, epoch: Arc::new(AtomicU32::new(seconds)) }
+    }
+
+    /// It is `now`, in seconds since 1970 modulo 2³² `seconds`: the clock may have been set, or the machine have slept.
+    pub fn set_clock(&self, now: Instant, seconds: u32) {
+        self.epoch.store(seconds.wrapping_sub(self.since(now)), Ordering::Relaxed);
+    }
+
+    fn since(&self, now: Instant) -> u32 {
+        now.saturating_duration_since(self.began).as_secs() as u32
     }
 
     /// The secrets, the present one first.
@@ -56,9 +70,7 @@ impl Cookies {
     /// Looks at `cookie`, which came from `client` at `now`, and gives what the reply brings back.
     pub fn answer(&self, cookie: &Cookie, client: IpAddr, now: Instant) -> Given {
         let client = client.to_canonical();
-        let (began, seconds) = self.clocks;
-        let since = now.saturating_duration_since(began).as_secs();
-        let time = seconds.wrapping_add(since as u32);
+        let time = self.epoch.load(Ordering::Relaxed).wrapping_add(self.since(now));
         if let Some((server, age)) = cookie.server.and_then(|server| Some((server, age_of(&server, time)?))) {
             let is_made_with =
                 |secret: &Secret| is_equal(&make(cookie, client, &server[..8], secret), &server);
@@ -121,7 +133,7 @@ mod tests {
     fn given(secret: &str, time: u32, client: &str, cookie: &str, server: Option<&str>) -> (String, bool) {
         let cookies = Cookies::new(bytes(secret), None, (Instant::now(), time));
         let cookie = Cookie { client: bytes(cookie), server: server.map(bytes) };
-        let given = cookies.answer(&cookie, client.parse().unwrap(), cookies.clocks.0);
+        let given = cookies.answer(&cookie, client.parse().unwrap(), cookies.began);
         let server = given.option[12..].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(given.option[..4], [0, 10, 0, 24]);
         assert_eq!(given.option[4..12], cookie.client);
@@ -181,5 +193,23 @@ mod tests {
         assert!(at(&rolled, 10).is_verified && at(&rolled, 10).option != first.option);
         let forgotten = Cookies::new([2; 16], None, (start, u32::MAX - 100));
         assert!(!at(&forgotten, 10).is_verified);
+    }
+
+    #[test]
+    fn servers_that_share_a_secret_agree_after_a_sleep_or_a_clock_that_was_set() {
+        let (client, start) = ("10.0.0.7".parse().unwrap(), Instant::now());
+        let bare = Cookie { client: [9; 8], server: None };
+        let later = start + Duration::from_secs(60);
+        // Between the two moments so many seconds more have passed on the wall than on the clock that a sleep stops.
+        for slept in [0, 7200, -7200, 86_400] {
+            let [one, other] = [(); 2].map(|()| Cookies::new([1; 16], None, (start, 1_800_000_000)));
+            let wall = 1_800_000_060_u32.wrapping_add_signed(slept);
+            one.set_clock(later, wall);
+            let given = one.answer(&bare, client, later);
+            let brought = Cookie { server: given.option[12..].try_into().ok(), ..bare };
+            assert_eq!(other.answer(&brought, client, later).is_verified, slept == 0, "{slept} before");
+            other.set_clock(later, wall);
+            assert!(other.answer(&brought, client, later).is_verified, "{slept} s");
+        }
     }
 }
