@@ -66,19 +66,39 @@ impl RotatedFile {
         path.into()
     }
 
-    fn is_in_place(&self) -> bool {
+    /// Begins anew a file that is no more in its place, and sees how long the file is: another program may have emptied it.
+    fn look(&mut self) -> io::Result<()> {
         match (fs::metadata(&self.path), self.file.metadata()) {
-            (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
-            _ => false,
+            (Ok(there), Ok(own)) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => {
+                self.size = own.len();
+                Ok(())
+            }
+            _ => self.reopen(),
         }
     }
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
+    // A pipe that nobody reads would be waited for, and a link such as /dev/stdout be renamed when the file is put aside.
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(MODE).custom_flags(OPEN_FLAGS);
+    let not_regular = |what| io::Error::other(format!("it is {what}; name a regular file"));
+    let file = options.open(path).map_err(|error| match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => not_regular("a symbolic link"),
+        Ok(found) if !found.is_file() => not_regular("no regular file"),
+        _ => error,
+    })?;
+    let found = file.metadata()?;
+    match found.is_file() {
+        true => Ok((file, found.len())),
+        false => Err(not_regular("no regular file")),
+    }
 }
+
+#[cfg(target_os = "linux")]
+const OPEN_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+#[cfg(not(target_os = "linux"))]
+const OPEN_FLAGS: i32 = 0;
 
 fn move_file(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
@@ -90,9 +110,7 @@ fn move_file(from: &Path, to: &Path) -> io::Result<()> {
 /// Takes whole lines, and as many of them at once as the file has room for.
 impl Write for RotatedFile {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        if !self.is_in_place() {
-            self.reopen()?;
-        }
+        self.look()?;
         let mut fitting = whole_lines(lines, self.max_size.saturating_sub(self.size));
         if fitting.is_empty() {
             if self.size > 0 {
@@ -131,6 +149,36 @@ mod tests {
 
     fn read(directory: &Path, name: &str) -> Option<String> {
         fs::read_to_string(directory.join(name)).ok()
+    }
+
+    #[test]
+    fn only_regular_files_are_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(place("pipe")).status().unwrap();
+        assert!(made.success());
+        fs::write(place("file"), "").unwrap();
+        std::os::unix::fs::symlink(place("file"), place("link")).unwrap();
+        for (name, why) in [("pipe", "no regular file"), ("link", "a symbolic link"), ("", "")] {
+            let error = RotatedFile::open(&place(name), 100, 1).err().map(|error| error.to_string());
+            assert!(error.as_ref().is_some_and(|error| error.contains(why)), "{name}: {error:?}");
+        }
+        assert!(RotatedFile::open(Path::new("/dev/stdout"), 100, 1).is_err());
+        assert!(RotatedFile::open(&place("file"), 100, 1).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_goes_on_at_its_beginning() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut file = RotatedFile::open(&path, 1000, 1).unwrap();
+        file.write_all(b"first line\n").unwrap();
+        // As logrotate's copytruncate does it.
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+        file.write_all(b"second line\n").unwrap();
+        // A disk that is full leaves half a line, which is taken back to where the file ends and not where it once did.
+        assert_eq!(fs::read(&path).unwrap(), b"second line\n");
+        assert_eq!(file.size, 12);
     }
 
     #[test]
