@@ -209,7 +209,8 @@ pub(super) fn restricted(own: u32, awaited: Option<RawFd>) -> Vec<(c_long, Vec<V
         })
     });
     #[allow(clippy::unnecessary_cast, reason = "their type differs between C libraries")]
-    let controls = [libc::FIONBIO as u64, libc::FIONREAD as u64, libc::TCGETS as u64];
+    let controls =
+        [libc::FIONBIO as u64, libc::FIONREAD as u64, libc::TCGETS as u64, libc::SIOCGIFINDEX as u64];
     let descriptor_flags =
         [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
     let mut calls = vec![
@@ -222,7 +223,7 @@ pub(super) fn restricted(own: u32, awaited: Option<RawFd>) -> Vec<(c_long, Vec<V
         // A signal's way into the runtime.
         (libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX as u64])),
         (libc::SYS_fcntl, one_of(1, &descriptor_flags.map(|flag| flag as u64))),
-        // Whether a socket blocks, what it holds, and whether the log goes to a terminal.
+        // Whether a socket blocks, what it holds, whether the log goes to a terminal, and the number of an interface.
         (libc::SYS_ioctl, one_of(1, &controls)),
         (libc::SYS_prctl, one_of(0, &[libc::PR_SET_NAME as u64, PR_SET_VMA, PR_GET_AUXV])),
         // Limits are read, for /metrics, and not set.

@@ -1,7 +1,9 @@
 //! [`UpstreamAddress`]: one upstream resolver as written in the settings.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+#[cfg(target_os = "linux")]
+use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -103,6 +105,16 @@ pub fn upstream_socket(text: &str, default_port: u16) -> Result<SocketAddr, Addr
         let help = format!("write a port from 1 to 65535, or none for {default_port}");
         return Err(AddressError::new("port 0 cannot be asked", help));
     }
+    if let SocketAddr::V6(v6) = address
+        && v6.ip().is_unicast_link_local()
+        && v6.scope_id() == 0
+    {
+        let help = format!("write the interface it is reached through behind it, such as `{}%eth0`", v6.ip());
+        return Err(AddressError::new(
+            format!("`{}` is a link-local address, which each interface has its own of", v6.ip()),
+            help,
+        ));
+    }
     let kind = match address.ip() {
         ip if ip.is_unspecified() => "the unspecified address",
         ip if ip.is_multicast() => "a multicast address",
@@ -115,8 +127,12 @@ pub fn upstream_socket(text: &str, default_port: u16) -> Result<SocketAddr, Addr
 
 /// Reads `IP:port`, `[IPv6]:port` or an address alone, which gets `default_port`.
 ///
-/// IPv4-mapped IPv6 addresses become IPv4. Port 0 is accepted here. Host names are refused.
+/// IPv4-mapped IPv6 addresses become IPv4. Port 0 is accepted here. Host names are refused. The interface of a link-local address
+/// stands behind a `%`, by name or number (RFC 4007 section 11).
 pub fn parse_socket_address(text: &str, default_port: u16) -> Result<SocketAddr, AddressError> {
+    if let Some(scoped) = parse_scoped(text, default_port) {
+        return scoped;
+    }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let parsed = text
         .parse::<SocketAddr>()
@@ -128,6 +144,46 @@ pub fn parse_socket_address(text: &str, default_port: u16) -> Result<SocketAddr,
         Ok(address) => Ok(address),
         Err(_) => Err(explain_no_address(text)),
     }
+}
+
+/// Reads `IPv6%interface`, with or without brackets and port; none where `text` is nothing of the kind.
+fn parse_scoped(text: &str, default_port: u16) -> Option<Result<SocketAddr, AddressError>> {
+    let (inside, port) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => (text, ""),
+    };
+    let (ip, interface) = inside.split_once('%')?;
+    let ip: Ipv6Addr = ip.parse().ok()?;
+    let port = match port.strip_prefix(':') {
+        Some(port) => match port.parse() {
+            Ok(port) => port,
+            Err(_) => {
+                return Some(Err(AddressError::new(
+                    format!("`{port}` is no port"),
+                    "write a port from 1 to 65535",
+                )));
+            }
+        },
+        None => default_port,
+    };
+    let scope = interface.parse().ok().filter(|index| *index > 0).or_else(|| interface_index(interface));
+    Some(scope.map(|scope| SocketAddrV6::new(ip, port, 0, scope).into()).ok_or_else(|| {
+        let help = "`ip link` lists the interfaces; write one of them behind the `%`";
+        AddressError::new(format!("this machine has no network interface `{interface}`"), help)
+    }))
+}
+
+/// The number of a network interface; none where there is none of that name.
+#[cfg(target_os = "linux")]
+fn interface_index(name: &str) -> Option<u32> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    rustix::net::netdevice::name_to_index(socket, name).ok()
+}
+
+/// The same where interfaces are known by their numbers alone.
+#[cfg(not(target_os = "linux"))]
+fn interface_index(_: &str) -> Option<u32> {
+    None
 }
 
 fn explain_no_address(text: &str) -> AddressError {
@@ -181,6 +237,38 @@ impl<'de> Deserialize<'de> for UpstreamAddress {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn link_local_addresses_have_an_interface_by_name_or_number() {
+        for (text, expected) in [
+            ("fe80::1%lo", "[fe80::1%1]:53"),
+            ("[fe80::1%lo]", "[fe80::1%1]:53"),
+            ("[fe80::1%lo]:5353", "[fe80::1%1]:5353"),
+            ("fe80::1%7", "[fe80::1%7]:53"),
+            ("tcp://[fe80::1%7]:5353", "[fe80::1%7]:5353"),
+            ("tls://fe80::1%lo#dns.example", "[fe80::1%1]:853"),
+            ("https://[fe80::1%lo]:8443/q#dns.example", "[fe80::1%1]:8443"),
+        ] {
+            let address: UpstreamAddress = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(
+                address.socket().map(|socket| socket.to_string()).as_deref(),
+                Some(expected),
+                "{text}"
+            );
+            assert_eq!(address.to_string().parse(), Ok(address), "{text}");
+        }
+        for (text, message, help) in [
+            ("fe80::1", "link-local", "`fe80::1%eth0`"),
+            ("[fe80::1]:53", "link-local", "`fe80::1%eth0`"),
+            ("fe80::1%no-such-one", "no network interface `no-such-one`", "ip link"),
+            ("[fe80::1%lo]:x", "`x` is no port", "1 to 65535"),
+        ] {
+            let error = text.parse::<UpstreamAddress>().map_err(|error| error.to_string()).err();
+            let error = error.unwrap_or_default();
+            assert!(error.contains(message) && error.contains(help), "{text}: {error}");
+        }
+    }
 
     #[test]
     fn reads_and_shows() {
