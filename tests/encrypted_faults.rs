@@ -1,6 +1,7 @@
 //! Upstreams over TLS, HTTPS and QUIC that fail, or answer nonsense.
 
-use std::thread::scope;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use crate::support::authority::{Authority, Identity};
@@ -45,10 +46,10 @@ fn nonsense_is_no_answer_and_costs_no_connection() {
             "control characters",
             Carrier::Https,
             Act::Http(500, DNS, b"\x1b[31mred\n".to_vec()),
-            "message: \u{fffd}[31mred\u{fffd}",
+            "500 Internal Server Error",
         ),
-        ("garbage over HTTPS", Carrier::Https, Act::Bytes(vec![0xff; 40]), "protocol error"),
-        ("nothing over HTTPS", Carrier::Https, Act::Bytes(Vec::new()), "protocol error"),
+        ("garbage over HTTPS", Carrier::Https, Act::Bytes(vec![0xff; 40]), ""),
+        ("nothing over HTTPS", Carrier::Https, Act::Bytes(Vec::new()), ""),
         ("another id over HTTPS", Carrier::Https, Act::Bytes(answer(|bytes| bytes[1] = 7)), ""),
         ("another question over HTTPS", Carrier::Https, Act::Bytes(answer(|bytes| bytes[13] ^= 1)), ""),
         ("garbage over QUIC", Carrier::Quic, Act::Bytes(vec![0xff; 40]), "protocol error"),
@@ -238,4 +239,210 @@ fn each_fault_has_its_reply_its_count_and_its_bound() {
     assert!(usual.queries().is_empty(), "no server is asked that a route does not name");
     let (queries, outcomes) = gate.settled_metrics().accounting();
     assert_eq!(queries, outcomes);
+}
+
+/// A server whose streams for one name are reset, asked for it 20 times a second, beside other names.
+#[test]
+#[allow(clippy::needless_collect, reason = "all are asked before any is waited for")]
+fn a_reset_stream_costs_no_other_stream() {
+    for carrier in [Carrier::Https, Carrier::Quic] {
+        let (upstream, gate) = start(carrier, "");
+        assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "NOERROR", "{carrier:?}");
+        upstream.on(NAME, [Act::Reset]);
+        let others: Vec<String> = (0..16).map(|number| format!("n{number}.allowed.example")).collect();
+        for name in &others {
+            let answer = Response::answering(&[&format!("{name} 60 A 192.0.2.9")]);
+            upstream.on(name, [Act::Late(Duration::from_millis(400), answer)]);
+        }
+        let is_over = &AtomicBool::new(false);
+        let answered = scope(|scope| {
+            let gate = &gate;
+            let resets = scope.spawn(move || {
+                let client = gate.udp();
+                let mut count = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let reply = client.ask(&Query::new(NAME, "A").edns());
+                    assert_eq!((reply.rcode().as_str(), reply.ede_codes()), ("SERVFAIL", vec![22]));
+                    count += 1;
+                    sleep(Duration::from_millis(50));
+                }
+                count
+            });
+            let asked: Vec<_> = others
+                .iter()
+                .enumerate()
+                .map(|(number, name)| {
+                    sleep(Duration::from_millis(40 * u64::from(number > 0)));
+                    scope.spawn(move || gate.ask(name, "A").rcode() == "NOERROR")
+                })
+                .collect();
+            let answered =
+                asked.into_iter().filter_map(|asked| asked.join().ok()).filter(|good| *good).count();
+            is_over.store(true, Ordering::Relaxed);
+            let resets: u32 = resets.join().expect("the other client ends");
+            assert!(resets >= 5, "{carrier:?}: {resets} resets");
+            answered
+        });
+        let connections = upstream.connections().len();
+        eprintln!("{carrier:?}: {answered} of 16 answered beside resets, {connections} connections");
+        assert_eq!(answered, 16, "{carrier:?}");
+        let metrics = gate.settled_metrics();
+        assert_eq!(metrics.sum("namegate_upstream_up", &[]), 1.0, "{carrier:?}");
+        assert_eq!(
+            metrics.sum("namegate_upstream_queries_total", &[("result", "network_error")]),
+            0.0,
+            "{carrier:?}"
+        );
+    }
+}
+
+/// A server that works on one query of a connection at a time, as dnsdist does by default, and a name a second that takes it 1.5 s.
+#[test]
+#[allow(clippy::needless_collect, reason = "all are asked before any is waited for")]
+fn slow_names_do_not_hold_up_the_rest() {
+    for carrier in [Carrier::Tls, Carrier::Https] {
+        let (upstream, gate) = start(carrier, "");
+        if carrier == Carrier::Tls {
+            upstream.work_in_turn();
+        }
+        let (gate, is_over) = (&gate, &AtomicBool::new(false));
+        for number in 0..12 {
+            let name = format!("slow{number}.allowed.example");
+            let answer = Response::answering(&[&format!("{name} 60 A 192.0.2.9")]);
+            upstream.on(&name, [Act::Late(Duration::from_millis(1500), answer)]);
+        }
+        let mut took = scope(|scope| {
+            scope.spawn(move || {
+                let client = gate.udp();
+                for number in 0..12 {
+                    if is_over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    client.send(&Query::new(&format!("slow{number}.allowed.example"), "A").bytes());
+                    sleep(Duration::from_secs(1));
+                }
+            });
+            let asked: Vec<_> = (0..160)
+                .map(|number| {
+                    sleep(Duration::from_millis(50));
+                    scope.spawn(move || {
+                        let asked = Instant::now();
+                        let reply = gate.ask(&format!("n{number}.allowed.example"), "A");
+                        assert_eq!(reply.rcode(), "NOERROR", "{number}");
+                        asked.elapsed()
+                    })
+                })
+                .collect();
+            let took: Vec<Duration> =
+                asked.into_iter().map(|asked| asked.join().expect("a query is answered")).collect();
+            for (number, took) in took.iter().enumerate().filter(|(_, took)| took.as_millis() > 300) {
+                eprintln!("n{number} took {took:?}");
+            }
+            is_over.store(true, Ordering::Relaxed);
+            took
+        });
+        took.sort();
+        let connections = upstream.connections().len();
+        eprintln!("{carrier:?}: p50 {:?}, p99 {:?}, {connections} connections", took[80], took[158]);
+        assert!(took[80] < Duration::from_millis(100), "{carrier:?}: p50 {:?}", took[80]);
+        assert!(took[152] < Duration::from_millis(400), "{carrier:?}: p95 {:?}", took[152]);
+        assert!(connections <= 40, "{carrier:?}: {connections} connections");
+    }
+}
+
+/// HTTP's errors are the server's: it is left alone, is not up, and the next one is asked.
+#[test]
+fn a_server_that_answers_only_errors_of_http_is_left_alone() {
+    let authority = Authority::new();
+    let identity = authority.issue(&["dns.example"]);
+    for (status, header, value, most) in
+        [(429, "retry-after", "30", 3), (503, "retry-after", "30", 3), (500, "x-any", "1", 12)]
+    {
+        let bad = EncryptedUpstream::start(Carrier::Https, &identity);
+        let good = EncryptedUpstream::start(Carrier::Https, &identity);
+        bad.answer_all(Act::Status(status, header, value));
+        let servers = [bad.address("dns.example"), good.address("dns.example")];
+        let settings = format!("[upstream]\nservers = {servers:?}\nroots = \"ca.pem\"");
+        let gate = Gate::with_files(&[], &settings, &[("ca.pem", &authority.pem())]);
+        for number in 0..40 {
+            let reply = gate.ask(&format!("n{number}.allowed.example"), "A");
+            assert_eq!(reply.rcode(), "NOERROR", "{status}: {number}");
+        }
+        let up = |server: &str| gate.metrics().sum("namegate_upstream_up", &[("upstream", server)]);
+        assert_eq!((up(&servers[0]), up(&servers[1])), (0.0, 1.0), "{status}");
+        let asked = bad.authorities().len();
+        eprintln!("{status}: asked {asked} times for 40 queries");
+        assert!(asked <= most, "{status}: {asked} requests");
+        gate.stderr.expect(&format!("the server answers {status}"));
+    }
+}
+
+#[test]
+#[allow(clippy::needless_collect, reason = "all are asked before any is waited for")]
+fn a_server_that_answers_one_query_for_each_connection_answers_all() {
+    let (upstream, gate) = start(Carrier::Tls, "");
+    let names: Vec<String> = (0..200).map(|number| format!("n{number}.allowed.example")).collect();
+    for name in &names {
+        upstream.on(name, [Act::Last(Response::answering(&[&format!("{name} 60 A 192.0.2.9")]))]);
+    }
+    let before = upstream.connections().len();
+    let failed = scope(|scope| {
+        let gate = &gate;
+        let asked: Vec<_> = names
+            .iter()
+            .map(|name| {
+                sleep(Duration::from_millis(5));
+                scope.spawn(move || gate.ask(name, "A").rcode() != "NOERROR")
+            })
+            .collect();
+        asked.into_iter().filter_map(|asked| asked.join().ok()).filter(|failed| *failed).count()
+    });
+    let connections = upstream.connections().len() - before;
+    eprintln!("{failed} of 200 failed, {connections} connections");
+    assert_eq!(failed, 0);
+    assert!(connections <= 240, "{connections} connections for 200 queries");
+}
+
+#[test]
+fn what_http_says_of_a_reply_is_heeded() {
+    let (upstream, gate) = start(Carrier::Https, "");
+    for (name, kind, header, value, ttl) in [
+        ("aged", "application/dns-message", "age", "25", 35),
+        ("old", "application/dns-message", "age", "90", 0),
+        ("letters", "Application/DNS-Message; charset=utf-8", "age", "no number", 60),
+    ] {
+        let name = format!("{name}.allowed.example");
+        let record = format!("{name} 60 A 192.0.2.9");
+        upstream.on(&name, [Act::Headers(kind, header, value, Response::answering(&[&record]))]);
+        let reply = gate.ask(&name, "A");
+        assert_eq!((reply.rcode().as_str(), reply.answers.len()), ("NOERROR", 1), "{name}");
+        assert_eq!(reply.answers[0].ttl, ttl, "{name}");
+    }
+    let port = upstream.place().port();
+    assert!(upstream.authorities().iter().all(|authority| *authority == format!("dns.example:{port}")));
+    let asked = Instant::now();
+    upstream.on(NAME, [Act::Bytes(vec![0; 100_000])]);
+    let reply = gate.ask(NAME, "A");
+    assert_eq!((reply.rcode().as_str(), reply.ede_codes()), ("SERVFAIL", vec![22]));
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+}
+
+/// A record that hickory does not decode, for its parameters are out of order; over UDP it is relayed, and so it is here. QUIC is
+/// hickory's.
+#[test]
+fn a_reply_that_one_library_cannot_read_is_relayed_from_its_bytes() {
+    for carrier in [Carrier::Tls, Carrier::Https] {
+        let (upstream, gate) = start(carrier, "");
+        // SvcPriority 1, target ".", and the key alpn (1) behind port (3).
+        let record = "ws.allowed.example 60 HTTPS \\# 16 000100000300021f9000010003026832";
+        upstream.on(NAME, [Act::Answer(Response::answering(&[record]))]);
+        let client = gate.udp();
+        client.send(&Query::new(NAME, "HTTPS").edns().bytes());
+        let reply = client.receive();
+        // NOERROR, one answer, and the record's data in it as it is.
+        assert_eq!((reply[3] & 0xf, reply[7]), (0, 1), "{carrier:?}: {reply:?}");
+        let data = [0, 1, 0, 0, 3, 0, 2, 0x1f, 0x90, 0, 1, 0, 3, 2, b'h', b'2'];
+        assert!(reply.windows(data.len()).any(|window| window == data), "{carrier:?}: {reply:?}");
+        assert_eq!(upstream.queries().len(), 1, "{carrier:?}");
+    }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::authority::Authority;
+use crate::support::authority::{Authority, Identity};
 use crate::support::command::{Finished, binary, namegate};
 use crate::support::encrypted::{Carrier, EncryptedUpstream};
 use crate::support::{Gate, eventually};
@@ -132,4 +132,27 @@ fn a_host_name_without_a_bootstrap_resolver_is_refused() {
     namegate(directory.path(), &["check", "--upstream", "tls://dns.example"])
         .expect_code(1)
         .expect_stderr(&told);
+}
+
+/// A self-signed certificate is its own root, unless it is made as that of an authority, as `openssl req -x509` does.
+#[test]
+fn self_signed_certificates_work_or_the_remedy_is_told() {
+    for (is_authority, rcode) in [(false, "NOERROR"), (true, "SERVFAIL")] {
+        let identity = Identity::self_signed(&["dns.example"], is_authority);
+        let upstream = EncryptedUpstream::start(Carrier::Tls, &identity);
+        let address = upstream.address("dns.example");
+        let settings =
+            format!("[upstream]\nservers = [\"{address}\"]\nroots = \"ca.pem\"\ndeadline = \"1s\"");
+        let (pem, _) = identity.pem();
+        let checked = check(&settings, &[("ca.pem", &pem)], None).expect_code(0);
+        let gate = Gate::with_files(&[], &settings, &[("ca.pem", &pem)]);
+        assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), rcode, "authority: {is_authority}");
+        if is_authority {
+            let remedy = "-addext basicConstraints=critical,CA:FALSE";
+            checked.expect_stderr(&["among `upstream.roots` will not do", &address, remedy]);
+            gate.stderr.expect(remedy);
+        } else {
+            assert!(!checked.stderr.contains("will not do"), "{}", checked.stderr);
+        }
+    }
 }

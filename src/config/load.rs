@@ -84,6 +84,7 @@ fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> R
     refuse_loops(&settings).into_iter().for_each(|loop_| warnings.push(loop_));
     refuse_unknown_places(&settings, overrides).into_iter().for_each(|unknown| warnings.push(unknown));
     refuse_no_roots(&settings).into_iter().for_each(|nobody| warnings.push(nobody));
+    doubt_certificates(&settings).into_iter().for_each(|doubt| warnings.push(doubt));
     if warnings.has_errors() { Err(warnings) } else { Ok(Loaded { settings, origin, is_unset, warnings }) }
 }
 
@@ -114,6 +115,20 @@ fn refuse_unknown_places(settings: &Settings, overrides: &Overrides) -> Vec<Diag
     let unknown = |server| value::needs_bootstrap(server, &settings.upstream.bootstrap);
     let error = |unknown: ValueError| Diagnostic::error("", unknown.message).with_help(unknown.help);
     overrides.upstream.iter().filter_map(unknown).map(error).collect()
+}
+
+/// Certificates among the roots that are for an upstream itself, and that it would not be believed with.
+fn doubt_certificates(settings: &Settings) -> Vec<Diagnostic> {
+    let routed = settings.route.iter().flat_map(|route| &route.servers);
+    let servers = settings.upstream.servers.iter().chain(routed);
+    let doubt = |server: &UpstreamAddress| {
+        let UpstreamAddress::Encrypted(address) = server else { return None };
+        let doubt = settings.upstream.roots.doubt(&address.server_name)?;
+        let message =
+            format!("the certificate for upstream {server} among `upstream.roots` will not do: {doubt}");
+        Some(Diagnostic::warning("", message))
+    };
+    servers.filter_map(doubt).collect()
 }
 
 /// Encrypted upstreams would all be refused where nobody is trusted.

@@ -45,7 +45,9 @@ impl Ending {
             Ok(_) => ExchangeResult::Answered,
             Err(ExchangeError::Timeout) => ExchangeResult::Timeout,
             Err(ExchangeError::Network(_) | ExchangeError::Local(_)) => ExchangeResult::Network,
-            Err(ExchangeError::Unusable | ExchangeError::EdnsRefused) => ExchangeResult::Unusable,
+            Err(ExchangeError::Unusable | ExchangeError::Unwilling(_) | ExchangeError::EdnsRefused) => {
+                ExchangeResult::Unusable
+            }
         };
         let server = &self.server;
         match &outcome {
@@ -54,6 +56,7 @@ impl Ending {
                 server.note_reply(now);
             }
             Err(ExchangeError::Network(error)) => server.note_failure(&error.to_string()),
+            Err(ExchangeError::Unwilling(why)) => server.note_failure(why),
             Err(ExchangeError::Local(error)) => server.note_unsent(error, now),
             // One name that nobody answers says little about the server; the query tells it once.
             Err(ExchangeError::Timeout) => {}

@@ -30,7 +30,9 @@ impl Failure {
             Err(AttemptError::Shed) => self.shed = true,
             Err(AttemptError::Exchange(ExchangeError::Local(_))) => self.local = true,
             Err(AttemptError::Exchange(ExchangeError::Network(_))) => self.network = true,
-            Err(AttemptError::Exchange(ExchangeError::Unusable | ExchangeError::EdnsRefused)) => {
+            Err(AttemptError::Exchange(
+                ExchangeError::Unusable | ExchangeError::Unwilling(_) | ExchangeError::EdnsRefused,
+            )) => {
                 self.unusable = true;
             }
             Err(AttemptError::Exchange(ExchangeError::Timeout)) => self.timeout = true,

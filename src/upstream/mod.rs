@@ -95,6 +95,9 @@ enum ExchangeError {
     Network(std::io::Error),
     #[error("the reply cannot be used")]
     Unusable,
+    /// The server answers queries with an error of the protocol that carries them.
+    #[error("{0}")]
+    Unwilling(String),
     #[error("the server does not take queries with EDNS")]
     EdnsRefused,
 }

@@ -28,6 +28,11 @@ pub struct Unreadable;
 
 /// Records of the answer and the additional section of `message`, up to the first that cannot be read.
 pub fn records(message: &[u8]) -> impl Iterator<Item = RecordRef<'_>> {
+    all_records(message).filter(|(is_authority, _)| !is_authority).map(|(_, record)| record)
+}
+
+/// The records of all sections but OPT, up to the first that cannot be read, and whether each is of the authority section.
+fn all_records(message: &[u8]) -> impl Iterator<Item = (bool, RecordRef<'_>)> {
     let counts = Header::parse(message).map_or([0; 4], |header| header.counts).map(usize::from);
     let [_, answers, authorities, additionals] = counts;
     let mut at = question_end(message).map_or(message.len(), |(_, end)| end);
@@ -35,12 +40,9 @@ pub fn records(message: &[u8]) -> impl Iterator<Item = RecordRef<'_>> {
         .map_while(move |index| {
             let (record, end) = record(message, at, index < answers)?;
             at = end;
-            Some((index, record))
+            Some(((answers..answers + authorities).contains(&index), record))
         })
-        .filter(move |(index, record)| {
-            record.kind != Type::OPT && !(answers..answers + authorities).contains(index)
-        })
-        .map(|(_, record)| record)
+        .filter(|(_, record)| record.kind != Type::OPT)
 }
 
 fn record(message: &[u8], at: usize, is_answer: bool) -> Option<(RecordRef<'_>, usize)> {
@@ -83,6 +85,20 @@ impl RecordRef<'_> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Takes `age` seconds off the time to live of every record in `message`. What cannot be read stays as it is.
+pub fn age_ttls(message: &mut [u8], age: u32) {
+    if age == 0 {
+        return;
+    }
+    // The time to live and the length of the data stand before the data (RFC 1035 section 3.2.1).
+    let places: Vec<usize> = all_records(message).map(|(_, record)| record.data_at - 6).collect();
+    for place in places {
+        if let Some(ttl) = message.get_mut(place..place + 4).and_then(|ttl| ttl.first_chunk_mut::<4>()) {
+            *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).to_be_bytes();
+        }
     }
 }
 

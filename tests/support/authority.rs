@@ -53,6 +53,19 @@ impl Authority {
 }
 
 impl Identity {
+    /// A certificate that is its own issuer, and that of an authority where `is_authority` says so.
+    pub(crate) fn self_signed(names: &[&str], is_authority: bool) -> Self {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("names or addresses");
+        params.is_ca = match is_authority {
+            true => IsCa::Ca(BasicConstraints::Unconstrained),
+            false => IsCa::ExplicitNoCa,
+        };
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Self { certificate, key }
+    }
+
     /// What a TLS server needs, which speaks the application protocol `alpn`.
     pub(crate) fn server_config(&self, alpn: &str) -> ServerConfig {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key in PKCS #8");

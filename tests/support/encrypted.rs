@@ -64,6 +64,12 @@ pub(crate) enum Act {
     Half(Response),
     /// HTTPS: sends this status, content type and body.
     Http(u16, &'static str, Vec<u8>),
+    /// HTTPS: sends this status, header and no body.
+    Status(u16, &'static str, &'static str),
+    /// HTTPS: answers with another content type, and one more header.
+    Headers(&'static str, &'static str, &'static str, Response),
+    /// HTTPS and QUIC: resets the stream.
+    Reset,
     /// Closes the connection.
     Close,
     /// Nothing.
@@ -90,9 +96,14 @@ pub(crate) struct EncryptedUpstream {
 #[derive(Default)]
 struct State {
     acts: Mutex<HashMap<String, VecDeque<Act>>>,
+    usual: Mutex<Option<Act>>,
     received: Mutex<Vec<Received>>,
     /// The name that the client gave in its handshake, for each connection.
     connections: Mutex<Vec<Option<String>>>,
+    /// Queries of one connection are worked on one after the other.
+    in_turn: std::sync::atomic::AtomicBool,
+    /// What clients asked HTTP for: the authority of each request.
+    authorities: Mutex<Vec<String>>,
 }
 
 impl EncryptedUpstream {
@@ -130,6 +141,16 @@ impl EncryptedUpstream {
         Self { carrier, address, state, runtime: Some(runtime) }
     }
 
+    /// Works on one query of a connection at a time from now on.
+    pub(crate) fn work_in_turn(&self) {
+        self.state.in_turn.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The authority of each request.
+    pub(crate) fn authorities(&self) -> Vec<String> {
+        self.state.authorities.lock().expect("no thread panicked").clone()
+    }
+
     /// Where it listens.
     pub(crate) fn place(&self) -> SocketAddr {
         self.address
@@ -143,6 +164,11 @@ impl EncryptedUpstream {
     /// Treats queries for `name` by one act after the other; the last one stays.
     pub(crate) fn on(&self, name: &str, acts: impl IntoIterator<Item = Act>) {
         self.state.acts.lock().unwrap().insert(name.to_owned(), acts.into_iter().collect());
+    }
+
+    /// What is done with queries for names that nothing was said of, health probes included.
+    pub(crate) fn answer_all(&self, act: Act) {
+        *self.state.usual.lock().unwrap() = Some(act);
     }
 
     /// All queries so far, health probes left out.
@@ -219,7 +245,7 @@ impl State {
             _ => acts.pop_front(),
         });
         let name = query.name();
-        own.unwrap_or_else(|| match query.questions[0].qtype {
+        own.or_else(|| self.usual.lock().unwrap().clone()).unwrap_or_else(|| match query.questions[0].qtype {
             1 => Act::Answer(Response::answering(&[&format!("{name} 300 A 192.0.2.1")])),
             _ => Act::Answer(Response::negative("NOERROR", Record::soa("example", 300, 300))),
         })

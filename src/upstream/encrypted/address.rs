@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use rustls::pki_types::{DnsName, IpAddr, ServerName};
+use rustls::pki_types::{DnsName, ServerName};
 
 use crate::upstream::address::{AddressError, upstream_socket};
 
@@ -97,6 +97,14 @@ impl Host {
     }
 
     /// Who it must be, where nothing else is said.
+    /// Its port.
+    pub(in crate::upstream) fn port(&self) -> u16 {
+        match self {
+            Self::Address(socket) => socket.port(),
+            Self::Name(_, port) => *port,
+        }
+    }
+
     fn server_name(&self) -> ServerName<'static> {
         match self {
             Self::Address(socket) => ServerName::from(socket.ip()),
@@ -145,15 +153,6 @@ impl EncryptedAddress {
             Some(name) => ServerName::DnsName(host_name(name)?),
             None => host.server_name(),
         };
-        // The library writes it into the URI, without the brackets that such an address has there.
-        if protocol == Protocol::Https && matches!(server_name, ServerName::IpAddress(IpAddr::V6(_))) {
-            return Err(AddressError::new(
-                "an HTTPS server at an IPv6 address needs a name",
-                format!(
-                    "write the name that its certificate is for behind it: `https://{place}#dns.example`"
-                ),
-            ));
-        }
         Ok(Self { protocol, host, server_name, path })
     }
 }
@@ -277,7 +276,6 @@ mod tests {
             ("tls://bücher.example", "no host name", "xn--"),
             ("tls://0.0.0.0", "the unspecified address", "one resolver"),
             ("https://dns.example/dns-query{?dns}", "no path", "without a template"),
-            ("https://[fd00::4]/dns-query", "needs a name", "https://[fd00::4]/dns-query#dns.example"),
         ] {
             let error = text.parse::<UpstreamAddress>().unwrap_err();
             assert!(error.message.contains(message), "{text}: {error}");

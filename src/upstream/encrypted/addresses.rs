@@ -11,7 +11,7 @@ use rustls::pki_types::DnsName;
 
 use super::address::Host;
 
-/// Addresses of one name that are tried. Each may take seconds to prove dead.
+/// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
 
 /// How long one bootstrap resolver may take to tell one kind of address.
@@ -51,6 +51,14 @@ impl Addresses {
             }
             Err(_) if !before.sockets.is_empty() => Ok(before.sockets),
             Err(error) => Err(error),
+        }
+    }
+
+    /// A connection to `socket` could be had: the next one is tried there first.
+    pub(super) fn works(&self, socket: SocketAddr) {
+        let sockets = &mut self.lock().sockets;
+        if let Some(place) = sockets.iter().position(|known| *known == socket) {
+            sockets[..=place].rotate_right(1);
         }
     }
 

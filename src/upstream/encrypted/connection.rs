@@ -1,52 +1,87 @@
 //! [`Connection`]: one encrypted connection, which many queries share.
 //!
-//! hickory's streams do the encryption, the framing and the matching of replies to queries. They are taken one level below
-//! its resolver, which would make records of every reply and errors of the negative ones: here a reply's own bytes are
-//! kept (`DnsResponse::into_buffer`). What hickory cannot decode at all is lost, though: over TLS without a word, over HTTPS and
-//! QUIC as a reply that cannot be used.
+//! [`tls`](super::tls) and [`https`](super::https) are our own, on rustls and h2: hickory's streams keep no reply that they cannot
+//! decode, tell nothing of HTTP's status and headers, and wait for each other's segments. QUIC is hickory's, one level below its
+//! resolver, which would make records of every reply and errors of the negative ones: a reply's own bytes are kept
+//! (`DnsResponse::into_buffer`).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Message};
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::h2::HttpsClientStream;
 use hickory_resolver::net::quic::QuicClientStream;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::tls::tls_client_connect;
-use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, DnsMultiplexer, DnsRequestSender, FirstAnswer};
+use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
 use super::address::{EncryptedAddress, Protocol};
-
-/// Longer than any query may take: waiting is ended by those who wait.
-const UNLIMITED: Duration = Duration::from_secs(60);
+use super::https::HttpsLink;
+use super::tls::TlsLink;
+use super::trust;
 
 /// How long nothing may come while somebody waits, before new queries go through another connection: shorter than the
 /// second after which a query is asked again, so that it is then asked through a new one. A lost path shows no other sign
 /// for minutes.
 const SILENCE: Duration = Duration::from_millis(900);
 
+/// Queries sent within this time are taken to be sent together.
+const TOGETHER: Duration = Duration::from_millis(20);
+
 /// See the module's head.
 pub(super) struct Connection {
-    protocol: Protocol,
-    exchange: DnsExchange<TokioRuntimeProvider>,
+    link: Link,
     opened: Instant,
     /// Milliseconds from `opened` to the last reply.
     heard: AtomicU64,
-    has_replied: AtomicBool,
+    replies: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+enum Link {
+    Tls(TlsLink),
+    Https(HttpsLink),
+    Quic(DnsExchange<TokioRuntimeProvider>),
+}
+
+/// Queries without a reply, by the order they were sent in, with the time they were.
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    since: BTreeMap<u64, Instant>,
+}
+
+/// A reply as it came.
+pub(super) struct Reply {
+    pub(super) bytes: Vec<u8>,
+    /// Seconds that it was kept on its way here (RFC 8484 section 5.1).
+    pub(super) age: u32,
 }
 
 /// Why a query through a connection brought no reply.
 #[derive(Debug)]
 pub(super) enum Loss {
-    /// There was one, and it is none: an HTTP error, or what cannot be decoded.
+    /// There was one, and it is none: what cannot be read.
     Unusable(String),
+    /// The server answers and does not want to, and says perhaps when to ask it again.
+    Unwilling { why: String, again_after: Option<Duration> },
+    /// The stream of this query has ended; the connection has not.
+    Stream(String),
     /// The connection has ended.
     Ended(String),
+}
+
+/// What a reply tells of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It came before that to an earlier query: the server works on several at once.
+    Overtook,
+    /// It came in the order of the queries.
+    InTurn,
 }
 
 impl Connection {
@@ -58,101 +93,166 @@ impl Connection {
         socket: SocketAddr,
         tls: &ClientConfig,
     ) -> Result<Self, String> {
-        let exchange = connect(address, socket, tls).await.map_err(|error| explain(&error))?;
+        let explain_io = |error: std::io::Error| trust::explain(&error);
+        let link = match address.protocol {
+            Protocol::Tls => {
+                let (name, tls) = (address.server_name.clone(), Arc::new(tls.clone()));
+                Link::Tls(TlsLink::open(socket, name, tls).await.map_err(explain_io)?)
+            }
+            Protocol::Https => Link::Https(HttpsLink::open(address, socket, tls).await.map_err(explain_io)?),
+            Protocol::Quic => Link::Quic(quic(address, socket, tls).await.map_err(|error| explain(&error))?),
+        };
         Ok(Self {
-            protocol: address.protocol,
-            exchange,
+            link,
             opened: Instant::now(),
             heard: AtomicU64::new(0),
-            has_replied: AtomicBool::new(false),
+            replies: AtomicU64::new(0),
+            waiting: Mutex::default(),
         })
     }
 
-    /// True once a reply came through it.
-    pub(super) fn has_replied(&self) -> bool {
-        self.has_replied.load(Ordering::Relaxed)
+    /// Replies that came through it.
+    pub(super) fn replies(&self) -> u64 {
+        self.replies.load(Ordering::Relaxed)
+    }
+
+    /// When the last reply came, or the connection was opened.
+    pub(super) fn last_heard(&self) -> Instant {
+        self.opened + Duration::from_millis(self.heard.load(Ordering::Relaxed))
+    }
+
+    /// Queries that the server has not answered, as far as is known. Over HTTPS and QUIC it is told of those that nobody waits for any
+    /// more.
+    pub(super) fn unanswered(&self) -> usize {
+        match &self.link {
+            Link::Tls(link) => link.unanswered(),
+            Link::Https(_) | Link::Quic(_) => self.waiting().since.len(),
+        }
+    }
+
+    /// True where the server owes a reply for `time`, or one that nobody waits for any more.
+    pub(super) fn is_late(&self, time: Duration) -> bool {
+        let waiting = self.waiting();
+        let oldest = waiting.since.first_key_value().map(|(_, since)| *since);
+        let waiting = waiting.since.len();
+        oldest.is_some_and(|oldest| oldest.elapsed() >= time)
+            || matches!(&self.link, Link::Tls(link) if link.unanswered() > waiting)
     }
 
     /// Sends `query` and waits for its reply, as it came but for its id. Calls `on_silence` where nothing comes for too long.
-    pub(super) async fn ask(&self, query: &[u8], on_silence: impl Fn()) -> Result<Vec<u8>, Loss> {
-        let message = Message::from_vec(query).map_err(|error| Loss::Unusable(error.to_string()))?;
-        let request = DnsRequest::new(message, DnsRequestOptions::default());
+    pub(super) async fn ask(&self, query: &[u8], on_silence: impl Fn()) -> Result<(Reply, Turn), Loss> {
         let asked = self.opened.elapsed();
-        let mut reply = self.exchange.send(request).first_answer();
-        let reply = match timeout(SILENCE, &mut reply).await {
+        let mut place = Place::take(self);
+        let mut exchange = std::pin::pin!(self.exchange(query));
+        let reply = match timeout(SILENCE, &mut exchange).await {
             Ok(reply) => reply,
             Err(_) => {
                 if Duration::from_millis(self.heard.load(Ordering::Relaxed)) <= asked {
                     on_silence();
                 }
-                reply.await
+                exchange.await
             }
         };
-        let reply = reply.map_err(|error| self.loss(&error));
-        if !matches!(reply, Err(Loss::Ended(_))) {
+        if !matches!(reply, Err(Loss::Ended(_) | Loss::Stream(_))) {
             let heard = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.heard.fetch_max(heard, Ordering::Relaxed);
-            self.has_replied.store(true, Ordering::Relaxed);
+            self.replies.fetch_add(1, Ordering::Relaxed);
         }
-        reply.map(DnsResponse::into_buffer)
+        let turn = place.leave();
+        reply.map(|reply| (reply, turn))
     }
 
-    fn loss(&self, error: &NetError) -> Loss {
-        match error {
-            // Over TLS nothing comes back but replies, and the end.
-            _ if self.protocol == Protocol::Tls => Loss::Ended(explain(error)),
-            NetError::Proto(_)
-            | NetError::Msg(_)
-            | NetError::Decode(_)
-            | NetError::ParseInt(_)
-            | NetError::RequestTooLarge
-            | NetError::QuicMessageIdNot0(_) => Loss::Unusable(explain(error)),
-            _ => Loss::Ended(explain(error)),
+    async fn exchange(&self, query: &[u8]) -> Result<Reply, Loss> {
+        match &self.link {
+            Link::Tls(link) => {
+                let bytes = link.ask(query).await.map_err(Loss::Ended)?;
+                Ok(Reply { bytes, age: 0 })
+            }
+            Link::Https(link) => link.ask(query).await,
+            Link::Quic(exchange) => {
+                let message = Message::from_vec(query).map_err(|error| Loss::Unusable(error.to_string()))?;
+                let request = DnsRequest::new(message, DnsRequestOptions::default());
+                let reply = exchange.send(request).first_answer().await.map_err(|error| loss(&error))?;
+                Ok(Reply { bytes: DnsResponse::into_buffer(reply), age: 0 })
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A query's place among those that wait, given up when it is dropped.
+struct Place<'c> {
+    connection: &'c Connection,
+    number: u64,
+    since: Instant,
+}
+
+impl<'c> Place<'c> {
+    fn take(connection: &'c Connection) -> Self {
+        let mut waiting = connection.waiting();
+        let number = waiting.next;
+        waiting.next += 1;
+        let since = Instant::now();
+        waiting.since.insert(number, since);
+        Self { connection, number, since }
+    }
+
+    fn leave(&mut self) -> Turn {
+        let mut waiting = self.connection.waiting();
+        waiting.since.remove(&self.number);
+        // Of two that were sent at about the same time the second may have left first.
+        match waiting.since.first_key_value() {
+            Some((_, first)) if *first + TOGETHER <= self.since => Turn::Overtook,
+            _ => Turn::InTurn,
         }
     }
 }
 
-async fn connect(
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.connection.waiting().since.remove(&self.number);
+    }
+}
+
+/// A stream's error says nothing about the others (RFC 9250 section 4.3.1).
+fn loss(error: &NetError) -> Loss {
+    use hickory_resolver::net::NetError::{QuinnReadError, QuinnStreamError, QuinnWriteError};
+    use quinn::{ReadError, ReadExactError, WriteError};
+    match error {
+        NetError::Proto(_)
+        | NetError::Msg(_)
+        | NetError::Decode(_)
+        | NetError::ParseInt(_)
+        | NetError::RequestTooLarge
+        | NetError::QuicMessageIdNot0(_) => Loss::Unusable(explain(error)),
+        QuinnReadError(ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(ReadError::Reset(_)))
+        | QuinnWriteError(WriteError::Stopped(_))
+        | QuinnStreamError(_) => Loss::Stream(explain(error)),
+        _ => Loss::Ended(explain(error)),
+    }
+}
+
+async fn quic(
     address: &EncryptedAddress,
     socket: SocketAddr,
     tls: &ClientConfig,
 ) -> Result<DnsExchange<TokioRuntimeProvider>, NetError> {
-    let runtime = TokioRuntimeProvider::new();
     let name: Arc<str> = address.server_name.to_str().into();
-    Ok(match address.protocol {
-        Protocol::Tls => {
-            // Not `tls_exchange`, which leaves the server's name out: some tell their customers by it.
-            let name = address.server_name.clone();
-            let (stream, sender) = tls_client_connect(socket, name, Arc::new(tls.clone()), runtime);
-            let stream = DnsMultiplexer::new(stream.await?, sender)
-                .with_timeout(UNLIMITED)
-                .with_max_active_requests(usize::from(u16::MAX));
-            start(stream)
-        }
-        Protocol::Https => {
-            let builder = HttpsClientStream::builder(Arc::new(tls.clone()), runtime);
-            start(builder.build(socket, name, address.path.as_str().into()).await?)
-        }
-        Protocol::Quic => {
-            let builder = QuicClientStream::builder().crypto_config(tls.clone());
-            start(builder.build(socket, name).await?)
-        }
-    })
+    let stream = QuicClientStream::builder().crypto_config(tls.clone()).build(socket, name).await?;
+    let (exchange, background) = DnsExchange::from_stream(stream);
+    tokio::spawn(background);
+    Ok(exchange)
 }
 
 /// The library's words, without its own prefix to the system's.
 fn explain(error: &NetError) -> String {
-    match error {
+    trust::with_remedy(match error {
         NetError::Io(error) => error.to_string(),
         // What it says of a connection that has ended before it was asked.
         NetError::Busy => "the server has closed the connection".to_owned(),
         other => other.to_string(),
-    }
-}
-
-/// Has the runtime move what goes through `stream`, until nobody asks through it any more.
-fn start(stream: impl DnsRequestSender) -> DnsExchange<TokioRuntimeProvider> {
-    let (exchange, background) = DnsExchange::from_stream(stream);
-    tokio::spawn(background);
-    exchange
+    })
 }

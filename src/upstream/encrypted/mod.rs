@@ -9,12 +9,18 @@ pub mod roots;
 mod addresses;
 mod complaints;
 mod connection;
+mod https;
+mod pool;
+mod rest;
+mod route;
 mod slot;
+mod tls;
+mod trust;
 
 use std::io;
 use std::sync::Arc;
 
-use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use super::accept::{self, Sent};
 use super::server::ServerStats;
@@ -22,18 +28,17 @@ use super::{ExchangeError, Prompt};
 use crate::wire::answer::Answer;
 use crate::wire::header::Header;
 use crate::wire::request;
+use crate::wire::section::age_ttls;
 use address::{EncryptedAddress, Protocol};
-use addresses::Addresses;
-use complaints::Complaints;
-use connection::{Connection, Loss};
+use connection::{Loss, Reply};
 use encryption::Encryption;
-use slot::Slot;
+use pool::Pool;
+use rest::Rest;
+use route::Route;
 
-/// Connections to one server: the second one is opened only when the first has all it may carry.
-const MAX_CONNECTIONS: usize = 2;
-
-/// Connections that a query is sent through: one that ends is no answer, and most end because nothing was asked for a while.
-const MAX_TRIES: usize = 2;
+/// Connections that a query is sent through: one that ends is no answer, and most end because nothing was asked for a while, or
+/// because the server answers one query for each.
+const MAX_TRIES: usize = 3;
 
 /// Longest text of a failure that is shown: servers may send pages.
 const MAX_SHOWN: usize = 200;
@@ -42,33 +47,17 @@ const MAX_SHOWN: usize = 200;
 #[derive(Debug)]
 pub(super) struct EncryptedServer {
     route: Arc<Route>,
-    slots: [Arc<Slot>; MAX_CONNECTIONS],
-    complaints: Complaints,
-}
-
-/// How to get to a server.
-#[derive(Debug)]
-struct Route {
-    address: EncryptedAddress,
-    encryption: Arc<Encryption>,
-    addresses: Addresses,
+    pool: Pool,
+    rest: Rest,
 }
 
 impl EncryptedServer {
     /// The server at `address`; it is not connected to before it is asked.
     pub(super) fn new(address: EncryptedAddress, encryption: &Arc<Encryption>) -> Self {
-        Self {
-            route: Arc::new(Route {
-                address,
-                encryption: Arc::clone(encryption),
-                addresses: Addresses::default(),
-            }),
-            slots: std::array::from_fn(|_| Arc::new(Slot::new())),
-            complaints: Complaints::default(),
-        }
+        Self { route: Arc::new(Route::new(address, encryption)), pool: Pool::new(), rest: Rest::default() }
     }
 
-    /// Asks, through an open connection where there is one.
+    /// Asks once. Waiting ends when this is dropped.
     pub(super) async fn exchange(
         &self,
         prompt: &Prompt,
@@ -76,104 +65,101 @@ impl EncryptedServer {
         stats: &ServerStats,
     ) -> Result<Answer, ExchangeError> {
         match self.ask(prompt, edns).await {
-            Ok(reply) => {
-                self.complaints.clear();
-                let sent = Sent { id: self.id_of(&reply), question: &prompt.question, case: None, edns };
-                accept::whole(&reply, sent, stats)
+            Ok(Reply { mut bytes, age }) => {
+                self.route.complaints.clear();
+                self.rest.end();
+                // RFC 8484 section 5.1: "the DoH client MUST account for the Age ... of a response when calculating the DNS TTL".
+                age_ttls(&mut bytes, age);
+                let sent = Sent { id: self.id_of(&bytes), question: &prompt.question, case: None, edns };
+                accept::whole(&bytes, sent, stats)
             }
             Err(Failure::Unusable(why)) => {
-                self.complain(&why);
+                self.route.complain(&why);
                 Err(ExchangeError::Unusable)
             }
+            Err(Failure::Unwilling(why)) => {
+                self.route.complain(&why);
+                Err(ExchangeError::Unwilling(why))
+            }
             Err(Failure::Network(why)) => {
-                self.complain(&why);
+                self.route.complain(&why);
                 Err(ExchangeError::Network(io::Error::other(why)))
             }
         }
     }
 
-    async fn ask(&self, prompt: &Prompt, edns: bool) -> Result<Vec<u8>, Failure> {
+    async fn ask(&self, prompt: &Prompt, edns: bool) -> Result<Reply, Failure> {
+        if let Some(why) = self.rest.reason() {
+            return Err(Failure::Unwilling(why));
+        }
         let mut query = Vec::with_capacity(request::PADDED);
-        // RFC 8484 section 4.1 and RFC 9250 section 4.2.1 ask for id 0; over TLS the library chooses one.
+        // RFC 8484 section 4.1 and RFC 9250 section 4.2.1 ask for id 0; over TLS each stream chooses one.
         match edns {
             true => request::write_padded(&mut query, 0, &prompt.question, prompt.flags),
             false => request::write_without_edns(&mut query, 0, &prompt.question, prompt.flags),
         }
-        let (slot, _permit) = self.slot().await?;
-        let mut ended = String::new();
+        let (mut ended, mut lost_stream) = (String::new(), false);
+        let mut chosen = self.pool.choose().await.map_err(Failure::Network)?;
         for _ in 0..MAX_TRIES {
+            let slot = chosen.0;
             let route = Arc::clone(&self.route);
             let connection = slot.connection(|| async move { route.connect().await });
             let connection = connection.await.map_err(|why| Failure::Network(why.to_string()))?;
-            match connection.ask(&query, || slot.set_aside(&connection)).await {
-                Ok(reply) => {
+            let asked = Instant::now();
+            let on_silence = || {
+                slot.set_aside(&connection);
+                self.pool.note_silence(asked);
+            };
+            match connection.ask(&query, on_silence).await {
+                Ok((reply, turn)) => {
                     slot.works();
+                    self.pool.note(turn);
                     return Ok(reply);
                 }
                 Err(Loss::Unusable(why)) => return Err(Failure::Unusable(shown(&why))),
+                Err(Loss::Unwilling { why, again_after }) => {
+                    self.rest.begin(&why, again_after);
+                    return Err(Failure::Unwilling(shown(&why)));
+                }
+                // It is tried once more, and the connection goes on.
+                Err(Loss::Stream(why)) if lost_stream => return Err(Failure::Unusable(shown(&why))),
+                Err(Loss::Stream(why)) => {
+                    lost_stream = true;
+                    ended = shown(&why);
+                }
                 Err(Loss::Ended(why)) => {
+                    lost_stream = false;
                     ended = shown(&why);
                     slot.ended(&connection, &ended);
+                    self.pool.note_end(connection.replies(), connection.last_heard().elapsed());
+                    chosen = self.pool.choose().await.map_err(Failure::Network)?;
                 }
             }
         }
         Err(Failure::Network(ended))
     }
 
-    /// A slot, and leave to ask through it: the first that has room, else one that gets room.
-    async fn slot(&self) -> Result<(&Arc<Slot>, SemaphorePermit<'_>), Failure> {
-        for slot in &self.slots {
-            if let Ok(permit) = slot.permits.try_acquire() {
-                return Ok((slot, permit));
-            }
-        }
-        let slot = &self.slots[rand::random_range(..self.slots.len())];
-        let permit = slot.permits.acquire().await.map_err(|closed| Failure::Network(closed.to_string()))?;
-        Ok((slot, permit))
-    }
-
-    /// The id that a reply must have. Over TLS the library has seen to that.
+    /// The id that a reply must have.
     fn id_of(&self, reply: &[u8]) -> u16 {
         match self.route.address.protocol {
+            // The stream has matched it already.
             Protocol::Tls => Header::parse(reply).map_or(0, |header| header.id),
             Protocol::Https | Protocol::Quic => 0,
         }
     }
-
-    fn complain(&self, why: &str) {
-        if self.complaints.is_new(why) {
-            tracing::warn!("upstream {}: {why}", self.route.address);
-        }
-    }
 }
 
-impl Route {
-    async fn connect(&self) -> Result<Connection, String> {
-        let mut why = String::new();
-        for socket in self.addresses.of(&self.address.host, &self.encryption.bootstrap).await? {
-            match Connection::open(&self.address, socket, &self.encryption.tls).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => {
-                    let name = self.address.server_name.to_str();
-                    why = format!("no connection to {socket} as `{name}`: {}", shown(&error));
-                }
-            }
-        }
-        self.addresses.doubt();
-        if why.contains("certificate") {
-            why.push_str("; whose certificates are accepted is set by `roots` in [upstream]");
-        }
-        Err(why)
-    }
-}
-
-/// Why a server gave no reply, for people.
+/// Why there is no reply.
 enum Failure {
+    /// There was one, and it is none.
     Unusable(String),
+    /// The server answers and does not want to.
+    Unwilling(String),
+    /// There was no connection, or it ended.
     Network(String),
 }
 
-/// A library's or a server's words, made safe to show.
+/// A text that somebody else may have chosen, for the log.
 fn shown(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

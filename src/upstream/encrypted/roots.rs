@@ -1,11 +1,18 @@
 //! [`Roots`]: whose word is taken for who a server is.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::ring;
 use rustls::pki_types::TrustAnchor;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+
+use super::trust::with_remedy;
 
 /// The certificate authorities that encrypted upstreams' certificates must come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +81,27 @@ impl Roots {
             help: "install the package `ca-certificates`, or name a PEM file as `roots` in [upstream]"
                 .to_owned(),
         })
+    }
+}
+
+impl Roots {
+    /// What speaks against a certificate of the file that is for the server `name` itself, as a self-signed one is: what a client would
+    /// say of it. None where all is well, or no certificate is for that server.
+    pub fn doubt(&self, name: &ServerName<'_>) -> Option<String> {
+        let Self::File { path, anchors } = self else { return None };
+        let roots = Arc::new(RootCertStore { roots: anchors.clone() });
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build().ok()?;
+        // It was read a moment ago, and its faults were told.
+        let certificates = CertificateDer::pem_file_iter(path).ok()?.filter_map(Result::ok);
+        let is_of_server = |certificate: &CertificateDer<'_>| {
+            ParsedCertificate::try_from(certificate)
+                .is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
+        };
+        let error = certificates.filter(is_of_server).find_map(|certificate| {
+            verifier.verify_server_cert(&certificate, &[], name, &[], UnixTime::now()).err()
+        })?;
+        Some(with_remedy(error.to_string()))
     }
 }
 

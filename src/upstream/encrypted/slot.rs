@@ -114,6 +114,63 @@ impl Slot {
         State::Failed { at: Instant::now(), why: why.into() }
     }
 
+    /// True where there is a connection.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(*self.state.borrow(), State::Open(_))
+    }
+
+    /// True where connecting has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(*self.state.borrow(), State::Failed { .. })
+    }
+
+    /// Closes the connection where nobody waits on it and nothing came through it since `then`.
+    pub(super) fn forget_unheard(&self, then: Instant) {
+        if self.in_flight() > 0 {
+            return;
+        }
+        self.state.send_if_modified(|state| {
+            let is_unheard = matches!(state, State::Open(connection) if connection.last_heard() < then);
+            if is_unheard {
+                *state = State::Closed;
+            }
+            is_unheard
+        });
+    }
+
+    /// Closes the connection where it has given a reply: the server gives one only.
+    pub(super) fn forget_used(&self) {
+        self.state.send_if_modified(|state| {
+            let is_used = matches!(state, State::Open(connection) if connection.replies() > 0);
+            if is_used {
+                *state = State::Closed;
+            }
+            is_used
+        });
+    }
+
+    /// Queries that have leave to ask through it.
+    pub(super) fn in_flight(&self) -> usize {
+        MAX_QUERIES.saturating_sub(self.permits.available_permits())
+    }
+
+    /// Queries that are under way through it, those that nobody waits for any more included.
+    pub(super) fn load(&self) -> usize {
+        let unanswered = match &*self.state.borrow() {
+            State::Open(connection) => connection.unanswered(),
+            State::Closed | State::Opening | State::Failed { .. } => 0,
+        };
+        unanswered.max(self.in_flight())
+    }
+
+    /// True where the server owes a reply on its connection for `time`.
+    pub(super) fn is_late(&self, time: Duration) -> bool {
+        match &*self.state.borrow() {
+            State::Open(connection) => connection.is_late(time),
+            State::Closed | State::Opening | State::Failed { .. } => false,
+        }
+    }
+
     /// A reply came through the connection.
     pub(super) fn works(&self) {
         self.failures.store(0, Ordering::Relaxed);
@@ -121,9 +178,9 @@ impl Slot {
 
     /// `connection` has ended: it is not used any more.
     pub(super) fn ended(&self, connection: &Arc<Connection>, why: &str) {
-        self.replace(connection, || match connection.has_replied() {
-            true => State::Closed,
-            false => self.failed(why),
+        self.replace(connection, || match connection.replies() {
+            0 => self.failed(why),
+            _ => State::Closed,
         });
     }
 

@@ -51,6 +51,9 @@ async fn carry_out(act: Act, query: &Message) -> Reply {
             Reply { bytes: Some(bytes), missing, closes: true }
         }
         Act::Bytes(bytes) | Act::Http(_, _, bytes) => Reply::of(bytes),
+        Act::Status(..) => Reply::of(Vec::new()),
+        Act::Headers(_, _, _, response) => Reply::of(response.render(query)),
+        Act::Reset => Reply { bytes: None, missing: 0, closes: false },
         Act::Close => Reply { bytes: None, missing: 0, closes: true },
         Act::Silence => std::future::pending().await,
     }
@@ -97,7 +100,11 @@ async fn tls(stream: TlsStream<TcpStream>, connection: usize, state: &Arc<State>
         reader.read_exact(&mut bytes).await?;
         let (query, act) = state.receive(&bytes, connection);
         let replies = replies.clone();
-        tokio::spawn(async move { replies.send(carry_out(act, &query).await) });
+        let work = async move { drop(replies.send(carry_out(act, &query).await)) };
+        match state.in_turn.load(std::sync::atomic::Ordering::Relaxed) {
+            true => work.await,
+            false => drop(tokio::spawn(work)),
+        }
     }
 }
 
@@ -116,6 +123,8 @@ async fn https(stream: TlsStream<TcpStream>, connection: usize, state: &Arc<Stat
         let (request, mut respond) = request?;
         assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/dns-query"));
         assert_eq!(request.headers()["content-type"], "application/dns-message");
+        let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        state.authorities.lock().expect("no thread panicked").push(authority);
         let (state, closing) = (Arc::clone(state), Arc::clone(&closing));
         tokio::spawn(async move {
             let mut body = request.into_body();
@@ -124,13 +133,20 @@ async fn https(stream: TlsStream<TcpStream>, connection: usize, state: &Arc<Stat
                 bytes.extend_from_slice(&data);
             }
             let (query, act) = state.receive(&bytes, connection);
-            let (status, content_type) = match act {
-                Act::Http(status, content_type, _) => (status, content_type),
-                _ => (200, "application/dns-message"),
+            let usual = "application/dns-message";
+            let (status, content_type, header) = match act {
+                Act::Http(status, content_type, _) => (status, content_type, None),
+                Act::Status(status, name, value) => (status, usual, Some((name, value))),
+                Act::Headers(content_type, name, value, _) => (200, content_type, Some((name, value))),
+                Act::Reset => return respond.send_reset(h2::Reason::INTERNAL_ERROR),
+                _ => (200, usual, None),
             };
             let Reply { bytes, missing, closes } = carry_out(act, &query).await;
             if let Some(bytes) = bytes {
-                let head = http::Response::builder().status(status).header("content-type", content_type);
+                let mut head = http::Response::builder().status(status).header("content-type", content_type);
+                if let Some((name, value)) = header {
+                    head = head.header(name, value);
+                }
                 let head = head.header("content-length", bytes.len() + missing).body(()).expect("a response");
                 if let Ok(mut stream) = respond.send_response(head, false) {
                     drop(stream.send_data(Bytes::from(bytes), missing == 0));
@@ -160,6 +176,10 @@ pub(super) async fn quic(endpoint: quinn::Endpoint, state: Arc<State>) {
                 tokio::spawn(async move {
                     let Ok(bytes) = receive.read_to_end(65_537).await else { return };
                     let (query, act) = state.receive(&bytes[2..], connection);
+                    if matches!(act, Act::Reset) {
+                        drop(send.reset(7_u32.into()));
+                        return;
+                    }
                     let reply = carry_out(act, &query).await;
                     if let Some(framed) = reply.framed() {
                         drop(send.write_all(&framed).await);

@@ -1,0 +1,83 @@
+//! [`Rest`]: how long a server is left alone that answers queries with errors of HTTP.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Errors in a row after which a server is left alone that does not say itself for how long.
+const PATIENCE: u32 = 3;
+
+/// The first such time; it doubles with each more error.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// The longest, whatever the server says: nobody waits longer for it to come back.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// See the module's head.
+#[derive(Debug, Default)]
+pub(super) struct Rest(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    errors: u32,
+    until: Option<Instant>,
+    why: String,
+}
+
+impl Rest {
+    /// Why the server is not to be asked now; none where it is.
+    pub(super) fn reason(&self) -> Option<String> {
+        let state = self.lock();
+        state.until.filter(|until| Instant::now() < *until).map(|_| state.why.clone())
+    }
+
+    /// The server answered with an error, and perhaps said when to ask it again (RFC 9110 section 10.2.3).
+    pub(super) fn begin(&self, why: &str, again_after: Option<Duration>) {
+        let mut state = self.lock();
+        state.errors = state.errors.saturating_add(1);
+        let own = state.errors.checked_sub(PATIENCE).map(|more| FIRST.saturating_mul(1 << more.min(10)));
+        if let Some(time) = again_after.or(own) {
+            state.until = Some(Instant::now() + time.min(LONGEST));
+            state.why = format!("{why}, and is not asked for a while");
+        }
+    }
+
+    /// The server answered a query.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        if state.errors > 0 {
+            *state = State::default();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_left_alone_for_as_long_as_it_says_or_for_longer_each_time() {
+        let rest = Rest::default();
+        let passes = |seconds| tokio::time::advance(Duration::from_secs(seconds));
+        rest.begin("503", Some(Duration::from_secs(5)));
+        passes(4).await;
+        assert!(rest.reason().is_some_and(|why| why.starts_with("503")));
+        passes(1).await;
+        assert_eq!(rest.reason(), None);
+        rest.end();
+        for (errors, seconds) in [(1, 0), (2, 0), (3, 1), (4, 2), (5, 4)] {
+            rest.begin("500", None);
+            assert_eq!(rest.reason().is_some(), seconds > 0, "after {errors} errors");
+            passes(seconds).await;
+            assert_eq!(rest.reason(), None, "after {errors} errors and {seconds} s");
+        }
+        rest.begin("429", Some(Duration::from_secs(86_400)));
+        passes(60).await;
+        assert_eq!(rest.reason(), None, "no longer than a minute");
+    }
+}
