@@ -247,13 +247,15 @@ impl Policies {
     /// True where clients of `group` may ask for `name` at `now`, whatever the reason.
     fn admits(&self, group: GroupId, name: &Name, now: Instant) -> bool {
         let policy = self.policy(group);
+        // As `decide` has it: local zones answer before any rule.
+        if policy.is_local(name) {
+            return true;
+        }
         match policy.rule_for(name) {
             Some(rule) if rule.action() == Action::Allow => true,
             Some(rule) => rule.bypass().is_none() && self.temporary.find(name, now).is_some(),
             None => {
-                policy.is_local(name)
-                    || self.temporary.find(name, now).is_some()
-                    || self.followed.find(group, name, now).is_some()
+                self.temporary.find(name, now).is_some() || self.followed.find(group, name, now).is_some()
             }
         }
     }
