@@ -120,7 +120,7 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
     let (verdict, reason, allowed) = match verdict {
         Verdict::Allowed(_, Ground::Rule(_)) => ("allowed", String::new(), true),
         Verdict::Allowed(_, Ground::Temporary(grant)) => {
-            let until = humantime::format_rfc3339_seconds(grant.until);
+            let until = crate::rfc3339::seconds(grant.until);
             ("allowed", format!("allowed until {until}: {}", grant.reason), true)
         }
         Verdict::Allowed(_, Ground::Followed) => {

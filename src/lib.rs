@@ -54,6 +54,7 @@ pub mod advise;
 pub mod learn;
 pub mod effective;
 mod escape;
+mod rfc3339;
 mod sync;
 pub mod import;
 pub mod diff;

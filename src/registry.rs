@@ -184,7 +184,7 @@ impl Registry {
     /// Errors: `audit.log` cannot be written; with place and remedy.
     pub fn record(&self, event: Event, grant: &Grant) -> Result<(), String> {
         let Grant { pattern, reason, author, until, .. } = grant;
-        let until = humantime::format_rfc3339_seconds(*until);
+        let until = crate::rfc3339::seconds(*until);
         let what = match event {
             Event::Allowed => "allowed for a time",
             Event::Failed => "temporary allowance not given after all",
@@ -193,7 +193,7 @@ impl Registry {
         };
         tracing::warn!("{what}: {pattern} until {until}, by {author:?}: {reason:?}");
         let Some(path) = self.file(AUDIT) else { return Ok(()) };
-        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let time = crate::rfc3339::millis(SystemTime::now()).to_string();
         let line = serde_json::to_string(&AuditLine { time, event, grant }).unwrap_or_default();
         append(&path, &line).map_err(|error| {
             format!(
@@ -242,8 +242,7 @@ fn read(path: &Path) -> Result<Option<String>, OwnFileError> {
 fn shorten(grant: &mut Grant, longest: Duration, now: SystemTime) {
     let latest = [grant.since, now].into_iter().filter_map(|start| start.checked_add(longest)).min();
     if let Some(latest) = latest.filter(|latest| grant.until > *latest) {
-        let (until, latest_shown) =
-            (humantime::format_rfc3339_seconds(grant.until), humantime::format_rfc3339_seconds(latest));
+        let (until, latest_shown) = (crate::rfc3339::seconds(grant.until), crate::rfc3339::seconds(latest));
         tracing::warn!(
             "temporary allowance of {} ends at {latest_shown} and not at {until}: `max_temporary` in [admin]",
             grant.pattern

@@ -227,5 +227,5 @@ pub(super) async fn explain(
 }
 
 pub(super) fn time(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
+    crate::rfc3339::millis(time).to_string()
 }

@@ -187,7 +187,7 @@ fn complain(faults: &Faults) {
 
 /// Today's date (UTC).
 fn today() -> Date {
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let now = crate::rfc3339::seconds(SystemTime::now()).to_string();
     let date = now.parse::<Datetime>().ok().and_then(|now| now.date);
     // The year 0 makes no list look old.
     date.unwrap_or(Date { year: 0, month: 1, day: 1 })

@@ -202,5 +202,5 @@ fn serial(policy: &Policy) -> Result<u32, Error> {
 }
 
 fn now() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+    crate::rfc3339::seconds(SystemTime::now()).to_string()
 }

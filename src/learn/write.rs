@@ -202,7 +202,7 @@ fn count(number: usize, noun: &str) -> String {
 }
 
 fn seconds(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
+    crate::rfc3339::seconds(time).to_string()
 }
 
 fn date(time: SystemTime) -> String {

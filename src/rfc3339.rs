@@ -1,0 +1,30 @@
+//! Times as text (RFC 3339). A clock that stands before 1970 is shown as its beginning: humantime does not write such times.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use humantime::Rfc3339Timestamp;
+
+/// In whole seconds.
+pub(crate) fn seconds(time: SystemTime) -> Rfc3339Timestamp {
+    humantime::format_rfc3339_seconds(time.max(UNIX_EPOCH))
+}
+
+/// In milliseconds.
+pub(crate) fn millis(time: SystemTime) -> Rfc3339Timestamp {
+    humantime::format_rfc3339_millis(time.max(UNIX_EPOCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_before_1970_are_its_beginning() {
+        let before = UNIX_EPOCH - Duration::from_secs(7);
+        assert_eq!(seconds(before).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(millis(before).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(millis(UNIX_EPOCH + Duration::from_millis(1500)).to_string(), "1970-01-01T00:00:01.500Z");
+    }
+}
