@@ -167,6 +167,17 @@ fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {
     Cache::new(settings.cache.max_bytes.as_u64(), lifetimes, before)
 }
 
+/// Looks whether upstreams can be had as `serve` will want them, and asks none.
+///
+/// Errors: the system's resolver configuration or certificates cannot be used, or an upstream is this server itself.
+pub fn check_upstreams(assembly: &Assembly) -> Result<(), String> {
+    let Assembly { settings, routes, .. } = assembly;
+    let system = system_servers(routes, None)?;
+    routes.iter().try_for_each(|(_, servers)| {
+        loops::refuse(&resolve_servers(servers, &system), &settings.server.listen)
+    })
+}
+
 /// What [`UpstreamAddress::System`] stands for, where one of `lists` has it.
 ///
 /// The servers it stood for before stay where the system's configuration cannot be read again: a tool that rewrites it may leave

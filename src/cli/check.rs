@@ -11,6 +11,7 @@ use crate::assemble::Assembly;
 use crate::config::Severity;
 use crate::registry::Registry;
 use crate::reload::summary;
+use crate::state::check_upstreams;
 
 /// Places told of each kind of advice; `--all` tells all.
 const PLACES: usize = 5;
@@ -38,7 +39,7 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         return FAILED;
     }
     let state = Registry::new(assembly.settings.server.state_directory.clone());
-    if let Err(error) = state.check() {
+    if let Err(error) = state.check().and_then(|()| check_upstreams(assembly)) {
         warn(&format!("error: {error}"));
         return FAILED;
     }

@@ -1,23 +1,77 @@
 //! The host's own resolver configuration, for the upstream `system`.
 
-use std::net::SocketAddr;
-
-use hickory_resolver::system_conf::read_system_conf;
-
-use super::address::{DNS_PORT, UpstreamAddress};
+use super::address::UpstreamAddress;
 
 /// The servers that `/etc/resolv.conf` (or the platform's like) names, in its order.
+///
+/// Errors: it cannot be read, or names no server.
 pub fn servers() -> Result<Vec<UpstreamAddress>, String> {
-    let (config, _) = read_system_conf().map_err(|error| error.to_string())?;
-    let mut servers: Vec<UpstreamAddress> = Vec::new();
-    for server in config.name_servers() {
-        let address = UpstreamAddress::Udp(SocketAddr::new(server.ip, DNS_PORT));
-        if !servers.contains(&address) {
-            servers.push(address);
-        }
-    }
+    let servers = read()?;
     match servers.is_empty() {
         true => Err("it names no server".to_owned()),
         false => Ok(servers),
+    }
+}
+
+/// Nothing but the servers matters here. hickory reads the rest as well, and gives up over a search list that it does not like.
+#[cfg(unix)]
+fn read() -> Result<Vec<UpstreamAddress>, String> {
+    const PATH: &str = "/etc/resolv.conf";
+    let bytes = std::fs::read(PATH).map_err(|error| format!("{PATH}: {error}"))?;
+    Ok(servers_of(&String::from_utf8_lossy(&bytes)))
+}
+
+#[cfg(not(unix))]
+fn read() -> Result<Vec<UpstreamAddress>, String> {
+    use super::address::DNS_PORT;
+    let (config, _) = hickory_resolver::system_conf::read_system_conf().map_err(|error| error.to_string())?;
+    let addresses = config.name_servers().iter().map(|server| std::net::SocketAddr::new(server.ip, DNS_PORT));
+    Ok(unique(addresses.map(UpstreamAddress::Udp)))
+}
+
+/// The servers that lines `nameserver ADDRESS` name (resolv.conf(5)). An address that cannot be asked is passed over, as the C
+/// library does.
+#[cfg(unix)]
+fn servers_of(text: &str) -> Vec<UpstreamAddress> {
+    let server = |line: &str| {
+        let mut words = line.trim_start_matches('\u{feff}').split_whitespace();
+        let address = words.next().filter(|word| *word == "nameserver").and_then(|_| words.next())?;
+        address.parse().ok().filter(|address| matches!(address, UpstreamAddress::Udp(_)))
+    };
+    unique(text.lines().filter_map(server))
+}
+
+/// Each once, in order.
+fn unique(servers: impl Iterator<Item = UpstreamAddress>) -> Vec<UpstreamAddress> {
+    let mut unique: Vec<UpstreamAddress> = Vec::new();
+    for server in servers {
+        if !unique.contains(&server) {
+            unique.push(server);
+        }
+    }
+    unique
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_name_servers_matters() {
+        for (text, expected) in [
+            ("nameserver 127.0.0.1\nsearch .corp.example\noptions ndots:2\n", "127.0.0.1"),
+            ("nameserver fe80::1%lo\n", "[fe80::1%1]:53"),
+            ("\u{feff}nameserver 10.0.0.4\r\nnameserver 10.0.0.5\r\n", "10.0.0.4 10.0.0.5"),
+            (
+                "; comment\n# nameserver 10.0.0.9\n\tnameserver\t10.0.0.4 # one\nnameserver 10.0.0.4\n",
+                "10.0.0.4",
+            ),
+            ("domain -x-\nsortlist ???\nnameserver none\nnameserver\nnameserver ::1\n", "::1"),
+            ("nameserver 0.0.0.0\nnameserver tcp://10.0.0.4\nnameserver system\n", ""),
+            ("", ""),
+        ] {
+            let servers: Vec<String> = servers_of(text).iter().map(ToString::to_string).collect();
+            assert_eq!(servers.join(" "), expected, "{text:?}");
+        }
     }
 }
