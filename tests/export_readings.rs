@@ -150,6 +150,7 @@ fn corefile(text: &str) -> Box<dyn Fn(&str) -> bool> {
     let mut blocks: Vec<(Name, Vec<String>)> = Vec::new();
     for line in lines(text, "#") {
         if let Some(name) = line.strip_suffix(" {").filter(|name| !name.starts_with([' ', '(', '.'])) {
+            let name = name.trim_matches('"').trim_end_matches('.');
             blocks.push((Name::from_labels(name.split('.').map(str::as_bytes)).unwrap(), Vec::new()));
         } else if let Some((_, said)) = blocks.last_mut()
             && ["import", "match"].iter().any(|word| line.trim().starts_with(word))

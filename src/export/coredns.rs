@@ -33,8 +33,9 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     for entry in fit(context, Abilities::ALL, &mut export.remarks).into_iter().filter(|entry| entry.matters())
     {
         let name = entry.node.name.to_string();
-        let _ = writeln!(text, "{name} {{{}", entry.comment("#"));
-        let literal = name.replace('.', "[.]");
+        // With its final dot a name is never a directive, such as `import`, which quotes do not change.
+        let _ = writeln!(text, "\"{name}.\" {{{}", entry.comment("#"));
+        let literal = literal(&name);
         let only = |names: String| blocking(&format!("        match \"{names}\"\n        fallthrough\n"));
         text.push_str(&match (entry.own, entry.below) {
             (Allow, Allow) => "    import ask\n".to_owned(),
@@ -46,4 +47,16 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     }
     export.text = text;
     export
+}
+
+/// A regular expression for just this text, as Go reads it.
+fn literal(text: &str) -> String {
+    text.chars().fold(String::new(), |mut pattern, c| {
+        match c {
+            '.' => pattern.push_str("[.]"),
+            c if c.is_ascii_alphanumeric() || c == '-' || c == '_' => pattern.push(c),
+            c => pattern.push_str(&format!("\\x{{{:x}}}", u32::from(c))),
+        }
+        pattern
+    })
 }

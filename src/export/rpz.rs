@@ -3,8 +3,12 @@
 use std::fmt::Write;
 
 use super::fit::{Abilities, fit};
-use super::{Context, Export};
+use super::{Context, Export, Remark};
 use crate::policy::rule::Action;
+
+/// Longest name, in bytes on the wire, that has room for `*.` before and `rpz.namegate.` behind it (RFC 1035 section 2.3.4: 255).
+/// Most servers take zones of names about as long.
+const MAX_TRIGGER: usize = 255 - 2 - 13;
 
 /// Every name of the tree has a record of its own and a wildcard below it, because a name that exists in a zone, if only
 /// as the parent of another, keeps the wildcards above it from its own descendants (RFC 4592 section 3.3.1).
@@ -25,6 +29,13 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     for entry in fit(context, Abilities::ALL, &mut export.remarks) {
         let comment = if entry.matters() { entry.comment(";") } else { String::new() };
         let name = &entry.node.name;
+        if name.wire_len() > MAX_TRIGGER {
+            let denied =
+                if entry.inherited == Action::Allow { ", and what it denies is let pass" } else { "" };
+            let message = format!("is left out{denied}: a name of a response policy zone would be too long");
+            export.remarks.extend(entry.rule().map(|rule| Remark::about(rule, message)));
+            continue;
+        }
         let _ = writeln!(text, "{name} CNAME {}{comment}", target(entry.own));
         let _ = writeln!(text, "*.{name} CNAME {}", target(entry.below));
     }
