@@ -3,8 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use hickory_proto::rr;
-
 use crate::local::{LocalFailure, LocalZones};
 use crate::policy::bypass::BypassName;
 use crate::policy::clients::GroupId;
@@ -29,41 +27,6 @@ pub struct Finding<'p> {
     pub group: Option<&'p str>,
     /// Where the question would go.
     pub route: Option<Route>,
-}
-
-/// Reads presentation form with its escapes (RFC 1035 section 5.1); letters beyond ASCII become A-labels.
-pub fn read_name(text: &str) -> Option<Name> {
-    if !text.is_ascii() {
-        let name = rr::Name::from_utf8(text).ok()?;
-        return Name::from_labels(name.iter()).ok();
-    }
-    let (mut labels, mut label) = (Vec::new(), Vec::new());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'.' => labels.push(std::mem::take(&mut label)),
-            b'\\' => label.push(escaped(&mut bytes)?),
-            byte => label.push(byte),
-        }
-    }
-    // The root, and the final dot of any other name.
-    if text == "." {
-        return Some(Name::ROOT);
-    }
-    if !label.is_empty() {
-        labels.push(label);
-    }
-    Name::from_labels(labels.iter().map(Vec::as_slice)).ok().filter(|name| !name.is_root())
-}
-
-/// What follows a backslash: three digits stand for a byte, any other character for itself.
-fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
-    let first = bytes.next()?;
-    if !first.is_ascii_digit() {
-        return Some(first);
-    }
-    let digits = [first, bytes.next()?, bytes.next()?];
-    std::str::from_utf8(&digits).ok()?.parse().ok()
 }
 
 /// Judges a question as if `client` had asked it; any client where none is given. Nothing is sent or counted.
@@ -152,12 +115,28 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
     Finding { verdict, reason, rule, allowed, group: group.map(|group| &*group.name), route }
 }
 
+/// The host of a URL, or of a host with a port; the text itself where it is neither.
+pub fn host_of(text: &str) -> &str {
+    let authority = match text.split_once("://") {
+        Some((_, rest)) => {
+            let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+            authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+        }
+        None => text,
+    };
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
 /// Settings that would allow `name`, which `rule` denies or no rule covers. None where no rule can be written for it (it
 /// is no host name, or no rule may allow it), or where the rule that denies it stands for just this name: that rule has to go.
 pub fn snippet(name: &Name, rule: Option<RuleRef<'_>>) -> Option<String> {
-    let written = name.to_string();
-    // A label `*` is no wildcard: whoever asks for such a name must not have one offered.
-    let is_host = Pattern::parse(&written).is_ok_and(|pattern| pattern.scope() == Scope::Exact);
+    let written = Pattern::new(Scope::Exact, name.clone()).to_string();
+    // Names that software or people make have no other labels; others are typing errors more often than hosts.
+    let is_host =
+        !name.is_root() && Pattern::parse(&name.to_string()).is_ok_and(|pattern| pattern.name() == name);
     let is_denied = rule.is_some_and(|rule| rule.pattern().scope() == Scope::Exact);
     let is_final = BypassName::covering(name).is_some_and(|bypass| !bypass.may_be_allowed);
     // Names are what clients chose: the writer quotes and escapes whatever stands in them.

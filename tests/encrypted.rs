@@ -356,3 +356,47 @@ fn an_address_without_a_name_is_proved_by_itself() {
         assert_eq!(upstream.connections(), [None], "{carrier:?}: addresses have no place in a handshake");
     }
 }
+
+#[test]
+#[ignore = "a measurement: cargo test --release --test black_box what_a_query_costs -- --ignored --nocapture"]
+fn what_a_query_costs_over_each_transport() {
+    const QUERIES: usize = 20_000;
+    let authority = Authority::new();
+    let plain = ScriptedUpstream::start();
+    plain.by_default(crate::support::truth::script());
+    let mut servers = vec![("udp".to_owned(), plain.address().to_string(), None)];
+    for carrier in Carrier::ALL {
+        let upstream = EncryptedUpstream::start(carrier, &authority.issue(&["dns.example"]));
+        servers.push((format!("{carrier:?}"), upstream.address("dns.example"), Some(upstream)));
+    }
+    let mut first = 0.0;
+    for (name, server, _upstream) in &servers {
+        let gate = gate(
+            &authority,
+            std::slice::from_ref(server),
+            "max_qps = 0\nmax_in_flight = 1000\n[cache]\nmax_bytes = \"0B\"",
+        );
+        gate.ask("warm.allowed.example", "A");
+        let before = crate::support::process::processor_time(&gate);
+        let start = Instant::now();
+        scope(|scope| {
+            for client in 0..16 {
+                let gate = &gate;
+                scope.spawn(move || {
+                    let udp = gate.udp();
+                    for number in 0..QUERIES / 16 {
+                        udp.ask(&Query::new(&format!("n{client}-{number}.allowed.example"), "A"));
+                    }
+                });
+            }
+        });
+        let cpu =
+            (crate::support::process::processor_time(&gate) - before).as_secs_f64() / QUERIES as f64 * 1e6;
+        let each = start.elapsed() * 16 / QUERIES as u32;
+        first = if first == 0.0 { cpu } else { first };
+        eprintln!(
+            "{name}: {cpu:.1} µs of CPU for a query, {:.2} of UDP's; answered after {each:?}",
+            cpu / first
+        );
+    }
+}

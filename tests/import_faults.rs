@@ -63,7 +63,6 @@ fn what_is_wrong_is_refused_with_its_place_and_a_remedy() {
             set("\"type\":\"Microsoft.Network/privateDnsZones/NAPTR\""),
             &["`[0]`: the record type `NAPTR` is unknown"],
         ),
-        ("private-zone", set("\"type\":\"x/A\""), &["`[0]`: `aRecords` is missing"]),
         (
             "private-zone",
             set("\"type\":\"x/A\",\"aRecords\":[{\"ipv4Address\":\"1.2\"}]"),

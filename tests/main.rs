@@ -53,6 +53,7 @@ mod faults_reload;
 mod faults_resources;
 mod faults_restart;
 mod faults_upstream;
+mod field_files;
 mod forged_clients;
 mod forged_icmp;
 mod forwarding;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::view::{self, Blocked, BlockedName, Count, Explanation, Lookup, Recent, Status, Top, Totals};
-use crate::explain::{judge, read_name, snippet};
+use crate::explain::{host_of, judge, snippet};
 use crate::gate::State;
 use crate::telemetry::blocked_names::Sighting;
 use crate::telemetry::client::ShownClient;
@@ -23,6 +23,7 @@ use crate::telemetry::top::WINDOW;
 use crate::upstream::server::{ExchangeResult, Server};
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
+use crate::wire::presentation::read_name;
 use crate::wire::query::Question;
 
 /// What runs and how it fares.
@@ -197,7 +198,7 @@ pub(super) async fn explain(
     subject: Result<Query<Subject>, QueryRejection>,
 ) -> Result<Json<Explanation>, Refusal> {
     let Query(subject) = subject.map_err(|rejection| refuse(&rejection.body_text()))?;
-    let name = read_name(subject.name.trim())
+    let name = read_name(host_of(subject.name.trim()))
         .ok_or_else(|| refuse("this is no domain name: labels are 1 to 63 bytes, names at most 255"))?;
     let qtype = subject.r#type.as_deref().unwrap_or("A");
     let qtype: Type = qtype.parse().map_err(|_| refuse("this is no record type"))?;

@@ -8,11 +8,13 @@ use serde_json::json;
 
 use super::{FAILED, OK, USAGE, print, warn};
 use crate::assemble::Assembly;
-use crate::explain::{Finding, judge, read_name, snippet};
+use crate::escape::on_one_line;
+use crate::explain::{Finding, host_of, judge, snippet};
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::route::Route;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
+use crate::wire::presentation::read_name;
 use crate::wire::query::Question;
 use crate::zones::ZoneRule;
 
@@ -34,10 +36,21 @@ pub(super) struct Arguments {
 
 /// Explains; exit status 0 where the name would be answered with data, 1 where it is blocked or refused.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
-    let Some(name) = read_name(&arguments.name) else {
+    if let Some(pattern) = arguments.name.strip_prefix("*.").and_then(read_name) {
+        warn(&format!(
+            "error: `{}` is a pattern, and clients ask for names\n  help: explain a name below `{pattern}`, such as `any.{pattern}`",
+            on_one_line(&arguments.name)
+        ));
+        return USAGE;
+    }
+    let host = host_of(&arguments.name);
+    if host != arguments.name {
+        warn(&format!("note: DNS knows nothing but the host of this: {}", on_one_line(host)));
+    }
+    let Some(name) = read_name(host) else {
         warn(&format!(
             "error: `{}` is no domain name: labels are 1 to 63 bytes, names at most 255",
-            arguments.name
+            on_one_line(&arguments.name)
         ));
         return USAGE;
     };

@@ -13,10 +13,10 @@ pub(super) struct Json<'v> {
     file: &'v str,
 }
 
-/// Reads the whole text. Errors: it is no JSON; the place is told.
+/// Reads the whole text. Errors: it is no JSON, the place is told; or it is the first page of a list only.
 pub(super) fn parse(source: &Source) -> Result<Value, Report> {
     let text = source.text().trim_start_matches('\u{feff}');
-    serde_json::from_str(text).map_err(|error| {
+    let value = serde_json::from_str(text).map_err(|error| {
         let skipped = if error.line() == 1 { source.text().len() - text.len() } else { 0 };
         let line = if error.line() == 1 { 0..0 } else { source.line_range(error.line()) };
         let at = (line.start + skipped + error.column().saturating_sub(1)).min(source.text().len());
@@ -27,7 +27,15 @@ pub(super) fn parse(source: &Source) -> Result<Value, Report> {
         let message = format!("this is no JSON: {error}");
         let diagnostic = Diagnostic::error(source.file(), message).with_help(help.to_owned()).at(at..at + 1);
         Report::new(source.clone(), vec![diagnostic])
-    })
+    })?;
+    match Json::root(&value, source).field("nextLink") {
+        // What follows may be what matters.
+        Some(link) if link.value.as_str() != Some("") => Err(link.fault(
+            "the list goes on: this is one page of it",
+            "save all pages; `az … list` follows the links, and `az rest` does not",
+        )),
+        _ => Ok(value),
+    }
 }
 
 impl<'v> Json<'v> {

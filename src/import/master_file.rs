@@ -5,10 +5,24 @@ use hickory_proto::rr::{Name, Record};
 use super::{File, Imported};
 use crate::config::{Diagnostic, Report, Source};
 use crate::local::{LocalZoneError, LocalZones, read_records};
+use crate::wire::name as wire;
 
 /// The records of a master file with their lines, relative names being relative to `origin`.
 pub(super) fn records(source: &Source, origin: &Name) -> Result<Vec<(usize, Record)>, Report> {
-    read_records(source.file(), source.text(), origin).map_err(|faults| report(source, faults))
+    read_records(source.file(), source.text(), origin, false).map_err(|faults| report(source, faults))
+}
+
+/// The same for an export of Azure, whose targets are absolute without a final dot and whose texts may be long.
+pub(super) fn azure_records(source: &Source, origin: &Name) -> Result<Vec<(usize, Record)>, Report> {
+    read_records(source.file(), source.text(), origin, true).map_err(|faults| report(source, faults))
+}
+
+/// A name as master files have it, with its final dot.
+pub(super) fn written<'l>(labels: impl IntoIterator<Item = &'l [u8]>) -> String {
+    match wire::Name::from_labels(labels) {
+        Ok(name) if !name.is_root() => format!("{name}."),
+        _ => ".".to_owned(),
+    }
 }
 
 /// Faults of a master file, drawn like those of any other file.

@@ -30,7 +30,7 @@ pub enum Format {
     PrivateZone,
     /// A response policy zone as a master file
     Rpz,
-    /// A pattern on each line; `#` begins a comment, `!` a pattern to deny
+    /// Patterns, one a line; or JSON names, an Azure domain list, AdGuard filters
     List,
 }
 

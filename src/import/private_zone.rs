@@ -4,12 +4,14 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, RecordType};
 
+use super::Imported;
 use super::json::{self, Json};
-use super::{Imported, master_file};
+use super::master_file::{self, written};
 use crate::config::{Diagnostic, Report, Source};
 use crate::escape::on_one_line;
+use crate::wire::presentation::read_name;
 
 const SHAPE: &str = "expected what `az network private-dns record-set list` prints: an array of record sets with `fqdn`, \
                      `name`, `ttl`, `type` and their records";
@@ -20,18 +22,30 @@ const UNNAMED: &str = "unnamed.invalid.";
 pub(super) fn import(source: &Source) -> Result<Imported, Report> {
     let is_json =
         source.text().trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with(['[', '{']);
-    let (origin, lines, has_soa) = if is_json { from_json(source)? } else { from_master_file(source)? };
+    let Zone { origin, lines, has_soa, remarks } =
+        if is_json { from_json(source)? } else { from_master_file(source)? };
+    let complete = remarks.is_empty();
     let soa = if has_soa { "" } else { master_file::SOA };
-    let text = format!("$ORIGIN {origin}\n$TTL 3600\n{soa}{lines}");
-    Ok(master_file::imported(vec![master_file::file(source, &origin, text)?], Vec::new(), true))
+    let text = format!("$ORIGIN {}\n$TTL 3600\n{soa}{lines}", written(origin.iter()));
+    Ok(master_file::imported(vec![master_file::file(source, &origin, text)?], remarks, complete))
 }
 
-fn from_master_file(source: &Source) -> Result<(Name, String, bool), Report> {
+/// What was read.
+struct Zone {
+    origin: Name,
+    /// Its records as lines of a master file.
+    lines: String,
+    has_soa: bool,
+    /// What was not carried over.
+    remarks: Vec<String>,
+}
+
+fn from_master_file(source: &Source) -> Result<Zone, Report> {
     let whole = |message: &str, help: &str| {
         Report::from(Diagnostic::error(source.file(), message).with_help(help.to_owned()))
     };
     let unnamed = Name::from_ascii(UNNAMED).unwrap_or_default();
-    let records = master_file::records(source, &unnamed)?;
+    let records = master_file::azure_records(source, &unnamed)?;
     let soa = records.iter().find(|(_, record)| record.record_type() == RecordType::SOA);
     let Some((_, soa)) = soa else {
         return Err(whole(
@@ -47,39 +61,43 @@ fn from_master_file(source: &Source) -> Result<(Name, String, bool), Report> {
     }
     let mut lines = String::new();
     for (line, record) in &records {
-        let data = data(record).ok_or_else(|| {
+        let data = data(&record.data).ok_or_else(|| {
             let message = format!("{} records cannot be carried over", record.record_type());
             let help = "remove the record, or write the local zone by hand".to_owned();
             let diagnostic = Diagnostic::error(source.file(), message).with_help(help);
             Report::new(source.clone(), vec![diagnostic.at(source.line_range(*line))])
         })?;
-        let _ = writeln!(lines, "{} {} IN {} {data}", record.name, record.ttl, record.record_type());
+        let owner = written(record.name.iter());
+        let _ = writeln!(lines, "{owner} {} IN {} {data}", record.ttl, record.record_type());
     }
-    Ok((soa.name.clone(), lines, true))
+    Ok(Zone { origin: soa.name.clone(), lines, has_soa: true, remarks: Vec::new() })
 }
 
-fn data(record: &Record) -> Option<String> {
-    match &record.data {
-        RData::TXT(text) => Some(
-            text.txt_data
-                .iter()
-                .map(|part| quoted(&String::from_utf8_lossy(part)))
-                .collect::<Vec<_>>()
-                .join(" "),
+fn data(data: &RData) -> Option<String> {
+    let name = |name: &Name| written(name.iter());
+    Some(match data {
+        RData::TXT(text) => text.txt_data.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(" "),
+        RData::A(_) | RData::AAAA(_) => data.to_string(),
+        RData::CNAME(target) => name(&target.0),
+        RData::NS(target) => name(&target.0),
+        RData::PTR(target) => name(&target.0),
+        RData::MX(mx) => format!("{} {}", mx.preference, name(&mx.exchange)),
+        RData::SRV(srv) => format!("{} {} {} {}", srv.priority, srv.weight, srv.port, name(&srv.target)),
+        RData::SOA(soa) => format!(
+            "{} {} {} {} {} {} {}",
+            name(&soa.mname),
+            name(&soa.rname),
+            soa.serial,
+            soa.refresh,
+            soa.retry,
+            soa.expire,
+            soa.minimum
         ),
-        RData::A(_)
-        | RData::AAAA(_)
-        | RData::CNAME(_)
-        | RData::MX(_)
-        | RData::NS(_)
-        | RData::PTR(_)
-        | RData::SOA(_)
-        | RData::SRV(_) => Some(record.data.to_string()),
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
-fn from_json(source: &Source) -> Result<(Name, String, bool), Report> {
+fn from_json(source: &Source) -> Result<Zone, Report> {
     let value = json::parse(source)?;
     let root = Json::root(&value, source);
     let sets = match root.field("value") {
@@ -88,7 +106,7 @@ fn from_json(source: &Source) -> Result<(Name, String, bool), Report> {
     };
     let first = sets.first().ok_or_else(|| root.fault("there is no record set", SHAPE))?;
     let origin = origin(first)?;
-    let (mut lines, mut has_soa) = (String::new(), false);
+    let (mut lines, mut has_soa, mut remarks) = (String::new(), false, Vec::new());
     for set in &sets {
         if self::origin(set)? != origin {
             return Err(
@@ -97,17 +115,22 @@ fn from_json(source: &Source) -> Result<(Name, String, bool), Report> {
         }
         let name = set.required("name", SHAPE)?.text(SHAPE)?;
         let below = if name == "@" { String::new() } else { format!("{name}.") };
-        let owner = rr_name(set, &format!("{below}{}", origin.to_ascii()))?;
+        let owner = rr_name(set, &format!("{below}{}", written(origin.iter())))?;
+        let owner = written(owner.iter());
         let ttl = set.property("ttl").ok_or_else(|| set.fault("`ttl` is missing", SHAPE))?;
         let ttl = ttl.number(i32::MAX as u64, SHAPE)?;
         let kind = set.required("type", SHAPE)?.text(SHAPE)?;
         let kind = kind.rsplit('/').next().unwrap_or(kind).to_ascii_uppercase();
         has_soa |= kind == "SOA";
-        for data in records(set, &kind)? {
+        let records = records(set, &kind)?;
+        if records.is_empty() {
+            remarks.push(format!("{}: `{}`: {kind} without records is left out", source.file(), set.path()));
+        }
+        for data in records {
             let _ = writeln!(lines, "{owner} {ttl} IN {kind} {data}");
         }
     }
-    Ok((origin, lines, has_soa))
+    Ok(Zone { origin, lines, has_soa, remarks })
 }
 
 /// The zone of a record set: its full name without its own.
@@ -125,8 +148,8 @@ fn origin(set: &Json<'_>) -> Result<Name, Report> {
 }
 
 fn rr_name(place: &Json<'_>, text: &str) -> Result<Name, Report> {
-    Name::from_ascii(text)
-        .map_err(|error| place.fault(format!("`{}` is no name: {error}", on_one_line(text)), SHAPE))
+    let read = read_name(text).and_then(|name| Name::from_labels(name.labels()).ok());
+    read.ok_or_else(|| place.fault(format!("`{}` is no name", on_one_line(text)), SHAPE))
 }
 
 /// The data of each record of a set.
@@ -134,17 +157,17 @@ fn records(set: &Json<'_>, kind: &str) -> Result<Vec<String>, Report> {
     let name = |record: &Json<'_>, field: &str| {
         let target = record.required(field, SHAPE)?;
         let absolute = format!("{}.", target.text(SHAPE)?.trim_end_matches('.'));
-        rr_name(&target, &absolute).map(|name| name.to_string())
+        rr_name(&target, &absolute).map(|name| written(name.iter()))
     };
     let number =
         |record: &Json<'_>, field: &str| record.required(field, SHAPE)?.number(u64::from(u32::MAX), SHAPE);
     let many = |field: &str, data: &dyn Fn(&Json<'_>) -> Result<String, Report>| {
-        let list = set.property(field).ok_or_else(|| set.fault(format!("`{field}` is missing"), SHAPE))?;
+        // Azure keeps a set whose last record was removed, with an empty list or none.
+        let Some(list) = set.property(field) else { return Ok(Vec::new()) };
         list.elements(SHAPE)?.iter().map(data).collect::<Result<Vec<_>, _>>()
     };
     let one = |field: &str, data: &dyn Fn(&Json<'_>) -> Result<String, Report>| {
-        let record = set.property(field).ok_or_else(|| set.fault(format!("`{field}` is missing"), SHAPE))?;
-        Ok(vec![data(&record)?])
+        set.property(field).map(|record| data(&record)).into_iter().collect()
     };
     match kind {
         "A" => many("aRecords", &|record| address::<Ipv4Addr>(record, "ipv4Address")),
@@ -161,7 +184,7 @@ fn records(set: &Json<'_>, kind: &str) -> Result<Vec<String>, Report> {
         "TXT" => many("txtRecords", &|record| {
             let parts = record.required("value", SHAPE)?.elements(SHAPE)?;
             let parts: Result<Vec<String>, Report> =
-                parts.iter().map(|part| part.text(SHAPE).map(quoted)).collect();
+                parts.iter().map(|part| part.text(SHAPE).map(strings)).collect();
             Ok(parts?.join(" "))
         }),
         "SOA" => one("soaRecord", &|record| {
@@ -186,15 +209,34 @@ fn address<A: FromStr + ToString>(record: &Json<'_>, field: &str) -> Result<Stri
     read.map_err(|_| field.fault(format!("`{}` is no address", on_one_line(text)), SHAPE))
 }
 
-/// A quoted string of a master file (RFC 1035 section 5.1).
-fn quoted(text: &str) -> String {
-    let escaped = text.chars().fold(String::new(), |mut escaped, c| {
-        match c {
-            '"' | '\\' => escaped.extend(['\\', c]),
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
+/// A text as quoted strings of a master file, each of up to 255 bytes (RFC 1035 section 3.3).
+fn strings(text: &str) -> String {
+    let mut parts: Vec<String> = text.as_bytes().chunks(255).map(quoted).collect();
+    if parts.is_empty() {
+        parts.push(quoted(&[]));
+    }
+    parts.join(" ")
+}
+
+/// A quoted string of a master file (RFC 1035 section 5.1): control characters and what is no UTF-8 become `\DDD`.
+fn quoted(text: &[u8]) -> String {
+    let mut written = String::from("\"");
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => written.extend(['\\', c]),
+                c if c.is_control() => escape(&mut written, c.encode_utf8(&mut [0; 4]).as_bytes()),
+                c => written.push(c),
+            }
         }
-        escaped
-    });
-    format!("\"{escaped}\"")
+        escape(&mut written, chunk.invalid());
+    }
+    written.push('"');
+    written
+}
+
+fn escape(written: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(written, "\\{byte:03}");
+    }
 }

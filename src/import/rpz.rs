@@ -7,8 +7,8 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use super::draft::{Candidate, Draft};
 use super::{Imported, Options, master_file};
 use crate::config::{Diagnostic, Report, Source};
-use crate::escape::on_one_line;
-use crate::policy::rule::{Action, Pattern};
+use crate::policy::rule::{Action, Pattern, Scope};
+use crate::wire::name as wire;
 
 /// Where relative names are taken to be where the file names no origin.
 const UNNAMED: &str = "rpz.invalid.";
@@ -65,49 +65,55 @@ fn rule(record: &Record, apex: &Name) -> Trigger {
         return Trigger::Unsaid(format!("`{}` is outside the zone `{apex}`", record.name));
     }
     let own = record.name.iter().count().saturating_sub(apex.iter().count());
-    let labels: Vec<String> = record
-        .name
-        .iter()
-        .take(own)
-        .map(|label| String::from_utf8_lossy(label).to_ascii_lowercase())
-        .collect();
-    let host = labels.join(".");
-    if labels.iter().any(|label| label.contains('.')) {
-        let host = on_one_line(&host);
-        return Trigger::Unsaid(format!("`{host}`: a label holds a dot, and no rule can say so"));
-    }
-    if let Some(trigger) = labels.last().filter(|last| OTHER_TRIGGERS.contains(&last.as_str())) {
-        let host = on_one_line(&host);
+    let labels: Vec<&[u8]> = record.name.iter().take(own).collect();
+    let (scope, name) = match labels.split_first() {
+        Some((&[b'*'], rest)) => (Scope::Below, rest),
+        _ => (Scope::Exact, &labels[..]),
+    };
+    let host = match wire::Name::from_labels(name.iter().copied()) {
+        Ok(name) => Pattern::new(scope, name),
+        Err(error) => return Trigger::Unsaid(format!("`{}`: {error}", record.name)),
+    };
+    let last = labels.last().map(|last| last.to_ascii_lowercase()).unwrap_or_default();
+    if let Some(trigger) = OTHER_TRIGGERS.iter().find(|trigger| trigger.as_bytes() == last) {
         return Trigger::Unsaid(format!(
             "`{host}`: rules match the name asked; `{trigger}` has no counterpart"
         ));
     }
-    let Some(action) = action(record, &host) else {
-        let message =
-            format!("`{}`: only passing and denying can be carried over, not answers", on_one_line(&host));
-        return Trigger::Unsaid(message);
+    let Some(action) = action(record, &labels) else {
+        return Trigger::Unsaid(format!(
+            "`{host}`: only passing and denying can be carried over, not answers"
+        ));
     };
-    match (host.as_str(), action) {
-        ("*", Action::Deny) => Trigger::Everything,
-        ("*", Action::Allow) => {
+    match (host.name().is_root(), action) {
+        (true, Action::Deny) => Trigger::Everything,
+        (true, Action::Allow) => {
             Trigger::Unsaid("`*` lets every name pass; that is never carried over".to_owned())
         }
-        (host, action) => match Pattern::parse(host) {
-            Ok(pattern) => Trigger::Names(action, Box::new(pattern)),
-            Err(error) => Trigger::Unsaid(format!("`{}`: {error}", on_one_line(host))),
-        },
+        (false, action) => Trigger::Names(action, Box::new(host)),
     }
 }
 
 /// What the policy does with the name, which the target of a CNAME says; none for data to answer with.
-fn action(record: &Record, host: &str) -> Option<Action> {
+fn action(record: &Record, labels: &[&[u8]]) -> Option<Action> {
     let RData::CNAME(target) = &record.data else { return None };
     let target = target.0.to_ascii().to_ascii_lowercase();
     match target.as_str() {
         "." | "*." | "rpz-drop." => Some(Action::Deny),
         "rpz-passthru." => Some(Action::Allow),
         // Before there was `rpz-passthru.`, a name that was an alias of itself passed.
-        other if other.trim_end_matches('.') == host => Some(Action::Allow),
+        _ => {
+            let is_itself = |(one, other): (&[u8], &&[u8])| one.eq_ignore_ascii_case(other);
+            let target = || record_target(record).into_iter().flatten();
+            (target().count() == labels.len() && target().zip(labels).all(is_itself)).then_some(Action::Allow)
+        }
+    }
+}
+
+/// The labels that an alias leads to.
+fn record_target(record: &Record) -> Option<impl Iterator<Item = &[u8]>> {
+    match &record.data {
+        RData::CNAME(target) => Some(target.0.iter()),
         _ => None,
     }
 }

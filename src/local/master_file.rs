@@ -3,12 +3,13 @@
 use std::panic::catch_unwind;
 use std::str::FromStr;
 
-use hickory_proto::rr::{DNSClass, Name, Record};
+use hickory_proto::rr::{DNSClass, Name, RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
 use hickory_proto::serialize::txt::{Parser, parse_ttl};
 
-use super::entry::{Entry, Word, entries};
+use super::entry::{Entry, Word, check_for_hickory, entries};
 use super::error::{Fault, LocalZoneError};
+use super::rdata::{self, Style};
 
 /// Faults reported of one file; what follows is most often the same mistake again.
 pub(super) const MAX_FAULTS: usize = 20;
@@ -22,8 +23,10 @@ pub(super) struct MasterFile {
     owner: Option<Name>,
     /// From `$TTL`.
     default_ttl: Option<u32>,
-    /// Of the record before, which counts where there is no `$TTL`.
+    /// The last one written with a record, which counts where there is no `$TTL`.
     last_ttl: Option<u32>,
+    /// Targets without a final dot are absolute, and long text is cut: an export of Azure.
+    azure: bool,
 }
 
 /// The records of a master file that is no local zone, with the lines they begin on.
@@ -31,16 +34,21 @@ pub(crate) fn read_records(
     file: &str,
     text: &str,
     origin: &Name,
+    azure: bool,
 ) -> Result<Vec<(usize, Record)>, Vec<LocalZoneError>> {
     let in_file = |faults: Vec<Fault>| faults.into_iter().map(|fault| fault.in_file(file)).collect();
     // What is pasted may end without a line ending.
-    MasterFile::read(&format!("{text}\n"), origin).map_err(in_file)
+    MasterFile::read_as(&format!("{text}\n"), origin, azure).map_err(in_file)
 }
 
 impl MasterFile {
     /// Reads all records of `text`, relative names being relative to `origin`; or its first [`MAX_FAULTS`] faults.
     pub(super) fn read(text: &str, origin: &Name) -> Result<Vec<Located>, Vec<Fault>> {
-        let mut file = Self { origin: origin.clone(), owner: None, default_ttl: None, last_ttl: None };
+        Self::read_as(text, origin, false)
+    }
+
+    fn read_as(text: &str, origin: &Name, azure: bool) -> Result<Vec<Located>, Vec<Fault>> {
+        let mut file = Self { origin: origin.clone(), owner: None, default_ttl: None, last_ttl: None, azure };
         let mut records = Vec::new();
         let mut faults = Vec::new();
         // Editors on Windows begin a UTF-8 file with a byte order mark.
@@ -80,10 +88,8 @@ impl MasterFile {
                 "begin the line with a name, or `@` for the origin",
             )
         })?;
-        check_fields(entry.line, fields)?;
         let mut record = self.read_record(entry.line, fields)?;
         record.name = owner;
-        self.last_ttl = Some(record.ttl);
         Ok(Some((entry.line, record)))
     }
 
@@ -121,23 +127,60 @@ impl MasterFile {
 
     /// A name as written, completed with the origin unless it ends in a dot.
     fn read_name(&self, line: usize, text: &str) -> Result<Name, Fault> {
-        if text == "@" {
-            return Ok(self.origin.clone());
-        }
-        let mut name = Name::parse(text, Some(&self.origin))
-            .map_err(|error| Fault::at(line, format!("`{text}` is no name: {error}"), "correct the name"))?;
-        name.set_fqdn(true);
-        Ok(name)
+        rdata::read_name(text, &self.origin).map_err(|message| Fault::at(line, message, "correct the name"))
     }
 
-    /// Lets hickory read one record, of which it sees one line and no owner.
-    fn read_record(&self, line: usize, fields: &[Word<'_>]) -> Result<Record, Fault> {
-        let mut text = String::new();
-        if let Some(ttl) = self.default_ttl.or(self.last_ttl) {
-            text = format!("$TTL {ttl}\n");
+    fn read_record(&mut self, line: usize, fields: &[Word<'_>]) -> Result<Record, Fault> {
+        const REMEDY: &str = "write `NAME [TTL] [IN] TYPE DATA`";
+        let (ttl, fields) = split_fields(line, fields)?;
+        let Some((kind, data)) = fields.split_first() else {
+            return Err(Fault::at(line, "the record has no type", REMEDY));
+        };
+        let unread = |reason: String| Fault::at(line, format!("no valid record: {reason}"), REMEDY);
+        let Some(record_type) = rdata::record_type(kind.text) else {
+            return Err(unread(format!("`{}` is no record type", kind.text)));
+        };
+        let style = Style { origin: &self.origin, azure: self.azure };
+        let data = match rdata::read(record_type, data, style) {
+            Some(read) => {
+                check_count(line, kind.text, data)?;
+                read.map_err(unread)?
+            }
+            None => self.read_by_hickory(line, kind, data)?,
+        };
+        self.last_ttl = ttl.or(self.last_ttl);
+        let known = ttl.or(self.default_ttl).or(self.last_ttl);
+        // As BIND does: the first SOA without a TTL has its own minimum, and so has what follows.
+        if let (None, RData::SOA(soa)) = (known, &data) {
+            self.default_ttl = Some(soa.minimum);
         }
-        text.push('@');
-        for field in fields {
+        let ttl = known.or(self.default_ttl).ok_or_else(|| {
+            Fault::at(line, "the record has no ttl, and none stands before it", "write `$TTL 3600` first")
+        })?;
+        let record = Record::from_rdata(Name::root(), ttl, data);
+        match record.to_bytes() {
+            Ok(_) => Ok(record),
+            Err(error) => Err(unread(error.to_string())),
+        }
+    }
+
+    /// Lets hickory read data, of which it sees one line and no owner.
+    fn read_by_hickory(&self, line: usize, kind: &Word<'_>, data: &[Word<'_>]) -> Result<RData, Fault> {
+        for word in data {
+            check_for_hickory(word).map_err(|(message, remedy)| Fault::at(line, message, remedy))?;
+        }
+        check_count(line, kind.text, data)?;
+        let mut data = data.to_vec();
+        let is_service = matches!(kind.text.to_ascii_uppercase().as_str(), "SVCB" | "HTTPS");
+        let mut target = None;
+        if is_service && data.len() > 1 {
+            // hickory takes the target for absolute whatever it is, and knows fewer labels.
+            target = Some(self.read_name(line, data[1].text)?);
+            data[1] = Word { text: ".", quoted: false };
+            rdata::sort_parameters(&mut data[2..]);
+        }
+        let mut text = format!("$TTL 0\n@ {}", kind.text);
+        for field in &data {
             match (field.quoted, field.text) {
                 (true, quoted) => text.extend([" \"", quoted, "\""]),
                 // hickory knows `@` only as an owner; a name without characters is the origin, too.
@@ -148,13 +191,19 @@ impl MasterFile {
         // Older versions of the parser panicked on some of the rarer types; a bad file must not end the process.
         let parsed = catch_unwind(|| {
             let (_, mut sets) = Parser::new(text, None, Some(self.origin.clone())).parse()?;
-            let record = sets.pop_first().and_then(|(_, set)| set.record().cloned());
-            // Text strings over 255 bytes are found here, not when a client asks.
-            record.map(|record| record.to_bytes().map(|_| record)).transpose().map_err(Into::into)
+            Ok(sets.pop_first().and_then(|(_, set)| set.record().cloned()))
         });
         let reason = match parsed {
-            Ok(Ok(Some(record))) if record.dns_class == DNSClass::IN => return Ok(record),
-            Ok(Ok(Some(record))) => format!("class {} is not served", record.dns_class),
+            Ok(Ok(Some(record))) => {
+                let mut data = record.data;
+                if let (Some(target), RData::SVCB(svcb)) = (&target, &mut data) {
+                    svcb.target_name = target.clone();
+                }
+                if let (Some(target), RData::HTTPS(https)) = (&target, &mut data) {
+                    https.0.target_name = target.clone();
+                }
+                return Ok(data);
+            }
             Ok(Ok(None)) => "the record has no data".to_owned(),
             Ok(Err(error)) => one_line(&error),
             Err(_) => "the parser failed on this record".to_owned(),
@@ -173,16 +222,34 @@ fn one_line(error: &hickory_proto::serialize::txt::ParseError) -> String {
     error.to_string().replace(char::is_control, " ")
 }
 
-/// Refuses a record with more or fewer fields than its type has, of which hickory would drop the surplus.
-fn check_fields(line: usize, fields: &[Word<'_>]) -> Result<(), Fault> {
-    let is_ttl_or_class = |word: &&Word<'_>| {
-        parse_ttl(word.text).is_ok() || DNSClass::from_str(&word.text.to_ascii_uppercase()).is_ok()
-    };
-    let before_type = fields.iter().take_while(is_ttl_or_class).count();
-    let Some((record_type, data)) = fields[before_type..].split_first() else {
-        return Err(Fault::at(line, "the record has no type", "write `NAME [TTL] [IN] TYPE DATA`"));
-    };
-    let record_type = record_type.text.to_ascii_uppercase();
+/// The TTL that stands before a record's type, and what stands from its type on.
+fn split_fields<'f, 'a>(
+    line: usize,
+    mut fields: &'f [Word<'a>],
+) -> Result<(Option<u32>, &'f [Word<'a>]), Fault> {
+    let mut ttl = None;
+    while let Some((word, rest)) = fields.split_first() {
+        if let Ok(written) = parse_ttl(word.text) {
+            ttl = Some(written);
+        } else if let Ok(class) = DNSClass::from_str(&word.text.to_ascii_uppercase()) {
+            if class != DNSClass::IN {
+                let message = format!("no valid record: class {class} is not served");
+                return Err(Fault::at(line, message, "write `NAME [TTL] [IN] TYPE DATA`"));
+            }
+        } else {
+            break;
+        }
+        fields = rest;
+    }
+    Ok((ttl, fields))
+}
+
+/// Refuses data of more or fewer fields than its type has, of which hickory would drop the surplus.
+fn check_count(line: usize, record_type: &str, data: &[Word<'_>]) -> Result<(), Fault> {
+    if data.first().is_some_and(|word| word.text == "\\#") {
+        return Ok(());
+    }
+    let record_type = record_type.to_ascii_uppercase();
     let (least, most) = match record_type.as_str() {
         "A" | "AAAA" | "ANAME" | "CNAME" | "NS" | "PTR" => (1, 1),
         "HINFO" | "MX" => (2, 2),
@@ -198,16 +265,6 @@ fn check_fields(line: usize, fields: &[Word<'_>]) -> Result<(), Fault> {
             line,
             format!("{record_type} has {} data fields instead of {least}", data.len()),
             "write one record on each line, and text with spaces in quotes",
-        ));
-    }
-    // hickory takes the target of these two for absolute whatever it is.
-    if matches!(record_type.as_str(), "SVCB" | "HTTPS")
-        && data.get(1).is_some_and(|name| !name.text.ends_with('.'))
-    {
-        return Err(Fault::at(
-            line,
-            format!("the {record_type} target is relative"),
-            "write it out, with a final dot",
         ));
     }
     Ok(())
@@ -269,7 +326,9 @@ mod tests {
              l HTTPS 1 svc alpn=h2\nok A 10.0.0.1\n",
         )
         .unwrap_err();
-        assert_eq!(faults.iter().map(|(line, _)| *line).collect::<Vec<_>>(), (2..=16).collect::<Vec<_>>());
+        // Data of an unknown type, and a relative target, are read.
+        let expected: Vec<usize> = (2..=15).filter(|line| *line != 9).collect();
+        assert_eq!(faults.iter().map(|(line, _)| *line).collect::<Vec<_>>(), expected);
         assert!(faults[3].1.starts_with("$INCLUDE is refused"));
         assert_eq!(fault(" A 10.0.0.1\n"), (1, "the record has no owner".to_owned()));
         assert!(fault("a A 10.0.0.1\n").1.contains("ttl"));

@@ -1,7 +1,7 @@
 //! Authoritative local zones, and the small server that stands in for an upstream in demonstrations and tests.
 //!
-//! A zone's way in: `entry` splits a master file into entries with their lines, `master_file` turns them into
-//! records through hickory's parser, `zone` checks what only shows in the whole and answers from it. hickory's
+//! A zone's way in: `entry` splits a master file into entries with their lines, `master_file` and `rdata` turn them into
+//! records, `zone` checks what only shows in the whole and answers from it. hickory's
 //! catalog finds the zone of a query and writes the response; `alias` joins the responses along a chain of aliases.
 
 mod alias;
@@ -11,6 +11,7 @@ mod entry;
 mod error;
 mod local_zones;
 mod master_file;
+mod rdata;
 #[cfg(test)]
 mod tests;
 mod zone;

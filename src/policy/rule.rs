@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::wire::name::{MAX_LABEL, MAX_NAME, Name, NameError};
+use crate::wire::presentation::{label, written_labels};
 
 /// Which names a pattern covers, seen from the name it is written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +61,8 @@ impl Pattern {
     /// Reads a pattern: `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`.
     ///
     /// A final dot is accepted; letters may be of either case; names beyond ASCII are converted to A-labels
-    /// (RFC 5891). Only letters, digits, `-` and `_` may stand in a label.
+    /// (RFC 5891). Any other byte may stand in a label too (RFC 2181 section 11); `\.` and `\DDD` are read as in a master
+    /// file. Characters that point to a mistake need a backslash.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let (scope, start) = match text {
             _ if text.starts_with("*.") => (Scope::Below, 2),
@@ -74,7 +76,7 @@ impl Pattern {
             return Ok(Self { scope, name });
         }
         refuse_what_is_no_name(text)?;
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = if host.ends_with("\\.") { host } else { host.strip_suffix('.').unwrap_or(host) };
         let whole = 0..text.len();
         if host.is_empty() {
             return Err(PatternError::new(
@@ -83,15 +85,8 @@ impl Pattern {
                 "to forward everything and only count, set `mode = \"observe\"` in [policy]".to_owned(),
             ));
         }
-        check_labels(host, start, scope)?;
-        let ascii = to_ascii(host).ok_or_else(|| {
-            PatternError::new(
-                start..start + host.len(),
-                "this is no valid internationalised name",
-                "write its A-label form, `xn--…`".to_owned(),
-            )
-        })?;
-        let name = Name::from_labels(ascii.split('.').map(str::as_bytes))
+        let labels = read_labels(host, start, scope)?;
+        let name = Name::from_labels(labels.iter().map(Vec::as_slice))
             .map_err(|error| PatternError::new(start..start + host.len(), describe(error), None))?;
         Ok(Self { scope, name })
     }
@@ -124,15 +119,38 @@ impl fmt::Display for Pattern {
             Scope::Below => "*.",
             Scope::Subtree => ".",
         };
-        write!(f, "{prefix}{}", self.name)
+        if self.name.labels().all(|label| label.iter().all(|byte| is_plain_byte(*byte))) {
+            return write!(f, "{prefix}{}", self.name);
+        }
+        f.write_str(prefix)?;
+        for (index, label) in self.name.labels().enumerate() {
+            if index > 0 {
+                f.write_str(".")?;
+            }
+            for &byte in label {
+                match byte {
+                    byte if is_plain_byte(byte) || byte == b'+' => write!(f, "{}", char::from(byte))?,
+                    // `{` begins a parameter, also behind a backslash.
+                    b'{' | b'}' => write!(f, "\\{byte:03}")?,
+                    0x21..=0x7e => write!(f, "\\{}", char::from(byte))?,
+                    _ => write!(f, "\\{byte:03}")?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 /// True for a host that needs no closer look once its labels have the right lengths, as nearly all have.
 fn is_plain(host: &str) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_plain = |byte: &u8| is_plain_byte(*byte) || *byte == b'.';
     let may_be_address = host.trim_end_matches('.').ends_with(|last: char| last.is_ascii_digit());
     !may_be_address && host.as_bytes().iter().fold(true, |all, byte| all & is_plain(byte))
+}
+
+/// True for the bytes of nearly all labels, which never need a backslash.
+fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 /// Things people paste where a host name belongs.
@@ -157,76 +175,125 @@ fn refuse_what_is_no_name(text: &str) -> Result<(), PatternError> {
             "open addresses in the firewall instead".to_owned(),
         ));
     }
-    if let Some(at) = text.find(['/', ':']) {
+    if let Some((address, _)) = text.split_once('/')
+        && address.parse::<IpAddr>().is_ok()
+    {
+        return Err(PatternError::new(
+            whole,
+            "this is a network; DNS rules match names",
+            "open addresses in the firewall instead".to_owned(),
+        ));
+    }
+    if let Some(at) = port_or_path(text) {
         return Err(PatternError::new(
             at..text.len(),
             "a rule names a host, without port or path",
             format!("write `{}`, and ports as `ports = [\"tcp/443\"]`", &text[..at]),
         ));
     }
-    if let Some((at, space)) =
-        text.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control() || *c == '\u{feff}')
-    {
+    let is_space = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
+    if let Some((at, space)) = text.char_indices().find(|(_, c)| is_space(*c)) {
         return Err(PatternError::new(
             at..at + space.len_utf8(),
             format!("`{}` has no place in a host name", space.escape_unicode()),
-            format!(
-                "write `{}`",
-                text.replace(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}', "")
-            ),
+            format!("write `{}`", text.replace(is_space, "")),
         ));
     }
     Ok(())
 }
 
-/// Checks each label where it stands, so that the error can point at it.
-fn check_labels(host: &str, start: usize, scope: Scope) -> Result<(), PatternError> {
-    let mut at = start;
-    for (index, label) in host.split('.').enumerate() {
-        let span = at..at + label.len();
-        at = span.end + 1;
-        if label.is_empty() {
+/// Where a port or a path begins: in the last label, which holds none of these characters in any real name, or behind a
+/// label that looks like the last one of a host. `0/25.2.0.192.in-addr.arpa` (RFC 2317) has neither.
+fn port_or_path(text: &str) -> Option<usize> {
+    let last = written_labels(text.strip_suffix('.').unwrap_or(text)).last().map_or(0, |(start, _)| start);
+    written_labels(text).find_map(|(start, written)| {
+        let mut escaped = false;
+        let at = written.find(|c| {
+            let found = matches!(c, '/' | ':') && !escaped;
+            escaped = c == '\\' && !escaped;
+            found
+        })?;
+        let looks_like_host = start > 0 && at > 0 && !written[..at].contains(|c: char| c.is_ascii_digit());
+        (start >= last || looks_like_host || at == 0).then_some(start + at)
+    })
+}
+
+/// Reads each label where it stands, so that the error can point at it.
+fn read_labels(host: &str, start: usize, scope: Scope) -> Result<Vec<Vec<u8>>, PatternError> {
+    let written: Vec<(usize, &str)> = written_labels(host).collect();
+    let mut labels = Vec::with_capacity(written.len());
+    for (index, &(at, text)) in written.iter().enumerate() {
+        let span = start + at..start + at + text.len();
+        if text.is_empty() {
             let dot = span.start.saturating_sub(1)..span.end + 1;
             return Err(PatternError::new(dot, "two dots with nothing between them", None));
         }
-        if label.contains('*') {
-            let rest: Vec<&str> = host.split('.').skip(index + 1).collect();
-            let tail = label.trim_start_matches('*');
-            let help = match (index, tail) {
-                (0, "") if scope == Scope::Exact => Some(format!("write `*.{}`", rest.join("."))),
-                (0, tail) if scope == Scope::Exact => {
-                    let name = std::iter::once(tail).chain(rest).collect::<Vec<_>>().join(".");
-                    Some(format!("write `*.{name}` for the names below it, `.{name}` for it and them"))
+        if let Some((offset, bad)) = suspicious(text) {
+            if bad == '*' {
+                let rest: Vec<&str> = written[index + 1..].iter().map(|(_, label)| *label).collect();
+                return Err(misplaced_wildcard(span, index, text, &rest, scope));
+            }
+            let at = span.start + offset;
+            let help = match bad {
+                '{' | '}' | '<' | '>' => {
+                    "parameters are written `{name}` with a value in [parameters]".to_owned()
                 }
-                _ => Some(format!("write `*.{}`", rest.join("."))),
+                bad => format!("write `\\{bad}` where the label really holds it"),
             };
-            let help = help.filter(|help| !help.contains("`*.`"));
-            return Err(PatternError::new(span, "`*` may stand only as the whole first label", help));
+            return Err(PatternError::new(at..at + 1, format!("`{bad}` has no place in a host name"), help));
         }
-        if label.is_ascii() && label.len() > MAX_LABEL {
+        let Some(label) = label(text) else {
+            return Err(match text.is_ascii() {
+                true => PatternError::new(
+                    span,
+                    "a backslash with neither a character nor three digits up to 255",
+                    "write a backslash itself as `\\\\`".to_owned(),
+                ),
+                false => PatternError::new(
+                    start..start + host.len(),
+                    "this is no valid internationalised name",
+                    "write its A-label form, `xn--…`".to_owned(),
+                ),
+            });
+        };
+        if text.is_ascii() && label.len() > MAX_LABEL {
             let message = format!("a label is at most {MAX_LABEL} bytes long; this one has {}", label.len());
             return Err(PatternError::new(span, message, None));
         }
-        let bad = label
-            .char_indices()
-            .find(|(_, c)| c.is_ascii() && !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')));
-        if let Some((offset, bad)) = bad {
-            let at = span.start + offset;
-            let help = matches!(bad, '{' | '}' | '<' | '>')
-                .then(|| "parameters are written `{name}` with a value in [parameters]".to_owned());
-            return Err(PatternError::new(
-                at..at + 1,
-                format!("`{bad}` has no place in a host name; letters, digits, `-` and `_` have"),
-                help,
-            ));
-        }
+        labels.push(label);
     }
-    Ok(())
+    Ok(labels)
 }
 
-/// A-label form of a host that may hold characters beyond ASCII; ASCII passes as it is (underscores included).
-fn to_ascii(host: &str) -> Option<String> {
-    if host.is_ascii() { Some(host.to_owned()) } else { idna::domain_to_ascii_strict(host).ok() }
+/// The first character that points to a mistake and has no backslash before it: what quoting, templates and other lists
+/// leave in a host.
+fn suspicious(label: &str) -> Option<(usize, char)> {
+    let mut escaped = false;
+    label.char_indices().find(|(_, c)| {
+        let found = !escaped && "*{}<>()[]|^,;\"'`@$!#?&%".contains(*c);
+        escaped = *c == '\\' && !escaped;
+        found
+    })
+}
+
+fn misplaced_wildcard(
+    span: Range<usize>,
+    index: usize,
+    label: &str,
+    rest: &[&str],
+    scope: Scope,
+) -> PatternError {
+    let tail = label.trim_start_matches('*');
+    let help = match (index, tail) {
+        (0, "") if scope == Scope::Exact => Some(format!("write `*.{}`", rest.join("."))),
+        (0, tail) if scope == Scope::Exact => {
+            let name = std::iter::once(tail).chain(rest.iter().copied()).collect::<Vec<_>>().join(".");
+            Some(format!("write `*.{name}` for the names below it, `.{name}` for it and them"))
+        }
+        _ => Some(format!("write `*.{}`", rest.join("."))),
+    };
+    let help = help.filter(|help| !help.contains("`*.`"));
+    PatternError::new(span, "`*` may stand only as the whole first label", help)
 }
 
 fn describe(error: NameError) -> String {
@@ -251,9 +318,18 @@ mod tests {
             ("_dns.resolver.arpa", Scope::Exact, "_dns.resolver.arpa"),
             ("bücher.example", Scope::Exact, "xn--bcher-kva.example"),
             ("*.Bücher.example", Scope::Below, "*.xn--bcher-kva.example"),
+            ("sql_server01.corp.example", Scope::Exact, "sql_server01.corp.example"),
+            ("0/25.2.0.192.in-addr.arpa", Scope::Exact, r"0\/25.2.0.192.in-addr.arpa"),
+            ("1.0/25.2.0.192.in-addr.arpa.", Scope::Exact, r"1.0\/25.2.0.192.in-addr.arpa"),
+            ("*.A+B.example", Scope::Below, "*.a+b.example"),
+            (r"a\.b.example", Scope::Exact, r"a\.b.example"),
+            (r".x\032\123y\125.example", Scope::Subtree, r".x\032\123y\125.example"),
+            (r"\*.example", Scope::Exact, r"\*.example"),
+            (r"x.example\.", Scope::Exact, r"x.example\."),
         ] {
             let pattern = Pattern::parse(text).unwrap();
             assert_eq!((pattern.scope(), pattern.to_string().as_str()), (scope, shown), "{text}");
+            assert_eq!(Pattern::parse(shown).unwrap(), pattern, "{text}");
         }
     }
 
@@ -279,7 +355,12 @@ mod tests {
             ("10.0.0.4.", 0..9, "address", "firewall"),
             ("::1", 0..3, "address", "firewall"),
             ("{acr}.azurecr.io", 0..1, "no place", "[parameters]"),
-            ("a\\.b", 1..2, "no place", ""),
+            ("10.0.0.0/8", 0..10, "network", "firewall"),
+            ("localhost/x", 9..11, "without port", "tcp/443"),
+            ("pypi.org/simple/x.html", 8..22, "without port", "tcp/443"),
+            ("a|b.example", 1..2, "no place", "`\\|`"),
+            ("a\\", 0..2, "backslash", "`\\\\`"),
+            ("a\\300.b", 0..5, "backslash", "`\\\\`"),
             (&long, 0..64, "at most 63", ""),
             (&longer, 0..304, "at most 255", ""),
         ] {

@@ -12,6 +12,7 @@ pub mod edns;
 pub mod header;
 pub mod letter_case;
 pub mod name;
+pub mod presentation;
 pub mod query;
 pub mod records;
 pub mod reply;

@@ -103,7 +103,7 @@ fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
         return Err(LineError::Long);
     }
     let line = std::str::from_utf8(line).map_err(|error| LineError::NotUtf8(error.valid_up_to()))?;
-    let written = line.split_once('#').map_or(line, |(written, _)| written);
+    let written = before_comment(line);
     let start = written.len() - written.trim_ascii_start().len();
     let written = written.trim_ascii();
     if written.is_empty() {
@@ -122,6 +122,15 @@ fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
             Err(LineError::Value(error))
         }
     }
+}
+
+/// What stands before the first `#` that has no backslash before it.
+fn before_comment(line: &str) -> &str {
+    let comment = line.match_indices('#').map(|(at, _)| at).find(|at| {
+        let backslashes = line[..*at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+        backslashes % 2 == 0
+    });
+    comment.map_or(line, |at| &line[..at])
 }
 
 /// Adds what is different in lists: other things are pasted into them than into a rule of its own.

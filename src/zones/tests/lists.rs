@@ -66,11 +66,11 @@ fn faults_in_a_list_are_told_where_they_stand() {
             &[
                 "1:8 Error `\\u{20}` has no place in a host name | this is a line of a hosts file: write the name alone if it \
                  is to be allowed, with `!` before it if denied",
-                "2:1 Error `{` has no place in a host name; letters, digits, `-` and `_` have | write the value itself; \
+                "2:1 Error `{` has no place in a host name | write the value itself; \
                  parameters belong in a zone file that ends in `.toml`",
                 "3:1 Error this is an address; DNS rules match names | open addresses in the firewall instead",
                 "4:2 Error the host is empty",
-                "5:1 Error `|` has no place in a host name; letters, digits, `-` and `_` have",
+                "5:1 Error `|` has no place in a host name | write `\\|` where the label really holds it",
                 "6:10 Error `\\u{20}` has no place in a host name | put one pattern on each line, and `#` before a comment",
             ],
         ),
