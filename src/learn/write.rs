@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Instead, LeftOut, Proposal, Rule, Why};
 use crate::hazard::shared_suffix;
+use crate::policy::rule::Pattern;
 use crate::telemetry::blocked_names::Sighting;
 use crate::telemetry::few::Few;
 use crate::wire::name::Name;
@@ -51,7 +52,8 @@ pub fn to_toml(proposal: &Proposal, heading: &Heading) -> String {
 }
 
 fn write_rule(text: &mut String, rule: &Rule) {
-    let _ = write!(text, "\n[[allow]]\nhost    = \"{}\"\npurpose = \"{}\"\n", rule.pattern, purpose(rule));
+    let _ =
+        write!(text, "\n[[allow]]\nhost    = {}\npurpose = \"{}\"\n", written(&rule.pattern), purpose(rule));
     if rule.opens.is_some() {
         text.push_str("broad   = true\n");
     }
@@ -73,6 +75,11 @@ fn write_rule(text: &mut String, rule: &Rule) {
     } else if let Some((suffix, what)) = shared_suffix(rule.pattern.name()) {
         let _ = writeln!(text, "# Anyone can have names below {suffix} ({what}): is this one yours?");
     }
+}
+
+/// A pattern as a TOML string: it may hold backslashes.
+fn written(pattern: &Pattern) -> toml::Value {
+    toml::Value::from(pattern.to_string())
 }
 
 /// `asked for 12 times by 2 clients`, and for how many names.
