@@ -29,7 +29,7 @@ use super::trust;
 /// for minutes.
 const SILENCE: Duration = Duration::from_millis(900);
 
-/// Queries sent within this time are taken to be sent together.
+/// Queries sent within this time are taken to be sent together: the second may have left first.
 const TOGETHER: Duration = Duration::from_millis(20);
 
 /// See the module's head.
@@ -53,6 +53,8 @@ enum Link {
 struct Waiting {
     next: u64,
     since: BTreeMap<u64, Instant>,
+    /// When the latest of the queries was sent that have a reply.
+    answered: Option<Instant>,
 }
 
 /// A reply as it came.
@@ -78,8 +80,8 @@ pub(super) enum Loss {
 /// What a reply tells of its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// It came before that to an earlier query: the server works on several at once.
-    Overtook,
+    /// It came after that to a later query: the server works on several at once.
+    Overtaken,
     /// It came in the order of the queries.
     InTurn,
 }
@@ -158,7 +160,7 @@ impl Connection {
             self.heard.fetch_max(heard, Ordering::Relaxed);
             self.replies.fetch_add(1, Ordering::Relaxed);
         }
-        let turn = place.leave();
+        let turn = place.leave(reply.is_ok());
         reply.map(|reply| (reply, turn))
     }
 
@@ -200,13 +202,17 @@ impl<'c> Place<'c> {
         Self { connection, number, since }
     }
 
-    fn leave(&mut self) -> Turn {
+    /// A query that never has a reply says nothing: a server that works on one at a time may have given it up.
+    fn leave(&mut self, is_answered: bool) -> Turn {
         let mut waiting = self.connection.waiting();
         waiting.since.remove(&self.number);
-        // Of two that were sent at about the same time the second may have left first.
-        match waiting.since.first_key_value() {
-            Some((_, first)) if *first + TOGETHER <= self.since => Turn::Overtook,
-            _ => Turn::InTurn,
+        match waiting.answered {
+            _ if !is_answered => Turn::InTurn,
+            Some(answered) if self.since + TOGETHER <= answered => Turn::Overtaken,
+            answered => {
+                waiting.answered = answered.max(Some(self.since));
+                Turn::InTurn
+            }
         }
     }
 }

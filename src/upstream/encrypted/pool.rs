@@ -2,7 +2,7 @@
 //!
 //! Some servers work on one query of a connection at a time, dnsdist by default among them: a name that takes its time holds up all
 //! that are asked after it. So queries go through connections on which nobody waits, as long as no reply has ever come before that
-//! to an earlier query. A server of which that was seen works on many at once, and two connections are enough.
+//! to an earlier query that was answered as well. A server of which that was seen works on many at once, and two connections are enough.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -36,7 +36,7 @@ const LATE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Pool {
     slots: [Arc<Slot>; MAX_CONNECTIONS],
-    /// A reply came before that to an earlier query.
+    /// A reply came before that to an earlier query, which came later.
     works_on_many: AtomicBool,
     /// Queries have waited for one before them.
     holds_up: AtomicBool,
@@ -54,7 +54,7 @@ impl Pool {
 
     /// What a reply tells of the server.
     pub(super) fn note(&self, turn: Turn) {
-        if turn == Turn::Overtook {
+        if turn == Turn::Overtaken {
             self.works_on_many.store(true, Ordering::Relaxed);
         }
     }
