@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use namegate::assemble::{Sources, assemble};
 use namegate::cache::Cache;
-use namegate::gate::{Client, Gate, Outcome, State};
+use namegate::engine::{Client, Gate, Outcome, State};
 use namegate::policy::AllowedQuery;
-use namegate::state::make_state;
-use namegate::telemetry::catalogue::Catalogue;
-use namegate::telemetry::counters::Counters;
+use namegate::service::state::make_state;
+use namegate::observe::catalogue::Catalogue;
+use namegate::events::counters::Counters;
 use namegate::wire::answer::Answer;
 use namegate::wire::reply::Transport;
 

@@ -139,10 +139,10 @@ fn a_query_is_proven_by_its_cookie_or_by_tcp() {
     use std::time::Instant;
 
     use namegate::assemble::{Sources, assemble};
-    use namegate::gate::{Client, Gate as Door, Outcome};
-    use namegate::state::make_state;
-    use namegate::telemetry::catalogue::Catalogue;
-    use namegate::telemetry::counters::Counters;
+    use namegate::engine::{Client, Gate as Door, Outcome};
+    use namegate::service::state::make_state;
+    use namegate::observe::catalogue::Catalogue;
+    use namegate::events::counters::Counters;
     use namegate::wire::reply::Transport;
 
     let directory = tempfile::TempDir::new().expect("a temporary directory");

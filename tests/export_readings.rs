@@ -1,7 +1,7 @@
 //! Exports for targets that cannot be run here, read as their documentation says they are read.
 
 use namegate::assemble::Assembly;
-use namegate::export::{Target, export};
+use namegate::tools::export::{Target, export};
 use namegate::policy::rule::Pattern;
 use namegate::wire::name::Name;
 use serde_json::Value;

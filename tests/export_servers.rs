@@ -9,7 +9,7 @@ use std::io::Write;
 
 use namegate::assemble::{Assembly, Sources, assemble};
 use namegate::config::Overrides;
-use namegate::export::{Export, Remark, Target, export};
+use namegate::tools::export::{Export, Remark, Target, export};
 use namegate::policy::clients::GroupId;
 use namegate::policy::{Verdict, rule::Pattern};
 use namegate::wire::code::{Class, Type};

@@ -63,6 +63,7 @@ mod learn;
 mod import;
 mod import_faults;
 mod import_local_zones;
+mod interface;
 mod interleavings;
 mod lists;
 #[allow(dead_code, reason = "shared with the benchmarks, which use the rest")]

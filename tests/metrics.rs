@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use namegate::telemetry::metric::{METRICS, Metric, markdown};
+use namegate::observe::metric::{METRICS, Metric, markdown};
 
 use crate::support::code::QR;
 use crate::support::metrics::Sample;

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 
-use namegate::listen::batch::{ReceiveBatch, SendBatch, Wait};
+use namegate::net::batch::{ReceiveBatch, SendBatch, Wait};
 
 const BATCH: usize = 64;
 const ROOM: usize = 1232;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use namegate::listen::batch::{ReceiveBatch, SendBatch, Wait, dropped_by_kernel};
+use namegate::net::batch::{ReceiveBatch, SendBatch, Wait, dropped_by_kernel};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 

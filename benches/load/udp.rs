@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use namegate::listen::batch::{ReceiveBatch, SendBatch, Wait};
+use namegate::net::batch::{ReceiveBatch, SendBatch, Wait};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::flight::Flight;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use namegate::listen::batch::{ReceiveBatch, SendBatch, Wait};
+use namegate::net::batch::{ReceiveBatch, SendBatch, Wait};
 
 use super::reply::ADDRESS;
 use super::workload::OPT;

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use super::Admin;
 use super::authorized::Authorized;
 use super::refusal::Refusal;
-use super::wish::Wish;
+use crate::api::wish::Wish;
 use crate::hazard::{Reach, reach};
 use crate::policy::bypass::BypassName;
 use crate::policy::rule::{Pattern, PatternError, Scope};

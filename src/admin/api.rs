@@ -11,15 +11,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
-use super::view::{self, Blocked, BlockedName, Count, Explanation, Lookup, Recent, Status, Top, Totals};
-use crate::explain::{host_of, judge, snippet};
-use crate::gate::State;
-use crate::telemetry::blocked_names::Sighting;
-use crate::telemetry::client::ShownClient;
-use crate::telemetry::counters::{REASONS, Totals as Counts};
-use crate::telemetry::lookup;
-use crate::telemetry::record::Decision;
-use crate::telemetry::top::WINDOW;
+use crate::api::view::{self, Blocked, BlockedName, Count, Explanation, Lookup, Recent, Status, Top, Totals};
+use crate::assemble::explain::{host_of, judge, snippet};
+use crate::engine::State;
+use crate::observe::blocked_names::Sighting;
+use crate::observe::client::ShownClient;
+use crate::events::counters::{REASONS, Totals as Counts};
+use crate::events::lookup;
+use crate::events::record::Decision;
+use crate::observe::top::WINDOW;
 use crate::upstream::server::{ExchangeResult, Server};
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
@@ -228,5 +228,5 @@ pub(super) async fn explain(
 }
 
 pub(super) fn time(time: SystemTime) -> String {
-    crate::rfc3339::millis(time).to_string()
+    crate::util::rfc3339::millis(time).to_string()
 }

@@ -12,7 +12,7 @@ use super::Admin;
 use super::refusal::Refusal;
 use super::throttle::ErrorThrottle;
 use super::token::TokenFile;
-use crate::orders::Orders;
+use crate::control::Orders;
 
 /// Who may give orders, and where they go.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::api::time;
-use crate::telemetry::client::ShownClient;
+use crate::observe::client::ShownClient;
 
 /// Where a policy to come would decide otherwise than the one in force, since it was loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

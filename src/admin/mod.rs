@@ -15,8 +15,6 @@ mod places;
 mod refusal;
 mod throttle;
 pub mod token;
-pub mod view;
-pub mod wish;
 
 pub use authorized::Control;
 
@@ -31,14 +29,14 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get};
 
-use crate::gate::State;
+use crate::engine::State;
 use crate::policy::temporary::Grant;
-use crate::telemetry::board::Board;
-use crate::telemetry::catalogue::Catalogue;
-use crate::telemetry::journal::Losses;
+use crate::observe::board::Board;
+use crate::observe::catalogue::Catalogue;
+use crate::observe::journal::Losses;
 use crate::upstream::probe::LATELY;
 use crate::upstream::server::Server;
-use crate::watchdog::Health;
+use crate::service::watchdog::Health;
 
 /// What the pages show.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use subtle::ConstantTimeEq;
 
 use crate::config::Settings;
-use crate::secret_file::{self, SecretFileError};
+use crate::util::secret_file::{self, SecretFileError};
 
 /// Fewest characters of a token: 16 of a random one are beyond guessing over a network.
 const MIN_LENGTH: usize = 16;

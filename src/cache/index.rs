@@ -1,7 +1,7 @@
 //! [`Index`]: from a key's hash to where its entry is.
 
 use super::ring::POSITION;
-use crate::sync::{AtomicU64, Ordering, zeroed};
+use crate::util::sync::{AtomicU64, Ordering, zeroed};
 
 /// Slots of a bucket; with the word of their marks they fill a cache line.
 const SLOTS: usize = 7;

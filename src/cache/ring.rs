@@ -22,7 +22,7 @@
 //! entry is held may change in place: either value of it goes with all the others.
 
 use super::entry::{Entry, HEADER, MAX_WORDS};
-use crate::sync::{AtomicU64, Ordering, fence, zeroed};
+use crate::util::sync::{AtomicU64, Ordering, fence, zeroed};
 
 /// Bits of a position that are kept; positions are compared modulo this, so that it does not matter when they run over.
 pub(super) const POSITION: u64 = (1 << 47) - 1;

@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 use super::http::{AdminListener, Page, printable};
 use super::{FAILED, marked, print, warn};
 use crate::admin::token::{Token, TokenFile};
-use crate::admin::wish::{self, Wish};
+use crate::api::wish::{self, Wish};
 use crate::assemble::Sources;
 use crate::config::{self, ValueError};
 use crate::policy::rule::Pattern;
@@ -84,7 +84,7 @@ fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
         return Err(refusal(&page));
     }
     let granted: Grant = serde_json::from_slice(&page.body).map_err(|_| "what answers there is no gate")?;
-    Ok(format!("{} is allowed until {}", granted.pattern, crate::rfc3339::seconds(granted.until)))
+    Ok(format!("{} is allowed until {}", granted.pattern, crate::util::rfc3339::seconds(granted.until)))
 }
 
 fn revoke(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
@@ -109,7 +109,7 @@ fn as_text(allowed: &[Grant]) -> String {
     let width = allowed.iter().map(|grant| grant.pattern.to_string().len()).max().unwrap_or(0).min(60);
     allowed.iter().fold(String::new(), |mut text, Grant { pattern, reason, author, until, .. }| {
         let (author, reason) = (printable(author), printable(reason));
-        let until = crate::rfc3339::seconds(*until);
+        let until = crate::util::rfc3339::seconds(*until);
         let _ = writeln!(text, "{:<width$}  until {until}  {author}: {reason}", pattern.to_string());
         text
     })

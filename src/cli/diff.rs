@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::import::{read, refuse};
 use super::{FAILED, OK, USAGE, complain, print};
 use crate::assemble::{Sources, assemble};
-use crate::diff::{Difference, Needed, Unlisted, compare};
-use crate::import::azure_ml;
+use crate::tools::diff::{Difference, Needed, Unlisted, compare};
+use crate::tools::import::azure_ml;
 
 /// What to compare with.
 #[derive(Debug, Args)]

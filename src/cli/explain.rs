@@ -8,15 +8,15 @@ use serde_json::json;
 
 use super::{FAILED, OK, USAGE, print, warn};
 use crate::assemble::Assembly;
-use crate::escape::on_one_line;
-use crate::explain::{Finding, host_of, judge, snippet};
+use crate::util::escape::on_one_line;
+use crate::assemble::explain::{Finding, host_of, judge, snippet};
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::route::Route;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
 use crate::wire::query::Question;
-use crate::zones::ZoneRule;
+use crate::allowlist::ZoneRule;
 
 /// What to explain.
 #[derive(Debug, Args)]

@@ -7,8 +7,8 @@ use clap::Args;
 use super::output::deliver;
 use super::{FAILED, OK, USAGE, warn};
 use crate::assemble::Assembly;
-use crate::export::{Target, export};
-use crate::upstream::address::UpstreamAddress;
+use crate::tools::export::{Target, export};
+use crate::address::upstream::UpstreamAddress;
 
 /// What to write, and where to.
 #[derive(Debug, Args)]

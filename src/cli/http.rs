@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::admin::token::Token;
 use crate::assemble::Sources;
 use crate::config;
-use crate::listen::socket::reachable;
+use crate::net::socket::reachable;
 
 /// Time for one page, from connecting to its last byte: container runtimes give up after some seconds themselves.
 const PATIENCE: Duration = Duration::from_secs(2);

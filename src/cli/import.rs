@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::output::deliver;
 use super::{FAILED, OK, USAGE, today, warn};
-use crate::config::{Diagnostic, Report, Source};
-use crate::import::{Format, Imported, Options, import};
+use crate::diagnostics::{Diagnostic, Report, Source};
+use crate::tools::import::{Format, Imported, Options, import};
 
 /// What to import, and where to.
 #[derive(Debug, Args)]

@@ -10,13 +10,13 @@ use tokio::runtime::Builder;
 
 use super::http::AdminListener;
 use super::{FAILED, OK, try_print, warn};
-use crate::admin::view::Blocked;
+use crate::api::view::Blocked;
 use crate::assemble::{Assembly, Sources};
 use crate::config;
-use crate::learn::{Evidence, Heading, Known, Options, Proposal, Unreadable, Why, propose, to_json, to_toml};
+use crate::tools::learn::{Evidence, Heading, Known, Options, Proposal, Unreadable, Why, propose, to_json, to_toml};
 use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
-use crate::upstream::lists::ServerLists;
-use crate::zones::{self, embedded_names};
+use crate::allowlist::server_lists::ServerLists;
+use crate::allowlist::{self, embedded_names};
 
 /// What to learn from, and how.
 #[derive(Debug, Args)]

@@ -29,7 +29,7 @@ use toml::value::{Date, Datetime};
 
 use crate::assemble::{Assembly, Faults, Sources, assemble};
 use crate::config::{Mode, Overrides, admin_address, listen_address};
-use crate::upstream::address::UpstreamAddress;
+use crate::address::upstream::UpstreamAddress;
 
 /// Nothing is wrong; for `explain`: the name is allowed.
 const OK: u8 = 0;
@@ -168,7 +168,7 @@ fn with_assembly(sources: &Sources, command: impl FnOnce(Assembly) -> u8) -> u8 
     }
 }
 
-fn done(outcome: Result<(), crate::serve::StartError>) -> u8 {
+fn done(outcome: Result<(), crate::service::serve::StartError>) -> u8 {
     match outcome {
         Ok(()) => OK,
         Err(error) => {
@@ -187,7 +187,7 @@ fn complain(faults: &Faults) {
 
 /// Today's date (UTC).
 fn today() -> Date {
-    let now = crate::rfc3339::seconds(SystemTime::now()).to_string();
+    let now = crate::util::rfc3339::seconds(SystemTime::now()).to_string();
     let date = now.parse::<Datetime>().ok().and_then(|now| now.date);
     // The year 0 makes no list look old.
     date.unwrap_or(Date { year: 0, month: 1, day: 1 })

@@ -10,17 +10,17 @@ use tokio::runtime::Builder;
 
 use super::http::AdminListener;
 use super::{FAILED, OK, marked, try_print, warn};
-use crate::admin::view::{Policy, Status};
+use crate::api::view::{Policy, Status};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::listen_address;
 use crate::policy::temporary::{Grant, Temporary};
-use crate::prove::ask::Asker;
-use crate::prove::canary::{Canary, Expect};
-use crate::prove::examine::Examiner;
-use crate::prove::look_alike::LookAlikes;
-use crate::prove::matrix::every_way;
-use crate::prove::report::{Gate, Report};
-use crate::prove::watch::random_label;
+use crate::tools::prove::ask::Asker;
+use crate::observe::canary::{Canary, Expect};
+use crate::tools::prove::examine::Examiner;
+use crate::tools::prove::look_alike::LookAlikes;
+use crate::tools::prove::matrix::every_way;
+use crate::tools::prove::report::{Gate, Report};
+use crate::tools::prove::watch::random_label;
 
 /// Nothing could be told: there is no gate, or it does not serve this machine.
 const CANNOT_TELL: u8 = 2;
@@ -202,5 +202,5 @@ fn serial(policy: &Policy) -> Result<u32, Error> {
 }
 
 fn now() -> String {
-    crate::rfc3339::seconds(SystemTime::now()).to_string()
+    crate::util::rfc3339::seconds(SystemTime::now()).to_string()
 }

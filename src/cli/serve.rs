@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use crate::assemble::{Sources, assemble};
-use crate::listen::inherited::Inherited;
-use crate::listen::sockets::Sockets;
-use crate::notify;
-use crate::own_zones::OwnZones;
-use crate::registry::Registry;
-use crate::reload::{Reloader, summary, warn_of};
-use crate::sandbox::{self, files::Files};
-use crate::serve::{Service, StartError};
-use crate::shutdown::Hangups;
-use crate::telemetry::catalogue::Catalogue;
+use crate::service::inherited::Inherited;
+use crate::service::sockets::Sockets;
+use crate::service::notify;
+use crate::service::own_zones::OwnZones;
+use crate::service::registry::Registry;
+use crate::service::reload::{Reloader, summary, warn_of};
+use crate::service::sandbox;
+use crate::service::sandbox::files::Files;
+use crate::service::serve::{Service, StartError};
+use crate::service::shutdown::Hangups;
+use crate::observe::catalogue::Catalogue;
 
 /// Runs the gate in the foreground until SIGTERM or SIGINT.
 ///
@@ -28,7 +29,7 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let sockets = Sockets::open(&assembly.settings, inherited)?;
     let sandbox =
         sandbox::enter(&assembly.settings.sandbox, &Files::of(&sources, &assembly), sockets.awaited());
-    let _written_at_the_end = crate::telemetry::log::start(&assembly.settings.log);
+    let _written_at_the_end = crate::observe::log::start(&assembly.settings.log);
     sandbox.tell();
     warn_of(&assembly);
     let (settings, origin, summary) =

@@ -7,7 +7,7 @@ use serde::Serialize;
 use toml::Spanned;
 
 use crate::config::limits;
-use crate::config::section::Section;
+use crate::diagnostics::section::Section;
 use crate::config::write;
 
 /// What is remembered of upstream answers.

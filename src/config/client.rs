@@ -8,7 +8,7 @@ use serde::Serialize;
 use toml::Spanned;
 
 use crate::config::read::{inline_rules, parameter_lists, plain, zones};
-use crate::config::section::Section;
+use crate::diagnostics::section::Section;
 use crate::config::settings::{InlineRule, Mode, Policy, Settings};
 use crate::config::value::{self, ValueError, is_zone_name};
 use crate::policy::clients::MAX_GROUPS;

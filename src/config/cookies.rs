@@ -6,7 +6,7 @@ use serde::Serialize;
 use toml::Spanned;
 
 use crate::config::read::optional_path;
-use crate::config::section::Section;
+use crate::diagnostics::section::Section;
 use crate::config::write;
 
 /// Whether clients are given cookies, and what they are made with.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::config::limit::Limit;
+use crate::diagnostics::limit::Limit;
 
 /// Threads that answer UDP. Default 0: one per core. At most 256: more threads than cores only wait for each other.
 pub const WORKERS: Limit<usize> = Limit::new(0, 0, 256);
@@ -141,7 +141,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::limit::Quantity;
+    use crate::diagnostics::limit::Quantity;
 
     fn holds<T: Quantity>(limit: Limit<T>) -> bool {
         let is_whole = !limit.whole_seconds || limit.default.is_whole_seconds();

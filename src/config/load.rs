@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::config::diagnostic::Diagnostic;
+use crate::diagnostics::diagnostic::Diagnostic;
 use crate::config::read;
-use crate::config::report::Report;
+use crate::diagnostics::report::Report;
 use crate::config::settings::{Mode, Settings, Upstream};
-use crate::config::source::Source;
+use crate::diagnostics::source::Source;
 use crate::config::value::{self, ValueError};
-use crate::upstream::address::UpstreamAddress;
+use crate::address::upstream::UpstreamAddress;
 
 /// Where settings are looked for unless a path is given.
 pub const DEFAULT_PATH: &str = "/etc/namegate/namegate.toml";

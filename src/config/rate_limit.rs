@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::config::read::plain;
-use crate::config::section::Section;
+use crate::diagnostics::section::Section;
 use crate::config::{limits, value};
 
 /// How many replies one client may have over UDP.

@@ -10,22 +10,22 @@ use crate::config::admin::{self, Admin};
 use crate::config::cache::cache;
 use crate::config::client::client_groups;
 use crate::config::cookies::cookies;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::faults::Faults;
+use crate::diagnostics::diagnostic::Diagnostic;
+use crate::diagnostics::faults::Faults;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
 use crate::config::rate_limit::rate_limit;
 use crate::config::route::routes;
 use crate::config::sandbox::sandbox;
-use crate::config::section::Section;
+use crate::diagnostics::section::Section;
 use crate::config::settings::{Block, InlineRule, Local, Policy, Server, Settings, Upstream};
-use crate::config::source::Source;
+use crate::diagnostics::source::Source;
 use crate::config::tunnel_guard::tunnel_guard;
 use crate::config::value::{self, ValueError};
-use crate::upstream::address::UpstreamAddress;
+use crate::address::upstream::UpstreamAddress;
 use crate::wire::name::Name;
-use crate::zones;
+use crate::allowlist;
 
 /// Reads all settings from `source`; what is absent or faulty has its default. Relative paths begin at `base`.
 ///

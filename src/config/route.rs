@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::config::read::plain;
-use crate::config::section::Section;
+use crate::diagnostics::section::Section;
 use crate::config::settings::InlineRule;
 use crate::config::value;
 use crate::policy::route::MAX_ROUTES;
 use crate::policy::rule::Pattern;
-use crate::upstream::address::UpstreamAddress;
+use crate::address::upstream::UpstreamAddress;
 
 /// Names that go to upstreams of their own. A route allows nothing: a rule must.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -23,8 +23,8 @@ use crate::config::write;
 pub use crate::policy::Mode;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::rule::Pattern;
-use crate::upstream::address::UpstreamAddress;
-use crate::upstream::encrypted::roots::Roots;
+use crate::address::upstream::UpstreamAddress;
+use crate::address::roots::Roots;
 use crate::wire::name::Name;
 
 /// Everything that can be set. Paths are resolved against the settings file's directory.

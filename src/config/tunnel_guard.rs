@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::config::limits;
-use crate::config::section::Section;
+use crate::diagnostics::section::Section;
 use crate::config::value;
 use crate::config::write;
 

@@ -12,12 +12,10 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use crate::config::limits::{ADMIN_PORT, IDENTITY_BYTES};
 use crate::config::settings::Mode;
 use crate::policy::rule::{Pattern, PatternError, Scope};
-use crate::upstream::address::{
-    AddressError, DNS_PORT, UpstreamAddress, parse_socket_address, upstream_socket,
-};
-use crate::upstream::encrypted::roots::{Roots, RootsError};
+use crate::address::upstream::{AddressError, DNS_PORT, UpstreamAddress, parse_socket_address, upstream_socket};
+use crate::address::roots::{Roots, RootsError};
 use crate::wire::name::{MAX_LABEL, Name};
-use crate::zones;
+use crate::allowlist;
 
 /// Why a text is no value of its kind: where in it, what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use crate::config::limit::Quantity;
+use crate::diagnostics::limit::Quantity;
 use crate::config::settings::{InlineRule, Settings};
 use crate::config::value::PLATFORM;
-use crate::upstream::encrypted::roots::Roots;
+use crate::address::roots::Roots;
 use crate::wire::name::Name;
 
 impl Settings {

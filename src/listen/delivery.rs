@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::batch::{Peer, SendBatch};
-use super::reply_socket::ReplySocket;
-use crate::gate::{Gate, Miss};
-use crate::telemetry::counters::Dropped;
-use crate::telemetry::teller::Teller;
+use crate::net::batch::{Peer, SendBatch};
+use crate::net::reply_socket::ReplySocket;
+use crate::engine::{Gate, Miss};
+use crate::events::counters::Dropped;
+use crate::events::teller::Teller;
 use crate::upstream::Fetched;
-use crate::upstream::relay::Deliver;
+use crate::relay::Deliver;
 
 /// Replies sent with one call.
 const BATCH: usize = 64;

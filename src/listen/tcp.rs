@@ -17,14 +17,14 @@ use tokio_util::task::TaskTracker;
 
 use super::connections::{ConnectionPermit, Connections, Crowded, InFlight};
 use super::delivery::Waiter;
-use super::socket::take_no_more_connections;
-use crate::fetch::{fetch, fetch_local};
-use crate::gate::{Client, Gate, Miss, Outcome, State};
+use crate::net::socket::take_no_more_connections;
+use crate::listen::fetch::{fetch, fetch_local};
+use crate::engine::{Client, Gate, Miss, Outcome, State};
 use crate::policy::AllowedQuery;
-use crate::telemetry::lookup::Exchange;
-use crate::telemetry::record::Decision;
-use crate::telemetry::teller::SharedTeller;
-use crate::upstream::relay::Asker;
+use crate::events::lookup::Exchange;
+use crate::events::record::Decision;
+use crate::events::teller::SharedTeller;
+use crate::relay::Asker;
 use crate::wire::reply::Transport;
 
 /// Bounds on what TCP clients may take.

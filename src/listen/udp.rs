@@ -10,19 +10,19 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::batch::{Datagram, Peer, ReceiveBatch, SendBatch, Wait};
+use crate::net::batch::{Datagram, Peer, ReceiveBatch, SendBatch, Wait};
 use super::delivery::{UdpMiss, Waiter};
-use super::reply_socket::ReplySocket;
-use super::socket;
-use crate::fetch::fetch_local;
-use crate::gate::{Client, Gate, Outcome, State};
+use crate::net::reply_socket::ReplySocket;
+use crate::net::socket;
+use crate::listen::fetch::fetch_local;
+use crate::engine::{Client, Gate, Outcome, State};
 use crate::policy::AllowedQuery;
-use crate::telemetry::counters::Dropped;
-use crate::telemetry::lookup::Exchange;
-use crate::telemetry::record::Record;
-use crate::telemetry::teller::{SharedTeller, Teller};
-use crate::upstream::relay::Asker;
-use crate::watchdog::Heartbeat;
+use crate::events::counters::Dropped;
+use crate::events::lookup::Exchange;
+use crate::events::record::Record;
+use crate::events::teller::{SharedTeller, Teller};
+use crate::relay::Asker;
+use crate::service::watchdog::Heartbeat;
 use crate::wire::reply::Transport;
 
 /// How often a worker without traffic looks whether it should end.

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::address::UpstreamAddress;
-use crate::listen::socket::is_own_address;
+use crate::address::upstream::UpstreamAddress;
+use crate::net::socket::is_own_address;
 
 /// An error where one of `servers` is one of this server's own `listen` addresses: it would ask itself until the
 /// deadline, for every query.

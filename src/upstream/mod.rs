@@ -8,14 +8,11 @@
 //! [`AllowedQuery`]: crate::policy::AllowedQuery
 
 pub mod accept;
-pub mod address;
 pub mod budget;
 pub mod encrypted;
-pub mod lists;
 pub mod loop_watch;
 pub mod loops;
 pub mod probe;
-pub mod relay;
 pub mod server;
 pub mod system;
 pub mod upstreams;
@@ -39,7 +36,7 @@ use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::letter_case::LetterCase;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
-use address::UpstreamAddress;
+use crate::address::upstream::UpstreamAddress;
 use budget::{Attempt, Permit};
 use encrypted::encryption::Encryption;
 use failure::{AttemptError, Failure};

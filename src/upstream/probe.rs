@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::loop_watch::Change;
 use super::server::Server;
 use super::{ExchangeError, Prompt};
-use crate::gate::State;
+use crate::engine::State;
 use crate::policy::clients::{ClientPrefix, ShareHolder};
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::accept::Rejection;
-use super::address::UpstreamAddress;
+use crate::address::upstream::UpstreamAddress;
 use super::budget::{Budget, Permit, Shed};
 use super::encrypted::encryption::Encryption;
 use super::ending::Ending;
@@ -17,7 +17,7 @@ use super::probe::LATELY;
 use super::transport::Transport;
 use super::{ExchangeError, Prompt, is_failure};
 use crate::policy::clients::ShareHolder;
-use crate::telemetry::histogram::Histogram;
+use crate::events::histogram::Histogram;
 use crate::wire::answer::Answer;
 
 /// Failures in a row after which an upstream counts as down and others are asked first.

@@ -1,6 +1,6 @@
 //! The host's own resolver configuration, for the upstream `system`.
 
-use super::address::UpstreamAddress;
+use crate::address::upstream::UpstreamAddress;
 
 /// The servers that `/etc/resolv.conf` (or the platform's like) names, in its order.
 ///
@@ -23,7 +23,7 @@ fn read() -> Result<Vec<UpstreamAddress>, String> {
 
 #[cfg(not(unix))]
 fn read() -> Result<Vec<UpstreamAddress>, String> {
-    use super::address::DNS_PORT;
+    use crate::address::upstream::DNS_PORT;
     let (config, _) = hickory_resolver::system_conf::read_system_conf().map_err(|error| error.to_string())?;
     let addresses = config.name_servers().iter().map(|server| std::net::SocketAddr::new(server.ip, DNS_PORT));
     Ok(unique(addresses.map(UpstreamAddress::Udp)))

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::address::UpstreamAddress;
+use crate::address::upstream::UpstreamAddress;
 use super::encrypted::EncryptedServer;
 use super::encrypted::encryption::Encryption;
 use super::server::ServerStats;

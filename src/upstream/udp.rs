@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 use super::accept::{Channel, Judgement, Sent, judge};
 use super::server::ServerStats;
 use super::{Exchange, ExchangeError, Prompt, letter_case};
-use crate::listen::batch::MAX_REPORTS;
+use crate::net::batch::MAX_REPORTS;
 use crate::wire::request;
 
 /// Room for a datagram in bytes: more than we offer, because Azure's resolver is known to overrun.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use super::address::UpstreamAddress;
+use crate::address::upstream::UpstreamAddress;
 use super::budget::Budget;
 use super::server::{Server, ServerStats};
 use super::{Upstream, UpstreamConfig};

@@ -26,6 +26,7 @@ pub(crate) fn namegate(directory: &Path, arguments: &[&str]) -> Finished {
         .args(arguments)
         .current_dir(directory)
         .env_remove("RUST_LOG")
+        .env_remove("USER")
         .stdin(Stdio::null())
         .output()
         .expect("the binary runs");

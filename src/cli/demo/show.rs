@@ -12,12 +12,12 @@ use hickory_proto::rr::{Name, RecordType};
 use crate::assemble::{Sources, assemble};
 use crate::cli::try_print;
 use crate::config::{LogQueries, Overrides};
-use crate::listen::inherited::Inherited;
-use crate::listen::sockets::Sockets;
+use crate::service::inherited::Inherited;
+use crate::service::sockets::Sockets;
 use crate::local::{EmbeddedUpstream, demo_zones};
-use crate::serve::{Service, StartError};
-use crate::telemetry::catalogue::Catalogue;
-use crate::upstream::address::UpstreamAddress;
+use crate::service::serve::{Service, StartError};
+use crate::observe::catalogue::Catalogue;
+use crate::address::upstream::UpstreamAddress;
 
 /// What is asked: names a workspace needs, then names it does not.
 const QUESTIONS: [(&str, RecordType); 6] = [

@@ -6,8 +6,8 @@ use tokio::runtime::Builder;
 
 use crate::cli::try_print;
 use crate::local::{EmbeddedUpstream, demo_zones};
-use crate::serve::StartError;
-use crate::shutdown::{Request, Signals};
+use crate::service::serve::StartError;
+use crate::service::shutdown::{Request, Signals};
 
 /// Where it listens when nothing is said: a port that neither the gate nor a resolver of the machine uses.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5300);

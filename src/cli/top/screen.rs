@@ -9,7 +9,7 @@ use ratatui::widgets::{Paragraph, Row, Sparkline, Table, Widget};
 use super::look::{Look, Tone};
 use super::quantity::{bytes, count, cut, minute, percent, rate, seconds, time_of_day};
 use super::snapshot::Snapshot;
-use crate::admin::view::{Count, Lookup, Status, Upstream};
+use crate::api::view::{Count, Lookup, Status, Upstream};
 
 /// Upstreams shown at most.
 const UPSTREAMS: usize = 6;

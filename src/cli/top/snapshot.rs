@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use crate::admin::view::{Lookup, Recent, Status, Top};
+use crate::api::view::{Lookup, Recent, Status, Top};
 use crate::cli::http::AdminListener;
 use crate::cli::json_page::NoJson;
 

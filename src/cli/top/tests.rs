@@ -11,7 +11,7 @@ use super::look::Look;
 use super::screen::Screen;
 use super::snapshot::Snapshot;
 use super::text::text;
-use crate::admin::view::{Cache, Count, Lookup, Policy, Rates, Recent, Status, Top, Totals, Upstream, Zone};
+use crate::api::view::{Cache, Count, Lookup, Policy, Rates, Recent, Status, Top, Totals, Upstream, Zone};
 
 const URL: &str = "http://127.0.0.1:9153";
 const COLORS: Look = Look { colors: true, unicode: true };

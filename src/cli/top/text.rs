@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::quantity::{bytes, count, percent, rate, seconds};
 use super::snapshot::Snapshot;
-use crate::admin::view::{Count, Lookup, Upstream};
+use crate::api::view::{Count, Lookup, Upstream};
 
 /// Blocked lookups shown, the newest.
 const LOOKUPS: usize = 20;

@@ -9,7 +9,7 @@ use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use rustls::pki_types::DnsName;
 
-use super::address::Host;
+use crate::address::encrypted::Host;
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;

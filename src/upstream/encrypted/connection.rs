@@ -19,10 +19,10 @@ use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
-use super::address::{EncryptedAddress, Protocol};
+use crate::address::encrypted::{EncryptedAddress, Protocol};
 use super::https::HttpsLink;
 use super::tls::TlsLink;
-use super::trust;
+use crate::address::trust;
 
 /// How long nothing may come while somebody waits, before new queries go through another connection: shorter than the
 /// second after which a query is asked again, so that it is then asked through a new one. A lost path shows no other sign

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::roots::Roots;
+use crate::address::roots::Roots;
 
 /// Whom to trust, and whom to ask where a server is.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use http::header::{ACCEPT, AGE, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use rustls::ClientConfig;
 
-use super::address::EncryptedAddress;
+use crate::address::encrypted::EncryptedAddress;
 use super::connection::{Loss, Reply};
 use super::tls;
 
@@ -129,7 +129,7 @@ fn number(headers: &HeaderMap, name: http::HeaderName) -> Option<u64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::upstream::address::UpstreamAddress;
+    use crate::address::upstream::UpstreamAddress;
 
     #[test]
     fn the_authority_carries_a_port_that_is_not_the_usual_one() {

@@ -3,9 +3,7 @@
 //! A server has few connections, each shared by many queries, opened when they are needed and opened again when they have
 //! ended. Whatever goes wrong, nothing is ever sent but through a connection whose other end has proved who it is.
 
-pub mod address;
 pub mod encryption;
-pub mod roots;
 mod addresses;
 mod complaints;
 mod connection;
@@ -15,7 +13,6 @@ mod rest;
 mod route;
 mod slot;
 mod tls;
-mod trust;
 
 use std::io;
 use std::sync::Arc;
@@ -29,7 +26,7 @@ use crate::wire::answer::Answer;
 use crate::wire::header::Header;
 use crate::wire::request;
 use crate::wire::section::age_ttls;
-use address::{EncryptedAddress, Protocol};
+use crate::address::encrypted::{EncryptedAddress, Protocol};
 use connection::{Loss, Reply};
 use encryption::Encryption;
 use pool::Pool;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::sleep;
 
-use super::address::EncryptedAddress;
+use crate::address::encrypted::EncryptedAddress;
 use super::addresses::Addresses;
 use super::complaints::Complaints;
 use super::connection::Connection;

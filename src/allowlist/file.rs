@@ -1,0 +1,189 @@
+//! A [`Zone`] from the text of its file.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use rapidhash::RapidHashMap;
+use toml::Spanned;
+use toml::de::DeTable;
+use toml::value::{Date, Datetime};
+
+use crate::diagnostics::{Diagnostic, Faults, Section, Source};
+use crate::config::{ValueError, word};
+use crate::policy::expect::Expect;
+use crate::policy::rule::Action;
+use crate::address::upstream::UpstreamAddress;
+use crate::allowlist::host::Host;
+use crate::allowlist::port::Port;
+use crate::allowlist::zone::{Zone, ZoneRule};
+
+/// How much text is handed to the TOML parser at once, in bytes. Its tables take twenty times the memory of their text:
+/// 3.5 GB for a file of a million rules in one piece.
+const PIECE: usize = 1 << 16;
+
+/// Reads the zone `name` from `source` and notes in `used` which parameters it names.
+///
+/// The zone is meant to be used only where no diagnostic is an error.
+pub fn zone(
+    name: &str,
+    source: &Source,
+    parameters: &BTreeMap<String, Vec<String>>,
+    used: &mut BTreeSet<String>,
+) -> (Zone, Vec<Diagnostic>) {
+    let mut faults = Faults::new(source);
+    let mut zone = Zone {
+        name: name.to_owned(),
+        title: name.to_owned(),
+        source: String::new(),
+        revised: None,
+        file: source.file().to_owned(),
+        cname: None,
+        servers: Vec::new(),
+        shipped: false,
+        rules: Vec::new(),
+        count: 0,
+    };
+    for piece in pieces(source.text()) {
+        faults.set_base(piece.start);
+        let (table, errors) = DeTable::parse_recoverable(&source.text()[piece.clone()]);
+        errors.iter().for_each(|error| faults.syntax(error));
+        let mut root = Section::new("", table.into_inner(), 0..0, &mut faults);
+        if piece.start == 0 {
+            zone.title = root.field("title").map_or(zone.title, Spanned::into_inner);
+            zone.source = root.field("source").map_or(zone.source, Spanned::into_inner);
+            zone.revised = revised(&mut root);
+            zone.cname = root.parsed("cname", word).map(Spanned::into_inner);
+            zone.servers = root.some("servers", str::parse::<UpstreamAddress>).map(plain).unwrap_or_default();
+        }
+        for (key, action) in [("allow", Action::Allow), ("deny", Action::Deny)] {
+            for (table, span) in root.sections(key) {
+                let section = Section::new(key, table, span, root.faults);
+                zone.rules.extend(rule(section, action, parameters, used));
+            }
+        }
+        root.finish();
+    }
+    zone.rules.sort_by_key(|rule| rule.line);
+    zone.count = zone.rules.len();
+    warn_of_duplicates(&zone.rules, source, &mut faults);
+    (zone, faults.into_found())
+}
+
+/// Cuts a long text before a rule's header wherever a piece is long enough.
+///
+/// A line that begins with `[[allow]]` or `[[deny]]` is a header unless it is within a multi-line string, since no TOML
+/// value looks like that. A text with such strings is therefore left in one piece.
+fn pieces(text: &str) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    if !text.contains("\"\"\"") && !text.contains("'''") {
+        while let Some(end) = next_header(text, start + PIECE) {
+            pieces.push(start..end);
+            start = end;
+        }
+    }
+    pieces.push(start..text.len());
+    pieces
+}
+
+/// Where the first rule's header at or after `from` begins, if any.
+fn next_header(text: &str, from: usize) -> Option<usize> {
+    let from = (from..text.len()).find(|at| text.is_char_boundary(*at))?;
+    let mut tables = text[from..].match_indices("\n[[").map(|(at, _)| from + at + 1);
+    let is_header =
+        |at: &usize| ["[[allow]]", "[[deny]]"].iter().any(|header| text[*at..].starts_with(header));
+    tables.find(is_header)
+}
+
+fn revised(root: &mut Section<'_, '_>) -> Option<Date> {
+    let (datetime, span) = root.field::<Datetime>("revised").map(|at| (*at.get_ref(), at.span()))?;
+    if datetime.time.is_some() {
+        let help = "write the date alone, such as `2026-03-19`".to_owned();
+        root.faults.error(&span, "`revised`: a date belongs here, without a time", help);
+    }
+    datetime.date
+}
+
+fn rule(
+    mut section: Section<'_, '_>,
+    action: Action,
+    parameters: &BTreeMap<String, Vec<String>>,
+    used: &mut BTreeSet<String>,
+) -> Option<ZoneRule> {
+    let host = section.required("host", |text| Host::parse(text, parameters));
+    let purpose = section.field("purpose").map_or_else(String::new, Spanned::into_inner);
+    let listed = section.list("listed", edition).map_or_else(Vec::new, plain);
+    let ports = section.list("ports", str::parse::<Port>).map_or_else(Vec::new, plain);
+    let as_listed = section.field("as_listed").map(Spanned::into_inner);
+    let expect = section.parsed("expect", expected);
+    let broad = section.field("broad");
+    let reason = section.field("reason").map(Spanned::into_inner);
+    if let (Action::Deny, Some(broad)) = (action, &broad) {
+        let help = "remove it; `strict` would leave the rule out and so open the names".to_owned();
+        section.faults.error(&broad.span(), "`deny.broad`: only a rule that allows can be broad", help);
+    }
+    if let (Action::Deny, Some(expect)) = (action, &expect) {
+        let help = "remove it; a denied name has no answer".to_owned();
+        section.faults.error(&expect.span(), "`deny.expect`: only a rule that allows can expect", help);
+    }
+    let line = host.as_ref().map_or(0, |host| section.faults.line(host.span().start));
+    section.finish();
+
+    let Host { text, patterns, parameters, missing } = host?.into_inner();
+    used.extend(parameters);
+    let broad = broad.is_some_and(Spanned::into_inner);
+    Some(ZoneRule {
+        action,
+        host: text,
+        line,
+        patterns,
+        missing,
+        purpose,
+        listed,
+        ports,
+        as_listed,
+        expect: expect.map_or(Expect::Any, Spanned::into_inner),
+        broad,
+        reason,
+    })
+}
+
+/// The kind of address that answers should have.
+fn expected(text: &str) -> Result<Expect, ValueError> {
+    text.parse().map_err(|help: &str| {
+        ValueError::new(format!("`{}` is nothing to expect", text.escape_debug()), help)
+    })
+}
+
+/// The date of an edition of a vendor's list.
+fn edition(text: &str) -> Result<Date, ValueError> {
+    let read = text.parse::<Datetime>().ok();
+    read.and_then(|datetime| datetime.date.filter(|_| datetime.time.is_none()))
+        .ok_or_else(|| ValueError::new(format!("`{text}` is no date"), "write it such as `2026-03-19`"))
+}
+
+/// A host written twice with the same action says nothing new, and the second may be a slip for another name.
+fn warn_of_duplicates(rules: &[ZoneRule], source: &Source, faults: &mut Faults<'_>) {
+    let mut first_lines: RapidHashMap<(Action, Cow<'_, str>), u32> = RapidHashMap::default();
+    faults.set_base(0);
+    for rule in rules {
+        let mut host = Cow::Borrowed(rule.host.strip_suffix('.').unwrap_or(&rule.host));
+        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            host = Cow::Owned(host.to_ascii_lowercase());
+        }
+        let first = *first_lines.entry((rule.action, host)).or_insert(rule.line);
+        if first != rule.line {
+            let message = format!("`{}` is already on line {first}", rule.host);
+            faults.warning(
+                &source.line_range(rule.line as usize),
+                message,
+                "remove one of the two".to_owned(),
+            );
+        }
+    }
+}
+
+fn plain<T>(values: Vec<Spanned<T>>) -> Vec<T> {
+    values.into_iter().map(Spanned::into_inner).collect()
+}

@@ -1,0 +1,207 @@
+//! Plain lists: one pattern on each line, for lists too long to be worth a table for each rule.
+//!
+//! A list is read line by line and each rule handed on at once, so that neither text nor rules of a million lines are held.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::diagnostics::{Diagnostic, Report, Source};
+use crate::config::ValueError;
+use crate::policy::rule::{Action, Pattern};
+
+/// Longest line, in bytes. Names are at most 255 bytes long, so that longer ones are comments, or no list at all.
+const MAX_LINE: usize = 1 << 16;
+/// Faults after which the rest of a list is not read: a file with so many is something else.
+const MAX_FAULTS: usize = 100;
+/// What some editors put before the first character of a UTF-8 file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Reads the list at `path`, gives each of its rules with its line (from 1) to `rule`, and says how many there are.
+///
+/// On each line stands a pattern, or `!` and a pattern to deny; `#` begins a comment. Every rule's line has a line ending.
+///
+/// Errors: the file cannot be read or has nothing in it, its last line is cut off, or lines in it are no rules. What was given
+/// to `rule` is then part of the list.
+pub(super) fn read(path: &Path, rule: impl FnMut(Action, &Pattern, u32)) -> Result<usize, Report> {
+    let file = path.display().to_string();
+    let opened = File::open(path).map_err(|error| Diagnostic::unreadable(&file, &error))?;
+    read_from(&file, BufReader::with_capacity(MAX_LINE, opened), rule)
+}
+
+/// The same of a text that messages call `file`.
+pub fn read_from(
+    file: &str,
+    text: impl BufRead,
+    rule: impl FnMut(Action, &Pattern, u32),
+) -> Result<usize, Report> {
+    let mut faults = Faults::new(file);
+    let rules = read_lines(text, rule, &mut faults).map_err(|error| Diagnostic::unreadable(file, &error))?;
+    match faults.found.is_empty() {
+        true => Ok(rules),
+        false => Err(faults.into_report()),
+    }
+}
+
+fn read_lines(
+    mut text: impl BufRead,
+    mut rule: impl FnMut(Action, &Pattern, u32),
+    faults: &mut Faults<'_>,
+) -> io::Result<usize> {
+    let mut rules = 0;
+    let mut bytes = Vec::new();
+    let mut is_blank = true;
+    for number in 1.. {
+        bytes.clear();
+        if text.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut bytes)? == 0 {
+            if is_blank {
+                faults.found.push(Diagnostic::empty(faults.file));
+            }
+            break;
+        }
+        is_blank &= bytes.trim_ascii().is_empty();
+        let line = match number {
+            1 => bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes),
+            _ => &bytes,
+        };
+        match read_line(line) {
+            Ok(None) => {}
+            // Half a name is often a wider one: `*.com` of `*.company.example`.
+            Ok(Some(_)) if !bytes.ends_with(b"\n") => faults.add(number, line, LineError::CutOff),
+            Ok(Some((action, pattern))) => {
+                rules += 1;
+                rule(action, &pattern, u32::try_from(number).unwrap_or(u32::MAX));
+            }
+            Err(error) => {
+                let rest_is_unclear = matches!(error, LineError::Long | LineError::NotUtf8(_));
+                faults.add(number, line, error);
+                if rest_is_unclear || faults.found.len() == MAX_FAULTS {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(rules)
+}
+
+/// Why a line is no rule.
+enum LineError {
+    /// It does not end within [`MAX_LINE`] bytes.
+    Long,
+    /// It is not UTF-8 from this byte on.
+    NotUtf8(usize),
+    /// It is a rule, and the last line, and has no line ending.
+    CutOff,
+    /// It says what is no pattern; the span is within the line.
+    Value(ValueError),
+}
+
+/// The rule that a line holds, none where it is blank or a comment.
+fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
+    if line.len() == MAX_LINE && !line.ends_with(b"\n") {
+        return Err(LineError::Long);
+    }
+    let line = std::str::from_utf8(line).map_err(|error| LineError::NotUtf8(error.valid_up_to()))?;
+    let written = before_comment(line);
+    let start = written.len() - written.trim_ascii_start().len();
+    let written = written.trim_ascii();
+    if written.is_empty() {
+        return Ok(None);
+    }
+    let (action, host) = match written.strip_prefix('!') {
+        Some(host) => (Action::Deny, host),
+        None => (Action::Allow, written),
+    };
+    let start = start + written.len() - host.len();
+    match Pattern::parse(host) {
+        Ok(pattern) => Ok(Some((action, pattern))),
+        Err(error) => {
+            let mut error = explain(host, error.into());
+            error.span = error.span.map(|span| start + span.start..start + span.end);
+            Err(LineError::Value(error))
+        }
+    }
+}
+
+/// What stands before the first `#` that has no backslash before it.
+fn before_comment(line: &str) -> &str {
+    let comment = line.match_indices('#').map(|(at, _)| at).find(|at| {
+        let backslashes = line[..*at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+        backslashes % 2 == 0
+    });
+    comment.map_or(line, |at| &line[..at])
+}
+
+/// Adds what is different in lists: other things are pasted into them than into a rule of its own.
+fn explain(host: &str, error: ValueError) -> ValueError {
+    let first = host.split_ascii_whitespace().next().unwrap_or_default();
+    let help = if first.len() < host.len() && first.parse::<IpAddr>().is_ok() {
+        "this is a line of a hosts file: write the name alone if it is to be allowed, with `!` before it if denied"
+    } else if host.contains(|c: char| c.is_ascii_whitespace()) {
+        "put one pattern on each line, and `#` before a comment"
+    } else if host.contains(['{', '}']) {
+        "write the value itself; parameters belong in a zone file that ends in `.toml`"
+    } else {
+        return error;
+    };
+    ValueError { help: Some(help.to_owned()), ..error }
+}
+
+/// What is wrong in a list, with the lines it stands on.
+struct Faults<'f> {
+    file: &'f str,
+    found: Vec<Diagnostic>,
+    lines: Vec<usize>,
+    /// Those lines, one behind the other.
+    text: String,
+}
+
+impl<'f> Faults<'f> {
+    fn new(file: &'f str) -> Self {
+        Self { file, found: Vec::new(), lines: Vec::new(), text: String::new() }
+    }
+
+    fn add(&mut self, number: usize, line: &[u8], error: LineError) {
+        let start = self.text.len();
+        let line = String::from_utf8_lossy(line.trim_ascii_end());
+        let (message, help, span) = match error {
+            LineError::Long => {
+                let message = format!("a line of more than {MAX_LINE} bytes");
+                (message, Some("put one pattern on each line".to_owned()), 0..0)
+            }
+            LineError::NotUtf8(at) => {
+                let message = "the file is not UTF-8 from here on".to_owned();
+                (
+                    message,
+                    Some("save it as UTF-8".to_owned()),
+                    at..at + char::REPLACEMENT_CHARACTER.len_utf8(),
+                )
+            }
+            LineError::CutOff => {
+                let message = "the last line has no line ending: the file may be cut off".to_owned();
+                (message, Some("end it with a line ending".to_owned()), 0..line.len())
+            }
+            LineError::Value(error) => (error.message, error.help, error.span.unwrap_or(0..line.len())),
+        };
+        let line = match line.len() {
+            MAX_LINE.. => Cow::Borrowed(""),
+            _ => line,
+        };
+        self.text.push_str(&line);
+        self.text.push('\n');
+        self.lines.push(number);
+        let diagnostic = Diagnostic::error(self.file, message).with_help(help);
+        self.found.push(diagnostic.at(start + span.start..start + span.end));
+    }
+
+    fn into_report(mut self) -> Report {
+        if self.found.len() == MAX_FAULTS {
+            let message = format!("the file was not read further than these {MAX_FAULTS} faults");
+            let help = "a list has one pattern on each line: `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`";
+            self.found.push(Diagnostic::error(self.file, message).with_help(help.to_owned()));
+        }
+        Report::new(Source::excerpt(self.file, self.text, self.lines), self.found)
+    }
+}

@@ -1,0 +1,247 @@
+//! [`read`]: the zones that the settings name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, is_zone_name};
+use crate::diagnostics::{Diagnostic, Report, Source, suggest};
+use crate::policy::PolicyBuilder;
+use crate::policy::rule::Action;
+use crate::allowlist::server_lists::ServerLists;
+use crate::allowlist::embedded::{embedded, embedded_names};
+use crate::allowlist::zone::Zone;
+use crate::allowlist::{file, list};
+
+/// The zones read, and what is probably not meant in them.
+#[derive(Clone, Debug, Default)]
+pub struct Zones {
+    /// In the order they were named.
+    pub list: Vec<Zone>,
+    /// Such as hosts written twice.
+    pub warnings: Report,
+    /// Parameters that have values and stand in none of the zones: probably misspelt.
+    pub unused_parameters: Vec<String>,
+}
+
+/// The two forms of an allowlist file.
+#[derive(Clone, Copy)]
+enum Form {
+    /// A table for each rule.
+    Tables,
+    /// A pattern on each line.
+    List,
+}
+
+impl Form {
+    const ALL: [Self; 2] = [Self::Tables, Self::List];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Tables => ".toml",
+            Self::List => ".list",
+        }
+    }
+
+    /// The form that a path's extension tells, and the path without the extension.
+    fn split(path: &str) -> Option<(Self, &str)> {
+        Self::ALL.into_iter().find_map(|form| Some((form, path.strip_suffix(form.extension())?)))
+    }
+}
+
+/// True for the path of an allowlist file, in contrast to a zone's name.
+pub(crate) fn is_path(text: &str) -> bool {
+    Form::split(text).is_some()
+}
+
+/// Reads the zones that the settings name and gives their rules to `policy`, and to `routes` the servers that some have of
+/// their own; `strict` leaves out the broad rules. A name
+/// is looked for in the settings' directory first, then among the shipped ones. One given twice is read once.
+///
+/// Errors: a zone is not known or cannot be read, or something in one is wrong; the report then has all of it, and
+/// `policy` is of no use.
+pub fn read(
+    settings: &config::Policy,
+    parameters: &BTreeMap<String, Vec<String>>,
+    policy: &mut PolicyBuilder,
+    routes: &mut ServerLists,
+) -> Result<Zones, Report> {
+    if let Some(directory) = &settings.zones_directory {
+        refuse_no_directory(directory)?;
+    }
+    let mut zones = Zones::default();
+    let mut used = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for text in settings.zones.iter().filter(|text| seen.insert(text.as_str())) {
+        let name = zone_name(text);
+        if let Some(other) = zones.list.iter().find(|zone| zone.name == name) {
+            let message = format!("`{text}` and {} are both zone `{name}`", other.file);
+            let error = Diagnostic::error("", message)
+                .with_help("rename one of the files, or name one zone".to_owned());
+            zones.warnings.push(error);
+            continue;
+        }
+        match find(text, settings.zones_directory.as_deref()) {
+            Ok(Found::Tables { source, shipped }) => {
+                let (zone, diagnostics) = file::zone(&name, &source, parameters, &mut used);
+                let zone = Zone { shipped, ..zone };
+                give(&zone, settings, policy, routes);
+                zones.list.push(zone);
+                zones.warnings.append(Report::new(source, diagnostics));
+            }
+            Ok(Found::List(path)) => {
+                let file = path.display().to_string();
+                let source = policy.source(&name, &file);
+                policy.cname(source, settings.cname);
+                match list::read(&path, |action, pattern, line| policy.rule(action, pattern, source, line)) {
+                    Ok(count) => zones.list.push(Zone::plain(name, file, count)),
+                    Err(report) => zones.warnings.append(report),
+                }
+            }
+            Err(report) => zones.warnings.append(report),
+        }
+    }
+    if zones.warnings.has_errors() {
+        return Err(zones.warnings);
+    }
+    zones.unused_parameters = parameters.keys().filter(|name| !used.contains(*name)).cloned().collect();
+    Ok(zones)
+}
+
+/// Without the directory, shipped zones would stand in for the files of the same names, and may be wider.
+fn refuse_no_directory(directory: &Path) -> Result<(), Report> {
+    let fault = match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => "it is no directory".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let message = format!("zones_directory {} cannot be read: {fault}", directory.display());
+    Err(Diagnostic::error("", message).with_help("correct `zones_directory` in [policy]".to_owned()).into())
+}
+
+fn give(zone: &Zone, settings: &config::Policy, policy: &mut PolicyBuilder, routes: &mut ServerLists) {
+    let source = policy.source(&zone.name, &zone.file);
+    policy.cname(source, zone.cname.unwrap_or(settings.cname));
+    if let Some(route) = routes.route(&zone.servers) {
+        policy.route(source, route);
+        let allows = zone.rules.iter().filter(|rule| rule.action == Action::Allow);
+        allows.flat_map(|rule| &rule.patterns).for_each(|pattern| routes.note(pattern, route));
+    }
+    for rule in zone.rules.iter().filter(|rule| !(settings.strict && rule.broad)) {
+        for pattern in &rule.patterns {
+            policy.rule_expecting(rule.action, pattern, source, rule.line, rule.expect);
+        }
+    }
+}
+
+/// The zone's name: the file's, without directory and extension.
+fn zone_name(text: &str) -> String {
+    let stem =
+        Form::split(text).map(|(_, path)| Path::new(path).file_name().unwrap_or_default().to_string_lossy());
+    stem.map_or_else(|| text.to_owned(), |stem| stem.into_owned())
+}
+
+/// What a zone is read from.
+enum Found {
+    Tables { source: Source, shipped: bool },
+    List(PathBuf),
+}
+
+fn find(text: &str, directory: Option<&Path>) -> Result<Found, Report> {
+    if let Some((form, _)) = Form::split(text) {
+        return open(form, PathBuf::from(text));
+    }
+    match &*files_in(directory, text) {
+        [] => {
+            let unknown = || {
+                let Unknown { message, help } = Unknown::new(text, directory);
+                Report::from(Diagnostic::error("", message).with_help(help))
+            };
+            let zone = embedded(text).ok_or_else(unknown)?;
+            Ok(Found::Tables { source: Source::new(format!("zones/{text}.toml"), zone), shipped: true })
+        }
+        [(form, path)] => open(*form, path.clone()),
+        [(_, path), (_, other), ..] => {
+            let message = format!("zone `{text}` is both {} and {}", path.display(), other.display());
+            let help = "rename one of the files, or name the one that is meant by its path".to_owned();
+            Err(Diagnostic::error("", message).with_help(help).into())
+        }
+    }
+}
+
+fn open(form: Form, path: PathBuf) -> Result<Found, Report> {
+    // Reading a pipe would wait for who writes into it, for good.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        let file = path.display().to_string();
+        let help = "name an allowlist file".to_owned();
+        return Err(Diagnostic::error(&file, "is no regular file").with_help(help).into());
+    }
+    match form {
+        Form::Tables => match Source::read(&path)? {
+            source if source.is_blank() => Err(Diagnostic::empty(source.file()).into()),
+            source => Ok(Found::Tables { source, shipped: false }),
+        },
+        Form::List => Ok(Found::List(path)),
+    }
+}
+
+/// The files in a directory that a zone may be read from.
+fn files_in(directory: Option<&Path>, name: &str) -> Vec<(Form, PathBuf)> {
+    let Some(directory) = directory.filter(|_| is_zone_name(name)) else { return Vec::new() };
+    let mut files: Vec<_> = Form::ALL.into_iter().zip(files_of(directory, name)).collect();
+    // What cannot be told, say for lack of permission, and what leads to nothing is read and so reported.
+    if let Some(untold) =
+        files.iter().find(|(_, path)| path.symlink_metadata().is_err_and(|error| is_untold(&error)))
+    {
+        return vec![untold.clone()];
+    }
+    files.retain(|(_, path)| path.symlink_metadata().is_ok());
+    files
+}
+
+fn is_untold(error: &std::io::Error) -> bool {
+    error.kind() != std::io::ErrorKind::NotFound
+}
+
+/// The files that the zone `name` may have in `directory`, whether they are there or not.
+pub(crate) fn files_of(directory: &Path, name: &str) -> [PathBuf; 2] {
+    Form::ALL.map(|form| directory.join(format!("{name}{}", form.extension())))
+}
+
+/// What to say of a zone that is nowhere.
+pub(crate) struct Unknown {
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+impl Unknown {
+    fn new(name: &str, directory: Option<&Path>) -> Self {
+        let own = directory.map(names_in).unwrap_or_default();
+        let mut known: Vec<&str> = embedded_names().collect();
+        known.extend(own.iter().map(String::as_str));
+        let suggestion = suggest(name, &known);
+        Self {
+            message: format!("no zone is named `{}`", name.escape_debug()),
+            help: format!(
+                "{suggestion} (a file of your own is named by its path, ending in `.toml` or `.list`)"
+            ),
+        }
+    }
+}
+
+/// Says that a zone is neither shipped nor in `directory`, so that the settings can be told where they name it.
+pub(crate) fn unknown(name: &str, directory: Option<&Path>) -> Option<Unknown> {
+    let is_known = is_path(name) || embedded(name).is_some() || !files_in(directory, name).is_empty();
+    (!is_known).then(|| Unknown::new(name, directory))
+}
+
+/// Names of the zones in a directory, for suggestions.
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Form::split(entry.file_name().to_str()?).map(|(_, name)| name.to_owned()))
+        .filter(|name| is_zone_name(name))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}

@@ -1,0 +1,242 @@
+//! Zone files as people write them, and what they are told.
+
+#![allow(clippy::unwrap_used)]
+
+mod lists;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::*;
+use crate::config;
+use crate::diagnostics::{Report, Source};
+use crate::policy::rule::Action;
+use crate::policy::{Compile, Mode, PolicyBuilder};
+use crate::allowlist::server_lists::ServerLists;
+
+fn values() -> BTreeMap<String, Vec<String>> {
+    BTreeMap::from([("acr".to_owned(), vec!["one".to_owned(), "two".to_owned()])])
+}
+
+fn zone(text: &str) -> (Zone, Report) {
+    let source = Source::new("zones/own.toml", text);
+    let (zone, diagnostics) = file::zone("own", &source, &values(), &mut BTreeSet::new());
+    (zone, Report::new(source, diagnostics))
+}
+
+/// Settings that name these zones.
+fn settings(names: &[String], directory: Option<&Path>) -> config::Policy {
+    let zones_directory = directory.map(Path::to_owned);
+    config::Policy { zones: names.to_vec(), zones_directory, ..config::Policy::default() }
+}
+
+fn server_lists() -> ServerLists {
+    ServerLists::new(Vec::new())
+}
+
+#[test]
+fn every_fault_is_told_where_it_stands() {
+    for (text, told) in [
+        (
+            "[[allow]]\nhost = \"*foo.example\"\nbrod = true\n[[deny]]\nreason = \"x\"\n",
+            &[
+                "2:9 Error `allow.host`: `*` may stand only as the whole first label | write `*.foo.example` for the names below \
+                 it, `.foo.example` for it and them",
+                "3:1 Error unknown key `allow.brod` | did you mean `broad`?",
+                "4:1 Error `deny.host` is missing | add `host = \"…\"` below this line",
+            ] as &[&str],
+        ),
+        (
+            "titel = \"x\"\nrevised = \"2026\"\n[[alow]]\nhost = \"a.example\"\n",
+            &[
+                "1:1 Error unknown key `titel` | did you mean `title`?",
+                "2:11 Error `revised`: invalid type: string \"2026\", expected a TOML datetime",
+                "3:3 Error unknown section `alow` | did you mean `allow`?",
+            ],
+        ),
+        (
+            "revised = 2026-03-19T00:00:00\nallow = [\"a.example\"]\n[deny]\nhost = \"b.example\"\n",
+            &[
+                "1:11 Error `revised`: a date belongs here, without a time | write the date alone, such as `2026-03-19`",
+                "2:10 Error `allow`: each of these is a table of its own | write `[[allow]]` and its keys below, for each",
+                "3:1 Error `deny`: each of these is a table of its own | write `[[deny]]` and its keys below, for each",
+            ],
+        ),
+        (
+            "[[allow]]\nhost = \"a.example\"\nports = [\"443\", 443, \"tcp/443\"]\nlisted = [\"2020\"]\nbroad = 1\npurpose = 1\n",
+            &[
+                "3:10 Error `allow.ports`: `443` is no port | write `tcp/443`, `udp/443` or `any/443`, with a number from 1 to \
+                 65535",
+                "3:17 Error `allow.ports`: invalid type: integer `443`, expected a string",
+                "4:11 Error `allow.listed`: `2020` is no date | write it such as `2026-03-19`",
+                "5:9 Error `allow.broad`: invalid type: integer `1`, expected a boolean",
+                "6:11 Error `allow.purpose`: invalid type: integer `1`, expected a string",
+            ],
+        ),
+        (
+            "[[deny]]\nhost = \"a.example\"\nbroad = true\n",
+            &[
+                "3:9 Error `deny.broad`: only a rule that allows can be broad | remove it; `strict` would leave the rule out and \
+               so open the names",
+            ],
+        ),
+        // Another action is another rule; case and a final dot make no other host.
+        (
+            "[[allow]]\nhost = \"a.example\"\n[[deny]]\nhost = \"a.example\"\n[[allow]]\nhost = \"A.example.\"\n",
+            &["6:1 Warning `A.example.` is already on line 2 | remove one of the two"],
+        ),
+        (
+            "[[allow]]\nhost = *.a.example\n[[allow]]\nhost = \"b..example\"\n[[allow]]\nhost = \"c.example\"\nhost = \"d\"",
+            &[
+                "2:8 Error string values must be quoted | put text between quotes: `\"…\"`",
+                "4:10 Error `allow.host`: two dots with nothing between them",
+                "7:1 Error duplicate key | remove one of the two, or merge them",
+            ],
+        ),
+        (
+            "[[allow]]\nhost = \"{Acr}.azurecr.io\"\n[[allow]]\nhost = \"{acr}..azurecr.io\"\n",
+            &[
+                "2:9 Error `allow.host`: `Acr` is no parameter's name | write `a` to `z` and `_`, such as `{key_vault}`",
+                "4:14 Error `allow.host`: two dots with nothing between them",
+            ],
+        ),
+        // A byte order mark, carriage returns, tabs; the mark within a host; quotes of every kind.
+        (
+            "\u{feff}[[allow]]\r\n\thost = \"a b.example\"\r\n",
+            &["2:11 Error `allow.host`: `\\u{20}` has no place in a host name | write `ab.example`"],
+        ),
+        (
+            "[[allow]]\nhost = \"\u{feff}a.example\"\n",
+            &["2:9 Error `allow.host`: `\\u{feff}` has no place in a host name | write `a.example`"],
+        ),
+        (
+            "[[allow]]\nhost = \"\"\"\na..example\"\"\"\n[[allow]]\nhost = '''a..example'''\n[[allow]]\nhost = 'a..b'\n",
+            &[
+                "2:8 Error `allow.host`: two dots with nothing between them",
+                "5:12 Error `allow.host`: two dots with nothing between them",
+                "7:10 Error `allow.host`: two dots with nothing between them",
+            ],
+        ),
+    ] {
+        assert_eq!(zone(text).1.lines(), told, "{text}");
+    }
+}
+
+#[test]
+fn reads_every_key() {
+    let (zone, report) = zone(
+        "title = \"Own\"\r\nsource = \"a page\"\r\nrevised = 2026-03-19\r\n\r\n[[deny]]\r\nhost = \"b.example\"\r\n\
+         reason = \"not used\"\r\n[[allow]]\r\n\thost = \".{acr}.example\" # both\r\npurpose = \"images\"\r\n\
+         listed = [\"2020-07-17\"]\r\nports = [\"tcp/443\"]\r\nas_listed = \"example\"\r\nbroad = true\r\n\
+         [[allow]]\r\nhost = \"{storage}.example\"\r\n",
+    );
+    assert!(report.is_empty(), "{report}");
+    let head = (zone.title.as_str(), zone.source.as_str(), zone.revised.map(|date| date.to_string()));
+    assert_eq!(head, ("Own", "a page", Some("2026-03-19".to_owned())));
+    let rules: Vec<_> = zone.rules.iter().map(|rule| (rule.action, rule.line, rule.patterns.len())).collect();
+    assert_eq!(rules, [(Action::Deny, 6, 1), (Action::Allow, 9, 2), (Action::Allow, 16, 0)]);
+    assert_eq!(zone.rules[0].reason.as_deref(), Some("not used"));
+    let rule = &zone.rules[1];
+    assert_eq!(
+        (rule.purpose.as_str(), rule.as_listed.as_deref(), rule.broad),
+        ("images", Some("example"), true)
+    );
+    assert_eq!(
+        (rule.listed[0].to_string(), rule.ports[0].to_string()),
+        ("2020-07-17".into(), "tcp/443".into())
+    );
+    assert_eq!(zone.rules[2].missing, ["storage"]);
+}
+
+#[test]
+fn long_files_are_read_in_pieces_with_right_places() {
+    for head in ["title = \"ü\"\n", "title = '''one\npiece'''\n"] {
+        let count: usize = 10_000;
+        let mut text = head.to_owned();
+        for index in 0..count {
+            let host =
+                if index == count - 1 { "*bad.example".to_owned() } else { format!("h{index}.example") };
+            let action = if index % 3 == 0 { "deny" } else { "allow" };
+            text.push_str(&format!("[[{action}]]\nhost = \"{host}\"\nlisted = [\n  \"2020-07-17\",\n]\n\n"));
+        }
+        let (zone, report) = zone(&text);
+        let first = head.lines().count() + 2;
+        assert_eq!(report.diagnostics().len(), 1, "{report}");
+        assert_eq!(report.place(&report.diagnostics()[0]), Some((first + 6 * (count - 1), 9)));
+        let lines: Vec<usize> = zone.rules.iter().map(|rule| rule.line as usize).collect();
+        assert_eq!(lines, (0..count - 1).map(|index| first + 6 * index).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_shipped_zones_are_sound() {
+    let names: Vec<String> = embedded_names().map(String::from).collect();
+    let zones =
+        read(&settings(&names, None), &BTreeMap::new(), &mut PolicyBuilder::new(), &mut server_lists())
+            .unwrap();
+    assert!(zones.warnings.is_empty(), "{}", zones.warnings);
+    for zone in &zones.list {
+        assert_eq!(zone.file, format!("zones/{}.toml", zone.name));
+        assert!(
+            !zone.rules.is_empty() && zone.title != zone.name && !zone.source.is_empty(),
+            "{}",
+            zone.name
+        );
+        assert!(zone.revised.is_some(), "{}", zone.name);
+    }
+}
+
+#[test]
+fn zones_are_found_and_unknown_ones_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("r.toml"), "[[allow]]\nhost = \"{acr}.example\"\n").unwrap();
+    std::fs::write(path("mine.toml"), "[[allow]]\nhost = \"mine.example\"\n").unwrap();
+    std::fs::write(path("latin.toml"), b"[[allow]]\nhost = \"b\xfccher.example\"\n").unwrap();
+    std::fs::write(path("bad.toml"), "[[allow]]\nhost = \"a..example\"\n").unwrap();
+    let by_path = |name: &str| path(name).display().to_string();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+
+    let mut values = values();
+    values.insert("aer".to_owned(), vec!["x".to_owned()]);
+    let named = names(&["r", "r", "python", &by_path("mine.toml")]);
+    let mut policy = PolicyBuilder::new();
+    let zones =
+        read(&settings(&named, Some(directory.path())), &values, &mut policy, &mut server_lists()).unwrap();
+    let files: Vec<_> = zones.list.iter().map(|zone| (zone.name.as_str(), zone.file.clone())).collect();
+    let expected = [
+        ("r", by_path("r.toml")),
+        ("python", "zones/python.toml".to_owned()),
+        ("mine", by_path("mine.toml")),
+    ];
+    assert_eq!(files, expected);
+    assert_eq!(zones.list[0].rules[0].patterns.len(), 2);
+    assert_eq!(zones.unused_parameters, ["aer"]);
+
+    let bad = [
+        "azure-m",
+        "mine",
+        &by_path("mine.toml"),
+        "../r",
+        &by_path("none.toml"),
+        &by_path("latin.toml"),
+        "bad",
+    ];
+    let report =
+        read(&settings(&names(&bad), Some(directory.path())), &values, &mut policy, &mut server_lists())
+            .unwrap_err();
+    let told = report.lines();
+    let expected = [
+        ("0:0 Error no zone is named `azure-m`", "did you mean `azure-ml`?"),
+        ("0:0 Error `", "are both zone `mine`"),
+        ("0:0 Error no zone is named `../r`", "known here: `azure-ml`, "),
+        ("0:0 Error cannot be read: ", "check the path"),
+        ("2:10 Error the file is not UTF-8", "save it as UTF-8"),
+        ("2:10 Error `allow.host`: two dots", ""),
+    ];
+    assert_eq!(told.len(), expected.len(), "{report}");
+    for (told, (start, part)) in told.iter().zip(expected) {
+        assert!(told.starts_with(start) && told.contains(part), "{told}");
+    }
+    assert!(report.render(false).contains(&format!("{}:2:10", by_path("latin.toml"))), "{report}");
+}

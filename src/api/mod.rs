@@ -1,0 +1,4 @@
+//! TODO api
+
+pub mod view;
+pub mod wish;

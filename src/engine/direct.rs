@@ -1,0 +1,165 @@
+//! Replies that are made at once, without data: denials, refusals, errors, and the server's own name.
+
+use std::fmt::Display;
+use std::time::Instant;
+
+use super::{Client, Outcome, State};
+use crate::policy::Reason;
+use crate::policy::bypass::BypassAnswer;
+use crate::policy::clients::GroupId;
+use crate::events::counters::{Counters, Dropped, Limited};
+use crate::events::record::{Decision, Record, Source};
+use crate::wire::code::{ErrorCode, Rcode, Type};
+use crate::wire::denial;
+use crate::wire::query::{Malformed, Query, Question};
+use crate::wire::reply::{self, Envelope, ExtendedError};
+
+/// Answers what is no query: silence for what must not be answered, else the code it deserves.
+pub(super) fn answer_malformed(
+    state: &State,
+    counters: &Counters,
+    limited: &mut u32,
+    malformed: &Malformed<'_>,
+    (client, now): (Client, Instant),
+    out: &mut Vec<u8>,
+) -> Outcome {
+    counters.query(client.transport, None);
+    let (envelope, rcode) = match malformed {
+        Malformed::Short => return silence(counters, Dropped::Short),
+        Malformed::Response => return silence(counters, Dropped::Response),
+        Malformed::Opcode(header) => (Envelope::of_header(*header, None), Rcode::NOTIMP),
+        Malformed::Format(header, question) => (Envelope::of_header(*header, *question), Rcode::FORMERR),
+        Malformed::Version(query) => (envelope_of(state, query, client, now), Rcode::BADVERS),
+    };
+    let is_stranger = state.policies.group(client.address.ip()).is_none();
+    if is_stranger && state.drops_others {
+        return silence(counters, Dropped::NotAllowed);
+    }
+    if !state.admits(client, now) {
+        return limit(state, counters, limited, &envelope, out);
+    }
+    if is_stranger {
+        return refuse_client(out, &envelope);
+    }
+    match malformed {
+        Malformed::Opcode(header) => reply::not_implemented(out, *header),
+        _ => reply::error(out, &envelope, rcode, None),
+    }
+    replied(Decision::Error, Source::Policy, rcode)
+}
+
+fn envelope_of<'q>(state: &State, query: &Query<'q>, client: Client, now: Instant) -> Envelope<'q> {
+    let cookie = state.cookie(query.edns, client, now);
+    Envelope::of(query, client.transport, state.udp_payload).with_cookie(cookie.map(|given| given.option))
+}
+
+/// What a client gets that had all the replies it may have for now: nothing, or now and then a short reply by which it can
+/// show who it is. `limited` counts such clients' queries.
+pub(super) fn limit(
+    state: &State,
+    counters: &Counters,
+    limited: &mut u32,
+    envelope: &Envelope<'_>,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    *limited = limited.wrapping_add(1);
+    if !state.rate_limit.as_ref().is_some_and(|limit| limit.slips(*limited)) {
+        counters.rate_limited(Limited::Dropped);
+        counters.dropped(Dropped::RateLimit);
+        return Outcome::Silence;
+    }
+    // RFC 7873 section 5.2.3: a client that sent a cookie is given one by which it will be known.
+    let (kind, rcode) = match envelope.has_cookie() {
+        true => (Limited::BadCookie, Rcode::BADCOOKIE),
+        false => (Limited::Truncated, Rcode::NOERROR),
+    };
+    counters.rate_limited(kind);
+    match kind {
+        Limited::BadCookie => reply::error(out, envelope, rcode, None),
+        _ => reply::truncated(out, envelope, rcode),
+    }
+    replied(Decision::Refused, Source::Policy, rcode)
+}
+
+/// A reason that is not the one that most replies to blocked names give.
+pub(super) fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
+    match reason {
+        Reason::NotListed | Reason::Noise => None,
+        Reason::Denied(_)
+        | Reason::Ancestor(_)
+        | Reason::Bypass(_)
+        | Reason::Alias(_)
+        | Reason::Tunnel(_)
+        | Reason::Unexpected(_) => Some(reason),
+    }
+}
+
+/// Writes the reply to a client of `group` that may not have an answer for `reason`.
+pub(super) fn block(
+    out: &mut Vec<u8>,
+    envelope: &Envelope<'_>,
+    state: &State,
+    counters: &Counters,
+    group: GroupId,
+    reason: &Reason<'_>,
+) -> Record {
+    counters.blocked(reason.label());
+    let rcode = match reason {
+        Reason::NotListed | Reason::Noise | Reason::Denied(_) | Reason::Alias(_) => {
+            denial::blocked(out, envelope, &state.denial, unusual(reason));
+            state.denial.rcode()
+        }
+        Reason::Ancestor(_) => {
+            denial::ancestor(out, envelope, &state.denial, reason);
+            state.denial.ancestor_rcode()
+        }
+        // Software looks for these very answers, whatever other blocked names get.
+        Reason::Bypass(bypass) => {
+            let denial = match bypass.answer {
+                BypassAnswer::NoData => &state.no_data,
+                BypassAnswer::NxDomain => &state.no_name,
+            };
+            denial::blocked(out, envelope, denial, unusual(reason));
+            denial.rcode()
+        }
+        // The name may be asked: that it does not exist would be remembered, and would be wrong.
+        Reason::Tunnel(_) | Reason::Unexpected(_) => {
+            let error = ExtendedError { code: ErrorCode::BLOCKED, text: reason };
+            reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
+            Rcode::SERVFAIL
+        }
+    };
+    Record::new(Decision::Blocked, Source::Policy, rcode).because(reason, group, &state.policies)
+}
+
+/// Leaves a message without a reply.
+pub(super) fn silence(counters: &Counters, reason: Dropped) -> Outcome {
+    counters.dropped(reason);
+    Outcome::Silence
+}
+
+pub(super) fn replied(decision: Decision, source: Source, rcode: Rcode) -> Outcome {
+    Outcome::Reply(Record::new(decision, source, rcode))
+}
+
+pub(super) fn refuse_client(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Outcome {
+    let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &"this client may not ask" };
+    reply::error(out, envelope, Rcode::REFUSED, Some(error));
+    replied(Decision::Refused, Source::Policy, Rcode::REFUSED)
+}
+
+/// Answers `id.server` and `hostname.bind` TXT in class CH, where the server has a name to give (RFC 4892).
+pub(super) fn answer_identity(
+    out: &mut Vec<u8>,
+    envelope: &Envelope<'_>,
+    question: &Question,
+    state: &State,
+) -> bool {
+    let Some(identity) = &state.identity else { return false };
+    let name = question.name.as_bytes();
+    let asked = name == b"\x02id\x06server\0" || name == b"\x08hostname\x04bind\0";
+    if asked && question.qtype == Type::TXT {
+        reply::identity(out, envelope, identity);
+    }
+    asked && question.qtype == Type::TXT
+}

@@ -1,0 +1,78 @@
+//! What some zones ask of answers before they are given: where their aliases lead, and what addresses they hold.
+
+use std::time::Instant;
+
+use super::State;
+use super::direct::block;
+use crate::policy::clients::GroupId;
+use crate::policy::cname::CnamePolicy;
+use crate::policy::expect::Expect;
+use crate::policy::{AllowedQuery, Ground, Mode, Reason, RuleRef};
+use crate::events::counters::Counters;
+use crate::events::record::{Decision, Record};
+use crate::wire::reply::Envelope;
+use crate::wire::section;
+
+/// False where an answer may be given as it is, as most may.
+pub(super) fn is_needed(ground: Ground<'_>) -> bool {
+    match ground {
+        Ground::Rule(rule) => rule.cname() != CnamePolicy::Trust || rule.expect() != Expect::Any,
+        Ground::Temporary(_) | Ground::Ancestor => false,
+        Ground::Followed => true,
+    }
+}
+
+/// Looks at `out`, the reply to `query` of a client of `group`, which is allowed on `ground`. Where it may not be given it is
+/// replaced. Returns what there is to tell instead of `record`.
+pub(super) fn reply(
+    out: &mut Vec<u8>,
+    envelope: &Envelope<'_>,
+    state: &State,
+    counters: &Counters,
+    (query, group, ground): (&AllowedQuery<'_>, GroupId, Ground<'_>),
+    record: Record,
+    now: Instant,
+) -> Record {
+    let policies = &state.policies;
+    // A name that a rule has led to is held to what that rule expects: an alias is no way round it.
+    let is_followed = matches!(ground, Ground::Followed);
+    let Some(rule) = policies.opening_rule(group, ground, query.question(), now) else {
+        // What led here leads nowhere any more.
+        return match ground {
+            Ground::Followed => block(out, envelope, state, counters, group, &Reason::NotListed),
+            Ground::Rule(_) | Ground::Temporary(_) | Ground::Ancestor => record,
+        };
+    };
+    let policy = policies.policy(group);
+    if !is_followed && rule.cname() == CnamePolicy::Inspect && !policies.admits_aliases(group, out, now) {
+        let reason = Reason::Alias(rule);
+        return match policy.mode() {
+            Mode::Enforce => block(out, envelope, state, counters, group, &reason),
+            Mode::Observe => {
+                counters.blocked(reason.label());
+                Record { decision: Decision::Observed, ..record }.because(&reason, group, policies)
+            }
+        };
+    }
+    if !has_expected_addresses(out, rule) {
+        counters.unexpected(rule.expect());
+        let reason = Reason::Unexpected(rule);
+        if policy.enforces_expect() && policy.mode() == Mode::Enforce {
+            return block(out, envelope, state, counters, group, &reason);
+        }
+        return record.because(&reason, group, policies);
+    }
+    if is_followed || rule.cname() == CnamePolicy::Follow {
+        policies.follow(group, query, out, now);
+    }
+    record
+}
+
+fn has_expected_addresses(reply: &[u8], rule: RuleRef<'_>) -> bool {
+    let expect = rule.expect();
+    let mut all = true;
+    expect == Expect::Any
+        || section::records(reply)
+            .all(|record| record.addresses(|address| all &= expect.admits(address)).is_ok())
+            && all
+}

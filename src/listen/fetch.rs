@@ -1,0 +1,90 @@
+//! How a task gets an answer: from a local zone, or through the relay.
+
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::engine::{Gate, LocalFetched, Miss, Outcome, TargetLookup, TargetOutcome};
+use crate::listen::delivery::Waiter;
+use crate::local::{LocalAnswer, LocalFailure, join};
+use crate::policy::AllowedQuery;
+use crate::upstream::Fetched;
+use crate::relay::Asker;
+use crate::wire::answer::{Answer, Lifetime};
+use crate::wire::code::ErrorCode;
+use crate::wire::name::Name;
+use crate::wire::reply::Transport;
+
+/// Fetches the answer to `miss`, whose question is `query`. There always is one: SERVFAIL where nobody has any.
+pub async fn fetch(relay: &Asker<Waiter>, query: AllowedQuery<'static>, miss: &Miss) -> Fetched {
+    let (waiter, answer) = oneshot::channel();
+    if relay.ask(query, miss.received, Waiter::Task(waiter)).is_ok() {
+        relay.ring();
+    }
+    answer.await.unwrap_or_else(|_| Fetched::now(failure("too many queries wait for an upstream")))
+}
+
+/// The answer of the local zones to `miss`, completed where an alias leads out of them: its target is looked up through `gate`
+/// and `relay` as if the client had asked for it.
+pub async fn fetch_local(gate: &mut Gate, relay: &Asker<Waiter>, miss: &Miss) -> LocalFetched {
+    let over_tcp = miss.client.transport == Transport::Tcp;
+    let found = gate.state().local.answer(miss.request(), miss.client.address, over_tcp).await;
+    let LocalAnswer { message, leads_to } = match found {
+        Ok(found) => found,
+        Err(LocalFailure::NotHeld) => return failure("the local zone has no answer").into(),
+        Err(LocalFailure::TooManyAliases) => {
+            return Answer::failure(ErrorCode::OTHER, TOO_MANY_ALIASES, Lifetime::Unknown).into();
+        }
+    };
+    let alone = Answer::parse(&message).unwrap_or_else(|_| failure("the local zone's answer cannot be read"));
+    let Some(target) = leads_to else { return alone.into() };
+    let mut reply = Vec::new();
+    let Some(lookup) = look_up_target(gate, relay, miss, &target, &mut reply).await else {
+        return alone.into();
+    };
+    let answer = match lookup.outcome() {
+        TargetOutcome::Blocked => alone.with_error(ErrorCode::BLOCKED, "CNAME target not allowed"),
+        TargetOutcome::Answered => join(&message, &reply)
+            .and_then(|message| Answer::parse(&message).ok())
+            .unwrap_or_else(|| failure("the answer for the CNAME target cannot be read")),
+        TargetOutcome::Failed => {
+            Answer::parse(&reply).unwrap_or_else(|_| failure("no answer for the CNAME target"))
+        }
+    };
+    LocalFetched { answer, target: Some(lookup) }
+}
+
+/// Looks up the target of an alias for the client of `miss`, and writes what it would be told into `reply`. None where it wants no
+/// recursion.
+async fn look_up_target(
+    gate: &mut Gate,
+    relay: &Asker<Waiter>,
+    miss: &Miss,
+    target: &Name,
+    reply: &mut Vec<u8>,
+) -> Option<TargetLookup> {
+    let request = miss.request_for(target)?;
+    let mut generation = gate.state().policies.generation();
+    let record = match gate.answer_target(&request, miss, reply) {
+        Outcome::Reply(record) => record,
+        Outcome::Refresh(record, query) => {
+            relay.refresh(query, miss.received);
+            relay.ring();
+            record
+        }
+        Outcome::Fetch(miss, query) => {
+            let fetched = fetch(relay, query, &miss).await;
+            generation = gate.state().policies.generation();
+            gate.finish(&miss, &fetched, Instant::now(), reply)
+        }
+        Outcome::Local(_) | Outcome::Silence => return None,
+    };
+    Some(TargetLookup { record, generation })
+}
+
+/// EDNS text for aliases that lead nowhere.
+const TOO_MANY_ALIASES: &str = "too many aliases; they may go in a circle";
+
+fn failure(text: &str) -> Answer {
+    Answer::failure(ErrorCode::NOT_READY, text, Lifetime::Unknown)
+}

@@ -1,0 +1,5 @@
+//! TODO net
+
+pub mod batch;
+pub mod reply_socket;
+pub mod socket;

@@ -1,0 +1,202 @@
+//! [`Board`]: what happened lately, for the pages.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::blocked_names::{BlockedNames, Sighting};
+use super::catalogue::Catalogue;
+use super::client::ShownClient;
+use crate::events::counters::Totals;
+use crate::events::lookup::Lookup;
+use crate::events::record::Decision;
+use super::series::SeriesLimit;
+use super::top::Top;
+use crate::config::{ClientAddress, Settings};
+use crate::policy::Reason;
+use crate::wire::name::Name;
+
+/// Blocked lookups kept.
+const RECENT: usize = 200;
+
+/// Names kept with who asked for them: some 2 MiB. Networks that ask for more that are on no list have other worries.
+const NAMES: usize = 4096;
+
+/// Seconds that rates are kept for.
+const RATES: usize = 300;
+
+/// The last blocked lookups, the most blocked names and clients, and how many queries each second had.
+pub struct Board {
+    client: ClientAddress,
+    recent: Mutex<Recent>,
+    names: Mutex<Top<Vec<u8>>>,
+    clients: Mutex<Top<ShownClient>>,
+    name_series: Mutex<SeriesLimit>,
+    client_series: Mutex<SeriesLimit>,
+    blocked: Mutex<BlockedNames>,
+    rates: Mutex<Rates>,
+}
+
+#[derive(Default)]
+struct Recent {
+    lookups: VecDeque<Lookup>,
+    /// Lookups there ever were.
+    count: u64,
+}
+
+#[derive(Default)]
+struct Rates {
+    seconds: VecDeque<Rate>,
+    last: Option<Rate>,
+}
+
+/// Queries by what became of them, of one second or since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// Allowed, or answered from a local zone.
+    pub allowed: u64,
+    /// Not allowed, whether or not the verdict is carried out.
+    pub blocked: u64,
+    /// Everything else.
+    pub other: u64,
+}
+
+impl Rate {
+    fn of(totals: &Totals) -> Self {
+        let sum = |decision: Decision| totals.responses[decision as usize].iter().sum::<u64>();
+        Self {
+            allowed: sum(Decision::Allowed) + sum(Decision::Local),
+            blocked: sum(Decision::Blocked) + sum(Decision::Observed),
+            other: sum(Decision::Refused) + sum(Decision::Error) + totals.dropped.iter().sum::<u64>(),
+        }
+    }
+
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            allowed: self.allowed.saturating_sub(earlier.allowed),
+            blocked: self.blocked.saturating_sub(earlier.blocked),
+            other: self.other.saturating_sub(earlier.other),
+        }
+    }
+}
+
+impl Board {
+    /// An empty board, on which clients are shown as `settings` say. `seed` is a secret of this process.
+    pub fn new(settings: &Settings, seed: u64, start: Instant) -> Self {
+        Self {
+            client: settings.log.client,
+            recent: Mutex::default(),
+            names: Mutex::new(Top::new(settings.admin.top, seed, start)),
+            clients: Mutex::new(Top::new(settings.admin.top, seed, start)),
+            name_series: Mutex::new(SeriesLimit::new(settings.admin.top)),
+            client_series: Mutex::new(SeriesLimit::new(settings.admin.top)),
+            blocked: Mutex::new(BlockedNames::new(NAMES)),
+            rates: Mutex::default(),
+        }
+    }
+
+    /// How clients are shown.
+    pub fn client(&self) -> ClientAddress {
+        self.client
+    }
+
+    /// Takes a blocked lookup, received at the time of day `time`, which `following` more will follow at once. Noise is
+    /// kept out of the most frequent and out of the names remembered.
+    pub fn add(&self, lookup: &Lookup, following: usize, now: Instant, time: SystemTime) {
+        if lookup.record.reason != Some(Reason::Noise.label()) {
+            lock(&self.names).add(lookup.question.name.as_bytes(), lookup.shown, now);
+            let client = ShownClient::of(lookup.client.ip(), self.client);
+            if let Some(client) = client {
+                lock(&self.clients).add(&client, lookup.shown, now);
+            }
+            let denied = lookup.record.rule.is_some();
+            let seen = Sighting::once(time, client, lookup.question.qtype, denied);
+            lock(&self.blocked).add(&lookup.question.name, &seen);
+        }
+        let mut recent = lock(&self.recent);
+        recent.count += 1;
+        if following >= RECENT {
+            // Neither this one nor any before will be left.
+            recent.lookups.clear();
+            return;
+        }
+        if recent.lookups.len() == RECENT {
+            recent.lookups.pop_front();
+        }
+        recent.lookups.push_back(lookup.without_messages());
+    }
+
+    /// The kept lookups from number `after` on, oldest first, each with its number; and the next number.
+    pub fn recent(&self, after: u64) -> (Vec<(u64, Lookup)>, u64) {
+        let recent = lock(&self.recent);
+        let oldest = recent.count - recent.lookups.len() as u64;
+        let numbered = (oldest..).zip(&recent.lookups).filter(|(number, _)| *number >= after);
+        (numbered.map(|(number, lookup)| (number, lookup.clone())).collect(), recent.count)
+    }
+
+    /// The most blocked names of the last hour.
+    pub fn names(&self, now: Instant) -> Vec<(String, u64)> {
+        shown(lock(&self.names).list(now), |wire| name(wire))
+    }
+
+    /// The clients with the most blocked lookups of the last hour.
+    pub fn clients(&self, now: Instant) -> Vec<(String, u64)> {
+        shown(lock(&self.clients).list(now), ToString::to_string)
+    }
+
+    /// Those of [`Board::names`] that stand out and may be the value of a label: clients cannot make new ones without end.
+    pub fn name_series(&self, now: Instant) -> Vec<(String, u64)> {
+        let heavy = shown(lock(&self.names).heavy(now), |wire| name(wire));
+        lock(&self.name_series).admit(heavy, now)
+    }
+
+    /// The same of [`Board::clients`].
+    pub fn client_series(&self, now: Instant) -> Vec<(String, u64)> {
+        let heavy = shown(lock(&self.clients).heavy(now), ToString::to_string);
+        lock(&self.client_series).admit(heavy, now)
+    }
+
+    /// The names that were blocked since the start.
+    pub fn blocked(&self) -> MutexGuard<'_, BlockedNames> {
+        lock(&self.blocked)
+    }
+
+    /// Takes the counts of one more second.
+    pub fn tick(&self, totals: &Totals) {
+        let mut rates = lock(&self.rates);
+        let now = Rate::of(totals);
+        // The first second begins with the process: nothing was counted before.
+        let last = rates.last.replace(now).unwrap_or_default();
+        if rates.seconds.len() == RATES {
+            rates.seconds.pop_front();
+        }
+        rates.seconds.push_back(now.since(last));
+    }
+
+    /// The queries of each of the last seconds, oldest first.
+    pub fn rates(&self) -> Vec<Rate> {
+        lock(&self.rates).seconds.iter().copied().collect()
+    }
+}
+
+fn shown<T>(list: Vec<(T, u64)>, show: impl Fn(&T) -> String) -> Vec<(String, u64)> {
+    list.into_iter().map(|(item, count)| (show(&item), count)).collect()
+}
+
+fn name(wire: &[u8]) -> String {
+    Name::parse(wire).map_or_else(|_| String::new(), |name| name.to_string())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes once a second how many queries there were.
+pub async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<Board>) {
+    let second = Duration::from_secs(1);
+    let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);
+    loop {
+        seconds.tick().await;
+        board.tick(&catalogue.totals());
+    }
+}

@@ -1,0 +1,295 @@
+//! [`Catalogue`]: every metric namegate has, with its help text, and the text of `/metrics`.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use metrics::{counter, gauge};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
+
+use super::board::Board;
+use crate::events::counters::{Counters, Dropped, Limited, RCODES, REASONS, TYPES, Totals, ZONES};
+use crate::events::histogram::{Snapshot, render_head};
+use super::journal::Losses;
+use super::metric;
+use super::publish::{
+    publish_cache, publish_connections, publish_exceptions, publish_losses, publish_top, publish_upstream,
+};
+use crate::events::record::{Decision, Source};
+use crate::engine::State;
+use crate::listen::connections::Connections;
+use crate::net::reply_socket::{ReplySocket, SendDrop};
+use crate::policy::expect::Expect;
+use crate::observe::standing::Standing;
+use crate::wire::code::Rcode;
+use crate::wire::reply::Transport;
+
+/// Label value for what has no place of its own.
+const OTHER: &str = "other";
+
+/// Response codes whose series exist from the start, for all decisions; those of others begin when they occur.
+const FROM_THE_START: [Rcode; 3] = [Rcode::NOERROR, Rcode::NXDOMAIN, Rcode::SERVFAIL];
+
+/// Durations whose series exist from the start: one of each source.
+const USUAL: [(Decision, Source); 4] = [
+    (Decision::Allowed, Source::Cache),
+    (Decision::Allowed, Source::Upstream),
+    (Decision::Blocked, Source::Policy),
+    (Decision::Local, Source::Local),
+];
+
+/// All counts of the process, and the registry they are shown through.
+pub struct Catalogue {
+    registry: PrometheusHandle,
+    process: metrics_process::Collector,
+    counters: Mutex<Vec<Arc<Counters>>>,
+    sockets: Mutex<Vec<Weak<ReplySocket>>>,
+    connections: OnceLock<Arc<Connections>>,
+    zones: Mutex<Vec<String>>,
+    reloads: Reloads,
+    tokens_refused: AtomicU64,
+    standing: Arc<Standing>,
+}
+
+#[derive(Debug, Default)]
+struct Reloads {
+    success: AtomicU64,
+    failure: AtomicU64,
+    /// Unix time in seconds of the last attempt that succeeded.
+    last_success: AtomicU64,
+    last_failed: std::sync::atomic::AtomicBool,
+}
+
+impl Catalogue {
+    /// Installs the registry for this process; fails where there is one already.
+    pub fn install() -> Result<Self, BuildError> {
+        let registry = PrometheusBuilder::new()
+            // Every gauge in use is set just before rendering; what was not belongs to a policy or an upstream that
+            // is gone.
+            .idle_timeout(MetricKindMask::GAUGE, Some(Duration::from_nanos(1)))
+            .install_recorder()?;
+        metric::describe();
+        let process = metrics_process::Collector::default();
+        process.describe();
+        let reloads = Reloads::default();
+        reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
+        let (counters, sockets, connections) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        let (zones, tokens_refused, standing) = (Mutex::default(), AtomicU64::new(0), Arc::default());
+        Ok(Self {
+            registry,
+            process,
+            counters,
+            sockets,
+            connections,
+            zones,
+            reloads,
+            tokens_refused,
+            standing,
+        })
+    }
+
+    /// Adds counters to those that are summed.
+    pub fn watch(&self, counters: Counters) -> Arc<Counters> {
+        let counters = Arc::new(counters);
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
+        counters
+    }
+
+    /// Adds a socket to those whose losses are told, as long as it is open.
+    pub fn watch_socket(&self, socket: &Arc<ReplySocket>) {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(socket));
+    }
+
+    /// Has the TCP connections of clients told.
+    pub fn watch_connections(&self, connections: &Arc<Connections>) {
+        // There is one gate in a process; of a second one nothing is told.
+        let _ = self.connections.set(Arc::clone(connections));
+    }
+
+    /// The place a zone is counted at; the same for the whole life of the process, over all reloads.
+    pub fn zone_place(&self, zone: &str) -> usize {
+        let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = zones.iter().position(|known| known == zone) {
+            return place;
+        }
+        if zones.len() == ZONES - 1 {
+            return ZONES - 1;
+        }
+        zones.push(zone.to_owned());
+        zones.len() - 1
+    }
+
+    /// How the canaries fare.
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    /// A reload ended.
+    pub fn reloaded(&self, success: bool) {
+        self.reloads.last_failed.store(!success, Ordering::Relaxed);
+        if success {
+            self.reloads.success.fetch_add(1, Ordering::Relaxed);
+            self.reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
+        } else {
+            self.reloads.failure.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A request that would change something did not bring the token.
+    pub fn token_refused(&self) {
+        self.tokens_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All counts as they are now.
+    pub fn totals(&self) -> Totals {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        Totals::of(counters.iter().map(AsRef::as_ref))
+    }
+
+    /// Unix time in seconds when the policy in force was loaded, and whether no later reload failed.
+    pub fn last_reload(&self) -> (u64, bool) {
+        let last = self.reloads.last_success.load(Ordering::Relaxed);
+        (last, !self.reloads.last_failed.load(Ordering::Relaxed))
+    }
+
+    /// The text of `/metrics`, with every count as it is now.
+    pub fn render(&self, state: &ArcSwap<State>, board: &Board, losses: &Losses) -> String {
+        let state = state.load();
+        // Held to the end: two scrapes at once would take each other's gauges for idle.
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = Totals::of(counters.iter().map(AsRef::as_ref));
+        self.publish_policy(&state);
+        self.publish_totals(&totals);
+        self.publish_sockets();
+        publish_exceptions(&state, &totals);
+        publish_cache(&state, &totals);
+        publish_upstream(&state);
+        publish_top(board);
+        publish_losses(losses);
+        counter!("namegate_admin_tokens_refused_total").absolute(self.tokens_refused.load(Ordering::Relaxed));
+        self.standing.publish();
+        self.process.collect();
+        self.registry.run_upkeep();
+        let mut out = self.registry.render();
+        render_durations(&mut out, &totals, &state);
+        out
+    }
+
+    fn publish_sockets(&self) {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets: Vec<Arc<ReplySocket>> = sockets.iter().filter_map(Weak::upgrade).collect();
+        let dropped = sockets.iter().filter_map(|socket| socket.receive_drops()).sum();
+        counter!("namegate_udp_receive_drops_total").absolute(dropped);
+        let mut unsent = [0; SendDrop::ALL.len()];
+        for (reason, count) in sockets.iter().flat_map(|socket| socket.drops()) {
+            unsent[reason as usize] += count;
+        }
+        for (reason, count) in SendDrop::ALL.into_iter().zip(unsent) {
+            counter!("namegate_udp_send_drops_total", "reason" => reason.label()).absolute(count);
+        }
+        if let Some(connections) = self.connections.get() {
+            publish_connections(connections);
+        }
+    }
+
+    fn publish_policy(&self, state: &State) {
+        let policy = state.policies.default();
+        gauge!("namegate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+        let mode = policy.mode().label();
+        gauge!("namegate_policy_info", "hash" => policy.hash(), "mode" => mode).set(1);
+        for group in state.policies.groups() {
+            let (name, hash) = (group.name.clone(), group.policy.hash());
+            gauge!("namegate_client_group_info", "group" => name, "hash" => hash, "mode" => group.policy.mode().label()).set(1);
+        }
+        let mut zones = std::collections::BTreeMap::new();
+        for group in state.policies.groups() {
+            for (source, rules) in group.policy.sources() {
+                let most = zones.entry(&source.zone).or_insert(rules);
+                *most = rules.max(*most);
+            }
+        }
+        for (zone, rules) in zones {
+            gauge!("namegate_policy_rules", "zone" => zone.clone()).set(rules as f64);
+        }
+        counter!("namegate_policy_reloads_total", "result" => "success")
+            .absolute(self.reloads.success.load(Ordering::Relaxed));
+        counter!("namegate_policy_reloads_total", "result" => "failure")
+            .absolute(self.reloads.failure.load(Ordering::Relaxed));
+        let (last, succeeded) = self.last_reload();
+        gauge!("namegate_policy_last_reload_success").set(if succeeded { 1 } else { 0 });
+        gauge!("namegate_policy_last_reload_timestamp_seconds").set(last as f64);
+    }
+
+    fn publish_totals(&self, totals: &Totals) {
+        for (transport, row) in [Transport::Udp, Transport::Tcp].into_iter().zip(&totals.queries) {
+            for (place, count) in row.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let qtype = TYPES.get(place).and_then(|qtype| qtype.mnemonic()).unwrap_or(OTHER);
+                counter!("namegate_queries_total", "proto" => transport.label(), "type" => qtype)
+                    .absolute(*count);
+            }
+        }
+        for (decision, row) in Decision::ALL.into_iter().zip(&totals.responses) {
+            for (place, count) in row.iter().enumerate() {
+                let rcode = RCODES.get(place).copied();
+                // A first SERVFAIL is no increase of a series that begins with it.
+                if *count == 0 && !rcode.is_some_and(|rcode| FROM_THE_START.contains(&rcode)) {
+                    continue;
+                }
+                let rcode = rcode.map_or(OTHER, Rcode::label);
+                counter!("namegate_responses_total", "decision" => decision.label(), "rcode" => rcode)
+                    .absolute(*count);
+            }
+        }
+        for (reason, count) in Dropped::ALL.into_iter().zip(totals.dropped) {
+            counter!("namegate_dropped_total", "reason" => reason.label()).absolute(count);
+        }
+        for (reason, count) in REASONS.into_iter().zip(totals.blocked) {
+            counter!("namegate_blocked_total", "reason" => reason).absolute(count);
+        }
+        let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, count) in totals.allowed.iter().enumerate() {
+            match zones.get(place) {
+                Some(zone) => counter!("namegate_allowed_total", "zone" => zone.clone()).absolute(*count),
+                None if *count > 0 => counter!("namegate_allowed_total", "zone" => OTHER).absolute(*count),
+                None => {}
+            }
+        }
+        for expect in [Expect::Private, Expect::Public] {
+            let count = totals.unexpected[expect as usize];
+            counter!("namegate_unexpected_answers_total", "expect" => expect.label()).absolute(count);
+        }
+        for (limited, count) in Limited::ALL.into_iter().zip(totals.rate_limited) {
+            counter!("namegate_rate_limited_total", "action" => limited.label()).absolute(count);
+        }
+        gauge!("namegate_queries_in_flight").set(totals.in_flight as f64);
+    }
+}
+
+fn render_durations(out: &mut String, totals: &Totals, state: &State) {
+    let name = "namegate_request_duration_seconds";
+    render_head(out, name, metric::help(name));
+    for (decision, row) in Decision::ALL.into_iter().zip(&totals.durations) {
+        let is_shown = |(source, durations): &(Source, &Snapshot)| {
+            durations.count() > 0 || USUAL.contains(&(decision, *source))
+        };
+        for (source, durations) in Source::ALL.into_iter().zip(row).filter(is_shown) {
+            let labels = format!("decision=\"{}\",source=\"{}\"", decision.label(), source.label());
+            durations.render(out, name, &labels);
+        }
+    }
+    let name = "namegate_upstream_duration_seconds";
+    render_head(out, name, metric::help(name));
+    for server in state.upstreams.servers() {
+        let mut labels = String::new();
+        // An upstream's name is an address: nothing in it needs escaping.
+        let _ = write!(labels, "upstream=\"{}\"", server.name());
+        server.stats.durations.snapshot().render(out, name, &labels);
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,205 @@
+//! [`Journal`]: takes lookups out of all threads' queues and tells those who want to know.
+//!
+//! One thread does so, off the packet path: it writes the query log, feeds dnstap, and keeps the [`Board`] for the
+//! pages. It looks at the queues by itself, so that nobody has to wake it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use rtrb::Consumer;
+
+use super::board::Board;
+use super::client::ShownClient;
+use super::clock::Clock;
+use crate::events::counters::Counters;
+use super::dnstap::{self, Dnstap, DnstapStats};
+use crate::events::lookup::Lookup;
+use super::query_log::QueryLog;
+use crate::events::record::Decision;
+use crate::events::teller::{Interest, Teller};
+use crate::events::untold::Untold;
+use crate::config::{ClientAddress, Settings};
+use crate::engine::State;
+use crate::policy::Policies;
+
+/// Pause when there was nothing: 200 looks a second cost next to nothing, and a queue takes longer to fill.
+const IDLE: Duration = Duration::from_millis(5);
+
+/// Pause when so many were taken that queues could overflow within [`IDLE`].
+const BUSY: Duration = Duration::from_millis(1);
+
+/// Lookups of one look from which on the journal is busy: an eighth of a queue.
+const MANY: usize = 256;
+
+/// Lookups taken in a row from one queue.
+const BATCH: usize = 1024;
+
+/// How often the clock is set and connections are looked after.
+const TEND: Duration = Duration::from_millis(100);
+
+/// The reading end of all queues.
+pub struct Journal {
+    interest: Interest,
+    queues: Vec<Consumer<Lookup>>,
+    state: Arc<ArcSwap<State>>,
+    board: Arc<Board>,
+    log: QueryLog,
+    dnstap: Option<Dnstap>,
+    client: ClientAddress,
+    losses: Losses,
+    untold: Arc<Untold>,
+}
+
+/// What could not be told.
+#[derive(Clone)]
+pub struct Losses {
+    /// Lookups that found a queue full.
+    pub queue: Arc<AtomicU64>,
+    /// Lines of the query log that could not be written.
+    pub log: Arc<AtomicU64>,
+    /// What dnstap sent and lost; none where it is off.
+    pub dnstap: Option<Arc<DnstapStats>>,
+}
+
+impl Journal {
+    /// A journal as `settings` want it; the log's standard output is `stdout`. Rules are named from `state`.
+    ///
+    /// Errors: the log's file cannot be opened.
+    pub fn new(
+        settings: &Settings,
+        state: Arc<ArcSwap<State>>,
+        board: Arc<Board>,
+        stdout: Box<dyn io::Write + Send>,
+    ) -> io::Result<Self> {
+        let log = QueryLog::open(&settings.log, stdout)?;
+        let version = concat!("namegate ", env!("CARGO_PKG_VERSION"));
+        let dnstap = settings
+            .dnstap
+            .socket
+            .as_ref()
+            .map(|socket| Dnstap::new(socket, &settings.server.identity, version));
+        let losses = Losses {
+            queue: Arc::default(),
+            log: Arc::clone(log.errors()),
+            dnstap: dnstap.as_ref().map(Dnstap::stats),
+        };
+        let (interest, client) = (Interest::of(settings), settings.log.client);
+        let untold = Arc::default();
+        Ok(Self { interest, queues: Vec::new(), state, board, log, dnstap, client, losses, untold })
+    }
+
+    /// What could not be told.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// Whose lookups are not told of.
+    pub fn untold(&self) -> &Arc<Untold> {
+        &self.untold
+    }
+
+    /// A new thread's end.
+    pub fn teller(&mut self, counters: Arc<Counters>) -> Teller {
+        let (teller, lookups) = Teller::new(counters, self.interest, Arc::clone(&self.losses.queue));
+        self.queues.push(lookups);
+        teller
+    }
+
+    /// Starts the thread, which ends when all tellers are gone and everything is told.
+    pub fn start(self) -> io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("journal".to_owned()).spawn(move || self.run())
+    }
+
+    fn run(mut self) {
+        let mut clock = Clock::new(Instant::now(), SystemTime::now());
+        let mut tended = Instant::now();
+        if let Some(dnstap) = &mut self.dnstap {
+            dnstap.tend(tended);
+        }
+        loop {
+            // Seen before the queues are emptied for the last time.
+            let ended = self.queues.iter().all(Consumer::is_abandoned);
+            let taken = self.take(&mut clock);
+            let now = Instant::now();
+            if now.duration_since(tended) >= TEND {
+                tended = now;
+                clock.set(now, SystemTime::now());
+                if let Some(dnstap) = &mut self.dnstap {
+                    dnstap.tend(now);
+                }
+            }
+            if taken == 0 && ended {
+                break;
+            }
+            if taken < BATCH {
+                self.log.flush();
+                std::thread::sleep(if taken < MANY { IDLE } else { BUSY });
+            }
+        }
+        if let Some(dnstap) = self.dnstap {
+            dnstap.finish();
+        }
+        self.log.finish();
+    }
+
+    /// Tells of what the queues hold; returns how many that were.
+    fn take(&mut self, clock: &mut Clock) -> usize {
+        let state = self.state.load();
+        let untold = self.untold.clients();
+        let now = Instant::now();
+        let mut taken = 0;
+        for queue in &mut self.queues {
+            let Ok(chunk) = queue.read_chunk(queue.slots().min(BATCH)) else { continue };
+            taken += chunk.len();
+            let (first, second) = chunk.as_slices();
+            let shown = |lookups: &[Lookup]| lookups.iter().filter(|lookup| lookup.shown > 0).count();
+            let mut following = shown(first) + shown(second);
+            for lookup in first.iter().chain(second) {
+                if untold.contains(&lookup.client) {
+                    following -= usize::from(lookup.shown > 0);
+                    continue;
+                }
+                if lookup.logged {
+                    self.log.write(lookup, &state.policies, clock);
+                }
+                if let Some(dnstap) = self.dnstap.as_mut().filter(|_| lookup.tapped) {
+                    tap(dnstap, lookup, &state.policies, clock, self.client);
+                }
+                if lookup.shown > 0 {
+                    following -= 1;
+                    self.board.add(lookup, following, now, clock.time(lookup.received));
+                }
+            }
+            chunk.commit_all();
+        }
+        taken
+    }
+}
+
+fn tap(dnstap: &mut Dnstap, lookup: &Lookup, policies: &Policies, clock: &Clock, shown: ClientAddress) {
+    let Some(messages) = &lookup.messages else { return };
+    let client = ShownClient::of(lookup.client.ip(), shown).map(|client| client.socket(lookup.client));
+    let blocked = lookup.record.decision == Decision::Blocked;
+    let rule = lookup.record.rule.and_then(|rule| rule.find(policies)).map(|rule| rule.to_string());
+    dnstap.write(&dnstap::Lookup {
+        client,
+        transport: lookup.transport,
+        server: None,
+        queried: clock.time(lookup.received),
+        responded: clock.time(lookup.received + lookup.elapsed),
+        request: &messages.request,
+        reply: &messages.reply,
+        blocked: rule.as_deref().or(lookup.record.reason).filter(|_| blocked),
+    });
+}
+
+impl Losses {
+    /// Lookups missing in the query log: they found a queue full, or their line could not be written.
+    pub fn log(&self) -> u64 {
+        self.queue.load(Ordering::Relaxed) + self.log.load(Ordering::Relaxed)
+    }
+}

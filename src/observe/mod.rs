@@ -1,0 +1,23 @@
+//! What the gate did, for people and machines that watch it.
+//!
+//! Every thread has a [`teller`], which counts on the thread's own [`counters`] and puts what somebody wants to know
+//! into the thread's own queue. The [`catalogue`] sums the counts and hands them to the Prometheus registry just before
+//! it is rendered; [`metric`] lists them. The [`journal`] empties the queues: into the [`query_log`], to a [`dnstap`]
+//! reader, and onto the [`board`] for the pages.
+
+pub mod blocked_names;
+pub mod board;
+pub mod catalogue;
+pub mod client;
+pub mod clock;
+pub mod dnstap;
+pub mod few;
+pub mod journal;
+pub mod log;
+pub mod metric;
+mod publish;
+pub mod query_log;
+mod series;
+pub mod top;
+pub mod canary;
+pub mod standing;

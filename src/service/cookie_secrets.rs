@@ -1,0 +1,140 @@
+//! The secrets that DNS cookies are made with: of a file, or made up at the start.
+
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::config;
+use crate::engine::cookies::{Cookies, Secret};
+use crate::util::secret_file::{self, SecretFileError};
+
+/// Why there are no secrets in a file.
+#[derive(Debug, thiserror::Error)]
+#[error("the cookie secrets in {}: {fault}\n  help: {}", path.display(), fault.remedy())]
+pub(crate) struct SecretsError {
+    path: PathBuf,
+    fault: Fault,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    File(SecretFileError),
+    #[error(
+        "it must hold one secret, or the present one and the one before, each 32 hexadecimal digits on a line"
+    )]
+    Form,
+    #[error("no secret could be made up: {0}")]
+    Random(getrandom::Error),
+}
+
+impl Fault {
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::File(SecretFileError::Open) => {
+                "`chmod o= FILE`, and for a Kubernetes secret `defaultMode: 0440`"
+            }
+            Self::File(_) => {
+                "`secret_file` in [cookies] names a file that the user namegate runs as can read"
+            }
+            Self::Form => "write a new one: `(umask 077; openssl rand -hex 16 > FILE)`",
+            Self::Random(_) => "the system has to have a source of random bytes",
+        }
+    }
+}
+
+/// The cookies that `settings` ask for; made with the secret there was `before`, unless a file has it.
+pub(crate) fn cookies(
+    settings: &config::Cookies,
+    before: Option<&Cookies>,
+) -> Result<Option<Cookies>, SecretsError> {
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let (secret, secret_before) = match (&settings.secret_file, before) {
+        (Some(path), _) => read(path).map_err(|fault| SecretsError { path: path.clone(), fault })?,
+        (None, Some(before)) => before.secrets(),
+        (None, None) => (make_up().map_err(|fault| SecretsError { path: PathBuf::new(), fault })?, None),
+    };
+    Ok(Some(Cookies::new(secret, secret_before, (Instant::now(), unix_seconds()))))
+}
+
+/// Seconds since 1970 modulo 2³², as cookies count them (RFC 9018 section 4.3).
+pub(crate) fn unix_seconds() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
+}
+
+fn make_up() -> Result<Secret, Fault> {
+    let mut secret = Secret::default();
+    getrandom::fill(&mut secret).map_err(Fault::Random)?;
+    Ok(secret)
+}
+
+fn read(path: &Path) -> Result<(Secret, Option<Secret>), Fault> {
+    let lines = secret_file::read(path).map_err(Fault::File)?;
+    let secrets: Option<Vec<Secret>> = lines.iter().map(|line| parse(line)).collect();
+    match secrets.as_deref() {
+        Some([secret]) => Ok((*secret, None)),
+        Some([secret, before]) => Ok((*secret, Some(*before))),
+        _ => Err(Fault::Form),
+    }
+}
+
+fn parse(line: &[u8]) -> Option<Secret> {
+    let line = std::str::from_utf8(line)
+        .ok()
+        .filter(|line| line.len() == 32 && line.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    let mut secret = Secret::default();
+    for (byte, digits) in secret.iter_mut().zip(line.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn secrets(content: &str, mode: u32) -> Result<(Secret, Option<Secret>), String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let settings = config::Cookies { enabled: true, secret_file: Some(path) };
+        let cookies = cookies(&settings, None).map_err(|error| error.to_string())?;
+        Ok(cookies.unwrap().secrets())
+    }
+
+    #[test]
+    fn a_file_holds_one_secret_or_two() {
+        let (one, other) = ("000102030405060708090a0b0c0d0e0f", "FF".repeat(16));
+        let first = std::array::from_fn(|place| place as u8);
+        assert_eq!(secrets(one, 0o600), Ok((first, None)));
+        assert_eq!(secrets(&format!("{one}\r\n{other}\n"), 0o440), Ok((first, Some([255; 16]))));
+        let three = format!("{one}\n{one}\n{one}");
+        for (content, mode, told, remedy) in [
+            ("", 0o600, "32 hexadecimal digits", "openssl"),
+            (&one[1..], 0o600, "32 hexadecimal digits", "openssl"),
+            ("+00102030405060708090a0b0c0d0e0f", 0o600, "32 hexadecimal digits", "openssl"),
+            (&three, 0o600, "32 hexadecimal digits", "openssl"),
+            (one, 0o604, "everyone", "chmod"),
+        ] {
+            let error = secrets(content, mode).unwrap_err();
+            assert!(error.contains(told) && error.contains(remedy), "{error}");
+            assert!(!error.contains("0102030405"), "the secret is shown: {error}");
+        }
+    }
+
+    #[test]
+    fn what_was_made_up_outlives_a_reload_and_nothing_is_made_where_they_are_off() {
+        let settings = config::Cookies::default();
+        let first = cookies(&settings, None).unwrap().unwrap();
+        let second = cookies(&settings, Some(&first)).unwrap().unwrap();
+        assert_eq!(first.secrets(), second.secrets());
+        assert_ne!(first.secrets(), cookies(&settings, None).unwrap().unwrap().secrets());
+        let off = config::Cookies { enabled: false, ..settings };
+        assert!(cookies(&off, Some(&first)).unwrap().is_none());
+    }
+}

@@ -1,0 +1,16 @@
+//! TODO service
+
+pub(crate) mod cookie_secrets;
+pub mod descriptors;
+pub mod inherited;
+pub mod sockets;
+pub mod notify;
+pub(crate) mod own_file;
+pub mod own_zones;
+pub mod registry;
+pub mod reload;
+pub mod sandbox;
+pub mod serve;
+pub mod shutdown;
+pub mod state;
+pub mod watchdog;

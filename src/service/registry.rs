@@ -1,0 +1,352 @@
+//! [`Registry`]: temporary allowances on disk, and who gave them when.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::service::own_file::{self, OwnFileError};
+use crate::policy::temporary::{Grant, Temporary};
+
+/// The file that holds what is allowed.
+const ALLOWED: &str = "allowed.json";
+
+/// The file that holds what became of it, a line for each.
+const AUDIT: &str = "audit.log";
+
+/// Version of the file's form.
+const VERSION: u32 = 1;
+
+/// Keeps allowances in a directory, where there is one, and logs what becomes of them.
+#[derive(Debug)]
+pub struct Registry {
+    directory: Option<PathBuf>,
+}
+
+/// What becomes of an allowance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// Someone gave it.
+    Allowed,
+    /// It could not be kept, and so was not given.
+    Failed,
+    /// Someone took it back.
+    Revoked,
+    /// Its time was over.
+    Ended,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    version: u32,
+    allowed: Vec<Grant>,
+}
+
+#[derive(Serialize)]
+struct AuditLine<'a> {
+    time: String,
+    event: Event,
+    #[serde(flatten)]
+    grant: &'a Grant,
+}
+
+/// A line of the record, as it is read again.
+#[derive(Deserialize)]
+struct Recorded {
+    event: Event,
+    #[serde(flatten)]
+    grant: Grant,
+}
+
+impl Registry {
+    /// A registry in `directory`; without one nothing outlives the process.
+    pub fn new(directory: Option<PathBuf>) -> Self {
+        Self { directory }
+    }
+
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        self.directory.as_ref().map(|directory| directory.join(name))
+    }
+
+    /// Looks whether the directory can be used, and writes nothing.
+    ///
+    /// Errors: others can change what is in it, or it cannot be written; with place and remedy.
+    pub fn check(&self) -> Result<(), String> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let is_there = own_file::check_directory(directory).map_err(|error| distrust(directory, &error))?;
+        for file in [ALLOWED, AUDIT].map(|name| directory.join(name)).iter().filter(|_| is_there) {
+            own_file::check_file(file).map_err(|error| distrust(file, &error))?;
+        }
+        own_file::is_writable(directory).map_err(|error| cannot_write(directory, &error))
+    }
+
+    /// Makes the directory, where it is missing.
+    ///
+    /// Errors: it cannot be made, or as [`Registry::check`] says; with place and remedy.
+    pub fn prepare(&self) -> Result<(), String> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        self.check()?;
+        let probe = fresh(&directory.join("probe"));
+        let write = || own_file::create(&probe).and_then(|_| fs::remove_file(&probe));
+        own_file::create_directory(directory)
+            .and_then(|()| write())
+            .map_err(|error| cannot_write(directory, &error))?;
+        [ALLOWED, AUDIT].iter().for_each(|name| own_file::narrow(&directory.join(name)));
+        self.check()
+    }
+
+    /// What is still allowed of what was kept, none of it for longer than `longest`. What cannot be read is told and set aside:
+    /// names are then blocked as the rules say, which is no reason not to serve.
+    pub fn restore(&self, longest: Duration) -> Temporary {
+        self.load(longest).unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            if let Some(path) = self.file(ALLOWED) {
+                // What cannot be moved will be overwritten by the next allowance.
+                let _ = fs::rename(&path, path.with_extension("unreadable"));
+            }
+            Temporary::default()
+        })
+    }
+
+    /// Errors: the file cannot be read, or is not what this version writes; with place and remedy.
+    fn load(&self, longest: Duration) -> Result<Temporary, String> {
+        let Some(path) = self.file(ALLOWED) else { return Ok(Temporary::default()) };
+        let explain = |error: &dyn std::fmt::Display| {
+            format!(
+                "cannot read the temporary allowances in {}: {error}\n  help: it is set aside as allowed.unreadable; \
+                 allow again what is still needed",
+                path.display()
+            )
+        };
+        let text = match read(&path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(Temporary::default()),
+            Err(error) => return Err(explain(&error)),
+        };
+        let Contents { version, mut allowed } =
+            serde_json::from_str(&text).map_err(|error| explain(&error))?;
+        if version != VERSION {
+            return Err(explain(&format_args!(
+                "it is of version {version}, and this program knows {VERSION}"
+            )));
+        }
+        let (now, time) = (Instant::now(), SystemTime::now());
+        allowed.iter_mut().for_each(|grant| shorten(grant, longest, time));
+        let temporary = Temporary::new(allowed.clone(), now, time);
+        // What is kept stays as it is: another gate may still write it, and a clock that is ahead may be set right.
+        let ended: Vec<&Grant> = allowed.iter().filter(|grant| grant.until <= time).collect();
+        if !ended.is_empty() {
+            let known = self.known_ends();
+            ended
+                .iter()
+                .filter(|grant| !known.contains(grant))
+                .for_each(|grant| self.note(Event::Ended, grant));
+        }
+        Ok(temporary)
+    }
+
+    /// The ends that are on record, of starts before this one as well.
+    fn known_ends(&self) -> Vec<Grant> {
+        let text = self.file(AUDIT).and_then(|path| read(&path).ok()?).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Recorded>(line).ok());
+        lines.filter(|line| line.event == Event::Ended).map(|line| line.grant).collect()
+    }
+
+    /// Keeps `temporary` in the place of what was kept, as one.
+    ///
+    /// Errors: it cannot be written; with place and remedy.
+    pub fn save(&self, temporary: &Temporary) -> Result<(), String> {
+        let Some(path) = self.file(ALLOWED) else { return Ok(()) };
+        let contents = Contents { version: VERSION, allowed: temporary.iter().cloned().collect() };
+        let text = serde_json::to_string_pretty(&contents).map_err(|error| error.to_string())?;
+        replace(&path, text.as_bytes()).map_err(|error| {
+            format!(
+                "cannot keep the temporary allowances in {}: {error}\n  help: make the directory writable for this \
+                 process, or set `state_directory` in [server]",
+                path.display()
+            )
+        })
+    }
+
+    /// Tells what becomes of `grant`: to the log, and to `audit.log` in the directory.
+    pub fn note(&self, event: Event, grant: &Grant) {
+        if let Err(error) = self.record(event, grant) {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// The same where nothing may become of it that is not on record.
+    ///
+    /// Errors: `audit.log` cannot be written; with place and remedy.
+    pub fn record(&self, event: Event, grant: &Grant) -> Result<(), String> {
+        let Grant { pattern, reason, author, until, .. } = grant;
+        let until = crate::util::rfc3339::seconds(*until);
+        let what = match event {
+            Event::Allowed => "allowed for a time",
+            Event::Failed => "temporary allowance not given after all",
+            Event::Revoked => "temporary allowance taken back",
+            Event::Ended => "temporary allowance ended",
+        };
+        tracing::warn!("{what}: {pattern} until {until}, by {author:?}: {reason:?}");
+        let Some(path) = self.file(AUDIT) else { return Ok(()) };
+        let time = crate::util::rfc3339::millis(SystemTime::now()).to_string();
+        let line = serde_json::to_string(&AuditLine { time, event, grant }).unwrap_or_default();
+        append(&path, &line).map_err(|error| {
+            format!(
+                "cannot write {}: {error}\n  help: make room for it, and let this process write it",
+                path.display()
+            )
+        })
+    }
+}
+
+/// Writes a file so that it is either the old or the new one, whatever happens in between.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = fresh(path);
+    let write = || -> io::Result<()> {
+        let mut file = own_file::create(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&fresh)))
+}
+
+/// A file beside `path` that nobody else writes: the gate that takes over starts while the last one still does.
+fn fresh(path: &Path) -> PathBuf {
+    path.with_extension(format!("{:016x}.new", rand::random::<u64>()))
+}
+
+/// Adds a line, and ends the last one where it was cut off for want of room.
+fn append(path: &Path, line: &str) -> Result<(), OwnFileError> {
+    let mut file = own_file::append(path)?;
+    // A file that may be written and not be read is none the worse.
+    let end = if is_cut_off(path).unwrap_or(false) { "\n" } else { "" };
+    file.write_all(format!("{end}{line}\n").as_bytes())?;
+    Ok(file.sync_data()?)
+}
+
+/// The text of a file; none where it is not there.
+fn read(path: &Path) -> Result<Option<String>, OwnFileError> {
+    let Some(mut file) = own_file::open(path)? else { return Ok(None) };
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// Has a grant end when `max_temporary` says: the file may be older than the setting, or written by hand.
+fn shorten(grant: &mut Grant, longest: Duration, now: SystemTime) {
+    let latest = [grant.since, now].into_iter().filter_map(|start| start.checked_add(longest)).min();
+    if let Some(latest) = latest.filter(|latest| grant.until > *latest) {
+        let (until, latest_shown) = (crate::util::rfc3339::seconds(grant.until), crate::util::rfc3339::seconds(latest));
+        tracing::warn!(
+            "temporary allowance of {} ends at {latest_shown} and not at {until}: `max_temporary` in [admin]",
+            grant.pattern
+        );
+        grant.until = latest;
+    }
+}
+
+fn cannot_write(directory: &Path, error: &dyn std::fmt::Display) -> String {
+    let place = directory.display();
+    format!(
+        "cannot write to {place}: {error}\n  help: set `state_directory` in [server] to one that can be written"
+    )
+}
+
+fn distrust(path: &Path, error: &OwnFileError) -> String {
+    let help = error
+        .remedy(path)
+        .unwrap_or_else(|| "set `state_directory` in [server] to one that can be written".to_owned());
+    format!("cannot use {} in `state_directory`: {error}\n  help: {help}", path.display())
+}
+
+/// True where a file has a last line without an end; what is no file has none.
+fn is_cut_off(path: &Path) -> io::Result<bool> {
+    if !path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0) {
+        return Ok(false);
+    }
+    let mut last = [0];
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::rule::Pattern;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn grant(pattern: &str) -> Grant {
+        let since = SystemTime::now();
+        let until = since + Duration::from_secs(3600);
+        let (reason, author) = ("a \"quoted\"\nreason".to_owned(), String::new());
+        Grant { pattern: Pattern::parse(pattern).unwrap(), reason, author, since, until }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = Registry::new(Some(directory.path().to_owned()));
+        assert_eq!(registry.load(DAY).unwrap().iter().len(), 0);
+        let temporary = Temporary::new([grant("*.example.org")], Instant::now(), SystemTime::now());
+        registry.save(&temporary).unwrap();
+        registry.note(Event::Allowed, &grant("*.example.org"));
+        let again = registry.load(DAY).unwrap();
+        assert_eq!(again.iter().next().unwrap().pattern, Pattern::parse("*.example.org").unwrap());
+        let audit = fs::read_to_string(directory.path().join("audit.log")).unwrap();
+        assert_eq!(audit.lines().count(), 1);
+        assert!(audit.contains(r#""event":"allowed","pattern":"*.example.org""#), "{audit}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_place_and_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = Registry::new(Some(directory.path().to_owned()));
+        let path = directory.path().join("allowed.json");
+        for (text, said) in [
+            ("", "EOF"),
+            ("{\"version\":1,\"allowed\":[{\"pattern\":", "EOF"),
+            ("{\"version\":2,\"allowed\":[]}", "version 2"),
+            ("{\"version\":1,\"allowed\":[],\"more\":1}", "more"),
+            (
+                "{\"version\":1,\"allowed\":[{\"pattern\":\"*\",\"reason\":\"\",\"author\":\"\",\"since\":\"2026-01-01T00:00:00Z\",\
+                 \"until\":\"2026-01-01T00:00:00Z\"}]}",
+                "first label",
+            ),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = registry.load(DAY).unwrap_err();
+            assert!(error.contains(&path.display().to_string()) && error.contains("help:"), "{error}");
+            assert!(error.contains(said), "{text}: {error}");
+            assert_eq!(registry.restore(DAY).iter().len(), 0);
+            assert!(!path.exists() && path.with_extension("unreadable").exists());
+        }
+    }
+
+    #[test]
+    fn a_grant_is_restored_for_no_longer_than_the_setting_says() {
+        let now = SystemTime::now();
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        for (since, until, longest, restored) in [
+            (now - hours(1), now + hours(1), hours(24), now + hours(1)),
+            (now - hours(1), now + hours(1000), hours(24), now + hours(23)),
+            (now + hours(500), now + hours(1000), hours(24), now + hours(24)),
+            (now - hours(2), now + hours(1), hours(1), now - hours(1)),
+        ] {
+            let mut grant = Grant { since, until, ..grant("a.example") };
+            shorten(&mut grant, longest, now);
+            assert_eq!(grant.until, restored, "{since:?} {until:?} {longest:?}");
+        }
+    }
+}

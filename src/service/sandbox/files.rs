@@ -1,0 +1,210 @@
+//! [`Files`]: the files and directories that a running gate needs, as its settings name them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::assemble::{Assembly, Sources};
+use crate::config::{self, Overrides, Settings};
+use crate::address::upstream::UpstreamAddress;
+use crate::address::roots::Roots;
+use crate::allowlist;
+
+/// The system's resolver configuration.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Where it is on most systems, as a link: what manages it may change while this process runs.
+const RESOLV_CONF_HOMES: [&str; 4] =
+    ["/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf", "/run/connman"];
+
+/// What tells the C library and the standard library how many processors there are.
+const PROCESSORS: [&str; 2] = ["/sys/fs/cgroup", "/sys/devices/system/cpu"];
+
+/// The mounts that this process sees (proc_pid_mountinfo(5)).
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// What may be read and written. Those that are not there are left out.
+///
+/// A file that a reload reads again is granted with its directory, since an editor, a renewed ConfigMap or a DHCP client puts
+/// a new file in the place of the old one, and Landlock knows files, not names. Nothing can take the place of a file that is a
+/// mount of its own, such as a container's /etc/resolv.conf: it is granted alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    read: Vec<PathBuf>,
+    list: Vec<PathBuf>,
+    write: Vec<PathBuf>,
+    mounts: Vec<PathBuf>,
+}
+
+impl Files {
+    /// What the gate needs that was read from `sources`, now and at a reload.
+    pub fn of(sources: &Sources, assembly: &Assembly) -> Self {
+        let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
+        let mut files = Self { mounts: mount_points(&mounts), ..Self::default() };
+        let path = sources.config.as_deref().unwrap_or_else(|| Path::new(config::DEFAULT_PATH));
+        files.read_beside(path);
+        files.add(&assembly.settings);
+        if let Some(candidate) = &assembly.settings.policy.shadow {
+            files.read_beside(candidate);
+            // It was read a moment ago, and its faults would have been told.
+            if let Ok(loaded) = config::load(Some(candidate), &Overrides::default()) {
+                files.add(&loaded.settings);
+            }
+        }
+        if assembly.routes.iter().any(|(_, servers)| servers.contains(&UpstreamAddress::System)) {
+            files.read_where_it_is(Path::new(RESOLV_CONF));
+            RESOLV_CONF_HOMES.iter().for_each(|directory| push(&mut files.read, Path::new(directory)));
+        }
+        let authorities = openssl_probe::probe();
+        authorities.cert_file.iter().for_each(|file| files.read_beside(file));
+        authorities.cert_dir.iter().for_each(|directory| files.read_all(directory));
+        PROCESSORS.iter().for_each(|directory| push(&mut files.read, Path::new(directory)));
+        files
+    }
+
+    /// What is read, a directory that is listed and one that is written, for tests.
+    #[cfg(test)]
+    pub(super) fn only(read: Vec<PathBuf>, list: PathBuf, write: PathBuf) -> Self {
+        Self { read, list: vec![list], write: vec![write], mounts: Vec::new() }
+    }
+
+    /// Files that may be read, and directories in which files may be.
+    pub fn readable(&self) -> &[PathBuf] {
+        &self.read
+    }
+
+    /// Directories that may be listed as well.
+    pub fn listable(&self) -> &[PathBuf] {
+        &self.list
+    }
+
+    /// All that may be read, for people.
+    pub fn all_readable(&self) -> Vec<PathBuf> {
+        let mut all = self.read.clone();
+        self.list.iter().for_each(|directory| push(&mut all, directory));
+        all
+    }
+
+    /// Directories that may be read, and in which files may be made, written, renamed and removed.
+    pub fn writable(&self) -> &[PathBuf] {
+        &self.write
+    }
+
+    fn add(&mut self, settings: &Settings) {
+        let Settings { policy, client, local, upstream, admin, cookies, server, log, .. } = settings;
+        policy.zones_directory.iter().for_each(|directory| self.read_all(directory));
+        let zones =
+            policy.zones.iter().chain(client.iter().filter_map(|group| group.zones.as_ref()).flatten());
+        zones.filter(|zone| zones::is_path(zone)).for_each(|zone| self.read_beside(Path::new(zone)));
+        local.iter().for_each(|zone| self.read_beside(&zone.file));
+        if let Roots::File { path, .. } = &upstream.roots {
+            self.read_beside(path);
+        }
+        let secrets = [&admin.token_file, &cookies.secret_file];
+        secrets.into_iter().flatten().for_each(|file| self.read_beside(file));
+        let log = log.file.as_deref().map(directory_of);
+        for directory in server.state_directory.as_deref().into_iter().chain(log) {
+            push(&mut self.write, directory);
+        }
+    }
+
+    /// `file` with its directory, and where the file itself is, if that is a symbolic link.
+    fn read_beside(&mut self, file: &Path) {
+        if !self.is_mount(file) {
+            push(&mut self.read, directory_of(file));
+        }
+        self.read_where_it_is(file);
+    }
+
+    /// `file` with the directory that it is in once all symbolic links are followed; alone where it is a mount.
+    fn read_where_it_is(&mut self, file: &Path) {
+        if let Ok(file) = fs::canonicalize(file) {
+            let is_mount = self.is_mount(&file);
+            push(&mut self.read, if is_mount { &file } else { directory_of(&file) });
+        }
+    }
+
+    fn is_mount(&self, file: &Path) -> bool {
+        let is_link = fs::symlink_metadata(file).is_ok_and(|found| found.is_symlink());
+        !is_link && fs::canonicalize(file).is_ok_and(|file| self.mounts.contains(&file))
+    }
+
+    /// `directory`, which is listed, and where its symbolic links lead.
+    fn read_all(&mut self, directory: &Path) {
+        push(&mut self.list, directory);
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+        links.for_each(|link| self.read_where_it_is(&link.path()));
+    }
+}
+
+/// Adds what is there and not yet among them.
+fn push(paths: &mut Vec<PathBuf>, path: &Path) {
+    if let Ok(path) = fs::canonicalize(path)
+        && !paths.contains(&path)
+    {
+        paths.push(path);
+    }
+}
+
+/// The mount points in the text of [`MOUNTS`].
+fn mount_points(text: &str) -> Vec<PathBuf> {
+    text.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect()
+}
+
+/// A path as the kernel writes it: space, tab, newline and backslash are three octal digits behind a backslash.
+fn unescaped(path: &str) -> PathBuf {
+    let mut parts = path.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part
+            .split_at_checked(3)
+            .and_then(|(digits, rest)| Some((u8::from_str_radix(digits, 8).ok()?, rest)))
+        {
+            Some((byte, rest)) => plain.extend([char::from(byte)].into_iter().chain(rest.chars())),
+            None => plain.push_str(part),
+        }
+    }
+    PathBuf::from(plain)
+}
+
+fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    }
+}
+
+/// Paths in one line, for people.
+pub fn list(paths: &[PathBuf]) -> String {
+    match paths {
+        [] => "nothing".to_owned(),
+        some => some.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_a_mount_is_granted_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = fs::canonicalize(directory.path()).unwrap();
+        let (mounted, plain) = (directory.join("a/mounted"), directory.join("b/plain"));
+        for file in [&mounted, &plain] {
+            fs::create_dir(directory_of(file)).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        let mut files = Files { mounts: vec![mounted.clone()], ..Files::default() };
+        [&mounted, &plain].into_iter().for_each(|file| files.read_beside(file));
+        assert_eq!(files.readable(), [mounted, directory.join("b")]);
+    }
+
+    #[test]
+    fn mount_points_are_read_as_the_kernel_writes_them() {
+        let text = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw\n\
+                    40 35 0:31 / /a\\040b\\134c rw - tmpfs tmpfs rw\nshort\n";
+        assert_eq!(mount_points(text), [PathBuf::from("/mnt2"), PathBuf::from("/a b\\c")]);
+    }
+}

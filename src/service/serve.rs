@@ -1,0 +1,325 @@
+//! [`Service`]: the running gate, from bound sockets to the last reply.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::token::TokenFile;
+use crate::admin::{Admin, Control, listener};
+use crate::assemble::Assembly;
+use crate::config::{Server, Settings};
+use crate::engine::{Gate, State};
+use crate::listen::connections::Connections;
+use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
+use crate::net::reply_socket::ReplySocket;
+use crate::net::socket::Endpoint;
+use crate::service::sockets::{AdminListener, Sockets};
+use crate::listen::tcp::{LONG_MESSAGES, TcpLimits, TcpService};
+use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
+use crate::net::batch;
+use crate::service::descriptors;
+use crate::control::{OrderQueue, Orders};
+use crate::tools::prove::watch::Watch;
+use crate::service::registry::Registry;
+use crate::service::reload::Reloader;
+use crate::service::shutdown::{Request, Signals};
+use crate::service::state::make_state;
+use crate::observe::board::{self, Board};
+use crate::observe::catalogue::Catalogue;
+use crate::events::counters::Counters;
+use crate::observe::journal::Journal;
+use crate::events::teller::SharedTeller;
+use crate::upstream::probe;
+use crate::relay::{Asker, Relay};
+use crate::service::watchdog::{Heartbeat, Watchdog};
+
+/// Why the gate cannot start: all of it, with remedies, for people.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Time beyond the upstream deadline that a drain waits for replies to be written.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// Time that the journal has, at the end, to tell what it still holds.
+const JOURNAL_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A gate that serves.
+pub struct Service {
+    /// What queries are judged by.
+    pub state: Arc<ArcSwap<State>>,
+    /// All counts.
+    pub catalogue: Arc<Catalogue>,
+    /// Where queries are taken.
+    pub listen: Vec<SocketAddr>,
+    /// Where HTTP is served.
+    pub admin: Option<SocketAddr>,
+    /// What it is told to change.
+    pub orders: Orders,
+    /// Where that arrives, until someone obeys.
+    due: Option<(OrderQueue, Heartbeat)>,
+    runtime: Runtime,
+    workers: Vec<JoinHandle<()>>,
+    relay: Option<(Asker<Waiter>, JoinHandle<()>)>,
+    journal: Option<JoinHandle<()>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    /// Longest time for a query at the start.
+    deadline: Duration,
+}
+
+impl Service {
+    /// Starts answering on `sockets`; lookups worth telling are written to `query_log`.
+    pub fn start(
+        assembly: Assembly,
+        sockets: Sockets,
+        catalogue: Arc<Catalogue>,
+        query_log: impl std::io::Write + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let settings = assembly.settings.clone();
+        let mut state = make_state(assembly, None, &catalogue)?;
+        let registry = Registry::new(settings.server.state_directory.clone());
+        state.policies = state.policies.with_temporary(registry.restore(settings.admin.max_temporary));
+        let (orders, due) = Orders::new();
+        let state = Arc::new(ArcSwap::from_pointee(state));
+        let Sockets { endpoints, admin: listener } = sockets;
+        let started = (Instant::now(), SystemTime::now());
+        let board = Arc::new(Board::new(&settings, getrandom::u64()?, started.0));
+        let mut journal =
+            Journal::new(&settings, Arc::clone(&state), Arc::clone(&board), Box::new(query_log))
+                .map_err(|error| cannot_log(&settings, &error))?;
+        let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
+        let mut service = Self {
+            listen: endpoints.iter().map(|endpoint| endpoint.address).collect(),
+            state,
+            catalogue,
+            admin: None,
+            orders,
+            due: None,
+            runtime,
+            workers: Vec::new(),
+            relay: None,
+            journal: None,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            deadline: settings.upstream.deadline,
+        };
+        let (state, catalogue) = (Arc::clone(&service.state), Arc::clone(&service.catalogue));
+        service.runtime.spawn(probe::run(Arc::clone(&state)));
+        service.runtime.spawn(board::keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
+        let losses = journal.losses().clone();
+        let control = Control::new(TokenFile::of(&settings)?, service.orders.clone());
+        let max_temporary = settings.admin.max_temporary;
+        let mut watchdog = Watchdog::default();
+        service.due = Some((due, watchdog.listen_to_patiently("reload")));
+        let health = watchdog.health();
+        let admin = Admin { state, catalogue, board, losses, started, control, max_temporary, health };
+        if let Some(listener) = listener {
+            service.serve_admin(listener, admin.router(&settings.admin.hosts))?;
+        }
+        service.serve_queries(endpoints, &settings, &mut journal, &mut watchdog)?;
+        service.runtime.spawn(watchdog.run());
+        let (standing, untold) = (service.catalogue.standing(), journal.untold());
+        if let Some(watch) = Watch::new(&settings.prove, &service.listen, &service.state, standing, untold) {
+            service.runtime.spawn(watch.run(service.stop.clone()));
+        }
+        service.journal = Some(journal.start()?);
+        Ok(service)
+    }
+
+    fn serve_admin(&mut self, listener: AdminListener, router: Router) -> std::io::Result<()> {
+        let stop = self.stop.clone();
+        match listener {
+            AdminListener::Open(listener) => {
+                self.admin = Some(listener.local_addr()?);
+                self.runtime.spawn(listener::serve(self.adopt(listener)?, router, stop));
+            }
+            AdminListener::Awaited(listener) => {
+                let address = listener.address();
+                tracing::warn!(
+                    "another process serves HTTP on {address}: no metrics, health or status page of this one until it ends"
+                );
+                self.runtime.spawn(async move {
+                    match listener.open().await.and_then(TcpListener::from_std) {
+                        Ok(listener) => {
+                            tracing::info!("admin on http://{address}, which is free now");
+                            listener::serve(listener, router, stop).await;
+                        }
+                        Err(error) => {
+                            tracing::error!("cannot serve HTTP on {address}: {error}; restart to try again");
+                        }
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a listener to the runtime.
+    fn adopt(&self, listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
+        let _runtime = self.runtime.enter();
+        TcpListener::from_std(listener)
+    }
+
+    fn serve_queries(
+        &mut self,
+        endpoints: Vec<Endpoint>,
+        settings: &Settings,
+        journal: &mut Journal,
+        watchdog: &mut Watchdog,
+    ) -> Result<(), StartError> {
+        let shared = self.catalogue.watch(Counters::shared());
+        let teller = SharedTeller::from(journal.teller(shared));
+        let relay = self.start_relay(journal, watchdog)?;
+        let (local, waiting) = channel(LOCAL_QUEUE);
+        self.runtime.spawn(self.tasks.track_future(udp::answer_from_local_zones(
+            waiting,
+            Arc::clone(&self.state),
+            relay.clone(),
+            teller.clone(),
+        )));
+        let limits = TcpLimits {
+            queries_per_connection: settings.server.tcp_queries_per_connection,
+            idle: settings.server.tcp_idle_timeout,
+        };
+        let Server { tcp_connections, tcp_connections_per_client, .. } = settings.server;
+        let limit = descriptors::raise_limit();
+        let most = descriptors::connections(tcp_connections, limit);
+        if let Some(shortage) = descriptors::shortage(tcp_connections, most, limit) {
+            tracing::warn!("{shortage}");
+        }
+        let connections = Arc::new(Connections::new(most, tcp_connections_per_client));
+        self.catalogue.watch_connections(&connections);
+        let (state, stop, tasks) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
+        let long = Arc::new(Semaphore::new(LONG_MESSAGES));
+        let tcp = TcpService { state, teller, relay: relay.clone(), limits, long, connections, stop, tasks };
+        for Endpoint { address, udp, tcp: listener, is_inherited } in endpoints {
+            let listener = self.adopt(listener)?;
+            let listening = tcp.clone().listen(listener, is_inherited);
+            self.runtime.spawn(self.tasks.track_future(listening));
+            for (index, socket) in udp.into_iter().enumerate() {
+                let name = format!("udp-{index}");
+                let (socket, worker) = (Arc::new(socket), format!("{name} of {address}"));
+                let heartbeat = watchdog.listen_to(&worker);
+                watchdog.watch_sender(&worker, &socket);
+                let listening = Listening { name, socket, is_inherited, heartbeat };
+                self.start_worker(listening, relay.clone(), local.clone(), journal)
+                    .map_err(|error| format!("cannot start a worker for {address}: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_relay(
+        &mut self,
+        journal: &mut Journal,
+        watchdog: &mut Watchdog,
+    ) -> std::io::Result<Asker<Waiter>> {
+        let counters = self.catalogue.watch(Counters::of_one_thread());
+        let gate = Gate::new(&self.state, Arc::clone(&counters));
+        let delivery = Delivery::new(gate, journal.teller(counters));
+        let relay =
+            Relay::new(&self.state, delivery, self.runtime.handle().clone(), watchdog.listen_to("relay"))?;
+        let asker = relay.asker();
+        let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(move || relay.run())?;
+        self.relay = Some((asker.clone(), thread));
+        Ok(asker)
+    }
+
+    fn start_worker(
+        &mut self,
+        listening: Listening,
+        relay: Asker<Waiter>,
+        local: Sender<UdpMiss>,
+        journal: &mut Journal,
+    ) -> std::io::Result<()> {
+        let Listening { name, socket, is_inherited, heartbeat } = listening;
+        let receiving = socket.receiving();
+        if receiving.local_addr()?.ip().is_unspecified() {
+            batch::tell_local_address(receiving)?;
+        }
+        let counters = self.catalogue.watch(Counters::of_one_thread());
+        let gate = Gate::new(&self.state, Arc::clone(&counters));
+        let teller = journal.teller(counters);
+        self.catalogue.watch_socket(&socket);
+        let worker = Worker { socket, gate, teller, relay, local, is_inherited, heartbeat };
+        self.workers.push(worker.spawn(name, self.stop.clone())?);
+        Ok(())
+    }
+
+    /// Has `reloader` obey orders from now on.
+    ///
+    /// Errors: no thread can be had for it.
+    pub fn obey_orders(&mut self, reloader: Reloader) -> std::io::Result<()> {
+        self.due.take().map_or(Ok(()), |(due, heartbeat)| reloader.start(due, heartbeat))
+    }
+
+    /// Obeys signals until one says to stop; that is obeyed also while a reload is under way.
+    pub fn run_until_stopped(&self, (runtime, mut signals): (Runtime, Signals)) {
+        runtime.block_on(async {
+            while signals.next().await == Request::Reload {
+                self.orders.reload();
+            }
+        });
+    }
+
+    /// Takes no more queries, answers those in flight within the upstream deadline, and ends.
+    pub fn shut_down(self) {
+        self.stop.cancel();
+        for worker in self.workers {
+            let _ = worker.join();
+        }
+        // What is in flight may have been asked before the last reload.
+        let deadline = self.deadline.max(self.state.load().upstreams.config().deadline);
+        let drain = deadline + DRAIN_GRACE;
+        let given_up = Instant::now() + drain;
+        self.tasks.close();
+        let drained = self.runtime.block_on(async { tokio::time::timeout(drain, self.tasks.wait()).await });
+        let relayed = self.relay.is_none_or(|(asker, relay)| {
+            asker.finish();
+            ends_before(given_up, &relay)
+        });
+        if drained.is_err() || !relayed {
+            tracing::warn!("some queries were still in flight after {drain:?}");
+        }
+        self.runtime.shutdown_timeout(Duration::from_millis(100));
+        // All tellers are gone with workers and tasks. A standard output that nobody reads is not waited for.
+        let given_up = Instant::now() + JOURNAL_PATIENCE;
+        if self.journal.is_some_and(|journal| !ends_before(given_up, &journal)) {
+            tracing::warn!("the query log was not taken to its end within {JOURNAL_PATIENCE:?}");
+        }
+    }
+}
+
+/// One worker's socket, and how the worker is known.
+struct Listening {
+    name: String,
+    socket: Arc<ReplySocket>,
+    is_inherited: bool,
+    heartbeat: Heartbeat,
+}
+
+/// Waits for a thread to end, but no longer than to `given_up`.
+fn ends_before(given_up: Instant, thread: &JoinHandle<()>) -> bool {
+    while !thread.is_finished() && Instant::now() < given_up {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    thread.is_finished()
+}
+
+fn cannot_log(settings: &Settings, error: &std::io::Error) -> String {
+    match &settings.log.file {
+        Some(file) => {
+            format!("cannot write the query log {}: {error}\n  help: set `file` in [log]", file.display())
+        }
+        None => format!("cannot write the query log to standard output: {error}"),
+    }
+}

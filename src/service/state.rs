@@ -1,0 +1,218 @@
+//! Making the [`State`] queries are judged by, of settings and policies that were assembled.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::assemble::Assembly;
+use crate::cache::{Cache, Lifetimes};
+use crate::config::{self, BlockAnswer, GuardMode, OtherClients, Settings};
+use crate::service::cookie_secrets::cookies;
+use crate::engine::rate_limit::RateLimit;
+use crate::engine::{State, WaitLimits, ZonePlaces};
+use crate::policy::Policies;
+use crate::policy::cname::CnamePolicy;
+use crate::policy::policies::Group;
+use crate::policy::shadow::Shadow;
+use crate::policy::tunnel_guard::{TunnelBudget, TunnelGuard};
+use crate::policy::verdict::NOT_LISTED;
+use crate::observe::catalogue::Catalogue;
+use crate::address::upstream::UpstreamAddress;
+use crate::upstream::encrypted::encryption::Encryption;
+use crate::allowlist::server_lists::ServerLists;
+use crate::upstream::upstreams::Upstreams;
+use crate::upstream::{UpstreamConfig, loops, system};
+use crate::wire::code::Rcode;
+use crate::wire::denial::Denial;
+
+/// Makes a state of what was assembled; what `before` has and still fits is kept: the cache, and upstreams' health.
+///
+/// Errors: the system's resolver configuration or certificates cannot be used, or an upstream is this server itself.
+pub fn make_state(
+    assembly: Assembly,
+    before: Option<&Running>,
+    catalogue: &Catalogue,
+) -> Result<State, String> {
+    let Assembly { settings, mut policies, shadow, routes, local, .. } = assembly;
+    let listen = before.map_or(&settings.server.listen, |before| &before.listen);
+    let before_upstreams = before.map(|before| &*before.state.upstreams);
+    let system = system_servers(&routes, before_upstreams)?;
+    let mut lists = Vec::new();
+    for (_, servers) in routes.iter() {
+        let servers = resolve_servers(servers, &system);
+        loops::refuse(&servers, listen)?;
+        lists.push(servers);
+    }
+    let config::Upstream { roots, bootstrap, .. } = &settings.upstream;
+    let resolvers: Vec<_> = bootstrap.iter().copied().map(UpstreamAddress::Udp).collect();
+    loops::refuse(&resolvers, listen)?;
+    let encryption = match lists.iter().flatten().any(UpstreamAddress::is_encrypted) {
+        true => Some(Arc::new(Encryption::new(roots, bootstrap.clone())?)),
+        false => None,
+    };
+    let config = UpstreamConfig {
+        encryption,
+        deadline: settings.upstream.deadline,
+        max_in_flight: settings.upstream.max_in_flight,
+        max_qps: settings.upstream.max_qps,
+        randomize_case: settings.upstream.randomize_case,
+        system,
+    };
+    let (upstreams, numbers) =
+        Upstreams::new(config, lists, before_upstreams).map_err(|error| error.to_string())?;
+    policies.number_routes(numbers);
+    if let Some(before) = before {
+        policies.take_over(&before.state.policies);
+    }
+    let cache = match before.filter(|before| before.settings.cache == settings.cache) {
+        Some(before) => Arc::clone(&before.state.cache),
+        None => Arc::new(new_cache(&settings, before.map(|before| &*before.state.cache))),
+    };
+    let block_ttl = u32::try_from(settings.block.ttl.as_secs()).unwrap_or(u32::MAX);
+    let negative = |rcode| Denial::negative(rcode, block_ttl, policies.default().serial(), NOT_LISTED);
+    let (no_data, no_name) = (negative(Rcode::NOERROR), negative(Rcode::NXDOMAIN));
+    let denial = match settings.block.answer {
+        BlockAnswer::Nxdomain => no_name.clone(),
+        BlockAnswer::Nodata => no_data.clone(),
+        BlockAnswer::Refused => Denial::refused(NOT_LISTED),
+    };
+    let before_state = before.map(|before| &*before.state);
+    let cookies_before = before_state.and_then(|state| state.cookies.as_ref());
+    let cookies = cookies(&settings.cookies, cookies_before).map_err(|error| error.to_string())?;
+    let identity = Some(settings.server.identity.as_str()).filter(|identity| !identity.is_empty());
+    Ok(State {
+        zones: Arc::new(zone_places(&policies, catalogue)),
+        policies,
+        tunnel_guard: tunnel_guard(&settings.tunnel_guard, before),
+        shadow: shadow.map(|policies| Arc::new(Shadow::new(policies))),
+        denial,
+        no_data,
+        no_name,
+        identity: identity.map(Into::into),
+        udp_payload: settings.server.udp_payload,
+        cache,
+        local: Arc::new(local),
+        upstreams: Arc::new(upstreams),
+        limits: WaitLimits {
+            in_flight: settings.server.in_flight,
+            in_flight_per_client: settings.server.in_flight_per_client,
+        },
+        rate_limit: rate_limit(&settings.rate_limit, before),
+        cookies,
+        drops_others: settings.server.other_clients == OtherClients::Drop,
+    })
+}
+
+fn zone_places(policies: &Policies, catalogue: &Catalogue) -> ZonePlaces {
+    let of_group = |group: &Group| {
+        group.policy.sources().map(|(source, _)| catalogue.zone_place(&source.zone)).collect()
+    };
+    let uses = |wanted| {
+        policies.groups().iter().flat_map(|group| group.policy.iter()).any(|rule| rule.cname() == wanted)
+    };
+    let asks = policies.groups().iter().any(|group| group.policy.asks_for_ancestors());
+    let ancestors = if asks { catalogue.zone_place("ancestors") } else { 0 };
+    let followed = if uses(CnamePolicy::Follow) { catalogue.zone_place("followed") } else { 0 };
+    ZonePlaces {
+        sources: policies.groups().iter().map(of_group).collect(),
+        temporary: catalogue.zone_place("temporary"),
+        followed,
+        ancestors,
+    }
+}
+
+/// The guard for `settings`: the one there was, with all it knows, where they have not changed.
+fn tunnel_guard(settings: &config::TunnelGuard, before: Option<&Running>) -> Option<Arc<TunnelGuard>> {
+    if settings.mode == GuardMode::Off {
+        return None;
+    }
+    let before = before.filter(|before| before.settings.tunnel_guard == *settings);
+    let budget = TunnelBudget {
+        names: settings.new_names,
+        bytes: settings.name_bytes.as_u64(),
+        window: settings.window,
+    };
+    let new = || Arc::new(TunnelGuard::new(budget, settings.mode == GuardMode::Enforce));
+    Some(before.and_then(|before| before.state.tunnel_guard.clone()).unwrap_or_else(new))
+}
+
+/// The limit for `settings`: the one there was, with all it knows, where they have not changed.
+fn rate_limit(settings: &config::RateLimit, before: Option<&Running>) -> Option<Arc<RateLimit>> {
+    let config::RateLimit { responses_per_second, slip, ref exempt } = *settings;
+    if responses_per_second == 0 {
+        return None;
+    }
+    let before = before.filter(|before| before.settings.rate_limit == *settings);
+    let new = || Arc::new(RateLimit::new(responses_per_second, slip, exempt.clone(), Instant::now()));
+    Some(before.and_then(|before| before.state.rate_limit.clone()).unwrap_or_else(new))
+}
+
+/// The state in force and the settings it was made of.
+pub struct Running {
+    /// What queries are judged by.
+    pub state: Arc<State>,
+    /// What it was made of.
+    pub settings: Settings,
+    /// Where queries are taken since the start, whatever settings say now.
+    pub listen: Vec<SocketAddr>,
+}
+
+fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {
+    let lifetimes = Lifetimes {
+        max: settings.cache.max_ttl,
+        max_negative: settings.cache.max_negative_ttl,
+        max_stale: if settings.cache.serve_stale { settings.cache.max_stale } else { Duration::ZERO },
+        prefetch: settings.cache.prefetch,
+    };
+    Cache::new(settings.cache.max_bytes.as_u64(), lifetimes, before)
+}
+
+/// Looks whether upstreams can be had as `serve` will want them, and asks none.
+///
+/// Errors: the system's resolver configuration or certificates cannot be used, or an upstream is this server itself.
+pub fn check_upstreams(assembly: &Assembly) -> Result<(), String> {
+    let Assembly { settings, routes, .. } = assembly;
+    let system = system_servers(routes, None)?;
+    routes.iter().try_for_each(|(_, servers)| {
+        loops::refuse(&resolve_servers(servers, &system), &settings.server.listen)
+    })
+}
+
+/// What [`UpstreamAddress::System`] stands for, where one of `lists` has it.
+///
+/// The servers it stood for before stay where the system's configuration cannot be read again: a tool that rewrites it may leave
+/// none for a moment, and the sandbox may not reach a place it moved to. Without any, that is an error.
+fn system_servers(lists: &ServerLists, before: Option<&Upstreams>) -> Result<Vec<UpstreamAddress>, String> {
+    if !lists.iter().any(|(_, servers)| servers.contains(&UpstreamAddress::System)) {
+        return Ok(Vec::new());
+    }
+    system::servers().or_else(|error| match before.map(|before| &before.config().system[..]) {
+        Some(servers @ [_, ..]) => {
+            tracing::warn!(
+                "the system's resolver configuration cannot be read, and the upstream `system` stays what it was: {error}"
+            );
+            Ok(servers.to_vec())
+        }
+        _ => Err(format!(
+            "the upstream `system` cannot be used: {error}\n  help: name the upstream with `--upstream ADDRESS` or \
+             `servers` in [upstream]"
+        )),
+    })
+}
+
+/// Puts the system's own servers in the place of [`UpstreamAddress::System`].
+fn resolve_servers(servers: &[UpstreamAddress], system: &[UpstreamAddress]) -> Vec<UpstreamAddress> {
+    let mut resolved: Vec<UpstreamAddress> = Vec::new();
+    for server in servers {
+        let stands_for = match server {
+            UpstreamAddress::System => system,
+            other => std::slice::from_ref(other),
+        };
+        for server in stands_for {
+            if !resolved.contains(server) {
+                resolved.push(server.clone());
+            }
+        }
+    }
+    resolved
+}

@@ -1,0 +1,29 @@
+//! Rules that have no effect until their parameters have values.
+
+use std::collections::BTreeMap;
+
+use super::{Advice, Finding, Kind};
+use crate::allowlist::{Zone, ZoneRule};
+
+/// The rules that sleep, by parameter.
+pub(super) fn advise(zones: &[Zone]) -> Advice {
+    let mut parameters = BTreeMap::<&str, Vec<(&Zone, &ZoneRule)>>::new();
+    let mut count = 0;
+    for (zone, rule) in zones.iter().flat_map(|zone| zone.rules.iter().map(move |rule| (zone, rule))) {
+        count += usize::from(!rule.missing.is_empty());
+        for parameter in &rule.missing {
+            parameters.entry(parameter).or_default().push((zone, rule));
+        }
+    }
+    let values: Vec<String> = parameters.keys().map(|parameter| format!("{parameter} = [\"…\"]")).collect();
+    let help = format!("write below [parameters], or drop the zones you do not use: {}", values.join(", "));
+    let mut advice = Advice::new(Kind::Asleep, "rules sleep: they wait for your resources' names", help);
+    for (parameter, rules) in parameters {
+        let Some((zone, first)) = rules.first() else { continue };
+        advice.find(usize::MAX, || Finding {
+            place: format!("{}:{}", zone.file, first.line),
+            text: format!("`{{{parameter}}}` in {} of them, such as `{}`", rules.len(), first.host),
+        });
+    }
+    Advice { count, ..advice }
+}

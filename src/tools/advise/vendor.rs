@@ -1,0 +1,107 @@
+//! Zones against the vendor's list they follow.
+
+use toml::value::Date;
+
+use super::{Advice, Finding, Kind, rule_below};
+use crate::assemble::Assembly;
+use crate::policy::rule::{Action, Pattern, Scope};
+use crate::policy::{Policy, RuleRef};
+use crate::allowlist::Zone;
+
+/// The edition of the vendor's list that is current: Microsoft Learn, 'Configure inbound and outbound network traffic',
+/// 2026-03-19. Pages of later dates are as current.
+const CURRENT: Date = Date { year: 2026, month: 3, day: 19 };
+
+/// Names of the current list that are not allowed though their zone is in use.
+pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<Advice> {
+    let mut denied = Advice::new(
+        Kind::VendorDenied,
+        "rules of the vendor's current list are overruled: what needs them will fail",
+        "narrow the rule that denies, or allow these names in a rule that is more specific",
+    );
+    let mut strict = Advice::new(
+        Kind::VendorStrict,
+        "rules of the vendor's current list are left out by `strict`",
+        "name your own resources in [parameters]; `namegate learn` finds what else is asked for",
+    );
+    let is_read = |zone: &&Zone| policy.sources().any(|(source, _)| source.file == zone.file);
+    for zone in assembly.zones.iter().filter(is_read) {
+        let is_current = |dates: &[Date]| dates.iter().any(|date| *date >= CURRENT);
+        for rule in zone.rules.iter().filter(|rule| rule.action == Action::Allow && is_current(&rule.listed))
+        {
+            let Some((pattern, by)) =
+                rule.patterns.iter().find_map(|one| Some((one, overruled(assembly, policy, one)?)))
+            else {
+                continue;
+            };
+            let place = format!("{}:{}", zone.file, rule.line);
+            match by {
+                Some(by) => {
+                    let text = || format!("`{pattern}`: denied by `{by}` at {}", by.place());
+                    denied.find(most, || Finding { place, text: text() });
+                }
+                None => {
+                    strict.find(most, || Finding { place, text: format!("`{pattern}`: {}", rule.purpose) });
+                }
+            }
+        }
+    }
+    vec![denied, strict]
+}
+
+/// Says that names of `pattern` are not allowed, and the rule that denies them, if it is one.
+fn overruled<'p>(assembly: &Assembly, policy: &'p Policy, pattern: &Pattern) -> Option<Option<RuleRef<'p>>> {
+    let name = pattern.name();
+    if assembly.local.origins().iter().any(|origin| name.is_within(origin)) {
+        return None;
+    }
+    let itself = (pattern.scope() != Scope::Below).then(|| policy.rule_for(name));
+    let below = (pattern.scope() != Scope::Exact).then(|| rule_below(policy, name));
+    let is_blocked = |rule: &Option<RuleRef<'_>>| rule.is_none_or(|rule| rule.action() == Action::Deny);
+    [itself, below].into_iter().flatten().find(is_blocked)
+}
+
+/// Zones whose edition is more than a year older than `today`.
+pub(super) fn outdated(zones: &[Zone], today: Date, most: usize) -> Advice {
+    let mut advice = Advice::new(
+        Kind::Outdated,
+        "zones follow lists that are more than a year old",
+        "compare them with their source; a newer namegate may have newer ones",
+    );
+    for zone in zones {
+        let Some(revised) = zone.revised else { continue };
+        let a_year_on = Date { year: revised.year.saturating_add(1), ..revised };
+        if a_year_on < today {
+            let text = || format!("revised {revised}, from {}", zone.source);
+            advice.find(most, || Finding { place: zone.file.clone(), text: text() });
+        }
+    }
+    advice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edition_is_old_after_a_year() {
+        let zone = Zone {
+            name: "zone".to_owned(),
+            title: String::new(),
+            source: "a page".to_owned(),
+            revised: Some(CURRENT),
+            file: "zone.toml".to_owned(),
+            shipped: true,
+            cname: None,
+            servers: Vec::new(),
+            rules: Vec::new(),
+            count: 0,
+        };
+        for (year, month, day, old) in [(2026, 3, 19, 0), (2027, 3, 19, 0), (2027, 3, 20, 1), (2028, 1, 1, 1)]
+        {
+            let today = Date { year, month, day };
+            let advice = outdated(&[Zone { revised: None, ..zone.clone() }, zone.clone()], today, 5);
+            assert_eq!(advice.count, old, "{today}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a workspace needs against what the policy allows.
+
+use std::collections::BTreeMap;
+
+use crate::assemble::Assembly;
+use crate::assemble::effective::{Effective, Said};
+use crate::tools::import::azure_ml::Dependency;
+use crate::policy::rule::{Action, Pattern, Scope};
+use crate::policy::{RuleRef, verdict};
+use crate::allowlist::Port;
+
+/// Both ways in which a workspace and a policy can differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// What the workspace needs and the policy blocks, by name.
+    pub needed: Vec<Needed>,
+    /// What the policy allows and the workspace does not list, in the rules' order.
+    pub unlisted: Vec<Unlisted>,
+}
+
+/// Hosts that are needed and blocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// The hosts.
+    pub pattern: Pattern,
+    /// What Azure says they are for.
+    pub categories: Vec<String>,
+    /// The ports they are needed on.
+    pub ports: Vec<Port>,
+    /// Why they are blocked, for people.
+    pub reason: String,
+    /// Only some of the names are blocked.
+    pub in_part: bool,
+}
+
+/// A rule that nothing in the workspace's list needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlisted {
+    /// The rule's pattern.
+    pub pattern: Pattern,
+    /// `file:line` of the rule.
+    pub place: String,
+}
+
+/// Compares. Names of local zones count as allowed; a pattern that is needed is allowed by any that covers all of it.
+pub fn compare(dependencies: &[Dependency], assembly: &Assembly) -> Difference {
+    let effective = Effective::of(assembly.policy());
+    let mut needed: BTreeMap<String, Needed> = BTreeMap::new();
+    for Dependency { category, pattern, ports, .. } in dependencies {
+        let Some((reason, in_part)) = blocked(pattern, &effective, assembly) else { continue };
+        let entry = needed.entry(pattern.to_string()).or_insert_with(|| Needed {
+            pattern: pattern.clone(),
+            categories: Vec::new(),
+            ports: Vec::new(),
+            reason,
+            in_part,
+        });
+        entry.categories.push(category.clone());
+        entry.categories.sort();
+        entry.categories.dedup();
+        entry.ports.extend(ports);
+        entry.ports.sort_unstable();
+        entry.ports.dedup();
+    }
+    let is_listed = |rule: &RuleRef<'_>| {
+        let allowed = rule.pattern();
+        dependencies.iter().any(|dependency| meet(&allowed, &dependency.pattern))
+    };
+    let allows = assembly.policy().iter().filter(|rule| rule.action() == Action::Allow);
+    let unlisted = allows.filter(|rule| !is_listed(rule));
+    let unlisted = unlisted.map(|rule| Unlisted { pattern: rule.pattern(), place: rule.place() });
+    Difference { needed: needed.into_values().collect(), unlisted: unlisted.collect() }
+}
+
+/// Why not every name of the pattern is allowed, and whether some are; none where all are.
+fn blocked(pattern: &Pattern, effective: &Effective<'_>, assembly: &Assembly) -> Option<(String, bool)> {
+    let name = pattern.name();
+    if assembly.local.origins().iter().any(|origin| name.is_within(origin)) {
+        return None;
+    }
+    let own = (pattern.scope() != Scope::Below).then(|| effective.own(name));
+    let below = (pattern.scope() != Scope::Exact).then(|| effective.below(name));
+    let said: Vec<Said<'_>> = [own, below].into_iter().flatten().collect();
+    if let Some(denied) = said.iter().find(|said| said.action == Action::Deny) {
+        let in_part = said.iter().any(|said| said.action == Action::Allow);
+        return Some((denied.rule.map_or_else(|| verdict::NOT_LISTED.to_owned(), denied_by), in_part));
+    }
+    below?;
+    let exceptions = effective.nodes_below(name).flat_map(|node| [node.own, node.below]).flatten();
+    let exception = exceptions.into_iter().find(|rule| rule.action() == Action::Deny)?;
+    Some((denied_by(exception), true))
+}
+
+fn denied_by(rule: RuleRef<'_>) -> String {
+    format!("denied by rule {rule} at {}", rule.place())
+}
+
+/// True where some name is covered by both patterns.
+fn meet(one: &Pattern, other: &Pattern) -> bool {
+    match (one.scope(), other.scope()) {
+        (Scope::Exact, _) => other.matches(one.name()),
+        (_, Scope::Exact) => one.matches(other.name()),
+        _ => one.name().is_within(other.name()) || other.name().is_within(one.name()),
+    }
+}

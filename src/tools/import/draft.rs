@@ -1,0 +1,141 @@
+//! [`Draft`]: a zone file in the making.
+
+use std::collections::BTreeSet;
+
+use rapidhash::RapidHashMap;
+use serde::Serialize;
+use toml::value::Datetime;
+
+use super::suffix::{is_shared, refusal};
+use super::{File, Imported, Options};
+use crate::diagnostics::{Diagnostic, Report};
+use crate::util::escape::on_one_line;
+use crate::policy::rule::{Action, Pattern, Scope};
+use crate::allowlist::Port;
+
+/// Something that the input allows or denies.
+pub(super) struct Candidate {
+    pub(super) action: Action,
+    pub(super) pattern: Pattern,
+    /// Where it stands: a line or a JSON path.
+    pub(super) place: String,
+    /// What it is for; may be empty.
+    pub(super) purpose: String,
+    pub(super) ports: Vec<Port>,
+}
+
+/// A zone file and what did not get into it.
+pub(super) struct Draft {
+    options: Options,
+    rules: Vec<Rule>,
+    places: RapidHashMap<(Action, Pattern), usize>,
+    remarks: Vec<String>,
+    complete: bool,
+}
+
+struct Rule {
+    action: Action,
+    pattern: Pattern,
+    purposes: BTreeSet<String>,
+    ports: BTreeSet<Port>,
+}
+
+impl Draft {
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            options,
+            rules: Vec::new(),
+            places: RapidHashMap::default(),
+            remarks: Vec::new(),
+            complete: true,
+        }
+    }
+
+    /// Takes what may be taken. The same pattern twice becomes one rule.
+    pub(super) fn add(&mut self, candidate: Candidate) {
+        let Candidate { action, pattern, place, purpose, ports } = candidate;
+        if action == Action::Allow {
+            let is_wide = pattern.scope() != Scope::Exact;
+            if let Some(reason) = refusal(&pattern) {
+                return self.leave_out(&place, format!("`{pattern}` is not carried over: {reason}"));
+            }
+            if is_wide && !self.options.wildcards {
+                let message = format!("`{pattern}` is not carried over: use --wildcards to carry over");
+                return self.leave_out(&place, message);
+            }
+        }
+        let next = self.rules.len();
+        let index = *self.places.entry((action, pattern.clone())).or_insert(next);
+        if index == next {
+            self.rules.push(Rule { action, pattern, purposes: BTreeSet::new(), ports: BTreeSet::new() });
+        }
+        let rule = &mut self.rules[index];
+        rule.purposes.extend(Some(on_one_line(purpose.trim())).filter(|purpose| !purpose.is_empty()));
+        rule.ports.extend(ports);
+    }
+
+    /// Notes that something at `place` is not in the zone file.
+    pub(super) fn leave_out(&mut self, place: &str, message: impl Into<String>) {
+        self.complete = false;
+        self.remark(place, message);
+    }
+
+    /// Notes what to know about the zone file.
+    pub(super) fn remark(&mut self, place: &str, message: impl Into<String>) {
+        self.remarks.push(on_one_line(&format!("{place}: {}", message.into())));
+    }
+
+    /// The zone file. Errors: it would have no rule, and what was left out is no reason for that.
+    pub(super) fn finish(self, title: &str, source: &str, file: &str) -> Result<Imported, Report> {
+        if self.rules.is_empty() && self.complete {
+            let help = "check that this is the whole output of the command, and the right format".to_owned();
+            return Err(Diagnostic::error(file, "nothing in this file names a host").with_help(help).into());
+        }
+        let of = |action| self.rules.iter().filter(|rule| rule.action == action).map(Rule::written).collect();
+        let zone = Zone {
+            title,
+            source: &on_one_line(source),
+            revised: self.options.today.into(),
+            allow: of(Action::Allow),
+            deny: of(Action::Deny),
+        };
+        let text = toml::to_string(&zone)
+            .map_err(|error| Diagnostic::error(file, format!("the zone file cannot be written: {error}")))?;
+        let files = vec![File { name: "imported.toml".to_owned(), text }];
+        Ok(Imported { files, remarks: self.remarks, complete: self.complete })
+    }
+}
+
+/// As [`crate::allowlist`] reads it.
+#[derive(Serialize)]
+struct Zone<'a> {
+    title: &'a str,
+    source: &'a str,
+    revised: Datetime,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allow: Vec<Written>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deny: Vec<Written>,
+}
+
+#[derive(Serialize)]
+struct Written {
+    host: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    purpose: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    broad: bool,
+}
+
+impl Rule {
+    fn written(&self) -> Written {
+        Written {
+            host: self.pattern.to_string(),
+            purpose: self.purposes.iter().map(String::as_str).collect::<Vec<_>>().join("; "),
+            ports: self.ports.iter().map(ToString::to_string).collect(),
+            broad: self.action == Action::Allow && is_shared(&self.pattern),
+        }
+    }
+}

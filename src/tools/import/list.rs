@@ -1,0 +1,118 @@
+//! Plain lists, as [`crate::allowlist`] reads them, and what other programs write: turned into a zone file whose rules can be described.
+
+use std::io::Read;
+
+use super::draft::{Candidate, Draft};
+use super::json::{self, Json};
+use super::{Imported, Options};
+use crate::diagnostics::{Report, Source};
+use crate::policy::rule::{Action, Pattern, Scope};
+use crate::allowlist::read_list;
+
+const SHAPE: &str = "expected an array of names, or the domain list of an Azure DNS resolver with `domains`";
+
+pub(super) fn import(source: &Source, options: Options) -> Result<Imported, Report> {
+    let mut draft = Draft::new(options);
+    let text = source.text().trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
+    if text.starts_with(['[', '{']) {
+        from_json(source, options, &mut draft)?;
+    } else if text.lines().any(|line| line.starts_with("||") || line.starts_with("@@||")) {
+        from_filters(source, &mut draft);
+    } else {
+        from_lines(source, &mut draft)?;
+    }
+    draft.finish("Imported list", source.file(), source.file())
+}
+
+fn candidate(action: Action, pattern: Pattern, place: String) -> Candidate {
+    Candidate { action, pattern, place, purpose: String::new(), ports: Vec::new() }
+}
+
+fn from_lines(source: &Source, draft: &mut Draft) -> Result<(), Report> {
+    // What is pasted may end without a line ending.
+    let bytes = source.text().as_bytes().chain(&b"\n"[..]);
+    read_list(source.file(), bytes, |action, pattern, line| {
+        draft.add(candidate(action, pattern.clone(), format!("{}:{line}", source.file())));
+    })?;
+    Ok(())
+}
+
+/// An array of patterns as a list has them; or domain lists of an Azure DNS resolver, one or several.
+fn from_json(source: &Source, options: Options, draft: &mut Draft) -> Result<(), Report> {
+    let value = json::parse(source)?;
+    let root = Json::root(&value, source);
+    let all = match root.field("value") {
+        Some(lists) => lists.elements(SHAPE)?,
+        None if root.is_array() => root.elements(SHAPE)?,
+        None => vec![root],
+    };
+    for element in all {
+        if element.keys().next().is_none() {
+            let pattern = pattern(&element)?;
+            draft.add(candidate(Action::Allow, pattern, place(source, &element)));
+            continue;
+        }
+        let domains =
+            element.property("domains").ok_or_else(|| element.fault("`domains` is missing", SHAPE))?;
+        for domain in domains.elements(SHAPE)? {
+            let (pattern, place) = (pattern(&domain)?, place(source, &domain));
+            // A domain of such a list covers every name below it (Microsoft Learn, "DNS security policy", 2026-08-11).
+            let (pattern, scope) = match pattern.scope() {
+                Scope::Exact => (pattern.name().clone(), Scope::Subtree),
+                scope => (pattern.name().clone(), scope),
+            };
+            if scope == Scope::Subtree && !options.wildcards {
+                let message =
+                    format!("`{pattern}` alone is carried over: use --wildcards for the names below it");
+                draft.leave_out(&place, message);
+                draft.add(candidate(Action::Allow, Pattern::new(Scope::Exact, pattern), place));
+            } else {
+                draft.add(candidate(Action::Allow, Pattern::new(scope, pattern), place));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn pattern(element: &Json<'_>) -> Result<Pattern, Report> {
+    Pattern::parse(element.text(SHAPE)?)
+        .map_err(|error| element.fault(error.message, error.help.as_deref().unwrap_or(SHAPE)))
+}
+
+fn place(source: &Source, element: &Json<'_>) -> String {
+    format!("{}: `{}`", source.file(), element.path())
+}
+
+/// Filter lists of AdGuard: `||host^` denies a name and those below it, `@@||host^` allows them; a host alone, or behind an address,
+/// denies that name; `!` and `#` begin comments.
+fn from_filters(source: &Source, draft: &mut Draft) {
+    for (line, number) in source.text().lines().zip(1..) {
+        let line = line.trim_start_matches('\u{feff}').trim();
+        if line.is_empty() || line.starts_with(['!', '#']) {
+            continue;
+        }
+        let place = format!("{}:{number}", source.file());
+        let (action, rest) = match line.strip_prefix("@@") {
+            Some(rest) => (Action::Allow, rest),
+            None => (Action::Deny, line),
+        };
+        let host = match rest.strip_prefix("||") {
+            Some(rest) => rest.strip_suffix('^').map(|host| format!(".{host}")),
+            None => {
+                let words: Vec<&str> =
+                    rest.split('#').next().unwrap_or_default().split_whitespace().collect();
+                match words[..] {
+                    [host] => Some(host.to_owned()),
+                    [address, host] if address.parse::<std::net::IpAddr>().is_ok() => Some(host.to_owned()),
+                    _ => None,
+                }
+            }
+        };
+        match host.as_deref().map(Pattern::parse) {
+            Some(Ok(pattern)) => draft.add(candidate(action, pattern, place)),
+            Some(Err(_)) | None => {
+                draft.leave_out(&place, format!("`{line}` is not carried over: no rule says the same"));
+            }
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! [`Evidence`]: names that are not allowed, out of a query log in either form, or out of a running gate's page.
+
+use std::io::{self, BufRead, Read};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+
+use crate::api::view::{Blocked, BlockedName};
+use crate::observe::blocked_names::{BlockedNames, Sighting};
+use crate::observe::client::ShownClient;
+use crate::observe::few::Few;
+use crate::events::record::Decision;
+use crate::wire::code::Type;
+use crate::wire::name::Name;
+use crate::wire::presentation::read_name;
+
+/// Names kept of a log, some 128 MiB; of more, those asked for most.
+const NAMES: usize = 1 << 18;
+
+/// Longest line, in bytes: one with answers holds a DNS message as text, each byte of it escaped.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Lines told of that cannot be read, for each file; the others are counted.
+const TOLD: usize = 5;
+
+/// What logs and gates say of names that are not allowed.
+pub struct Evidence {
+    /// The names.
+    pub names: BlockedNames,
+    /// Lookups read, those of allowed names included.
+    pub lookups: u64,
+    /// Lookups that were noise.
+    pub noise: u64,
+    since: Option<SystemTime>,
+}
+
+/// Lines of a file that are none of a query log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The numbers of the first of them, counted from 1.
+    pub lines: Vec<u64>,
+    /// How many there are.
+    pub count: u64,
+    /// No line of the file can be read, and it has some.
+    pub all: bool,
+}
+
+/// What one line of the log tells.
+struct Told {
+    decision: Decision,
+    noise: bool,
+    name: Name,
+    seen: Sighting,
+}
+
+impl Evidence {
+    /// Nothing yet. Lookups before `since` will be left out.
+    pub fn new(since: Option<SystemTime>) -> Self {
+        Self { names: BlockedNames::new(NAMES), lookups: 0, noise: 0, since }
+    }
+
+    /// Adds the lookups of a log that are of names not allowed; says which lines are no lookups. A last line without its
+    /// end is still being written, and no fault.
+    ///
+    /// Errors: the log cannot be read on.
+    pub fn read_log(&mut self, mut log: impl BufRead) -> io::Result<Unreadable> {
+        let mut unreadable = Unreadable::default();
+        let mut line = Vec::new();
+        let mut readable = false;
+        for number in 1.. {
+            line.clear();
+            if log.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let is_whole = line.ends_with(b"\n");
+            let is_long = !is_whole && line.len() as u64 == MAX_LINE;
+            if is_long {
+                log.skip_until(b'\n')?;
+            }
+            let text = std::str::from_utf8(&line).ok().map(|line| line.trim_end_matches(['\r', '\n']));
+            match text.and_then(told) {
+                Some(told) => {
+                    readable = true;
+                    self.add(&told);
+                }
+                // Blank, or still being written.
+                None if text == Some("") || !(is_whole || is_long) => {}
+                None => {
+                    unreadable.count += 1;
+                    if unreadable.lines.len() < TOLD {
+                        unreadable.lines.push(number);
+                    }
+                }
+            }
+        }
+        unreadable.all = !readable && unreadable.count > 0;
+        Ok(unreadable)
+    }
+
+    fn add(&mut self, told: &Told) {
+        if self.since.is_some_and(|since| told.seen.last < since) {
+            return;
+        }
+        self.lookups += 1;
+        if told.noise {
+            self.noise += 1;
+        } else if matches!(told.decision, Decision::Blocked | Decision::Observed) {
+            self.names.add(&told.name, &told.seen);
+        }
+    }
+
+    /// Adds what a running gate remembers; how many of its names cannot be read.
+    pub fn add_page(&mut self, page: &Blocked) -> usize {
+        let mut unreadable = 0;
+        for blocked in &page.names {
+            match seen(blocked) {
+                Some((name, seen)) => {
+                    self.lookups += seen.count;
+                    self.names.add(&name, &seen);
+                }
+                None => unreadable += 1,
+            }
+        }
+        self.names.add_losses(page.forgotten, page.no_hosts);
+        unreadable
+    }
+}
+
+fn seen(blocked: &BlockedName) -> Option<(Name, Sighting)> {
+    let clients: Result<Vec<ShownClient>, _> = blocked.clients.iter().map(|client| client.parse()).collect();
+    let types: Result<Vec<Type>, _> = blocked.types.iter().map(|qtype| qtype.parse()).collect();
+    let seen = Sighting {
+        count: blocked.count,
+        first: time(&blocked.first)?,
+        last: time(&blocked.last)?,
+        denied: blocked.denied,
+        clients: Few::new(clients.ok()?).or_more(blocked.more_clients),
+        types: Few::new(types.ok()?),
+    };
+    Some((read_name(&blocked.name)?, seen))
+}
+
+fn time(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
+}
+
+/// The fields of a line that matter here; the others are as the settings of the log say.
+#[derive(Deserialize)]
+struct Fields<'l> {
+    time: &'l str,
+    decision: &'l str,
+    client: Option<&'l str>,
+    // JSON writes backslashes twice.
+    name: String,
+    r#type: &'l str,
+    reason: Option<&'l str>,
+}
+
+fn told(line: &str) -> Option<Told> {
+    let fields = if line.starts_with('{') { serde_json::from_str(line).ok()? } else { text_fields(line)? };
+    let is_said = |decision: &&Decision| decision.label() == fields.decision;
+    let client = match fields.client.map(str::parse) {
+        Some(client) => Some(client.ok()?),
+        None => None,
+    };
+    let qtype = fields.r#type.parse().ok()?;
+    Some(Told {
+        decision: *Decision::ALL.iter().find(is_said)?,
+        noise: fields.reason == Some("noise"),
+        name: read_name(&fields.name)?,
+        seen: Sighting::once(time(fields.time)?, client, qtype, fields.reason == Some("denied")),
+    })
+}
+
+/// The fields of a line in text form. Those that matter come before any that may hold a space.
+fn text_fields(line: &str) -> Option<Fields<'_>> {
+    // The last field of every line: without it the line was cut, maybe within the name.
+    line.contains(" latency_seconds=").then_some(())?;
+    let mut words = line.split(' ');
+    let (time, decision) = (words.next()?, words.next()?);
+    let field = |key: &str| {
+        let mut fields = words.clone().filter_map(|word| word.split_once('='));
+        fields.find(|(known, _)| *known == key).map(|(_, value)| value)
+    };
+    Some(Fields {
+        time,
+        decision,
+        client: field("client"),
+        name: field("name")?.to_owned(),
+        r#type: field("type")?,
+        reason: field("reason"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const A: Type = Type(1);
+    const AAAA: Type = Type(28);
+    const TEXT: &str = "2026-11-23T07:00:00.123Z blocked client=10.0.0.4 protocol=udp name=evil.example type=AAAA \
+                        reason=not_listed rcode=nxdomain source=policy latency_seconds=0.000012";
+    const JSON: &str = r#"{"time":"2026-11-23T07:00:01.000Z","decision":"observed","client":"10.0.1.0/24","protocol":"udp","name":"evil.example","type":"A","reason":"not_listed","rcode":"noerror","source":"upstream","upstream":"127.0.0.1:53","latency_seconds":0.001,"answers":["60 A 192.0.2.1"]}"#;
+
+    fn read(log: &str) -> (Evidence, Unreadable) {
+        let mut evidence = Evidence::new(None);
+        let unreadable = evidence.read_log(log.as_bytes()).unwrap();
+        (evidence, unreadable)
+    }
+
+    fn counts(evidence: &Evidence) -> Vec<(String, u64, bool)> {
+        let counts = evidence.names.iter().map(|(name, seen)| (name.to_string(), seen.count, seen.denied));
+        let mut counts: Vec<_> = counts.collect();
+        counts.sort();
+        counts
+    }
+
+    #[test]
+    fn both_forms_tell_the_same() {
+        let (evidence, unreadable) = read(&format!("{TEXT}\n{JSON}\r\n\n"));
+        assert_eq!(unreadable, Unreadable::default());
+        assert_eq!(counts(&evidence), [("evil.example".to_owned(), 2, false)]);
+        let (_, seen) = evidence.names.iter().next().unwrap();
+        assert_eq!(
+            seen.clients.kept().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.4", "10.0.1.0/24"]
+        );
+        assert_eq!(seen.types.kept(), [AAAA, A]);
+        assert_eq!(seen.last.duration_since(seen.first).unwrap().as_millis(), 877);
+    }
+
+    #[test]
+    fn reasons_and_decisions_tell_what_is_meant() {
+        let denied = TEXT.replace("not_listed", "denied rule=*.example place=a b/c.toml:3 name=x type=y");
+        let noise = TEXT.replace("not_listed", "noise");
+        let allowed =
+            TEXT.replace(" blocked ", " allowed ").replace("reason=not_listed", "rule=.example place=x:1");
+        let hidden = TEXT.replace("client=10.0.0.4 ", "");
+        let (evidence, unreadable) = read(&[&denied, &noise, &allowed, &hidden, ""].join("\n"));
+        assert_eq!(unreadable, Unreadable::default());
+        assert_eq!((evidence.lookups, evidence.noise), (4, 1));
+        assert_eq!(counts(&evidence), [("evil.example".to_owned(), 2, false)]);
+        let (evidence, _) = read(&format!("{denied}\n"));
+        assert_eq!(counts(&evidence), [("evil.example".to_owned(), 1, true)]);
+    }
+
+    #[test]
+    fn a_last_line_that_is_not_whole_is_no_fault() {
+        for whole in [TEXT, JSON] {
+            for cut in 1..whole.len() - 1 {
+                let (evidence, unreadable) = read(&format!("{TEXT}\n{}", &whole[..cut]));
+                assert_eq!(unreadable, Unreadable::default(), "{}", &whole[..cut]);
+                let names = counts(&evidence);
+                assert!(names.len() == 1 && names[0].0 == "evil.example", "{names:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_lookups_are_told_by_number() {
+        let garbage = "garbage\n".repeat(7);
+        let (evidence, unreadable) = read(&format!("{TEXT}\n{garbage}{JSON}\n\u{0}\n"));
+        assert_eq!(counts(&evidence)[0].1, 2);
+        assert_eq!(unreadable, Unreadable { lines: vec![2, 3, 4, 5, 6], count: 8, all: false });
+        for bad in [
+            TEXT.replace("2026", "yesterday"),
+            TEXT.replace(" blocked ", " blokked "),
+            TEXT.replace("10.0.0.4", "nobody"),
+            TEXT.replace("name=", "nome="),
+            TEXT.replace("evil.example", "evil..example"),
+            TEXT.replace("AAAA", "AAAAA"),
+            JSON.replace("\"name\"", "\"nome\""),
+            format!("[{JSON}]"),
+            "INFO namegate: ready".to_owned(),
+        ] {
+            assert!(read(&format!("{bad}\n")).1.all, "{bad}");
+        }
+        assert!(!read("").1.all);
+        let long = "x".repeat(MAX_LINE as usize + 1);
+        let (evidence, unreadable) = read(&format!("{TEXT}\n{long}\nbad\n{JSON}\n"));
+        assert_eq!(unreadable.lines, [2, 3]);
+        assert_eq!(counts(&evidence)[0].1, 2);
+    }
+
+    #[test]
+    fn names_are_read_with_their_escapes() {
+        let json = JSON.replace("evil.example", r"a\\032b.example");
+        let (evidence, unreadable) =
+            read(&format!("{}\n{json}\n", TEXT.replace("evil.example", r"\*.example")));
+        assert_eq!((unreadable.count, evidence.names.no_hosts()), (0, 2));
+    }
+
+    #[test]
+    fn what_is_too_old_is_left_out() {
+        let mut evidence = Evidence::new(time("2026-11-23T07:00:01Z"));
+        evidence.read_log(format!("{TEXT}\n{JSON}\n").as_bytes()).unwrap();
+        assert_eq!((evidence.lookups, counts(&evidence)[0].1), (1, 1));
+    }
+}

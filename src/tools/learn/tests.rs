@@ -1,0 +1,283 @@
+//! Names in, rules out.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::hazard::{Reach, Standing, public_resolver, reach, standing};
+use crate::policy::rule::{Action, Pattern, Scope};
+use crate::policy::{Compile, Mode, PolicyBuilder};
+use crate::observe::blocked_names::Sighting;
+use crate::allowlist::server_lists::ServerLists;
+use crate::wire::code::Type;
+use crate::wire::name::Name;
+
+const A: Type = Type(1);
+const AAAA: Type = Type(28);
+
+const PLAIN: Options = Options { fold: 5, fold_risky: false, min_count: 1, since: None };
+
+fn policy(rules: &[(Action, &str)]) -> Policy {
+    let mut builder = PolicyBuilder::new();
+    let source = builder.source("zone", "zone.toml");
+    for (line, (action, pattern)) in (1..).zip(rules) {
+        builder.rule(*action, &Pattern::parse(pattern).unwrap(), source, line);
+    }
+    builder.build(Compile::new(Mode::Enforce))
+}
+
+fn name(text: &str) -> Name {
+    Pattern::parse(text).unwrap().name().clone()
+}
+
+fn blocked<'n>(names: impl IntoIterator<Item = &'n str>) -> BlockedNames {
+    let mut blocked = BlockedNames::new(10_000);
+    for (second, text) in (1_795_392_000..).zip(names) {
+        let time = UNIX_EPOCH + Duration::from_secs(second);
+        blocked.add(&name(text), &Sighting::once(time, "10.0.0.4".parse().ok(), A, false));
+    }
+    blocked
+}
+
+fn proposal(names: &BlockedNames, options: Options) -> Proposal {
+    propose(names, Known { policy: &policy(&[]), zones: &[], shipped: &[] }, options)
+}
+
+/// A case, the names asked for, the rules proposed, and the wildcards that are not.
+type Row = (&'static str, &'static str, &'static str, &'static str);
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    ("one name is one rule", "a.example.com", "a.example.com", ""),
+    ("four are four", "a.x.com b.x.com c.x.com d.x.com", "a.x.com b.x.com c.x.com d.x.com", ""),
+    ("five are a family", "a.x.com b.x.com c.x.com d.x.com e.x.com", "*.x.com", ""),
+    ("the parent joins its family", "x.com a.x.com b.x.com c.x.com d.x.com e.x.com", ".x.com", ""),
+    ("a registry's suffix is no parent", "a.com b.com c.com d.com e.com", "a.com b.com c.com d.com e.com", ""),
+    ("nor one of two labels",
+        "a.co.uk b.co.uk c.co.uk d.co.uk e.co.uk", "a.co.uk b.co.uk c.co.uk d.co.uk e.co.uk", ""),
+    ("nor a top-level domain that no list knows",
+        "a.lan b.lan c.lan d.lan e.lan", "a.lan b.lan c.lan d.lan e.lan", ""),
+    ("the deepest parent is taken",
+        "a.y.x.com b.y.x.com c.y.x.com d.y.x.com e.y.x.com z.x.com", "*.y.x.com z.x.com", ""),
+    ("families of a family fold once",
+        "1.a.x.com 1.b.x.com 1.c.x.com 1.d.x.com 1.e.x.com", "*.x.com", ""),
+    ("workspaces are made up",
+        "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.westeurope.api.azureml.ms \
+         5f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.westeurope.api.azureml.ms",
+        "*.workspace.westeurope.api.azureml.ms", ""),
+    ("one workspace may be the only one",
+        "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.westeurope.api.azureml.ms",
+        "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.westeurope.api.azureml.ms", ""),
+    ("two made-up names do not open a domain",
+        "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.x.com 5f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.x.com",
+        "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.x.com 5f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.x.com", ""),
+    ("regions are no family",
+        "westeurope.api.azureml.ms eastus.api.azureml.ms westus.api.azureml.ms northeurope.api.azureml.ms \
+         uksouth.api.azureml.ms us-east-1.api.azureml.ms",
+        "eastus.api.azureml.ms northeurope.api.azureml.ms uksouth.api.azureml.ms us-east-1.api.azureml.ms \
+         westeurope.api.azureml.ms westus.api.azureml.ms", ""),
+    ("each region folds by itself",
+        "a.westeurope.x.com b.westeurope.x.com c.westeurope.x.com d.westeurope.x.com e.westeurope.x.com a.eastus.x.com",
+        "*.westeurope.x.com a.eastus.x.com", ""),
+    ("storage accounts are anyone's",
+        "a.blob.core.windows.net b.blob.core.windows.net c.blob.core.windows.net d.blob.core.windows.net \
+         e.blob.core.windows.net",
+        "a.blob.core.windows.net b.blob.core.windows.net c.blob.core.windows.net d.blob.core.windows.net \
+         e.blob.core.windows.net",
+        "*.blob.core.windows.net"),
+    ("so are sites of a provider that only the Public Suffix List knows",
+        "a.readthedocs.io b.readthedocs.io c.readthedocs.io d.readthedocs.io e.readthedocs.io",
+        "a.readthedocs.io b.readthedocs.io c.readthedocs.io d.readthedocs.io e.readthedocs.io",
+        "*.readthedocs.io"),
+    ("a parent above shared suffixes opens them too",
+        "a.azure.com b.azure.com c.azure.com d.azure.com e.azure.com",
+        "a.azure.com b.azure.com c.azure.com d.azure.com e.azure.com",
+        "*.azure.com"),
+];
+
+#[test]
+fn names_become_the_rules_expected() {
+    for (case, names, rules, risky) in ROWS {
+        let proposed = proposal(&blocked(names.split_whitespace()), PLAIN);
+        let mut found: Vec<String> = proposed.rules.iter().map(|rule| rule.pattern.to_string()).collect();
+        let mut wanted: Vec<&str> = rules.split_whitespace().collect();
+        found.sort();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted, "{case}");
+        let found: Vec<String> = proposed.risky.iter().map(|fold| fold.pattern.to_string()).collect();
+        assert_eq!(found.join(" "), *risky, "{case}");
+    }
+}
+
+#[test]
+fn risky_folds_are_made_where_wanted_and_marked_broad() {
+    let names = ["a", "b", "c", "d", "e"].map(|label| format!("{label}.azurewebsites.net"));
+    let names = blocked(names.iter().map(String::as_str));
+    let proposed = proposal(&names, Options { fold_risky: true, ..PLAIN });
+    let [rule] = proposed.rules.as_slice() else { panic!("{proposed:?}") };
+    assert_eq!((rule.pattern.to_string().as_str(), rule.names), ("*.azurewebsites.net", 5));
+    assert!(proposed.risky.is_empty() && rule.opens.is_some());
+    let heading = Heading { origin: "a log".to_owned(), time: UNIX_EPOCH };
+    assert!(to_toml(&proposed, &heading).contains("broad   = true\n"));
+    // A registry's suffix is folded by no option.
+    let names = blocked(["a.com", "b.com", "c.com", "d.com", "e.com"]);
+    assert_eq!(proposal(&names, Options { fold_risky: true, ..PLAIN }).rules.len(), 5);
+}
+
+#[test]
+fn a_wildcard_has_the_evidence_of_all_its_names() {
+    let mut names = blocked(["a.x.com", "b.x.com", "c.x.com", "d.x.com", "e.x.com"]);
+    let late = UNIX_EPOCH + Duration::from_secs(1_795_478_400);
+    for _ in 0..3 {
+        names.add(&name("d.x.com"), &Sighting::once(late, "10.0.0.5".parse().ok(), AAAA, false));
+    }
+    let proposed = proposal(&names, PLAIN);
+    let rule = &proposed.rules[0];
+    assert_eq!((rule.seen.count, rule.names, rule.seen.last), (8, 5, late));
+    assert_eq!(
+        rule.examples.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["d.x.com", "a.x.com", "b.x.com"]
+    );
+    let text = to_toml(&proposed, &Heading { origin: "a log".to_owned(), time: late });
+    for part in [
+        "revised = 2026-11-24\n",
+        "\nhost    = \"*.x.com\"\npurpose = \"5 names asked for 8 times by 2 clients\"\n",
+        "\n# 2026-11-23T00:00:00Z to 2026-11-24T00:00:00Z, by 10.0.0.4, 10.0.0.5, for A, AAAA\n",
+        "\n# such as d.x.com, a.x.com, b.x.com\n",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+}
+
+#[test]
+fn what_no_rule_is_proposed_for_is_told_with_the_reason() {
+    let tunnel: Vec<String> =
+        (0..6).map(|number| format!("mfrggzdfmztwq2lkmnsgk3lpobzhe4tf{number}.t.tunnel.com")).collect();
+    let mut names = blocked(tunnel.iter().map(String::as_str));
+    let (old, new) = (UNIX_EPOCH + Duration::from_secs(1), UNIX_EPOCH + Duration::from_secs(1_795_392_001));
+    for (text, time, denied) in [
+        ("www.tunnel.com", new, false),
+        ("dns.google", new, false),
+        ("archive.ubuntu.com", new, false),
+        ("denied.example", new, true),
+        ("x.search.example", new, false),
+        ("now.allowed.example", new, true),
+        ("co.uk", new, false),
+        ("old.example", old, false),
+    ] {
+        for _ in 0..2 {
+            names.add(&name(text), &Sighting::once(time, None, A, denied));
+        }
+    }
+    names.add(&name("seldom.example"), &Sighting::once(new, None, A, false));
+    let shipped = [
+        ("large", policy(&[(Action::Allow, ".ubuntu.com"), (Action::Allow, "more.example")])),
+        ("small", policy(&[(Action::Allow, "*.ubuntu.com")])),
+        ("other", policy(&[(Action::Allow, "other.example")])),
+    ];
+    let policy = policy(&[(Action::Allow, ".allowed.example"), (Action::Deny, "*.search.example")]);
+    let known = Known { policy: &policy, zones: &[], shipped: &shipped };
+    let options = Options { since: Some(new - Duration::from_secs(60)), ..PLAIN };
+    let proposed = propose(&names, known, options);
+    let rules: Vec<String> = proposed.rules.iter().map(|rule| rule.pattern.to_string()).collect();
+    assert_eq!(rules, ["www.tunnel.com", "seldom.example"]);
+    let seldom = propose(&names, known, Options { min_count: 2, ..options });
+    let told: Vec<(Why, usize)> =
+        seldom.left_out.iter().map(|left_out| (left_out.why.clone(), left_out.names.len())).collect();
+    assert_eq!(
+        told,
+        [
+            (Why::Shipped(vec!["small", "large"]), 1),
+            (Why::PublicResolver("Google"), 1),
+            (Why::Denied(None), 1),
+            (Why::Denied(Some("*.search.example at zone.toml:2".to_owned())), 1),
+            (Why::Registry, 1),
+            (Why::Allowed, 1),
+            (Why::Seldom, 7),
+            (Why::Before, 1),
+        ]
+    );
+    assert!(proposed.left_out.iter().any(|left_out| left_out.why == Why::Tunnel("tunnel.com".to_owned())));
+}
+
+// Two ordinary names below a tunnel's domain were folded into a wildcard that had all of the tunnel's.
+#[test]
+fn no_wildcard_is_proposed_for_the_domain_of_a_tunnel() {
+    let tunnel = (0..6).map(|number| format!("mfrggzdfmztwq2lkmnsgk3lpobzhe4tf{number}.tunnel.com"));
+    let hosts: Vec<String> = tunnel.chain(["a.tunnel.com".to_owned(), "b.tunnel.com".to_owned()]).collect();
+    let names = blocked(hosts.iter().map(String::as_str));
+    let proposed = proposal(&names, Options { fold: 2, ..PLAIN });
+    let rules: Vec<String> = proposed.rules.iter().map(|rule| rule.pattern.to_string()).collect();
+    assert_eq!(rules, ["a.tunnel.com", "b.tunnel.com"]);
+}
+
+/// Names that are likely to be siblings, some of them in other people's hands.
+fn hosts() -> impl Strategy<Value = Vec<String>> {
+    let label = prop_oneof![
+        6 => "[a-h]",
+        1 => Just("westeurope".to_owned()),
+        1 => "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}",
+        1 => "[a-z2-7]{40}",
+    ];
+    let domain = prop::sample::select(vec![
+        "com",
+        "co.uk",
+        "lan",
+        "x.com",
+        "y.co.uk",
+        "corp.example",
+        "blob.core.windows.net",
+        "windows.net",
+        "azurewebsites.net",
+        "github.io",
+        "cloudflare-dns.com",
+        "azureml.ms",
+        "amazonaws.com",
+    ]);
+    let host = (prop::collection::vec(label, 0..4), domain).prop_map(|(labels, domain)| {
+        labels.into_iter().chain([domain.to_owned()]).collect::<Vec<_>>().join(".")
+    });
+    prop::collection::vec(host, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn rules_cover_what_was_asked_and_no_more_than_one_owners_names(hosts in hosts(), fold in 2..8_usize) {
+        let names = blocked(hosts.iter().map(String::as_str));
+        let proposed = proposal(&names, Options { fold, ..PLAIN });
+        for rule in &proposed.rules {
+            let parent = rule.pattern.name();
+            if rule.pattern.scope() == Scope::Exact {
+                prop_assert!(standing(parent) != Standing::Registry, "{}", rule.pattern);
+            } else {
+                prop_assert!(matches!(standing(parent), Standing::Registered(_)), "{}", rule.pattern);
+                prop_assert_eq!(reach(parent), Reach::OneOwner, "{}", rule.pattern);
+            }
+            prop_assert!(public_resolver(parent).is_none(), "{}", rule.pattern);
+        }
+        for (name, _) in names.iter() {
+            let covered = proposed.rules.iter().filter(|rule| rule.pattern.matches(&name)).count();
+            let left_out = proposed.left_out.iter().filter(|out| out.names.iter().any(|(other, _)| *other == name));
+            prop_assert_eq!(covered + left_out.count(), 1, "{} is in one place", name);
+        }
+        // What is written can be read.
+        let text = to_toml(&proposed, &Heading { origin: "\"\n\u{1b}".to_owned(), time: UNIX_EPOCH });
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("learnt.toml");
+        std::fs::write(&path, &text).unwrap();
+        let settings = crate::config::Policy { zones: vec![path.display().to_string()], ..Default::default() };
+        let mut builder = PolicyBuilder::new();
+        let zones = crate::allowlist::read(&settings, &Default::default(), &mut builder, &mut ServerLists::new(Vec::new())).unwrap();
+        prop_assert!(zones.warnings.is_empty(), "{}", zones.warnings);
+        let mut read: Vec<String> =
+            zones.list[0].rules.iter().flat_map(|rule| &rule.patterns).map(ToString::to_string).collect();
+        let mut written: Vec<String> = proposed.rules.iter().map(|rule| rule.pattern.to_string()).collect();
+        read.sort();
+        written.sort();
+        prop_assert_eq!(read, written);
+        prop_assert!(text.chars().all(|character| character == '\n' || !character.is_control()), "{}", text);
+    }
+}

@@ -1,0 +1,217 @@
+//! A [`Proposal`] as a zone file, with the evidence for each rule, or as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::{Instead, LeftOut, Proposal, Rule, Why};
+use crate::hazard::shared_suffix;
+use crate::policy::rule::Pattern;
+use crate::observe::blocked_names::Sighting;
+use crate::observe::few::Few;
+use crate::wire::name::Name;
+
+/// Names told of each reason for leaving them out; the others are counted.
+const TOLD: usize = 20;
+
+/// What stands above the rules.
+#[derive(Clone, Debug)]
+pub struct Heading {
+    /// Where the names come from, for people: a file, or a gate.
+    pub origin: String,
+    /// When the rules were proposed.
+    pub time: SystemTime,
+}
+
+/// The proposal as a zone file. Every text in it that others chose is a host name.
+pub fn to_toml(proposal: &Proposal, heading: &Heading) -> String {
+    let date = date(heading.time);
+    let names: usize = proposal.rules.iter().map(|rule| rule.names).sum();
+    let mut text = format!(
+        "# Proposed by `namegate learn`: {} that would allow {} from {}.\n\
+         # That a name was asked for says that something wants it, not that it should have it: delete what you do not\n\
+         # want, and name this file in `zones` in [policy].\n\n\
+         title   = \"Learnt\"\nsource  = {}\nrevised = {date}\n",
+        count(proposal.rules.len(), "rule"),
+        count(names, "name"),
+        heading.origin.escape_debug(),
+        toml::Value::from(format!("namegate learn, from {}", heading.origin)),
+    );
+    proposal.rules.iter().for_each(|rule| write_rule(&mut text, rule));
+    if !proposal.risky.is_empty() {
+        text.push_str("\n## Not folded, for anyone can take such names (`--fold-risky` folds)\n");
+    }
+    for fold in &proposal.risky {
+        let (names, opens) = (count(fold.names, "name"), fold.opens.what);
+        let _ = writeln!(text, "# {} for {names}: it would open {opens}", fold.pattern);
+    }
+    proposal.left_out.iter().for_each(|left_out| write_left_out(&mut text, left_out));
+    text
+}
+
+fn write_rule(text: &mut String, rule: &Rule) {
+    let _ =
+        write!(text, "\n[[allow]]\nhost    = {}\npurpose = \"{}\"\n", written(&rule.pattern), purpose(rule));
+    if rule.opens.is_some() {
+        text.push_str("broad   = true\n");
+    }
+    let _ = writeln!(text, "# {}", evidence(&rule.seen));
+    if !rule.examples.is_empty() {
+        let _ = writeln!(text, "# such as {}", list(&rule.examples));
+    }
+    if let Some(Instead { zone, host, values }) = &rule.instead {
+        let values: Vec<String> =
+            values.iter().map(|(name, value)| format!("{name} = [\"{value}\"]")).collect();
+        let _ = writeln!(
+            text,
+            "# Or write {} in [parameters]: `{host}` of zone {zone} then has it.",
+            values.join(", ")
+        );
+    }
+    if let Some(opens) = rule.opens {
+        let _ = writeln!(text, "# It opens {} that anyone can take.", opens.what);
+    } else if let Some((suffix, what)) = shared_suffix(rule.pattern.name()) {
+        let _ = writeln!(text, "# Anyone can have names below {suffix} ({what}): is this one yours?");
+    }
+}
+
+/// A pattern as a TOML string: it may hold backslashes.
+fn written(pattern: &Pattern) -> toml::Value {
+    toml::Value::from(pattern.to_string())
+}
+
+/// `asked for 12 times by 2 clients`, and for how many names.
+fn purpose(rule: &Rule) -> String {
+    let names = if rule.names > 1 { format!("{} ", count(rule.names, "name")) } else { String::new() };
+    let times = rule.seen.count;
+    let clients = rule.seen.clients.kept().len();
+    let who = match (clients, rule.seen.clients.more()) {
+        (0, _) => String::new(),
+        (clients, true) => format!(" by more than {clients} clients"),
+        (clients, false) => format!(" by {}", count(clients, "client")),
+    };
+    format!("{names}asked for {}{who}", count(usize::try_from(times).unwrap_or(usize::MAX), "time"))
+}
+
+/// When, by whom and for which types.
+fn evidence(seen: &Sighting) -> String {
+    let mut text = format!("{} to {}", seconds(seen.first), seconds(seen.last));
+    for (head, few) in [("by", shown(&seen.clients, 3)), ("for", shown(&seen.types, 8))] {
+        if !few.is_empty() {
+            let _ = write!(text, ", {head} {few}");
+        }
+    }
+    text
+}
+
+fn shown<T: Copy + PartialEq + ToString>(few: &Few<T>, most: usize) -> String {
+    let mut texts: Vec<String> = few.kept().iter().take(most).map(ToString::to_string).collect();
+    if few.more() || few.kept().len() > most {
+        texts.push("others".to_owned());
+    }
+    texts.join(", ")
+}
+
+fn write_left_out(text: &mut String, left_out: &LeftOut) {
+    let _ = writeln!(text, "\n## {}", heading(&left_out.why));
+    for (name, times) in left_out.names.iter().take(TOLD) {
+        let _ = writeln!(text, "# {name} ({times})");
+    }
+    if let Some(more @ 1..) = left_out.names.len().checked_sub(TOLD) {
+        let _ = writeln!(text, "# … and {more} more");
+    }
+}
+
+/// Why, as the heading of the names' list.
+fn heading(why: &Why) -> String {
+    match why {
+        Why::Shipped(zones) => {
+            format!("Shipped: add one of \"{}\" to `zones` in [policy]", zones.join("\", \""))
+        }
+        Why::PublicResolver(operator) => {
+            format!("Not proposed: public resolvers, which answer every name past this gate ({operator})")
+        }
+        Why::Tunnel(domain) => {
+            format!("Not proposed: they look like data in disguise; ask who sends it to {domain}")
+        }
+        Why::Denied(Some(rule)) => {
+            format!("Not proposed: denied by rule {}", rule.escape_debug())
+        }
+        Why::Denied(None) => "Not proposed: denied by rule".to_owned(),
+        Why::Registry => "Not proposed: a registry's suffix, or a label on its own".to_owned(),
+        Why::Allowed => "Allowed already by the settings in force".to_owned(),
+        Why::Seldom => "Not proposed: asked for less often than `--min-count`".to_owned(),
+        Why::Before => "Not proposed: not asked for since `--since`".to_owned(),
+    }
+}
+
+/// The proposal for programs; lists are whole.
+pub fn to_json(proposal: &Proposal, heading: &Heading) -> Value {
+    let rules: Vec<Value> = proposal.rules.iter().map(rule_json).collect();
+    let risky = proposal.risky.iter().map(
+        |fold| json!({ "host": fold.pattern.to_string(), "names": fold.names, "opens": fold.opens.what }),
+    );
+    let left_out = proposal.left_out.iter().map(|left_out| {
+        let names =
+            left_out.names.iter().map(|(name, count)| json!({ "name": name.to_string(), "count": count }));
+        let mut value = why_json(&left_out.why);
+        value["names"] = names.collect();
+        value
+    });
+    json!({
+        "origin": heading.origin,
+        "time": seconds(heading.time),
+        "rules": rules,
+        "not_folded": risky.collect::<Value>(),
+        "left_out": left_out.collect::<Value>(),
+    })
+}
+
+fn rule_json(rule: &Rule) -> Value {
+    let seen = &rule.seen;
+    json!({
+        "host": rule.pattern.to_string(),
+        "names": rule.names,
+        "examples": rule.examples.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "count": seen.count,
+        "first": seconds(seen.first),
+        "last": seconds(seen.last),
+        "clients": seen.clients.kept().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "more_clients": seen.clients.more(),
+        "types": seen.types.kept().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "opens": rule.opens.map(|opens| opens.what),
+        "parameters": rule.instead.as_ref().map(|instead| instead.values.iter().cloned().collect::<BTreeMap<_, _>>()),
+    })
+}
+
+fn why_json(why: &Why) -> Value {
+    match why {
+        Why::Shipped(zones) => json!({ "why": "shipped", "zones": zones }),
+        Why::PublicResolver(operator) => json!({ "why": "public_resolver", "operator": operator }),
+        Why::Tunnel(domain) => json!({ "why": "tunnel", "domain": domain }),
+        Why::Denied(rule) => json!({ "why": "denied", "rule": rule }),
+        Why::Registry => json!({ "why": "registry" }),
+        Why::Allowed => json!({ "why": "allowed" }),
+        Why::Seldom => json!({ "why": "seldom" }),
+        Why::Before => json!({ "why": "before" }),
+    }
+}
+
+fn list(names: &[Name]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `1 rule`, `2 rules`.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn seconds(time: SystemTime) -> String {
+    crate::util::rfc3339::seconds(time).to_string()
+}
+
+fn date(time: SystemTime) -> String {
+    seconds(time).chars().take("2026-11-23".len()).collect()
+}

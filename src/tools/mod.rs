@@ -1,0 +1,8 @@
+//! TODO tools
+
+pub mod advise;
+pub mod diff;
+pub mod export;
+pub mod import;
+pub mod learn;
+pub mod prove;

@@ -1,0 +1,6 @@
+//! TODO util
+
+pub(crate) mod escape;
+pub(crate) mod rfc3339;
+pub(crate) mod secret_file;
+pub(crate) mod sync;
