@@ -8,10 +8,10 @@ use arc_swap::ArcSwap;
 use namegate::assemble::{Sources, assemble};
 use namegate::cache::Cache;
 use namegate::engine::{Client, Gate, Outcome, State};
+use namegate::events::counters::Counters;
+use namegate::observe::catalogue::Catalogue;
 use namegate::policy::AllowedQuery;
 use namegate::service::state::make_state;
-use namegate::observe::catalogue::Catalogue;
-use namegate::events::counters::Counters;
 use namegate::wire::answer::Answer;
 use namegate::wire::reply::Transport;
 

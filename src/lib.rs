@@ -27,20 +27,27 @@
 //! tell the service manager how it fares, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the
 //! command line.
 
-pub mod listen;
-pub mod wire;
-pub mod policy;
-pub mod cache;
-pub mod upstream;
-pub mod local;
-
-pub mod config;
-pub mod assemble;
-pub mod hazard;
-pub mod admin;
 pub mod cli;
-pub mod engine;
-pub mod relay;
+pub mod service;
+pub mod admin;
+pub mod tools;
+pub mod api;
 pub mod observe;
-pub mod control;
+pub mod listen;
+pub mod relay;
+pub mod engine;
+pub mod assemble;
+pub mod upstream;
+pub mod cache;
+pub mod local;
+pub mod events;
 pub mod allowlist;
+pub mod config;
+pub mod control;
+pub mod hazard;
+pub mod policy;
+pub mod diagnostics;
+pub mod address;
+pub mod wire;
+pub mod net;
+mod util;

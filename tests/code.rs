@@ -26,7 +26,7 @@ fn unsafe_code_is_in_one_file() {
         .into_iter()
         .filter(|path| fs::read_to_string(path).expect("a source file").contains("unsafe_code"))
         .collect();
-    assert_eq!(allowing, [root.join("src/listen/batch/linux.rs")]);
+    assert_eq!(allowing, [root.join("src/net/batch/linux.rs")]);
     let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("Cargo.toml");
     assert!(manifest.contains("unsafe_code = \"deny\""));
 }

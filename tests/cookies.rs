@@ -140,9 +140,9 @@ fn a_query_is_proven_by_its_cookie_or_by_tcp() {
 
     use namegate::assemble::{Sources, assemble};
     use namegate::engine::{Client, Gate as Door, Outcome};
-    use namegate::service::state::make_state;
-    use namegate::observe::catalogue::Catalogue;
     use namegate::events::counters::Counters;
+    use namegate::observe::catalogue::Catalogue;
+    use namegate::service::state::make_state;
     use namegate::wire::reply::Transport;
 
     let directory = tempfile::TempDir::new().expect("a temporary directory");

@@ -9,8 +9,7 @@ use crate::support::code::QR;
 use crate::support::load::{ask_all, expect_none_wrong};
 use crate::support::process::processor_time;
 use crate::support::script::Step;
-use crate::support::truth;
-use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream};
+use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream, truth};
 
 /// A message of 65,535 bytes at most: the header of `query`, its question, and `records` of TYPE A, each with `owner(n)`.
 fn crowd(query: &Message, first: &[u8], owner: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {

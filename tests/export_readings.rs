@@ -1,8 +1,8 @@
 //! Exports for targets that cannot be run here, read as their documentation says they are read.
 
 use namegate::assemble::Assembly;
-use namegate::tools::export::{Target, export};
 use namegate::policy::rule::Pattern;
+use namegate::tools::export::{Target, export};
 use namegate::wire::name::Name;
 use serde_json::Value;
 

@@ -9,9 +9,9 @@ use std::io::Write;
 
 use namegate::assemble::{Assembly, Sources, assemble};
 use namegate::config::Overrides;
-use namegate::tools::export::{Export, Remark, Target, export};
 use namegate::policy::clients::GroupId;
 use namegate::policy::{Verdict, rule::Pattern};
+use namegate::tools::export::{Export, Remark, Target, export};
 use namegate::wire::code::{Class, Type};
 use namegate::wire::name::Name;
 use namegate::wire::query::Question;

@@ -9,10 +9,9 @@ use namegate::net::batch::{ReceiveBatch, SendBatch, Wait, dropped_by_kernel};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
-use super::Pace;
-use super::reply;
 use super::tally::Tally;
 use super::workload::Workload;
+use super::{Pace, reply};
 
 /// Queries sent by one socket before the next has its turn.
 const BATCH: usize = 32;

@@ -1,9 +1,9 @@
 //! What other programs print, in every format: what is made of it can be read by what it is made for, and every fault has a
 //! place inside the file.
 
-use namegate::config::{Severity, Source};
-use namegate::import::{File, Format, Imported, Options, import};
+use namegate::diagnostics::{Severity, Source};
 use namegate::local::LocalZones;
+use namegate::tools::import::{File, Format, Imported, Options, import};
 use toml::value::Date;
 
 use super::Action;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use namegate::cache::Cache;
-use namegate::gate::{Outcome, State};
+use namegate::engine::{Outcome, State};
+use namegate::events::record::{Decision, Source};
 use namegate::policy::clients::GroupId;
 use namegate::policy::verdict::Verdict;
-use namegate::telemetry::record::{Decision, Source};
 use namegate::wire::answer::Answer;
 use namegate::wire::code::Class;
 use namegate::wire::reply::Transport;

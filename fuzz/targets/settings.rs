@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use namegate::config::{Report, Severity, Source, settings};
+use namegate::config::settings;
+use namegate::diagnostics::{Report, Severity, Source};
 
 use super::zone_file::{check_places, check_report};
 

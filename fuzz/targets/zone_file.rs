@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use namegate::config::{Diagnostic, Report, Source};
-use namegate::zones::{Zone, read_list, zone};
+use namegate::allowlist::{Zone, read_list, zone};
+use namegate::diagnostics::{Diagnostic, Report, Source};
 
 use super::{Action, Pattern};
 

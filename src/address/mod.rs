@@ -1,4 +1,4 @@
-//! TODO address
+//! Addresses as settings write them, and who asks: data.
 
 pub mod upstream;
 pub mod encrypted;

@@ -30,13 +30,13 @@ use axum::response::IntoResponse;
 use axum::routing::{delete, get};
 
 use crate::engine::State;
-use crate::policy::temporary::Grant;
 use crate::observe::board::Board;
 use crate::observe::catalogue::Catalogue;
 use crate::observe::journal::Losses;
+use crate::policy::temporary::Grant;
+use crate::service::watchdog::Health;
 use crate::upstream::probe::LATELY;
 use crate::upstream::server::Server;
-use crate::service::watchdog::Health;
 
 /// What the pages show.
 #[derive(Clone)]

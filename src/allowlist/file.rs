@@ -9,14 +9,14 @@ use toml::Spanned;
 use toml::de::DeTable;
 use toml::value::{Date, Datetime};
 
-use crate::diagnostics::{Diagnostic, Faults, Section, Source};
-use crate::config::{ValueError, word};
-use crate::policy::expect::Expect;
-use crate::policy::rule::Action;
 use crate::address::upstream::UpstreamAddress;
 use crate::allowlist::host::Host;
 use crate::allowlist::port::Port;
 use crate::allowlist::zone::{Zone, ZoneRule};
+use crate::config::{ValueError, word};
+use crate::diagnostics::{Diagnostic, Faults, Section, Source};
+use crate::policy::expect::Expect;
+use crate::policy::rule::Action;
 
 /// How much text is handed to the TOML parser at once, in bytes. Its tables take twenty times the memory of their text:
 /// 3.5 GB for a file of a million rules in one piece.

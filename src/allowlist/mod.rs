@@ -10,11 +10,11 @@ mod host;
 mod list;
 mod port;
 mod read;
+pub mod server_lists;
 mod zone;
 
 #[cfg(test)]
 mod tests;
-pub mod server_lists;
 
 pub use embedded::embedded_names;
 pub use file::zone;

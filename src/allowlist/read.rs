@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::allowlist::embedded::{embedded, embedded_names};
+use crate::allowlist::server_lists::ServerLists;
+use crate::allowlist::zone::Zone;
+use crate::allowlist::{file, list};
 use crate::config::{self, is_zone_name};
 use crate::diagnostics::{Diagnostic, Report, Source, suggest};
 use crate::policy::PolicyBuilder;
 use crate::policy::rule::Action;
-use crate::allowlist::server_lists::ServerLists;
-use crate::allowlist::embedded::{embedded, embedded_names};
-use crate::allowlist::zone::Zone;
-use crate::allowlist::{file, list};
 
 /// The zones read, and what is probably not meant in them.
 #[derive(Clone, Debug, Default)]

@@ -2,12 +2,12 @@
 
 use toml::value::Date;
 
+use crate::address::upstream::UpstreamAddress;
+use crate::allowlist::port::Port;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
-use crate::address::upstream::UpstreamAddress;
 use crate::wire::name::Name;
-use crate::allowlist::port::Port;
 
 /// One allowlist file.
 #[derive(Clone, Debug, PartialEq)]

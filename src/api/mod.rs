@@ -1,4 +1,4 @@
-//! TODO api
+//! What the pages of the admin listener say, as JSON: written by `admin`, read by commands.
 
 pub mod view;
 pub mod wish;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
+use crate::allowlist::server_lists::ServerLists;
+use crate::allowlist::{self, Zone, ZoneRule, Zones};
 use crate::config::{self, Loaded, Overrides, Settings};
 use crate::diagnostics::{Diagnostic, Report};
 use crate::local::{LocalSource, LocalZoneError, LocalZones};
@@ -19,8 +21,6 @@ use crate::policy::policies::Group;
 use crate::policy::route::{Route, Routes};
 use crate::policy::rule::{Action, Pattern};
 use crate::policy::{Compile, Policies, Policy, PolicyBuilder, RuleRef};
-use crate::allowlist::server_lists::ServerLists;
-use crate::allowlist::{self, Zone, ZoneRule, Zones};
 
 /// Where to read from, and what the command line says otherwise. Reloads read it again.
 #[derive(Clone, Debug, Default)]
@@ -263,7 +263,7 @@ impl<'a> Compiler<'a> {
     ) -> Result<PolicyBuilder, Report> {
         let mut rules = PolicyBuilder::new();
         let Zones { list, warnings, unused_parameters } =
-            zones::read(policy, parameters, &mut rules, &mut self.lists)?;
+            allowlist::read(policy, parameters, &mut rules, &mut self.lists)?;
         for zone in list {
             if self.zones.iter().all(|known| known.file != zone.file) {
                 self.zones.push(zone);

@@ -6,12 +6,12 @@ use std::io::IsTerminal;
 use clap::Args;
 
 use super::{FAILED, print, today, warn};
-use crate::tools::advise::{Advice, Kind, advise};
 use crate::assemble::Assembly;
 use crate::diagnostics::Severity;
 use crate::service::registry::Registry;
 use crate::service::reload::summary;
 use crate::service::state::check_upstreams;
+use crate::tools::advise::{Advice, Kind, advise};
 
 /// Places told of each kind of advice; `--all` tells all.
 const PLACES: usize = 5;

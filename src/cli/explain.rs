@@ -7,16 +7,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::{FAILED, OK, USAGE, print, warn};
+use crate::allowlist::ZoneRule;
 use crate::assemble::Assembly;
-use crate::util::escape::on_one_line;
 use crate::assemble::explain::{Finding, host_of, judge, snippet};
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::route::Route;
+use crate::util::escape::on_one_line;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
 use crate::wire::query::Question;
-use crate::allowlist::ZoneRule;
 
 /// What to explain.
 #[derive(Debug, Args)]

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::output::deliver;
 use super::{FAILED, OK, USAGE, warn};
+use crate::address::upstream::UpstreamAddress;
 use crate::assemble::Assembly;
 use crate::tools::export::{Target, export};
-use crate::address::upstream::UpstreamAddress;
 
 /// What to write, and where to.
 #[derive(Debug, Args)]

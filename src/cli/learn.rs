@@ -10,13 +10,15 @@ use tokio::runtime::Builder;
 
 use super::http::AdminListener;
 use super::{FAILED, OK, try_print, warn};
+use crate::allowlist::server_lists::ServerLists;
+use crate::allowlist::{self, embedded_names};
 use crate::api::view::Blocked;
 use crate::assemble::{Assembly, Sources};
 use crate::config;
-use crate::tools::learn::{Evidence, Heading, Known, Options, Proposal, Unreadable, Why, propose, to_json, to_toml};
 use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
-use crate::allowlist::server_lists::ServerLists;
-use crate::allowlist::{self, embedded_names};
+use crate::tools::learn::{
+    Evidence, Heading, Known, Options, Proposal, Unreadable, Why, propose, to_json, to_toml,
+};
 
 /// What to learn from, and how.
 #[derive(Debug, Args)]
@@ -155,8 +157,13 @@ fn shipped(assembly: &Assembly) -> Result<Vec<(&'static str, Policy)>, String> {
         let settings =
             config::Policy { zones: vec![name.to_owned()], strict: true, ..config::Policy::default() };
         let mut rules = PolicyBuilder::new();
-        zones::read(&settings, &assembly.settings.parameters, &mut rules, &mut ServerLists::new(Vec::new()))
-            .map_err(|report| report.render(false))?;
+        allowlist::read(
+            &settings,
+            &assembly.settings.parameters,
+            &mut rules,
+            &mut ServerLists::new(Vec::new()),
+        )
+        .map_err(|report| report.render(false))?;
         Ok((name, rules.build(Compile::new(Mode::Enforce))))
     };
     embedded_names().filter(is_unused).map(read).collect()

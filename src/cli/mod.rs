@@ -27,9 +27,9 @@ use std::time::SystemTime;
 use clap::{Args, Parser, Subcommand};
 use toml::value::{Date, Datetime};
 
+use crate::address::upstream::UpstreamAddress;
 use crate::assemble::{Assembly, Faults, Sources, assemble};
 use crate::config::{Mode, Overrides, admin_address, listen_address};
-use crate::address::upstream::UpstreamAddress;
 
 /// Nothing is wrong; for `explain`: the name is allowed.
 const OK: u8 = 0;

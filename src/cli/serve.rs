@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use crate::assemble::{Sources, assemble};
+use crate::observe::catalogue::Catalogue;
 use crate::service::inherited::Inherited;
-use crate::service::sockets::Sockets;
-use crate::service::notify;
 use crate::service::own_zones::OwnZones;
 use crate::service::registry::Registry;
 use crate::service::reload::{Reloader, summary, warn_of};
-use crate::service::sandbox;
 use crate::service::sandbox::files::Files;
 use crate::service::serve::{Service, StartError};
 use crate::service::shutdown::Hangups;
-use crate::observe::catalogue::Catalogue;
+use crate::service::sockets::Sockets;
+use crate::service::{notify, sandbox};
 
 /// Runs the gate in the foreground until SIGTERM or SIGINT.
 ///

@@ -6,9 +6,8 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use toml::Spanned;
 
-use crate::config::limits;
-use crate::diagnostics::section::Section;
-use crate::config::write;
+use crate::config::{limits, write};
+use crate::diagnostics::Section;
 
 /// What is remembered of upstream answers.
 #[derive(Clone, Debug, PartialEq, Serialize)]

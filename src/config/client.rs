@@ -8,9 +8,9 @@ use serde::Serialize;
 use toml::Spanned;
 
 use crate::config::read::{inline_rules, parameter_lists, plain, zones};
-use crate::diagnostics::section::Section;
 use crate::config::settings::{InlineRule, Mode, Policy, Settings};
 use crate::config::value::{self, ValueError, is_zone_name};
+use crate::diagnostics::Section;
 use crate::policy::clients::MAX_GROUPS;
 use crate::policy::policies::Group;
 

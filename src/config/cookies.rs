@@ -6,8 +6,8 @@ use serde::Serialize;
 use toml::Spanned;
 
 use crate::config::read::optional_path;
-use crate::diagnostics::section::Section;
 use crate::config::write;
+use crate::diagnostics::Section;
 
 /// Whether clients are given cookies, and what they are made with.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,13 +3,11 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::diagnostics::diagnostic::Diagnostic;
-use crate::config::read;
-use crate::diagnostics::report::Report;
-use crate::config::settings::{Mode, Settings, Upstream};
-use crate::diagnostics::source::Source;
-use crate::config::value::{self, ValueError};
 use crate::address::upstream::UpstreamAddress;
+use crate::config::read;
+use crate::config::settings::{Mode, Settings, Upstream};
+use crate::config::value::{self, ValueError};
+use crate::diagnostics::{Diagnostic, Report, Source};
 
 /// Where settings are looked for unless a path is given.
 pub const DEFAULT_PATH: &str = "/etc/namegate/namegate.toml";

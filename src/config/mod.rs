@@ -18,33 +18,27 @@ mod route;
 mod sandbox;
 mod settings;
 mod tunnel_guard;
-mod value;
+pub(crate) mod value;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use crate::diagnostics::faults::Faults;
-pub(crate) use crate::diagnostics::section::Section;
-pub(crate) use crate::diagnostics::spelling::suggest;
 pub(crate) use value::{is_parameter_name, is_zone_name, needs_bootstrap, word};
 
 pub use admin::Admin;
 pub use cache::Cache;
 pub use client::ClientGroup;
 pub use cookies::Cookies;
-pub use crate::diagnostics::diagnostic::{Diagnostic, Severity};
 pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
 pub use log::{ClientAddress, Dnstap, Log, LogFormat, LogLevel, LogQueries};
 pub use prove::Prove;
 pub use rate_limit::RateLimit;
 pub use read::settings;
-pub use crate::diagnostics::report::{MAX_DRAWN, Report};
 pub use route::{Route, patterns};
 pub use sandbox::Sandbox;
 pub use settings::{
     Block, BlockAnswer, InlineRule, Local, Mode, OtherClients, Policy, Server, Settings, Upstream,
 };
-pub use crate::diagnostics::source::Source;
 pub use tunnel_guard::{GuardMode, TunnelGuard};
 pub use value::{ValueError, admin_address, listen_address};

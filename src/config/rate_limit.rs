@@ -4,8 +4,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::config::read::plain;
-use crate::diagnostics::section::Section;
 use crate::config::{limits, value};
+use crate::diagnostics::Section;
 
 /// How many replies one client may have over UDP.
 #[derive(Clone, Debug, PartialEq, Serialize)]

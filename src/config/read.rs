@@ -6,26 +6,23 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::address::upstream::UpstreamAddress;
+use crate::allowlist;
 use crate::config::admin::{self, Admin};
 use crate::config::cache::cache;
 use crate::config::client::client_groups;
 use crate::config::cookies::cookies;
-use crate::diagnostics::diagnostic::Diagnostic;
-use crate::diagnostics::faults::Faults;
 use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
 use crate::config::rate_limit::rate_limit;
 use crate::config::route::routes;
 use crate::config::sandbox::sandbox;
-use crate::diagnostics::section::Section;
 use crate::config::settings::{Block, InlineRule, Local, Policy, Server, Settings, Upstream};
-use crate::diagnostics::source::Source;
 use crate::config::tunnel_guard::tunnel_guard;
 use crate::config::value::{self, ValueError};
-use crate::address::upstream::UpstreamAddress;
+use crate::diagnostics::{Diagnostic, Faults, Section, Source};
 use crate::wire::name::Name;
-use crate::allowlist;
 
 /// Reads all settings from `source`; what is absent or faulty has its default. Relative paths begin at `base`.
 ///
@@ -150,11 +147,11 @@ pub(super) fn zones(
     let zone = |text: &str| {
         let zone = value::zone(text)?;
         let path = || base.join(&zone).display().to_string();
-        Ok::<_, ValueError>(if zones::is_path(&zone) { path() } else { zone })
+        Ok::<_, ValueError>(if allowlist::is_path(&zone) { path() } else { zone })
     };
     let zones = section.set("zones", zone);
     for zone in zones.iter().flatten() {
-        if let Some(unknown) = zones::unknown(zone.get_ref(), directory) {
+        if let Some(unknown) = allowlist::unknown(zone.get_ref(), directory) {
             section.faults.error(&zone.span(), unknown.message, unknown.help);
         }
     }

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use crate::address::upstream::UpstreamAddress;
 use crate::config::read::plain;
-use crate::diagnostics::section::Section;
 use crate::config::settings::InlineRule;
 use crate::config::value;
+use crate::diagnostics::Section;
 use crate::policy::route::MAX_ROUTES;
 use crate::policy::rule::Pattern;
-use crate::address::upstream::UpstreamAddress;
 
 /// Names that go to upstreams of their own. A route allows nothing: a rule must.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use toml::Spanned;
 
-use crate::diagnostics::section::Section;
+use crate::diagnostics::Section;
 
 /// What the process gives up once its sockets are bound, each for as long as it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -8,23 +8,22 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::address::roots::Roots;
+use crate::address::upstream::UpstreamAddress;
 use crate::config::admin::Admin;
 use crate::config::cache::Cache;
 use crate::config::client::ClientGroup;
 use crate::config::cookies::Cookies;
-use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
 use crate::config::rate_limit::RateLimit;
 use crate::config::route::Route;
 use crate::config::sandbox::Sandbox;
 use crate::config::tunnel_guard::TunnelGuard;
-use crate::config::write;
+use crate::config::{limits, write};
 pub use crate::policy::Mode;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::rule::Pattern;
-use crate::address::upstream::UpstreamAddress;
-use crate::address::roots::Roots;
 use crate::wire::name::Name;
 
 /// Everything that can be set. Paths are resolved against the settings file's directory.

@@ -6,10 +6,8 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::config::limits;
-use crate::diagnostics::section::Section;
-use crate::config::value;
-use crate::config::write;
+use crate::config::{limits, value, write};
+use crate::diagnostics::Section;
 
 /// How many new names a client may ask for below one rule that covers many. Rules for a single name are never its business.
 #[derive(Clone, Debug, PartialEq, Serialize)]

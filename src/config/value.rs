@@ -9,13 +9,15 @@ use ipnet::IpNet;
 use serde::de::value::{Error as WordError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
+use crate::address::roots::{Roots, RootsError};
+use crate::address::upstream::{
+    AddressError, DNS_PORT, UpstreamAddress, parse_socket_address, upstream_socket,
+};
+use crate::allowlist;
 use crate::config::limits::{ADMIN_PORT, IDENTITY_BYTES};
 use crate::config::settings::Mode;
 use crate::policy::rule::{Pattern, PatternError, Scope};
-use crate::address::upstream::{AddressError, DNS_PORT, UpstreamAddress, parse_socket_address, upstream_socket};
-use crate::address::roots::{Roots, RootsError};
 use crate::wire::name::{MAX_LABEL, Name};
-use crate::allowlist;
 
 /// Why a text is no value of its kind: where in it, what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,7 +166,7 @@ pub(super) fn identity(text: &str) -> Result<String, ValueError> {
 
 /// A zone: the name of a shipped file or of one in `zones_directory`, or a path ending in `.toml` or `.list`.
 pub(super) fn zone(text: &str) -> Result<String, ValueError> {
-    if zones::is_path(text) || is_zone_name(text) {
+    if allowlist::is_path(text) || is_zone_name(text) {
         return Ok(text.to_owned());
     }
     Err(ValueError::new(

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use crate::diagnostics::limit::Quantity;
+use crate::address::roots::Roots;
 use crate::config::settings::{InlineRule, Settings};
 use crate::config::value::PLATFORM;
-use crate::address::roots::Roots;
+use crate::diagnostics::limit::Quantity;
 use crate::wire::name::Name;
 
 impl Settings {

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use crate::config::value::ValueError;
 use crate::diagnostics::diagnostic::{Diagnostic, Severity};
 use crate::diagnostics::source::Source;
-use crate::config::value::ValueError;
 use crate::util::escape::on_one_line;
 
 /// Collects what is wrong with one source, so that all of it is reported and not the first alone.

@@ -1,9 +1,16 @@
-//! TODO diagnostics
+//! What is wrong with settings and other files: file, line, caret and suggestion.
 
-pub(crate) mod diagnostic;
-pub(crate) mod faults;
+mod diagnostic;
+mod faults;
 pub mod limit;
-pub(crate) mod report;
-pub(crate) mod section;
-pub(crate) mod source;
-pub(crate) mod spelling;
+mod report;
+mod section;
+mod source;
+mod spelling;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub(crate) use faults::Faults;
+pub use report::{MAX_DRAWN, Report};
+pub(crate) use section::Section;
+pub use source::Source;
+pub(crate) use spelling::suggest;

@@ -9,10 +9,10 @@ use serde::de::{DeserializeOwned, DeserializeSeed, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::config::value::ValueError;
 use crate::diagnostics::faults::Faults;
 use crate::diagnostics::limit::{Limit, Quantity};
 use crate::diagnostics::spelling::suggest;
-use crate::config::value::ValueError;
 
 /// One table of a file. Each method takes a key out of it; [`Section::finish`] reports the keys nobody took.
 ///

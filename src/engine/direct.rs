@@ -4,11 +4,11 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use super::{Client, Outcome, State};
+use crate::events::counters::{Counters, Dropped, Limited};
+use crate::events::record::{Decision, Record, Source};
 use crate::policy::Reason;
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::clients::GroupId;
-use crate::events::counters::{Counters, Dropped, Limited};
-use crate::events::record::{Decision, Record, Source};
 use crate::wire::code::{ErrorCode, Rcode, Type};
 use crate::wire::denial;
 use crate::wire::query::{Malformed, Query, Question};

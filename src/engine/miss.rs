@@ -6,12 +6,12 @@ use smallvec::SmallVec;
 
 use super::direct::block;
 use super::{Client, Gate, State, ageing, flags_of, vet};
-use crate::policy::clients::GroupId;
-use crate::policy::route::RouteId;
-use crate::policy::{AllowedQuery, Ground, Policies, Verdict};
 use crate::events::counters::Counters;
 use crate::events::lookup::Exchange;
 use crate::events::record::{Decision, Record, Source};
+use crate::policy::clients::GroupId;
+use crate::policy::route::RouteId;
+use crate::policy::{AllowedQuery, Ground, Policies, Verdict};
 use crate::upstream::Fetched;
 use crate::wire::answer::{Answer, AnswerHead, AnswerRef, Lifetime};
 use crate::wire::code::{ErrorCode, Rcode};

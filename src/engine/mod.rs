@@ -19,13 +19,13 @@ use arc_swap::ArcSwap;
 use arc_swap::cache::Cache as SwapCache;
 
 use crate::cache::{Cache, Freshness, Kept};
+use crate::events::counters::{Counters, Dropped};
+use crate::events::record::{Decision, Record, Source};
 use crate::local::LocalZones;
 use crate::policy::clients::GroupId;
 use crate::policy::shadow::Shadow;
 use crate::policy::tunnel_guard::TunnelGuard;
 use crate::policy::{AllowedQuery, Ground, Mode, Policies, Reason, Verdict};
-use crate::events::counters::{Counters, Dropped};
-use crate::events::record::{Decision, Record, Source};
 use crate::upstream::loop_watch;
 use crate::upstream::upstreams::Upstreams;
 use crate::wire::answer::AnswerRef;

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use super::State;
 use super::direct::block;
+use crate::events::counters::Counters;
+use crate::events::record::{Decision, Record};
 use crate::policy::clients::GroupId;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
 use crate::policy::{AllowedQuery, Ground, Mode, Reason, RuleRef};
-use crate::events::counters::Counters;
-use crate::events::record::{Decision, Record};
 use crate::wire::reply::Envelope;
 use crate::wire::section;
 

@@ -1,4 +1,4 @@
-//! TODO events
+//! Counting: what became of each query, on counters of its thread, and the queue to those who tell it.
 
 pub mod counters;
 pub mod histogram;

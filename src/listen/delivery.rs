@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::net::batch::{Peer, SendBatch};
-use crate::net::reply_socket::ReplySocket;
 use crate::engine::{Gate, Miss};
 use crate::events::counters::Dropped;
 use crate::events::teller::Teller;
-use crate::upstream::Fetched;
+use crate::net::batch::{Peer, SendBatch};
+use crate::net::reply_socket::ReplySocket;
 use crate::relay::Deliver;
+use crate::upstream::Fetched;
 
 /// Replies sent with one call.
 const BATCH: usize = 64;

@@ -8,8 +8,8 @@ use crate::engine::{Gate, LocalFetched, Miss, Outcome, TargetLookup, TargetOutco
 use crate::listen::delivery::Waiter;
 use crate::local::{LocalAnswer, LocalFailure, join};
 use crate::policy::AllowedQuery;
-use crate::upstream::Fetched;
 use crate::relay::Asker;
+use crate::upstream::Fetched;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
 use crate::wire::name::Name;

@@ -17,13 +17,13 @@ use tokio_util::task::TaskTracker;
 
 use super::connections::{ConnectionPermit, Connections, Crowded, InFlight};
 use super::delivery::Waiter;
-use crate::net::socket::take_no_more_connections;
-use crate::listen::fetch::{fetch, fetch_local};
 use crate::engine::{Client, Gate, Miss, Outcome, State};
-use crate::policy::AllowedQuery;
 use crate::events::lookup::Exchange;
 use crate::events::record::Decision;
 use crate::events::teller::SharedTeller;
+use crate::listen::fetch::{fetch, fetch_local};
+use crate::net::socket::take_no_more_connections;
+use crate::policy::AllowedQuery;
 use crate::relay::Asker;
 use crate::wire::reply::Transport;
 

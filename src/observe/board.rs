@@ -7,12 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use super::blocked_names::{BlockedNames, Sighting};
 use super::catalogue::Catalogue;
 use super::client::ShownClient;
-use crate::events::counters::Totals;
-use crate::events::lookup::Lookup;
-use crate::events::record::Decision;
 use super::series::SeriesLimit;
 use super::top::Top;
 use crate::config::{ClientAddress, Settings};
+use crate::events::counters::Totals;
+use crate::events::lookup::Lookup;
+use crate::events::record::Decision;
 use crate::policy::Reason;
 use crate::wire::name::Name;
 

@@ -11,19 +11,19 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use metrics_util::MetricKindMask;
 
 use super::board::Board;
-use crate::events::counters::{Counters, Dropped, Limited, RCODES, REASONS, TYPES, Totals, ZONES};
-use crate::events::histogram::{Snapshot, render_head};
 use super::journal::Losses;
 use super::metric;
 use super::publish::{
     publish_cache, publish_connections, publish_exceptions, publish_losses, publish_top, publish_upstream,
 };
-use crate::events::record::{Decision, Source};
 use crate::engine::State;
+use crate::events::counters::{Counters, Dropped, Limited, RCODES, REASONS, TYPES, Totals, ZONES};
+use crate::events::histogram::{Snapshot, render_head};
+use crate::events::record::{Decision, Source};
 use crate::listen::connections::Connections;
 use crate::net::reply_socket::{ReplySocket, SendDrop};
-use crate::policy::expect::Expect;
 use crate::observe::standing::Standing;
+use crate::policy::expect::Expect;
 use crate::wire::code::Rcode;
 use crate::wire::reply::Transport;
 

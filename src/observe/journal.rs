@@ -15,15 +15,15 @@ use rtrb::Consumer;
 use super::board::Board;
 use super::client::ShownClient;
 use super::clock::Clock;
-use crate::events::counters::Counters;
 use super::dnstap::{self, Dnstap, DnstapStats};
-use crate::events::lookup::Lookup;
 use super::query_log::QueryLog;
+use crate::config::{ClientAddress, Settings};
+use crate::engine::State;
+use crate::events::counters::Counters;
+use crate::events::lookup::Lookup;
 use crate::events::record::Decision;
 use crate::events::teller::{Interest, Teller};
 use crate::events::untold::Untold;
-use crate::config::{ClientAddress, Settings};
-use crate::engine::State;
 use crate::policy::Policies;
 
 /// Pause when there was nothing: 200 looks a second cost next to nothing, and a queue takes longer to fill.

@@ -6,9 +6,9 @@ use std::time::Instant;
 use metrics::{counter, gauge};
 
 use super::board::Board;
-use crate::events::counters::Totals;
 use super::journal::Losses;
 use crate::engine::State;
+use crate::events::counters::Totals;
 use crate::listen::connections::Connections;
 use crate::policy::shadow::Change;
 use crate::upstream::UpstreamConfig;

@@ -7,8 +7,8 @@ use crossbeam_queue::{ArrayQueue, SegQueue};
 
 use super::doorbell::Doorbell;
 use super::in_flight::Ticket;
-use crate::policy::AllowedQuery;
 use crate::events::counters::Dropped;
+use crate::policy::AllowedQuery;
 use crate::upstream::Fetched;
 use crate::wire::answer::Answer;
 

@@ -33,14 +33,15 @@ impl<D: Deliver> Relay<D> {
     ) {
         let now = self.now;
         let upstream = Arc::clone(self.state.load().upstreams.route(query.route()));
-        let deadline = Instant::from_std(received + upstream.config.deadline);
+        let deadline = Instant::from_std(received + upstream.config().deadline);
         let ready = upstream.ready(query.holder(), now, deadline);
         if ready.is_none() && waiter.is_none() {
             // A refresh is not worth waiting for.
             return;
         }
-        let port =
-            ready.as_ref().and_then(|(index, _)| self.ports.pick(&upstream.servers[*index], &self.poll, now));
+        let port = ready
+            .as_ref()
+            .and_then(|(index, _)| self.ports.pick(&upstream.servers()[*index], &self.poll, now));
         let ticket = self.desk.begin(query, upstream, deadline.into_std(), waiter);
         if !self.state.load().cache.lifetimes().max_stale.is_zero() {
             self.impatient.push_back((now + CLIENT_PATIENCE, ticket));
@@ -49,8 +50,8 @@ impl<D: Deliver> Relay<D> {
             return self.hand_over(ticket, None);
         };
         let Some(asked) = self.desk.in_flight.get_mut(ticket) else { return };
-        let case = letter_case(asked.upstream.config.randomize_case);
-        let server = &asked.upstream.servers[index];
+        let case = letter_case(asked.upstream.config().randomize_case);
+        let server = &asked.upstream.servers()[index];
         let edns = server.stats.has_edns(now);
         let id = self.ports.write(port, ticket, |message, id| {
             request::write_in_case(message, id, asked.query.question(), asked.query.flags(), case, edns);
@@ -151,7 +152,7 @@ impl<D: Deliver> Relay<D> {
         }
         for ticket in self.ports.asked_through(port) {
             let asked = self.desk.in_flight.get(ticket);
-            if asked.is_some_and(|asked| asked.upstream.servers.len() > 1) {
+            if asked.is_some_and(|asked| asked.upstream.servers().len() > 1) {
                 self.ask_others(ticket, self.now);
             }
         }
@@ -248,7 +249,7 @@ fn strange(bytes: &[u8]) -> Rejection {
 }
 
 fn prompt(Asked { query, upstream, .. }: &Asked) -> Prompt {
-    let randomize_case = upstream.config.randomize_case;
+    let randomize_case = upstream.config().randomize_case;
     Prompt {
         question: query.question().clone(),
         flags: query.flags(),

@@ -25,9 +25,9 @@ use mio::{Events, Poll};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::upstream::ExchangeError;
 use crate::engine::State;
 use crate::service::watchdog::Heartbeat;
+use crate::upstream::ExchangeError;
 use crate::wire::answer::Answer;
 use asker::{Ask, Found, Shared};
 use doorbell::Doorbell;

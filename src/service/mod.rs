@@ -1,4 +1,4 @@
-//! TODO service
+//! The running resolver: start, reload, shutdown, sandbox, watchdog, sockets, and what it keeps on disk.
 
 pub(crate) mod cookie_secrets;
 pub mod descriptors;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::allowlist::files_of;
 use crate::assemble::Assembly;
 use crate::diagnostics::Diagnostic;
-use crate::allowlist::files_of;
 
 /// The files.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::service::own_file::{self, OwnFileError};
 use crate::policy::temporary::{Grant, Temporary};
+use crate::service::own_file::{self, OwnFileError};
 
 /// The file that holds what is allowed.
 const ALLOWED: &str = "allowed.json";
@@ -242,7 +242,8 @@ fn read(path: &Path) -> Result<Option<String>, OwnFileError> {
 fn shorten(grant: &mut Grant, longest: Duration, now: SystemTime) {
     let latest = [grant.since, now].into_iter().filter_map(|start| start.checked_add(longest)).min();
     if let Some(latest) = latest.filter(|latest| grant.until > *latest) {
-        let (until, latest_shown) = (crate::util::rfc3339::seconds(grant.until), crate::util::rfc3339::seconds(latest));
+        let (until, latest_shown) =
+            (crate::util::rfc3339::seconds(grant.until), crate::util::rfc3339::seconds(latest));
         tracing::warn!(
             "temporary allowance of {} ends at {latest_shown} and not at {until}: `max_temporary` in [admin]",
             grant.pattern

@@ -10,21 +10,21 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 
 use crate::assemble::{Assembly, Faults, Sources, assemble};
-use crate::diagnostics::{Diagnostic, Report};
 use crate::config::Settings;
-use crate::service::cookie_secrets::unix_seconds;
-use crate::engine::State;
-use crate::service::notify;
 use crate::control::{Order, OrderQueue};
-use crate::service::own_zones::OwnZones;
+use crate::diagnostics::{Diagnostic, Report};
+use crate::engine::State;
+use crate::observe::catalogue::Catalogue;
 use crate::policy::Mode;
 use crate::policy::followed::Share;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::Grant;
+use crate::service::cookie_secrets::unix_seconds;
+use crate::service::notify;
+use crate::service::own_zones::OwnZones;
 use crate::service::registry::{Event, Registry};
 use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
-use crate::observe::catalogue::Catalogue;
 use crate::service::watchdog::Heartbeat;
 
 /// Obeys orders, one after the other, on a thread of its own. Each swaps the state as one.

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
 use super::inherited::Inherited;
-use crate::net::socket::{AwaitedListener, Endpoint, bind_tcp};
 use crate::config::Settings;
+use crate::net::socket::{AwaitedListener, Endpoint, bind_tcp};
 use crate::service::serve::StartError;
 
 /// Everything that is listened on.

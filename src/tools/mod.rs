@@ -1,4 +1,4 @@
-//! TODO tools
+//! What commands do beside the running resolver. No tool uses another.
 
 pub mod advise;
 pub mod diff;

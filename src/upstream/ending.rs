@@ -11,7 +11,7 @@ use crate::wire::answer::{Answer, Lifetime};
 
 /// Counts an exchange when it ends, also where it is dropped because another server answered first.
 #[derive(Debug)]
-pub(super) struct Ending {
+pub(crate) struct Ending {
     server: Arc<Server>,
     started: Instant,
     result: ExchangeResult,
@@ -20,22 +20,22 @@ pub(super) struct Ending {
 
 impl Ending {
     /// An exchange with `server` begins at `started`, by leave of `permit`.
-    pub(super) fn new(server: &Arc<Server>, started: Instant, permit: Permit) -> Self {
+    pub(crate) fn new(server: &Arc<Server>, started: Instant, permit: Permit) -> Self {
         Self { server: Arc::clone(server), started, result: ExchangeResult::Overtaken, _permit: permit }
     }
 
     /// The server that is asked.
-    pub(super) fn server(&self) -> &Arc<Server> {
+    pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
     }
 
     /// When it was asked.
-    pub(super) fn started(&self) -> Instant {
+    pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
     /// The exchange ends at `now` with `outcome`, which is passed on.
-    pub(super) fn note(
+    pub(crate) fn note(
         mut self,
         outcome: Result<Answer, ExchangeError>,
         now: Instant,

@@ -16,7 +16,7 @@ pub mod probe;
 pub mod server;
 pub mod system;
 pub mod upstreams;
-mod ending;
+pub(crate) mod ending;
 mod failure;
 mod tcp;
 mod transport;
@@ -31,12 +31,12 @@ use futures_util::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
+use crate::address::upstream::UpstreamAddress;
 use crate::policy::clients::ShareHolder;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::letter_case::LetterCase;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
-use crate::address::upstream::UpstreamAddress;
 use budget::{Attempt, Permit};
 use encrypted::encryption::Encryption;
 use failure::{AttemptError, Failure};
@@ -45,7 +45,7 @@ use turn::Turn;
 
 /// How long one server may be silent before the next is asked as well: above any healthy round trip, below the
 /// second try of every common client (Windows 1 s, Linux 1 to 5 s).
-const ASK_NEXT_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const ASK_NEXT_AFTER: Duration = Duration::from_secs(1);
 
 /// How soon a further attempt is tried again that found no room: a tenth of a second's budget may have come back.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -55,13 +55,13 @@ const GRACE: Duration = Duration::from_millis(20);
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]
-struct Prompt {
-    question: Question,
-    flags: AnswerFlags,
+pub(crate) struct Prompt {
+    pub(crate) question: Question,
+    pub(crate) flags: AnswerFlags,
     /// Whose share of the budget it uses.
-    client: ShareHolder,
+    pub(crate) client: ShareHolder,
     /// Over UDP the letters of the name are sent in a case drawn by chance.
-    randomize_case: bool,
+    pub(crate) randomize_case: bool,
 }
 
 /// How one exchange over UDP ended.
@@ -72,18 +72,18 @@ enum Exchange {
 }
 
 /// An attempt that was begun before the rest.
-struct FirstAttempt {
+pub(crate) struct FirstAttempt {
     /// Index of the server.
-    server: usize,
-    started: Instant,
+    pub(crate) server: usize,
+    pub(crate) started: Instant,
     /// When others are to be asked as well.
-    ask_next_at: Instant,
-    outcome: BoxFuture<'static, Result<Answer, ExchangeError>>,
+    pub(crate) ask_next_at: Instant,
+    pub(crate) outcome: BoxFuture<'static, Result<Answer, ExchangeError>>,
 }
 
 /// Why a server gave no answer.
 #[derive(Debug, thiserror::Error)]
-enum ExchangeError {
+pub(crate) enum ExchangeError {
     #[error("this host has no means to ask: {0}")]
     Local(std::io::Error),
     #[error("no reply in time")]
@@ -195,7 +195,12 @@ impl Upstream {
     }
 
     /// The server that is to be asked first for `client`, where that can be over UDP and at once.
-    fn ready(&self, client: ShareHolder, now: Instant, deadline: Instant) -> Option<(usize, Permit)> {
+    pub(crate) fn ready(
+        &self,
+        client: ShareHolder,
+        now: Instant,
+        deadline: Instant,
+    ) -> Option<(usize, Permit)> {
         for (index, server) in self.servers.iter().enumerate().filter(|(_, server)| server.is_up()) {
             if !server.is_over_udp() {
                 if server.budget.has_room(client, now) {
@@ -210,7 +215,7 @@ impl Upstream {
 
     /// Asks servers in turn until one answers, and tells which, or the time is up. There is always an answer: where no
     /// server gave one it is SERVFAIL with the reason as Extended DNS Error.
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         prompt: &Prompt,
         deadline: Instant,
@@ -331,11 +336,11 @@ impl Upstream {
 }
 
 /// The case for the letters of one question, where it is to be drawn by chance.
-fn letter_case(randomize: bool) -> Option<LetterCase> {
+pub(crate) fn letter_case(randomize: bool) -> Option<LetterCase> {
     randomize.then(|| LetterCase::new(rand::random()))
 }
 
 /// A reply that only says the server could not answer: others may do better.
-fn is_failure(answer: &Answer) -> bool {
+pub(crate) fn is_failure(answer: &Answer) -> bool {
     answer.as_ref().lifetime() == Lifetime::Failure
 }

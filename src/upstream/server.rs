@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::accept::Rejection;
-use crate::address::upstream::UpstreamAddress;
 use super::budget::{Budget, Permit, Shed};
 use super::encrypted::encryption::Encryption;
 use super::ending::Ending;
@@ -16,8 +15,9 @@ use super::loop_watch::LoopWatch;
 use super::probe::LATELY;
 use super::transport::Transport;
 use super::{ExchangeError, Prompt, is_failure};
-use crate::policy::clients::ShareHolder;
+use crate::address::upstream::UpstreamAddress;
 use crate::events::histogram::Histogram;
+use crate::policy::clients::ShareHolder;
 use crate::wire::answer::Answer;
 
 /// Failures in a row after which an upstream counts as down and others are asked first.
@@ -198,7 +198,7 @@ impl Server {
     }
 
     /// Where it is asked over UDP; none where it is not.
-    pub(super) fn udp_socket(&self) -> Option<SocketAddr> {
+    pub(crate) fn udp_socket(&self) -> Option<SocketAddr> {
         match self.transport {
             Transport::Udp(socket) => Some(socket),
             Transport::Tcp(_) | Transport::Encrypted(_) => None,
@@ -266,7 +266,7 @@ impl Server {
     }
 
     /// Asks over TCP what `ending` has begun to ask over UDP.
-    pub(super) async fn go_on_over_tcp(
+    pub(crate) async fn go_on_over_tcp(
         self: &Arc<Self>,
         prompt: &Prompt,
         deadline: Instant,
@@ -278,7 +278,7 @@ impl Server {
     }
 
     /// A message was ignored.
-    pub(super) fn note_rejected(&self, reason: Rejection) {
+    pub(crate) fn note_rejected(&self, reason: Rejection) {
         self.stats.rejected(reason);
         if reason == Rejection::Case && !self.stats.told_of_case.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -289,7 +289,7 @@ impl Server {
         }
     }
 
-    pub(super) fn note_reply(&self, now: Instant) {
+    pub(crate) fn note_reply(&self, now: Instant) {
         self.stats.last_reply.store(self.stats.stamp(now), Ordering::Relaxed);
         self.stats.failures.store(0, Ordering::Relaxed);
         if !self.is_up() && self.stats.down.swap(false, Ordering::Relaxed) {
@@ -299,7 +299,7 @@ impl Server {
 
     /// `answer` came to a query with EDNS, or without. A server that answers only without is asked so for a while; one that
     /// has answered with EDNS lately knows it, and means the query, or somebody has forged its refusal.
-    pub(super) fn note_edns(&self, edns: bool, answer: &Answer, now: Instant) {
+    pub(crate) fn note_edns(&self, edns: bool, answer: &Answer, now: Instant) {
         if is_failure(answer) {
             return;
         }
@@ -316,14 +316,14 @@ impl Server {
     }
 
     /// The server was asked at `since` and is silent. That counts only where it is silent to everyone.
-    pub(super) fn note_silence(&self, since: Instant) {
+    pub(crate) fn note_silence(&self, since: Instant) {
         if self.stats.since_last_reply().is_none_or(|ago| ago > since.elapsed()) {
             self.note_failure("no reply in time");
         }
     }
 
     /// This host did not let a query out at `now`.
-    pub(super) fn note_unsent(&self, error: &std::io::Error, now: Instant) {
+    pub(crate) fn note_unsent(&self, error: &std::io::Error, now: Instant) {
         if self.stats.is_to_be_told(now) {
             tracing::warn!("upstream {} was not asked: {error}", self.name);
         }
@@ -333,7 +333,7 @@ impl Server {
         }
     }
 
-    pub(super) fn note_failure(&self, why: &str) {
+    pub(crate) fn note_failure(&self, why: &str) {
         let failures = self.stats.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if failures >= FAILURES_UNTIL_DOWN && !self.stats.down.swap(true, Ordering::Relaxed) {
             tracing::warn!("upstream {} is down: {why}; asking it last until it answers", self.name);

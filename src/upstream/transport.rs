@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::address::upstream::UpstreamAddress;
 use super::encrypted::EncryptedServer;
 use super::encrypted::encryption::Encryption;
 use super::server::ServerStats;
 use super::{Exchange, ExchangeError, Prompt, tcp, udp};
+use crate::address::upstream::UpstreamAddress;
 use crate::wire::answer::Answer;
 
 /// How one server is reached.

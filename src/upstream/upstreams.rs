@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use crate::address::upstream::UpstreamAddress;
 use super::budget::Budget;
 use super::server::{Server, ServerStats};
 use super::{Upstream, UpstreamConfig};
+use crate::address::upstream::UpstreamAddress;
 use crate::policy::route::RouteId;
 use crate::wire::name::Name;
 

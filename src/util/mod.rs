@@ -1,4 +1,4 @@
-//! TODO util
+//! Small things that every room may use; they know nothing of DNS.
 
 pub(crate) mod escape;
 pub(crate) mod rfc3339;

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::code;
 use super::message::Message;
 use super::record::Record;
 use super::response::Response;
 use super::script::{Choose, Script, Step};
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, code, eventually};
 
 /// How often the UDP thread looks whether it should end.
 const TICK: Duration = Duration::from_millis(50);

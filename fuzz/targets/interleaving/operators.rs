@@ -1,9 +1,9 @@
-//! What time and operators do in the [`World`]: as `namegate::reload` does it.
+//! What time and operators do in the [`World`]: as `namegate::service::reload` does it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use namegate::gate::State;
+use namegate::engine::State;
 use namegate::policy::temporary::{Grant, Temporary};
 
 use super::super::Pattern;

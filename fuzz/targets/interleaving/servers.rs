@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use namegate::gate::State;
+use namegate::engine::State;
 use namegate::policy::AllowedQuery;
+use namegate::relay::Ticket;
 use namegate::upstream::accept::{Channel, Judgement, Sent, judge};
-use namegate::upstream::relay::Ticket;
 use namegate::wire::answer::{Answer, Lifetime};
 use namegate::wire::code::{ErrorCode, Rcode};
 

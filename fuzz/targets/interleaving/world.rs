@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use namegate::cache::Cache;
-use namegate::gate::{Gate, Miss, Outcome, State};
+use namegate::engine::{Gate, Miss, Outcome, State};
+use namegate::events::counters::{Counters, Dropped, Totals};
+use namegate::events::record::{Decision, Record, Source};
 use namegate::policy::{AllowedQuery, Policies};
-use namegate::telemetry::counters::{Counters, Dropped, Totals};
-use namegate::telemetry::record::{Decision, Record, Source};
+use namegate::relay::{Desk, Taken};
 use namegate::upstream::Fetched;
-use namegate::upstream::relay::{Desk, Taken};
 use namegate::wire::code::Class;
 use namegate::wire::reply::Transport;
 use namegate::wire::request::AnswerFlags;

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::*;
+use crate::allowlist::server_lists::ServerLists;
 use crate::config;
 use crate::diagnostics::{Report, Source};
 use crate::policy::rule::Action;
 use crate::policy::{Compile, Mode, PolicyBuilder};
-use crate::allowlist::server_lists::ServerLists;
 
 fn values() -> BTreeMap<String, Vec<String>> {
     BTreeMap::from([("acr".to_owned(), vec!["one".to_owned(), "two".to_owned()])])

@@ -9,15 +9,15 @@ use hickory_proto::op::{Edns, Message, Query};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, RecordType};
 
+use crate::address::upstream::UpstreamAddress;
 use crate::assemble::{Sources, assemble};
 use crate::cli::try_print;
 use crate::config::{LogQueries, Overrides};
-use crate::service::inherited::Inherited;
-use crate::service::sockets::Sockets;
 use crate::local::{EmbeddedUpstream, demo_zones};
-use crate::service::serve::{Service, StartError};
 use crate::observe::catalogue::Catalogue;
-use crate::address::upstream::UpstreamAddress;
+use crate::service::inherited::Inherited;
+use crate::service::serve::{Service, StartError};
+use crate::service::sockets::Sockets;
 
 /// What is asked: names a workspace needs, then names it does not.
 const QUESTIONS: [(&str, RecordType); 6] = [

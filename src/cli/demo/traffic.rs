@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::mix::{Question, question};
+use crate::address::upstream::DNS_PORT;
 use crate::cli::try_print;
 use crate::service::serve::StartError;
 use crate::service::shutdown::{Request, Signals};
-use crate::address::upstream::DNS_PORT;
 
 /// Time for an answer, and at the end for the last ones.
 const PATIENCE: Duration = Duration::from_secs(2);

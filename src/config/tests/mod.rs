@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::diagnostics::{MAX_DRAWN, Report, Source};
 
 const EVERY_OPTION: &str = include_str!("../../../config/every-option.toml");
 const EMBEDDED: &str = include_str!("../../../config/namegate.toml");

@@ -26,7 +26,7 @@ fn local_pair() -> (UdpSocket, UnixDatagram) {
 macro_rules! each_way {
     ($($module:ident)*) => { $(mod $module {
         use super::*;
-        use crate::listen::$module::{ReceiveBatch, SendBatch};
+        use crate::net::batch::$module::{ReceiveBatch, SendBatch};
 
         fn receive_all(batch: &mut ReceiveBatch, socket: &UdpSocket, count: usize) -> Vec<(Vec<u8>, bool)> {
             let mut all = Vec::new();

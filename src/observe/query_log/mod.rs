@@ -167,8 +167,8 @@ mod tests {
     use std::time::{Duration, Instant, SystemTime};
 
     use super::*;
-    use crate::policy::{Compile, Mode, PolicyBuilder};
     use crate::events::record::{Decision, Record, Source};
+    use crate::policy::{Compile, Mode, PolicyBuilder};
     use crate::wire::code::{Class, Rcode, Type};
     use crate::wire::name::Name;
     use crate::wire::query::Question;

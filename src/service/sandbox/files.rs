@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::address::roots::Roots;
+use crate::address::upstream::UpstreamAddress;
+use crate::allowlist;
 use crate::assemble::{Assembly, Sources};
 use crate::config::{self, Overrides, Settings};
-use crate::address::upstream::UpstreamAddress;
-use crate::address::roots::Roots;
-use crate::allowlist;
 
 /// The system's resolver configuration.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -94,7 +94,7 @@ impl Files {
         policy.zones_directory.iter().for_each(|directory| self.read_all(directory));
         let zones =
             policy.zones.iter().chain(client.iter().filter_map(|group| group.zones.as_ref()).flatten());
-        zones.filter(|zone| zones::is_path(zone)).for_each(|zone| self.read_beside(Path::new(zone)));
+        zones.filter(|zone| allowlist::is_path(zone)).for_each(|zone| self.read_beside(Path::new(zone)));
         local.iter().for_each(|zone| self.read_beside(&zone.file));
         if let Roots::File { path, .. } = &upstream.roots {
             self.read_beside(path);

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use toml::value::Date;
 
+use crate::allowlist::{Zone, ZoneRule};
 use crate::assemble::Assembly;
 use crate::policy::policies::Group;
 use crate::policy::{Policy, RuleRef};
 use crate::wire::name::Name;
-use crate::allowlist::{Zone, ZoneRule};
 
 /// What an advice is about. The words name it on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

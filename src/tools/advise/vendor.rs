@@ -3,10 +3,10 @@
 use toml::value::Date;
 
 use super::{Advice, Finding, Kind, rule_below};
+use crate::allowlist::Zone;
 use crate::assemble::Assembly;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Policy, RuleRef};
-use crate::allowlist::Zone;
 
 /// The edition of the vendor's list that is current: Microsoft Learn, 'Configure inbound and outbound network traffic',
 /// 2026-03-19. Pages of later dates are as current.

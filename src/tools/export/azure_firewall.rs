@@ -9,8 +9,8 @@ use super::azure_ml::destinations;
 use super::fit::{Abilities, fit};
 use super::layer::{Item, Layer, layers};
 use super::{Context, Export, Remark};
-use crate::policy::rule::{Action, Scope};
 use crate::allowlist::{Port, Protocol};
+use crate::policy::rule::{Action, Scope};
 
 /// Largest template of one rule collection group, in bytes.
 const MAX_GROUP: usize = 2_000_000;

@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use super::layer::{Item, allowed_alone};
 use super::{Context, Export, Remark};
-use crate::util::escape::on_one_line;
-use crate::policy::rule::Scope;
 use crate::allowlist::{Port, Protocol};
+use crate::policy::rule::Scope;
+use crate::util::escape::on_one_line;
 
 pub(super) fn write(context: &Context<'_>) -> Export {
     let mut export = Export::default();

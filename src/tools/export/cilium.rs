@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 use super::layer::{Item, allowed_alone};
 use super::{Context, Export};
-use crate::policy::rule::Scope;
 use crate::allowlist::{Port, Protocol};
+use crate::policy::rule::Scope;
 
 pub(super) fn write(context: &Context<'_>) -> Export {
     let mut export = Export::default();

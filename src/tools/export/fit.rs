@@ -2,9 +2,9 @@
 
 use super::{Context, Remark};
 use crate::assemble::effective::Node;
-use crate::util::escape::on_one_line;
 use crate::policy::RuleRef;
 use crate::policy::rule::Action::{self, Allow, Deny};
+use crate::util::escape::on_one_line;
 
 /// What a target can say of one name beyond "it and everything below".
 #[derive(Clone, Copy, Debug)]

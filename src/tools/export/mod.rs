@@ -19,14 +19,14 @@ use std::fmt;
 
 use clap::ValueEnum;
 
+use crate::address::upstream::UpstreamAddress;
 use crate::assemble::Assembly;
-use crate::config::GuardMode;
 use crate::assemble::effective::Effective;
-use crate::util::escape::on_one_line;
+use crate::config::GuardMode;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
 use crate::policy::{Mode, RuleRef};
-use crate::address::upstream::UpstreamAddress;
+use crate::util::escape::on_one_line;
 
 /// What an export is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]

@@ -1,8 +1,8 @@
 //! The ports of a rule, as its zone file lists them.
 
 use super::Context;
-use crate::policy::RuleRef;
 use crate::allowlist::Port;
+use crate::policy::RuleRef;
 
 impl Context<'_> {
     /// Ports the rule's vendor says to open; empty where nothing is known.

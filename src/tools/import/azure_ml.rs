@@ -4,10 +4,10 @@
 use super::draft::{Candidate, Draft};
 use super::json::{self, Json};
 use super::{Imported, Options};
-use crate::diagnostics::{Report, Source};
-use crate::util::escape::on_one_line;
-use crate::policy::rule::{Action, Pattern};
 use crate::allowlist::{Port, Protocol};
+use crate::diagnostics::{Report, Source};
+use crate::policy::rule::{Action, Pattern};
+use crate::util::escape::on_one_line;
 
 /// Something a workspace needs to reach.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use toml::value::Datetime;
 
 use super::suffix::{is_shared, refusal};
 use super::{File, Imported, Options};
-use crate::diagnostics::{Diagnostic, Report};
-use crate::util::escape::on_one_line;
-use crate::policy::rule::{Action, Pattern, Scope};
 use crate::allowlist::Port;
+use crate::diagnostics::{Diagnostic, Report};
+use crate::policy::rule::{Action, Pattern, Scope};
+use crate::util::escape::on_one_line;
 
 /// Something that the input allows or denies.
 pub(super) struct Candidate {

@@ -5,9 +5,9 @@ use std::io::Read;
 use super::draft::{Candidate, Draft};
 use super::json::{self, Json};
 use super::{Imported, Options};
+use crate::allowlist::read_list;
 use crate::diagnostics::{Report, Source};
 use crate::policy::rule::{Action, Pattern, Scope};
-use crate::allowlist::read_list;
 
 const SHAPE: &str = "expected an array of names, or the domain list of an Azure DNS resolver with `domains`";
 

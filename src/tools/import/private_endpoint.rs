@@ -11,8 +11,8 @@ use super::json::{self, Json};
 use super::suffix::refusal;
 use super::{Imported, master_file};
 use crate::diagnostics::{Report, Source};
-use crate::util::escape::on_one_line;
 use crate::policy::rule::{Pattern, Scope};
+use crate::util::escape::on_one_line;
 
 const SHAPE: &str = "expected what `az network nic show` prints of a private endpoint's network interface: \
                      `ipConfigurations` with `privateIPAddress` and `privateLinkConnectionProperties.fqdns`";

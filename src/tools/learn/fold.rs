@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::Options;
 use super::label::{is_made_up, is_region};
 use crate::hazard::{Reach, Standing, reach, standing};
-use crate::policy::rule::{Pattern, Scope};
 use crate::observe::blocked_names::Sighting;
+use crate::policy::rule::{Pattern, Scope};
 use crate::wire::name::Name;
 
 /// Made-up siblings that are enough: they are two of a family whose next member nobody can foretell.

@@ -19,11 +19,11 @@ pub use read::{Evidence, Unreadable};
 pub use sort::{LeftOut, Why};
 pub use write::{Heading, to_json, to_toml};
 
+use crate::allowlist::Zone;
+use crate::observe::blocked_names::BlockedNames;
 use crate::policy::Policy;
 use crate::policy::rule::Scope;
-use crate::observe::blocked_names::BlockedNames;
 use crate::wire::name::Name;
-use crate::allowlist::Zone;
 
 /// What is proposed, and of what.
 #[derive(Clone, Copy, Debug)]

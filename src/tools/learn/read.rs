@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use crate::api::view::{Blocked, BlockedName};
+use crate::events::record::Decision;
 use crate::observe::blocked_names::{BlockedNames, Sighting};
 use crate::observe::client::ShownClient;
 use crate::observe::few::Few;
-use crate::events::record::Decision;
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::label::is_like_data;
 use super::{Known, Options};
 use crate::hazard::{Standing, public_resolver, standing};
+use crate::observe::blocked_names::{BlockedNames, Sighting};
 use crate::policy::Policy;
 use crate::policy::rule::Action;
-use crate::observe::blocked_names::{BlockedNames, Sighting};
 use crate::wire::name::Name;
 
 /// Names with labels like data from which on a domain is taken for the far end of a tunnel. One may be a content

@@ -7,11 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::*;
+use crate::allowlist::server_lists::ServerLists;
 use crate::hazard::{Reach, Standing, public_resolver, reach, standing};
+use crate::observe::blocked_names::Sighting;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Compile, Mode, PolicyBuilder};
-use crate::observe::blocked_names::Sighting;
-use crate::allowlist::server_lists::ServerLists;
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Instead, LeftOut, Proposal, Rule, Why};
 use crate::hazard::shared_suffix;
-use crate::policy::rule::Pattern;
 use crate::observe::blocked_names::Sighting;
 use crate::observe::few::Few;
+use crate::policy::rule::Pattern;
 use crate::wire::name::Name;
 
 /// Names told of each reason for leaving them out; the others are counted.

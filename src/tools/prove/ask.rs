@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use crate::net::socket::reachable;
 use crate::events::untold::Untold;
+use crate::net::socket::reachable;
 use crate::wire::header::{Flags, Header};
 pub use crate::wire::reply::Transport;
 

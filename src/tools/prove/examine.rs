@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::ask::{Asker, NoReply, Transport};
-use crate::observe::canary::Expect;
 use super::probe::{Finding, Probe};
 use super::report::{Failure, Report};
+use crate::observe::canary::Expect;
 
 /// Failures at one subject after which its other probes are left out: that it fails is known by then, and each may be a
 /// query that an upstream gets to see.

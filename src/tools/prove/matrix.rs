@@ -1,7 +1,7 @@
 //! The ways to ask for a name: every type, class and flag, and messages that are no proper queries.
 
-use crate::observe::canary::{Canary, Expect};
 use super::probe::{Probe, Wanted};
+use crate::observe::canary::{Canary, Expect};
 use crate::wire::code::{Class, Type};
 use crate::wire::header::{Flags, HEADER};
 use crate::wire::name::Name;

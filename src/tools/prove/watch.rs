@@ -9,13 +9,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::ask::{Asker, Transport};
-use crate::observe::canary::Canary;
 use super::matrix::usual_ways;
 use super::probe::{Finding, Probe};
-use crate::observe::standing::{Outcome, Round, Standing};
 use crate::config::Prove;
 use crate::engine::State;
 use crate::events::untold::Untold;
+use crate::observe::canary::Canary;
+use crate::observe::standing::{Outcome, Round, Standing};
 
 /// Time between two queries: at most 50 a second.
 const PACE: Duration = Duration::from_millis(20);

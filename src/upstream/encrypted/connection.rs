@@ -19,9 +19,9 @@ use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
-use crate::address::encrypted::{EncryptedAddress, Protocol};
 use super::https::HttpsLink;
 use super::tls::TlsLink;
+use crate::address::encrypted::{EncryptedAddress, Protocol};
 use crate::address::trust;
 
 /// How long nothing may come while somebody waits, before new queries go through another connection: shorter than the

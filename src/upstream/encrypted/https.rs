@@ -11,9 +11,9 @@ use http::header::{ACCEPT, AGE, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use rustls::ClientConfig;
 
-use crate::address::encrypted::EncryptedAddress;
 use super::connection::{Loss, Reply};
 use super::tls;
+use crate::address::encrypted::EncryptedAddress;
 
 /// HTTP/2 in the handshake (RFC 9113 section 3.2).
 const ALPN: &[u8] = b"h2";

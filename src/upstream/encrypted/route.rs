@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::sleep;
 
-use crate::address::encrypted::EncryptedAddress;
 use super::addresses::Addresses;
 use super::complaints::Complaints;
 use super::connection::Connection;
 use super::encryption::Encryption;
 use super::shown;
+use crate::address::encrypted::EncryptedAddress;
 
 /// Time between the beginnings of two attempts (RFC 8305 section 5: the Connection Attempt Delay, 250 ms).
 const NEXT_AFTER: Duration = Duration::from_millis(250);
