@@ -5,9 +5,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use namegate::address::client::Client;
 use namegate::assemble::{Sources, assemble};
 use namegate::cache::Cache;
-use namegate::engine::{Client, Gate, Outcome, State};
+use namegate::engine::{Gate, Outcome, State};
 use namegate::events::counters::Counters;
 use namegate::observe::catalogue::Catalogue;
 use namegate::policy::AllowedQuery;

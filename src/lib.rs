@@ -50,4 +50,4 @@ pub mod diagnostics;
 pub mod address;
 pub mod wire;
 pub mod net;
-mod util;
+pub mod util;

@@ -138,8 +138,9 @@ fn a_query_is_proven_by_its_cookie_or_by_tcp() {
     use std::sync::Arc;
     use std::time::Instant;
 
+    use namegate::address::client::Client;
     use namegate::assemble::{Sources, assemble};
-    use namegate::engine::{Client, Gate as Door, Outcome};
+    use namegate::engine::{Gate as Door, Outcome};
     use namegate::events::counters::Counters;
     use namegate::observe::catalogue::Catalogue;
     use namegate::service::state::make_state;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hickory_proto::op::Message;
+use namegate::address::client::Client;
 use namegate::cache::{Cache, Lifetimes};
 use namegate::engine::cookies::Cookies;
-use namegate::engine::{Client, Gate, State, WaitLimits, ZonePlaces};
+use namegate::engine::{Gate, State, WaitLimits, ZonePlaces};
 use namegate::events::counters::Counters;
 use namegate::local::LocalZones;
 use namegate::policy::clients::{Clients, GroupId};

@@ -1,6 +1,7 @@
 //! Addresses as settings write them, and who asks: data.
 
 pub mod upstream;
+pub mod client;
 pub mod encrypted;
 pub mod roots;
 pub(crate) mod trust;

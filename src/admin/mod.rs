@@ -34,9 +34,9 @@ use crate::observe::board::Board;
 use crate::observe::catalogue::Catalogue;
 use crate::observe::journal::Losses;
 use crate::policy::temporary::Grant;
-use crate::service::watchdog::Health;
 use crate::upstream::probe::LATELY;
 use crate::upstream::server::Server;
+use crate::util::heartbeat::Health;
 
 /// What the pages show.
 #[derive(Clone)]

@@ -13,8 +13,8 @@ use crate::address::upstream::UpstreamAddress;
 use crate::allowlist::host::Host;
 use crate::allowlist::port::Port;
 use crate::allowlist::zone::{Zone, ZoneRule};
-use crate::config::{ValueError, word};
-use crate::diagnostics::{Diagnostic, Faults, Section, Source};
+use crate::config::word;
+use crate::diagnostics::{Diagnostic, Faults, Section, Source, ValueError};
 use crate::policy::expect::Expect;
 use crate::policy::rule::Action;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::config::{ValueError, is_parameter_name};
+use crate::config::is_parameter_name;
+use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
 
 /// Most patterns that one rule may become. The product of long lists is nearly always a mistake, and each costs memory.

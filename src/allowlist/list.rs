@@ -8,8 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::config::ValueError;
-use crate::diagnostics::{Diagnostic, Report, Source};
+use crate::diagnostics::{Diagnostic, Report, Source, ValueError};
 use crate::policy::rule::{Action, Pattern};
 
 /// Longest line, in bytes. Names are at most 255 bytes long, so that longer ones are comments, or no list at all.

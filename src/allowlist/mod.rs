@@ -4,7 +4,7 @@
 //! one on each line, and may be a million lines long. A file with one bad rule is refused whole, and everything wrong in it is reported at once. How rules are matched is
 //! [`crate::policy`]'s part.
 
-mod embedded;
+mod dependency;
 mod file;
 mod host;
 mod list;
@@ -16,11 +16,10 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
-pub use embedded::embedded_names;
+pub use dependency::Dependency;
 pub use file::zone;
 pub use host::MAX_PATTERNS;
 pub use list::read_from as read_list;
 pub use port::{Port, Protocol};
 pub use read::{Zones, read};
-pub(crate) use read::{files_of, is_path, unknown};
 pub use zone::{Zone, ZoneRule};

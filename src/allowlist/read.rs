@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::allowlist::embedded::{embedded, embedded_names};
 use crate::allowlist::server_lists::ServerLists;
 use crate::allowlist::zone::Zone;
 use crate::allowlist::{file, list};
-use crate::config::{self, is_zone_name};
-use crate::diagnostics::{Diagnostic, Report, Source, suggest};
+use crate::config;
+use crate::config::allowlist_name::{Form, Unknown, files_in, zone_name};
+use crate::config::embedded::embedded;
+use crate::diagnostics::{Diagnostic, Report, Source};
 use crate::policy::PolicyBuilder;
 use crate::policy::rule::Action;
 
@@ -21,36 +22,6 @@ pub struct Zones {
     pub warnings: Report,
     /// Parameters that have values and stand in none of the zones: probably misspelt.
     pub unused_parameters: Vec<String>,
-}
-
-/// The two forms of an allowlist file.
-#[derive(Clone, Copy)]
-enum Form {
-    /// A table for each rule.
-    Tables,
-    /// A pattern on each line.
-    List,
-}
-
-impl Form {
-    const ALL: [Self; 2] = [Self::Tables, Self::List];
-
-    fn extension(self) -> &'static str {
-        match self {
-            Self::Tables => ".toml",
-            Self::List => ".list",
-        }
-    }
-
-    /// The form that a path's extension tells, and the path without the extension.
-    fn split(path: &str) -> Option<(Self, &str)> {
-        Self::ALL.into_iter().find_map(|form| Some((form, path.strip_suffix(form.extension())?)))
-    }
-}
-
-/// True for the path of an allowlist file, in contrast to a zone's name.
-pub(crate) fn is_path(text: &str) -> bool {
-    Form::split(text).is_some()
 }
 
 /// Reads the zones that the settings name and gives their rules to `policy`, and to `routes` the servers that some have of
@@ -133,13 +104,6 @@ fn give(zone: &Zone, settings: &config::Policy, policy: &mut PolicyBuilder, rout
     }
 }
 
-/// The zone's name: the file's, without directory and extension.
-fn zone_name(text: &str) -> String {
-    let stem =
-        Form::split(text).map(|(_, path)| Path::new(path).file_name().unwrap_or_default().to_string_lossy());
-    stem.map_or_else(|| text.to_owned(), |stem| stem.into_owned())
-}
-
 /// What a zone is read from.
 enum Found {
     Tables { source: Source, shipped: bool },
@@ -182,66 +146,4 @@ fn open(form: Form, path: PathBuf) -> Result<Found, Report> {
         },
         Form::List => Ok(Found::List(path)),
     }
-}
-
-/// The files in a directory that a zone may be read from.
-fn files_in(directory: Option<&Path>, name: &str) -> Vec<(Form, PathBuf)> {
-    let Some(directory) = directory.filter(|_| is_zone_name(name)) else { return Vec::new() };
-    let mut files: Vec<_> = Form::ALL.into_iter().zip(files_of(directory, name)).collect();
-    // What cannot be told, say for lack of permission, and what leads to nothing is read and so reported.
-    if let Some(untold) =
-        files.iter().find(|(_, path)| path.symlink_metadata().is_err_and(|error| is_untold(&error)))
-    {
-        return vec![untold.clone()];
-    }
-    files.retain(|(_, path)| path.symlink_metadata().is_ok());
-    files
-}
-
-fn is_untold(error: &std::io::Error) -> bool {
-    error.kind() != std::io::ErrorKind::NotFound
-}
-
-/// The files that the zone `name` may have in `directory`, whether they are there or not.
-pub(crate) fn files_of(directory: &Path, name: &str) -> [PathBuf; 2] {
-    Form::ALL.map(|form| directory.join(format!("{name}{}", form.extension())))
-}
-
-/// What to say of a zone that is nowhere.
-pub(crate) struct Unknown {
-    pub(crate) message: String,
-    pub(crate) help: String,
-}
-
-impl Unknown {
-    fn new(name: &str, directory: Option<&Path>) -> Self {
-        let own = directory.map(names_in).unwrap_or_default();
-        let mut known: Vec<&str> = embedded_names().collect();
-        known.extend(own.iter().map(String::as_str));
-        let suggestion = suggest(name, &known);
-        Self {
-            message: format!("no zone is named `{}`", name.escape_debug()),
-            help: format!(
-                "{suggestion} (a file of your own is named by its path, ending in `.toml` or `.list`)"
-            ),
-        }
-    }
-}
-
-/// Says that a zone is neither shipped nor in `directory`, so that the settings can be told where they name it.
-pub(crate) fn unknown(name: &str, directory: Option<&Path>) -> Option<Unknown> {
-    let is_known = is_path(name) || embedded(name).is_some() || !files_in(directory, name).is_empty();
-    (!is_known).then(|| Unknown::new(name, directory))
-}
-
-/// Names of the zones in a directory, for suggestions.
-fn names_in(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Form::split(entry.file_name().to_str()?).map(|(_, name)| name.to_owned()))
-        .filter(|name| is_zone_name(name))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }

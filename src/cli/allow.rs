@@ -12,7 +12,8 @@ use super::{FAILED, marked, print, warn};
 use crate::admin::token::{Token, TokenFile};
 use crate::api::wish::{self, Wish};
 use crate::assemble::Sources;
-use crate::config::{self, ValueError};
+use crate::config;
+use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::Grant;
 

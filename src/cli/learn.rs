@@ -11,14 +11,14 @@ use tokio::runtime::Builder;
 use super::http::AdminListener;
 use super::{FAILED, OK, try_print, warn};
 use crate::allowlist::server_lists::ServerLists;
-use crate::allowlist::{self, embedded_names};
 use crate::api::view::Blocked;
 use crate::assemble::{Assembly, Sources};
-use crate::config;
+use crate::config::embedded::embedded_names;
 use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
 use crate::tools::learn::{
     Evidence, Heading, Known, Options, Proposal, Unreadable, Why, propose, to_json, to_toml,
 };
+use crate::{allowlist, config};
 
 /// What to learn from, and how.
 #[derive(Debug, Args)]

@@ -29,7 +29,8 @@ use toml::value::{Date, Datetime};
 
 use crate::address::upstream::UpstreamAddress;
 use crate::assemble::{Assembly, Faults, Sources, assemble};
-use crate::config::{Mode, Overrides, admin_address, listen_address};
+use crate::config::{Overrides, admin_address, listen_address};
+use crate::policy::Mode;
 
 /// Nothing is wrong; for `explain`: the name is allowed.
 const OK: u8 = 0;

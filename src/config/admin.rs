@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::value::{self, ValueError};
-use crate::config::{limits, write};
+use crate::config::{limits, value, write};
+use crate::diagnostics::ValueError;
 
 /// The HTTP side.
 #[derive(Clone, Debug, PartialEq, Serialize)]

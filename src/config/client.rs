@@ -7,10 +7,12 @@ use ipnet::IpNet;
 use serde::Serialize;
 use toml::Spanned;
 
+use crate::config::allowlist_name::is_zone_name;
 use crate::config::read::{inline_rules, parameter_lists, plain, zones};
-use crate::config::settings::{InlineRule, Mode, Policy, Settings};
-use crate::config::value::{self, ValueError, is_zone_name};
-use crate::diagnostics::Section;
+use crate::config::settings::{InlineRule, Policy, Settings};
+use crate::config::value;
+use crate::diagnostics::{Section, ValueError};
+use crate::policy::Mode;
 use crate::policy::clients::MAX_GROUPS;
 use crate::policy::policies::Group;
 

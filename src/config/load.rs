@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::address::upstream::UpstreamAddress;
-use crate::config::read;
-use crate::config::settings::{Mode, Settings, Upstream};
-use crate::config::value::{self, ValueError};
-use crate::diagnostics::{Diagnostic, Report, Source};
+use crate::config::settings::{Settings, Upstream};
+use crate::config::{read, value};
+use crate::diagnostics::{Diagnostic, Report, Source, ValueError};
+use crate::policy::Mode;
 
 /// Where settings are looked for unless a path is given.
 pub const DEFAULT_PATH: &str = "/etc/namegate/namegate.toml";

@@ -5,9 +5,11 @@
 //! [`crate::allowlist`].
 
 mod admin;
+pub(crate) mod allowlist_name;
 mod cache;
 mod client;
 mod cookies;
+pub(crate) mod embedded;
 pub mod limits;
 mod load;
 mod log;
@@ -24,7 +26,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use value::{is_parameter_name, is_zone_name, needs_bootstrap, word};
+pub(crate) use value::{is_parameter_name, needs_bootstrap, word};
 
 pub use admin::Admin;
 pub use cache::Cache;
@@ -37,8 +39,6 @@ pub use rate_limit::RateLimit;
 pub use read::settings;
 pub use route::{Route, patterns};
 pub use sandbox::Sandbox;
-pub use settings::{
-    Block, BlockAnswer, InlineRule, Local, Mode, OtherClients, Policy, Server, Settings, Upstream,
-};
+pub use settings::{Block, BlockAnswer, InlineRule, Local, OtherClients, Policy, Server, Settings, Upstream};
 pub use tunnel_guard::{GuardMode, TunnelGuard};
-pub use value::{ValueError, admin_address, listen_address};
+pub use value::{admin_address, listen_address};

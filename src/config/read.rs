@@ -7,12 +7,10 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::address::upstream::UpstreamAddress;
-use crate::allowlist;
 use crate::config::admin::{self, Admin};
 use crate::config::cache::cache;
 use crate::config::client::client_groups;
 use crate::config::cookies::cookies;
-use crate::config::limits;
 use crate::config::log::{Dnstap, Log};
 use crate::config::prove::Prove;
 use crate::config::rate_limit::rate_limit;
@@ -20,8 +18,8 @@ use crate::config::route::routes;
 use crate::config::sandbox::sandbox;
 use crate::config::settings::{Block, InlineRule, Local, Policy, Server, Settings, Upstream};
 use crate::config::tunnel_guard::tunnel_guard;
-use crate::config::value::{self, ValueError};
-use crate::diagnostics::{Diagnostic, Faults, Section, Source};
+use crate::config::{allowlist_name, limits, value};
+use crate::diagnostics::{Diagnostic, Faults, Section, Source, ValueError};
 use crate::wire::name::Name;
 
 /// Reads all settings from `source`; what is absent or faulty has its default. Relative paths begin at `base`.
@@ -145,13 +143,13 @@ pub(super) fn zones(
     base: &Path,
 ) -> Option<Vec<Spanned<String>>> {
     let zone = |text: &str| {
-        let zone = value::zone(text)?;
+        let zone = allowlist_name::allowlist_name(text)?;
         let path = || base.join(&zone).display().to_string();
-        Ok::<_, ValueError>(if allowlist::is_path(&zone) { path() } else { zone })
+        Ok::<_, ValueError>(if allowlist_name::is_path(&zone) { path() } else { zone })
     };
     let zones = section.set("zones", zone);
     for zone in zones.iter().flatten() {
-        if let Some(unknown) = allowlist::unknown(zone.get_ref(), directory) {
+        if let Some(unknown) = allowlist_name::unknown(zone.get_ref(), directory) {
             section.faults.error(&zone.span(), unknown.message, unknown.help);
         }
     }

@@ -21,7 +21,7 @@ use crate::config::route::Route;
 use crate::config::sandbox::Sandbox;
 use crate::config::tunnel_guard::TunnelGuard;
 use crate::config::{limits, write};
-pub use crate::policy::Mode;
+use crate::policy::Mode;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::rule::Pattern;
 use crate::wire::name::Name;

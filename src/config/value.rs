@@ -1,8 +1,6 @@
 //! Values that settings are written with: read from text, refused with a reason and a remedy.
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -13,35 +11,11 @@ use crate::address::roots::{Roots, RootsError};
 use crate::address::upstream::{
     AddressError, DNS_PORT, UpstreamAddress, parse_socket_address, upstream_socket,
 };
-use crate::allowlist;
 use crate::config::limits::{ADMIN_PORT, IDENTITY_BYTES};
-use crate::config::settings::Mode;
+use crate::diagnostics::ValueError;
+use crate::policy::Mode;
 use crate::policy::rule::{Pattern, PatternError, Scope};
 use crate::wire::name::{MAX_LABEL, Name};
-
-/// Why a text is no value of its kind: where in it, what is wrong, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct ValueError {
-    /// Bytes within the text; the whole of it where absent.
-    pub span: Option<Range<usize>>,
-    /// What is wrong, for people.
-    pub message: String,
-    /// What to write instead, where that can be known.
-    pub help: Option<String>,
-}
-
-impl ValueError {
-    pub(crate) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { span: None, message: message.into(), help: Some(help.into()) }
-    }
-}
-
-impl fmt::Display for ValueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        self.help.as_ref().map_or(Ok(()), |help| write!(f, "; {help}"))
-    }
-}
 
 impl From<AddressError> for ValueError {
     fn from(error: AddressError) -> Self {
@@ -164,22 +138,6 @@ pub(super) fn identity(text: &str) -> Result<String, ValueError> {
     }
 }
 
-/// A zone: the name of a shipped file or of one in `zones_directory`, or a path ending in `.toml` or `.list`.
-pub(super) fn zone(text: &str) -> Result<String, ValueError> {
-    if allowlist::is_path(text) || is_zone_name(text) {
-        return Ok(text.to_owned());
-    }
-    Err(ValueError::new(
-        format!("`{text}` is neither a zone's name nor the path of a zone file"),
-        "write a name such as `azure-ml`, or a path that ends in `.toml` or `.list`",
-    ))
-}
-
-/// True for what can name a zone without being a path.
-pub(crate) fn is_zone_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-}
-
 /// True for what can name a parameter: `[a-z_]+`.
 pub(crate) fn is_parameter_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
@@ -245,6 +203,7 @@ pub(super) fn inline_rule(text: &str) -> Result<Pattern, ValueError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::allowlist_name::allowlist_name;
 
     #[test]
     fn reads_addresses_and_subnets() {
@@ -275,8 +234,8 @@ mod tests {
             ("enforced".parse::<Mode>().map(drop), "expected `enforce` or `observe`", ""),
             (identity("ü").map(drop), "printable ASCII", "letters"),
             (identity(&long).map(drop), "256 bytes", "at most 255"),
-            (zone("../azure-ml").map(drop), "neither", "`.toml` or `.list`"),
-            (zone("").map(drop), "neither", "`.toml`"),
+            (allowlist_name("../azure-ml").map(drop), "neither", "`.toml` or `.list`"),
+            (allowlist_name("").map(drop), "neither", "`.toml`"),
             (label("").map(drop), "empty", "one label"),
             (label("a.b").map(drop), "`.` has no place", "one label"),
             (label("*").map(drop), "`*` has no place", "one label"),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::config::value::ValueError;
+use crate::diagnostics::ValueError;
 use crate::diagnostics::diagnostic::{Diagnostic, Severity};
 use crate::diagnostics::source::Source;
 use crate::util::escape::on_one_line;

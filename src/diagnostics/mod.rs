@@ -7,6 +7,7 @@ mod report;
 mod section;
 mod source;
 mod spelling;
+mod value_error;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub(crate) use faults::Faults;
@@ -14,3 +15,4 @@ pub use report::{MAX_DRAWN, Report};
 pub(crate) use section::Section;
 pub use source::Source;
 pub(crate) use spelling::suggest;
+pub use value_error::ValueError;

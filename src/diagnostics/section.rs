@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::value::ValueError;
+use crate::diagnostics::ValueError;
 use crate::diagnostics::faults::Faults;
 use crate::diagnostics::limit::{Limit, Quantity};
 use crate::diagnostics::spelling::suggest;

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use super::{Client, Outcome, State};
+use super::{Outcome, State};
+use crate::address::client::Client;
 use crate::events::counters::{Counters, Dropped, Limited};
 use crate::events::record::{Decision, Record, Source};
 use crate::policy::Reason;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::direct::block;
-use super::{Client, Gate, State, ageing, flags_of, vet};
+use super::{Gate, State, ageing, flags_of, vet};
+use crate::address::client::Client;
 use crate::events::counters::Counters;
 use crate::events::lookup::Exchange;
 use crate::events::record::{Decision, Record, Source};

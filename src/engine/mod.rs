@@ -11,13 +11,13 @@ use direct::{answer_identity, answer_malformed, block, limit, refuse_client, rep
 pub use miss::{LocalFetched, Miss, TargetLookup, TargetOutcome};
 use rate_limit::RateLimit;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache as SwapCache;
 
+use crate::address::client::Client;
 use crate::cache::{Cache, Freshness, Kept};
 use crate::events::counters::{Counters, Dropped};
 use crate::events::record::{Decision, Record, Source};
@@ -117,15 +117,6 @@ pub struct Gate {
     kept: Kept,
     /// Replies beyond a client's rate.
     limited: u32,
-}
-
-/// Where a query came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Client {
-    /// Source address.
-    pub address: SocketAddr,
-    /// How it came.
-    pub transport: Transport,
 }
 
 /// What becomes of a request.

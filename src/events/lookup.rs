@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::record::{Decision, Record};
-use crate::engine::Client;
+use crate::address::client::Client;
 use crate::wire::query::{Question, parse_question};
 use crate::wire::reply::Transport;
 

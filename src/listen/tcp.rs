@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use super::connections::{ConnectionPermit, Connections, Crowded, InFlight};
 use super::delivery::Waiter;
-use crate::engine::{Client, Gate, Miss, Outcome, State};
+use crate::address::client::Client;
+use crate::engine::{Gate, Miss, Outcome, State};
 use crate::events::lookup::Exchange;
 use crate::events::record::Decision;
 use crate::events::teller::SharedTeller;

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::delivery::{UdpMiss, Waiter};
-use crate::engine::{Client, Gate, Outcome, State};
+use crate::address::client::Client;
+use crate::engine::{Gate, Outcome, State};
 use crate::events::counters::Dropped;
 use crate::events::lookup::Exchange;
 use crate::events::record::Record;
@@ -22,7 +23,7 @@ use crate::net::reply_socket::ReplySocket;
 use crate::net::socket;
 use crate::policy::AllowedQuery;
 use crate::relay::Asker;
-use crate::service::watchdog::Heartbeat;
+use crate::util::heartbeat::Heartbeat;
 use crate::wire::reply::Transport;
 
 /// How often a worker without traffic looks whether it should end.

@@ -26,8 +26,8 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::engine::State;
-use crate::service::watchdog::Heartbeat;
 use crate::upstream::ExchangeError;
+use crate::util::heartbeat::Heartbeat;
 use crate::wire::answer::Answer;
 use asker::{Ask, Found, Shared};
 use doorbell::Doorbell;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::allowlist::files_of;
 use crate::assemble::Assembly;
+use crate::config::allowlist_name::files_of;
 use crate::diagnostics::Diagnostic;
 
 /// The files.

@@ -25,7 +25,7 @@ use crate::service::own_zones::OwnZones;
 use crate::service::registry::{Event, Registry};
 use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
-use crate::service::watchdog::Heartbeat;
+use crate::util::heartbeat::Heartbeat;
 
 /// Obeys orders, one after the other, on a thread of its own. Each swaps the state as one.
 pub struct Reloader {

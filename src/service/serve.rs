@@ -39,9 +39,10 @@ use crate::service::reload::Reloader;
 use crate::service::shutdown::{Request, Signals};
 use crate::service::sockets::{AdminListener, Sockets};
 use crate::service::state::make_state;
-use crate::service::watchdog::{Heartbeat, Watchdog};
+use crate::service::watchdog::Watchdog;
 use crate::tools::prove::watch::Watch;
 use crate::upstream::probe;
+use crate::util::heartbeat::Heartbeat;
 
 /// Why the gate cannot start: all of it, with remedies, for people.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -113,7 +114,8 @@ impl Service {
             deadline: settings.upstream.deadline,
         };
         let (state, catalogue) = (Arc::clone(&service.state), Arc::clone(&service.catalogue));
-        service.runtime.spawn(probe::run(Arc::clone(&state)));
+        let judged_by = Arc::clone(&state);
+        service.runtime.spawn(probe::run(move || Arc::clone(&judged_by.load().upstreams)));
         service.runtime.spawn(board::keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
         let losses = journal.losses().clone();
         let control = Control::new(TokenFile::of(&settings)?, service.orders.clone());

@@ -4,12 +4,12 @@
 //! time. A thread that hangs, spins or has ended leaves none; then the service manager hears nothing, and starts the gate
 //! anew. The task that listens to the beats shows by running that the runtime works.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::net::reply_socket::ReplySocket;
 use crate::service::notify;
+use crate::util::heartbeat::{AT_REST, Health, Heartbeat};
 
 /// Longest time between two beats: five rounds of the slowest loop, for a machine that has other things to do.
 const STALL: Duration = Duration::from_secs(5);
@@ -22,49 +22,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages within the service manager's patience: systemd asks for two (sd_watchdog_enabled(3)); a lost one does no harm.
 const MESSAGES: u32 = 3;
-
-/// Stands for a thread that needs no beats any more; so many would take ages.
-const AT_REST: u64 = u64::MAX;
-
-/// Beats of one thread, which alone writes here.
-#[derive(Clone, Debug, Default)]
-pub struct Heartbeat(Arc<Line>);
-
-/// In a cache line of its own, so that no thread waits for another's.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Line(AtomicU64);
-
-impl Heartbeat {
-    /// The thread went round its loop.
-    pub fn beat(&self) {
-        self.0.0.store(self.count().wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// The thread has done its work, and ends. One that ends otherwise does not get here.
-    pub fn rest(&self) {
-        self.0.0.store(AT_REST, Ordering::Relaxed);
-    }
-
-    fn count(&self) -> u64 {
-        self.0.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Why the resolver does not work, as the watchdog saw it last.
-#[derive(Clone, Debug, Default)]
-pub struct Health(Arc<Mutex<Option<String>>>);
-
-impl Health {
-    /// The reason, for people; none: all is well.
-    pub fn fault(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, fault: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-}
 
 /// Listens to the beats of threads, and looks whether replies can be sent.
 #[derive(Debug, Default)]

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::allowlist::Port;
+use crate::allowlist::{Dependency, Port};
 use crate::assemble::Assembly;
 use crate::assemble::effective::{Effective, Said};
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{RuleRef, verdict};
-use crate::tools::import::azure_ml::Dependency;
 
 /// Both ways in which a workspace and a policy can differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

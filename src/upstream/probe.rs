@@ -4,13 +4,12 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::loop_watch::Change;
 use super::server::Server;
+use super::upstreams::Upstreams;
 use super::{ExchangeError, Prompt};
-use crate::engine::State;
 use crate::policy::clients::{ClientPrefix, ShareHolder};
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
@@ -34,13 +33,13 @@ fn ourselves() -> ShareHolder {
 /// NS of the root.
 const NS: Type = Type(2);
 
-/// Probes for as long as it is polled, beginning at once.
-pub async fn run(state: Arc<ArcSwap<State>>) {
+/// Probes the servers that `in_force` gives at each round, for as long as it is polled, beginning at once.
+pub async fn run(in_force: impl Fn() -> Arc<Upstreams>) {
     let mut rounds = interval(INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        let upstreams = Arc::clone(&state.load().upstreams);
+        let upstreams = in_force();
         let quiet = |server: &&Arc<Server>| {
             !server.is_up() || server.stats.since_last_reply().is_none_or(|since| since + INTERVAL >= LATELY)
         };

@@ -1,6 +1,7 @@
 //! Small things that every room may use; they know nothing of DNS.
 
 pub(crate) mod escape;
+pub mod heartbeat;
 pub(crate) mod rfc3339;
 pub(crate) mod secret_file;
 pub(crate) mod sync;

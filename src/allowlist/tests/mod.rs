@@ -10,6 +10,8 @@ use std::path::Path;
 use super::*;
 use crate::allowlist::server_lists::ServerLists;
 use crate::config;
+use crate::config::allowlist_name::unknown;
+use crate::config::embedded::embedded_names;
 use crate::diagnostics::{Report, Source};
 use crate::policy::rule::Action;
 use crate::policy::{Compile, Mode, PolicyBuilder};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::address::roots::Roots;
 use crate::address::upstream::UpstreamAddress;
-use crate::allowlist;
 use crate::assemble::{Assembly, Sources};
+use crate::config::allowlist_name;
 use crate::config::{self, Overrides, Settings};
 
 /// The system's resolver configuration.
@@ -94,7 +94,7 @@ impl Files {
         policy.zones_directory.iter().for_each(|directory| self.read_all(directory));
         let zones =
             policy.zones.iter().chain(client.iter().filter_map(|group| group.zones.as_ref()).flatten());
-        zones.filter(|zone| allowlist::is_path(zone)).for_each(|zone| self.read_beside(Path::new(zone)));
+        zones.filter(|zone| allowlist_name::is_path(zone)).for_each(|zone| self.read_beside(Path::new(zone)));
         local.iter().for_each(|zone| self.read_beside(&zone.file));
         if let Roots::File { path, .. } = &upstream.roots {
             self.read_beside(path);

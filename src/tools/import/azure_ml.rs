@@ -4,23 +4,10 @@
 use super::draft::{Candidate, Draft};
 use super::json::{self, Json};
 use super::{Imported, Options};
-use crate::allowlist::{Port, Protocol};
+use crate::allowlist::{Dependency, Port, Protocol};
 use crate::diagnostics::{Report, Source};
 use crate::policy::rule::{Action, Pattern};
 use crate::util::escape::on_one_line;
-
-/// Something a workspace needs to reach.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dependency {
-    /// What Azure says it is for: `Azure Active Directory`.
-    pub category: String,
-    /// The host, or the hosts.
-    pub pattern: Pattern,
-    /// The ports; TCP where the file does not say.
-    pub ports: Vec<Port>,
-    /// Where it stands, as a JSON path.
-    pub place: String,
-}
 
 const SHAPE: &str = "expected the answer of `outboundNetworkDependenciesEndpoints`: `{\"value\": [{\"properties\": \
                      {\"category\": …, \"endpoints\": [{\"domainName\": …, \"endpointDetails\": [{\"port\": 443}]}]}}]}`, \

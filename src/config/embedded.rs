@@ -25,11 +25,11 @@ const EMBEDDED: &[(&str, &str)] = embedded![
 ];
 
 /// Names of the shipped zones.
-pub fn embedded_names() -> impl Iterator<Item = &'static str> + Clone {
+pub(crate) fn embedded_names() -> impl Iterator<Item = &'static str> + Clone {
     EMBEDDED.iter().map(|(name, _)| *name)
 }
 
 /// The text of a shipped zone.
-pub(super) fn embedded(name: &str) -> Option<&'static str> {
+pub(crate) fn embedded(name: &str) -> Option<&'static str> {
     EMBEDDED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
