@@ -126,7 +126,8 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
     let local = LocalZones::load(&local_sources(&settings));
     let mut compiler = Compiler::new(&settings, &origin);
     let everyone = (settings.policy.clone(), settings.parameters.clone());
-    let wanted = std::iter::once(everyone).chain(settings.client.iter().map(|group| group.policy(&settings)));
+    let wanted = std::iter::once(everyone)
+        .chain(settings.client.iter().map(|group| group.policy(&settings.policy, &settings.parameters)));
     // Groups that want the same share it: less to read, and less for the processor's caches.
     let mut different: Vec<(config::Policy, BTreeMap<String, Vec<String>>)> = Vec::new();
     let of_group: Vec<usize> = wanted

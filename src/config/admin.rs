@@ -1,13 +1,15 @@
 //! Settings of `[admin]`: the HTTP side.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
+use toml::Spanned;
 
+use crate::config::values::{optional_path, plain};
 use crate::config::{limits, value, write};
-use crate::diagnostics::ValueError;
+use crate::diagnostics::{Section, ValueError};
 
 /// The HTTP side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,4 +49,17 @@ pub(super) fn host(text: &str) -> Result<String, ValueError> {
         ..error
     })?;
     Ok(labels.join("."))
+}
+
+pub(super) fn admin(mut section: Section<'_, '_>, base: &Path) -> Admin {
+    let default = Admin::default();
+    let admin = Admin {
+        listen: section.parsed("listen", value::admin_address).map_or(default.listen, Spanned::into_inner),
+        hosts: section.set("hosts", host).map_or(default.hosts, plain),
+        token_file: optional_path(&mut section, "token_file", base),
+        max_temporary: section.limited("max_temporary", limits::MAX_TEMPORARY),
+        top: section.limited("top", limits::TOP),
+    };
+    section.finish();
+    admin
 }

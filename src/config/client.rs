@@ -8,9 +8,10 @@ use serde::Serialize;
 use toml::Spanned;
 
 use crate::config::allowlist_name::is_zone_name;
-use crate::config::read::{inline_rules, parameter_lists, plain, zones};
-use crate::config::settings::{InlineRule, Policy, Settings};
+use crate::config::inline_rule::{InlineRule, inline_rules};
+use crate::config::policy::{Policy, zones};
 use crate::config::value;
+use crate::config::values::{parameter_lists, plain};
 use crate::diagnostics::{Section, ValueError};
 use crate::policy::Mode;
 use crate::policy::clients::MAX_GROUPS;
@@ -43,9 +44,13 @@ pub struct ClientGroup {
 }
 
 impl ClientGroup {
-    /// The rules of this group, given those of everyone.
-    pub fn policy(&self, settings: &Settings) -> (Policy, BTreeMap<String, Vec<String>>) {
-        let everyone = settings.policy.clone();
+    /// The rules and parameters of this group, given those of everyone.
+    pub fn policy(
+        &self,
+        everyone: &Policy,
+        parameters: &BTreeMap<String, Vec<String>>,
+    ) -> (Policy, BTreeMap<String, Vec<String>>) {
+        let everyone = everyone.clone();
         let deny = everyone.deny.iter().filter(|rule| !self.deny.contains(rule));
         let policy = Policy {
             mode: self.mode.unwrap_or(everyone.mode),
@@ -55,7 +60,7 @@ impl ClientGroup {
             deny: self.deny.iter().chain(deny).cloned().collect(),
             ..everyone
         };
-        let mut parameters = settings.parameters.clone();
+        let mut parameters = parameters.clone();
         parameters.extend(self.parameters.clone());
         (policy, parameters)
     }

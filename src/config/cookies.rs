@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use toml::Spanned;
 
-use crate::config::read::optional_path;
+use crate::config::values::optional_path;
 use crate::config::write;
 use crate::diagnostics::Section;
 

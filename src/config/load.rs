@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::address::upstream::UpstreamAddress;
-use crate::config::settings::{Settings, Upstream};
-use crate::config::{read, value};
+use crate::config::settings::Settings;
+use crate::config::upstream::Upstream;
+use crate::config::{settings, value};
 use crate::diagnostics::{Diagnostic, Report, Source, ValueError};
 use crate::policy::Mode;
 
@@ -74,7 +75,7 @@ fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> R
         Some(path) => (Source::read(path)?, path.parent().unwrap_or_else(|| Path::new(""))),
         None => (Source::new(EMBEDDED.0, EMBEDDED.1), Path::new("")),
     };
-    let (mut settings, diagnostics) = read::settings(&source, base);
+    let (mut settings, diagnostics) = settings(&source, base);
     overrides.apply(&mut settings);
     let origin = source.file().to_owned();
     let is_unset = source.is_unset();

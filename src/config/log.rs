@@ -1,11 +1,14 @@
 //! Settings of what is written down: `[log]` and `[dnstap]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
-use crate::config::{limits, write};
+use crate::config::values::optional_path;
+use crate::config::{limits, value, write};
+use crate::diagnostics::Section;
 
 /// What is written to the logs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -115,4 +118,32 @@ pub enum LogQueries {
     Blocked,
     /// Every one.
     All,
+}
+
+pub(super) fn log(mut section: Section<'_, '_>, base: &Path) -> Log {
+    let default = Log::default();
+    let log = Log {
+        level: section.parsed("level", value::word).map_or(default.level, Spanned::into_inner),
+        format: section.parsed("format", value::word).map_or(default.format, Spanned::into_inner),
+        queries: section.parsed("queries", value::word).map_or(default.queries, Spanned::into_inner),
+        sample: section.limited("sample", limits::SAMPLE),
+        client: section.parsed("client", value::word).map_or(default.client, Spanned::into_inner),
+        answers: section.field("answers").map_or(default.answers, Spanned::into_inner),
+        stdout: section.field("stdout").map_or(default.stdout, Spanned::into_inner),
+        file: optional_path(&mut section, "file", base),
+        file_max_size: section.limited("file_max_size", limits::FILE_BYTES),
+        file_keep: section.limited("file_keep", limits::FILE_KEEP),
+    };
+    section.finish();
+    log
+}
+
+pub(super) fn dnstap(mut section: Section<'_, '_>, base: &Path) -> Dnstap {
+    let default = Dnstap::default();
+    let dnstap = Dnstap {
+        socket: optional_path(&mut section, "socket", base),
+        queries: section.parsed("queries", value::word).map_or(default.queries, Spanned::into_inner),
+    };
+    section.finish();
+    dnstap
 }

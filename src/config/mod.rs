@@ -6,21 +6,27 @@
 
 mod admin;
 pub(crate) mod allowlist_name;
+mod block;
 mod cache;
 mod client;
 mod cookies;
 pub(crate) mod embedded;
+mod inline_rule;
 pub mod limits;
 mod load;
+mod local;
 mod log;
+mod policy;
 mod prove;
 mod rate_limit;
-mod read;
 mod route;
 mod sandbox;
+mod server;
 mod settings;
 mod tunnel_guard;
+mod upstream;
 pub(crate) mod value;
+mod values;
 mod write;
 
 #[cfg(test)]
@@ -29,16 +35,21 @@ mod tests;
 pub(crate) use value::{is_parameter_name, needs_bootstrap, word};
 
 pub use admin::Admin;
+pub use block::{Block, BlockAnswer};
 pub use cache::Cache;
 pub use client::ClientGroup;
 pub use cookies::Cookies;
+pub use inline_rule::InlineRule;
 pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
+pub use local::Local;
 pub use log::{ClientAddress, Dnstap, Log, LogFormat, LogLevel, LogQueries};
+pub use policy::Policy;
 pub use prove::Prove;
 pub use rate_limit::RateLimit;
-pub use read::settings;
 pub use route::{Route, patterns};
 pub use sandbox::Sandbox;
-pub use settings::{Block, BlockAnswer, InlineRule, Local, OtherClients, Policy, Server, Settings, Upstream};
+pub use server::{OtherClients, Server};
+pub use settings::{Settings, settings};
 pub use tunnel_guard::{GuardMode, TunnelGuard};
+pub use upstream::Upstream;
 pub use value::{admin_address, listen_address};

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::{limits, write};
+use crate::config::values::plain;
+use crate::config::{limits, value, write};
+use crate::diagnostics::Section;
 use crate::wire::name::Name;
 
 /// What is asked to see whether names that must not resolve do not, and those that must do.
@@ -38,3 +40,23 @@ impl Default for Prove {
 /// use-application-dns.net", read 2026-11).
 const MUST_NOT_RESOLVE: [&str; 4] =
     ["example.com", "dns.google", "cloudflare-dns.com", "use-application-dns.net"];
+
+pub(super) fn prove(mut section: Section<'_, '_>) -> Prove {
+    let default = Prove::default();
+    let prove = Prove {
+        interval: section.limited("interval", limits::PROVE_INTERVAL),
+        must_resolve: canaries(&mut section, "must_resolve").unwrap_or(default.must_resolve),
+        must_not_resolve: canaries(&mut section, "must_not_resolve").unwrap_or(default.must_not_resolve),
+    };
+    section.finish();
+    prove
+}
+
+fn canaries(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<Name>> {
+    let names = section.set(key, value::canary)?;
+    if let Some(beyond) = names.get(limits::CANARIES) {
+        let message = format!("`prove.{key}`: at most {} names can be watched", limits::CANARIES);
+        section.faults.error(&beyond.span(), message, "keep those that tell most".to_owned());
+    }
+    Some(plain(names))
+}

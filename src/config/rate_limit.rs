@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::config::read::plain;
+use crate::config::values::plain;
 use crate::config::{limits, value};
 use crate::diagnostics::Section;
 

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::address::upstream::UpstreamAddress;
-use crate::config::read::plain;
-use crate::config::settings::InlineRule;
+use crate::config::inline_rule::InlineRule;
 use crate::config::value;
+use crate::config::values::plain;
 use crate::diagnostics::Section;
 use crate::policy::route::MAX_ROUTES;
 use crate::policy::rule::Pattern;

@@ -4,27 +4,12 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::{Serialize, Serializer};
+use serde::Serializer;
 
 use crate::address::roots::Roots;
-use crate::config::settings::{InlineRule, Settings};
 use crate::config::value::PLATFORM;
 use crate::diagnostics::limit::Quantity;
 use crate::wire::name::Name;
-
-impl Settings {
-    /// The effective settings as TOML that reads back equal. Relative paths are as seen from the working directory.
-    pub fn to_toml(&self) -> String {
-        // Every type in the settings has a TOML form, so the error is never seen; a comment would be read as defaults.
-        toml::to_string(self).unwrap_or_else(|error| format!("error = {:?}\n", error.to_string()))
-    }
-}
-
-impl Serialize for InlineRule {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.pattern)
-    }
-}
 
 /// A number with its unit, as [`Quantity::written`] but left to TOML to quote.
 pub(super) fn quantity<T: Quantity, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {

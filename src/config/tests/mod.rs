@@ -270,6 +270,6 @@ fn reads_what_is_set() {
     assert!(settings.prove.must_not_resolve.is_empty());
 
     let source = Source::new("again.toml", settings.to_toml());
-    let (again, diagnostics) = read::settings(&source, Path::new(""));
+    let (again, diagnostics) = super::settings(&source, Path::new(""));
     assert_eq!((again, diagnostics), (settings, Vec::new()), "{}", source.text());
 }

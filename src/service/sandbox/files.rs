@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::address::roots::Roots;
 use crate::address::upstream::UpstreamAddress;
 use crate::assemble::{Assembly, Sources};
-use crate::config::allowlist_name;
-use crate::config::{self, Overrides, Settings};
+use crate::config::{self, Overrides, Settings, allowlist_name};
 
 /// The system's resolver configuration.
 const RESOLV_CONF: &str = "/etc/resolv.conf";

@@ -1,0 +1,37 @@
+//! Settings of `[[local]]`: zones served from master files.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::config::{value, write};
+use crate::diagnostics::{Section, ValueError};
+use crate::wire::name::Name;
+
+/// A zone served from a master file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Local {
+    /// The name the zone begins at.
+    #[serde(serialize_with = "write::shown")]
+    pub origin: Name,
+    /// The master file (RFC 1035 section 5).
+    #[serde(serialize_with = "write::path")]
+    pub file: PathBuf,
+}
+
+pub(super) fn local(root: &mut Section<'_, '_>, base: &Path) -> Vec<Local> {
+    let mut zones = Vec::new();
+    for (table, span) in root.sections("local") {
+        let mut section = Section::new("local", table, span, root.faults);
+        let origin = section.required("origin", value::origin);
+        let file = section.required("file", |text| match text {
+            "" => Err(ValueError::new("the path is empty", "write the path of a master file")),
+            text => Ok(base.join(text)),
+        });
+        section.finish();
+        if let (Some(origin), Some(file)) = (origin, file) {
+            zones.push(Local { origin: origin.into_inner(), file: file.into_inner() });
+        }
+    }
+    zones
+}

@@ -1,0 +1,131 @@
+//! Settings of `[server]`: what clients reach.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::config::values::{optional_path, plain};
+use crate::config::{limits, value, write};
+use crate::diagnostics::Section;
+
+/// What clients reach.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Server {
+    /// Where UDP and TCP are listened on; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// [`limits::WORKERS`]; 0: one per core.
+    pub workers: usize,
+    /// [`limits::UDP_PAYLOAD`], bytes.
+    pub udp_payload: u16,
+    /// The answer to `id.server` and `hostname.bind`; empty: refused.
+    pub identity: String,
+    /// Who is answered. At least one.
+    pub allow_clients: Vec<IpNet>,
+    /// What everyone else gets.
+    pub other_clients: OtherClients,
+    /// [`limits::IPV6_PREFIX_LENGTH`]
+    pub ipv6_prefix_length: u8,
+    /// [`limits::TCP_CONNECTIONS`]
+    pub tcp_connections: usize,
+    /// [`limits::TCP_CONNECTIONS_PER_CLIENT`]
+    pub tcp_connections_per_client: usize,
+    /// [`limits::TCP_QUERIES_PER_CONNECTION`]
+    pub tcp_queries_per_connection: usize,
+    /// [`limits::TCP_IDLE_TIMEOUT`]
+    #[serde(serialize_with = "write::quantity")]
+    pub tcp_idle_timeout: Duration,
+    /// [`limits::IN_FLIGHT`]
+    pub in_flight: usize,
+    /// [`limits::IN_FLIGHT_PER_CLIENT`]
+    pub in_flight_per_client: usize,
+    /// Other processes may listen on the same addresses, to take over.
+    pub reuse_port: bool,
+    /// Where is kept what must outlive the process: temporary allowances; none: nothing does.
+    #[serde(serialize_with = "write::optional_path")]
+    pub state_directory: Option<PathBuf>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1053))],
+            workers: limits::WORKERS.default,
+            udp_payload: limits::UDP_PAYLOAD.default,
+            identity: String::new(),
+            allow_clients: private_subnets(),
+            other_clients: OtherClients::Refuse,
+            ipv6_prefix_length: limits::IPV6_PREFIX_LENGTH.default,
+            tcp_connections: limits::TCP_CONNECTIONS.default,
+            tcp_connections_per_client: limits::TCP_CONNECTIONS_PER_CLIENT.default,
+            tcp_queries_per_connection: limits::TCP_QUERIES_PER_CONNECTION.default,
+            tcp_idle_timeout: limits::TCP_IDLE_TIMEOUT.default,
+            in_flight: limits::IN_FLIGHT.default,
+            in_flight_per_client: limits::IN_FLIGHT_PER_CLIENT.default,
+            reuse_port: false,
+            state_directory: None,
+        }
+    }
+}
+
+/// What clients outside `allow_clients` get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtherClients {
+    /// REFUSED.
+    Refuse,
+    /// No reply; TCP connections are closed when they are accepted.
+    Drop,
+}
+
+/// Loopback, private addresses (RFC 1918, RFC 4193), and the address that Azure's load balancer probes come from.
+fn private_subnets() -> Vec<IpNet> {
+    let v4 = |address: [u8; 4], prefix| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from(address), prefix));
+    let unique_local = Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0);
+    vec![
+        v4([127, 0, 0, 0], 8),
+        IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        v4([10, 0, 0, 0], 8),
+        v4([172, 16, 0, 0], 12),
+        v4([192, 168, 0, 0], 16),
+        IpNet::V6(Ipv6Net::new_assert(unique_local, 7)),
+        v4([168, 63, 129, 16], 32),
+    ]
+}
+
+pub(super) fn server(mut section: Section<'_, '_>, base: &Path) -> Server {
+    let default = Server::default();
+    let server = Server {
+        listen: section.some("listen", value::listen_address).map_or(default.listen, plain),
+        workers: section.limited("workers", limits::WORKERS),
+        udp_payload: section.limited("udp_payload", limits::UDP_PAYLOAD),
+        identity: section.parsed("identity", value::identity).map_or(default.identity, Spanned::into_inner),
+        allow_clients: clients(&mut section).unwrap_or(default.allow_clients),
+        other_clients: section.field("other_clients").map_or(default.other_clients, Spanned::into_inner),
+        ipv6_prefix_length: section.limited("ipv6_prefix_length", limits::IPV6_PREFIX_LENGTH),
+        tcp_connections: section.limited("tcp_connections", limits::TCP_CONNECTIONS),
+        tcp_connections_per_client: section
+            .limited("tcp_connections_per_client", limits::TCP_CONNECTIONS_PER_CLIENT),
+        tcp_queries_per_connection: section
+            .limited("tcp_queries_per_connection", limits::TCP_QUERIES_PER_CONNECTION),
+        tcp_idle_timeout: section.limited("tcp_idle_timeout", limits::TCP_IDLE_TIMEOUT),
+        in_flight: section.limited("in_flight", limits::IN_FLIGHT),
+        in_flight_per_client: section.limited("in_flight_per_client", limits::IN_FLIGHT_PER_CLIENT),
+        reuse_port: section.field("reuse_port").map_or(default.reuse_port, Spanned::into_inner),
+        state_directory: optional_path(&mut section, "state_directory", base),
+    };
+    section.finish();
+    server
+}
+
+fn clients(section: &mut Section<'_, '_>) -> Option<Vec<IpNet>> {
+    let subnets = section.some("allow_clients", value::subnet)?;
+    for subnet in subnets.iter().filter(|subnet| subnet.get_ref().prefix_len() == 0) {
+        let help = "name the subnets that are to be served".to_owned();
+        section.faults.warning(&subnet.span(), "this answers the whole internet: an open resolver", help);
+    }
+    Some(plain(subnets))
+}

@@ -1,0 +1,35 @@
+//! What several sections are read with.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use crate::config::value;
+use crate::diagnostics::{Section, ValueError};
+
+/// Values of parameters by their names.
+pub(super) fn parameter_lists(section: Section<'_, '_>) -> BTreeMap<String, Vec<String>> {
+    let is_key = |key: &str| {
+        let refused =
+            || ValueError::new(format!("`{key}` is no parameter's name"), "write `a` to `z` and `_`");
+        value::is_parameter_name(key).then_some(()).ok_or_else(refused)
+    };
+    let lists = section.lists(is_key, value::label).into_iter().map(|(name, values)| (name, plain(values)));
+    lists.filter(|(_, values)| !values.is_empty()).collect()
+}
+
+/// A path, none where it is empty or absent.
+pub(super) fn optional_path(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    base: &Path,
+) -> Option<PathBuf> {
+    let text = section.parsed(key, |text| Ok::<_, ValueError>(text.to_owned()))?;
+    Some(text.into_inner()).filter(|text| !text.is_empty()).map(|text| base.join(text))
+}
+
+/// Values without their places.
+pub(super) fn plain<T>(values: Vec<Spanned<T>>) -> Vec<T> {
+    values.into_iter().map(Spanned::into_inner).collect()
+}
