@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use rustls::pki_types::{DnsName, ServerName};
 
-use crate::address::upstream::{AddressError, upstream_socket};
+use crate::address::socket::{AddressError, upstream_socket};
 
 /// The path of DNS over HTTPS where none is written: what nearly every server has, and RFC 8484 uses in its examples.
 const USUAL_PATH: &str = "/dns-query";

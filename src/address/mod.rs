@@ -4,4 +4,5 @@ pub mod upstream;
 pub mod client;
 pub mod encrypted;
 pub mod roots;
+pub mod socket;
 pub(crate) mod trust;

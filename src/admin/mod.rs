@@ -34,8 +34,7 @@ use crate::observe::board::Board;
 use crate::observe::catalogue::Catalogue;
 use crate::observe::journal::Losses;
 use crate::policy::temporary::Grant;
-use crate::upstream::probe::LATELY;
-use crate::upstream::server::Server;
+use crate::upstream::server::{LATELY, Server};
 use crate::util::heartbeat::Health;
 
 /// What the pages show.

@@ -9,7 +9,7 @@ use crate::allowlist::{file, list};
 use crate::config;
 use crate::config::allowlist_name::{Form, Unknown, files_in, zone_name};
 use crate::config::embedded::embedded;
-use crate::diagnostics::{Diagnostic, Report, Source};
+use crate::diagnostics::{Diagnostic, Report, Source, read_source};
 use crate::policy::PolicyBuilder;
 use crate::policy::rule::Action;
 
@@ -140,7 +140,7 @@ fn open(form: Form, path: PathBuf) -> Result<Found, Report> {
         return Err(Diagnostic::error(&file, "is no regular file").with_help(help).into());
     }
     match form {
-        Form::Tables => match Source::read(&path)? {
+        Form::Tables => match read_source(&path)? {
             source if source.is_blank() => Err(Diagnostic::empty(source.file()).into()),
             source => Ok(Found::Tables { source, shipped: false }),
         },

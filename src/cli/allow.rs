@@ -8,10 +8,10 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::{AdminListener, Page, printable};
-use super::{FAILED, marked, print, warn};
 use crate::admin::token::{Token, TokenFile};
 use crate::api::wish::{self, Wish};
 use crate::assemble::Sources;
+use crate::cli::output::{FAILED, marked, print, warn};
 use crate::config;
 use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;

@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 
 use clap::Args;
 
-use super::{FAILED, print, today, warn};
 use crate::assemble::Assembly;
+use crate::cli::output::{FAILED, print, today, warn};
 use crate::diagnostics::Severity;
 use crate::service::registry::Registry;
 use crate::service::reload::summary;

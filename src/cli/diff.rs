@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::import::{read, refuse};
-use super::{FAILED, OK, USAGE, complain, print};
 use crate::assemble::{Sources, assemble};
+use crate::cli::output::{FAILED, OK, USAGE, complain, print};
 use crate::tools::diff::{Difference, Needed, Unlisted, compare};
 use crate::tools::import::azure_ml;
 

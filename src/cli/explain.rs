@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use clap::Args;
 use serde_json::json;
 
-use super::{FAILED, OK, USAGE, print, warn};
 use crate::allowlist::ZoneRule;
 use crate::assemble::Assembly;
 use crate::assemble::explain::{Finding, host_of, judge, snippet};
+use crate::cli::output::{FAILED, OK, USAGE, print, warn};
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::route::Route;
 use crate::util::escape::on_one_line;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::deliver;
-use super::{FAILED, OK, USAGE, warn};
 use crate::address::upstream::UpstreamAddress;
 use crate::assemble::Assembly;
+use crate::cli::output::{FAILED, OK, USAGE, warn};
 use crate::tools::export::{Target, export};
 
 /// What to write, and where to.

@@ -1,8 +1,8 @@
 //! `namegate healthcheck`: for containers, where nothing else can ask /readyz.
 
 use super::http::{AdminListener, NoPage, Page};
-use super::{FAILED, OK, print, warn};
 use crate::assemble::Sources;
+use crate::cli::output::{FAILED, OK, print, warn};
 
 /// Asks the admin listener that the settings name.
 pub(super) fn run(sources: &Sources) -> u8 {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::output::deliver;
-use super::{FAILED, OK, USAGE, today, warn};
-use crate::diagnostics::{Diagnostic, Report, Source};
+use crate::cli::output::{FAILED, OK, USAGE, today, warn};
+use crate::diagnostics::{Diagnostic, Report, Source, read_source};
 use crate::tools::import::{Format, Imported, Options, import};
 
 /// What to import, and where to.
@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 /// Reads a file or standard input.
 pub(super) fn read(file: &Path) -> Result<Source, Report> {
     if file != Path::new("-") {
-        return Source::read(file);
+        return read_source(file);
     }
     let mut bytes = Vec::new();
     let unreadable = |error| Diagnostic::unreadable("standard input", &error);

@@ -9,10 +9,10 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::AdminListener;
-use super::{FAILED, OK, try_print, warn};
 use crate::allowlist::server_lists::ServerLists;
 use crate::api::view::Blocked;
 use crate::assemble::{Assembly, Sources};
+use crate::cli::output::{FAILED, OK, try_print, warn};
 use crate::config::embedded::embedded_names;
 use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
 use crate::tools::learn::{

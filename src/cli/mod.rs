@@ -18,26 +18,17 @@ mod serve;
 mod shadow;
 mod top;
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
-use toml::value::{Date, Datetime};
 
 use crate::address::upstream::UpstreamAddress;
 use crate::assemble::{Assembly, Faults, Sources, assemble};
 use crate::config::{Overrides, admin_address, listen_address};
 use crate::policy::Mode;
-
-/// Nothing is wrong; for `explain`: the name is allowed.
-const OK: u8 = 0;
-/// Something is wrong; for `explain`: the name is blocked.
-const FAILED: u8 = 1;
-/// The command line cannot be understood, or there is nothing to tell by.
-const USAGE: u8 = 2;
+use output::{FAILED, OK, complain, print, warn};
 
 /// A DNS resolver for networks that must not resolve everything.
 ///
@@ -169,7 +160,7 @@ fn with_assembly(sources: &Sources, command: impl FnOnce(Assembly) -> u8) -> u8 
     }
 }
 
-fn done(outcome: Result<(), crate::service::serve::StartError>) -> u8 {
+fn done(outcome: Result<(), crate::service::StartError>) -> u8 {
     match outcome {
         Ok(()) => OK,
         Err(error) => {
@@ -180,56 +171,4 @@ fn done(outcome: Result<(), crate::service::serve::StartError>) -> u8 {
             FAILED
         }
     }
-}
-
-fn complain(faults: &Faults) {
-    warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
-}
-
-/// Today's date (UTC).
-fn today() -> Date {
-    let now = crate::util::rfc3339::seconds(SystemTime::now()).to_string();
-    let date = now.parse::<Datetime>().ok().and_then(|now| now.date);
-    // The year 0 makes no list look old.
-    date.unwrap_or(Date { year: 0, month: 1, day: 1 })
-}
-
-/// An error as people see it, with its mark.
-fn marked(error: &dyn std::error::Error) -> String {
-    let text = error.to_string();
-    // What reports on settings marks each fault itself.
-    if text.starts_with("error: ") { text } else { format!("error: {text}") }
-}
-
-/// Writes to standard output, for an exit status. What is cut off must not be taken for whole.
-#[must_use]
-fn print(text: &str) -> u8 {
-    try_print(text).map_or_else(
-        |error| {
-            warn(&error);
-            USAGE
-        },
-        |()| OK,
-    )
-}
-
-/// The same for those who have an error of their own.
-fn try_print(text: &str) -> Result<(), String> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes()));
-    match written.and_then(|()| out.flush()) {
-        // A reader that has gone (`| head`) has what it wanted.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(format!("error: standard output cannot be written: {error}"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes to standard error.
-fn warn(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

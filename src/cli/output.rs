@@ -1,8 +1,73 @@
-//! Where a command's product goes: standard output, or the file that `--output` names.
+//! What commands print, and where: standard output, standard error, or the file that `--output` names; and exit codes.
 
+use std::io::IsTerminal;
 use std::path::Path;
+use std::time::SystemTime;
 
-use super::{FAILED, OK, print, warn};
+use toml::value::{Date, Datetime};
+
+use crate::assemble::Faults;
+
+/// Nothing is wrong; for `explain`: the name is allowed.
+pub(in crate::cli) const OK: u8 = 0;
+
+/// Something is wrong; for `explain`: the name is blocked.
+pub(in crate::cli) const FAILED: u8 = 1;
+
+/// The command line cannot be understood, or there is nothing to tell by.
+pub(in crate::cli) const USAGE: u8 = 2;
+
+pub(in crate::cli) fn complain(faults: &Faults) {
+    warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+}
+
+/// Today's date (UTC).
+pub(in crate::cli) fn today() -> Date {
+    let now = crate::util::rfc3339::seconds(SystemTime::now()).to_string();
+    let date = now.parse::<Datetime>().ok().and_then(|now| now.date);
+    // The year 0 makes no list look old.
+    date.unwrap_or(Date { year: 0, month: 1, day: 1 })
+}
+
+/// An error as people see it, with its mark.
+pub(in crate::cli) fn marked(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    // What reports on settings marks each fault itself.
+    if text.starts_with("error: ") { text } else { format!("error: {text}") }
+}
+
+/// Writes to standard output, for an exit status. What is cut off must not be taken for whole.
+#[must_use]
+pub(in crate::cli) fn print(text: &str) -> u8 {
+    try_print(text).map_or_else(
+        |error| {
+            warn(&error);
+            USAGE
+        },
+        |()| OK,
+    )
+}
+
+/// The same for those who have an error of their own.
+pub(in crate::cli) fn try_print(text: &str) -> Result<(), String> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes()));
+    match written.and_then(|()| out.flush()) {
+        // A reader that has gone (`| head`) has what it wanted.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(format!("error: standard output cannot be written: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes to standard error.
+pub(in crate::cli) fn warn(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
 
 /// Writes `text`; a file is written whole or not at all.
 pub(super) fn deliver(text: &str, output: Option<&Path>) -> u8 {

@@ -9,9 +9,9 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::AdminListener;
-use super::{FAILED, OK, marked, try_print, warn};
 use crate::api::view::{Policy, Status};
 use crate::assemble::{Assembly, Sources, assemble};
+use crate::cli::output::{FAILED, OK, marked, try_print, warn};
 use crate::config::listen_address;
 use crate::observe::canary::{Canary, Expect};
 use crate::policy::temporary::{Grant, Temporary};

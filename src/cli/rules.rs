@@ -5,8 +5,8 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{USAGE, print, warn};
 use crate::assemble::Assembly;
+use crate::cli::output::{USAGE, print, warn};
 use crate::policy::policies::Group;
 use crate::policy::rule::Action;
 use crate::policy::{Policy, RuleRef};

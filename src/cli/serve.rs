@@ -9,10 +9,10 @@ use crate::service::own_zones::OwnZones;
 use crate::service::registry::Registry;
 use crate::service::reload::{Reloader, summary, warn_of};
 use crate::service::sandbox::files::Files;
-use crate::service::serve::{Service, StartError};
+use crate::service::serve::Service;
 use crate::service::shutdown::Hangups;
 use crate::service::sockets::Sockets;
-use crate::service::{notify, sandbox};
+use crate::service::{StartError, notify, sandbox};
 
 /// Runs the gate in the foreground until SIGTERM or SIGINT.
 ///

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use clap::Args;
 
 use super::http::AdminListener;
-use super::{FAILED, OK, USAGE, print, warn};
 use crate::admin::exceptions::Shadow;
 use crate::assemble::Sources;
+use crate::cli::output::{FAILED, OK, USAGE, print, warn};
 
 /// How to show it.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use crate::address::upstream::UpstreamAddress;
 use crate::config::settings::Settings;
 use crate::config::upstream::Upstream;
 use crate::config::{settings, value};
-use crate::diagnostics::{Diagnostic, Report, Source, ValueError};
+use crate::diagnostics::{Diagnostic, Report, Source, ValueError, read_source};
 use crate::policy::Mode;
 
 /// Where settings are looked for unless a path is given.
@@ -72,7 +72,7 @@ fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> R
     // A default path whose existence cannot be told, say for lack of permission, is read and so reported.
     let path = path.or_else(|| default_path.try_exists().unwrap_or(true).then_some(default_path));
     let (source, base) = match path {
-        Some(path) => (Source::read(path)?, path.parent().unwrap_or_else(|| Path::new(""))),
+        Some(path) => (read_source(path)?, path.parent().unwrap_or_else(|| Path::new(""))),
         None => (Source::new(EMBEDDED.0, EMBEDDED.1), Path::new("")),
     };
     let (mut settings, diagnostics) = settings(&source, base);

@@ -8,9 +8,8 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use crate::address::roots::{Roots, RootsError};
-use crate::address::upstream::{
-    AddressError, DNS_PORT, UpstreamAddress, parse_socket_address, upstream_socket,
-};
+use crate::address::socket::{AddressError, DNS_PORT, parse_socket_address, upstream_socket};
+use crate::address::upstream::UpstreamAddress;
 use crate::config::limits::{ADMIN_PORT, IDENTITY_BYTES};
 use crate::diagnostics::ValueError;
 use crate::policy::Mode;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use annotate_snippets::{
     Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
@@ -13,6 +14,20 @@ use crate::diagnostics::source::Source;
 
 /// Most diagnostics drawn at once; the others are counted. A file of a million bad lines has one cause, not a million.
 pub const MAX_DRAWN: usize = 200;
+
+/// Reads the file at `path`. Errors: it cannot be read, or it is not UTF-8.
+pub fn read_source(path: &Path) -> Result<Source, Report> {
+    let file = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| Report::from(Diagnostic::unreadable(&file, &error)))?;
+    String::from_utf8(bytes).map(|text| Source::new(&file, text)).map_err(|error| {
+        let bad = error.utf8_error().valid_up_to();
+        let diagnostic = Diagnostic::error(&file, "the file is not UTF-8 from here on")
+            .with_help("save it as UTF-8".to_owned())
+            .at(bad..bad + char::REPLACEMENT_CHARACTER.len_utf8());
+        // The replacement characters of the lossy text come after `bad`, which therefore stays right.
+        Report::new(Source::new(&file, String::from_utf8_lossy(error.as_bytes())), vec![diagnostic])
+    })
+}
 
 /// Everything found wrong in one or several files, with their texts.
 #[derive(Clone, Debug, Default)]

@@ -1,10 +1,6 @@
 //! [`Source`]: the text of a file and where its lines begin.
 
 use std::ops::Range;
-use std::path::Path;
-
-use crate::diagnostics::diagnostic::Diagnostic;
-use crate::diagnostics::report::Report;
 
 /// What some editors put before the first character of a UTF-8 file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -32,21 +28,6 @@ impl Source {
     /// Some lines of a file, each with its line ending, and their numbers in rising order.
     pub(crate) fn excerpt(file: &str, lines: String, line_numbers: Vec<usize>) -> Self {
         Self { line_numbers, ..Self::new(file, lines) }
-    }
-
-    /// Reads the file at `path`. Errors: it cannot be read, or it is not UTF-8.
-    pub fn read(path: &Path) -> Result<Self, Report> {
-        let file = path.display().to_string();
-        let bytes =
-            std::fs::read(path).map_err(|error| Report::from(Diagnostic::unreadable(&file, &error)))?;
-        String::from_utf8(bytes).map(|text| Self::new(&file, text)).map_err(|error| {
-            let bad = error.utf8_error().valid_up_to();
-            let diagnostic = Diagnostic::error(&file, "the file is not UTF-8 from here on")
-                .with_help("save it as UTF-8".to_owned())
-                .at(bad..bad + char::REPLACEMENT_CHARACTER.len_utf8());
-            // The replacement characters of the lossy text come after `bad`, which therefore stays right.
-            Report::new(Self::new(&file, String::from_utf8_lossy(error.as_bytes())), vec![diagnostic])
-        })
     }
 
     /// The file as messages show it.

@@ -1,11 +1,10 @@
 //! [`Board`]: what happened lately, for the pages.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
 
 use super::blocked_names::{BlockedNames, Sighting};
-use super::catalogue::Catalogue;
 use super::client::ShownClient;
 use super::series::SeriesLimit;
 use super::top::Top;
@@ -189,14 +188,4 @@ fn name(wire: &[u8]) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Notes once a second how many queries there were.
-pub async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<Board>) {
-    let second = Duration::from_secs(1);
-    let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);
-    loop {
-        seconds.tick().await;
-        board.tick(&catalogue.totals());
-    }
 }

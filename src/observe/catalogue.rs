@@ -293,3 +293,13 @@ fn render_durations(out: &mut String, totals: &Totals, state: &State) {
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+/// Notes once a second how many queries there were.
+pub async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<Board>) {
+    let second = Duration::from_secs(1);
+    let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);
+    loop {
+        seconds.tick().await;
+        board.tick(&catalogue.totals());
+    }
+}

@@ -10,11 +10,11 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::ports::Port;
+use super::port::Port;
 use super::waiting::Waiting;
 use crate::policy::AllowedQuery;
 use crate::policy::clients::ShareHolder;
-use crate::upstream::ending::Ending;
+use crate::upstream::server::Ending;
 use crate::upstream::{ExchangeError, Upstream};
 use crate::wire::answer::Answer;
 use crate::wire::letter_case::LetterCase;

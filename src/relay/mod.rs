@@ -10,6 +10,7 @@ mod attempt;
 mod desk;
 mod doorbell;
 mod in_flight;
+mod port;
 mod ports;
 mod stale;
 mod waiting;
@@ -31,7 +32,8 @@ use crate::util::heartbeat::Heartbeat;
 use crate::wire::answer::Answer;
 use asker::{Ask, Found, Shared};
 use doorbell::Doorbell;
-use ports::{Port, Ports};
+use port::Port;
+use ports::Ports;
 
 pub use asker::{Asker, Deliver};
 pub use desk::{Desk, Ended, Taken};

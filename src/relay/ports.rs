@@ -19,6 +19,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::in_flight::Ticket;
+use super::port::Port;
 use crate::net::batch::{ReceiveBatch, SendBatch, Wait};
 use crate::upstream::server::Server;
 
@@ -42,16 +43,6 @@ const RECEIVE_BUFFER: usize = 1024 * 1024;
 
 /// Room for a datagram in bytes: more than we offer, because Azure's resolver is known to overrun.
 const DATAGRAM: usize = 4096;
-
-/// One of the sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Port(usize);
-
-impl From<Token> for Port {
-    fn from(token: Token) -> Self {
-        Self(token.0)
-    }
-}
 
 struct Socket {
     socket: std::net::UdpSocket,

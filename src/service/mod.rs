@@ -14,3 +14,6 @@ pub mod serve;
 pub mod shutdown;
 pub mod state;
 pub mod watchdog;
+
+/// Why the gate cannot start: all of it, with remedies, for people.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;

@@ -29,23 +29,20 @@ use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::net::batch;
 use crate::net::reply_socket::ReplySocket;
 use crate::net::socket::Endpoint;
-use crate::observe::board::{self, Board};
-use crate::observe::catalogue::Catalogue;
+use crate::observe::board::Board;
+use crate::observe::catalogue::{Catalogue, keep_rates};
 use crate::observe::journal::Journal;
 use crate::relay::{Asker, Relay};
-use crate::service::descriptors;
 use crate::service::registry::Registry;
 use crate::service::reload::Reloader;
 use crate::service::shutdown::{Request, Signals};
 use crate::service::sockets::{AdminListener, Sockets};
 use crate::service::state::make_state;
 use crate::service::watchdog::Watchdog;
+use crate::service::{StartError, descriptors};
 use crate::tools::prove::watch::Watch;
 use crate::upstream::probe;
 use crate::util::heartbeat::Heartbeat;
-
-/// Why the gate cannot start: all of it, with remedies, for people.
-pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Time beyond the upstream deadline that a drain waits for replies to be written.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -116,7 +113,7 @@ impl Service {
         let (state, catalogue) = (Arc::clone(&service.state), Arc::clone(&service.catalogue));
         let judged_by = Arc::clone(&state);
         service.runtime.spawn(probe::run(move || Arc::clone(&judged_by.load().upstreams)));
-        service.runtime.spawn(board::keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
+        service.runtime.spawn(keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
         let losses = journal.losses().clone();
         let control = Control::new(TokenFile::of(&settings)?, service.orders.clone());
         let max_temporary = settings.admin.max_temporary;

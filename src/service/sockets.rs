@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use super::inherited::Inherited;
 use crate::config::Settings;
 use crate::net::socket::{AwaitedListener, Endpoint, bind_tcp};
-use crate::service::serve::StartError;
+use crate::service::StartError;
 
 /// Everything that is listened on.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! [`judge`]: whether bytes from an upstream's address are the answer to the query that was sent.
 
 use super::ExchangeError;
-use super::server::ServerStats;
+use super::server_stats::{Rejection, ServerStats};
 use crate::wire::answer::{Answer, AnswerError};
 use crate::wire::code::Rcode;
 use crate::wire::header::{Flags, HEADER, Header};
@@ -22,41 +22,6 @@ pub enum Judgement {
     Unusable,
     /// Not the answer to what was asked: to be ignored, while waiting goes on.
     Reject(Rejection),
-}
-
-/// Why a message is not the answer; the label of `upstream_replies_rejected_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    /// Shorter than a header.
-    Short,
-    /// QR=0.
-    NotResponse,
-    /// Another id.
-    Id,
-    /// Another opcode.
-    Opcode,
-    /// Another question, more than one, or none.
-    Question,
-    /// The question, in other letters than it was sent in.
-    Case,
-}
-
-impl Rejection {
-    /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Short, Self::NotResponse, Self::Id, Self::Opcode, Self::Question, Self::Case];
-
-    /// Label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Short => "short",
-            Self::NotResponse => "not_response",
-            Self::Id => "id",
-            Self::Opcode => "opcode",
-            Self::Question => "question",
-            Self::Case => "case",
-        }
-    }
 }
 
 /// How a reply came.

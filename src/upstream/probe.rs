@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::loop_watch::Change;
-use super::server::Server;
+use super::server::{LATELY, Server};
 use super::upstreams::Upstreams;
 use super::{ExchangeError, Prompt};
 use crate::policy::clients::{ClientPrefix, ShareHolder};
@@ -18,9 +18,6 @@ use crate::wire::request::AnswerFlags;
 
 /// Time between rounds of probes: Azure's load balancer looks as often.
 const INTERVAL: Duration = Duration::from_secs(5);
-
-/// An upstream that replied within this time needs no probe, and counts as answering.
-pub const LATELY: Duration = Duration::from_secs(15);
 
 /// How long a probe may take: above Azure's own 4 s for slow recursion.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,172 +1,29 @@
 //! [`Server`]: one upstream, how it fares, and what it may be asked.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::accept::Rejection;
-use super::budget::{Budget, Permit, Shed};
+use super::budget::{Budget, Permit};
 use super::encrypted::encryption::Encryption;
-use super::ending::Ending;
-use super::loop_watch::LoopWatch;
-use super::probe::LATELY;
+use super::server_stats::{ExchangeResult, Rejection, ServerStats};
 use super::transport::Transport;
 use super::{ExchangeError, Prompt, is_failure};
 use crate::address::upstream::UpstreamAddress;
-use crate::events::histogram::Histogram;
 use crate::policy::clients::ShareHolder;
-use crate::wire::answer::Answer;
+use crate::wire::answer::{Answer, Lifetime};
 
 /// Failures in a row after which an upstream counts as down and others are asked first.
 const FAILURES_UNTIL_DOWN: u32 = 3;
 
+/// An upstream that replied within this time needs no probe, and counts as answering.
+pub const LATELY: Duration = Duration::from_secs(15);
+
 /// How long a server is asked without EDNS that answered only so: as long as Unbound remembers it (`infra-host-ttl`).
 const WITHOUT_EDNS: Duration = Duration::from_secs(900);
-
-/// How often it is told at most that this host has no means to ask: where descriptors run out, every query would tell it.
-const TELL_EVERY: Duration = Duration::from_secs(60);
-
-/// How an exchange ended; the label `result` of `upstream_queries_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExchangeResult {
-    /// An answer: NOERROR or NXDOMAIN.
-    Answered,
-    /// A reply that says the server could not or would not (SERVFAIL, REFUSED, …).
-    Failed,
-    /// Nothing in time.
-    Timeout,
-    /// The network said no.
-    Network,
-    /// A reply that is of no use even over TCP.
-    Unusable,
-    /// Another exchange for the same query was answered first.
-    Overtaken,
-}
-
-impl ExchangeResult {
-    /// All results, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Answered, Self::Failed, Self::Timeout, Self::Network, Self::Unusable, Self::Overtaken];
-
-    /// Label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Failed => "failed",
-            Self::Timeout => "timeout",
-            Self::Network => "network_error",
-            Self::Unusable => "unusable",
-            Self::Overtaken => "overtaken",
-        }
-    }
-}
-
-/// Counts of one upstream; they outlive reloads that keep its address.
-#[derive(Debug, Default)]
-pub struct ServerStats {
-    results: [AtomicU64; ExchangeResult::ALL.len()],
-    shed: [AtomicU64; Shed::ALL.len()],
-    rejections: [AtomicU64; Rejection::ALL.len()],
-    /// Time from the first packet to the answer.
-    pub durations: Histogram,
-    /// Whether it forwards what it is asked back to this resolver.
-    pub loops: LoopWatch,
-    probes: AtomicU64,
-    down: AtomicBool,
-    told_of_case: AtomicBool,
-    failures: AtomicU32,
-    /// Milliseconds from [`ServerStats::epoch`] to the last reply, plus one; zero is never.
-    last_reply: AtomicU64,
-    /// The same to the last answer to a query with EDNS.
-    last_edns: AtomicU64,
-    /// The same to when queries have EDNS again.
-    edns_again: AtomicU64,
-    /// When it was last told that this host has no means to ask.
-    told: Mutex<Option<Instant>>,
-    epoch: std::sync::OnceLock<Instant>,
-}
-
-impl ServerStats {
-    /// Counts a message that was ignored.
-    pub fn rejected(&self, reason: Rejection) {
-        self.rejections[reason as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a query that got no place.
-    pub fn shed(&self, reason: Shed) {
-        self.shed[reason as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn ended(&self, result: ExchangeResult) {
-        self.results[result as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a health probe; it is among the results too.
-    pub(super) fn probed(&self) {
-        self.probes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Health probes that ended.
-    pub fn probes(&self) -> u64 {
-        self.probes.load(Ordering::Relaxed)
-    }
-
-    /// Exchanges by how they ended.
-    pub fn results(&self) -> impl Iterator<Item = (ExchangeResult, u64)> {
-        ExchangeResult::ALL
-            .into_iter()
-            .zip(&self.results)
-            .map(|(result, count)| (result, count.load(Ordering::Relaxed)))
-    }
-
-    /// Queries that got no place, by reason.
-    pub fn sheds(&self) -> impl Iterator<Item = (Shed, u64)> {
-        Shed::ALL.into_iter().zip(&self.shed).map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
-    }
-
-    /// Ignored messages, by reason.
-    pub fn rejections(&self) -> impl Iterator<Item = (Rejection, u64)> {
-        Rejection::ALL
-            .into_iter()
-            .zip(&self.rejections)
-            .map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
-    }
-
-    /// True where what keeps this host from asking is to be told at `now`.
-    pub(super) fn is_to_be_told(&self, now: Instant) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
-        if due {
-            *told = Some(now);
-        }
-        due
-    }
-
-    fn epoch(&self) -> Instant {
-        *self.epoch.get_or_init(Instant::now)
-    }
-
-    /// `now` as the times above are kept.
-    fn stamp(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.epoch());
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1) + 1
-    }
-
-    /// Time since the last reply of any kind; none where there was none yet.
-    pub fn since_last_reply(&self) -> Option<Duration> {
-        let at = self.last_reply.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.epoch().elapsed().saturating_sub(Duration::from_millis(at)))
-    }
-
-    /// False while the server is asked without EDNS, because it answered only so.
-    pub fn has_edns(&self, now: Instant) -> bool {
-        let again = self.edns_again.load(Ordering::Relaxed);
-        again == 0 || self.stamp(now) >= again
-    }
-}
 
 /// One upstream server.
 #[derive(Debug)]
@@ -346,4 +203,66 @@ async fn within(
     exchange: impl Future<Output = Result<Answer, ExchangeError>>,
 ) -> Result<Answer, ExchangeError> {
     timeout_at(deadline, exchange).await.unwrap_or(Err(ExchangeError::Timeout))
+}
+
+/// Counts an exchange when it ends, also where it is dropped because another server answered first.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    server: Arc<Server>,
+    started: Instant,
+    result: ExchangeResult,
+    _permit: Permit,
+}
+
+impl Ending {
+    /// An exchange with `server` begins at `started`, by leave of `permit`.
+    pub(crate) fn new(server: &Arc<Server>, started: Instant, permit: Permit) -> Self {
+        Self { server: Arc::clone(server), started, result: ExchangeResult::Overtaken, _permit: permit }
+    }
+
+    /// The server that is asked.
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// When it was asked.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The exchange ends at `now` with `outcome`, which is passed on.
+    pub(crate) fn note(
+        mut self,
+        outcome: Result<Answer, ExchangeError>,
+        now: Instant,
+    ) -> Result<Answer, ExchangeError> {
+        self.result = match &outcome {
+            Ok(answer) if answer.as_ref().lifetime() == Lifetime::Failure => ExchangeResult::Failed,
+            Ok(_) => ExchangeResult::Answered,
+            Err(ExchangeError::Timeout) => ExchangeResult::Timeout,
+            Err(ExchangeError::Network(_) | ExchangeError::Local(_)) => ExchangeResult::Network,
+            Err(ExchangeError::Unusable | ExchangeError::Unwilling(_) | ExchangeError::EdnsRefused) => {
+                ExchangeResult::Unusable
+            }
+        };
+        let server = &self.server;
+        match &outcome {
+            Ok(_) | Err(ExchangeError::Unusable | ExchangeError::EdnsRefused) => {
+                server.stats.durations.observe(now.saturating_duration_since(self.started));
+                server.note_reply(now);
+            }
+            Err(ExchangeError::Network(error)) => server.note_failure(&error.to_string()),
+            Err(ExchangeError::Unwilling(why)) => server.note_failure(why),
+            Err(ExchangeError::Local(error)) => server.note_unsent(error, now),
+            // One name that nobody answers says little about the server; the query tells it once.
+            Err(ExchangeError::Timeout) => {}
+        }
+        outcome
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.server.stats.ended(self.result);
+    }
 }

@@ -23,7 +23,7 @@ fn read() -> Result<Vec<UpstreamAddress>, String> {
 
 #[cfg(not(unix))]
 fn read() -> Result<Vec<UpstreamAddress>, String> {
-    use crate::address::upstream::DNS_PORT;
+    use crate::address::socket::DNS_PORT;
     let (config, _) = hickory_resolver::system_conf::read_system_conf().map_err(|error| error.to_string())?;
     let addresses = config.name_servers().iter().map(|server| std::net::SocketAddr::new(server.ip, DNS_PORT));
     Ok(unique(addresses.map(UpstreamAddress::Udp)))

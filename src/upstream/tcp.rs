@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
 use super::accept::{self, Sent};
-use super::server::ServerStats;
 use super::{ExchangeError, Prompt};
+use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
 use crate::wire::request;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::encrypted::EncryptedServer;
 use super::encrypted::encryption::Encryption;
-use super::server::ServerStats;
 use super::{Exchange, ExchangeError, Prompt, tcp, udp};
 use crate::address::upstream::UpstreamAddress;
+use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
 
 /// How one server is reached.

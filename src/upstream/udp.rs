@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::UdpSocket;
 
 use super::accept::{Channel, Judgement, Sent, judge};
-use super::server::ServerStats;
 use super::{Exchange, ExchangeError, Prompt, letter_case};
 use crate::net::batch::MAX_REPORTS;
+use crate::upstream::server_stats::ServerStats;
 use crate::wire::request;
 
 /// Room for a datagram in bytes: more than we offer, because Azure's resolver is known to overrun.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::budget::Budget;
-use super::server::{Server, ServerStats};
+use super::server::Server;
 use super::{Upstream, UpstreamConfig};
 use crate::address::upstream::UpstreamAddress;
 use crate::policy::route::RouteId;
+use crate::upstream::server_stats::ServerStats;
 use crate::wire::name::Name;
 
 /// All servers. One that several routes have is one server: it has one budget and one health.

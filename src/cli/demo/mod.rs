@@ -9,7 +9,7 @@ mod upstream;
 use clap::{Args, Subcommand};
 
 use crate::assemble::Sources;
-use crate::service::serve::StartError;
+use crate::service::StartError;
 
 /// Which role to play.
 #[derive(Debug, Args)]

@@ -11,12 +11,13 @@ use hickory_proto::rr::{Name, RecordType};
 
 use crate::address::upstream::UpstreamAddress;
 use crate::assemble::{Sources, assemble};
-use crate::cli::try_print;
+use crate::cli::output::try_print;
 use crate::config::{LogQueries, Overrides};
 use crate::local::{EmbeddedUpstream, demo_zones};
 use crate::observe::catalogue::Catalogue;
+use crate::service::StartError;
 use crate::service::inherited::Inherited;
-use crate::service::serve::{Service, StartError};
+use crate::service::serve::Service;
 use crate::service::sockets::Sockets;
 
 /// What is asked: names a workspace needs, then names it does not.

@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::mix::{Question, question};
-use crate::address::upstream::DNS_PORT;
-use crate::cli::try_print;
-use crate::service::serve::StartError;
+use crate::address::socket::DNS_PORT;
+use crate::cli::output::try_print;
+use crate::service::StartError;
 use crate::service::shutdown::{Request, Signals};
 
 /// Time for an answer, and at the end for the last ones.

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::runtime::Builder;
 
-use crate::cli::try_print;
+use crate::cli::output::try_print;
 use crate::local::{EmbeddedUpstream, demo_zones};
-use crate::service::serve::StartError;
+use crate::service::StartError;
 use crate::service::shutdown::{Request, Signals};
 
 /// Where it listens when nothing is said: a port that neither the gate nor a resolver of the machine uses.

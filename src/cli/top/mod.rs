@@ -16,8 +16,8 @@ use tokio::runtime::Builder;
 
 use self::snapshot::Reader;
 use super::http::AdminListener;
-use super::{FAILED, OK, try_print, warn};
 use crate::assemble::Sources;
+use crate::cli::output::{FAILED, OK, try_print, warn};
 
 /// How to show it.
 #[derive(Debug, Args)]

@@ -4,9 +4,10 @@ use hashbrown::HashSet;
 use rapidhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::records::{Records, Rule, RuleId};
+use super::place::{Place, RuleId};
+use super::records::{Records, Rule};
 use super::suffixes::SuffixHasher;
-use super::table::{Entry, Place, Table};
+use super::table::{Entry, Table};
 use super::{Trie, lies_below};
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};

@@ -14,16 +14,18 @@
 //! that there are nodes further down, with the number of a rule that allows something there, where one does.
 
 mod builder;
+mod place;
 mod records;
 mod suffixes;
 mod table;
 
 pub use builder::TrieBuilder;
+use place::Place;
+pub use place::RuleId;
 use records::Records;
 pub(super) use records::Rule;
-pub use records::RuleId;
 pub(super) use suffixes::SuffixHasher;
-use table::{Place, Table};
+use table::Table;
 
 use crate::policy::rule::Action;
 use crate::wire::name::Name;

@@ -1,6 +1,6 @@
 //! [`Records`]: rules as they were written, one behind the other.
 
-use super::table::Place;
+use super::place::{MAX_ID, Place, RuleId};
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Scope};
 
@@ -8,20 +8,6 @@ use crate::policy::rule::{Action, Scope};
 const HEAD: usize = 8;
 /// Records begin at multiples of this, so that thirty bits number those of 4 GiB.
 const ALIGN: usize = 4;
-/// Rule numbers are below this: a [`Place`] keeps one together with two bits, and [`Place::WAY`] is none.
-const MAX_ID: usize = (1 << 30) - 1;
-
-/// Number of a rule within its trie: where its record begins, in units of four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleId(pub(super) u32);
-
-#[cfg(test)]
-impl RuleId {
-    /// A number for tests that have no trie.
-    pub(in crate::policy) fn numbered(number: u32) -> Self {
-        Self(number)
-    }
-}
 
 /// A rule as the trie keeps it.
 #[derive(Clone, Copy, Debug)]

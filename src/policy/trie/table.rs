@@ -1,6 +1,6 @@
 //! [`Table`]: from the tag of a suffix to what the rules say of it.
 
-use super::records::RuleId;
+use super::place::Place;
 
 /// Slots in a bucket: with 8 bytes each, they fill a cache line.
 const WIDTH: usize = 8;
@@ -8,49 +8,6 @@ const WIDTH: usize = 8;
 const LOAD: usize = 75;
 /// The tag of a slot not in use.
 const FREE: u32 = u32::MAX;
-
-/// A rule of a node and what it is for, packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(u32);
-
-impl Place {
-    /// The rule is for the node's own name.
-    pub(super) const ITSELF: u32 = 1 << 30;
-    /// The rule is for names below the node's.
-    pub(super) const BELOW: u32 = 2 << 30;
-    /// No rule, but nodes below.
-    pub(super) const WAY: Self = Self(!(Self::ITSELF | Self::BELOW));
-
-    /// No rule of its own; `rule` allows names below. [`Self::rule`] gives it, so that its name can be compared.
-    pub(super) fn way_to(rule: RuleId) -> Self {
-        Self(rule.0)
-    }
-
-    /// A rule for what `covered` says: [`Place::ITSELF`], [`Place::BELOW`] or both.
-    pub(super) fn new(rule: RuleId, covered: u32) -> Self {
-        Self(rule.0 | covered)
-    }
-
-    pub(super) fn rule(self) -> RuleId {
-        RuleId(self.0 & !(Self::ITSELF | Self::BELOW))
-    }
-
-    pub(super) fn covered(self) -> u32 {
-        self.0 & (Self::ITSELF | Self::BELOW)
-    }
-
-    pub(super) fn is_way(self) -> bool {
-        self.covered() == 0
-    }
-
-    /// The same rule for less; [`Place::WAY`] where nothing is left.
-    pub(super) fn without(self, covered: u32) -> Self {
-        match self.covered() & !covered {
-            0 => Self::WAY,
-            rest => Self::new(self.rule(), rest),
-        }
-    }
-}
 
 /// A tag and one of its places, in one number so that many are sorted fast: by tag, and those without a rule first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

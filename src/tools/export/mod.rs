@@ -197,5 +197,5 @@ impl Context<'_> {
 /// The resolver inside every Azure virtual network (Microsoft Learn, "What is IP address 168.63.129.16?", 2023-03-30).
 const AZURE_RESOLVER: std::net::SocketAddr = std::net::SocketAddr::new(
     std::net::IpAddr::V4(std::net::Ipv4Addr::new(168, 63, 129, 16)),
-    crate::address::upstream::DNS_PORT,
+    crate::address::socket::DNS_PORT,
 );

@@ -11,7 +11,7 @@ use http::header::{ACCEPT, AGE, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use rustls::ClientConfig;
 
-use super::connection::{Loss, Reply};
+use super::reply::{Loss, Reply};
 use super::tls;
 use crate::address::encrypted::EncryptedAddress;
 

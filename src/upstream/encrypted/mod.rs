@@ -9,6 +9,7 @@ mod complaints;
 mod connection;
 mod https;
 mod pool;
+mod reply;
 mod rest;
 mod route;
 mod slot;
@@ -20,16 +21,16 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::accept::{self, Sent};
-use super::server::ServerStats;
 use super::{ExchangeError, Prompt};
 use crate::address::encrypted::{EncryptedAddress, Protocol};
+use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
 use crate::wire::header::Header;
 use crate::wire::request;
 use crate::wire::section::age_ttls;
-use connection::{Loss, Reply};
 use encryption::Encryption;
 use pool::Pool;
+use reply::{Loss, Reply};
 use rest::Rest;
 use route::Route;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::connection::Turn;
+use super::reply::Turn;
 use super::slot::Slot;
 
 /// Connections to one server at most.
