@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use super::Admin;
 use super::authorized::Authorized;
 use super::refusal::Refusal;
-use crate::api::wish::Wish;
+use crate::api::wish::AllowRequestJson;
 use crate::hazard::{Reach, reach};
 use crate::policy::bypass::BypassName;
 use crate::policy::rule::{Pattern, PatternError, Scope};
@@ -31,7 +31,7 @@ pub(super) async fn list(Shared(admin): Shared<Admin>) -> Json<Vec<Grant>> {
 pub(super) async fn allow(
     authorized: Authorized,
     Shared(admin): Shared<Admin>,
-    wish: Result<Json<Wish>, JsonRejection>,
+    wish: Result<Json<AllowRequestJson>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Grant>), Refusal> {
     let Json(wish) = wish.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))?;
     let grant = grant(&wish, admin.max_temporary, SystemTime::now())?;
@@ -59,7 +59,7 @@ pub(super) async fn revoke(
 }
 
 /// What is to be allowed from `now` on, where it can be.
-fn grant(wish: &Wish, longest: Duration, now: SystemTime) -> Result<Grant, Refusal> {
+fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<Grant, Refusal> {
     let pattern = Pattern::parse(&wish.name).map_err(|error| no_pattern(&error))?;
     // What is above it belongs to a registry and not to anyone: everything would be open.
     if pattern.scope() != Scope::Exact && is_public_suffix(&pattern) && !wish.wide {
@@ -135,12 +135,12 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    fn wish(name: &str, duration: &str, reason: &str) -> Wish {
+    fn wish(name: &str, duration: &str, reason: &str) -> AllowRequestJson {
         let [name, duration, reason] = [name, duration, reason].map(str::to_owned);
-        Wish { name, duration, reason, author: None, wide: false }
+        AllowRequestJson { name, duration, reason, author: None, wide: false }
     }
 
-    fn refused(wish: &Wish) -> String {
+    fn refused(wish: &AllowRequestJson) -> String {
         let refusal = grant(wish, DAY, UNIX_EPOCH).unwrap_err();
         assert_eq!(refusal.status, StatusCode::UNPROCESSABLE_ENTITY);
         refusal.text
@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_wish_becomes_a_grant() {
-        let wish = Wish { author: Some("ops".to_owned()), ..wish("*.Example.org.", "1h", " new feed ") };
+        let wish =
+            AllowRequestJson { author: Some("ops".to_owned()), ..wish("*.Example.org.", "1h", " new feed ") };
         let granted = grant(&wish, DAY, UNIX_EPOCH).unwrap();
         assert_eq!(
             serde_json::to_value(&granted).unwrap(),
@@ -185,14 +186,14 @@ mod tests {
             (wish("a.example", "1h", &long), "reason: it has 201 characters, and may have 200; help: "),
             (wish("a.example", "1h", "two\nlines"), "reason: it holds control characters; help: "),
             (
-                Wish { author: Some("\u{1b}[2J".to_owned()), ..wish("a.example", "1h", "r") },
+                AllowRequestJson { author: Some("\u{1b}[2J".to_owned()), ..wish("a.example", "1h", "r") },
                 "author: it holds control",
             ),
         ] {
             let text = refused(&wish);
             assert!(text.contains(told), "{told}: {text}");
         }
-        assert!(grant(&Wish { wide: true, ..wish("*.org", "1h", "r") }, DAY, UNIX_EPOCH).is_ok());
+        assert!(grant(&AllowRequestJson { wide: true, ..wish("*.org", "1h", "r") }, DAY, UNIX_EPOCH).is_ok());
         assert!(grant(&wish("localhost", "1h", "r"), DAY, UNIX_EPOCH).is_ok(), "one name, not a domain");
     }
 }

@@ -11,7 +11,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
-use crate::api::view::{self, Blocked, BlockedName, Count, Explanation, Lookup, Recent, Status, Top, Totals};
+use crate::api::view::{
+    self, BlockedJson, BlockedNameJson, CountJson, ExplanationJson, LookupJson, RecentJson, StatusJson,
+    TopJson, TotalsJson,
+};
 use crate::assemble::explain::{host_of, judge, snippet};
 use crate::engine::State;
 use crate::events::counters::{REASONS, Totals as Counts};
@@ -28,23 +31,23 @@ use crate::wire::presentation::read_name;
 use crate::wire::query::Question;
 
 /// What runs and how it fares.
-pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<Status> {
+pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<StatusJson> {
     let state = admin.state.load();
     let totals = admin.catalogue.totals();
     let rates = admin.board.rates();
     let (since, started) = admin.started;
-    Json(Status {
+    Json(StatusJson {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: time(started),
         uptime_seconds: since.elapsed().as_secs_f64(),
         policy: policy(&admin, &state),
         totals: counts(&totals),
-        rates: view::Rates {
+        rates: view::RatesJson {
             allowed: rates.iter().map(|rate| rate.allowed).collect(),
             blocked: rates.iter().map(|rate| rate.blocked).collect(),
             other: rates.iter().map(|rate| rate.other).collect(),
         },
-        cache: view::Cache {
+        cache: view::CacheJson {
             entries: state.cache.len(),
             bytes: state.cache.bytes(),
             max_bytes: state.cache.max_bytes(),
@@ -56,15 +59,15 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<Status> {
     })
 }
 
-fn policy(admin: &Admin, state: &State) -> view::Policy {
+fn policy(admin: &Admin, state: &State) -> view::PolicyJson {
     let policy = state.policies.default();
     let (loaded, last_reload_succeeded) = admin.catalogue.last_reload();
-    let zone = |(source, rules): (&crate::policy::Source, usize)| view::Zone {
+    let zone = |(source, rules): (&crate::policy::Source, usize)| view::AllowlistJson {
         name: source.zone.clone(),
         file: source.file.clone(),
         rules,
     };
-    view::Policy {
+    view::PolicyJson {
         hash: policy.hash(),
         mode: policy.mode().label().to_owned(),
         rules: policy.rules(),
@@ -74,10 +77,10 @@ fn policy(admin: &Admin, state: &State) -> view::Policy {
     }
 }
 
-fn counts(totals: &Counts) -> Totals {
+fn counts(totals: &Counts) -> TotalsJson {
     let sum = |decision: Decision| totals.responses[decision as usize].iter().sum::<u64>();
     let noise = REASONS.iter().position(|reason| *reason == "noise").map_or(0, |place| totals.blocked[place]);
-    Totals {
+    TotalsJson {
         queries: totals.queries.iter().flatten().sum(),
         allowed: sum(Decision::Allowed) + sum(Decision::Local),
         blocked: sum(Decision::Blocked),
@@ -89,12 +92,12 @@ fn counts(totals: &Counts) -> Totals {
     }
 }
 
-fn upstream(server: &Server, state: &State) -> view::Upstream {
+fn upstream(server: &Server, state: &State) -> view::UpstreamJson {
     let config = state.upstreams.config();
     let results = |wanted: fn(ExchangeResult) -> bool| -> u64 {
         server.stats.results().filter(|(result, _)| wanted(*result)).map(|(_, count)| count).sum()
     };
-    view::Upstream {
+    view::UpstreamJson {
         name: server.name().to_string(),
         up: server.is_up(),
         edns: server.stats.has_edns(Instant::now().into()),
@@ -110,10 +113,10 @@ fn upstream(server: &Server, state: &State) -> view::Upstream {
 }
 
 /// The most blocked names and clients.
-pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<Top> {
+pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<TopJson> {
     let now = Instant::now();
-    let count = |(key, count)| Count { key, count };
-    Json(Top {
+    let count = |(key, count)| CountJson { key, count };
+    Json(TopJson {
         window_seconds: WINDOW.as_secs(),
         names: admin.board.names(now).into_iter().map(count).collect(),
         clients: admin.board.clients(now).into_iter().map(count).collect(),
@@ -121,19 +124,19 @@ pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<Top> {
 }
 
 /// The names that are not allowed, and who asked for them.
-pub(super) async fn blocked(Shared(admin): Shared<Admin>) -> Json<Blocked> {
+pub(super) async fn blocked(Shared(admin): Shared<Admin>) -> Json<BlockedJson> {
     let (names, forgotten, no_hosts) = {
         let blocked = admin.board.blocked();
         let names: Vec<(Name, Sighting)> = blocked.iter().map(|(name, seen)| (name, seen.clone())).collect();
         (names, blocked.forgotten(), blocked.no_hosts())
     };
-    let mut names: Vec<BlockedName> = names.iter().map(|(name, seen)| blocked_name(name, seen)).collect();
+    let mut names: Vec<BlockedNameJson> = names.iter().map(|(name, seen)| blocked_name(name, seen)).collect();
     names.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
-    Json(Blocked { since: time(admin.started.1), names, forgotten, no_hosts })
+    Json(BlockedJson { since: time(admin.started.1), names, forgotten, no_hosts })
 }
 
-fn blocked_name(name: &Name, seen: &Sighting) -> BlockedName {
-    BlockedName {
+fn blocked_name(name: &Name, seen: &Sighting) -> BlockedNameJson {
+    BlockedNameJson {
         name: name.to_string(),
         count: seen.count,
         first: time(seen.first),
@@ -161,18 +164,18 @@ pub(super) struct After {
 pub(super) async fn recent(
     Shared(admin): Shared<Admin>,
     from: Result<Query<After>, QueryRejection>,
-) -> Result<Json<Recent>, Refusal> {
+) -> Result<Json<RecentJson>, Refusal> {
     let Query(from) = from.map_err(|rejection| refuse(&rejection.body_text()))?;
     let state = admin.state.load();
     let (lookups, next) = admin.board.recent(from.after.unwrap_or(0));
     let lookups = lookups.iter().map(|(sequence, lookup)| shown(*sequence, lookup, &admin, &state)).collect();
-    Ok(Json(Recent { next, lookups }))
+    Ok(Json(RecentJson { next, lookups }))
 }
 
-fn shown(sequence: u64, lookup: &lookup::Lookup, admin: &Admin, state: &State) -> Lookup {
+fn shown(sequence: u64, lookup: &lookup::Lookup, admin: &Admin, state: &State) -> LookupJson {
     let record = &lookup.record;
     let rule = record.rule.and_then(|rule| rule.find(&state.policies));
-    Lookup {
+    LookupJson {
         sequence,
         time: time(SystemTime::now() - lookup.received.elapsed()),
         client: ShownClient::of(lookup.client.ip(), admin.board.client()).map(|client| client.to_string()),
@@ -197,7 +200,7 @@ pub(super) struct Subject {
 pub(super) async fn explain(
     Shared(admin): Shared<Admin>,
     subject: Result<Query<Subject>, QueryRejection>,
-) -> Result<Json<Explanation>, Refusal> {
+) -> Result<Json<ExplanationJson>, Refusal> {
     let Query(subject) = subject.map_err(|rejection| refuse(&rejection.body_text()))?;
     let name = read_name(host_of(subject.name.trim()))
         .ok_or_else(|| refuse("this is no domain name: labels are 1 to 63 bytes, names at most 255"))?;
@@ -216,7 +219,7 @@ pub(super) async fn explain(
         (reason, _) => reason.to_owned(),
     };
     let blocked = matches!(finding.verdict, "blocked" | "observed");
-    Ok(Json(Explanation {
+    Ok(Json(ExplanationJson {
         name: question.name.to_string(),
         qtype: qtype.to_string(),
         verdict: finding.verdict.to_owned(),

@@ -12,7 +12,7 @@ use crate::observe::client::ShownClient;
 
 /// Where a policy to come would decide otherwise than the one in force, since it was loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Shadow {
+pub struct ShadowJson {
     /// First digits of the hash of its rules for clients without a group.
     pub hash: String,
     /// How many those are.
@@ -22,12 +22,12 @@ pub struct Shadow {
     /// Lookups that are blocked and would be answered.
     pub would_allow: u64,
     /// Their names, the most asked first; some thousand at most.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<DifferenceJson>,
 }
 
 /// A name about which two policies differ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Difference {
+pub struct DifferenceJson {
     /// The name, in presentation form.
     pub name: String,
     /// `would_block` or `would_allow`.
@@ -44,7 +44,7 @@ pub struct Difference {
 
 /// Clients that ask for many new names below one rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TunnelGuard {
+pub struct TunnelGuardJson {
     /// Names beyond the budget are blocked.
     pub enforced: bool,
     /// The window, in seconds.
@@ -54,12 +54,12 @@ pub struct TunnelGuard {
     /// Bytes of those.
     pub name_bytes: u64,
     /// Who went beyond within the present window, the worst first.
-    pub suspects: Vec<Suspect>,
+    pub suspects: Vec<SuspectJson>,
 }
 
 /// A client beyond its budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Suspect {
+pub struct SuspectJson {
     /// Who; an IPv6 client is shown by its /64. None where clients are not shown.
     pub client: Option<String>,
     /// The name below which it asks.
@@ -73,9 +73,9 @@ pub struct Suspect {
 }
 
 /// Where a policy to come would decide otherwise.
-pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<Shadow>> {
+pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<ShadowJson>> {
     let state = admin.state.load();
-    let shown = |difference: crate::policy::shadow::Difference| Difference {
+    let shown = |difference: crate::policy::shadow::Difference| DifferenceJson {
         name: difference.name.to_string(),
         change: difference.change.label().to_owned(),
         count: difference.count,
@@ -83,7 +83,7 @@ pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<Shadow>>
         last: time(SystemTime::now() - difference.last.elapsed()),
         client: ShownClient::of(difference.client, admin.board.client()).map(|client| client.to_string()),
     };
-    Json(state.shadow.as_ref().map(|shadow| Shadow {
+    Json(state.shadow.as_ref().map(|shadow| ShadowJson {
         hash: shadow.policies().default().hash(),
         rules: shadow.policies().default().rules(),
         would_block: shadow.lookups(crate::policy::shadow::Change::WouldBlock),
@@ -93,16 +93,16 @@ pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<Shadow>>
 }
 
 /// Clients that ask for many new names below one rule.
-pub(super) async fn tunnel_guard(Shared(admin): Shared<Admin>) -> Json<Option<TunnelGuard>> {
+pub(super) async fn tunnel_guard(Shared(admin): Shared<Admin>) -> Json<Option<TunnelGuardJson>> {
     let state = admin.state.load();
-    let shown = |suspect: crate::policy::tunnel_guard::Suspect| Suspect {
+    let shown = |suspect: crate::policy::tunnel_guard::Suspect| SuspectJson {
         client: ShownClient::of(suspect.client, admin.board.client()).map(|client| client.to_string()),
         below: suspect.suffix.to_string(),
         names: suspect.names,
         bytes: suspect.bytes,
         exceeded: suspect.exceeded,
     };
-    Json(state.tunnel_guard.as_ref().map(|guard| TunnelGuard {
+    Json(state.tunnel_guard.as_ref().map(|guard| TunnelGuardJson {
         enforced: guard.enforces(),
         window_seconds: guard.budget().window.as_secs(),
         new_names: guard.budget().names,

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::wish::Error;
+use crate::api::wish::ErrorJson;
 
 /// A status code, and what is wrong with a remedy, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(Error { error: self.text })).into_response();
+        let mut response = (self.status, Json(ErrorJson { error: self.text })).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 section 11.6.1: a 401 says how to do better.
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -31,7 +31,7 @@ pub struct Zones {
 /// Errors: a zone is not known or cannot be read, or something in one is wrong; the report then has all of it, and
 /// `policy` is of no use.
 pub fn read(
-    settings: &config::Policy,
+    settings: &config::PolicySettings,
     parameters: &BTreeMap<String, Vec<String>>,
     policy: &mut PolicyBuilder,
     routes: &mut ServerLists,
@@ -89,7 +89,12 @@ fn refuse_no_directory(directory: &Path) -> Result<(), Report> {
     Err(Diagnostic::error("", message).with_help("correct `zones_directory` in [policy]".to_owned()).into())
 }
 
-fn give(zone: &Zone, settings: &config::Policy, policy: &mut PolicyBuilder, routes: &mut ServerLists) {
+fn give(
+    zone: &Zone,
+    settings: &config::PolicySettings,
+    policy: &mut PolicyBuilder,
+    routes: &mut ServerLists,
+) {
     let source = policy.source(&zone.name, &zone.file);
     policy.cname(source, zone.cname.unwrap_or(settings.cname));
     if let Some(route) = routes.route(&zone.servers) {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `/api/v1/status`: what runs and how it fares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Status {
+pub struct StatusJson {
     /// The running version.
     pub version: String,
     /// When the process started (RFC 3339).
@@ -12,22 +12,22 @@ pub struct Status {
     /// Seconds since then.
     pub uptime_seconds: f64,
     /// The policy in force.
-    pub policy: Policy,
+    pub policy: PolicyJson,
     /// Queries by what became of them, since the start.
-    pub totals: Totals,
+    pub totals: TotalsJson,
     /// The same per second, for the last minutes.
-    pub rates: Rates,
+    pub rates: RatesJson,
     /// The cache.
-    pub cache: Cache,
+    pub cache: CacheJson,
     /// The upstreams, in the order they are preferred.
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<UpstreamJson>,
     /// Lookups missing in the query log: a queue was full, or the line could not be written.
     pub log_lost: u64,
 }
 
 /// The policy in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Policy {
+pub struct PolicyJson {
     /// First digits of its hash.
     pub hash: String,
     /// `enforce` or `observe`.
@@ -35,7 +35,7 @@ pub struct Policy {
     /// Rules in force.
     pub rules: usize,
     /// Where they come from.
-    pub zones: Vec<Zone>,
+    pub zones: Vec<AllowlistJson>,
     /// When it was loaded (RFC 3339).
     pub loaded: String,
     /// False where a later reload failed.
@@ -44,7 +44,7 @@ pub struct Policy {
 
 /// A source of rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Zone {
+pub struct AllowlistJson {
     /// Its name; `settings` for rules written inline.
     pub name: String,
     /// The file.
@@ -55,7 +55,7 @@ pub struct Zone {
 
 /// Counts of queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Totals {
+pub struct TotalsJson {
     /// All messages received.
     pub queries: u64,
     /// Allowed by a rule, or answered from a local zone.
@@ -76,7 +76,7 @@ pub struct Totals {
 
 /// Queries in each second, oldest first; all lists are equally long.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rates {
+pub struct RatesJson {
     /// Allowed by a rule, or answered from a local zone.
     pub allowed: Vec<u64>,
     /// Blocked, with noise, and what observe mode would block.
@@ -87,7 +87,7 @@ pub struct Rates {
 
 /// The cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cache {
+pub struct CacheJson {
     /// Answers kept.
     pub entries: usize,
     /// Their bytes.
@@ -102,7 +102,7 @@ pub struct Cache {
 
 /// An upstream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Upstream {
+pub struct UpstreamJson {
     /// Its address.
     pub name: String,
     /// False after too many failures in a row.
@@ -129,18 +129,18 @@ pub struct Upstream {
 
 /// `/api/v1/top`: the most blocked names and the clients that asked for them, noise left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Top {
+pub struct TopJson {
     /// Seconds looked back.
     pub window_seconds: u64,
     /// Names, most blocked first.
-    pub names: Vec<Count>,
+    pub names: Vec<CountJson>,
     /// Clients, most blocked first.
-    pub clients: Vec<Count>,
+    pub clients: Vec<CountJson>,
 }
 
 /// One of the most frequent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Count {
+pub struct CountJson {
     /// The name or the client's address.
     pub key: String,
     /// Blocked lookups within the window.
@@ -150,11 +150,11 @@ pub struct Count {
 /// `/api/v1/blocked`: the names that are not allowed and were asked for since the start, noise left out. Of very many
 /// those asked for most are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blocked {
+pub struct BlockedJson {
     /// When the gate began to take note (RFC 3339).
     pub since: String,
     /// The names, most asked for first.
-    pub names: Vec<BlockedName>,
+    pub names: Vec<BlockedNameJson>,
     /// How often a name was forgotten to make room for another.
     pub forgotten: u64,
     /// Lookups of names that no rule can be written for: they are no host names.
@@ -163,7 +163,7 @@ pub struct Blocked {
 
 /// A name that is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockedName {
+pub struct BlockedNameJson {
     /// The name.
     pub name: String,
     /// Lookups told of; in a flood (over 5,000 blocked a second on one worker) that is a part of all.
@@ -184,16 +184,16 @@ pub struct BlockedName {
 
 /// `/api/v1/recent`: blocked lookups, oldest first; among different threads, to some milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Recent {
+pub struct RecentJson {
     /// What to ask for next with `after`.
     pub next: u64,
     /// The lookups.
-    pub lookups: Vec<Lookup>,
+    pub lookups: Vec<LookupJson>,
 }
 
 /// A blocked lookup, or one that enforcing would block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Lookup {
+pub struct LookupJson {
     /// Number within the process, upwards.
     pub sequence: u64,
     /// When it was asked (RFC 3339).
@@ -220,7 +220,7 @@ pub struct Lookup {
 
 /// `/api/v1/explain`: what would become of a lookup. Nothing is sent for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explanation {
+pub struct ExplanationJson {
     /// The name, folded.
     pub name: String,
     /// The type.

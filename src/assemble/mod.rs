@@ -129,7 +129,7 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
     let wanted = std::iter::once(everyone)
         .chain(settings.client.iter().map(|group| group.policy(&settings.policy, &settings.parameters)));
     // Groups that want the same share it: less to read, and less for the processor's caches.
-    let mut different: Vec<(config::Policy, BTreeMap<String, Vec<String>>)> = Vec::new();
+    let mut different: Vec<(config::PolicySettings, BTreeMap<String, Vec<String>>)> = Vec::new();
     let of_group: Vec<usize> = wanted
         .map(|one| {
             different.iter().position(|known| *known == one).unwrap_or_else(|| {
@@ -192,7 +192,7 @@ fn context(settings: &Settings, compiler: &Compiler<'_>, local: &LocalZones) -> 
     for (pattern, route) in &compiler.named {
         digest.update(format!("{pattern} {}\n", route.0));
     }
-    let config::Block { answer, ttl, .. } = &settings.block;
+    let config::BlockSettings { answer, ttl, .. } = &settings.block;
     digest.update(format!("{answer:?} {ttl:?}\n"));
     digest.update(local.digest());
     digest.finalize().into()
@@ -223,8 +223,10 @@ fn refuse_lists(lists: &ServerLists, settings: &Settings) -> Option<Report> {
 }
 
 fn local_sources(settings: &Settings) -> Vec<LocalSource> {
-    let source =
-        |local: &config::Local| LocalSource { origin: local.origin.clone(), file: local.file.clone() };
+    let source = |local: &config::LocalZoneSettings| LocalSource {
+        origin: local.origin.clone(),
+        file: local.file.clone(),
+    };
     settings.local.iter().map(source).collect()
 }
 
@@ -259,7 +261,7 @@ impl<'a> Compiler<'a> {
     /// Reads the zones of one group and what the settings add to them.
     fn read(
         &mut self,
-        policy: &config::Policy,
+        policy: &config::PolicySettings,
         parameters: &BTreeMap<String, Vec<String>>,
     ) -> Result<PolicyBuilder, Report> {
         let mut rules = PolicyBuilder::new();
@@ -292,7 +294,7 @@ impl<'a> Compiler<'a> {
     fn compile(
         &self,
         mut rules: PolicyBuilder,
-        policy: &config::Policy,
+        policy: &config::PolicySettings,
         local: &LocalZones,
         (routes, context): (&Arc<Routes>, [u8; 32]),
     ) -> Policy {

@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 
 use super::http::{AdminListener, Page, printable};
 use crate::admin::token::{Token, TokenFile};
-use crate::api::wish::{self, Wish};
+use crate::api::wish::{self, AllowRequestJson};
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, marked, print, warn};
 use crate::config;
@@ -73,7 +73,7 @@ fn told(outcome: Result<String, Error>) -> u8 {
 }
 
 fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
-    let wish = Wish {
+    let wish = AllowRequestJson {
         name: arguments.name.clone(),
         duration: arguments.duration.map(|duration| duration.to_string()).unwrap_or_default(),
         reason: arguments.reason.clone().unwrap_or_default(),
@@ -121,7 +121,7 @@ fn order(
     sources: &Sources,
     method: Method,
     path: &str,
-    wish: Option<&Wish>,
+    wish: Option<&AllowRequestJson>,
 ) -> Result<Page, Error> {
     let listener = AdminListener::of(sources)?;
     let token = token(arguments, sources)?;
@@ -147,7 +147,7 @@ fn token(arguments: &Arguments, sources: &Sources) -> Result<Token, Error> {
 }
 
 fn refusal(page: &Page) -> Error {
-    let error = serde_json::from_slice::<wish::Error>(&page.body);
+    let error = serde_json::from_slice::<wish::ErrorJson>(&page.body);
     let text = error.map_or_else(|_| page.text(), |error| printable(&error.error));
     format!("the gate refused ({}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1)).into()
 }

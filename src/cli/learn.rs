@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 
 use super::http::AdminListener;
 use crate::allowlist::server_lists::ServerLists;
-use crate::api::view::Blocked;
+use crate::api::view::BlockedJson;
 use crate::assemble::{Assembly, Sources};
 use crate::cli::output::{FAILED, OK, try_print, warn};
 use crate::config::embedded::embedded_names;
@@ -138,7 +138,7 @@ fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
     let listener = AdminListener::of(sources)?;
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(|error| format!("error: {error}"))?;
-    let page: Blocked = runtime.block_on(listener.json("/api/v1/blocked")).map_err(|error| {
+    let page: BlockedJson = runtime.block_on(listener.json("/api/v1/blocked")).map_err(|error| {
         format!(
             "error: {error}\n  help: `--admin` or `listen` in [admin] must name a gate that runs, or give a query log"
         )
@@ -154,8 +154,11 @@ fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
 fn shipped(assembly: &Assembly) -> Result<Vec<(&'static str, Policy)>, String> {
     let is_unused = |name: &&str| assembly.policy().sources().all(|(source, _)| source.zone != *name);
     let read = |name: &'static str| {
-        let settings =
-            config::Policy { zones: vec![name.to_owned()], strict: true, ..config::Policy::default() };
+        let settings = config::PolicySettings {
+            zones: vec![name.to_owned()],
+            strict: true,
+            ..config::PolicySettings::default()
+        };
         let mut rules = PolicyBuilder::new();
         allowlist::read(
             &settings,

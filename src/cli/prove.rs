@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::AdminListener;
-use crate::api::view::{Policy, Status};
+use crate::api::view::{PolicyJson, StatusJson};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::cli::output::{FAILED, OK, marked, try_print, warn};
 use crate::config::listen_address;
@@ -91,7 +91,7 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<Report, Error> {
     if canaries.is_empty() {
         return Err("there is nothing to ask for\n  help: name what must not resolve in [prove]".into());
     }
-    let status: Status = listener.read(STATUS)?;
+    let status: StatusJson = listener.read(STATUS)?;
     let allowed: Vec<Grant> = listener.read("/api/v1/allowed")?;
     let now_allowed = Temporary::new(allowed.iter().cloned(), Instant::now(), SystemTime::now());
     let policies = assembly.policies.with_temporary(now_allowed);
@@ -111,7 +111,7 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<Report, Error> {
     let serial = serial(&status.policy)?;
     runtime.block_on(examine(servers, (&canaries, &ancestors), &look_alikes, serial, &mut report))?;
     report.ended = now();
-    let Policy { hash, mode, .. } = listener.read::<Status>(STATUS)?.policy;
+    let PolicyJson { hash, mode, .. } = listener.read::<StatusJson>(STATUS)?.policy;
     if (&hash, &mode) != (&status.policy.hash, &status.policy.mode) {
         return Err("the policy changed while it was being proven\n  help: run this again".into());
     }
@@ -138,7 +138,7 @@ async fn examine(
     Ok(())
 }
 
-fn begin(servers: &[SocketAddr], assembly: &Assembly, status: &Status) -> Report {
+fn begin(servers: &[SocketAddr], assembly: &Assembly, status: &StatusJson) -> Report {
     Report {
         proven: false,
         started: now(),
@@ -162,7 +162,7 @@ fn begin(servers: &[SocketAddr], assembly: &Assembly, status: &Status) -> Report
 fn notes(
     canaries: &[Canary],
     assembly: &Assembly,
-    running: &Policy,
+    running: &PolicyJson,
     look_alikes: &LookAlikes,
     allowed: usize,
 ) -> Vec<String> {
@@ -196,7 +196,7 @@ fn notes(
 }
 
 /// Serial of the SOA in denials: the first four bytes of the policy's hash.
-fn serial(policy: &Policy) -> Result<u32, Error> {
+fn serial(policy: &PolicyJson) -> Result<u32, Error> {
     let digits = policy.hash.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
     digits.ok_or_else(|| "the gate's status has no policy hash".into())
 }

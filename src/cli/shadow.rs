@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 
 use super::http::AdminListener;
-use crate::admin::exceptions::Shadow;
+use crate::admin::exceptions::ShadowJson;
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, OK, USAGE, print, warn};
 
@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
             return USAGE;
         }
     };
-    match listener.read::<Option<Shadow>>("/api/v1/shadow") {
+    match listener.read::<Option<ShadowJson>>("/api/v1/shadow") {
         Ok(Some(shadow)) => {
             let printed = match arguments.json {
                 true => print(&serde_json::to_string(&shadow).unwrap_or_default()),
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     }
 }
 
-fn text(shadow: &Shadow) -> String {
+fn text(shadow: &ShadowJson) -> String {
     let mut text = format!(
         "policy to come {} ({} rules): {} lookups would be blocked, {} would be allowed\n",
         shadow.hash, shadow.rules, shadow.would_block, shadow.would_allow

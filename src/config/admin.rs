@@ -13,7 +13,7 @@ use crate::diagnostics::{Section, ValueError};
 
 /// The HTTP side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Admin {
+pub struct AdminSettings {
     /// Where HTTP is listened on; none: nowhere.
     #[serde(serialize_with = "write::optional_address")]
     pub listen: Option<SocketAddr>,
@@ -29,7 +29,7 @@ pub struct Admin {
     pub top: usize,
 }
 
-impl Default for Admin {
+impl Default for AdminSettings {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, limits::ADMIN_PORT))),
@@ -51,9 +51,9 @@ pub(super) fn host(text: &str) -> Result<String, ValueError> {
     Ok(labels.join("."))
 }
 
-pub(super) fn admin(mut section: Section<'_, '_>, base: &Path) -> Admin {
-    let default = Admin::default();
-    let admin = Admin {
+pub(super) fn admin(mut section: Section<'_, '_>, base: &Path) -> AdminSettings {
+    let default = AdminSettings::default();
+    let admin = AdminSettings {
         listen: section.parsed("listen", value::admin_address).map_or(default.listen, Spanned::into_inner),
         hosts: section.set("hosts", host).map_or(default.hosts, plain),
         token_file: optional_path(&mut section, "token_file", base),

@@ -11,7 +11,7 @@ use crate::diagnostics::Section;
 
 /// How a blocked name is answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Block {
+pub struct BlockSettings {
     /// The kind of answer.
     pub answer: BlockAnswer,
     /// [`limits::BLOCK_TTL`], whole seconds.
@@ -23,7 +23,7 @@ pub struct Block {
     pub noise_single_labels: bool,
 }
 
-impl Default for Block {
+impl Default for BlockSettings {
     fn default() -> Self {
         Self {
             answer: BlockAnswer::Nxdomain,
@@ -59,9 +59,9 @@ pub enum BlockAnswer {
     Refused,
 }
 
-pub(super) fn block(mut section: Section<'_, '_>) -> Block {
-    let default = Block::default();
-    let block = Block {
+pub(super) fn block(mut section: Section<'_, '_>) -> BlockSettings {
+    let default = BlockSettings::default();
+    let block = BlockSettings {
         answer: section.parsed("answer", value::word).map_or(default.answer, Spanned::into_inner),
         ttl: section.limited("ttl", limits::BLOCK_TTL),
         noise: inline_rules(&mut section, "noise").unwrap_or(default.noise),

@@ -1,4 +1,4 @@
-//! [`Cache`]: what is remembered of upstream answers.
+//! [`CacheSettings`]: what is remembered of upstream answers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::diagnostics::Section;
 
 /// What is remembered of upstream answers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Cache {
+pub struct CacheSettings {
     /// [`limits::CACHE_BYTES`]; 0: no cache.
     #[serde(serialize_with = "write::quantity")]
     pub max_bytes: ByteSize,
@@ -30,7 +30,7 @@ pub struct Cache {
     pub max_stale: Duration,
 }
 
-impl Default for Cache {
+impl Default for CacheSettings {
     fn default() -> Self {
         Self {
             max_bytes: limits::CACHE_BYTES.default,
@@ -44,9 +44,9 @@ impl Default for Cache {
 }
 
 /// Reads `[cache]`.
-pub(super) fn cache(mut section: Section<'_, '_>) -> Cache {
-    let default = Cache::default();
-    let cache = Cache {
+pub(super) fn cache(mut section: Section<'_, '_>) -> CacheSettings {
+    let default = CacheSettings::default();
+    let cache = CacheSettings {
         max_bytes: section.limited("max_bytes", limits::CACHE_BYTES),
         max_ttl: section.limited("max_ttl", limits::CACHE_MAX_TTL),
         max_negative_ttl: section.limited("max_negative_ttl", limits::CACHE_MAX_NEGATIVE_TTL),

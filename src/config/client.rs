@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::config::allowlist_name::is_zone_name;
 use crate::config::inline_rule::{InlineRule, inline_rules};
-use crate::config::policy::{Policy, zones};
+use crate::config::policy::{PolicySettings, zones};
 use crate::config::value;
 use crate::config::values::{parameter_lists, plain};
 use crate::diagnostics::{Section, ValueError};
@@ -47,12 +47,12 @@ impl ClientGroup {
     /// The rules and parameters of this group, given those of everyone.
     pub fn policy(
         &self,
-        everyone: &Policy,
+        everyone: &PolicySettings,
         parameters: &BTreeMap<String, Vec<String>>,
-    ) -> (Policy, BTreeMap<String, Vec<String>>) {
+    ) -> (PolicySettings, BTreeMap<String, Vec<String>>) {
         let everyone = everyone.clone();
         let deny = everyone.deny.iter().filter(|rule| !self.deny.contains(rule));
-        let policy = Policy {
+        let policy = PolicySettings {
             mode: self.mode.unwrap_or(everyone.mode),
             zones: self.zones.clone().unwrap_or(everyone.zones),
             strict: self.strict.unwrap_or(everyone.strict),
@@ -70,7 +70,7 @@ impl ClientGroup {
 pub(super) fn client_groups(
     root: &mut Section<'_, '_>,
     admitted: &[IpNet],
-    policy: &Policy,
+    policy: &PolicySettings,
     base: &Path,
 ) -> Vec<ClientGroup> {
     let mut groups: Vec<ClientGroup> = Vec::new();

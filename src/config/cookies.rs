@@ -1,4 +1,4 @@
-//! [`Cookies`]: DNS cookies (RFC 7873).
+//! [`CookieSettings`]: DNS cookies (RFC 7873).
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::diagnostics::Section;
 
 /// Whether clients are given cookies, and what they are made with.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Cookies {
+pub struct CookieSettings {
     /// Clients that send a cookie are given one.
     pub enabled: bool,
     /// A file with the secret; none: one that is made at the start.
@@ -19,16 +19,16 @@ pub struct Cookies {
     pub secret_file: Option<PathBuf>,
 }
 
-impl Default for Cookies {
+impl Default for CookieSettings {
     fn default() -> Self {
         Self { enabled: true, secret_file: None }
     }
 }
 
 /// Reads `[cookies]`.
-pub(super) fn cookies(mut section: Section<'_, '_>, base: &Path) -> Cookies {
-    let default = Cookies::default();
-    let cookies = Cookies {
+pub(super) fn cookies(mut section: Section<'_, '_>, base: &Path) -> CookieSettings {
+    let default = CookieSettings::default();
+    let cookies = CookieSettings {
         enabled: section.field("enabled").map_or(default.enabled, Spanned::into_inner),
         secret_file: optional_path(&mut section, "secret_file", base),
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::address::upstream::UpstreamAddress;
 use crate::config::settings::Settings;
-use crate::config::upstream::Upstream;
+use crate::config::upstream::UpstreamSettings;
 use crate::config::{settings, value};
 use crate::diagnostics::{Diagnostic, Report, Source, ValueError, read_source};
 use crate::policy::Mode;
@@ -95,7 +95,7 @@ fn refuse_loops(settings: &Settings) -> Vec<Diagnostic> {
             listen.port() == upstream.port() && (every || listen.ip() == upstream.ip())
         })
     };
-    let Upstream { servers, bootstrap, .. } = &settings.upstream;
+    let UpstreamSettings { servers, bootstrap, .. } = &settings.upstream;
     let routed = settings.route.iter().flat_map(|route| &route.servers);
     let servers = servers.iter().chain(routed);
     let addresses = servers.filter_map(UpstreamAddress::socket).chain(bootstrap.iter().copied());

@@ -10,7 +10,7 @@ use crate::wire::name::Name;
 
 /// A zone served from a master file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Local {
+pub struct LocalZoneSettings {
     /// The name the zone begins at.
     #[serde(serialize_with = "write::shown")]
     pub origin: Name,
@@ -19,7 +19,7 @@ pub struct Local {
     pub file: PathBuf,
 }
 
-pub(super) fn local(root: &mut Section<'_, '_>, base: &Path) -> Vec<Local> {
+pub(super) fn local(root: &mut Section<'_, '_>, base: &Path) -> Vec<LocalZoneSettings> {
     let mut zones = Vec::new();
     for (table, span) in root.sections("local") {
         let mut section = Section::new("local", table, span, root.faults);
@@ -30,7 +30,7 @@ pub(super) fn local(root: &mut Section<'_, '_>, base: &Path) -> Vec<Local> {
         });
         section.finish();
         if let (Some(origin), Some(file)) = (origin, file) {
-            zones.push(Local { origin: origin.into_inner(), file: file.into_inner() });
+            zones.push(LocalZoneSettings { origin: origin.into_inner(), file: file.into_inner() });
         }
     }
     zones

@@ -12,7 +12,7 @@ use crate::diagnostics::Section;
 
 /// What is written to the logs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Log {
+pub struct LogSettings {
     /// The least severe level written.
     pub level: LogLevel,
     /// For people or for programs.
@@ -25,7 +25,7 @@ pub struct Log {
     pub client: ClientAddress,
     /// Put the answer's records on the line.
     pub answers: bool,
-    /// Write query lines to standard output, in [`Log::format`].
+    /// Write query lines to standard output, in [`LogSettings::format`].
     pub stdout: bool,
     /// Write query lines to this file, as JSON.
     #[serde(serialize_with = "write::optional_path")]
@@ -37,7 +37,7 @@ pub struct Log {
     pub file_keep: usize,
 }
 
-impl Default for Log {
+impl Default for LogSettings {
     fn default() -> Self {
         Self {
             level: LogLevel::Info,
@@ -56,7 +56,7 @@ impl Default for Log {
 
 /// Where queries and replies are sent whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Dnstap {
+pub struct DnstapSettings {
     /// The Unix socket of a reader; none: nowhere.
     #[serde(serialize_with = "write::optional_path")]
     pub socket: Option<PathBuf>,
@@ -64,7 +64,7 @@ pub struct Dnstap {
     pub queries: LogQueries,
 }
 
-impl Default for Dnstap {
+impl Default for DnstapSettings {
     fn default() -> Self {
         Self { socket: None, queries: LogQueries::All }
     }
@@ -120,9 +120,9 @@ pub enum LogQueries {
     All,
 }
 
-pub(super) fn log(mut section: Section<'_, '_>, base: &Path) -> Log {
-    let default = Log::default();
-    let log = Log {
+pub(super) fn log(mut section: Section<'_, '_>, base: &Path) -> LogSettings {
+    let default = LogSettings::default();
+    let log = LogSettings {
         level: section.parsed("level", value::word).map_or(default.level, Spanned::into_inner),
         format: section.parsed("format", value::word).map_or(default.format, Spanned::into_inner),
         queries: section.parsed("queries", value::word).map_or(default.queries, Spanned::into_inner),
@@ -138,9 +138,9 @@ pub(super) fn log(mut section: Section<'_, '_>, base: &Path) -> Log {
     log
 }
 
-pub(super) fn dnstap(mut section: Section<'_, '_>, base: &Path) -> Dnstap {
-    let default = Dnstap::default();
-    let dnstap = Dnstap {
+pub(super) fn dnstap(mut section: Section<'_, '_>, base: &Path) -> DnstapSettings {
+    let default = DnstapSettings::default();
+    let dnstap = DnstapSettings {
         socket: optional_path(&mut section, "socket", base),
         queries: section.parsed("queries", value::word).map_or(default.queries, Spanned::into_inner),
     };

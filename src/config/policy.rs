@@ -14,7 +14,7 @@ use crate::policy::cname::CnamePolicy;
 
 /// What is allowed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Policy {
+pub struct PolicySettings {
     /// Whether the verdict is carried out.
     pub mode: Mode,
     /// Zones by name, or paths that end in `.toml` or `.list`.
@@ -39,7 +39,7 @@ pub struct Policy {
     pub shadow: Option<PathBuf>,
 }
 
-impl Default for Policy {
+impl Default for PolicySettings {
     fn default() -> Self {
         Self {
             mode: Mode::Enforce,
@@ -56,11 +56,11 @@ impl Default for Policy {
     }
 }
 
-pub(super) fn policy(mut section: Section<'_, '_>, base: &Path) -> Policy {
-    let default = Policy::default();
+pub(super) fn policy(mut section: Section<'_, '_>, base: &Path) -> PolicySettings {
+    let default = PolicySettings::default();
     let zones_directory = optional_path(&mut section, "zones_directory", base);
     let zones = zones(&mut section, zones_directory.as_deref(), base);
-    let policy = Policy {
+    let policy = PolicySettings {
         mode: section.parsed("mode", value::word).map_or(default.mode, Spanned::into_inner),
         zones: zones.map_or(default.zones, plain),
         zones_directory,

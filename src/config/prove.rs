@@ -11,7 +11,7 @@ use crate::wire::name::Name;
 
 /// What is asked to see whether names that must not resolve do not, and those that must do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Prove {
+pub struct ProveSettings {
     /// [`limits::PROVE_INTERVAL`], whole seconds: time between rounds of a running gate; 0: it asks itself nothing.
     #[serde(serialize_with = "write::quantity")]
     pub interval: Duration,
@@ -24,7 +24,7 @@ pub struct Prove {
     pub must_not_resolve: Vec<Name>,
 }
 
-impl Default for Prove {
+impl Default for ProveSettings {
     fn default() -> Self {
         let name = |text: &&str| Name::from_labels(text.split('.').map(str::as_bytes)).ok();
         Self {
@@ -41,9 +41,9 @@ impl Default for Prove {
 const MUST_NOT_RESOLVE: [&str; 4] =
     ["example.com", "dns.google", "cloudflare-dns.com", "use-application-dns.net"];
 
-pub(super) fn prove(mut section: Section<'_, '_>) -> Prove {
-    let default = Prove::default();
-    let prove = Prove {
+pub(super) fn prove(mut section: Section<'_, '_>) -> ProveSettings {
+    let default = ProveSettings::default();
+    let prove = ProveSettings {
         interval: section.limited("interval", limits::PROVE_INTERVAL),
         must_resolve: canaries(&mut section, "must_resolve").unwrap_or(default.must_resolve),
         must_not_resolve: canaries(&mut section, "must_not_resolve").unwrap_or(default.must_not_resolve),

@@ -1,4 +1,4 @@
-//! [`RateLimit`]: how many replies one client may have over UDP.
+//! [`RateLimitSettings`]: how many replies one client may have over UDP.
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::diagnostics::Section;
 
 /// How many replies one client may have over UDP.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RateLimit {
+pub struct RateLimitSettings {
     /// [`limits::RESPONSES_PER_SECOND`]; 0: no limit.
     pub responses_per_second: u32,
     /// [`limits::SLIP`]
@@ -18,7 +18,7 @@ pub struct RateLimit {
     pub exempt: Vec<IpNet>,
 }
 
-impl Default for RateLimit {
+impl Default for RateLimitSettings {
     fn default() -> Self {
         Self {
             responses_per_second: limits::RESPONSES_PER_SECOND.default,
@@ -29,8 +29,8 @@ impl Default for RateLimit {
 }
 
 /// Reads `[rate_limit]`.
-pub(super) fn rate_limit(mut section: Section<'_, '_>) -> RateLimit {
-    let rate_limit = RateLimit {
+pub(super) fn rate_limit(mut section: Section<'_, '_>) -> RateLimitSettings {
+    let rate_limit = RateLimitSettings {
         responses_per_second: section.limited("responses_per_second", limits::RESPONSES_PER_SECOND),
         slip: section.limited("slip", limits::SLIP),
         exempt: section.set("exempt", value::subnet).map(plain).unwrap_or_default(),

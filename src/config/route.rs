@@ -1,4 +1,4 @@
-//! [`Route`]: names that go to upstreams of their own, as `[[route]]` says.
+//! [`RouteSettings`]: names that go to upstreams of their own, as `[[route]]` says.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::policy::rule::Pattern;
 
 /// Names that go to upstreams of their own. A route allows nothing: a rule must.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Route {
+pub struct RouteSettings {
     /// Which names; of several routes the most specific pattern counts.
     pub names: Vec<InlineRule>,
     /// In order of preference; at least one.
@@ -23,8 +23,8 @@ pub struct Route {
 }
 
 /// Reads the tables `[[route]]`. Servers written with a host name need `bootstrap` servers.
-pub(super) fn routes(root: &mut Section<'_, '_>, bootstrap: &[SocketAddr]) -> Vec<Route> {
-    let mut routes: Vec<Route> = Vec::new();
+pub(super) fn routes(root: &mut Section<'_, '_>, bootstrap: &[SocketAddr]) -> Vec<RouteSettings> {
+    let mut routes: Vec<RouteSettings> = Vec::new();
     let mut taken: HashMap<Pattern, u32> = HashMap::new();
     for (table, span) in root.sections("route") {
         if routes.len() + 1 == MAX_ROUTES {
@@ -52,13 +52,14 @@ pub(super) fn routes(root: &mut Section<'_, '_>, bootstrap: &[SocketAddr]) -> Ve
         let names = names
             .into_iter()
             .map(|name| InlineRule { line: root.faults.line(name.span().start), pattern: name.into_inner() });
-        routes.push(Route { names: names.collect(), servers: servers.map(plain).unwrap_or_default() });
+        routes
+            .push(RouteSettings { names: names.collect(), servers: servers.map(plain).unwrap_or_default() });
     }
     routes
 }
 
 /// The patterns of all routes, each with its route's index.
-pub fn patterns(routes: &[Route]) -> impl Iterator<Item = (&Pattern, usize)> {
+pub fn patterns(routes: &[RouteSettings]) -> impl Iterator<Item = (&Pattern, usize)> {
     let numbered = routes.iter().enumerate();
     numbered.flat_map(|(index, route)| route.names.iter().map(move |rule| (&rule.pattern, index)))
 }

@@ -7,7 +7,7 @@ use crate::diagnostics::Section;
 
 /// What the process gives up once its sockets are bound, each for as long as it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Sandbox {
+pub struct SandboxSettings {
     /// All capabilities (capabilities(7)).
     pub drop_capabilities: bool,
     /// Gaining privileges by executing a file (`PR_SET_NO_NEW_PRIVS`). What follows needs it.
@@ -18,17 +18,17 @@ pub struct Sandbox {
     pub seccomp: bool,
 }
 
-impl Default for Sandbox {
+impl Default for SandboxSettings {
     fn default() -> Self {
         Self { drop_capabilities: true, no_new_privileges: true, landlock: true, seccomp: true }
     }
 }
 
 /// Reads `[sandbox]`.
-pub(super) fn sandbox(mut section: Section<'_, '_>) -> Sandbox {
-    let default = Sandbox::default();
+pub(super) fn sandbox(mut section: Section<'_, '_>) -> SandboxSettings {
+    let default = SandboxSettings::default();
     let no_new_privileges = section.field::<bool>("no_new_privileges");
-    let sandbox = Sandbox {
+    let sandbox = SandboxSettings {
         drop_capabilities: section
             .field("drop_capabilities")
             .map_or(default.drop_capabilities, Spanned::into_inner),

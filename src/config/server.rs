@@ -14,7 +14,7 @@ use crate::diagnostics::Section;
 
 /// What clients reach.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Server {
+pub struct ServerSettings {
     /// Where UDP and TCP are listened on; at least one.
     pub listen: Vec<SocketAddr>,
     /// [`limits::WORKERS`]; 0: one per core.
@@ -49,7 +49,7 @@ pub struct Server {
     pub state_directory: Option<PathBuf>,
 }
 
-impl Default for Server {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1053))],
@@ -96,9 +96,9 @@ fn private_subnets() -> Vec<IpNet> {
     ]
 }
 
-pub(super) fn server(mut section: Section<'_, '_>, base: &Path) -> Server {
-    let default = Server::default();
-    let server = Server {
+pub(super) fn server(mut section: Section<'_, '_>, base: &Path) -> ServerSettings {
+    let default = ServerSettings::default();
+    let server = ServerSettings {
         listen: section.some("listen", value::listen_address).map_or(default.listen, plain),
         workers: section.limited("workers", limits::WORKERS),
         udp_payload: section.limited("udp_payload", limits::UDP_PAYLOAD),

@@ -6,21 +6,21 @@ use std::path::Path;
 use serde::Serialize;
 use toml::de::DeTable;
 
-use crate::config::admin::{Admin, admin};
-use crate::config::block::{Block, block};
-use crate::config::cache::{Cache, cache};
+use crate::config::admin::{AdminSettings, admin};
+use crate::config::block::{BlockSettings, block};
+use crate::config::cache::{CacheSettings, cache};
 use crate::config::client::{ClientGroup, client_groups};
-use crate::config::cookies::{Cookies, cookies};
-use crate::config::local::{Local, local};
-use crate::config::log::{Dnstap, Log, dnstap, log};
-use crate::config::policy::{Policy, policy};
-use crate::config::prove::{Prove, prove};
-use crate::config::rate_limit::{RateLimit, rate_limit};
-use crate::config::route::{Route, routes};
-use crate::config::sandbox::{Sandbox, sandbox};
-use crate::config::server::{Server, server};
-use crate::config::tunnel_guard::{TunnelGuard, tunnel_guard};
-use crate::config::upstream::{Upstream, upstream};
+use crate::config::cookies::{CookieSettings, cookies};
+use crate::config::local::{LocalZoneSettings, local};
+use crate::config::log::{DnstapSettings, LogSettings, dnstap, log};
+use crate::config::policy::{PolicySettings, policy};
+use crate::config::prove::{ProveSettings, prove};
+use crate::config::rate_limit::{RateLimitSettings, rate_limit};
+use crate::config::route::{RouteSettings, routes};
+use crate::config::sandbox::{SandboxSettings, sandbox};
+use crate::config::server::{ServerSettings, server};
+use crate::config::tunnel_guard::{TunnelGuardSettings, tunnel_guard};
+use crate::config::upstream::{UpstreamSettings, upstream};
 use crate::config::values::parameter_lists;
 use crate::diagnostics::{Diagnostic, Faults, Section, Source};
 
@@ -28,15 +28,15 @@ use crate::diagnostics::{Diagnostic, Faults, Section, Source};
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Settings {
     /// `[server]`
-    pub server: Server,
+    pub server: ServerSettings,
     /// `[rate_limit]`
-    pub rate_limit: RateLimit,
+    pub rate_limit: RateLimitSettings,
     /// `[cookies]`
-    pub cookies: Cookies,
+    pub cookies: CookieSettings,
     /// `[upstream]`
-    pub upstream: Upstream,
+    pub upstream: UpstreamSettings,
     /// `[policy]`
-    pub policy: Policy,
+    pub policy: PolicySettings,
     /// `[parameters]`: values for `{name}` in zone files; each value is one label in lower case, no list is empty.
     pub parameters: BTreeMap<String, Vec<String>>,
     /// `[[client]]`
@@ -44,26 +44,26 @@ pub struct Settings {
     pub client: Vec<ClientGroup>,
     /// `[[route]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub route: Vec<Route>,
+    pub route: Vec<RouteSettings>,
     /// `[[local]]`
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub local: Vec<Local>,
+    pub local: Vec<LocalZoneSettings>,
     /// `[block]`
-    pub block: Block,
+    pub block: BlockSettings,
     /// `[tunnel_guard]`
-    pub tunnel_guard: TunnelGuard,
+    pub tunnel_guard: TunnelGuardSettings,
     /// `[cache]`
-    pub cache: Cache,
+    pub cache: CacheSettings,
     /// `[admin]`
-    pub admin: Admin,
+    pub admin: AdminSettings,
     /// `[log]`
-    pub log: Log,
+    pub log: LogSettings,
     /// `[dnstap]`
-    pub dnstap: Dnstap,
+    pub dnstap: DnstapSettings,
     /// `[prove]`
-    pub prove: Prove,
+    pub prove: ProveSettings,
     /// `[sandbox]`
-    pub sandbox: Sandbox,
+    pub sandbox: SandboxSettings,
 }
 
 impl Settings {

@@ -1,4 +1,4 @@
-//! [`TunnelGuard`]: how many new names a client may ask for below one rule.
+//! [`TunnelGuardSettings`]: how many new names a client may ask for below one rule.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::diagnostics::Section;
 
 /// How many new names a client may ask for below one rule that covers many. Rules for a single name are never its business.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TunnelGuard {
+pub struct TunnelGuardSettings {
     /// What becomes of names beyond.
     pub mode: GuardMode,
     /// [`limits::GUARD_NAMES`], for each client and rule within a window.
@@ -36,7 +36,7 @@ pub enum GuardMode {
     Enforce,
 }
 
-impl Default for TunnelGuard {
+impl Default for TunnelGuardSettings {
     fn default() -> Self {
         Self {
             mode: GuardMode::Observe,
@@ -48,9 +48,9 @@ impl Default for TunnelGuard {
 }
 
 /// Reads `[tunnel_guard]`.
-pub(super) fn tunnel_guard(mut section: Section<'_, '_>) -> TunnelGuard {
-    let default = TunnelGuard::default();
-    let guard = TunnelGuard {
+pub(super) fn tunnel_guard(mut section: Section<'_, '_>) -> TunnelGuardSettings {
+    let default = TunnelGuardSettings::default();
+    let guard = TunnelGuardSettings {
         mode: section.parsed("mode", value::word).map_or(default.mode, Spanned::into_inner),
         new_names: section.limited("new_names", limits::GUARD_NAMES),
         name_bytes: section.limited("name_bytes", limits::GUARD_BYTES),

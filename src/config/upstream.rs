@@ -15,7 +15,7 @@ use crate::diagnostics::Section;
 
 /// Where allowed queries go.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Upstream {
+pub struct UpstreamSettings {
     /// In order of preference; at least one.
     pub servers: Vec<UpstreamAddress>,
     /// [`limits::DEADLINE`], for one query over all servers and retries.
@@ -34,7 +34,7 @@ pub struct Upstream {
     pub bootstrap: Vec<SocketAddr>,
 }
 
-impl Default for Upstream {
+impl Default for UpstreamSettings {
     fn default() -> Self {
         Self {
             servers: vec![UpstreamAddress::System],
@@ -48,8 +48,8 @@ impl Default for Upstream {
     }
 }
 
-pub(super) fn upstream(mut section: Section<'_, '_>, base: &Path) -> Upstream {
-    let default = Upstream::default();
+pub(super) fn upstream(mut section: Section<'_, '_>, base: &Path) -> UpstreamSettings {
+    let default = UpstreamSettings::default();
     let servers = section.some("servers", str::parse::<UpstreamAddress>);
     let bootstrap = section.set("bootstrap", value::resolver).map_or(default.bootstrap, plain);
     for server in servers.iter().flatten() {
@@ -57,7 +57,7 @@ pub(super) fn upstream(mut section: Section<'_, '_>, base: &Path) -> Upstream {
             section.faults.error(&server.span(), error.message, error.help);
         }
     }
-    let upstream = Upstream {
+    let upstream = UpstreamSettings {
         servers: servers.map_or(default.servers, plain),
         deadline: section.limited("deadline", limits::DEADLINE),
         max_in_flight: section.limited("max_in_flight", limits::MAX_IN_FLIGHT),

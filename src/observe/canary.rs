@@ -1,6 +1,6 @@
 //! [`Canary`]: a name, and what must become of it.
 
-use crate::config::Prove;
+use crate::config::ProveSettings;
 use crate::wire::name::Name;
 
 /// A name that is asked for to see what becomes of it.
@@ -33,7 +33,7 @@ impl Expect {
 
 impl Canary {
     /// The canaries that the settings name.
-    pub fn of(settings: &Prove) -> Vec<Self> {
+    pub fn of(settings: &ProveSettings) -> Vec<Self> {
         let canary = |expect| move |name: &Name| Self { name: name.clone(), expect };
         let must = settings.must_resolve.iter().map(canary(Expect::Resolve));
         must.chain(settings.must_not_resolve.iter().map(canary(Expect::NotResolve))).collect()

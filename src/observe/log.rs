@@ -8,14 +8,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-use crate::config::{Log, LogFormat, LogLevel};
+use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Lines that wait to be written; more are lost.
 const WAITING: usize = 1024;
 
 /// Starts logging for this process; does nothing where something already does. What waits is written when the guard is
 /// dropped, if that takes no longer than a second.
-pub fn start(settings: &Log) -> WorkerGuard {
+pub fn start(settings: &LogSettings) -> WorkerGuard {
     let level = match settings.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,

@@ -44,7 +44,7 @@ impl Fault {
 
 /// The cookies that `settings` ask for; made with the secret there was `before`, unless a file has it.
 pub(crate) fn cookies(
-    settings: &config::Cookies,
+    settings: &config::CookieSettings,
     before: Option<&Cookies>,
 ) -> Result<Option<Cookies>, SecretsError> {
     if !settings.enabled {
@@ -102,7 +102,7 @@ mod tests {
         let path = directory.path().join("secret");
         std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let settings = config::Cookies { enabled: true, secret_file: Some(path) };
+        let settings = config::CookieSettings { enabled: true, secret_file: Some(path) };
         let cookies = cookies(&settings, None).map_err(|error| error.to_string())?;
         Ok(cookies.unwrap().secrets())
     }
@@ -129,12 +129,12 @@ mod tests {
 
     #[test]
     fn what_was_made_up_outlives_a_reload_and_nothing_is_made_where_they_are_off() {
-        let settings = config::Cookies::default();
+        let settings = config::CookieSettings::default();
         let first = cookies(&settings, None).unwrap().unwrap();
         let second = cookies(&settings, Some(&first)).unwrap().unwrap();
         assert_eq!(first.secrets(), second.secrets());
         assert_ne!(first.secrets(), cookies(&settings, None).unwrap().unwrap().secrets());
-        let off = config::Cookies { enabled: false, ..settings };
+        let off = config::CookieSettings { enabled: false, ..settings };
         assert!(cookies(&off, Some(&first)).unwrap().is_none());
     }
 }

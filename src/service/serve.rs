@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::token::TokenFile;
 use crate::admin::{Admin, Control, listener};
 use crate::assemble::Assembly;
-use crate::config::{Server, Settings};
+use crate::config::{ServerSettings, Settings};
 use crate::control::{OrderQueue, Orders};
 use crate::engine::{Gate, State};
 use crate::events::counters::Counters;
@@ -189,7 +189,7 @@ impl Service {
             queries_per_connection: settings.server.tcp_queries_per_connection,
             idle: settings.server.tcp_idle_timeout,
         };
-        let Server { tcp_connections, tcp_connections_per_client, .. } = settings.server;
+        let ServerSettings { tcp_connections, tcp_connections_per_client, .. } = settings.server;
         let limit = descriptors::raise_limit();
         let most = descriptors::connections(tcp_connections, limit);
         if let Some(shortage) = descriptors::shortage(tcp_connections, most, limit) {

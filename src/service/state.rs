@@ -43,7 +43,7 @@ pub fn make_state(
         loops::refuse(&servers, listen)?;
         lists.push(servers);
     }
-    let config::Upstream { roots, bootstrap, .. } = &settings.upstream;
+    let config::UpstreamSettings { roots, bootstrap, .. } = &settings.upstream;
     let resolvers: Vec<_> = bootstrap.iter().copied().map(UpstreamAddress::Udp).collect();
     loops::refuse(&resolvers, listen)?;
     let encryption = match lists.iter().flatten().any(UpstreamAddress::is_encrypted) {
@@ -122,7 +122,10 @@ fn zone_places(policies: &Policies, catalogue: &Catalogue) -> ZonePlaces {
 }
 
 /// The guard for `settings`: the one there was, with all it knows, where they have not changed.
-fn tunnel_guard(settings: &config::TunnelGuard, before: Option<&Running>) -> Option<Arc<TunnelGuard>> {
+fn tunnel_guard(
+    settings: &config::TunnelGuardSettings,
+    before: Option<&Running>,
+) -> Option<Arc<TunnelGuard>> {
     if settings.mode == GuardMode::Off {
         return None;
     }
@@ -137,8 +140,8 @@ fn tunnel_guard(settings: &config::TunnelGuard, before: Option<&Running>) -> Opt
 }
 
 /// The limit for `settings`: the one there was, with all it knows, where they have not changed.
-fn rate_limit(settings: &config::RateLimit, before: Option<&Running>) -> Option<Arc<RateLimit>> {
-    let config::RateLimit { responses_per_second, slip, ref exempt } = *settings;
+fn rate_limit(settings: &config::RateLimitSettings, before: Option<&Running>) -> Option<Arc<RateLimit>> {
+    let config::RateLimitSettings { responses_per_second, slip, ref exempt } = *settings;
     if responses_per_second == 0 {
         return None;
     }

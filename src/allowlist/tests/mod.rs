@@ -27,9 +27,9 @@ fn zone(text: &str) -> (Zone, Report) {
 }
 
 /// Settings that name these zones.
-fn settings(names: &[String], directory: Option<&Path>) -> config::Policy {
+fn settings(names: &[String], directory: Option<&Path>) -> config::PolicySettings {
     let zones_directory = directory.map(Path::to_owned);
-    config::Policy { zones: names.to_vec(), zones_directory, ..config::Policy::default() }
+    config::PolicySettings { zones: names.to_vec(), zones_directory, ..config::PolicySettings::default() }
 }
 
 fn server_lists() -> ServerLists {

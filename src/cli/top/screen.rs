@@ -9,7 +9,7 @@ use ratatui::widgets::{Paragraph, Row, Sparkline, Table, Widget};
 use super::look::{Look, Tone};
 use super::quantity::{bytes, count, cut, minute, percent, rate, seconds, time_of_day};
 use super::snapshot::Snapshot;
-use crate::api::view::{Count, Lookup, Status, Upstream};
+use crate::api::view::{CountJson, LookupJson, StatusJson, UpstreamJson};
 
 /// Upstreams shown at most.
 const UPSTREAMS: usize = 6;
@@ -77,7 +77,7 @@ impl Screen<'_> {
     }
 
     fn head(&self, area: Rect, buffer: &mut Buffer) {
-        let Status { version, uptime_seconds, policy, .. } = &self.snapshot.status;
+        let StatusJson { version, uptime_seconds, policy, .. } = &self.snapshot.status;
         let [name, mode] = Layout::vertical([Constraint::Length(1); 2]).areas(area);
         let title = format!(" namegate {version}  {}", self.url);
         let uptime = format!("up {} ", seconds(Some(*uptime_seconds)));
@@ -102,7 +102,7 @@ impl Screen<'_> {
     }
 
     fn queries(&self, area: Rect, buffer: &mut Buffer) {
-        let Status { totals, rates, .. } = &self.snapshot.status;
+        let StatusJson { totals, rates, .. } = &self.snapshot.status;
         let blocked = totals.blocked.saturating_add(totals.noise).saturating_add(totals.observed);
         let other = totals.refused.saturating_add(totals.errors).saturating_add(totals.dropped);
         let details = format!(
@@ -155,7 +155,7 @@ impl Screen<'_> {
         Widget::render(table, area, buffer);
     }
 
-    fn server(&self, upstream: &Upstream) -> Row<'static> {
+    fn server(&self, upstream: &UpstreamJson) -> Row<'static> {
         let right = |text: String| Line::raw(text).right_aligned();
         let (state, tone) = if upstream.up { ("up", Tone::Good) } else { ("DOWN", Tone::Bad) };
         let loss = |number: u64| {
@@ -189,9 +189,9 @@ impl Screen<'_> {
         Line::from_iter(spans).render(area, buffer);
     }
 
-    fn counts(&self, title: &str, counts: &[Count], area: Rect, buffer: &mut Buffer) {
+    fn counts(&self, title: &str, counts: &[CountJson], area: Rect, buffer: &mut Buffer) {
         self.title(title, area, buffer);
-        for (row, Count { key, count: number }) in area.rows().skip(1).zip(counts) {
+        for (row, CountJson { key, count: number }) in area.rows().skip(1).zip(counts) {
             let key = cut(key, usize::from(row.width).saturating_sub(13));
             Line::raw(format!("{:>10}  {key}", count(*number))).render(row, buffer);
         }
@@ -200,7 +200,7 @@ impl Screen<'_> {
         }
     }
 
-    fn tail(&self, lookups: &[Lookup], area: Rect, buffer: &mut Buffer) {
+    fn tail(&self, lookups: &[LookupJson], area: Rect, buffer: &mut Buffer) {
         let title = format!("{:<10}{:<17}{:<12}{:<7}BLOCKED NAME", "AT (UTC)", "CLIENT", "REASON", "TYPE");
         self.title(&title, area, buffer);
         let shown = usize::from(area.height.saturating_sub(1)).min(lookups.len());

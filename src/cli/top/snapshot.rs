@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use crate::api::view::{Lookup, Recent, Status, Top};
+use crate::api::view::{LookupJson, RecentJson, StatusJson, TopJson};
 use crate::cli::http::AdminListener;
 use crate::cli::json_page::NoJson;
 
@@ -14,9 +14,9 @@ const KEPT: usize = 200;
 /// What a gate says of itself; every text in it is printable ASCII.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Snapshot {
-    pub(super) status: Status,
-    pub(super) top: Top,
-    pub(super) recent: Recent,
+    pub(super) status: StatusJson,
+    pub(super) top: TopJson,
+    pub(super) recent: RecentJson,
 }
 
 /// Asks one gate again and again, and keeps what it said of blocked lookups.
@@ -24,7 +24,7 @@ pub(super) struct Reader {
     listener: AdminListener,
     uptime: f64,
     next: Option<u64>,
-    lookups: VecDeque<Lookup>,
+    lookups: VecDeque<LookupJson>,
 }
 
 impl Reader {
@@ -34,7 +34,7 @@ impl Reader {
 
     /// Asks for everything; of blocked lookups only for those that are new.
     pub(super) async fn read(&mut self) -> Result<Snapshot, NoJson> {
-        let status: Status = self.listener.json("/api/v1/status").await?;
+        let status: StatusJson = self.listener.json("/api/v1/status").await?;
         if status.uptime_seconds < self.uptime {
             // Another process, which counts from the beginning.
             self.next = None;
@@ -42,18 +42,18 @@ impl Reader {
         self.uptime = status.uptime_seconds;
         let top = self.listener.json("/api/v1/top").await?;
         let after = self.next.map(|next| format!("?after={next}")).unwrap_or_default();
-        let recent: Recent = self.listener.json(&format!("/api/v1/recent{after}")).await?;
+        let recent: RecentJson = self.listener.json(&format!("/api/v1/recent{after}")).await?;
         Ok(Snapshot { status, top, recent: self.joined(recent) })
     }
 
     /// What was told before, and what is told now.
-    fn joined(&mut self, recent: Recent) -> Recent {
+    fn joined(&mut self, recent: RecentJson) -> RecentJson {
         if self.next.is_none() {
             self.lookups.clear();
         }
         self.lookups.extend(recent.lookups);
         self.lookups.drain(..self.lookups.len().saturating_sub(KEPT));
         self.next = Some(recent.next);
-        Recent { next: recent.next, lookups: self.lookups.iter().cloned().collect() }
+        RecentJson { next: recent.next, lookups: self.lookups.iter().cloned().collect() }
     }
 }

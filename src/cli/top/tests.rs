@@ -11,14 +11,17 @@ use super::look::Look;
 use super::screen::Screen;
 use super::snapshot::Snapshot;
 use super::text::text;
-use crate::api::view::{Cache, Count, Lookup, Policy, Rates, Recent, Status, Top, Totals, Upstream, Zone};
+use crate::api::view::{
+    AllowlistJson, CacheJson, CountJson, LookupJson, PolicyJson, RatesJson, RecentJson, StatusJson, TopJson,
+    TotalsJson, UpstreamJson,
+};
 
 const URL: &str = "http://127.0.0.1:9153";
 const COLORS: Look = Look { colors: true, unicode: true };
 const PLAIN: Look = Look { colors: false, unicode: false };
 
-fn upstream(name: &str, up: bool) -> Upstream {
-    Upstream {
+fn upstream(name: &str, up: bool) -> UpstreamJson {
+    UpstreamJson {
         name: name.to_owned(),
         up,
         seconds_since_reply: up.then_some(0.2),
@@ -33,8 +36,8 @@ fn upstream(name: &str, up: bool) -> Upstream {
     }
 }
 
-fn lookup(sequence: u64) -> Lookup {
-    Lookup {
+fn lookup(sequence: u64) -> LookupJson {
+    LookupJson {
         sequence,
         time: format!("2026-11-23T00:40:{:02}.123Z", sequence % 60),
         client: Some("10.0.0.4".to_owned()),
@@ -49,15 +52,16 @@ fn lookup(sequence: u64) -> Lookup {
 
 fn snapshot() -> Snapshot {
     let counts = |key: &str, most: u64| {
-        (0..8).map(|n| Count { key: format!("{key}{n}"), count: most - n }).collect::<Vec<_>>()
+        (0..8).map(|n| CountJson { key: format!("{key}{n}"), count: most - n }).collect::<Vec<_>>()
     };
-    let zone = Zone { name: "azure-ml".to_owned(), file: "zones/azure-ml.toml".to_owned(), rules: 200 };
+    let zone =
+        AllowlistJson { name: "azure-ml".to_owned(), file: "zones/azure-ml.toml".to_owned(), rules: 200 };
     Snapshot {
-        status: Status {
+        status: StatusJson {
             version: "0.1.0".to_owned(),
             started: "2026-11-22T21:28:38Z".to_owned(),
             uptime_seconds: 11_520.0,
-            policy: Policy {
+            policy: PolicyJson {
                 hash: "1a2b3c4d".to_owned(),
                 mode: "enforce".to_owned(),
                 rules: 1234,
@@ -65,21 +69,25 @@ fn snapshot() -> Snapshot {
                 loaded: "2026-11-22T21:28:38Z".to_owned(),
                 last_reload_succeeded: true,
             },
-            totals: Totals {
+            totals: TotalsJson {
                 queries: 5000,
                 allowed: 4000,
                 blocked: 900,
                 noise: 80,
                 refused: 20,
-                ..Totals::default()
+                ..TotalsJson::default()
             },
-            rates: Rates { allowed: (0..300).collect(), blocked: vec![1; 300], other: vec![0; 300] },
-            cache: Cache { entries: 321, bytes: 65_536, max_bytes: 64 << 20, hits: 875, misses: 125 },
+            rates: RatesJson { allowed: (0..300).collect(), blocked: vec![1; 300], other: vec![0; 300] },
+            cache: CacheJson { entries: 321, bytes: 65_536, max_bytes: 64 << 20, hits: 875, misses: 125 },
             upstreams: vec![upstream("168.63.129.16:53", true), upstream("10.0.0.9:53", false)],
             log_lost: 0,
         },
-        top: Top { window_seconds: 3600, names: counts("bad.example", 900), clients: counts("10.0.0.", 70) },
-        recent: Recent { next: 31, lookups: (1..=30).map(lookup).collect() },
+        top: TopJson {
+            window_seconds: 3600,
+            names: counts("bad.example", 900),
+            clients: counts("10.0.0.", 70),
+        },
+        recent: RecentJson { next: 31, lookups: (1..=30).map(lookup).collect() },
     }
 }
 
@@ -197,10 +205,10 @@ proptest! {
         snapshot.status.rates.allowed = vec![number; lists];
         snapshot.status.cache.hits = number;
         snapshot.status.uptime_seconds = float;
-        snapshot.status.upstreams = vec![Upstream { name: name.clone(), mean_seconds: Some(float), ..upstream("", true) }; lists];
+        snapshot.status.upstreams = vec![UpstreamJson { name: name.clone(), mean_seconds: Some(float), ..upstream("", true) }; lists];
         snapshot.status.policy.mode.clone_from(&name);
-        snapshot.top.names = vec![Count { key: name.clone(), count: number }; lists];
-        snapshot.recent.lookups = vec![Lookup { name: name.clone(), qtype: name, client: None, ..lookup(1) }; lists];
+        snapshot.top.names = vec![CountJson { key: name.clone(), count: number }; lists];
+        snapshot.recent.lookups = vec![LookupJson { name: name.clone(), qtype: name, client: None, ..lookup(1) }; lists];
         draw(&snapshot, Some("gone"), COLORS, width, height);
         draw(&snapshot, None, PLAIN, width, height);
         text(&snapshot, URL);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::quantity::{bytes, count, percent, rate, seconds};
 use super::snapshot::Snapshot;
-use crate::api::view::{Count, Lookup, Upstream};
+use crate::api::view::{CountJson, LookupJson, UpstreamJson};
 
 /// Blocked lookups shown, the newest.
 const LOOKUPS: usize = 20;
@@ -58,7 +58,7 @@ pub(super) fn text(snapshot: &Snapshot, url: &str) -> String {
     text
 }
 
-fn upstream(upstream: &Upstream) -> String {
+fn upstream(upstream: &UpstreamJson) -> String {
     let budget = match upstream.max_qps {
         0 => String::new(),
         limit => format!(", at most {} a second", count(u64::from(limit))),
@@ -78,24 +78,24 @@ fn upstream(upstream: &Upstream) -> String {
     )
 }
 
-fn counts(text: &mut String, title: &str, counts: &[Count]) {
+fn counts(text: &mut String, title: &str, counts: &[CountJson]) {
     let _ = write!(text, "\n\n{title}");
     if counts.is_empty() {
         text.push_str(": none");
     }
-    for Count { key, count: number } in counts {
+    for CountJson { key, count: number } in counts {
         let _ = write!(text, "\n{:>10}  {key}", count(*number));
     }
 }
 
-fn lookups(text: &mut String, lookups: &[Lookup]) {
+fn lookups(text: &mut String, lookups: &[LookupJson]) {
     text.push_str("\n\nblocked lately");
     if lookups.is_empty() {
         text.push_str(": none");
     }
     for lookup in &lookups[lookups.len().saturating_sub(LOOKUPS)..] {
         let client = lookup.client.as_deref().unwrap_or("-");
-        let Lookup { time, name, qtype, decision, reason, .. } = lookup;
+        let LookupJson { time, name, qtype, decision, reason, .. } = lookup;
         let _ = write!(text, "\n  {time}  {client:<15}  {decision:<8}  {reason:<10}  {qtype:<5}  {name}");
         for detail in lookup.rule.iter().chain(&lookup.place) {
             let _ = write!(text, "  {detail}");

@@ -16,7 +16,7 @@ use line::Line;
 use output::Output;
 use rotated_file::RotatedFile;
 
-use crate::config::{ClientAddress, Log, LogFormat};
+use crate::config::{ClientAddress, LogFormat, LogSettings};
 use crate::policy::Policies;
 use crate::wire::records::records;
 
@@ -43,7 +43,7 @@ impl QueryLog {
     /// The log that `settings` describe; `stdout` is what they call standard output.
     ///
     /// Errors: the file cannot be opened.
-    pub fn open(settings: &Log, stdout: Box<dyn Write + Send>) -> io::Result<Self> {
+    pub fn open(settings: &LogSettings, stdout: Box<dyn Write + Send>) -> io::Result<Self> {
         let errors = Arc::<AtomicU64>::default();
         let mut outputs = Vec::new();
         if settings.stdout {
@@ -63,7 +63,7 @@ impl QueryLog {
                 Arc::clone(&errors),
             )?);
         }
-        let Log { client, answers, sample, .. } = *settings;
+        let LogSettings { client, answers, sample, .. } = *settings;
         let fields = LogFields { client, answers, sample };
         Ok(Self { outputs, fields, errors, name: String::new(), client: Default::default() })
     }
@@ -197,7 +197,7 @@ mod tests {
     fn a_stuck_output_holds_up_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("log");
-        let settings = Log { file: Some(file.clone()), ..Log::default() };
+        let settings = LogSettings { file: Some(file.clone()), ..LogSettings::default() };
         let (free, stdout) = stuck();
         let mut log = QueryLog::open(&settings, stdout).unwrap();
         let policy = Policies::for_all(PolicyBuilder::new().build(Compile::new(Mode::Enforce)), 1);

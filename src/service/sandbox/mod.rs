@@ -46,7 +46,11 @@ pub struct Sandbox {
 ///
 /// What the kernel does not know is left out and told: a gate without it is still one.
 #[cfg(target_os = "linux")]
-pub fn enter(settings: &config::Sandbox, files: &Files, awaited: Option<&AwaitedListener>) -> Sandbox {
+pub fn enter(
+    settings: &config::SandboxSettings,
+    files: &Files,
+    awaited: Option<&AwaitedListener>,
+) -> Sandbox {
     let mut sandbox = Sandbox::default();
     // The last one forbids the calls that the others need.
     match settings.drop_capabilities {
@@ -83,7 +87,7 @@ pub fn enter(settings: &config::Sandbox, files: &Files, awaited: Option<&Awaited
 
 /// Gives up nothing: only Linux has what it takes.
 #[cfg(not(target_os = "linux"))]
-pub fn enter(_: &config::Sandbox, _: &Files, _: Option<&AwaitedListener>) -> Sandbox {
+pub fn enter(_: &config::SandboxSettings, _: &Files, _: Option<&AwaitedListener>) -> Sandbox {
     let missing = vec!["nothing is given up: [sandbox] needs Linux".to_owned()];
     Sandbox { missing, ..Sandbox::default() }
 }

@@ -19,18 +19,22 @@ const DIRECTORY: &str = "NAMEGATE_SANDBOX_DIRECTORY";
 const EACCES: Option<i32> = Some(libc::EACCES);
 const EPERM: Option<i32> = Some(libc::EPERM);
 
-const NOTHING: config::Sandbox =
-    config::Sandbox { drop_capabilities: false, no_new_privileges: false, landlock: false, seccomp: false };
+const NOTHING: config::SandboxSettings = config::SandboxSettings {
+    drop_capabilities: false,
+    no_new_privileges: false,
+    landlock: false,
+    seccomp: false,
+};
 
 /// A name, what is given up, and what must then hold.
-type Case = (&'static str, config::Sandbox, fn(&Path));
+type Case = (&'static str, config::SandboxSettings, fn(&Path));
 
 const CASES: [Case; 5] = [
     ("nothing", NOTHING, nothing),
-    ("capabilities", config::Sandbox { drop_capabilities: true, ..NOTHING }, capabilities),
-    ("no_new_privileges", config::Sandbox { no_new_privileges: true, ..NOTHING }, no_new_privileges),
-    ("landlock", config::Sandbox { landlock: true, no_new_privileges: true, ..NOTHING }, landlock),
-    ("seccomp", config::Sandbox { seccomp: true, no_new_privileges: true, ..NOTHING }, seccomp),
+    ("capabilities", config::SandboxSettings { drop_capabilities: true, ..NOTHING }, capabilities),
+    ("no_new_privileges", config::SandboxSettings { no_new_privileges: true, ..NOTHING }, no_new_privileges),
+    ("landlock", config::SandboxSettings { landlock: true, no_new_privileges: true, ..NOTHING }, landlock),
+    ("seccomp", config::SandboxSettings { seccomp: true, no_new_privileges: true, ..NOTHING }, seccomp),
 ];
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use crate::api::view::{Blocked, BlockedName};
+use crate::api::view::{BlockedJson, BlockedNameJson};
 use crate::events::record::Decision;
 use crate::observe::blocked_names::{BlockedNames, Sighting};
 use crate::observe::client::ShownClient;
@@ -110,7 +110,7 @@ impl Evidence {
     }
 
     /// Adds what a running gate remembers; how many of its names cannot be read.
-    pub fn add_page(&mut self, page: &Blocked) -> usize {
+    pub fn add_page(&mut self, page: &BlockedJson) -> usize {
         let mut unreadable = 0;
         for blocked in &page.names {
             match seen(blocked) {
@@ -126,7 +126,7 @@ impl Evidence {
     }
 }
 
-fn seen(blocked: &BlockedName) -> Option<(Name, Sighting)> {
+fn seen(blocked: &BlockedNameJson) -> Option<(Name, Sighting)> {
     let clients: Result<Vec<ShownClient>, _> = blocked.clients.iter().map(|client| client.parse()).collect();
     let types: Result<Vec<Type>, _> = blocked.types.iter().map(|qtype| qtype.parse()).collect();
     let seen = Sighting {

@@ -268,7 +268,7 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("learnt.toml");
         std::fs::write(&path, &text).unwrap();
-        let settings = crate::config::Policy { zones: vec![path.display().to_string()], ..Default::default() };
+        let settings = crate::config::PolicySettings { zones: vec![path.display().to_string()], ..Default::default() };
         let mut builder = PolicyBuilder::new();
         let zones = crate::allowlist::read(&settings, &Default::default(), &mut builder, &mut ServerLists::new(Vec::new())).unwrap();
         prop_assert!(zones.warnings.is_empty(), "{}", zones.warnings);

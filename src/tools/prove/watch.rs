@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::{Asker, Transport};
 use super::matrix::usual_ways;
 use super::probe::{Finding, Probe};
-use crate::config::Prove;
+use crate::config::ProveSettings;
 use crate::engine::State;
 use crate::events::untold::Untold;
 use crate::observe::canary::Canary;
@@ -49,7 +49,7 @@ enum Void {
 impl Watch {
     /// Asks `servers`, as `settings` say; none where they say that nothing is to be asked.
     pub fn new(
-        settings: &Prove,
+        settings: &ProveSettings,
         servers: &[SocketAddr],
         state: &Arc<ArcSwap<State>>,
         standing: &Arc<Standing>,
