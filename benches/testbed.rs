@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use namegate::address::client::Client;
 use namegate::assemble::{Sources, assemble};
 use namegate::cache::Cache;
-use namegate::engine::{Gate, Outcome, State};
+use namegate::engine::{Engine, Outcome, State};
 use namegate::events::counters::Counters;
 use namegate::observe::catalogue::Catalogue;
 use namegate::policy::AllowedQuery;
@@ -43,7 +43,7 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::install().un
 /// A gate whose requests all have the same kind of outcome.
 pub(crate) struct Testbed {
     cache: Arc<Cache>,
-    gate: Gate,
+    gate: Engine,
     requests: Vec<Vec<u8>>,
     now: Instant,
     reply: Vec<u8>,
@@ -54,7 +54,7 @@ impl Testbed {
         let state = state(rules, groups);
         let cache = Arc::clone(&state.cache);
         let counters = CATALOGUE.watch(Counters::of_one_thread());
-        let gate = Gate::new(&Arc::new(ArcSwap::from_pointee(state)), counters);
+        let gate = Engine::new(&Arc::new(ArcSwap::from_pointee(state)), counters);
         Self { cache, gate, requests, now: Instant::now(), reply: Vec::with_capacity(4096) }
     }
 

@@ -1,4 +1,4 @@
-//! [`Orders`]: what a running gate can be told to change.
+//! [`ControlHandle`]: what a running gate can be told to change.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ const QUEUE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One thing to change.
-pub enum Order {
+pub enum ControlCommand {
     /// Look whether a reload waits.
     Wake,
     /// Allow names for a time.
@@ -29,46 +29,50 @@ pub enum Order {
 
 /// A way to give orders. When the last one is dropped there will be no more.
 #[derive(Clone)]
-pub struct Orders {
-    queue: SyncSender<Order>,
+pub struct ControlHandle {
+    queue: SyncSender<ControlCommand>,
     reload_waits: Arc<AtomicBool>,
 }
 
 /// Where orders arrive.
-pub struct OrderQueue {
-    queue: Receiver<Order>,
+pub struct CommandQueue {
+    queue: Receiver<ControlCommand>,
     reload_waits: Arc<AtomicBool>,
 }
 
-impl Orders {
+impl ControlHandle {
     /// A way to give orders, and where they arrive.
-    pub fn new() -> (Self, OrderQueue) {
+    pub fn new() -> (Self, CommandQueue) {
         let (sender, queue) = sync_channel(QUEUE);
         let reload_waits = Arc::<AtomicBool>::default();
         let orders = Self { queue: sender, reload_waits: Arc::clone(&reload_waits) };
-        (orders, OrderQueue { queue, reload_waits })
+        (orders, CommandQueue { queue, reload_waits })
     }
 
     /// Has everything read again. One waiting reload is enough: it will read what is there by then.
     pub fn reload(&self) {
         self.reload_waits.store(true, Ordering::Release);
         // Where the queue is full, who takes orders from it is awake and will look.
-        let _ = self.queue.try_send(Order::Wake);
+        let _ = self.queue.try_send(ControlCommand::Wake);
     }
 
     /// Allows names for a time; an error says why that cannot be.
     pub async fn allow(&self, grant: Grant) -> Result<(), String> {
         let (result, done) = oneshot::channel();
-        self.give(Order::Allow(grant, result), done).await
+        self.give(ControlCommand::Allow(grant, result), done).await
     }
 
     /// Takes an allowance back; false where there is none.
     pub async fn revoke(&self, pattern: Pattern) -> Result<bool, String> {
         let (result, done) = oneshot::channel();
-        self.give(Order::Revoke(pattern, result), done).await
+        self.give(ControlCommand::Revoke(pattern, result), done).await
     }
 
-    async fn give<T>(&self, order: Order, done: oneshot::Receiver<Result<T, String>>) -> Result<T, String> {
+    async fn give<T>(
+        &self,
+        order: ControlCommand,
+        done: oneshot::Receiver<Result<T, String>>,
+    ) -> Result<T, String> {
         self.queue.try_send(order).map_err(|_| "too many changes wait already; try again".to_owned())?;
         let done = timeout(PATIENCE, done).await;
         done.map_err(|_| "it takes too long; see the log whether it was done".to_owned())?
@@ -76,7 +80,7 @@ impl Orders {
     }
 }
 
-impl OrderQueue {
+impl CommandQueue {
     /// True where a reload was ordered since this was last asked.
     pub fn take_reload(&self) -> bool {
         self.reload_waits.swap(false, Ordering::AcqRel)
@@ -85,7 +89,7 @@ impl OrderQueue {
     /// The next order, for which it waits no longer than `patience`.
     ///
     /// Errors: there was none, or there will be no more.
-    pub fn next(&self, patience: Duration) -> Result<Order, RecvTimeoutError> {
+    pub fn next(&self, patience: Duration) -> Result<ControlCommand, RecvTimeoutError> {
         self.queue.recv_timeout(patience)
     }
 }
@@ -97,16 +101,16 @@ mod tests {
 
     #[test]
     fn a_reload_is_not_lost_while_the_queue_is_full() {
-        let (orders, queue) = Orders::new();
+        let (orders, queue) = ControlHandle::new();
         let pattern = Pattern::parse("a.example").unwrap();
         for _ in 0..QUEUE {
             let (result, _) = oneshot::channel();
-            orders.queue.try_send(Order::Revoke(pattern.clone(), result)).unwrap();
+            orders.queue.try_send(ControlCommand::Revoke(pattern.clone(), result)).unwrap();
         }
         assert!(!queue.take_reload());
         orders.reload();
         for _ in 0..QUEUE {
-            assert!(matches!(queue.next(Duration::ZERO), Ok(Order::Revoke(..))));
+            assert!(matches!(queue.next(Duration::ZERO), Ok(ControlCommand::Revoke(..))));
         }
         assert!(queue.take_reload(), "the reload waits");
         assert!(!queue.take_reload(), "once");

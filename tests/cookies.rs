@@ -140,7 +140,7 @@ fn a_query_is_proven_by_its_cookie_or_by_tcp() {
 
     use namegate::address::client::Client;
     use namegate::assemble::{Sources, assemble};
-    use namegate::engine::{Gate as Door, Outcome};
+    use namegate::engine::{Engine as Door, Outcome};
     use namegate::events::counters::Counters;
     use namegate::observe::catalogue::Catalogue;
     use namegate::service::state::make_state;

@@ -3,7 +3,7 @@
 
 use namegate::diagnostics::{Severity, Source};
 use namegate::local::LocalZones;
-use namegate::tools::import::{File, Format, Imported, Options, import};
+use namegate::tools::import::{File, Format, ImportOptions, Imported, import};
 use toml::value::Date;
 
 use super::Action;
@@ -18,7 +18,7 @@ pub fn run(data: &[u8]) {
     let source = Source::new("fuzz", text);
     for format in FORMATS {
         for wildcards in [false, true] {
-            let options = Options { wildcards, today: Date { year: 2026, month: 3, day: 19 } };
+            let options = ImportOptions { wildcards, today: Date { year: 2026, month: 3, day: 19 } };
             match import(format, &source, options) {
                 Ok(imported) => check(format, wildcards, &imported),
                 Err(report) => check_report(&report, data),

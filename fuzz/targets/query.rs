@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use namegate::cache::Cache;
 use namegate::engine::{Outcome, State};
-use namegate::events::record::{Decision, Source};
+use namegate::events::record::{AnswerSource, Decision};
 use namegate::policy::clients::GroupId;
 use namegate::policy::verdict::Verdict;
 use namegate::wire::answer::Answer;
@@ -95,7 +95,7 @@ fn check(data: &[u8], transport: Transport, group: Option<usize>, outcome: &Outc
         Outcome::Local(_) => panic!("there are no local zones"),
         Outcome::Reply(record) | Outcome::Refresh(record, _) => {
             let Some(message) = check_reply(data, reply, transport) else { return };
-            let has_data = !message.answers.is_empty() || record.source == Source::Cache;
+            let has_data = !message.answers.is_empty() || record.source == AnswerSource::Cache;
             if has_data && record.decision == Decision::Allowed {
                 assert!(is_allowed(group, data), "an answer for a name that is not allowed: {reply:02x?}");
             } else if has_data {

@@ -11,13 +11,13 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::Record as HickoryRecord;
 use namegate::address::client::Client;
 use namegate::cache::Cache;
-use namegate::engine::{Gate, Miss, Outcome, State};
-use namegate::events::record::{Decision, Record};
+use namegate::engine::{Engine, Miss, Outcome, State};
+use namegate::events::record::{Decision, QueryOutcome};
 use namegate::policy::AllowedQuery;
 use namegate::policy::cname::CnamePolicy;
 use namegate::policy::expect::Expect;
 use namegate::upstream::Fetched;
-use namegate::upstream::accept::{Channel, Judgement, Sent, judge};
+use namegate::upstream::accept::{Channel, Judgement, SentQuery, judge};
 use namegate::upstream::server_stats::Rejection;
 use namegate::wire::answer::{Answer, AnswerRef};
 use namegate::wire::code::Class;
@@ -77,7 +77,7 @@ pub fn run(data: &[u8]) {
 
 fn judge_both(data: &[u8], id: u16, question: &Question) -> [Judgement; 2] {
     [Channel::Datagram, Channel::Stream]
-        .map(|channel| judge(data, Sent { id, question, case: None, edns: true }, channel))
+        .map(|channel| judge(data, SentQuery { id, question, case: None, edns: true }, channel))
 }
 
 fn example() -> Question {
@@ -87,7 +87,7 @@ fn example() -> Question {
 /// The same bytes are no answer under another id, or to any other question.
 fn check_rejections(data: &[u8], id: u16, question: &Question) {
     for other in [id ^ 1, id ^ 0x8000, !id] {
-        let judged = judge(data, Sent { id: other, question, case: None, edns: true }, Channel::Stream);
+        let judged = judge(data, SentQuery { id: other, question, case: None, edns: true }, Channel::Stream);
         assert!(
             matches!(judged, Judgement::Reject(Rejection::Id | Rejection::NotResponse)),
             "{judged:?} under another id"
@@ -102,7 +102,7 @@ fn check_rejections(data: &[u8], id: u16, question: &Question) {
         // A refusal of EDNS may come as a header alone, which names no question.
         assert!(
             matches!(
-                judge(data, Sent { id, question: &other, case: None, edns: true }, Channel::Stream),
+                judge(data, SentQuery { id, question: &other, case: None, edns: true }, Channel::Stream),
                 Judgement::Reject(_) | Judgement::EdnsRefused
             ),
             "{other:?} was not asked"
@@ -146,7 +146,7 @@ fn relay(data: &[u8], question: &Question, answer: Answer) {
 }
 
 /// A query is a miss as long as nothing is kept; none for types and classes that nobody is asked for.
-fn fetch(gate: &mut Gate, request: &[u8], client: Client) -> Option<(Box<Miss>, AllowedQuery<'static>)> {
+fn fetch(gate: &mut Engine, request: &[u8], client: Client) -> Option<(Box<Miss>, AllowedQuery<'static>)> {
     match gate.answer(request, client, *START, &mut Vec::new()) {
         Outcome::Fetch(miss, query) => Some((miss, query)),
         _ => None,
@@ -155,12 +155,12 @@ fn fetch(gate: &mut Gate, request: &[u8], client: Client) -> Option<(Box<Miss>, 
 
 /// What is kept is given, where there is any.
 fn again(
-    gate: &mut Gate,
+    gate: &mut Engine,
     request: &[u8],
     client: Client,
     now: Instant,
     reply: &mut Vec<u8>,
-) -> Option<Record> {
+) -> Option<QueryOutcome> {
     match gate.answer(request, client, now, reply) {
         Outcome::Reply(record) | Outcome::Refresh(record, _) => Some(record),
         _ => None,
@@ -212,7 +212,14 @@ fn runs_through_what_changes(data: &[u8], seen: &Message, answer: AnswerRef<'_>)
         .any(|(one, other)| (&one.name, &one.data) != (&other.name, &other.data))
 }
 
-fn check(request: &[u8], reply: &[u8], transport: Transport, sent: &Relayed, record: &Record, age: u64) {
+fn check(
+    request: &[u8],
+    reply: &[u8],
+    transport: Transport,
+    sent: &Relayed,
+    record: &QueryOutcome,
+    age: u64,
+) {
     check_frame(request, reply, transport);
     if record.decision != Decision::Allowed {
         let given = Message::from_vec(reply).unwrap();

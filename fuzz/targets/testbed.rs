@@ -8,7 +8,7 @@ use hickory_proto::op::Message;
 use namegate::address::client::Client;
 use namegate::cache::{Cache, Lifetimes};
 use namegate::engine::cookies::Cookies;
-use namegate::engine::{Gate, State, WaitLimits, ZonePlaces};
+use namegate::engine::{Engine, State, WaitLimits, ZonePlaces};
 use namegate::events::counters::Counters;
 use namegate::local::LocalZones;
 use namegate::policy::clients::{Clients, GroupId};
@@ -129,9 +129,9 @@ pub(super) fn state(policies: Policies, upstreams: Upstreams, cache: Arc<Cache>)
 }
 
 /// A door to `state`. What it counts is of no interest.
-pub(super) fn gate(state: &Arc<ArcSwap<State>>) -> Gate {
+pub(super) fn gate(state: &Arc<ArcSwap<State>>) -> Engine {
     static COUNTERS: LazyLock<Arc<Counters>> = LazyLock::new(|| Arc::new(Counters::shared()));
-    Gate::new(state, Arc::clone(&COUNTERS))
+    Engine::new(state, Arc::clone(&COUNTERS))
 }
 
 /// A client by its address.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use namegate::allowlist::{Zone, read_list, zone};
+use namegate::allowlist::{Allowlist, read_list, zone};
 use namegate::diagnostics::{Diagnostic, Report, Source};
 
 use super::{Action, Pattern};
@@ -50,7 +50,7 @@ fn tables(text: &str) {
 }
 
 /// The zone that a text is, with what is wrong in it.
-pub(super) fn read_zone(source: &Source) -> (Zone, Vec<Diagnostic>) {
+pub(super) fn read_zone(source: &Source) -> (Allowlist, Vec<Diagnostic>) {
     let values = ["one", "two", "x.y"].map(str::to_owned).to_vec();
     let parameters =
         BTreeMap::from([("acr".to_owned(), values), ("region".to_owned(), vec!["eastus".to_owned()])]);

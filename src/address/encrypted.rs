@@ -12,7 +12,7 @@ const USUAL_PATH: &str = "/dns-query";
 
 /// What carries the queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
+pub enum EncryptedProtocol {
     /// DNS over TLS (RFC 7858).
     Tls,
     /// DNS over HTTPS (RFC 8484), HTTP/2.
@@ -21,7 +21,7 @@ pub enum Protocol {
     Quic,
 }
 
-impl Protocol {
+impl EncryptedProtocol {
     /// The protocol that addresses beginning with `scheme://` mean.
     pub(crate) fn from_scheme(scheme: &str) -> Option<Self> {
         [Self::Tls, Self::Https, Self::Quic].into_iter().find(|protocol| protocol.scheme() == scheme)
@@ -63,14 +63,14 @@ impl Protocol {
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
+pub enum ServerHost {
     /// There.
     Address(SocketAddr),
     /// At the addresses of this name, and this port.
     Name(DnsName<'static>, u16),
 }
 
-impl Host {
+impl ServerHost {
     fn parse(text: &str, default_port: u16) -> Result<Self, AddressError> {
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) if !name.contains(':') => (name, Some(port)),
@@ -130,9 +130,9 @@ fn host_name(text: &str) -> Result<DnsName<'static>, AddressError> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EncryptedAddress {
     /// What carries the queries.
-    pub protocol: Protocol,
+    pub protocol: EncryptedProtocol,
     /// Where the server is.
-    pub host: Host,
+    pub host: ServerHost,
     /// Whom its certificate must be for.
     pub server_name: ServerName<'static>,
     /// Path and query of its URI, for HTTPS; else empty.
@@ -141,13 +141,13 @@ pub struct EncryptedAddress {
 
 impl EncryptedAddress {
     /// Reads what stands behind `scheme://`.
-    pub(crate) fn parse(protocol: Protocol, text: &str) -> Result<Self, AddressError> {
+    pub(crate) fn parse(protocol: EncryptedProtocol, text: &str) -> Result<Self, AddressError> {
         let (place, name) = match text.split_once('#') {
             Some((place, name)) => (place, Some(name)),
             None => (text, None),
         };
         let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
-        let host = Host::parse(host, protocol.default_port())?;
+        let host = ServerHost::parse(host, protocol.default_port())?;
         let path = protocol.path(path)?;
         let server_name = match name {
             Some(name) => ServerName::DnsName(host_name(name)?),
@@ -163,12 +163,12 @@ impl fmt::Display for EncryptedAddress {
         let default_port = self.protocol.default_port();
         match &self.host {
             // A scope id is read only together with a port.
-            Host::Address(SocketAddr::V6(socket)) if socket.scope_id() != 0 => write!(f, "{socket}")?,
-            Host::Address(socket) if socket.port() != default_port => write!(f, "{socket}")?,
-            Host::Address(SocketAddr::V6(socket)) => write!(f, "[{}]", socket.ip())?,
-            Host::Address(SocketAddr::V4(socket)) => write!(f, "{}", socket.ip())?,
-            Host::Name(name, port) if *port != default_port => write!(f, "{}:{port}", name.as_ref())?,
-            Host::Name(name, _) => f.write_str(name.as_ref())?,
+            ServerHost::Address(SocketAddr::V6(socket)) if socket.scope_id() != 0 => write!(f, "{socket}")?,
+            ServerHost::Address(socket) if socket.port() != default_port => write!(f, "{socket}")?,
+            ServerHost::Address(SocketAddr::V6(socket)) => write!(f, "[{}]", socket.ip())?,
+            ServerHost::Address(SocketAddr::V4(socket)) => write!(f, "{}", socket.ip())?,
+            ServerHost::Name(name, port) if *port != default_port => write!(f, "{}:{port}", name.as_ref())?,
+            ServerHost::Name(name, _) => f.write_str(name.as_ref())?,
         }
         f.write_str(&self.path)?;
         if self.server_name != self.host.server_name() {
@@ -248,8 +248,8 @@ mod tests {
             let read: UpstreamAddress = text.parse().unwrap();
             let UpstreamAddress::Encrypted(address) = &read else { panic!("{text}: {read:?}") };
             let place = match &address.host {
-                Host::Address(socket) => socket.to_string(),
-                Host::Name(name, port) => format!("{} {port}", name.as_ref()),
+                ServerHost::Address(socket) => socket.to_string(),
+                ServerHost::Name(name, port) => format!("{} {port}", name.as_ref()),
             };
             assert_eq!((&*place, &*address.path), (host, path), "{text}");
             assert_eq!(address.server_name.to_str(), server_name, "{text}");

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::address::encrypted::{EncryptedAddress, Host, Protocol};
+use crate::address::encrypted::{EncryptedAddress, EncryptedProtocol, ServerHost};
 use crate::address::socket::{AddressError, DNS_PORT, upstream_socket};
 
 /// Where allowed queries go, and over which transport.
@@ -38,7 +38,7 @@ impl UpstreamAddress {
     /// The name whose addresses have to be looked up before it can be asked; none where an address is written.
     pub fn host_name(&self) -> Option<&str> {
         match self {
-            Self::Encrypted(EncryptedAddress { host: Host::Name(name, _), .. }) => Some(name.as_ref()),
+            Self::Encrypted(EncryptedAddress { host: ServerHost::Name(name, _), .. }) => Some(name.as_ref()),
             _ => None,
         }
     }
@@ -61,7 +61,7 @@ impl FromStr for UpstreamAddress {
             None => upstream_socket(text, DNS_PORT).map(Self::Udp),
             Some(("udp", address)) => upstream_socket(address, DNS_PORT).map(Self::Udp),
             Some(("tcp", address)) => upstream_socket(address, DNS_PORT).map(Self::Tcp),
-            Some((scheme, rest)) => match Protocol::from_scheme(scheme) {
+            Some((scheme, rest)) => match EncryptedProtocol::from_scheme(scheme) {
                 Some(protocol) => EncryptedAddress::parse(protocol, rest).map(Self::Encrypted),
                 None => Err(AddressError::new(
                     format!("`{scheme}://` is no transport for an upstream"),

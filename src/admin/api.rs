@@ -62,7 +62,7 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<StatusJson> {
 fn policy(admin: &Admin, state: &State) -> view::PolicyJson {
     let policy = state.policies.default();
     let (loaded, last_reload_succeeded) = admin.catalogue.last_reload();
-    let zone = |(source, rules): (&crate::policy::Source, usize)| view::AllowlistJson {
+    let zone = |(source, rules): (&crate::policy::RuleSource, usize)| view::AllowlistJson {
         name: source.zone.clone(),
         file: source.file.clone(),
         rules,
@@ -172,7 +172,7 @@ pub(super) async fn recent(
     Ok(Json(RecentJson { next, lookups }))
 }
 
-fn shown(sequence: u64, lookup: &lookup::Lookup, admin: &Admin, state: &State) -> LookupJson {
+fn shown(sequence: u64, lookup: &lookup::QueryEvent, admin: &Admin, state: &State) -> LookupJson {
     let record = &lookup.record;
     let rule = record.rule.and_then(|rule| rule.find(&state.policies));
     LookupJson {

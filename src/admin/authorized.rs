@@ -12,7 +12,7 @@ use super::Admin;
 use super::refusal::Refusal;
 use super::throttle::ErrorThrottle;
 use super::token::TokenFile;
-use crate::control::Orders;
+use crate::control::ControlHandle;
 
 /// Who may give orders, and where they go.
 #[derive(Clone)]
@@ -20,17 +20,17 @@ pub struct Control {
     /// The token that requests must bring; none: nobody may give orders.
     pub token: Option<TokenFile>,
     /// Where they go.
-    pub orders: Orders,
+    pub orders: ControlHandle,
     refused: Arc<ErrorThrottle>,
 }
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub(super) struct AdminPeer(pub(super) SocketAddr);
 
 /// A request that brought the token. A handler that changes state takes one, and gets at the orders through it alone.
 pub(super) struct Authorized {
-    pub(super) orders: Orders,
+    pub(super) orders: ControlHandle,
 }
 
 impl FromRequestParts<Admin> for Authorized {
@@ -50,7 +50,7 @@ impl FromRequestParts<Admin> for Authorized {
 
 impl Control {
     /// Orders go to `orders`, where a request brings `token`.
-    pub fn new(token: Option<TokenFile>, orders: Orders) -> Self {
+    pub fn new(token: Option<TokenFile>, orders: ControlHandle) -> Self {
         Self { token, orders, refused: Arc::default() }
     }
 
@@ -59,8 +59,8 @@ impl Control {
         let Some(left_out) = self.refused.admit(Instant::now()) else { return };
         let peer = parts
             .extensions
-            .get::<Peer>()
-            .map_or_else(|| "unknown".to_owned(), |Peer(address)| address.to_string());
+            .get::<AdminPeer>()
+            .map_or_else(|| "unknown".to_owned(), |AdminPeer(address)| address.to_string());
         let what = if has_token { "a wrong token" } else { "no token" };
         tracing::warn!(
             "refused an admin request with {what}: {} from {peer}; others since the last such line: {left_out}",
@@ -115,7 +115,7 @@ mod tests {
         let path = directory.path().join("token");
         std::fs::write(&path, SECRET).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-        let control = Control::new(Some(TokenFile::new(path.clone())), Orders::new().0);
+        let control = Control::new(Some(TokenFile::new(path.clone())), ControlHandle::new().0);
         let status = |given: Option<&str>| {
             let (control, given) = (control.clone(), given.map(|given| given.as_bytes().to_vec()));
             async move { control.authorize(given).await.map(drop).map_err(|refusal| refusal.status.as_u16()) }

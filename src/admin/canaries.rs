@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Admin;
 use super::api::time;
-use crate::observe::standing::Outcome;
+use crate::observe::standing::CanaryOutcome;
 
 /// `/api/v1/canaries`: how the names of `[prove]` fared when the gate last asked itself for all of them.
 #[derive(Clone, Debug, Serialize)]
@@ -34,7 +34,7 @@ struct Canary {
 /// How the names fare.
 pub(super) async fn canaries(Shared(admin): Shared<Admin>) -> Json<Canaries> {
     let round = admin.catalogue.standing().last();
-    let shown = |Outcome { canary, fault }: &Outcome| Canary {
+    let shown = |CanaryOutcome { canary, fault }: &CanaryOutcome| Canary {
         name: canary.name.to_string(),
         expect: canary.expect.label(),
         ok: fault.is_none(),

@@ -75,7 +75,7 @@ pub struct SuspectJson {
 /// Where a policy to come would decide otherwise.
 pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<ShadowJson>> {
     let state = admin.state.load();
-    let shown = |difference: crate::policy::shadow::Difference| DifferenceJson {
+    let shown = |difference: crate::policy::shadow::ShadowDifference| DifferenceJson {
         name: difference.name.to_string(),
         change: difference.change.label().to_owned(),
         count: difference.count,
@@ -86,8 +86,8 @@ pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<ShadowJs
     Json(state.shadow.as_ref().map(|shadow| ShadowJson {
         hash: shadow.policies().default().hash(),
         rules: shadow.policies().default().rules(),
-        would_block: shadow.lookups(crate::policy::shadow::Change::WouldBlock),
-        would_allow: shadow.lookups(crate::policy::shadow::Change::WouldAllow),
+        would_block: shadow.lookups(crate::policy::shadow::ShadowChange::WouldBlock),
+        would_allow: shadow.lookups(crate::policy::shadow::ShadowChange::WouldAllow),
         differences: shadow.differences().into_iter().map(shown).collect(),
     }))
 }

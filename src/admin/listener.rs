@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::authorized::Peer;
-use super::places::{Places, Taken};
+use super::authorized::AdminPeer;
+use super::places::{AdmittedPeer, Places};
 
 /// Connections at once: some browsers, a Prometheus or two, and probes. Of more, those without a request give way, so that
 /// nobody takes the descriptors that queries need.
@@ -54,9 +54,9 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 }
 
 /// Answers the requests of one connection, until its client, its time or another who needs its place ends it.
-async fn converse(stream: TcpStream, router: Router, place: Taken) {
+async fn converse(stream: TcpStream, router: Router, place: AdmittedPeer) {
     let requests = place.requests();
-    let peer = stream.peer_addr().ok().map(Peer);
+    let peer = stream.peer_addr().ok().map(AdminPeer);
     let router = router.layer(axum::middleware::from_fn(
         move |mut request: Request<Body>, next: axum::middleware::Next| {
             let under_way = requests.begin();

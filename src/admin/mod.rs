@@ -30,7 +30,7 @@ use axum::response::IntoResponse;
 use axum::routing::{delete, get};
 
 use crate::engine::State;
-use crate::observe::board::Board;
+use crate::observe::board::LiveStats;
 use crate::observe::catalogue::Catalogue;
 use crate::observe::journal::Losses;
 use crate::policy::temporary::Grant;
@@ -45,7 +45,7 @@ pub struct Admin {
     /// All counts.
     pub catalogue: Arc<Catalogue>,
     /// What happened lately.
-    pub board: Arc<Board>,
+    pub board: Arc<LiveStats>,
     /// What could not be told.
     pub losses: Losses,
     /// When the gate began to serve, on either clock.

@@ -1,4 +1,4 @@
-//! A [`Zone`] from the text of its file.
+//! A [`Allowlist`] from the text of its file.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,9 +10,9 @@ use toml::de::DeTable;
 use toml::value::{Date, Datetime};
 
 use crate::address::upstream::UpstreamAddress;
-use crate::allowlist::host::Host;
+use crate::allowlist::host::HostPattern;
 use crate::allowlist::port::Port;
-use crate::allowlist::zone::{Zone, ZoneRule};
+use crate::allowlist::zone::{Allowlist, AllowlistRule};
 use crate::config::word;
 use crate::diagnostics::{Diagnostic, Faults, Section, Source, ValueError};
 use crate::policy::expect::Expect;
@@ -30,9 +30,9 @@ pub fn zone(
     source: &Source,
     parameters: &BTreeMap<String, Vec<String>>,
     used: &mut BTreeSet<String>,
-) -> (Zone, Vec<Diagnostic>) {
+) -> (Allowlist, Vec<Diagnostic>) {
     let mut faults = Faults::new(source);
-    let mut zone = Zone {
+    let mut zone = Allowlist {
         name: name.to_owned(),
         title: name.to_owned(),
         source: String::new(),
@@ -110,8 +110,8 @@ fn rule(
     action: Action,
     parameters: &BTreeMap<String, Vec<String>>,
     used: &mut BTreeSet<String>,
-) -> Option<ZoneRule> {
-    let host = section.required("host", |text| Host::parse(text, parameters));
+) -> Option<AllowlistRule> {
+    let host = section.required("host", |text| HostPattern::parse(text, parameters));
     let purpose = section.field("purpose").map_or_else(String::new, Spanned::into_inner);
     let listed = section.list("listed", edition).map_or_else(Vec::new, plain);
     let ports = section.list("ports", str::parse::<Port>).map_or_else(Vec::new, plain);
@@ -130,10 +130,10 @@ fn rule(
     let line = host.as_ref().map_or(0, |host| section.faults.line(host.span().start));
     section.finish();
 
-    let Host { text, patterns, parameters, missing } = host?.into_inner();
+    let HostPattern { text, patterns, parameters, missing } = host?.into_inner();
     used.extend(parameters);
     let broad = broad.is_some_and(Spanned::into_inner);
-    Some(ZoneRule {
+    Some(AllowlistRule {
         action,
         host: text,
         line,
@@ -164,7 +164,7 @@ fn edition(text: &str) -> Result<Date, ValueError> {
 }
 
 /// A host written twice with the same action says nothing new, and the second may be a slip for another name.
-fn warn_of_duplicates(rules: &[ZoneRule], source: &Source, faults: &mut Faults<'_>) {
+fn warn_of_duplicates(rules: &[AllowlistRule], source: &Source, faults: &mut Faults<'_>) {
     let mut first_lines: RapidHashMap<(Action, Cow<'_, str>), u32> = RapidHashMap::default();
     faults.set_base(0);
     for rule in rules {

@@ -1,4 +1,4 @@
-//! [`Host`]: a host as a zone file writes it, with its parameters filled in.
+//! [`HostPattern`]: a host as a zone file writes it, with its parameters filled in.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ pub const MAX_PATTERNS: usize = 10_000;
 
 /// A host as written and the patterns it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Host {
+pub(super) struct HostPattern {
     /// As written.
     pub(super) text: String,
     /// One for each combination of the values of its parameters; none while one of them has no value.
@@ -23,7 +23,7 @@ pub(super) struct Host {
     pub(super) missing: Vec<String>,
 }
 
-impl Host {
+impl HostPattern {
     /// Reads a host and fills in its parameters. Syntax is checked even where a value is missing.
     pub(super) fn parse(text: &str, values: &BTreeMap<String, Vec<String>>) -> Result<Self, ValueError> {
         let places = placeholders(text)?;
@@ -150,7 +150,7 @@ mod tests {
             ("{storage}.example", "", "storage"),
             ("{acr}.{storage}.{empty}.example", "", "empty storage"),
         ] {
-            let host = Host::parse(text, &values()).unwrap();
+            let host = HostPattern::parse(text, &values()).unwrap();
             let shown: Vec<String> = host.patterns.iter().map(Pattern::to_string).collect();
             assert_eq!(
                 (shown.join(" ").as_str(), host.missing.join(" ").as_str()),
@@ -173,7 +173,7 @@ mod tests {
             ("{long}-abc.io", None, "at most 63"),
             ("{many}.{more}.io", None, "40000 patterns"),
         ] {
-            let error = Host::parse(text, &values()).unwrap_err();
+            let error = HostPattern::parse(text, &values()).unwrap_err();
             assert_eq!(error.span, span, "{text}: {error}");
             assert!(error.message.contains(message), "{text}: {error}");
         }

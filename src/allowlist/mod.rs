@@ -21,5 +21,5 @@ pub use file::zone;
 pub use host::MAX_PATTERNS;
 pub use list::read_from as read_list;
 pub use port::{Port, Protocol};
-pub use read::{Zones, read};
-pub use zone::{Zone, ZoneRule};
+pub use read::{Allowlists, read};
+pub use zone::{Allowlist, AllowlistRule};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::allowlist::server_lists::ServerLists;
-use crate::allowlist::zone::Zone;
+use crate::allowlist::zone::Allowlist;
 use crate::allowlist::{file, list};
 use crate::config;
 use crate::config::allowlist_name::{Form, Unknown, files_in, zone_name};
@@ -15,9 +15,9 @@ use crate::policy::rule::Action;
 
 /// The zones read, and what is probably not meant in them.
 #[derive(Clone, Debug, Default)]
-pub struct Zones {
+pub struct Allowlists {
     /// In the order they were named.
-    pub list: Vec<Zone>,
+    pub list: Vec<Allowlist>,
     /// Such as hosts written twice.
     pub warnings: Report,
     /// Parameters that have values and stand in none of the zones: probably misspelt.
@@ -35,11 +35,11 @@ pub fn read(
     parameters: &BTreeMap<String, Vec<String>>,
     policy: &mut PolicyBuilder,
     routes: &mut ServerLists,
-) -> Result<Zones, Report> {
+) -> Result<Allowlists, Report> {
     if let Some(directory) = &settings.zones_directory {
         refuse_no_directory(directory)?;
     }
-    let mut zones = Zones::default();
+    let mut zones = Allowlists::default();
     let mut used = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for text in settings.zones.iter().filter(|text| seen.insert(text.as_str())) {
@@ -54,7 +54,7 @@ pub fn read(
         match find(text, settings.zones_directory.as_deref()) {
             Ok(Found::Tables { source, shipped }) => {
                 let (zone, diagnostics) = file::zone(&name, &source, parameters, &mut used);
-                let zone = Zone { shipped, ..zone };
+                let zone = Allowlist { shipped, ..zone };
                 give(&zone, settings, policy, routes);
                 zones.list.push(zone);
                 zones.warnings.append(Report::new(source, diagnostics));
@@ -64,7 +64,7 @@ pub fn read(
                 let source = policy.source(&name, &file);
                 policy.cname(source, settings.cname);
                 match list::read(&path, |action, pattern, line| policy.rule(action, pattern, source, line)) {
-                    Ok(count) => zones.list.push(Zone::plain(name, file, count)),
+                    Ok(count) => zones.list.push(Allowlist::plain(name, file, count)),
                     Err(report) => zones.warnings.append(report),
                 }
             }
@@ -90,7 +90,7 @@ fn refuse_no_directory(directory: &Path) -> Result<(), Report> {
 }
 
 fn give(
-    zone: &Zone,
+    zone: &Allowlist,
     settings: &config::PolicySettings,
     policy: &mut PolicyBuilder,
     routes: &mut ServerLists,

@@ -1,4 +1,4 @@
-//! [`Zone`]: one allowlist file, read and checked.
+//! [`Allowlist`]: one allowlist file, read and checked.
 
 use toml::value::Date;
 
@@ -11,7 +11,7 @@ use crate::wire::name::Name;
 
 /// One allowlist file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Zone {
+pub struct Allowlist {
     /// What settings and metrics call it: the file's name without `.toml` or `.list`.
     pub name: String,
     /// What people call it; the name where the file has no title.
@@ -29,12 +29,12 @@ pub struct Zone {
     /// It is one of those that are part of the program.
     pub shipped: bool,
     /// In the order of the file. None of a plain list: they go straight to the policy, which alone holds them.
-    pub rules: Vec<ZoneRule>,
+    pub rules: Vec<AllowlistRule>,
     /// How many rules the file has.
     pub count: usize,
 }
 
-impl Zone {
+impl Allowlist {
     /// What is known of a plain list of `count` rules.
     pub(super) fn plain(name: String, file: String, count: usize) -> Self {
         let (title, source) = (name.clone(), String::new());
@@ -55,7 +55,7 @@ impl Zone {
 
 /// One rule of a zone.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ZoneRule {
+pub struct AllowlistRule {
     /// Whether the names are allowed or denied.
     pub action: Action,
     /// The host as written, parameters in braces.
@@ -82,7 +82,7 @@ pub struct ZoneRule {
     pub reason: Option<String>,
 }
 
-impl ZoneRule {
+impl AllowlistRule {
     /// What the parameters that are a whole label of the host would have to be for it to cover `name`; none where no
     /// values would do.
     pub fn values_for(&self, name: &Name) -> Option<Vec<(&str, String)>> {
@@ -123,7 +123,7 @@ mod tests {
             ("{storage}.blob.example", "blob.example", None),
             ("{storage}.Blob.example", "mine.file.example", None),
         ] {
-            let rule = ZoneRule {
+            let rule = AllowlistRule {
                 action: Action::Allow,
                 host: host.to_owned(),
                 line: 1,

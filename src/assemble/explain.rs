@@ -8,13 +8,13 @@ use crate::policy::bypass::BypassName;
 use crate::policy::clients::GroupId;
 use crate::policy::route::Route;
 use crate::policy::rule::{Action, Pattern, Scope};
-use crate::policy::{Ground, Policies, Reason, RuleRef, Verdict};
+use crate::policy::{AllowReason, Policies, Reason, RuleRef, Verdict};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::{self, AnswerFlags};
 
 /// What would become of a question.
-pub struct Finding<'p> {
+pub struct Explanation<'p> {
     /// `allowed`, `blocked`, `observed`, `local` or `refused`.
     pub verdict: &'static str,
     /// Why, for people; empty where the rule says it all.
@@ -37,7 +37,7 @@ pub fn judge<'p>(
     client: Option<IpAddr>,
     policies: &'p Policies,
     local: &LocalZones,
-) -> Finding<'p> {
+) -> Explanation<'p> {
     let finding = judge_name(question, client, policies);
     if finding.verdict != "local" {
         return finding;
@@ -48,7 +48,7 @@ pub fn judge<'p>(
         Ok(answer) => answer,
         Err(LocalFailure::TooManyAliases) => {
             let reason = "local zones: SERVFAIL, too many aliases; they may go in a circle".to_owned();
-            return Finding { reason, allowed: false, ..finding };
+            return Explanation { reason, allowed: false, ..finding };
         }
         Err(LocalFailure::NotHeld) => return finding,
     };
@@ -60,15 +60,22 @@ pub fn judge<'p>(
         (reason, _) => format!(": {reason}"),
     };
     let reason = format!("answered by a local zone; its alias leads to {name}, {}{why}", target.verdict);
-    Finding { reason, rule: target.rule, allowed: target.allowed, route: target.route, ..finding }
+    Explanation { reason, rule: target.rule, allowed: target.allowed, route: target.route, ..finding }
 }
 
-fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Policies) -> Finding<'p> {
+fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Policies) -> Explanation<'p> {
     let group = client.map_or(Some(GroupId::DEFAULT), |client| policies.group(client));
     let Some(group) = group else {
         let client = client.map(|client| client.to_string()).unwrap_or_default();
         let reason = format!("{client} is in none of the subnets of `allow_clients` in [server]");
-        return Finding { verdict: "refused", reason, rule: None, allowed: false, group: None, route: None };
+        return Explanation {
+            verdict: "refused",
+            reason,
+            rule: None,
+            allowed: false,
+            group: None,
+            route: None,
+        };
     };
     let policy = policies.policy(group);
     let rule = policy.rule_for(&question.name);
@@ -81,15 +88,15 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
         _ => None,
     };
     let (verdict, reason, allowed) = match verdict {
-        Verdict::Allowed(_, Ground::Rule(_)) => ("allowed", String::new(), true),
-        Verdict::Allowed(_, Ground::Temporary(grant)) => {
+        Verdict::Allowed(_, AllowReason::Rule(_)) => ("allowed", String::new(), true),
+        Verdict::Allowed(_, AllowReason::Temporary(grant)) => {
             let until = crate::util::rfc3339::seconds(grant.until);
             ("allowed", format!("allowed until {until}: {}", grant.reason), true)
         }
-        Verdict::Allowed(_, Ground::Followed) => {
+        Verdict::Allowed(_, AllowReason::Followed) => {
             ("allowed", "an answer to these clients led to it".to_owned(), true)
         }
-        Verdict::Allowed(_, Ground::Ancestor) => {
+        Verdict::Allowed(_, AllowReason::Ancestor) => {
             let reason = "only names below it are allowed; resolvers may ask for this type to find zones and \
                           validate answers (policy.dnssec_ancestors)";
             ("allowed", reason.to_owned(), true)
@@ -112,7 +119,7 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
     };
     let rule = rule.filter(|_| verdict != "local" && verdict != "refused");
     let group = policies.groups().get(group.index()).filter(|_| policies.groups().len() > 1);
-    Finding { verdict, reason, rule, allowed, group: group.map(|group| &*group.name), route }
+    Explanation { verdict, reason, rule, allowed, group: group.map(|group| &*group.name), route }
 }
 
 /// The host of a URL, or of a host with a port; the text itself where it is neither.

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use crate::allowlist::server_lists::ServerLists;
-use crate::allowlist::{self, Zone, ZoneRule, Zones};
+use crate::allowlist::{self, Allowlist, AllowlistRule, Allowlists};
 use crate::config::{self, Loaded, Overrides, Settings};
 use crate::diagnostics::{Diagnostic, Report};
 use crate::local::{LocalSource, LocalZoneError, LocalZones};
@@ -49,7 +49,7 @@ pub struct Assembly {
     /// That file sets nothing: nothing stands in it but comments.
     pub is_unset: bool,
     /// The allowlist files in force for any client, each once.
-    pub zones: Vec<Zone>,
+    pub zones: Vec<Allowlist>,
     /// The compiled rules.
     pub policies: Policies,
     /// Policies to come, whose verdicts are only compared.
@@ -71,7 +71,7 @@ impl Assembly {
     }
 
     /// The rule as its zone file has it. None for rules of plain lists and of the settings, which are patterns alone.
-    pub fn written(&self, rule: RuleRef<'_>) -> Option<&ZoneRule> {
+    pub fn written(&self, rule: RuleRef<'_>) -> Option<&AllowlistRule> {
         let zone = self.zones.iter().find(|zone| zone.file == rule.source().file)?;
         let index = zone.rules.binary_search_by_key(&rule.line(), |written| written.line).ok()?;
         Some(&zone.rules[index])
@@ -80,12 +80,12 @@ impl Assembly {
 
 /// Everything found wrong.
 #[derive(Debug, Default)]
-pub struct Faults {
+pub struct AssemblyFaults {
     report: Report,
     local: Vec<LocalZoneError>,
 }
 
-impl Faults {
+impl AssemblyFaults {
     /// Draws all of it, with places and remedies.
     pub fn render(&self, color: bool) -> String {
         let report = (!self.report.is_empty()).then(|| self.report.render(color));
@@ -94,22 +94,22 @@ impl Faults {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for AssemblyFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for AssemblyFaults {}
 
-impl From<Report> for Faults {
+impl From<Report> for AssemblyFaults {
     fn from(report: Report) -> Self {
         Self { report, local: Vec::new() }
     }
 }
 
 /// Reads and compiles everything. The policies get the number `generation`.
-pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Faults> {
+pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, AssemblyFaults> {
     let mut assembly = assemble_one(sources, generation)?;
     if let Some(candidate) = assembly.settings.policy.shadow.clone() {
         let sources = Sources { config: Some(candidate), overrides: Overrides::default() };
@@ -120,7 +120,7 @@ pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
     Ok(assembly)
 }
 
-fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> {
+fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, AssemblyFaults> {
     let Loaded { settings, origin, is_unset, mut warnings } =
         config::load(sources.config.as_deref(), &sources.overrides)?;
     let local = LocalZones::load(&local_sources(&settings));
@@ -146,7 +146,7 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Faults> 
     let (read, local) = match (read, local) {
         (Ok(read), Ok(local)) => (read, local),
         (read, local) => {
-            return Err(Faults {
+            return Err(AssemblyFaults {
                 report: read.err().unwrap_or_default(),
                 local: local.err().unwrap_or_default(),
             });
@@ -242,7 +242,7 @@ struct Compiler<'a> {
     /// Where the names of `[[route]]` go.
     named: Vec<(&'a Pattern, Route)>,
     /// Zones read, each once.
-    zones: Vec<Zone>,
+    zones: Vec<Allowlist>,
     /// Parameters that no group has had use for; none before the first was read.
     unused: Option<Vec<String>>,
     warnings: Report,
@@ -265,7 +265,7 @@ impl<'a> Compiler<'a> {
         parameters: &BTreeMap<String, Vec<String>>,
     ) -> Result<PolicyBuilder, Report> {
         let mut rules = PolicyBuilder::new();
-        let Zones { list, warnings, unused_parameters } =
+        let Allowlists { list, warnings, unused_parameters } =
             allowlist::read(policy, parameters, &mut rules, &mut self.lists)?;
         for zone in list {
             if self.zones.iter().all(|known| known.file != zone.file) {

@@ -1,4 +1,4 @@
-//! [`Clock`]: points in time as numbers.
+//! [`CacheClock`]: points in time as numbers.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ const START: u64 = 1 << 32;
 
 /// Milliseconds since the cache was first written to.
 #[derive(Default)]
-pub(super) struct Clock {
+pub(super) struct CacheClock {
     start: OnceLock<Instant>,
 }
 
-impl Clock {
+impl CacheClock {
     /// The number of `time`, rounded down; the clock starts if it has not.
     pub(super) fn down(&self, time: Instant) -> u64 {
         let start = *self.start.get_or_init(|| time);

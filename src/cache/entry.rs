@@ -1,4 +1,4 @@
-//! [`Entry`]: a key and its answer as words.
+//! [`CacheEntry`]: a key and its answer as words.
 //!
 //! | word | bits, lowest first |
 //! |---|---|
@@ -24,9 +24,9 @@ pub(super) const HELD: usize = 3;
 /// smallest record) are counted twice for the places of its TTLs.
 pub(super) const MAX_WORDS: usize = 10 * 1024;
 
-/// An entry as it stands in [`Entry::write`]'s words.
+/// An entry as it stands in [`CacheEntry::write`]'s words.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'a> {
+pub(super) struct CacheEntry<'a> {
     pub(super) key: Key<'a>,
     pub(super) answer: AnswerRef<'a>,
     /// When it was stored, on the cache's clock.
@@ -35,7 +35,7 @@ pub(super) struct Entry<'a> {
     held: u32,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> CacheEntry<'a> {
     /// Puts an entry stored at `stored` into `words`, which is cleared.
     pub(super) fn write(words: &mut Vec<u64>, key: Key<'_>, answer: AnswerRef<'_>, stored: u64) {
         let head = answer.head();
@@ -80,7 +80,7 @@ impl<'a> Entry<'a> {
             && body.starts_with(key.name)
     }
 
-    /// Reads what [`Entry::write`] wrote; none where it cannot have been that.
+    /// Reads what [`CacheEntry::write`] wrote; none where it cannot have been that.
     pub(super) fn read(words: &'a [u64]) -> Option<Self> {
         let (header, body) = words.split_first_chunk::<HEADER>()?;
         let [records, ttls, extended_errors, flags] = split(header[0]);
@@ -179,18 +179,18 @@ mod tests {
             let answer_flags = AnswerFlags { dnssec_ok, checking_disabled };
             let key = Key { name: &name, qtype: Type(qtype), flags: answer_flags, route: RouteId(route) };
             let mut words = vec![1; 3];
-            Entry::write(&mut words, key, answer, stored);
-            words[HELD] = Entry::held_until(&words, u64::from(held));
-            let entry = Entry::read(&words).unwrap();
+            CacheEntry::write(&mut words, key, answer, stored);
+            words[HELD] = CacheEntry::held_until(&words, u64::from(held));
+            let entry = CacheEntry::read(&words).unwrap();
             prop_assert_eq!((entry.key, entry.answer, entry.stored, entry.held), (key, answer, stored, held));
-            prop_assert!(Entry::has_key(&words, key));
-            prop_assert_eq!(Entry::len(&words), words.len());
-            prop_assert!(Entry::read(&words[..words.len() - 1]).is_none());
+            prop_assert!(CacheEntry::has_key(&words, key));
+            prop_assert_eq!(CacheEntry::len(&words), words.len());
+            prop_assert!(CacheEntry::read(&words[..words.len() - 1]).is_none());
         }
 
         #[test]
         fn nothing_that_is_no_entry_panics(words in proptest::collection::vec(any::<u64>(), 0..40)) {
-            let _ = Entry::read(&words);
+            let _ = CacheEntry::read(&words);
         }
     }
 }

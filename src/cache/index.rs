@@ -23,14 +23,14 @@ pub(super) enum Which {
 
 /// Where an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct IndexPlace {
     pub(super) ring: Which,
     pub(super) position: u64,
 }
 
 /// A slot, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot(usize);
+pub(super) struct IndexSlot(usize);
 
 /// How an entry has fared since it was put in its slot.
 ///
@@ -102,7 +102,7 @@ impl Index {
     }
 
     /// The first slot that may lead to what has `hash` and of which `is_it` says that it does.
-    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(Place) -> bool) -> Option<Slot> {
+    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(IndexPlace) -> bool) -> Option<IndexSlot> {
         let tag = tag(hash);
         for bucket in self.buckets_of(hash) {
             let slots = self.words[self.start + bucket * BUCKET..].first_chunk::<SLOTS>()?;
@@ -114,7 +114,7 @@ impl Index {
             while same_tag != 0 {
                 let number = same_tag.trailing_zeros() as usize;
                 if is_it(place_in(slots[number].load(Ordering::Acquire))) {
-                    return Some(Slot(bucket * BUCKET + number));
+                    return Some(IndexSlot(bucket * BUCKET + number));
                 }
                 same_tag &= same_tag - 1;
             }
@@ -123,49 +123,49 @@ impl Index {
     }
 
     /// The slot that leads to `place`, of what has `hash`.
-    pub(super) fn slot_of(&self, hash: u64, place: Place) -> Option<Slot> {
+    pub(super) fn slot_of(&self, hash: u64, place: IndexPlace) -> Option<IndexSlot> {
         let word = word_of(hash, place);
         self.slots_of(hash).find(|slot| self.slot(*slot).load(Ordering::Relaxed) == word)
     }
 
     /// A free slot for what has `hash`: of its two buckets the emptier one's, so that they fill up evenly.
-    pub(super) fn free_slot(&self, hash: u64) -> Option<Slot> {
-        let is_free = |slot: &Slot| self.place(*slot).is_none();
+    pub(super) fn free_slot(&self, hash: u64) -> Option<IndexSlot> {
+        let is_free = |slot: &IndexSlot| self.place(*slot).is_none();
         let buckets = self.buckets_of(hash);
         let [first, second] = buckets.map(|bucket| self.bucket(bucket).filter(is_free).count());
         self.bucket(buckets[usize::from(second > first)]).find(is_free)
     }
 
     /// All slots in which what has `hash` can be.
-    pub(super) fn slots_of(&self, hash: u64) -> impl Iterator<Item = Slot> + use<'_> {
+    pub(super) fn slots_of(&self, hash: u64) -> impl Iterator<Item = IndexSlot> + use<'_> {
         self.buckets_of(hash).into_iter().flat_map(|bucket| self.bucket(bucket))
     }
 
     /// Where `slot` leads to.
-    pub(super) fn place(&self, slot: Slot) -> Option<Place> {
+    pub(super) fn place(&self, slot: IndexSlot) -> Option<IndexPlace> {
         let word = self.slot(slot).load(Ordering::Relaxed);
         (word != 0).then(|| place_in(word))
     }
 
     /// Lets `slot` lead to `place`, where an entry was just written whose key has `hash`.
-    pub(super) fn set(&self, slot: Slot, hash: u64, place: Place) {
+    pub(super) fn set(&self, slot: IndexSlot, hash: u64, place: IndexPlace) {
         self.slot(slot).store(word_of(hash, place), Ordering::Release);
     }
 
     /// Frees `slot`.
-    pub(super) fn clear(&self, slot: Slot) {
+    pub(super) fn clear(&self, slot: IndexSlot) {
         self.slot(slot).store(0, Ordering::Relaxed);
     }
 
     /// The marks of `slot`.
-    pub(super) fn marks(&self, slot: Slot) -> Marks {
+    pub(super) fn marks(&self, slot: IndexSlot) -> Marks {
         let (word, shift) = self.marks_word(slot);
         Marks((word.load(Ordering::Relaxed) >> shift) as u8)
     }
 
     /// Changes the marks of `slot`. Where they are as they should be nothing is written, so that the cache line of what is
     /// asked for often stays shared.
-    pub(super) fn mark(&self, slot: Slot, marks: Marks) {
+    pub(super) fn mark(&self, slot: IndexSlot, marks: Marks) {
         let (word, shift) = self.marks_word(slot);
         let before = word.load(Ordering::Relaxed);
         let after = before & !(0xff << shift) | u64::from(marks.0) << shift;
@@ -175,8 +175,8 @@ impl Index {
     }
 
     /// The slots of one bucket.
-    pub(super) fn bucket(&self, bucket: usize) -> impl Iterator<Item = Slot> + use<> {
-        (bucket * BUCKET..bucket * BUCKET + SLOTS).map(Slot)
+    pub(super) fn bucket(&self, bucket: usize) -> impl Iterator<Item = IndexSlot> + use<> {
+        (bucket * BUCKET..bucket * BUCKET + SLOTS).map(IndexSlot)
     }
 
     /// The upper half of the hash says the first bucket, the upper half of a multiple of it the second.
@@ -185,11 +185,11 @@ impl Index {
         [hash, hash.wrapping_mul(ODD)].map(|hash| (((hash >> 32) * self.buckets as u64) >> 32) as usize)
     }
 
-    fn slot(&self, slot: Slot) -> &AtomicU64 {
+    fn slot(&self, slot: IndexSlot) -> &AtomicU64 {
         &self.words[self.start + slot.0]
     }
 
-    fn marks_word(&self, slot: Slot) -> (&AtomicU64, usize) {
+    fn marks_word(&self, slot: IndexSlot) -> (&AtomicU64, usize) {
         (&self.words[self.start + (slot.0 | SLOTS)], slot.0 % BUCKET * 8)
     }
 }
@@ -199,13 +199,13 @@ fn tag(hash: u64) -> u64 {
     hash & 0xffff | 1
 }
 
-fn word_of(hash: u64, place: Place) -> u64 {
+fn word_of(hash: u64, place: IndexPlace) -> u64 {
     tag(hash) << 48 | (place.ring as u64) << 47 | place.position
 }
 
-fn place_in(word: u64) -> Place {
+fn place_in(word: u64) -> IndexPlace {
     let ring = if word >> 47 & 1 == 0 { Which::Small } else { Which::Main };
-    Place { ring, position: word & POSITION }
+    IndexPlace { ring, position: word & POSITION }
 }
 
 #[cfg(test)]
@@ -219,7 +219,7 @@ mod tests {
         let (index, hash) = (Index::new(1 << 20).unwrap(), 0x0123_4567_89ab_cdef);
         for position in 1..=1000 {
             if let Some(slot) = index.free_slot(hash) {
-                index.set(slot, hash, Place { ring: Which::Small, position });
+                index.set(slot, hash, IndexPlace { ring: Which::Small, position });
             }
         }
         let mut looked_at = Vec::new();

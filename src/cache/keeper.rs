@@ -1,4 +1,4 @@
-//! [`Keeper`]: decides what stays, which is S3-FIFO (Yang et al., SOSP 2023) on two rings that are logs.
+//! [`Evictor`]: decides what stays, which is S3-FIFO (Yang et al., SOSP 2023) on two rings that are logs.
 //!
 //! What is new goes to the small ring. What was asked for while it was there goes on to the main ring, and so does what
 //! comes again: under a key that is still known, or soon after it was put out. In the main ring an entry stays for as many
@@ -7,13 +7,13 @@
 //! Since entries are replaced by appending, a ring is full of the replaced and the expired long before it is full of what
 //! is of use. So nothing is put out for want of room while an eighth of the ring can be had by moving entries together.
 
-use super::entry::{Entry, HELD};
+use super::entry::{CacheEntry, HELD};
 use super::ghosts::Ghosts;
-use super::index::{Marks, Place, Slot, Which};
+use super::index::{IndexPlace, IndexSlot, Marks, Which};
 use super::key::Key;
 use super::lifetimes::Limits;
 use super::ring::Hands;
-use super::table::Table;
+use super::table::CacheTable;
 use crate::policy::route::RouteId;
 use crate::wire::answer::{AnswerRef, Lifetime};
 
@@ -21,7 +21,7 @@ use crate::wire::answer::{AnswerRef, Lifetime};
 const MAX_MOVES: usize = 256;
 
 /// The half of the cache that writes; there is one at a time.
-pub(super) struct Keeper {
+pub(super) struct Evictor {
     small: Hands,
     main: Hands,
     ghosts: Ghosts,
@@ -36,29 +36,29 @@ pub(super) struct Keeper {
 /// What everything is decided by.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'t> {
-    pub(super) table: &'t Table,
+    pub(super) table: &'t CacheTable,
     pub(super) limits: Limits,
     pub(super) now: u64,
 }
 
 impl Context<'_> {
     /// True where `entry` can be given to nobody any more.
-    fn is_over(&self, entry: &Entry<'_>) -> bool {
+    fn is_over(&self, entry: &CacheEntry<'_>) -> bool {
         entry.age(self.now) >= self.limits.stale(entry.answer.lifetime())
     }
 }
 
 /// The oldest entry of a ring.
 struct Oldest {
-    place: Place,
+    place: IndexPlace,
     words: usize,
     /// None where the index leads to it no more.
-    slot: Option<Slot>,
+    slot: Option<IndexSlot>,
     hash: u64,
     is_over: bool,
 }
 
-impl Keeper {
+impl Evictor {
     pub(super) fn new([small, main]: [Hands; 2], ghosts: Ghosts) -> Self {
         Self {
             small,
@@ -92,15 +92,15 @@ impl Keeper {
         let hash = table.hash(key);
         let before = table.find(key, hash, &mut self.incoming);
         let is_answer =
-            |entry: Entry<'_>| entry.answer.lifetime() != Lifetime::Failure && !context.is_over(&entry);
+            |entry: CacheEntry<'_>| entry.answer.lifetime() != Lifetime::Failure && !context.is_over(&entry);
         if answer.lifetime() == Lifetime::Failure
             && before.is_some()
-            && Entry::read(&self.incoming).is_some_and(is_answer)
+            && CacheEntry::read(&self.incoming).is_some_and(is_answer)
         {
             return;
         }
         let mut entry = std::mem::take(&mut self.incoming);
-        Entry::write(&mut entry, key, answer, context.now);
+        CacheEntry::write(&mut entry, key, answer, context.now);
         let is_known = before.is_some() || self.ghosts.take(hash);
         let fits = |which| entry.len() <= table.ring(which).max_entry();
         let which = if is_known || !fits(Which::Small) { Which::Main } else { Which::Small };
@@ -125,21 +125,27 @@ impl Keeper {
         let hash = table.hash(key);
         let slot = table.find(key, hash, &mut self.incoming);
         let Some(place) = slot.and_then(|slot| table.index.place(slot)) else { return };
-        let Some(entry) = Entry::read(&self.incoming) else { return };
+        let Some(entry) = CacheEntry::read(&self.incoming) else { return };
         let lifetime = entry.answer.lifetime();
         let until = entry.age(now).saturating_add(held).min(limits.stale(lifetime));
         if until > limits.fresh(lifetime) {
-            let word = Entry::held_until(&self.incoming, until);
+            let word = CacheEntry::held_until(&self.incoming, until);
             table.ring(place.ring).put(place.position, HELD, word);
         }
     }
 
     /// Drops the entries of one bucket whose name `keep` refuses.
-    pub(super) fn retain(&mut self, table: &Table, bucket: usize, keep: impl Fn(&[u8], RouteId) -> bool) {
+    pub(super) fn retain(
+        &mut self,
+        table: &CacheTable,
+        bucket: usize,
+        keep: impl Fn(&[u8], RouteId) -> bool,
+    ) {
         for slot in table.index.bucket(bucket) {
             let Some(place) = table.index.place(slot) else { continue };
             let is_kept = table.read(place, &mut self.incoming)
-                && Entry::read(&self.incoming).is_some_and(|entry| keep(entry.key.name, entry.key.route));
+                && CacheEntry::read(&self.incoming)
+                    .is_some_and(|entry| keep(entry.key.name, entry.key.route));
             if !is_kept && self.vacate(table, slot) {
                 table.index.clear(slot);
             }
@@ -147,7 +153,7 @@ impl Keeper {
     }
 
     /// A slot for what has `hash`; where all are taken, that of what is over or else least visited.
-    fn free_slot(&mut self, context: Context<'_>, hash: u64) -> Option<Slot> {
+    fn free_slot(&mut self, context: Context<'_>, hash: u64) -> Option<IndexSlot> {
         let table = context.table;
         if let Some(slot) = table.index.free_slot(hash) {
             return Some(slot);
@@ -155,7 +161,7 @@ impl Keeper {
         let copy = &mut self.leaving[Which::Small as usize];
         let mut is_of_use = |slot| {
             table.index.place(slot).is_some_and(|place| table.read(place, copy))
-                && Entry::read(copy).is_some_and(|entry| !context.is_over(&entry))
+                && CacheEntry::read(copy).is_some_and(|entry| !context.is_over(&entry))
         };
         let slots =
             table.index.slots_of(hash).map(|slot| (is_of_use(slot), table.index.marks(slot).visits(), slot));
@@ -165,7 +171,7 @@ impl Keeper {
     }
 
     /// Counts out the entry that `slot` leads to; false where it leads to none. The slot must then be changed.
-    fn vacate(&mut self, table: &Table, slot: Slot) -> bool {
+    fn vacate(&mut self, table: &CacheTable, slot: IndexSlot) -> bool {
         let Some(place) = table.index.place(slot) else { return false };
         let words = table.ring(place.ring).len_at(place.position);
         self.hands(place.ring).forget(words);
@@ -232,12 +238,12 @@ impl Keeper {
     fn oldest(&mut self, context: Context<'_>, ring: Which) -> Option<Oldest> {
         let table = context.table;
         let position = self.hands(ring).oldest()?;
-        let place = Place { ring, position };
+        let place = IndexPlace { ring, position };
         let words = &mut self.leaving[ring as usize];
         if !table.read(place, words) {
             return None;
         }
-        let entry = Entry::read(words)?;
+        let entry = CacheEntry::read(words)?;
         let hash = table.hash(entry.key);
         let slot = table.index.slot_of(hash, place);
         Some(Oldest { place, words: words.len(), slot, hash, is_over: context.is_over(&entry) })
@@ -245,7 +251,7 @@ impl Keeper {
 
     /// Gives up the place of a ring's oldest entry, and its slot where it is over. Else the slot is returned, which must
     /// get another place.
-    fn give_up(&mut self, table: &Table, oldest: &Oldest) -> Option<Slot> {
+    fn give_up(&mut self, table: &CacheTable, oldest: &Oldest) -> Option<IndexSlot> {
         let ring = oldest.place.ring;
         self.hands(ring).give_up_oldest(table.ring(ring), oldest.words);
         let slot = oldest.slot?;
@@ -259,16 +265,16 @@ impl Keeper {
     }
 
     /// Frees the slot of an entry that was of use and whose place is given up.
-    fn put_out(&mut self, table: &Table, slot: Slot) {
+    fn put_out(&mut self, table: &CacheTable, slot: IndexSlot) {
         table.index.clear(slot);
         self.entries -= 1;
         self.evicted += 1;
     }
 
     /// Writes an entry into a ring that has room, and lets `slot` lead to it.
-    fn append(&mut self, table: &Table, ring: Which, slot: Slot, hash: u64, entry: &[u64]) {
+    fn append(&mut self, table: &CacheTable, ring: Which, slot: IndexSlot, hash: u64, entry: &[u64]) {
         let position = self.hands(ring).append(table.ring(ring), entry);
-        table.index.set(slot, hash, Place { ring, position });
+        table.index.set(slot, hash, IndexPlace { ring, position });
     }
 
     fn hands(&mut self, ring: Which) -> &mut Hands {

@@ -5,8 +5,8 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::entry::{Entry, HELD};
-use super::index::{Index, Place, Slot, Which};
+use super::entry::{CacheEntry, HELD};
+use super::index::{Index, IndexPlace, IndexSlot, Which};
 use super::key::Key;
 use super::ring::{Hands, Ring};
 use crate::policy::route::RouteId;
@@ -30,7 +30,7 @@ const HASH: u64 = 0x1234_5678_9abc_def0;
 fn entry(name: &[u8; 3], text: &str) -> Vec<u64> {
     let answer = Answer::failure(ErrorCode(0), text, Lifetime::Failure);
     let mut words = Vec::new();
-    Entry::write(&mut words, key(name), answer.as_ref(), 0);
+    CacheEntry::write(&mut words, key(name), answer.as_ref(), 0);
     assert_eq!(words.len(), ENTRY);
     words
 }
@@ -47,29 +47,30 @@ struct Shared {
 
 impl Shared {
     /// One entry is kept.
-    fn with(words: &[u64]) -> (Arc<Self>, Hands, Slot) {
+    fn with(words: &[u64]) -> (Arc<Self>, Hands, IndexSlot) {
         let shared = Self { index: Index::new(0).unwrap(), ring: Ring::new(RING).unwrap() };
         let mut hands = Hands::new(&shared.ring);
         let slot = shared.index.free_slot(HASH).unwrap();
         let position = hands.append(&shared.ring, words);
-        shared.index.set(slot, HASH, Place { ring: Which::Small, position });
+        shared.index.set(slot, HASH, IndexPlace { ring: Which::Small, position });
         (Arc::new(shared), hands, slot)
     }
 
     /// As the keeper replaces an entry: its room is given up, then written over, then led to.
-    fn replace(&self, hands: &mut Hands, slot: Slot, words: &[u64]) {
+    fn replace(&self, hands: &mut Hands, slot: IndexSlot, words: &[u64]) {
         hands.give_up_oldest(&self.ring, ENTRY);
         hands.forget(ENTRY);
         assert!(hands.has_room(&self.ring, ENTRY));
         let position = hands.append(&self.ring, words);
-        self.index.set(slot, HASH, Place { ring: Which::Small, position });
+        self.index.set(slot, HASH, IndexPlace { ring: Which::Small, position });
     }
 
     /// As the table finds an entry.
     fn find(&self, name: &[u8; 3]) -> Option<Vec<u64>> {
         let mut words = Vec::new();
-        let is_it =
-            |place: Place| self.ring.read(place.position, &mut words) && Entry::has_key(&words, key(name));
+        let is_it = |place: IndexPlace| {
+            self.ring.read(place.position, &mut words) && CacheEntry::has_key(&words, key(name))
+        };
         self.index.find(HASH, is_it)?;
         Some(words)
     }
@@ -126,7 +127,7 @@ fn the_word_that_changes_in_place_goes_with_all_the_others() {
         let (shared, _, _) = Shared::with(&words);
         let position = shared.index.place(shared.index.slots_of(HASH).next().unwrap()).unwrap().position;
         let mut held = words.clone();
-        held[HELD] = Entry::held_until(&words, 30_000);
+        held[HELD] = CacheEntry::held_until(&words, 30_000);
         let reader = {
             let (shared, held) = (Arc::clone(&shared), held.clone());
             thread::spawn(move || {

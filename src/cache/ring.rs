@@ -21,7 +21,7 @@
 //! All words are atomics, so that a race is a mix of old and new words and nothing worse. The word that says how long an
 //! entry is held may change in place: either value of it goes with all the others.
 
-use super::entry::{Entry, HEADER, MAX_WORDS};
+use super::entry::{CacheEntry, HEADER, MAX_WORDS};
 use crate::util::sync::{AtomicU64, Ordering, fence, zeroed};
 
 /// Bits of a position that are kept; positions are compared modulo this, so that it does not matter when they run over.
@@ -59,7 +59,7 @@ impl Ring {
         };
         let header: [u64; HEADER] = std::array::from_fn(|index| header[index].load(Ordering::Relaxed));
         // Where the header is torn its lengths say nothing, but they must do no harm.
-        let end = start + Entry::len(&header);
+        let end = start + CacheEntry::len(&header);
         let Some(words) = self.words.get(start..end).filter(|words| words.len() <= self.max_entry()) else {
             return false;
         };
@@ -81,7 +81,7 @@ impl Ring {
         let start = self.offset(position);
         let header: [u64; HEADER] =
             std::array::from_fn(|index| self.words[start + index].load(Ordering::Relaxed));
-        Entry::len(&header)
+        CacheEntry::len(&header)
     }
 
     /// Puts `word` into the entry at `position`, which the writer knows to be there.
@@ -220,7 +220,7 @@ mod tests {
             route: RouteId(0),
         };
         let mut words = Vec::new();
-        Entry::write(&mut words, key, answer.as_ref(), 0);
+        CacheEntry::write(&mut words, key, answer.as_ref(), 0);
         assert_eq!(words.len(), 8);
         words
     }

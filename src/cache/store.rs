@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::clock::Clock;
-use super::entry::Entry;
+use super::clock::CacheClock;
+use super::entry::CacheEntry;
 use super::hit::{Freshness, Hit, Kept};
-use super::keeper::{Context, Keeper};
+use super::keeper::{Context, Evictor};
 use super::key::Key;
 use super::lifetimes::{Lifetimes, Limits};
-use super::table::Table;
+use super::table::CacheTable;
 use crate::policy::AllowedQuery;
 use crate::policy::route::RouteId;
 use crate::wire::answer::AnswerRef;
@@ -27,9 +27,9 @@ const EXPIRING: u64 = 10;
 /// Asking takes no lock, allocates nothing and writes at most a few bits next to the index's slot, and only while they
 /// change. Whatever else changes the cache takes turns.
 pub struct Cache {
-    table: Table,
-    keeper: Mutex<Keeper>,
-    clock: Clock,
+    table: CacheTable,
+    keeper: Mutex<Evictor>,
+    clock: CacheClock,
     lifetimes: Lifetimes,
     limits: Limits,
     max_bytes: u64,
@@ -43,15 +43,15 @@ impl Cache {
         let evictions = before.map(|before| Arc::clone(&before.evictions)).unwrap_or_default();
         let mut bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
         let (table, ghosts, hands) = loop {
-            match Table::new(bytes) {
+            match CacheTable::new(bytes) {
                 Some(parts) => break parts,
                 None => bytes /= 2,
             }
         };
         Self {
             table,
-            keeper: Mutex::new(Keeper::new(hands, ghosts)),
-            clock: Clock::default(),
+            keeper: Mutex::new(Evictor::new(hands, ghosts)),
+            clock: CacheClock::default(),
             lifetimes,
             limits: Limits::from(&lifetimes),
             max_bytes: bytes as u64,
@@ -84,7 +84,7 @@ impl Cache {
     ) -> Option<Hit<'k>> {
         let key = Key::from(query);
         let slot = self.table.find(key, self.table.hash(key), &mut kept.words)?;
-        let entry = Entry::read(&kept.words)?;
+        let entry = CacheEntry::read(&kept.words)?;
         let age = entry.age(self.clock.up(now)?);
         let lifetime = self.limits.fresh(entry.answer.lifetime());
         let mut marks = self.table.index.marks(slot);
@@ -167,13 +167,13 @@ impl Cache {
         self.evictions.load(Ordering::Relaxed)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Keeper)) {
+    fn change(&self, change: impl FnOnce(&mut Evictor)) {
         let mut keeper = self.keeper();
         change(&mut keeper);
         self.evictions.fetch_add(keeper.take_evicted(), Ordering::Relaxed);
     }
 
-    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+    fn keeper(&self) -> MutexGuard<'_, Evictor> {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

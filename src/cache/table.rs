@@ -1,10 +1,10 @@
-//! [`Table`]: what readers and the writer share.
+//! [`CacheTable`]: what readers and the writer share.
 
 use rapidhash::quality::RandomState;
 
-use super::entry::Entry;
+use super::entry::CacheEntry;
 use super::ghosts::Ghosts;
-use super::index::{Index, Place, Slot, Which};
+use super::index::{Index, IndexPlace, IndexSlot, Which};
 use super::key::Key;
 use super::ring::{Hands, Ring};
 
@@ -19,7 +19,7 @@ const SLOT: usize = 64 / 7 + 1;
 const SMALL: usize = 10;
 
 /// Entries, and the index that leads to them.
-pub(super) struct Table {
+pub(super) struct CacheTable {
     small: Ring,
     main: Ring,
     pub(super) index: Index,
@@ -27,7 +27,7 @@ pub(super) struct Table {
     hasher: RandomState,
 }
 
-impl Table {
+impl CacheTable {
     /// A table of `bytes` with all that belongs to it; none where there is no memory for it.
     pub(super) fn new(bytes: usize) -> Option<(Self, Ghosts, [Hands; 2])> {
         let slots = bytes / BYTES_PER_SLOT;
@@ -54,12 +54,12 @@ impl Table {
     }
 
     /// Copies the entry at `place` into `words`; false where it is gone.
-    pub(super) fn read(&self, place: Place, words: &mut Vec<u64>) -> bool {
+    pub(super) fn read(&self, place: IndexPlace, words: &mut Vec<u64>) -> bool {
         self.ring(place.ring).read(place.position, words)
     }
 
     /// Finds the entry kept under `key`, whose hash is `hash`, and leaves a copy of it in `words`.
-    pub(super) fn find(&self, key: Key<'_>, hash: u64, words: &mut Vec<u64>) -> Option<Slot> {
-        self.index.find(hash, |place| self.read(place, words) && Entry::has_key(words, key))
+    pub(super) fn find(&self, key: Key<'_>, hash: u64, words: &mut Vec<u64>) -> Option<IndexSlot> {
+        self.index.find(hash, |place| self.read(place, words) && CacheEntry::has_key(words, key))
     }
 }

@@ -7,7 +7,7 @@ use axum::http::Method;
 use clap::Args;
 use tokio::runtime::Builder;
 
-use super::http::{AdminListener, Page, printable};
+use super::http::{AdminClient, Page, printable};
 use crate::admin::token::{Token, TokenFile};
 use crate::api::wish::{self, AllowRequestJson};
 use crate::assemble::Sources;
@@ -99,7 +99,7 @@ fn revoke(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
 }
 
 fn listed(arguments: &ListArguments, sources: &Sources) -> Result<String, Error> {
-    let allowed: Vec<Grant> = AdminListener::of(sources)?.read("/api/v1/allowed")?;
+    let allowed: Vec<Grant> = AdminClient::of(sources)?.read("/api/v1/allowed")?;
     Ok(if arguments.json { serde_json::to_string(&allowed)? } else { as_text(&allowed) })
 }
 
@@ -123,7 +123,7 @@ fn order(
     path: &str,
     wish: Option<&AllowRequestJson>,
 ) -> Result<Page, Error> {
-    let listener = AdminListener::of(sources)?;
+    let listener = AdminClient::of(sources)?;
     let token = token(arguments, sources)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let page = runtime.block_on(listener.order(method, path, &token, wish));

@@ -11,7 +11,7 @@ use crate::diagnostics::Severity;
 use crate::service::registry::Registry;
 use crate::service::reload::summary;
 use crate::service::state::check_upstreams;
-use crate::tools::advise::{Advice, Kind, advise};
+use crate::tools::advise::{Advice, AdviceKind, advise};
 
 /// Places told of each kind of advice; `--all` tells all.
 const PLACES: usize = 5;
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     deny_warnings: bool,
     /// Do not warn of this; may be repeated
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
-    allow: Vec<Kind>,
+    allow: Vec<AdviceKind>,
 }
 
 /// Reports what was read, and what `serve` would not start with; other errors were reported before.

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use clap::Args;
 use serde_json::json;
 
-use crate::allowlist::ZoneRule;
+use crate::allowlist::AllowlistRule;
 use crate::assemble::Assembly;
-use crate::assemble::explain::{Finding, host_of, judge, snippet};
+use crate::assemble::explain::{Explanation, host_of, judge, snippet};
 use crate::cli::output::{FAILED, OK, USAGE, print, warn};
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::route::Route;
@@ -66,8 +66,8 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
 
 fn as_text(
     question: &Question,
-    finding: &Finding<'_>,
-    asleep: Option<&ZoneRule>,
+    finding: &Explanation<'_>,
+    asleep: Option<&AllowlistRule>,
     assembly: &Assembly,
 ) -> String {
     let mut text = format!("{} — {} {}\n", finding.verdict, question.name, question.qtype);
@@ -105,7 +105,7 @@ fn as_text(
     text
 }
 
-fn as_json(question: &Question, finding: &Finding<'_>, assembly: &Assembly) -> String {
+fn as_json(question: &Question, finding: &Explanation<'_>, assembly: &Assembly) -> String {
     let rule = finding.rule.map(|rule| {
         json!({
             "pattern": rule.to_string(),
@@ -133,7 +133,7 @@ fn servers(route: Option<Route>, assembly: &Assembly) -> String {
     servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn denial(finding: &Finding<'_>, assembly: &Assembly) -> String {
+fn denial(finding: &Explanation<'_>, assembly: &Assembly) -> String {
     use crate::config::BlockAnswer;
     let ttl = humantime::format_duration(assembly.settings.block.ttl);
     let answer = match finding.rule.and_then(|rule| rule.bypass()).map(|bypass| bypass.answer) {
@@ -149,7 +149,7 @@ fn denial(finding: &Finding<'_>, assembly: &Assembly) -> String {
 }
 
 /// A rule that would cover the name if its parameters had the values that stand in the name.
-fn sleeping_rule<'a>(name: &Name, assembly: &'a Assembly) -> Option<&'a ZoneRule> {
+fn sleeping_rule<'a>(name: &Name, assembly: &'a Assembly) -> Option<&'a AllowlistRule> {
     let rules = assembly.zones.iter().flat_map(|zone| &zone.rules);
     rules.filter(|rule| !rule.missing.is_empty()).find(|rule| rule.values_for(name).is_some())
 }

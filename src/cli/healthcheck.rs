@@ -1,12 +1,12 @@
 //! `namegate healthcheck`: for containers, where nothing else can ask /readyz.
 
-use super::http::{AdminListener, NoPage, Page};
+use super::http::{AdminClient, NoPage, Page};
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, OK, print, warn};
 
 /// Asks the admin listener that the settings name.
 pub(super) fn run(sources: &Sources) -> u8 {
-    let listener = match AdminListener::of(sources) {
+    let listener = match AdminClient::of(sources) {
         Ok(listener) => listener,
         Err(error) => {
             warn(&error);
@@ -30,7 +30,7 @@ pub(super) fn run(sources: &Sources) -> u8 {
     }
 }
 
-fn ask(listener: &AdminListener) -> Result<Page, NoPage> {
+fn ask(listener: &AdminClient) -> Result<Page, NoPage> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(listener.get("/readyz"))
 }

@@ -1,4 +1,4 @@
-//! [`AdminListener`]: a running gate's admin listener, as its own commands ask it.
+//! [`AdminClient`]: a running gate's admin listener, as its own commands ask it.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ const MAX_TEXT: usize = 1100;
 
 /// Where a gate serves HTTP.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AdminListener {
+pub(super) struct AdminClient {
     address: SocketAddr,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum NoPage {
     NotWhole,
 }
 
-impl AdminListener {
+impl AdminClient {
     /// The listener that the settings name; the error is for people.
     pub(super) fn of(sources: &Sources) -> Result<Self, String> {
         // Named on the command line, or in a container's environment: a settings file being edited is nobody's illness.
@@ -205,7 +205,7 @@ mod tests {
             // The client may hang up before it has all.
             let _ = stream.write_all(&reply).await;
         };
-        let client = AdminListener { address };
+        let client = AdminClient { address };
         let (page, ()) = tokio::join!(client.get("/page"), server);
         page
     }
@@ -241,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn silence_ends() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = AdminListener { address: listener.local_addr().unwrap() };
+        let client = AdminClient { address: listener.local_addr().unwrap() };
         assert!(matches!(client.get("/").await, Err(NoPage::Silence(_))));
     }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use super::output::deliver;
 use crate::cli::output::{FAILED, OK, USAGE, today, warn};
 use crate::diagnostics::{Diagnostic, Report, Source, read_source};
-use crate::tools::import::{Format, Imported, Options, import};
+use crate::tools::import::{Format, ImportOptions, Imported, import};
 
 /// What to import, and where to.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 
 /// Imports. Exit status 1 where something was not carried over, 2 where the input is refused.
 pub(super) fn run(arguments: &Arguments) -> u8 {
-    let options = Options { wildcards: arguments.wildcards, today: today() };
+    let options = ImportOptions { wildcards: arguments.wildcards, today: today() };
     let imported = match read(&arguments.file).and_then(|source| import(arguments.format, &source, options)) {
         Ok(imported) => imported,
         Err(report) => {

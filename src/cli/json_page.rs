@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::http::{AdminListener, NoPage, printable};
+use super::http::{AdminClient, NoPage, printable};
 
 /// Why there is nothing to read.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub(super) enum NoJson {
     NoGate { url: String, status: u16, why: &'static str },
 }
 
-impl AdminListener {
+impl AdminClient {
     /// Fetches the JSON page `path`; every text in it is printable ASCII.
     pub(super) async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoJson> {
         let url = || self.url(path);

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use clap::Args;
 use tokio::runtime::Builder;
 
-use super::http::AdminListener;
+use super::http::AdminClient;
 use crate::allowlist::server_lists::ServerLists;
 use crate::api::view::BlockedJson;
 use crate::assemble::{Assembly, Sources};
@@ -16,7 +16,7 @@ use crate::cli::output::{FAILED, OK, try_print, warn};
 use crate::config::embedded::embedded_names;
 use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
 use crate::tools::learn::{
-    Evidence, Heading, Known, Options, Proposal, Unreadable, Why, propose, to_json, to_toml,
+    Evidence, Heading, Known, LearnOptions, Proposal, UnreadableLog, Why, propose, to_json, to_toml,
 };
 use crate::{allowlist, config};
 
@@ -73,7 +73,7 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
         files => read(&mut evidence, files)?,
     };
     let shipped = shipped(assembly)?;
-    let options = Options {
+    let options = LearnOptions {
         fold: arguments.fold.into(),
         fold_risky: arguments.fold_risky,
         min_count: arguments.min_count,
@@ -117,7 +117,7 @@ fn read(evidence: &mut Evidence, files: &[PathBuf]) -> Result<String, String> {
     Ok(names.join(", "))
 }
 
-fn complain(name: &str, unreadable: &Unreadable) -> Result<(), String> {
+fn complain(name: &str, unreadable: &UnreadableLog) -> Result<(), String> {
     if unreadable.all {
         return Err(format!(
             "error: {name}: this is no query log of namegate's: no line of it can be read\n  \
@@ -135,7 +135,7 @@ fn complain(name: &str, unreadable: &Unreadable) -> Result<(), String> {
 
 /// Asks the running gate; says where it is, for people.
 fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
-    let listener = AdminListener::of(sources)?;
+    let listener = AdminClient::of(sources)?;
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(|error| format!("error: {error}"))?;
     let page: BlockedJson = runtime.block_on(listener.json("/api/v1/blocked")).map_err(|error| {

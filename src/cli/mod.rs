@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::address::upstream::UpstreamAddress;
-use crate::assemble::{Assembly, Faults, Sources, assemble};
+use crate::assemble::{Assembly, AssemblyFaults, Sources, assemble};
 use crate::config::{Overrides, admin_address, listen_address};
 use crate::policy::Mode;
 use output::{FAILED, OK, complain, print, warn};
@@ -164,7 +164,7 @@ fn done(outcome: Result<(), crate::service::StartError>) -> u8 {
     match outcome {
         Ok(()) => OK,
         Err(error) => {
-            match error.downcast_ref::<Faults>() {
+            match error.downcast_ref::<AssemblyFaults>() {
                 Some(faults) => complain(faults),
                 None => warn(&format!("error: {error}")),
             }

@@ -8,18 +8,18 @@ use std::time::{Instant, SystemTime};
 use clap::Args;
 use tokio::runtime::Builder;
 
-use super::http::AdminListener;
+use super::http::AdminClient;
 use crate::api::view::{PolicyJson, StatusJson};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::cli::output::{FAILED, OK, marked, try_print, warn};
 use crate::config::listen_address;
-use crate::observe::canary::{Canary, Expect};
+use crate::observe::canary::{Canary, CanaryExpect};
 use crate::policy::temporary::{Grant, Temporary};
-use crate::tools::prove::ask::Asker;
+use crate::tools::prove::ask::ProbeClient;
 use crate::tools::prove::examine::Examiner;
 use crate::tools::prove::look_alike::LookAlikes;
 use crate::tools::prove::matrix::every_way;
-use crate::tools::prove::report::{Gate, Report};
+use crate::tools::prove::report::{ProofReport, TestedResolver};
 use crate::tools::prove::watch::random_label;
 
 /// Nothing could be told: there is no gate, or it does not serve this machine.
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     }
 }
 
-fn write(arguments: &Arguments, report: &Report) -> Result<(), Error> {
+fn write(arguments: &Arguments, report: &ProofReport) -> Result<(), Error> {
     let text = if arguments.json { serde_json::to_string_pretty(report)? + "\n" } else { report.to_string() };
     match &arguments.output {
         None => try_print(&text)?,
@@ -74,9 +74,9 @@ fn write(arguments: &Arguments, report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-fn prove(arguments: &Arguments, sources: &Sources) -> Result<Report, Error> {
+fn prove(arguments: &Arguments, sources: &Sources) -> Result<ProofReport, Error> {
     let assembly = assemble(sources, 1).map_err(|faults| format!("the settings cannot be used\n{faults}"))?;
-    let listener = AdminListener::of(sources)?;
+    let listener = AdminClient::of(sources)?;
     let servers = match arguments.server.is_empty() {
         true => &assembly.settings.server.listen,
         false => &arguments.server,
@@ -100,12 +100,13 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<Report, Error> {
     let mut report = begin(servers, &assembly, &status);
     let look_alikes = LookAlikes::of(&assembly.policies, assembly.local.origins(), &allowed);
     report.notes = notes(&canaries, &assembly, &status.policy, &look_alikes, allowed.len());
-    let left_out = ancestors.iter().filter(|canary| canary.expect == Expect::NotResolve).map(|canary| {
-        format!(
-            "names below {} are allowed: its NS, SOA, DS and DNSKEY may be asked for and were left out",
-            canary.name
-        )
-    });
+    let left_out =
+        ancestors.iter().filter(|canary| canary.expect == CanaryExpect::NotResolve).map(|canary| {
+            format!(
+                "names below {} are allowed: its NS, SOA, DS and DNSKEY may be asked for and were left out",
+                canary.name
+            )
+        });
     report.notes.extend(left_out);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let serial = serial(&status.policy)?;
@@ -124,27 +125,27 @@ async fn examine(
     (canaries, ancestors): (&[Canary], &[&Canary]),
     look_alikes: &LookAlikes,
     serial: u32,
-    report: &mut Report,
+    report: &mut ProofReport,
 ) -> Result<(), Error> {
     let random = random_label();
     for server in servers {
-        let mut examiner = Examiner::new(Asker::new(*server, None).await?, serial, report);
+        let mut examiner = Examiner::new(ProbeClient::new(*server, None).await?, serial, report);
         for canary in canaries {
             let probes = every_way(canary, &random, ancestors.contains(&canary));
             examiner.examine(&canary.name.to_string(), canary.expect, &probes).await?;
         }
-        examiner.examine("like allowed names", Expect::NotResolve, &look_alikes.probes).await?;
+        examiner.examine("like allowed names", CanaryExpect::NotResolve, &look_alikes.probes).await?;
     }
     Ok(())
 }
 
-fn begin(servers: &[SocketAddr], assembly: &Assembly, status: &StatusJson) -> Report {
-    Report {
+fn begin(servers: &[SocketAddr], assembly: &Assembly, status: &StatusJson) -> ProofReport {
+    ProofReport {
         proven: false,
         started: now(),
         ended: String::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        gate: Gate {
+        gate: TestedResolver {
             servers: servers.iter().map(ToString::to_string).collect(),
             version: status.version.clone(),
             policy: status.policy.hash.clone(),
@@ -183,7 +184,7 @@ fn notes(
             running.hash
         ));
     }
-    if !canaries.iter().any(|canary| canary.expect == Expect::Resolve) {
+    if !canaries.iter().any(|canary| canary.expect == CanaryExpect::Resolve) {
         notes.push("that anything resolves was not asked: `must_resolve` in [prove] is empty".to_owned());
     }
     if look_alikes.left_out > 0 {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::Args;
 
-use super::http::AdminListener;
+use super::http::AdminClient;
 use crate::admin::exceptions::ShadowJson;
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, OK, USAGE, print, warn};
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
 
 /// Shows the differences; exit status 0 where there are none, 1 where there are.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
-    let listener = match AdminListener::of(sources) {
+    let listener = match AdminClient::of(sources) {
         Ok(listener) => listener,
         Err(error) => {
             warn(&error);

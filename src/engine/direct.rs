@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Outcome, State};
 use crate::address::client::Client;
 use crate::events::counters::{Counters, Dropped, Limited};
-use crate::events::record::{Decision, Record, Source};
+use crate::events::record::{AnswerSource, Decision, QueryOutcome};
 use crate::policy::Reason;
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::clients::GroupId;
@@ -46,7 +46,7 @@ pub(super) fn answer_malformed(
         Malformed::Opcode(header) => reply::not_implemented(out, *header),
         _ => reply::error(out, &envelope, rcode, None),
     }
-    replied(Decision::Error, Source::Policy, rcode)
+    replied(Decision::Error, AnswerSource::Policy, rcode)
 }
 
 fn envelope_of<'q>(state: &State, query: &Query<'q>, client: Client, now: Instant) -> Envelope<'q> {
@@ -79,7 +79,7 @@ pub(super) fn limit(
         Limited::BadCookie => reply::error(out, envelope, rcode, None),
         _ => reply::truncated(out, envelope, rcode),
     }
-    replied(Decision::Refused, Source::Policy, rcode)
+    replied(Decision::Refused, AnswerSource::Policy, rcode)
 }
 
 /// A reason that is not the one that most replies to blocked names give.
@@ -103,7 +103,7 @@ pub(super) fn block(
     counters: &Counters,
     group: GroupId,
     reason: &Reason<'_>,
-) -> Record {
+) -> QueryOutcome {
     counters.blocked(reason.label());
     let rcode = match reason {
         Reason::NotListed | Reason::Noise | Reason::Denied(_) | Reason::Alias(_) => {
@@ -130,7 +130,7 @@ pub(super) fn block(
             Rcode::SERVFAIL
         }
     };
-    Record::new(Decision::Blocked, Source::Policy, rcode).because(reason, group, &state.policies)
+    QueryOutcome::new(Decision::Blocked, AnswerSource::Policy, rcode).because(reason, group, &state.policies)
 }
 
 /// Leaves a message without a reply.
@@ -139,14 +139,14 @@ pub(super) fn silence(counters: &Counters, reason: Dropped) -> Outcome {
     Outcome::Silence
 }
 
-pub(super) fn replied(decision: Decision, source: Source, rcode: Rcode) -> Outcome {
-    Outcome::Reply(Record::new(decision, source, rcode))
+pub(super) fn replied(decision: Decision, source: AnswerSource, rcode: Rcode) -> Outcome {
+    Outcome::Reply(QueryOutcome::new(decision, source, rcode))
 }
 
 pub(super) fn refuse_client(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Outcome {
     let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &"this client may not ask" };
     reply::error(out, envelope, Rcode::REFUSED, Some(error));
-    replied(Decision::Refused, Source::Policy, Rcode::REFUSED)
+    replied(Decision::Refused, AnswerSource::Policy, Rcode::REFUSED)
 }
 
 /// Answers `id.server` and `hostname.bind` TXT in class CH, where the server has a name to give (RFC 4892).

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::direct::block;
-use super::{Gate, State, ageing, flags_of, vet};
+use super::{Engine, State, ageing, flags_of, vet};
 use crate::address::client::Client;
 use crate::events::counters::Counters;
-use crate::events::lookup::Exchange;
-use crate::events::record::{Decision, Record, Source};
+use crate::events::lookup::AnsweredQuery;
+use crate::events::record::{AnswerSource, Decision, QueryOutcome};
 use crate::policy::clients::GroupId;
 use crate::policy::route::RouteId;
-use crate::policy::{AllowedQuery, Ground, Policies, Verdict};
+use crate::policy::{AllowReason, AllowedQuery, Policies, Verdict};
 use crate::upstream::Fetched;
 use crate::wire::answer::{Answer, AnswerHead, AnswerRef, Lifetime};
 use crate::wire::code::{ErrorCode, Rcode};
@@ -40,7 +40,7 @@ pub struct Miss {
     edns: Option<Edns>,
     /// Number of the policies that decided, and what they said.
     generation: u64,
-    record: Record,
+    record: QueryOutcome,
     /// Where the answer comes from; none from an upstream.
     route: Option<RouteId>,
 }
@@ -51,7 +51,7 @@ impl Miss {
         client: Client,
         request: &[u8],
         query: &Query<'_>,
-        record: Record,
+        record: QueryOutcome,
         policies: &Policies,
         received: Instant,
     ) -> Self {
@@ -94,9 +94,14 @@ impl Miss {
     }
 
     /// The miss with its reply, made `elapsed` after it came.
-    pub fn exchange<'a>(&'a self, record: &'a Record, reply: &'a [u8], elapsed: Duration) -> Exchange<'a> {
+    pub fn exchange<'a>(
+        &'a self,
+        record: &'a QueryOutcome,
+        reply: &'a [u8],
+        elapsed: Duration,
+    ) -> AnsweredQuery<'a> {
         let Self { client, received, .. } = *self;
-        Exchange { client, request: &self.request, reply, record, received, elapsed }
+        AnsweredQuery { client, request: &self.request, reply, record, received, elapsed }
     }
 
     fn envelope(&self, state: &State) -> Envelope<'_> {
@@ -107,12 +112,18 @@ impl Miss {
     }
 }
 
-impl Gate {
+impl Engine {
     /// Writes the reply to a miss once its answer is there, at `now`.
     ///
     /// Where the policy has changed the verdict is taken again, so that no answer about a name leaves after a reload that
     /// blocks it.
-    pub fn finish(&mut self, miss: &Miss, fetched: &Fetched, now: Instant, out: &mut Vec<u8>) -> Record {
+    pub fn finish(
+        &mut self,
+        miss: &Miss,
+        fetched: &Fetched,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> QueryOutcome {
         let Self { state, counters, question, .. } = self;
         let state = state.load();
         let envelope = miss.envelope(state);
@@ -123,8 +134,8 @@ impl Gate {
         };
         let made = |record| {
             let upstream = fetched.upstream.clone();
-            let source = if fetched.is_stale { Source::Cache } else { Source::Upstream };
-            Record { source, rcode: answer.rcode(), upstream, ..record }
+            let source = if fetched.is_stale { AnswerSource::Cache } else { AnswerSource::Upstream };
+            QueryOutcome { source, rcode: answer.rcode(), upstream, ..record }
         };
         if miss.generation == state.policies.generation() && !needs_vetting(&miss.record, &state.policies) {
             write(out);
@@ -146,7 +157,7 @@ impl Gate {
     }
 
     /// Writes the reply to a query that a local zone has the answer to.
-    pub fn finish_local(&mut self, miss: &Miss, fetched: &LocalFetched, out: &mut Vec<u8>) -> Record {
+    pub fn finish_local(&mut self, miss: &Miss, fetched: &LocalFetched, out: &mut Vec<u8>) -> QueryOutcome {
         let state = self.state.load();
         let (envelope, answer) = (miss.envelope(state), fetched.answer.as_ref());
         // Its TTLs are right as they stand: a negative answer's aliases live longer than what it denies.
@@ -157,14 +168,14 @@ impl Gate {
             Some(target) if target.generation != state.policies.generation() => {
                 let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
                 reply::error(out, &envelope, Rcode::SERVFAIL, Some(error));
-                return Record::new(Decision::Local, Source::Policy, Rcode::SERVFAIL);
+                return QueryOutcome::new(Decision::Local, AnswerSource::Policy, Rcode::SERVFAIL);
             }
-            Some(target) => Record { decision: Decision::Local, ..target.record.clone() },
-            None => Record::new(Decision::Local, Source::Local, answer.rcode()),
+            Some(target) => QueryOutcome { decision: Decision::Local, ..target.record.clone() },
+            None => QueryOutcome::new(Decision::Local, AnswerSource::Local, answer.rcode()),
         };
         let authoritative = matches!(answer.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN);
         reply::answer(out, &envelope, answer, Ageing::NONE, authoritative);
-        Record { rcode: answer.rcode(), ..record }
+        QueryOutcome { rcode: answer.rcode(), ..record }
     }
 }
 
@@ -187,7 +198,7 @@ impl From<Answer> for LocalFetched {
 #[derive(Debug)]
 pub struct TargetLookup {
     /// What is told of it.
-    pub record: Record,
+    pub record: QueryOutcome,
     /// Number of the policies that decided, or of those before them.
     pub generation: u64,
 }
@@ -217,15 +228,15 @@ impl TargetLookup {
 }
 
 /// True where the answer to what `record` tells of is to be looked at before it is given.
-fn needs_vetting(record: &Record, policies: &Policies) -> bool {
+fn needs_vetting(record: &QueryOutcome, policies: &Policies) -> bool {
     match record.rule.and_then(|rule| rule.find(policies)) {
-        Some(rule) => record.decision == Decision::Allowed && vet::is_needed(Ground::Rule(rule)),
+        Some(rule) => record.decision == Decision::Allowed && vet::is_needed(AllowReason::Rule(rule)),
         // Allowed for a time, or by what an answer led to: either may be over.
         None => record.decision == Decision::Allowed,
     }
 }
 
-type Judged<'q, 'p> = (AllowedQuery<'q>, GroupId, Option<Ground<'p>>, Record);
+type Judged<'q, 'p> = (AllowedQuery<'q>, GroupId, Option<AllowReason<'p>>, QueryOutcome);
 
 /// Takes the verdict on a miss again; where it is not to be answered any more the reply that says so is written.
 fn judge_again<'q, 'p>(
@@ -236,11 +247,11 @@ fn judge_again<'q, 'p>(
     envelope: &Envelope<'_>,
     out: &mut Vec<u8>,
     now: Instant,
-) -> Result<Judged<'q, 'p>, Record> {
+) -> Result<Judged<'q, 'p>, QueryOutcome> {
     let fail = |out: &mut Vec<u8>, decision| {
         let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
         reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
-        Err(Record::new(decision, Source::Policy, Rcode::SERVFAIL))
+        Err(QueryOutcome::new(decision, AnswerSource::Policy, Rcode::SERVFAIL))
     };
     let address = miss.client.address.ip();
     let (Ok(query), Some(group)) = (Query::parse(&miss.request, question), state.policies.group(address))
@@ -253,11 +264,11 @@ fn judge_again<'q, 'p>(
             fail(out, Decision::Blocked)
         }
         Verdict::Allowed(query, ground) => {
-            let record = Record::from(Decision::Allowed).by_rule(ground.rule(), group, &state.policies);
+            let record = QueryOutcome::from(Decision::Allowed).by_rule(ground.rule(), group, &state.policies);
             Ok((query, group, Some(ground), record))
         }
         Verdict::Observed(query, reason) => {
-            let record = Record::from(Decision::Observed).because(&reason, group, &state.policies);
+            let record = QueryOutcome::from(Decision::Observed).because(&reason, group, &state.policies);
             Ok((query, group, None, record))
         }
         Verdict::Blocked(reason) => Err(block(out, envelope, state, counters, group, &reason)),

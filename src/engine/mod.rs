@@ -20,12 +20,12 @@ use arc_swap::cache::Cache as SwapCache;
 use crate::address::client::Client;
 use crate::cache::{Cache, Freshness, Kept};
 use crate::events::counters::{Counters, Dropped};
-use crate::events::record::{Decision, Record, Source};
+use crate::events::record::{AnswerSource, Decision, QueryOutcome};
 use crate::local::LocalZones;
 use crate::policy::clients::GroupId;
 use crate::policy::shadow::Shadow;
 use crate::policy::tunnel_guard::TunnelGuard;
-use crate::policy::{AllowedQuery, Ground, Mode, Policies, Reason, Verdict};
+use crate::policy::{AllowReason, AllowedQuery, Mode, Policies, Reason, Verdict};
 use crate::upstream::loop_watch;
 use crate::upstream::upstreams::Upstreams;
 use crate::wire::answer::AnswerRef;
@@ -97,18 +97,18 @@ pub struct ZonePlaces {
 }
 
 impl ZonePlaces {
-    fn of(&self, group: GroupId, ground: Ground<'_>) -> usize {
+    fn of(&self, group: GroupId, ground: AllowReason<'_>) -> usize {
         match ground {
-            Ground::Rule(rule) => self.sources[group.index()][rule.source_index()],
-            Ground::Temporary(_) => self.temporary,
-            Ground::Followed => self.followed,
-            Ground::Ancestor => self.ancestors,
+            AllowReason::Rule(rule) => self.sources[group.index()][rule.source_index()],
+            AllowReason::Temporary(_) => self.temporary,
+            AllowReason::Followed => self.followed,
+            AllowReason::Ancestor => self.ancestors,
         }
     }
 }
 
 /// One thread's, or one task's, door to the state.
-pub struct Gate {
+pub struct Engine {
     state: SwapCache<Arc<ArcSwap<State>>, Arc<State>>,
     counters: Arc<Counters>,
     /// Where questions are read into.
@@ -123,18 +123,18 @@ pub struct Gate {
 #[derive(Debug)]
 pub enum Outcome {
     /// The reply is written.
-    Reply(Record),
+    Reply(QueryOutcome),
     /// The reply is written, from an answer that many ask for and that is about to expire.
-    Refresh(Record, AllowedQuery<'static>),
-    /// The answer has to be fetched from an upstream; [`Gate::finish`] then writes the reply.
+    Refresh(QueryOutcome, AllowedQuery<'static>),
+    /// The answer has to be fetched from an upstream; [`Engine::finish`] then writes the reply.
     Fetch(Box<Miss>, AllowedQuery<'static>),
-    /// A local zone has the answer; [`Gate::finish_local`] then writes the reply.
+    /// A local zone has the answer; [`Engine::finish_local`] then writes the reply.
     Local(Box<Miss>),
     /// Nothing is sent.
     Silence,
 }
 
-impl Gate {
+impl Engine {
     /// A door to `state` for one thread, or for tasks that share `counters`.
     pub fn new(state: &Arc<ArcSwap<State>>, counters: Arc<Counters>) -> Self {
         Self {
@@ -195,7 +195,7 @@ impl Gate {
             return refuse_client(out, &envelope);
         };
         if query.question.class == Class::CH && answer_identity(out, &envelope, query.question, state) {
-            return replied(Decision::Local, Source::Local, Rcode::NOERROR);
+            return replied(Decision::Local, AnswerSource::Local, Rcode::NOERROR);
         }
         let asker = (client.address.ip(), group);
         let verdict = state.policies.decide(asker, query.question, flags_of(&query), now);
@@ -210,26 +210,27 @@ impl Gate {
             }
             Verdict::Allowed(allowed, ground) => {
                 self.counters.allowed(state.zones.of(group, ground));
-                let record = Record::from(Decision::Allowed).by_rule(ground.rule(), group, &state.policies);
+                let record =
+                    QueryOutcome::from(Decision::Allowed).by_rule(ground.rule(), group, &state.policies);
                 (allowed, Some(ground), record)
             }
             Verdict::Observed(allowed, reason) => {
                 self.counters.blocked(reason.label());
-                let record = Record::from(Decision::Observed).because(&reason, group, &state.policies);
+                let record = QueryOutcome::from(Decision::Observed).because(&reason, group, &state.policies);
                 (allowed, None, record)
             }
             Verdict::Local => {
-                let record = Record::from(Decision::Local);
+                let record = QueryOutcome::from(Decision::Local);
                 let miss = Miss::new(client, request, &query, record, &state.policies, now);
                 return Outcome::Local(Box::new(miss));
             }
             Verdict::MinimalAny(reason) => {
                 reply::minimal_any(out, &envelope);
-                let record = Record::new(Decision::Allowed, Source::Policy, Rcode::NOERROR);
+                let record = QueryOutcome::new(Decision::Allowed, AnswerSource::Policy, Rcode::NOERROR);
                 return Outcome::Reply(match reason {
                     Some(reason) => {
                         self.counters.blocked(reason.label());
-                        let record = Record { decision: Decision::Observed, ..record };
+                        let record = QueryOutcome { decision: Decision::Observed, ..record };
                         record.because(&reason, group, &state.policies)
                     }
                     None => record,
@@ -239,7 +240,7 @@ impl Gate {
                 let text = &"this class or type is not forwarded";
                 let error = ExtendedError { code: ErrorCode::NOT_SUPPORTED, text };
                 reply::error(out, &envelope, Rcode::REFUSED, Some(error));
-                return replied(Decision::Refused, Source::Policy, Rcode::REFUSED);
+                return replied(Decision::Refused, AnswerSource::Policy, Rcode::REFUSED);
             }
         };
         // Without RD the cache would show a client what others asked for.
@@ -247,13 +248,13 @@ impl Gate {
             let text = &"recursion was not desired, and the cache is not shown";
             let error = ExtendedError { code: ErrorCode::NOT_AUTHORITATIVE, text };
             reply::error(out, &envelope, Rcode::REFUSED, Some(error));
-            return replied(Decision::Refused, Source::Policy, Rcode::REFUSED);
+            return replied(Decision::Refused, AnswerSource::Policy, Rcode::REFUSED);
         }
         if let Some(hit) = state.cache.get(&allowed, now, &mut self.kept) {
             self.counters.cache(true);
             let ageing = ageing(state, hit.answer, hit.age, hit.freshness == Freshness::Stale);
             reply::answer(out, &envelope, hit.answer, ageing, false);
-            let record = Record { source: Source::Cache, rcode: hit.answer.rcode(), ..record };
+            let record = QueryOutcome { source: AnswerSource::Cache, rcode: hit.answer.rcode(), ..record };
             let record = match ground {
                 Some(ground) if vet::is_needed(ground) => {
                     vet::reply(out, &envelope, state, &self.counters, (&allowed, group, ground), record, now)

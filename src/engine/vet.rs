@@ -5,20 +5,20 @@ use std::time::Instant;
 use super::State;
 use super::direct::block;
 use crate::events::counters::Counters;
-use crate::events::record::{Decision, Record};
+use crate::events::record::{Decision, QueryOutcome};
 use crate::policy::clients::GroupId;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
-use crate::policy::{AllowedQuery, Ground, Mode, Reason, RuleRef};
+use crate::policy::{AllowReason, AllowedQuery, Mode, Reason, RuleRef};
 use crate::wire::reply::Envelope;
 use crate::wire::section;
 
 /// False where an answer may be given as it is, as most may.
-pub(super) fn is_needed(ground: Ground<'_>) -> bool {
+pub(super) fn is_needed(ground: AllowReason<'_>) -> bool {
     match ground {
-        Ground::Rule(rule) => rule.cname() != CnamePolicy::Trust || rule.expect() != Expect::Any,
-        Ground::Temporary(_) | Ground::Ancestor => false,
-        Ground::Followed => true,
+        AllowReason::Rule(rule) => rule.cname() != CnamePolicy::Trust || rule.expect() != Expect::Any,
+        AllowReason::Temporary(_) | AllowReason::Ancestor => false,
+        AllowReason::Followed => true,
     }
 }
 
@@ -29,18 +29,18 @@ pub(super) fn reply(
     envelope: &Envelope<'_>,
     state: &State,
     counters: &Counters,
-    (query, group, ground): (&AllowedQuery<'_>, GroupId, Ground<'_>),
-    record: Record,
+    (query, group, ground): (&AllowedQuery<'_>, GroupId, AllowReason<'_>),
+    record: QueryOutcome,
     now: Instant,
-) -> Record {
+) -> QueryOutcome {
     let policies = &state.policies;
     // A name that a rule has led to is held to what that rule expects: an alias is no way round it.
-    let is_followed = matches!(ground, Ground::Followed);
+    let is_followed = matches!(ground, AllowReason::Followed);
     let Some(rule) = policies.opening_rule(group, ground, query.question(), now) else {
         // What led here leads nowhere any more.
         return match ground {
-            Ground::Followed => block(out, envelope, state, counters, group, &Reason::NotListed),
-            Ground::Rule(_) | Ground::Temporary(_) | Ground::Ancestor => record,
+            AllowReason::Followed => block(out, envelope, state, counters, group, &Reason::NotListed),
+            AllowReason::Rule(_) | AllowReason::Temporary(_) | AllowReason::Ancestor => record,
         };
     };
     let policy = policies.policy(group);
@@ -50,7 +50,7 @@ pub(super) fn reply(
             Mode::Enforce => block(out, envelope, state, counters, group, &reason),
             Mode::Observe => {
                 counters.blocked(reason.label());
-                Record { decision: Decision::Observed, ..record }.because(&reason, group, policies)
+                QueryOutcome { decision: Decision::Observed, ..record }.because(&reason, group, policies)
             }
         };
     }

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::histogram::{Histogram, Snapshot};
-use super::record::{Decision, Record, Source};
+use super::histogram::{Histogram, HistogramSnapshot};
+use super::record::{AnswerSource, Decision, QueryOutcome};
 use crate::policy::expect::Expect;
-use crate::policy::shadow::Change;
+use crate::policy::shadow::ShadowChange;
 use crate::wire::code::{Rcode, Type};
 use crate::wire::reply::Transport;
 
@@ -132,13 +132,13 @@ pub struct Counters {
     allowed: Zones,
     unexpected: [AtomicU64; 3],
     rate_limited: [AtomicU64; Limited::ALL.len()],
-    shadow_differences: [AtomicU64; Change::ALL.len()],
+    shadow_differences: [AtomicU64; ShadowChange::ALL.len()],
     tunnel_exceeded: AtomicU64,
     cache_hits: AtomicU64,
     cache_misses: AtomicU64,
     misses_begun: AtomicU64,
     misses_ended: AtomicU64,
-    durations: [[Histogram; Source::ALL.len()]; Decision::ALL.len()],
+    durations: [[Histogram; AnswerSource::ALL.len()]; Decision::ALL.len()],
 }
 
 #[derive(Debug)]
@@ -177,7 +177,7 @@ impl Counters {
     }
 
     /// A reply was made `elapsed` after its query came.
-    pub fn response(&self, record: &Record, elapsed: Duration) {
+    pub fn response(&self, record: &QueryOutcome, elapsed: Duration) {
         let place = RCODES.iter().position(|known| *known == record.rcode).unwrap_or(RCODES.len());
         self.add(&self.responses[record.decision as usize][place]);
         let durations = &self.durations[record.decision as usize][record.source as usize];
@@ -215,7 +215,7 @@ impl Counters {
     }
 
     /// The candidate policy decides otherwise.
-    pub fn shadow_difference(&self, change: Change) {
+    pub fn shadow_difference(&self, change: ShadowChange) {
         self.add(&self.shadow_differences[change as usize]);
     }
 
@@ -257,8 +257,8 @@ pub struct Totals {
     pub unexpected: [u64; 3],
     /// Datagrams of clients beyond their rate, by what became of them.
     pub rate_limited: [u64; Limited::ALL.len()],
-    /// Queries that the candidate policy decides otherwise, by [`Change`].
-    pub shadow_differences: [u64; Change::ALL.len()],
+    /// Queries that the candidate policy decides otherwise, by [`ShadowChange`].
+    pub shadow_differences: [u64; ShadowChange::ALL.len()],
     /// Names beyond a client's tunnel budget.
     pub tunnel_exceeded: u64,
     /// Answers found in the cache.
@@ -268,7 +268,7 @@ pub struct Totals {
     /// Misses not yet answered.
     pub in_flight: u64,
     /// Times from query to reply, by decision and source.
-    pub durations: [[Snapshot; Source::ALL.len()]; Decision::ALL.len()],
+    pub durations: [[HistogramSnapshot; AnswerSource::ALL.len()]; Decision::ALL.len()],
 }
 
 impl Totals {

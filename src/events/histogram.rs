@@ -41,8 +41,8 @@ impl Histogram {
     }
 
     /// The counts now.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub fn snapshot(&self) -> HistogramSnapshot {
+        HistogramSnapshot {
             buckets: std::array::from_fn(|index| self.buckets[index].load(Ordering::Relaxed)),
             sum_nanos: self.sum_nanos.load(Ordering::Relaxed),
         }
@@ -51,12 +51,12 @@ impl Histogram {
 
 /// Counts of a [`Histogram`], or of several added up, at one time.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot {
+pub struct HistogramSnapshot {
     buckets: [u64; BOUNDS_MICROS.len() + 1],
     sum_nanos: u64,
 }
 
-impl Snapshot {
+impl HistogramSnapshot {
     /// Adds another's counts.
     pub fn add(&mut self, other: &Self) {
         for (sum, count) in self.buckets.iter_mut().zip(other.buckets) {

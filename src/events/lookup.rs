@@ -1,16 +1,16 @@
-//! [`Lookup`]: what is told of one query and its reply, to the query log, dnstap, and the pages.
+//! [`QueryEvent`]: what is told of one query and its reply, to the query log, dnstap, and the pages.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::record::{Decision, Record};
+use super::record::{Decision, QueryOutcome};
 use crate::address::client::Client;
 use crate::wire::query::{Question, parse_question};
 use crate::wire::reply::Transport;
 
 /// A query and the reply it got.
 #[derive(Clone, Copy, Debug)]
-pub struct Exchange<'a> {
+pub struct AnsweredQuery<'a> {
     /// Who asked.
     pub client: Client,
     /// The request as received.
@@ -18,14 +18,14 @@ pub struct Exchange<'a> {
     /// The reply as sent.
     pub reply: &'a [u8],
     /// What became of it.
-    pub record: &'a Record,
+    pub record: &'a QueryOutcome,
     /// When the request came.
     pub received: Instant,
     /// Time from then to the reply.
     pub elapsed: Duration,
 }
 
-impl Exchange<'_> {
+impl AnsweredQuery<'_> {
     /// True for a name that is not allowed, whether or not the verdict is carried out.
     pub fn is_blocked(&self) -> bool {
         is_blocked(self.record.decision)
@@ -36,10 +36,10 @@ fn is_blocked(decision: Decision) -> bool {
     matches!(decision, Decision::Blocked | Decision::Observed)
 }
 
-/// An [`Exchange`] that is kept: of one size, so that noting it takes no memory, but for the messages where they are
+/// An [`AnsweredQuery`] that is kept: of one size, so that noting it takes no memory, but for the messages where they are
 /// asked for.
 #[derive(Clone, Debug)]
-pub struct Lookup {
+pub struct QueryEvent {
     /// Who asked.
     pub client: SocketAddr,
     /// How it came.
@@ -47,7 +47,7 @@ pub struct Lookup {
     /// What was asked, folded.
     pub question: Question,
     /// What became of it.
-    pub record: Record,
+    pub record: QueryOutcome,
     /// When the request came.
     pub received: Instant,
     /// Time from then to the reply.
@@ -71,9 +71,9 @@ pub struct Messages {
     pub reply: Box<[u8]>,
 }
 
-impl Lookup {
+impl QueryEvent {
     /// Keeps `exchange`, with its messages where `whole` says so; none where it has no question.
-    pub fn of(exchange: &Exchange<'_>, whole: bool) -> Option<Self> {
+    pub fn of(exchange: &AnsweredQuery<'_>, whole: bool) -> Option<Self> {
         let (question, _) = parse_question(exchange.request)?;
         let messages =
             || Box::new(Messages { request: exchange.request.into(), reply: exchange.reply.into() });

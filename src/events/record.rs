@@ -1,4 +1,4 @@
-//! [`Record`]: what became of one query, in a form that outlives the policy that judged it.
+//! [`QueryOutcome`]: what became of one query, in a form that outlives the policy that judged it.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Decision {
 
 /// Where a reply came from; the label `source`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum AnswerSource {
     /// The cache.
     Cache,
     /// An upstream.
@@ -55,7 +55,7 @@ pub enum Source {
     Policy,
 }
 
-impl Source {
+impl AnswerSource {
     /// All sources, in the order of their counters.
     pub const ALL: [Self; 4] = [Self::Cache, Self::Upstream, Self::Local, Self::Policy];
 
@@ -72,11 +72,11 @@ impl Source {
 
 /// What is told of one reply.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record {
+pub struct QueryOutcome {
     /// What was decided.
     pub decision: Decision,
     /// Where the reply came from.
-    pub source: Source,
+    pub source: AnswerSource,
     /// Its response code.
     pub rcode: Rcode,
     /// Why the name is not allowed.
@@ -87,9 +87,9 @@ pub struct Record {
     pub upstream: Option<Arc<str>>,
 }
 
-impl Record {
+impl QueryOutcome {
     /// A reply that no rule and no upstream had a part in.
-    pub fn new(decision: Decision, source: Source, rcode: Rcode) -> Self {
+    pub fn new(decision: Decision, source: AnswerSource, rcode: Rcode) -> Self {
         Self { decision, source, rcode, reason: None, rule: None, upstream: None }
     }
 
@@ -106,9 +106,9 @@ impl Record {
 }
 
 /// A reply that is yet to be made.
-impl From<Decision> for Record {
+impl From<Decision> for QueryOutcome {
     fn from(decision: Decision) -> Self {
-        Self::new(decision, Source::Policy, Rcode::SERVFAIL)
+        Self::new(decision, AnswerSource::Policy, Rcode::SERVFAIL)
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Teller`]: one thread's way to say what it did.
+//! [`EventSender`]: one thread's way to say what it did.
 //!
 //! The packet path counts, and puts what somebody wants to know into a queue of its own, which no other thread writes.
 //! When the queue is full the lookup is lost and counted, never waited for.
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::counters::Counters;
-use super::lookup::{Exchange, Lookup};
+use super::lookup::{AnsweredQuery, QueryEvent};
 use crate::config::{LogQueries, Settings};
 
 /// Lookups a queue holds, of 0.4 KiB each: at 200,000 a second from one thread, 10 ms for the reader to catch its
@@ -60,10 +60,10 @@ fn wants(queries: LogQueries, blocked: bool) -> bool {
 }
 
 /// Counts what one thread did, and tells of it.
-pub struct Teller {
+pub struct EventSender {
     counters: Arc<Counters>,
     interest: Interest,
-    queue: Producer<Lookup>,
+    queue: Producer<QueryEvent>,
     lost: Arc<AtomicU64>,
     /// Lookups that are not blocked, since the last that was logged.
     skipped: u32,
@@ -95,13 +95,13 @@ impl Pages {
     }
 }
 
-impl Teller {
+impl EventSender {
     /// A teller and the end that its lookups come out of; those that find no room are counted in `lost`.
     pub fn new(
         counters: Arc<Counters>,
         interest: Interest,
         lost: Arc<AtomicU64>,
-    ) -> (Self, Consumer<Lookup>) {
+    ) -> (Self, Consumer<QueryEvent>) {
         let (queue, lookups) = RingBuffer::new(QUEUE);
         let now = Instant::now();
         let pages = Pages { since: now, last: now, seen: 0, untold: 0 };
@@ -114,7 +114,7 @@ impl Teller {
     }
 
     /// A reply was made.
-    pub fn replied(&mut self, exchange: &Exchange<'_>) {
+    pub fn replied(&mut self, exchange: &AnsweredQuery<'_>) {
         self.counters.response(exchange.record, exchange.elapsed);
         let blocked = exchange.is_blocked();
         let logged = wants(self.interest.log, blocked) && (blocked || self.is_sampled());
@@ -124,7 +124,7 @@ impl Teller {
             return;
         }
         let whole = tapped || logged && self.interest.answers;
-        if let Some(mut lookup) = Lookup::of(exchange, whole) {
+        if let Some(mut lookup) = QueryEvent::of(exchange, whole) {
             (lookup.logged, lookup.tapped, lookup.shown) = (logged, tapped, shown.unwrap_or(0));
             if self.queue.push(lookup).is_err() {
                 self.lost.fetch_add(1, Ordering::Relaxed);
@@ -144,25 +144,25 @@ impl Teller {
 
 /// A teller that tasks on several threads share; off the path of replies that need nobody else.
 #[derive(Clone)]
-pub struct SharedTeller {
+pub struct SharedEventSender {
     counters: Arc<Counters>,
-    teller: Arc<Mutex<Teller>>,
+    teller: Arc<Mutex<EventSender>>,
 }
 
-impl From<Teller> for SharedTeller {
-    fn from(teller: Teller) -> Self {
+impl From<EventSender> for SharedEventSender {
+    fn from(teller: EventSender) -> Self {
         Self { counters: Arc::clone(&teller.counters), teller: Arc::new(Mutex::new(teller)) }
     }
 }
 
-impl SharedTeller {
+impl SharedEventSender {
     /// The counters it counts on.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
     /// A reply was made.
-    pub fn replied(&self, exchange: &Exchange<'_>) {
+    pub fn replied(&self, exchange: &AnsweredQuery<'_>) {
         self.teller.lock().unwrap_or_else(PoisonError::into_inner).replied(exchange);
     }
 }

@@ -7,7 +7,7 @@ mod shared_suffix;
 mod suffix_table;
 
 pub use public_resolver::{public_resolver, public_resolvers};
-pub use registration::{Standing, standing};
+pub use registration::{DomainStanding, standing};
 pub use shared_suffix::shared_suffix;
 
 use crate::wire::name::Name;
@@ -26,12 +26,12 @@ pub enum Reach {
 /// What a wildcard at `name` opens, by our own table and the Public Suffix List.
 pub fn reach(name: &Name) -> Reach {
     let standing = standing(name);
-    if standing == Standing::Registry {
+    if standing == DomainStanding::Registry {
         return Reach::Registry;
     }
     match shared_suffix::touching(name) {
         Some((suffix, what)) => Reach::Anyone(suffix, what),
-        None if standing == Standing::Provider => {
+        None if standing == DomainStanding::Provider => {
             Reach::Anyone("", "names that its provider gives to anyone")
         }
         None => Reach::OneOwner,

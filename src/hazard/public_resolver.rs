@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::suffix_table::{Row, SuffixTable};
+use super::suffix_table::{SuffixRow, SuffixTable};
 use crate::wire::name::Name;
 
 /// Hosts of well-known public resolvers, and who runs them; names below a host are its too.
@@ -11,7 +11,7 @@ use crate::wire::name::Name;
 /// allowlist keeps the others out too, since nobody puts them on it. The last rows are names whose answers make clients
 /// look for a resolver of their own.
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+const ROWS: &[SuffixRow] = &[
     ("cloudflare-dns.com", "Cloudflare"),
     ("one.one.one.one", "Cloudflare"),
     ("dns.cloudflare.com", "Cloudflare"),

@@ -1,4 +1,4 @@
-//! [`Standing`]: whether somebody registered a name, or names below it are for anyone to register.
+//! [`DomainStanding`]: whether somebody registered a name, or names below it are for anyone to register.
 
 use psl::Type;
 
@@ -6,7 +6,7 @@ use crate::wire::name::Name;
 
 /// What the Public Suffix List (publicsuffix.org) says of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum DomainStanding {
     /// A suffix of a registry, such as `com` and `co.uk`, or a label on its own.
     Registry,
     /// A suffix of a provider whose customers get names below it, such as `github.io`.
@@ -17,15 +17,15 @@ pub enum Standing {
 
 /// Where `name`, which is made of host labels, stands. A top-level domain that the list does not know counts as a
 /// registry's, as the list's own algorithm says.
-pub fn standing(name: &Name) -> Standing {
+pub fn standing(name: &Name) -> DomainStanding {
     let text = name.to_string();
-    let Some(suffix) = psl::suffix(text.as_bytes()) else { return Standing::Registry };
+    let Some(suffix) = psl::suffix(text.as_bytes()) else { return DomainStanding::Registry };
     if suffix.as_bytes().len() < text.len() {
-        return Standing::Registered(suffix.as_bytes().split(|byte| *byte == b'.').count() + 1);
+        return DomainStanding::Registered(suffix.as_bytes().split(|byte| *byte == b'.').count() + 1);
     }
     match suffix.typ() {
-        Some(Type::Private) => Standing::Provider,
-        Some(Type::Icann) | None => Standing::Registry,
+        Some(Type::Private) => DomainStanding::Provider,
+        Some(Type::Icann) | None => DomainStanding::Registry,
     }
 }
 
@@ -37,15 +37,15 @@ mod tests {
     #[test]
     fn the_list_tells_registries_from_providers() {
         for (text, expected) in [
-            ("com", Standing::Registry),
-            ("co.uk", Standing::Registry),
-            ("nosuchtld", Standing::Registry),
-            ("github.io", Standing::Provider),
-            ("azurewebsites.net", Standing::Provider),
-            ("example.com", Standing::Registered(2)),
-            ("a.b.example.co.uk", Standing::Registered(3)),
-            ("app.azurewebsites.net", Standing::Registered(3)),
-            ("a.b.corp.example", Standing::Registered(2)),
+            ("com", DomainStanding::Registry),
+            ("co.uk", DomainStanding::Registry),
+            ("nosuchtld", DomainStanding::Registry),
+            ("github.io", DomainStanding::Provider),
+            ("azurewebsites.net", DomainStanding::Provider),
+            ("example.com", DomainStanding::Registered(2)),
+            ("a.b.example.co.uk", DomainStanding::Registered(3)),
+            ("app.azurewebsites.net", DomainStanding::Registered(3)),
+            ("a.b.corp.example", DomainStanding::Registered(2)),
         ] {
             let name = Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
             assert_eq!(standing(&name), expected, "{text}");

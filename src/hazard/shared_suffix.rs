@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::suffix_table::{Row, SuffixTable};
+use super::suffix_table::{SuffixRow, SuffixTable};
 use crate::wire::name::Name;
 
 /// Each suffix and what anyone can have below it.
@@ -10,7 +10,7 @@ use crate::wire::name::Name;
 /// From the providers' own lists of their services' domains, as of 2026-11; the Public Suffix List has many of them, but
 /// not those without web pages (storage queues, vaults, databases).
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+const ROWS: &[SuffixRow] = &[
     // Azure: storage, public cloud, Government, 21Vianet.
     ("blob.core.windows.net", "storage accounts"),
     ("file.core.windows.net", "storage accounts"),
@@ -119,7 +119,7 @@ pub fn shared_suffix(name: &Name) -> Option<(&'static str, &'static str)> {
 }
 
 /// A shared suffix that a wildcard at `name` opens names of: the one it is at or below, or else one below it.
-pub(super) fn touching(name: &Name) -> Option<Row> {
+pub(super) fn touching(name: &Name) -> Option<SuffixRow> {
     TABLE.at_or_above(name).or_else(|| TABLE.below(name))
 }
 

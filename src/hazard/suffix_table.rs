@@ -5,18 +5,18 @@ use rapidhash::RapidHashMap;
 use crate::wire::name::Name;
 
 /// A row: a name, and what is said of it.
-pub(super) type Row = (&'static str, &'static str);
+pub(super) type SuffixRow = (&'static str, &'static str);
 
 /// Rows by the name they are about.
 pub(super) struct SuffixTable {
-    rows: RapidHashMap<Box<[u8]>, Row>,
+    rows: RapidHashMap<Box<[u8]>, SuffixRow>,
     /// Each name above one of a row, with the first such row.
-    above: RapidHashMap<Box<[u8]>, Row>,
+    above: RapidHashMap<Box<[u8]>, SuffixRow>,
 }
 
 impl SuffixTable {
     /// The table of `rows`. One that is no name, which the tests refuse, is left out.
-    pub(super) fn new(rows: impl IntoIterator<Item = Row>) -> Self {
+    pub(super) fn new(rows: impl IntoIterator<Item = SuffixRow>) -> Self {
         let mut table = Self { rows: RapidHashMap::default(), above: RapidHashMap::default() };
         for row in rows {
             let Ok(name) = Name::from_labels(row.0.split('.').map(str::as_bytes)) else { continue };
@@ -29,12 +29,12 @@ impl SuffixTable {
     }
 
     /// The row of the longest name that `name` is or is below.
-    pub(super) fn at_or_above(&self, name: &Name) -> Option<Row> {
+    pub(super) fn at_or_above(&self, name: &Name) -> Option<SuffixRow> {
         suffixes(name).find_map(|suffix| self.rows.get(suffix).copied())
     }
 
     /// A row whose name is below `name`.
-    pub(super) fn below(&self, name: &Name) -> Option<Row> {
+    pub(super) fn below(&self, name: &Name) -> Option<SuffixRow> {
         self.above.get(name.as_bytes()).copied()
     }
 }
@@ -67,7 +67,7 @@ mod tests {
             ("example", None, Some("one")),
             ("ab.example", None, None),
         ] {
-            let what = |row: Option<Row>| row.map(|(_, what)| what);
+            let what = |row: Option<SuffixRow>| row.map(|(_, what)| what);
             assert_eq!(what(table.at_or_above(&name(text))), at_or_above, "{text}");
             assert_eq!(what(table.below(&name(text))), below, "{text}");
         }

@@ -90,9 +90,9 @@ impl Activity {
     }
 
     /// A query is in flight until the guard is dropped.
-    pub fn begin(self: &Arc<Self>) -> InFlight {
+    pub fn begin(self: &Arc<Self>) -> ConnectionQuery {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+        ConnectionQuery(Arc::clone(self))
     }
 
     /// Since when nothing was answered; none while a query is in flight.
@@ -112,16 +112,16 @@ impl Activity {
 
 /// A query in flight, until this is dropped.
 #[derive(Debug)]
-pub struct InFlight(Arc<Activity>);
+pub struct ConnectionQuery(Arc<Activity>);
 
-impl InFlight {
+impl ConnectionQuery {
     /// The connection that it is in flight on.
     pub fn activity(&self) -> &Activity {
         &self.0
     }
 }
 
-impl Drop for InFlight {
+impl Drop for ConnectionQuery {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
@@ -338,7 +338,7 @@ mod tests {
     fn a_place_is_taken_only_from_who_then_holds_no_fewer() {
         let (connections, now) = (Arc::new(Connections::new(3, 3)), Instant::now());
         let greedy = admit(&connections, "10.0.0.1", 3, now);
-        let busy: Vec<InFlight> = greedy.iter().map(|permit| permit.activity.begin()).collect();
+        let busy: Vec<ConnectionQuery> = greedy.iter().map(|permit| permit.activity.begin()).collect();
         let one = connections.admit(client("10.0.0.2"), false, now).unwrap();
         drop(busy);
         assert_eq!(connections.admit(client("10.0.0.2"), false, now).unwrap_err(), Crowded::Total);

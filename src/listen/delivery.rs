@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{Gate, Miss};
+use crate::engine::{Engine, Miss};
 use crate::events::counters::Dropped;
-use crate::events::teller::Teller;
+use crate::events::teller::EventSender;
 use crate::net::batch::{Peer, SendBatch};
 use crate::net::reply_socket::ReplySocket;
 use crate::relay::Deliver;
@@ -37,8 +37,8 @@ pub struct UdpMiss {
 
 /// Writes replies to misses and sends them in batches.
 pub struct Delivery {
-    gate: Gate,
-    teller: Teller,
+    gate: Engine,
+    teller: EventSender,
     outboxes: Vec<Outbox>,
 }
 
@@ -50,7 +50,7 @@ struct Outbox {
 
 impl Delivery {
     /// Replies are made by `gate` and told to `teller`.
-    pub fn new(gate: Gate, teller: Teller) -> Self {
+    pub fn new(gate: Engine, teller: EventSender) -> Self {
         Self { gate, teller, outboxes: Vec::new() }
     }
 

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{Gate, LocalFetched, Miss, Outcome, TargetLookup, TargetOutcome};
+use crate::engine::{Engine, LocalFetched, Miss, Outcome, TargetLookup, TargetOutcome};
 use crate::listen::delivery::Waiter;
 use crate::local::{LocalAnswer, LocalFailure, join};
 use crate::policy::AllowedQuery;
-use crate::relay::Asker;
+use crate::relay::RelayHandle;
 use crate::upstream::Fetched;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
@@ -16,7 +16,7 @@ use crate::wire::name::Name;
 use crate::wire::reply::Transport;
 
 /// Fetches the answer to `miss`, whose question is `query`. There always is one: SERVFAIL where nobody has any.
-pub async fn fetch(relay: &Asker<Waiter>, query: AllowedQuery<'static>, miss: &Miss) -> Fetched {
+pub async fn fetch(relay: &RelayHandle<Waiter>, query: AllowedQuery<'static>, miss: &Miss) -> Fetched {
     let (waiter, answer) = oneshot::channel();
     if relay.ask(query, miss.received, Waiter::Task(waiter)).is_ok() {
         relay.ring();
@@ -26,7 +26,7 @@ pub async fn fetch(relay: &Asker<Waiter>, query: AllowedQuery<'static>, miss: &M
 
 /// The answer of the local zones to `miss`, completed where an alias leads out of them: its target is looked up through `gate`
 /// and `relay` as if the client had asked for it.
-pub async fn fetch_local(gate: &mut Gate, relay: &Asker<Waiter>, miss: &Miss) -> LocalFetched {
+pub async fn fetch_local(gate: &mut Engine, relay: &RelayHandle<Waiter>, miss: &Miss) -> LocalFetched {
     let over_tcp = miss.client.transport == Transport::Tcp;
     let found = gate.state().local.answer(miss.request(), miss.client.address, over_tcp).await;
     let LocalAnswer { message, leads_to } = match found {
@@ -57,8 +57,8 @@ pub async fn fetch_local(gate: &mut Gate, relay: &Asker<Waiter>, miss: &Miss) ->
 /// Looks up the target of an alias for the client of `miss`, and writes what it would be told into `reply`. None where it wants no
 /// recursion.
 async fn look_up_target(
-    gate: &mut Gate,
-    relay: &Asker<Waiter>,
+    gate: &mut Engine,
+    relay: &RelayHandle<Waiter>,
     miss: &Miss,
     target: &Name,
     reply: &mut Vec<u8>,

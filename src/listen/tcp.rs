@@ -15,17 +15,17 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::{ConnectionPermit, Connections, Crowded, InFlight};
+use super::connections::{ConnectionPermit, ConnectionQuery, Connections, Crowded};
 use super::delivery::Waiter;
 use crate::address::client::Client;
-use crate::engine::{Gate, Miss, Outcome, State};
-use crate::events::lookup::Exchange;
+use crate::engine::{Engine, Miss, Outcome, State};
+use crate::events::lookup::AnsweredQuery;
 use crate::events::record::Decision;
-use crate::events::teller::SharedTeller;
+use crate::events::teller::SharedEventSender;
 use crate::listen::fetch::{fetch, fetch_local};
 use crate::net::socket::take_no_more_connections;
 use crate::policy::AllowedQuery;
-use crate::relay::Asker;
+use crate::relay::RelayHandle;
 use crate::wire::reply::Transport;
 
 /// Bounds on what TCP clients may take.
@@ -71,9 +71,9 @@ pub struct TcpService {
     /// What queries are judged by.
     pub state: Arc<ArcSwap<State>>,
     /// Told of every reply.
-    pub teller: SharedTeller,
+    pub teller: SharedEventSender,
     /// Where misses go.
-    pub relay: Asker<Waiter>,
+    pub relay: RelayHandle<Waiter>,
     /// Bounds.
     pub limits: TcpLimits,
     /// Places for messages that are longer than usual.
@@ -88,8 +88,8 @@ pub struct TcpService {
 
 impl TcpService {
     /// A door for one task, counting on counters shared by all.
-    fn gate(&self) -> Gate {
-        Gate::new(&self.state, Arc::clone(self.teller.counters()))
+    fn gate(&self) -> Engine {
+        Engine::new(&self.state, Arc::clone(self.teller.counters()))
     }
 
     /// Accepts connections until told to stop. No failure to accept ends it. What is left of an inherited listener is for
@@ -266,7 +266,7 @@ impl TcpService {
                 permit.activity().answered(received);
             }
             let (request, sent) = (&*request, &*reply);
-            self.teller.replied(&Exchange { client, request, reply: sent, record, received, elapsed });
+            self.teller.replied(&AnsweredQuery { client, request, reply: sent, record, received, elapsed });
             if replies.send(reply).await.is_err() {
                 return Ok(());
             }
@@ -279,7 +279,7 @@ impl TcpService {
         miss: Box<Miss>,
         query: Option<AllowedQuery<'static>>,
         replies: Sender<Vec<u8>>,
-        slot: (OwnedSemaphorePermit, InFlight),
+        slot: (OwnedSemaphorePermit, ConnectionQuery),
     ) {
         let mut reply = Vec::with_capacity(512);
         // The reply is made when it can be handed on: a client that does not read costs an answer, not a copy each.

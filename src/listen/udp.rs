@@ -12,17 +12,17 @@ use tokio_util::task::TaskTracker;
 
 use super::delivery::{UdpMiss, Waiter};
 use crate::address::client::Client;
-use crate::engine::{Gate, Outcome, State};
+use crate::engine::{Engine, Outcome, State};
 use crate::events::counters::Dropped;
-use crate::events::lookup::Exchange;
-use crate::events::record::Record;
-use crate::events::teller::{SharedTeller, Teller};
+use crate::events::lookup::AnsweredQuery;
+use crate::events::record::QueryOutcome;
+use crate::events::teller::{EventSender, SharedEventSender};
 use crate::listen::fetch::fetch_local;
 use crate::net::batch::{Datagram, Peer, ReceiveBatch, SendBatch, Wait};
 use crate::net::reply_socket::ReplySocket;
 use crate::net::socket;
 use crate::policy::AllowedQuery;
-use crate::relay::Asker;
+use crate::relay::RelayHandle;
 use crate::util::heartbeat::Heartbeat;
 use crate::wire::reply::Transport;
 
@@ -48,11 +48,11 @@ pub struct Worker {
     /// The socket.
     pub socket: Arc<ReplySocket>,
     /// What decides.
-    pub gate: Gate,
+    pub gate: Engine,
     /// Told of every reply.
-    pub teller: Teller,
+    pub teller: EventSender,
     /// Where misses go.
-    pub relay: Asker<Waiter>,
+    pub relay: RelayHandle<Waiter>,
     /// Where queries for local zones go.
     pub local: Sender<UdpMiss>,
     /// What is left in the socket is for whoever has it next.
@@ -168,11 +168,11 @@ impl Worker {
 struct Replies {
     batch: SendBatch,
     /// For each reply, the place of its request, who sent it and what is told of it.
-    records: Vec<(usize, Client, Record)>,
+    records: Vec<(usize, Client, QueryOutcome)>,
 }
 
 impl Replies {
-    fn post(&mut self, request: usize, peer: Peer, client: Client, record: Record) {
+    fn post(&mut self, request: usize, peer: Peer, client: Client, record: QueryOutcome) {
         self.batch.post(peer);
         self.records.push((request, client, record));
     }
@@ -183,10 +183,16 @@ impl Replies {
         }
     }
 
-    fn tell(&mut self, requests: &ReceiveBatch, received: Instant, elapsed: Duration, teller: &mut Teller) {
+    fn tell(
+        &mut self,
+        requests: &ReceiveBatch,
+        received: Instant,
+        elapsed: Duration,
+        teller: &mut EventSender,
+    ) {
         for (index, (request, client, record)) in self.records.drain(..).enumerate() {
             let (request, reply, record) = (requests.bytes(request), self.batch.message(index), &record);
-            teller.replied(&Exchange { client, request, reply, record, received, elapsed });
+            teller.replied(&AnsweredQuery { client, request, reply, record, received, elapsed });
         }
     }
 }
@@ -199,8 +205,8 @@ fn is_timeout(error: &io::Error) -> bool {
 pub async fn answer_from_local_zones(
     mut misses: Receiver<UdpMiss>,
     state: Arc<ArcSwap<State>>,
-    relay: Asker<Waiter>,
-    teller: SharedTeller,
+    relay: RelayHandle<Waiter>,
+    teller: SharedEventSender,
 ) {
     let tasks = TaskTracker::new();
     while let Some(miss) = misses.recv().await {
@@ -213,11 +219,11 @@ pub async fn answer_from_local_zones(
 async fn answer_locally(
     miss: UdpMiss,
     state: Arc<ArcSwap<State>>,
-    relay: Asker<Waiter>,
-    teller: SharedTeller,
+    relay: RelayHandle<Waiter>,
+    teller: SharedEventSender,
 ) {
     let UdpMiss { miss, socket, peer } = miss;
-    let mut gate = Gate::new(&state, Arc::clone(teller.counters()));
+    let mut gate = Engine::new(&state, Arc::clone(teller.counters()));
     let fetched = fetch_local(&mut gate, &relay, &miss).await;
     let mut replies = SendBatch::new(1);
     let reply = replies.push(peer);

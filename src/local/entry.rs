@@ -1,4 +1,4 @@
-//! [`Entry`]: one entry of a master file as its words (RFC 1035 section 5.1).
+//! [`LocalEntry`]: one entry of a master file as its words (RFC 1035 section 5.1).
 //!
 //! hickory's parser names no line, stops at the first fault, takes quotes inside parentheses for text, reads `\DDD`
 //! in another base and drops what follows `\;`. So entries are split here; it sees data of the rarer types alone, and what it
@@ -8,7 +8,7 @@ use super::error::Fault;
 
 /// An entry without comments, parentheses and line breaks.
 #[derive(Debug)]
-pub(super) struct Entry<'a> {
+pub(super) struct LocalEntry<'a> {
     /// Line of its first word, from 1.
     pub(super) line: usize,
     /// True where it begins with white space: it belongs to the owner stated last.
@@ -29,13 +29,13 @@ pub(super) struct Word<'a> {
 type Wrong = (&'static str, &'static str);
 
 /// The entries of `text` in order, faulty ones as their fault.
-pub(super) fn entries(text: &str) -> impl Iterator<Item = Result<Entry<'_>, Fault>> {
+pub(super) fn entries(text: &str) -> impl Iterator<Item = Result<LocalEntry<'_>, Fault>> {
     let mut lines = text.lines().zip(1..);
     std::iter::from_fn(move || {
         loop {
             let (line, number) = lines.next()?;
             let mut entry =
-                Entry { line: number, owner_omitted: line.starts_with([' ', '\t']), words: Vec::new() };
+                LocalEntry { line: number, owner_omitted: line.starts_with([' ', '\t']), words: Vec::new() };
             let mut open = false;
             let mut fault = None;
             let mut next = Some((line, number));
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<Vec<String>> {
-        let entry = |entry: Entry<'_>| entry.words.iter().map(|word| word.text.to_owned()).collect();
+        let entry = |entry: LocalEntry<'_>| entry.words.iter().map(|word| word.text.to_owned()).collect();
         entries(text).map(|result| entry(result.unwrap())).collect()
     }
 

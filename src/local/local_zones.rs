@@ -19,7 +19,7 @@ use super::alias;
 use super::capture::Capture;
 use super::error::{Fault, LocalZoneError};
 use super::master_file::MasterFile;
-use super::zone::{MAX_ALIASES, Zone};
+use super::zone::{LocalZone, MAX_ALIASES};
 use crate::wire::code::{Class, Type};
 use crate::wire::header::{HEADER, Header};
 use crate::wire::name::Name;
@@ -112,7 +112,7 @@ impl LocalZones {
     fn add(&mut self, origin: &Name, text: &str) -> Result<(), Vec<Fault>> {
         let name = rr::Name::from_labels(origin.labels())
             .map_err(|error| vec![Fault::whole(error.to_string(), "correct the origin")])?;
-        let zone = Zone::new(&name, MasterFile::read(text, &name)?)?;
+        let zone = LocalZone::new(&name, MasterFile::read(text, &name)?)?;
         self.digest.update((text.len() as u64).to_be_bytes());
         self.digest.update(text);
         self.origins.push(origin.clone());

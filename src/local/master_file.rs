@@ -7,7 +7,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record};
 use hickory_proto::serialize::binary::BinEncodable;
 use hickory_proto::serialize::txt::{Parser, parse_ttl};
 
-use super::entry::{Entry, Word, check_for_hickory, entries};
+use super::entry::{LocalEntry, Word, check_for_hickory, entries};
 use super::error::{Fault, LocalZoneError};
 use super::rdata::{self, Style};
 
@@ -71,7 +71,7 @@ impl MasterFile {
     }
 
     /// A record, or none for a directive.
-    fn read_entry(&mut self, entry: &Entry<'_>) -> Result<Option<Located>, Fault> {
+    fn read_entry(&mut self, entry: &LocalEntry<'_>) -> Result<Option<Located>, Fault> {
         if !entry.owner_omitted && !entry.words[0].quoted && entry.words[0].text.starts_with('$') {
             return self.read_directive(entry).map(|()| None);
         }
@@ -93,7 +93,7 @@ impl MasterFile {
         Ok(Some((entry.line, record)))
     }
 
-    fn read_directive(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
+    fn read_directive(&mut self, entry: &LocalEntry<'_>) -> Result<(), Fault> {
         let argument = |remedy: &str| match entry.words[1..] {
             [argument] => Ok(argument.text),
             _ => Err(Fault::at(entry.line, "the directive takes one argument", remedy)),

@@ -1,4 +1,4 @@
-//! [`Zone`]: one zone's records and the search in them (RFC 1034 section 4.3.2, RFC 4592).
+//! [`LocalZone`]: one zone's records and the search in them (RFC 1034 section 4.3.2, RFC 4592).
 //!
 //! hickory's own in-memory zone says NXDOMAIN for a name that a wildcard covers with other types, lets a wildcard
 //! stand in for a name that exists, and scans all records for each negative answer; hence a handler of our own.
@@ -22,7 +22,7 @@ use super::master_file::{Located, MAX_FAULTS};
 pub(super) const MAX_ALIASES: usize = 16;
 
 /// A zone as it is answered from.
-pub(super) struct Zone {
+pub(super) struct LocalZone {
     origin: LowerName,
     /// All names of the zone, those included that only lie between a record and the origin.
     nodes: HashMap<LowerName, Vec<Record>>,
@@ -30,7 +30,7 @@ pub(super) struct Zone {
     negative_soa: Record,
 }
 
-impl Zone {
+impl LocalZone {
     /// Takes the records of a master file as a zone, or says which of them cannot be in it.
     pub(super) fn new(origin: &Name, records: Vec<Located>) -> Result<Self, Vec<Fault>> {
         let origin = LowerName::from(origin);
@@ -209,7 +209,7 @@ fn insert(
 }
 
 #[async_trait]
-impl ZoneHandler for Zone {
+impl ZoneHandler for LocalZone {
     fn zone_type(&self) -> ZoneType {
         ZoneType::Primary
     }

@@ -1,4 +1,4 @@
-//! [`Board`]: what happened lately, for the pages.
+//! [`LiveStats`]: what happened lately, for the pages.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use super::series::SeriesLimit;
 use super::top::Top;
 use crate::config::{ClientAddress, Settings};
 use crate::events::counters::Totals;
-use crate::events::lookup::Lookup;
+use crate::events::lookup::QueryEvent;
 use crate::events::record::Decision;
 use crate::policy::Reason;
 use crate::wire::name::Name;
@@ -25,7 +25,7 @@ const NAMES: usize = 4096;
 const RATES: usize = 300;
 
 /// The last blocked lookups, the most blocked names and clients, and how many queries each second had.
-pub struct Board {
+pub struct LiveStats {
     client: ClientAddress,
     recent: Mutex<Recent>,
     names: Mutex<Top<Vec<u8>>>,
@@ -38,7 +38,7 @@ pub struct Board {
 
 #[derive(Default)]
 struct Recent {
-    lookups: VecDeque<Lookup>,
+    lookups: VecDeque<QueryEvent>,
     /// Lookups there ever were.
     count: u64,
 }
@@ -79,7 +79,7 @@ impl Rate {
     }
 }
 
-impl Board {
+impl LiveStats {
     /// An empty board, on which clients are shown as `settings` say. `seed` is a secret of this process.
     pub fn new(settings: &Settings, seed: u64, start: Instant) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl Board {
 
     /// Takes a blocked lookup, received at the time of day `time`, which `following` more will follow at once. Noise is
     /// kept out of the most frequent and out of the names remembered.
-    pub fn add(&self, lookup: &Lookup, following: usize, now: Instant, time: SystemTime) {
+    pub fn add(&self, lookup: &QueryEvent, following: usize, now: Instant, time: SystemTime) {
         if lookup.record.reason != Some(Reason::Noise.label()) {
             lock(&self.names).add(lookup.question.name.as_bytes(), lookup.shown, now);
             let client = ShownClient::of(lookup.client.ip(), self.client);
@@ -126,7 +126,7 @@ impl Board {
     }
 
     /// The kept lookups from number `after` on, oldest first, each with its number; and the next number.
-    pub fn recent(&self, after: u64) -> (Vec<(u64, Lookup)>, u64) {
+    pub fn recent(&self, after: u64) -> (Vec<(u64, QueryEvent)>, u64) {
         let recent = lock(&self.recent);
         let oldest = recent.count - recent.lookups.len() as u64;
         let numbered = (oldest..).zip(&recent.lookups).filter(|(number, _)| *number >= after);
@@ -143,13 +143,13 @@ impl Board {
         shown(lock(&self.clients).list(now), ToString::to_string)
     }
 
-    /// Those of [`Board::names`] that stand out and may be the value of a label: clients cannot make new ones without end.
+    /// Those of [`LiveStats::names`] that stand out and may be the value of a label: clients cannot make new ones without end.
     pub fn name_series(&self, now: Instant) -> Vec<(String, u64)> {
         let heavy = shown(lock(&self.names).heavy(now), |wire| name(wire));
         lock(&self.name_series).admit(heavy, now)
     }
 
-    /// The same of [`Board::clients`].
+    /// The same of [`LiveStats::clients`].
     pub fn client_series(&self, now: Instant) -> Vec<(String, u64)> {
         let heavy = shown(lock(&self.clients).heavy(now), ToString::to_string);
         lock(&self.client_series).admit(heavy, now)

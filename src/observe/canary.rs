@@ -9,19 +9,19 @@ pub struct Canary {
     /// The name.
     pub name: Name,
     /// What must become of it.
-    pub expect: Expect,
+    pub expect: CanaryExpect,
 }
 
 /// What must become of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub enum CanaryExpect {
     /// It has an address.
     Resolve,
     /// It is blocked.
     NotResolve,
 }
 
-impl Expect {
+impl CanaryExpect {
     /// Label for metrics and reports.
     pub fn label(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Canary {
     /// The canaries that the settings name.
     pub fn of(settings: &ProveSettings) -> Vec<Self> {
         let canary = |expect| move |name: &Name| Self { name: name.clone(), expect };
-        let must = settings.must_resolve.iter().map(canary(Expect::Resolve));
-        must.chain(settings.must_not_resolve.iter().map(canary(Expect::NotResolve))).collect()
+        let must = settings.must_resolve.iter().map(canary(CanaryExpect::Resolve));
+        must.chain(settings.must_not_resolve.iter().map(canary(CanaryExpect::NotResolve))).collect()
     }
 }

@@ -10,7 +10,7 @@ use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
-use super::board::Board;
+use super::board::LiveStats;
 use super::journal::Losses;
 use super::metric;
 use super::publish::{
@@ -18,11 +18,11 @@ use super::publish::{
 };
 use crate::engine::State;
 use crate::events::counters::{Counters, Dropped, Limited, RCODES, REASONS, TYPES, Totals, ZONES};
-use crate::events::histogram::{Snapshot, render_head};
-use crate::events::record::{Decision, Source};
+use crate::events::histogram::{HistogramSnapshot, render_head};
+use crate::events::record::{AnswerSource, Decision};
 use crate::listen::connections::Connections;
 use crate::net::reply_socket::{ReplySocket, SendDrop};
-use crate::observe::standing::Standing;
+use crate::observe::standing::CanaryResults;
 use crate::policy::expect::Expect;
 use crate::wire::code::Rcode;
 use crate::wire::reply::Transport;
@@ -34,11 +34,11 @@ const OTHER: &str = "other";
 const FROM_THE_START: [Rcode; 3] = [Rcode::NOERROR, Rcode::NXDOMAIN, Rcode::SERVFAIL];
 
 /// Durations whose series exist from the start: one of each source.
-const USUAL: [(Decision, Source); 4] = [
-    (Decision::Allowed, Source::Cache),
-    (Decision::Allowed, Source::Upstream),
-    (Decision::Blocked, Source::Policy),
-    (Decision::Local, Source::Local),
+const USUAL: [(Decision, AnswerSource); 4] = [
+    (Decision::Allowed, AnswerSource::Cache),
+    (Decision::Allowed, AnswerSource::Upstream),
+    (Decision::Blocked, AnswerSource::Policy),
+    (Decision::Local, AnswerSource::Local),
 ];
 
 /// All counts of the process, and the registry they are shown through.
@@ -51,7 +51,7 @@ pub struct Catalogue {
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
     tokens_refused: AtomicU64,
-    standing: Arc<Standing>,
+    standing: Arc<CanaryResults>,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +123,7 @@ impl Catalogue {
     }
 
     /// How the canaries fare.
-    pub fn standing(&self) -> &Arc<Standing> {
+    pub fn standing(&self) -> &Arc<CanaryResults> {
         &self.standing
     }
 
@@ -156,7 +156,7 @@ impl Catalogue {
     }
 
     /// The text of `/metrics`, with every count as it is now.
-    pub fn render(&self, state: &ArcSwap<State>, board: &Board, losses: &Losses) -> String {
+    pub fn render(&self, state: &ArcSwap<State>, board: &LiveStats, losses: &Losses) -> String {
         let state = state.load();
         // Held to the end: two scrapes at once would take each other's gauges for idle.
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -272,10 +272,10 @@ fn render_durations(out: &mut String, totals: &Totals, state: &State) {
     let name = "namegate_request_duration_seconds";
     render_head(out, name, metric::help(name));
     for (decision, row) in Decision::ALL.into_iter().zip(&totals.durations) {
-        let is_shown = |(source, durations): &(Source, &Snapshot)| {
+        let is_shown = |(source, durations): &(AnswerSource, &HistogramSnapshot)| {
             durations.count() > 0 || USUAL.contains(&(decision, *source))
         };
-        for (source, durations) in Source::ALL.into_iter().zip(row).filter(is_shown) {
+        for (source, durations) in AnswerSource::ALL.into_iter().zip(row).filter(is_shown) {
             let labels = format!("decision=\"{}\",source=\"{}\"", decision.label(), source.label());
             durations.render(out, name, &labels);
         }
@@ -295,7 +295,7 @@ fn unix_seconds() -> u64 {
 }
 
 /// Notes once a second how many queries there were.
-pub async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<Board>) {
+pub async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<LiveStats>) {
     let second = Duration::from_secs(1);
     let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);
     loop {

@@ -1,10 +1,10 @@
-//! [`Clock`]: moments of the packet path as times of day.
+//! [`WallClock`]: moments of the packet path as times of day.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Turns what a steady clock showed into the time of day, and that into text.
 #[derive(Debug)]
-pub struct Clock {
+pub struct WallClock {
     steady: Instant,
     day: SystemTime,
     /// The millisecond that `text` shows, since 1970.
@@ -12,7 +12,7 @@ pub struct Clock {
     text: String,
 }
 
-impl Clock {
+impl WallClock {
     /// `day` is the time of day at `steady`.
     pub fn new(steady: Instant, day: SystemTime) -> Self {
         Self { steady, day, shown: u128::MAX, text: String::new() }
@@ -51,7 +51,7 @@ mod tests {
     fn tells_times_before_and_after_it_was_set() {
         let (steady, day) =
             (Instant::now() + Duration::from_secs(10), UNIX_EPOCH + Duration::from_secs(1_795_392_000));
-        let mut clock = Clock::new(steady, day);
+        let mut clock = WallClock::new(steady, day);
         for (moment, text) in [
             (steady, "2026-11-23T00:00:00.000Z"),
             (steady + Duration::from_millis(7), "2026-11-23T00:00:00.007Z"),

@@ -1,6 +1,6 @@
-//! [`Journal`]: takes lookups out of all threads' queues and tells those who want to know.
+//! [`EventLog`]: takes lookups out of all threads' queues and tells those who want to know.
 //!
-//! One thread does so, off the packet path: it writes the query log, feeds dnstap, and keeps the [`Board`] for the
+//! One thread does so, off the packet path: it writes the query log, feeds dnstap, and keeps the [`LiveStats`] for the
 //! pages. It looks at the queues by itself, so that nobody has to wake it.
 
 use std::io;
@@ -12,17 +12,17 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use rtrb::Consumer;
 
-use super::board::Board;
+use super::board::LiveStats;
 use super::client::ShownClient;
-use super::clock::Clock;
-use super::dnstap::{self, Dnstap, DnstapStats};
+use super::clock::WallClock;
+use super::dnstap::{self, DnstapOutput, DnstapStats};
 use super::query_log::QueryLog;
 use crate::config::{ClientAddress, Settings};
 use crate::engine::State;
 use crate::events::counters::Counters;
-use crate::events::lookup::Lookup;
+use crate::events::lookup::QueryEvent;
 use crate::events::record::Decision;
-use crate::events::teller::{Interest, Teller};
+use crate::events::teller::{EventSender, Interest};
 use crate::events::untold::Untold;
 use crate::policy::Policies;
 
@@ -42,13 +42,13 @@ const BATCH: usize = 1024;
 const TEND: Duration = Duration::from_millis(100);
 
 /// The reading end of all queues.
-pub struct Journal {
+pub struct EventLog {
     interest: Interest,
-    queues: Vec<Consumer<Lookup>>,
+    queues: Vec<Consumer<QueryEvent>>,
     state: Arc<ArcSwap<State>>,
-    board: Arc<Board>,
+    board: Arc<LiveStats>,
     log: QueryLog,
-    dnstap: Option<Dnstap>,
+    dnstap: Option<DnstapOutput>,
     client: ClientAddress,
     losses: Losses,
     untold: Arc<Untold>,
@@ -65,14 +65,14 @@ pub struct Losses {
     pub dnstap: Option<Arc<DnstapStats>>,
 }
 
-impl Journal {
+impl EventLog {
     /// A journal as `settings` want it; the log's standard output is `stdout`. Rules are named from `state`.
     ///
     /// Errors: the log's file cannot be opened.
     pub fn new(
         settings: &Settings,
         state: Arc<ArcSwap<State>>,
-        board: Arc<Board>,
+        board: Arc<LiveStats>,
         stdout: Box<dyn io::Write + Send>,
     ) -> io::Result<Self> {
         let log = QueryLog::open(&settings.log, stdout)?;
@@ -81,11 +81,11 @@ impl Journal {
             .dnstap
             .socket
             .as_ref()
-            .map(|socket| Dnstap::new(socket, &settings.server.identity, version));
+            .map(|socket| DnstapOutput::new(socket, &settings.server.identity, version));
         let losses = Losses {
             queue: Arc::default(),
             log: Arc::clone(log.errors()),
-            dnstap: dnstap.as_ref().map(Dnstap::stats),
+            dnstap: dnstap.as_ref().map(DnstapOutput::stats),
         };
         let (interest, client) = (Interest::of(settings), settings.log.client);
         let untold = Arc::default();
@@ -103,8 +103,8 @@ impl Journal {
     }
 
     /// A new thread's end.
-    pub fn teller(&mut self, counters: Arc<Counters>) -> Teller {
-        let (teller, lookups) = Teller::new(counters, self.interest, Arc::clone(&self.losses.queue));
+    pub fn teller(&mut self, counters: Arc<Counters>) -> EventSender {
+        let (teller, lookups) = EventSender::new(counters, self.interest, Arc::clone(&self.losses.queue));
         self.queues.push(lookups);
         teller
     }
@@ -115,7 +115,7 @@ impl Journal {
     }
 
     fn run(mut self) {
-        let mut clock = Clock::new(Instant::now(), SystemTime::now());
+        let mut clock = WallClock::new(Instant::now(), SystemTime::now());
         let mut tended = Instant::now();
         if let Some(dnstap) = &mut self.dnstap {
             dnstap.tend(tended);
@@ -147,7 +147,7 @@ impl Journal {
     }
 
     /// Tells of what the queues hold; returns how many that were.
-    fn take(&mut self, clock: &mut Clock) -> usize {
+    fn take(&mut self, clock: &mut WallClock) -> usize {
         let state = self.state.load();
         let untold = self.untold.clients();
         let now = Instant::now();
@@ -156,7 +156,7 @@ impl Journal {
             let Ok(chunk) = queue.read_chunk(queue.slots().min(BATCH)) else { continue };
             taken += chunk.len();
             let (first, second) = chunk.as_slices();
-            let shown = |lookups: &[Lookup]| lookups.iter().filter(|lookup| lookup.shown > 0).count();
+            let shown = |lookups: &[QueryEvent]| lookups.iter().filter(|lookup| lookup.shown > 0).count();
             let mut following = shown(first) + shown(second);
             for lookup in first.iter().chain(second) {
                 if untold.contains(&lookup.client) {
@@ -180,12 +180,18 @@ impl Journal {
     }
 }
 
-fn tap(dnstap: &mut Dnstap, lookup: &Lookup, policies: &Policies, clock: &Clock, shown: ClientAddress) {
+fn tap(
+    dnstap: &mut DnstapOutput,
+    lookup: &QueryEvent,
+    policies: &Policies,
+    clock: &WallClock,
+    shown: ClientAddress,
+) {
     let Some(messages) = &lookup.messages else { return };
     let client = ShownClient::of(lookup.client.ip(), shown).map(|client| client.socket(lookup.client));
     let blocked = lookup.record.decision == Decision::Blocked;
     let rule = lookup.record.rule.and_then(|rule| rule.find(policies)).map(|rule| rule.to_string());
-    dnstap.write(&dnstap::Lookup {
+    dnstap.write(&dnstap::DnstapEvent {
         client,
         transport: lookup.transport,
         server: None,

@@ -10,7 +10,7 @@ pub struct Metric {
     /// Name as scraped.
     pub name: &'static str,
     /// What its values are.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Labels, each with the values it can have.
     pub labels: &'static [(&'static str, &'static str)],
     /// What it tells.
@@ -19,7 +19,7 @@ pub struct Metric {
 
 /// What a metric's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// A count since the start.
     Counter,
     /// A value now.
@@ -28,7 +28,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// The word for it in the text format.
     pub fn label(self) -> &'static str {
         match self {
@@ -40,15 +40,15 @@ impl Kind {
 }
 
 const fn counter(name: &'static str, labels: &'static [(&str, &str)], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, labels, help }
+    Metric { name, kind: MetricKind::Counter, labels, help }
 }
 
 const fn gauge(name: &'static str, labels: &'static [(&str, &str)], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, labels, help }
+    Metric { name, kind: MetricKind::Gauge, labels, help }
 }
 
 const fn histogram(name: &'static str, labels: &'static [(&str, &str)], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Histogram, labels, help }
+    Metric { name, kind: MetricKind::Histogram, labels, help }
 }
 
 const DECISION: (&str, &str) = ("decision", "allowed, blocked, observed, local, refused, error");
@@ -258,9 +258,9 @@ pub(super) fn describe() {
             _ => Unit::Count,
         };
         match metric.kind {
-            Kind::Counter => describe_counter!(metric.name, unit, metric.help),
-            Kind::Gauge => describe_gauge!(metric.name, unit, metric.help),
-            Kind::Histogram => {}
+            MetricKind::Counter => describe_counter!(metric.name, unit, metric.help),
+            MetricKind::Gauge => describe_gauge!(metric.name, unit, metric.help),
+            MetricKind::Histogram => {}
         }
     }
 }

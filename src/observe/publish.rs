@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use metrics::{counter, gauge};
 
-use super::board::Board;
+use super::board::LiveStats;
 use super::journal::Losses;
 use crate::engine::State;
 use crate::events::counters::Totals;
 use crate::listen::connections::Connections;
-use crate::policy::shadow::Change;
+use crate::policy::shadow::ShadowChange;
 use crate::upstream::UpstreamConfig;
 
 /// What is allowed or watched besides the rules.
@@ -19,7 +19,7 @@ pub(super) fn publish_exceptions(state: &State, totals: &Totals) {
     gauge!("namegate_temporary_allowances").set(state.policies.temporary().in_force(now) as f64);
     gauge!("namegate_followed_names").set(state.policies.followed().len() as f64);
     counter!("namegate_followed_refused_total").absolute(state.policies.followed().refused());
-    for (change, count) in Change::ALL.into_iter().zip(totals.shadow_differences) {
+    for (change, count) in ShadowChange::ALL.into_iter().zip(totals.shadow_differences) {
         counter!("namegate_shadow_differences_total", "change" => change.label()).absolute(count);
     }
     counter!("namegate_tunnel_guard_exceeded_total").absolute(totals.tunnel_exceeded);
@@ -45,7 +45,7 @@ pub(super) fn publish_connections(connections: &Connections) {
     counter!("namegate_tcp_connections_evicted_total").absolute(connections.evicted());
 }
 
-pub(super) fn publish_top(board: &Board) {
+pub(super) fn publish_top(board: &LiveStats) {
     let now = Instant::now();
     for (name, count) in board.name_series(now) {
         gauge!("namegate_top_blocked_queries", "name" => name).set(count as f64);

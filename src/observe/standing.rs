@@ -1,4 +1,4 @@
-//! [`Standing`]: how the canaries of a running gate fared in its last round.
+//! [`CanaryResults`]: how the canaries of a running gate fared in its last round.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use super::canary::Canary;
 
 /// How the canaries fared in the last round that was brought to an end.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct CanaryResults {
     last: Mutex<Option<Round>>,
 }
 
@@ -19,19 +19,19 @@ pub struct Round {
     /// When it ended.
     pub ended: SystemTime,
     /// Every canary, in the order of the settings.
-    pub canaries: Vec<Outcome>,
+    pub canaries: Vec<CanaryOutcome>,
 }
 
 /// What became of a canary.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct CanaryOutcome {
     /// The canary.
     pub canary: Canary,
     /// The first reply that was not as it must be, for people; none where all were.
     pub fault: Option<String>,
 }
 
-impl Standing {
+impl CanaryResults {
     /// The last round; none where there was none yet.
     pub fn last(&self) -> Option<Round> {
         self.lock().clone()
@@ -45,7 +45,7 @@ impl Standing {
     /// Hands the last round to the registry of metrics.
     pub fn publish(&self) {
         let Some(round) = self.last() else { return };
-        for Outcome { canary, fault } in &round.canaries {
+        for CanaryOutcome { canary, fault } in &round.canaries {
             let (name, expect) = (canary.name.to_string(), canary.expect.label());
             gauge!("namegate_canary_ok", "name" => name, "expect" => expect).set(u8::from(fault.is_none()));
         }

@@ -13,7 +13,7 @@ use super::route::{Route, Routes};
 use super::rule::{Action, Pattern};
 use super::suffix_index::SuffixIndex;
 use super::trie::TrieBuilder;
-use super::{Mode, Policy, Source, SourceCount};
+use super::{Mode, Policy, RuleSource, SourceCount};
 use crate::wire::name::Name;
 
 /// What a policy is compiled with, besides its rules.
@@ -48,7 +48,7 @@ pub struct PolicyBuilder {
     digest: Sha256,
 }
 
-/// Index of a [`Source`] within a policy.
+/// Index of a [`RuleSource`] within a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceId(u16);
 
@@ -64,7 +64,7 @@ impl PolicyBuilder {
     /// Announces where the next rules come from; at most 65 535 sources.
     pub fn source(&mut self, zone: &str, file: &str) -> SourceId {
         let id = SourceId(self.sources.len().min(usize::from(BUILT_IN) - 1) as u16);
-        let source = Source { zone: zone.to_owned(), file: file.to_owned() };
+        let source = RuleSource { zone: zone.to_owned(), file: file.to_owned() };
         self.sources.push(SourceCount { source, rules: 0, cname: CnamePolicy::Trust, route: None });
         id
     }
@@ -125,7 +125,7 @@ impl PolicyBuilder {
         let patterns = BypassName::all().map(|(_, pattern)| pattern).zip(0..);
         let built_in =
             patterns.map(|(pattern, line)| self.trie.list(Action::Deny, pattern, BUILT_IN, line)).collect();
-        let source = Source { zone: "built-in".to_owned(), file: "built in".to_owned() };
+        let source = RuleSource { zone: "built-in".to_owned(), file: "built in".to_owned() };
         self.sources.push(SourceCount {
             source,
             rules: BYPASS_NAMES.len(),

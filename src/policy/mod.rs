@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 pub use builder::{Compile, PolicyBuilder, SourceId};
 pub use policies::Policies;
 pub use rule_ref::RuleRef;
-pub use verdict::{AllowedQuery, Ground, Reason, Verdict};
+pub use verdict::{AllowReason, AllowedQuery, Reason, Verdict};
 
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
@@ -48,7 +48,7 @@ use noise::Noise;
 use route::{Route, Routes};
 use rule::{Action, Scope};
 use suffix_index::SuffixIndex;
-use trie::{Found, RuleId, Trie};
+use trie::{RuleId, Trie, TrieMatch};
 
 /// Whether the verdict is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ impl Mode {
 
 /// Where rules came from: a zone file, or the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct RuleSource {
     /// Name for labels: `azure-ml`; `settings` for rules written inline.
     pub zone: String,
     /// File as shown to people.
@@ -99,7 +99,7 @@ pub struct Policy {
 /// A source, what holds for all its rules, and how many of them are in force.
 #[derive(Clone, Debug)]
 struct SourceCount {
-    source: Source,
+    source: RuleSource,
     rules: usize,
     cname: CnamePolicy,
     route: Option<Route>,
@@ -115,7 +115,7 @@ impl Policy {
             return Judgement::Local;
         }
         let name = &question.name;
-        let Found { rule, is_node } = self.trie.search(name);
+        let TrieMatch { rule, is_node } = self.trie.search(name);
         let rule = self.with_built_in(name, rule);
         if let Some(rule) = rule {
             if rule.action() == Action::Allow {
@@ -222,7 +222,7 @@ impl Policy {
     }
 
     /// Sources with the number of rules each put in force, in the order they were read.
-    pub fn sources(&self) -> impl ExactSizeIterator<Item = (&Source, usize)> {
+    pub fn sources(&self) -> impl ExactSizeIterator<Item = (&RuleSource, usize)> {
         let (_, read) = self.sources.split_last().unwrap_or((&self.sources[0], &[]));
         read.iter().map(|counted| (&counted.source, counted.rules))
     }

@@ -14,7 +14,7 @@ use super::route::{Route, RouteId};
 use super::rule::{Action, Scope};
 use super::temporary::Temporary;
 use super::verdict::Leave;
-use super::{AllowedQuery, Ground, Judgement, Mode, Policy, Reason, RuleRef, Verdict, is_about_zones};
+use super::{AllowReason, AllowedQuery, Judgement, Mode, Policy, Reason, RuleRef, Verdict, is_about_zones};
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::query::Question;
@@ -198,7 +198,7 @@ impl Policies {
         };
         let allowed = |route, ground| match question.qtype {
             Type::ANY => Verdict::MinimalAny(None),
-            _ => Verdict::Allowed(leave(route, false, !matches!(ground, Ground::Rule(_))), ground),
+            _ => Verdict::Allowed(leave(route, false, !matches!(ground, AllowReason::Rule(_))), ground),
         };
         let name = &question.name;
         let judgement = policy.judge(question, now);
@@ -208,27 +208,27 @@ impl Policies {
         if matches!(judgement, Judgement::Allowed(_) | Judgement::NotAllowed(_))
             && let Some(grant) = self.temporary.find(name, now)
         {
-            return allowed(self.number(policy.route(name, None)), Ground::Temporary(grant));
+            return allowed(self.number(policy.route(name, None)), AllowReason::Temporary(grant));
         }
         let mut reason = match judgement {
             Judgement::Refused => return Verdict::Refused,
             Judgement::Local => return Verdict::Local,
             Judgement::Allowed(rule) => {
-                return allowed(self.number(policy.route(name, Some(rule))), Ground::Rule(rule));
+                return allowed(self.number(policy.route(name, Some(rule))), AllowReason::Rule(rule));
             }
             Judgement::NotAllowed(reason) => reason,
         };
         if !matches!(reason, Reason::Denied(_) | Reason::Ancestor(Some(_)))
             && let Some(route) = self.followed.find(group, name, now)
         {
-            return allowed(route, Ground::Followed);
+            return allowed(route, AllowReason::Followed);
         }
         if self.leads_to_lent(group, name, now) {
             reason = Reason::Ancestor(reason.rule());
         }
         if matches!(reason, Reason::Ancestor(_)) && policy.dnssec_ancestors && is_about_zones(question.qtype)
         {
-            return allowed(self.number(policy.route(name, None)), Ground::Ancestor);
+            return allowed(self.number(policy.route(name, None)), AllowReason::Ancestor);
         }
         match policy.mode() {
             Mode::Enforce => Verdict::Blocked(reason),
@@ -271,14 +271,14 @@ impl Policies {
     pub fn opening_rule<'p>(
         &'p self,
         group: GroupId,
-        ground: Ground<'p>,
+        ground: AllowReason<'p>,
         question: &Question,
         now: Instant,
     ) -> Option<RuleRef<'p>> {
         match ground {
-            Ground::Rule(rule) => Some(rule),
-            Ground::Followed => self.leading_rule(group, &question.name, now),
-            Ground::Temporary(_) | Ground::Ancestor => None,
+            AllowReason::Rule(rule) => Some(rule),
+            AllowReason::Followed => self.leading_rule(group, &question.name, now),
+            AllowReason::Temporary(_) | AllowReason::Ancestor => None,
         }
     }
 

@@ -7,8 +7,8 @@ use super::bypass::{BYPASS_NAMES, BypassName};
 use super::cname::CnamePolicy;
 use super::expect::Expect;
 use super::rule::{Action, Pattern, Scope};
-use super::trie::{Rule, RuleId};
-use super::{Policy, Source};
+use super::trie::{RuleId, RuleRecord};
+use super::{Policy, RuleSource};
 use crate::wire::name::Name;
 
 /// A rule within its policy.
@@ -16,7 +16,7 @@ use crate::wire::name::Name;
 pub struct RuleRef<'p> {
     pub(super) policy: &'p Policy,
     pub(super) id: RuleId,
-    pub(super) rule: Rule<'p>,
+    pub(super) rule: RuleRecord<'p>,
 }
 
 impl<'p> RuleRef<'p> {
@@ -49,7 +49,7 @@ impl<'p> RuleRef<'p> {
     }
 
     /// Where the rule came from.
-    pub fn source(&self) -> &'p Source {
+    pub fn source(&self) -> &'p RuleSource {
         &self.policy.sources[self.source_index()].source
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{Ground, Policies, Verdict};
+use super::{AllowReason, Policies, Verdict};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
@@ -16,14 +16,14 @@ const MAX: usize = 2000;
 
 /// What would be decided otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum ShadowChange {
     /// What is answered would be blocked.
     WouldBlock,
     /// What is blocked would be answered.
     WouldAllow,
 }
 
-impl Change {
+impl ShadowChange {
     /// Both, in the order of their counts.
     pub const ALL: [Self; 2] = [Self::WouldBlock, Self::WouldAllow];
 
@@ -39,8 +39,8 @@ impl Change {
 /// Policies that decide nothing, and where they differ.
 pub struct Shadow {
     policies: Policies,
-    lookups: [AtomicU64; Change::ALL.len()],
-    names: Mutex<[HashMap<Box<[u8]>, Lookups>; Change::ALL.len()]>,
+    lookups: [AtomicU64; ShadowChange::ALL.len()],
+    names: Mutex<[HashMap<Box<[u8]>, Lookups>; ShadowChange::ALL.len()]>,
 }
 
 /// Lookups of one name.
@@ -54,11 +54,11 @@ struct Lookups {
 
 /// A name about which the policies differ.
 #[derive(Clone, Debug)]
-pub struct Difference {
+pub struct ShadowDifference {
     /// The name.
     pub name: Name,
     /// What would change.
-    pub change: Change,
+    pub change: ShadowChange,
     /// How often it was asked for since these policies were loaded.
     pub count: u64,
     /// When it was first asked for.
@@ -88,7 +88,7 @@ impl Shadow {
         question: &Question,
         flags: AnswerFlags,
         now: Instant,
-    ) -> Option<Change> {
+    ) -> Option<ShadowChange> {
         let is = is_answered(verdict)?;
         let would_be = match self.policies.group(client) {
             Some(group) => {
@@ -98,15 +98,15 @@ impl Shadow {
             None => false,
         };
         let change = match (is, would_be) {
-            (true, false) => Change::WouldBlock,
-            (false, true) => Change::WouldAllow,
+            (true, false) => ShadowChange::WouldBlock,
+            (false, true) => ShadowChange::WouldAllow,
             _ => return None,
         };
         self.note(change, client, &question.name, now);
         Some(change)
     }
 
-    fn note(&self, change: Change, client: IpAddr, name: &Name, now: Instant) {
+    fn note(&self, change: ShadowChange, client: IpAddr, name: &Name, now: Instant) {
         self.lookups[change as usize].fetch_add(1, Ordering::Relaxed);
         // Who finds the list in use leaves it: a query waits for no other, and names that matter come again.
         let Ok(mut names) = self.names.try_lock() else { return };
@@ -119,20 +119,20 @@ impl Shadow {
     }
 
     /// Lookups that would be decided otherwise, since these policies were loaded.
-    pub fn lookups(&self, change: Change) -> u64 {
+    pub fn lookups(&self, change: ShadowChange) -> u64 {
         self.lookups[change as usize].load(Ordering::Relaxed)
     }
 
     /// Names about which the policies differ, the most asked first.
-    pub fn differences(&self) -> Vec<Difference> {
+    pub fn differences(&self) -> Vec<ShadowDifference> {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut differences: Vec<Difference> = Change::ALL
+        let mut differences: Vec<ShadowDifference> = ShadowChange::ALL
             .into_iter()
             .zip(&*names)
             .flat_map(|(change, names)| names.iter().map(move |(name, lookups)| (change, name, lookups)))
             .filter_map(|(change, name, lookups)| {
                 let Lookups { count, first, last, client } = lookups.clone();
-                Some(Difference { name: Name::parse(name).ok()?, change, count, first, last, client })
+                Some(ShadowDifference { name: Name::parse(name).ok()?, change, count, first, last, client })
             })
             .collect();
         differences.sort_by_key(|difference| std::cmp::Reverse(difference.count));
@@ -143,7 +143,7 @@ impl Shadow {
 /// Whether what was asked is answered, by the rules and the mode together; none where they have no part in it.
 fn is_answered(verdict: &Verdict<'_, '_>) -> Option<bool> {
     match verdict {
-        Verdict::Allowed(_, Ground::Temporary(_) | Ground::Followed | Ground::Ancestor)
+        Verdict::Allowed(_, AllowReason::Temporary(_) | AllowReason::Followed | AllowReason::Ancestor)
         | Verdict::Refused => None,
         Verdict::Allowed(..) | Verdict::Observed(..) | Verdict::Local | Verdict::MinimalAny(_) => Some(true),
         Verdict::Blocked(_) => Some(false),

@@ -15,7 +15,7 @@ use crate::wire::request::AnswerFlags;
 #[derive(Debug)]
 pub enum Verdict<'q, 'p> {
     /// The name is allowed.
-    Allowed(AllowedQuery<'q>, Ground<'p>),
+    Allowed(AllowedQuery<'q>, AllowReason<'p>),
     /// The name is not allowed, and observe mode forwards it all the same.
     Observed(AllowedQuery<'q>, Reason<'p>),
     /// The name is answered negatively, here.
@@ -31,7 +31,7 @@ pub enum Verdict<'q, 'p> {
 
 /// Why a name is allowed.
 #[derive(Clone, Copy, Debug)]
-pub enum Ground<'p> {
+pub enum AllowReason<'p> {
     /// A rule covers it.
     Rule(RuleRef<'p>),
     /// Someone allowed it for a time.
@@ -42,7 +42,7 @@ pub enum Ground<'p> {
     Ancestor,
 }
 
-impl<'p> Ground<'p> {
+impl<'p> AllowReason<'p> {
     /// The rule, where it is one.
     pub fn rule(self) -> Option<RuleRef<'p>> {
         match self {

@@ -1,4 +1,4 @@
-//! [`Asker`]: a way to ask the relay, and what it shares with those who do.
+//! [`RelayHandle`]: a way to ask the relay, and what it shares with those who do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ pub(super) struct Ask<W> {
 }
 
 /// What a task found out for a question.
-pub(super) struct Found {
+pub(super) struct RelayResult {
     pub(super) ticket: Ticket,
     pub(super) answer: Answer,
     pub(super) upstream: Option<Arc<str>>,
@@ -48,7 +48,7 @@ pub(super) struct Found {
 /// What the relay shares with those who ask it.
 pub(super) struct Shared<W> {
     pub(super) asks: ArrayQueue<Ask<W>>,
-    pub(super) found: SegQueue<Found>,
+    pub(super) found: SegQueue<RelayResult>,
     pub(super) doorbell: Doorbell,
     pub(super) finishing: AtomicBool,
 }
@@ -62,20 +62,20 @@ impl<W> Shared<W> {
 }
 
 /// A way to ask the relay.
-pub struct Asker<W>(Arc<Shared<W>>);
+pub struct RelayHandle<W>(Arc<Shared<W>>);
 
-impl<W> Clone for Asker<W> {
+impl<W> Clone for RelayHandle<W> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<W> Asker<W> {
+impl<W> RelayHandle<W> {
     pub(super) fn new(shared: &Arc<Shared<W>>) -> Self {
         Self(Arc::clone(shared))
     }
 
-    /// Asks for the answer to a query received at `received`; [`Asker::ring`] is due. Gives `waiter` back where the queue
+    /// Asks for the answer to a query received at `received`; [`RelayHandle::ring`] is due. Gives `waiter` back where the queue
     /// is full.
     pub fn ask(
         &self,
@@ -91,7 +91,7 @@ impl<W> Asker<W> {
         }
     }
 
-    /// Asks for a newer answer to be kept, where there is room; [`Asker::ring`] is due.
+    /// Asks for a newer answer to be kept, where there is room; [`RelayHandle::ring`] is due.
     pub fn refresh(&self, query: AllowedQuery<'static>, received: std::time::Instant) {
         // What finds no room is asked for again when it has expired.
         let _ = self.0.asks.push(Ask { query, received, waiter: None });

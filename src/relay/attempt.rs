@@ -6,15 +6,15 @@ use futures_util::future::{FutureExt, ready};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::asker::{Deliver, Found};
+use super::asker::{Deliver, RelayResult};
 use super::doorbell::DOORBELL;
-use super::in_flight::{Asked, Attempt, Ticket};
-use super::port::Port;
+use super::in_flight::{Asked, RelayAttempt, Ticket};
+use super::port::PortId;
 use super::stale::CLIENT_PATIENCE;
 use super::{Relay, pop_due};
 use crate::policy::AllowedQuery;
-use crate::upstream::accept::{Channel, Judgement, Sent, judge};
-use crate::upstream::server::Ending;
+use crate::upstream::accept::{Channel, Judgement, SentQuery, judge};
+use crate::upstream::server::ExchangeGuard;
 use crate::upstream::server_stats::Rejection;
 use crate::upstream::{ASK_NEXT_AFTER, ExchangeError, FirstAttempt, Prompt, is_failure, letter_case};
 use crate::wire::answer::Answer;
@@ -57,8 +57,8 @@ impl<D: Deliver> Relay<D> {
         let id = self.ports.write(port, ticket, |message, id| {
             request::write_in_case(message, id, asked.query.question(), asked.query.flags(), case, edns);
         });
-        let ending = Ending::new(server, now, permit);
-        asked.attempt = id.map(|id| Attempt { index, port, id, case, edns, ending, report: None });
+        let ending = ExchangeGuard::new(server, now, permit);
+        asked.attempt = id.map(|id| RelayAttempt { index, port, id, case, edns, ending, report: None });
         self.silent.push_back(((now + ASK_NEXT_AFTER).min(deadline), ticket));
     }
 
@@ -74,7 +74,7 @@ impl<D: Deliver> Relay<D> {
     pub(super) fn receive(&mut self) {
         let mut ready = std::mem::take(&mut self.unread);
         let events = self.events.iter().filter(|event| event.token() != DOORBELL);
-        ready.extend(events.map(|event| Port::from(event.token())));
+        ready.extend(events.map(|event| PortId::from(event.token())));
         for port in ready {
             let mut calls = 0;
             while let Some(received) = self.ports.receive(port) {
@@ -94,7 +94,7 @@ impl<D: Deliver> Relay<D> {
     }
 
     /// Judges one datagram that came to `port`.
-    fn read(&mut self, port: Port, index: usize) {
+    fn read(&mut self, port: PortId, index: usize) {
         let Some((server, bytes)) = self.ports.received(port, index) else { return };
         let Some((ticket, id, asked)) = Header::parse(bytes)
             .filter(|header| header.flags.has(Flags::QR))
@@ -105,7 +105,8 @@ impl<D: Deliver> Relay<D> {
         };
         let (case, edns) =
             asked.attempt.as_ref().map_or((None, true), |attempt| (attempt.case, attempt.edns));
-        match judge(bytes, Sent { id, question: asked.query.question(), case, edns }, Channel::Datagram) {
+        match judge(bytes, SentQuery { id, question: asked.query.question(), case, edns }, Channel::Datagram)
+        {
             Judgement::Answer(answer) => {
                 server.note_edns(edns, &answer, self.now);
                 self.first_ended(ticket, Ok(answer));
@@ -123,7 +124,7 @@ impl<D: Deliver> Relay<D> {
     }
 
     /// The server of `ticket` takes no query with EDNS: asks it once more without.
-    fn ask_without_edns(&mut self, ticket: Ticket, port: Port, id: u16) {
+    fn ask_without_edns(&mut self, ticket: Ticket, port: PortId, id: u16) {
         let Some(mut attempt) = self.desk.in_flight.end_attempt(ticket) else { return };
         self.ports.release(port, id, &self.poll);
         let port = self.ports.pick(attempt.ending.server(), &self.poll, self.now);
@@ -147,7 +148,7 @@ impl<D: Deliver> Relay<D> {
 
     /// ICMP says that datagrams of `port` do not arrive. Whoever guesses the port can say so: waiting goes on, and other
     /// servers are asked as well.
-    fn hinted(&mut self, port: Port) {
+    fn hinted(&mut self, port: PortId) {
         if !self.ports.take_hint(port, self.now) {
             return;
         }
@@ -180,7 +181,7 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    fn go_on_over_tcp(&mut self, ticket: Ticket, attempt: Attempt) {
+    fn go_on_over_tcp(&mut self, ticket: Ticket, attempt: RelayAttempt) {
         let Some(asked) = self.desk.in_flight.get(ticket) else { return };
         let (prompt, deadline) = (prompt(asked), asked.deadline);
         let (index, started, report) = (attempt.index, attempt.ending.started(), attempt.report);
@@ -205,7 +206,7 @@ impl<D: Deliver> Relay<D> {
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
             let (answer, upstream) = upstream.ask(&prompt, deadline, first).await;
-            shared.found.push(Found { ticket, answer, upstream });
+            shared.found.push(RelayResult { ticket, answer, upstream });
             shared.doorbell.ring();
         });
     }

@@ -1,9 +1,9 @@
-//! [`Desk`]: what the relay decides of questions and their answers, without sockets, tasks or a clock.
+//! [`PendingQueries`]: what the relay decides of questions and their answers, without sockets, tasks or a clock.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::in_flight::{Asked, InFlight, Ticket, Waiters};
+use super::in_flight::{Asked, PendingTable, Ticket, Waiters};
 use super::stale;
 use crate::cache::Kept;
 use crate::engine::State;
@@ -18,8 +18,8 @@ use crate::wire::code::ErrorCode;
 const MAX_SHARING: usize = 1000;
 
 /// Every question in flight, and who of the waiters `W` waits for it.
-pub struct Desk<W> {
-    pub(super) in_flight: InFlight<W>,
+pub struct PendingQueries<W> {
+    pub(super) in_flight: PendingTable<W>,
     kept: Kept,
 }
 
@@ -31,7 +31,7 @@ pub enum Taken<W> {
     Refused(W, Dropped),
     /// It shares what is in flight already.
     Shared,
-    /// It is to be asked, as this leave says; [`Desk::begin`] then puts it in flight.
+    /// It is to be asked, as this leave says; [`PendingQueries::begin`] then puts it in flight.
     Ask(AllowedQuery<'static>, Option<W>),
 }
 
@@ -44,10 +44,10 @@ pub struct Ended<W> {
     pub waiters: Waiters<W>,
 }
 
-impl<W> Desk<W> {
+impl<W> PendingQueries<W> {
     /// Nothing in flight.
     pub fn new() -> Self {
-        Self { in_flight: InFlight::new(), kept: Kept::new() }
+        Self { in_flight: PendingTable::new(), kept: Kept::new() }
     }
 
     /// Takes a question: answers at once what can be, adds to what is in flight, or says that it is to be asked.
@@ -146,7 +146,7 @@ impl<W> Desk<W> {
     }
 }
 
-impl<W> Default for Desk<W> {
+impl<W> Default for PendingQueries<W> {
     fn default() -> Self {
         Self::new()
     }

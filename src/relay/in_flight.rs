@@ -1,4 +1,4 @@
-//! [`InFlight`]: every question that is being answered, and who waits for it.
+//! [`PendingTable`]: every question that is being answered, and who waits for it.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::port::Port;
+use super::port::PortId;
 use super::waiting::Waiting;
 use crate::policy::AllowedQuery;
 use crate::policy::clients::ShareHolder;
-use crate::upstream::server::Ending;
+use crate::upstream::server::ExchangeGuard;
 use crate::upstream::{ExchangeError, Upstream};
 use crate::wire::answer::Answer;
 use crate::wire::letter_case::LetterCase;
@@ -35,20 +35,20 @@ pub(super) struct Asked {
     /// Clients have waited for it as long as they do where there is a stale answer.
     pub(super) is_overdue: bool,
     /// The relay's own attempt, as long as it lasts.
-    pub(super) attempt: Option<Attempt>,
+    pub(super) attempt: Option<RelayAttempt>,
 }
 
 /// The attempt that the relay makes itself.
-pub(super) struct Attempt {
+pub(super) struct RelayAttempt {
     /// Index of the server.
     pub(super) index: usize,
-    pub(super) port: Port,
+    pub(super) port: PortId,
     pub(super) id: u16,
     /// The case of the question's letters; none: it does not matter.
     pub(super) case: Option<LetterCase>,
     /// It was sent with an OPT record.
     pub(super) edns: bool,
-    pub(super) ending: Ending,
+    pub(super) ending: ExchangeGuard,
     /// The task that wants to know how it ends.
     pub(super) report: Option<oneshot::Sender<Result<Answer, ExchangeError>>>,
 }
@@ -64,7 +64,7 @@ struct Entry<W> {
 }
 
 /// See the module's head.
-pub(super) struct InFlight<W> {
+pub(super) struct PendingTable<W> {
     entries: Slab<Entry<W>>,
     /// Places by question.
     questions: HashTable<usize>,
@@ -73,7 +73,7 @@ pub(super) struct InFlight<W> {
     waiting: Waiting,
 }
 
-impl<W> InFlight<W> {
+impl<W> PendingTable<W> {
     /// Nothing in flight.
     pub(super) fn new() -> Self {
         Self {
@@ -133,7 +133,7 @@ impl<W> InFlight<W> {
     }
 
     /// Takes the relay's own attempt out.
-    pub(super) fn end_attempt(&mut self, ticket: Ticket) -> Option<Attempt> {
+    pub(super) fn end_attempt(&mut self, ticket: Ticket) -> Option<RelayAttempt> {
         self.entry(ticket)?.asked.attempt.take()
     }
 

@@ -30,13 +30,13 @@ use crate::engine::State;
 use crate::upstream::ExchangeError;
 use crate::util::heartbeat::Heartbeat;
 use crate::wire::answer::Answer;
-use asker::{Ask, Found, Shared};
+use asker::{Ask, RelayResult, Shared};
 use doorbell::Doorbell;
-use port::Port;
+use port::PortId;
 use ports::Ports;
 
-pub use asker::{Asker, Deliver};
-pub use desk::{Desk, Ended, Taken};
+pub use asker::{Deliver, RelayHandle};
+pub use desk::{Ended, PendingQueries, Taken};
 pub use in_flight::{Ticket, Waiters};
 
 /// Questions taken before replies are looked at again.
@@ -53,8 +53,8 @@ pub struct Relay<D: Deliver> {
     events: Events,
     ports: Ports,
     /// Ports that have more than was read.
-    unread: Vec<Port>,
-    desk: Desk<D::Waiter>,
+    unread: Vec<PortId>,
+    desk: PendingQueries<D::Waiter>,
     /// First attempts in the order they were begun, each with the time when others are to be asked as well.
     silent: VecDeque<(Instant, Ticket)>,
     /// Clients' patience with a question that has a stale answer.
@@ -84,7 +84,7 @@ impl<D: Deliver> Relay<D> {
             events: Events::with_capacity(256),
             ports: Ports::new(),
             unread: Vec::new(),
-            desk: Desk::new(),
+            desk: PendingQueries::new(),
             silent: VecDeque::new(),
             impatient: VecDeque::new(),
             now: Instant::now(),
@@ -95,8 +95,8 @@ impl<D: Deliver> Relay<D> {
     }
 
     /// A way to ask it.
-    pub fn asker(&self) -> Asker<D::Waiter> {
-        Asker::new(&self.shared)
+    pub fn asker(&self) -> RelayHandle<D::Waiter> {
+        RelayHandle::new(&self.shared)
     }
 
     /// Works until told to finish and nobody waits for an answer: what was asked for the cache alone is given up.
@@ -159,7 +159,7 @@ impl<D: Deliver> Relay<D> {
 
     /// Takes what tasks found out.
     fn take_found(&mut self) {
-        while let Some(Found { ticket, answer, upstream }) = self.shared.found.pop() {
+        while let Some(RelayResult { ticket, answer, upstream }) = self.shared.found.pop() {
             self.end(ticket, answer, upstream);
         }
     }

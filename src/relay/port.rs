@@ -1,12 +1,12 @@
-//! [`Port`]: one of the sockets that first attempts are made through.
+//! [`PortId`]: one of the sockets that first attempts are made through.
 
 use mio::Token;
 
 /// One of the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Port(pub(super) usize);
+pub(super) struct PortId(pub(super) usize);
 
-impl From<Token> for Port {
+impl From<Token> for PortId {
     fn from(token: Token) -> Self {
         Self(token.0)
     }

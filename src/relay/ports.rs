@@ -19,7 +19,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use super::in_flight::Ticket;
-use super::port::Port;
+use super::port::PortId;
 use crate::net::batch::{ReceiveBatch, SendBatch, Wait};
 use crate::upstream::server::Server;
 
@@ -61,15 +61,15 @@ struct Socket {
 pub(super) struct Ports {
     sockets: Slab<Socket>,
     /// Ports that queries go through, some to each server.
-    live: Vec<Port>,
+    live: Vec<PortId>,
     /// Queries written and not sent yet, all through one port.
     unsent: SendBatch,
     tickets: Vec<Ticket>,
-    through: Option<Port>,
+    through: Option<PortId>,
     failures: Vec<(Ticket, io::Error)>,
     received: ReceiveBatch,
     /// The port that the last call has emptied.
-    drained: Option<Port>,
+    drained: Option<PortId>,
 }
 
 impl Ports {
@@ -88,7 +88,7 @@ impl Ports {
     }
 
     /// The port for the next query to `server`; none where the host has no socket to give.
-    pub(super) fn pick(&mut self, server: &Arc<Server>, poll: &Poll, now: Instant) -> Option<Port> {
+    pub(super) fn pick(&mut self, server: &Arc<Server>, poll: &Poll, now: Instant) -> Option<PortId> {
         // What is sent together goes through one port.
         if let Some(port) = self.through
             && !self.unsent.is_full()
@@ -98,8 +98,9 @@ impl Ports {
         }
         self.send_unsent();
         self.retire(poll, now);
-        let of_server =
-            |port: &&Port| self.sockets.get(port.0).is_some_and(|socket| Arc::ptr_eq(&socket.server, server));
+        let of_server = |port: &&PortId| {
+            self.sockets.get(port.0).is_some_and(|socket| Arc::ptr_eq(&socket.server, server))
+        };
         let candidates = self.live.iter().filter(of_server).count();
         let port = match candidates < PORTS {
             true => match self.open(server, poll, now) {
@@ -115,7 +116,7 @@ impl Ports {
         Some(port)
     }
 
-    fn open(&mut self, server: &Arc<Server>, poll: &Poll, now: Instant) -> io::Result<Port> {
+    fn open(&mut self, server: &Arc<Server>, poll: &Poll, now: Instant) -> io::Result<PortId> {
         let remote = server.udp_socket().ok_or(io::ErrorKind::Unsupported)?;
         let local: SocketAddr = match remote {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -127,7 +128,7 @@ impl Ports {
         // A smaller buffer than asked for only makes fewer replies fit that come at once.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
         let entry = self.sockets.vacant_entry();
-        let port = Port(entry.key());
+        let port = PortId(entry.key());
         poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), Token(port.0), Interest::READABLE)?;
         let server = Arc::clone(server);
         // As many as there can be over its life, so that the table is never made anew.
@@ -161,7 +162,7 @@ impl Ports {
         unused.into_iter().for_each(|port| self.close(port, poll));
     }
 
-    fn close(&mut self, port: Port, poll: &Poll) {
+    fn close(&mut self, port: PortId, poll: &Poll) {
         let Some(socket) = self.sockets.try_remove(port.0) else { return };
         // Closing takes it out in any case.
         let _ = poll.registry().deregister(&mut SourceFd(&socket.socket.as_raw_fd()));
@@ -172,7 +173,7 @@ impl Ports {
     /// given; gives the id.
     pub(super) fn write(
         &mut self,
-        port: Port,
+        port: PortId,
         ticket: Ticket,
         write: impl FnOnce(&mut Vec<u8>, u16),
     ) -> Option<u16> {
@@ -193,13 +194,13 @@ impl Ports {
     }
 
     /// The question that was asked through `port` with `id`.
-    pub(super) fn find(&self, port: Port, id: u16) -> Option<Ticket> {
+    pub(super) fn find(&self, port: PortId, id: u16) -> Option<Ticket> {
         self.sockets.get(port.0)?.attempts.get(&id).copied()
     }
 
     /// True where it is time to heed an ICMP message about `port`: a flood of them must not cost a look at all that was
     /// asked for each.
-    pub(super) fn take_hint(&mut self, port: Port, now: Instant) -> bool {
+    pub(super) fn take_hint(&mut self, port: PortId, now: Instant) -> bool {
         let Some(socket) = self.sockets.get_mut(port.0) else { return false };
         let is_due = socket.hinted.is_none_or(|hinted| now.saturating_duration_since(hinted) >= HEED_EVERY);
         if is_due {
@@ -209,7 +210,7 @@ impl Ports {
     }
 
     /// The questions that were asked through `port`.
-    pub(super) fn asked_through(&self, port: Port) -> Vec<Ticket> {
+    pub(super) fn asked_through(&self, port: PortId) -> Vec<Ticket> {
         self.sockets.get(port.0).map(|socket| socket.attempts.values().copied().collect()).unwrap_or_default()
     }
 
@@ -230,7 +231,7 @@ impl Ports {
     }
 
     /// Receives what has come to `port`; none where there is no more.
-    pub(super) fn receive(&mut self, port: Port) -> Option<io::Result<usize>> {
+    pub(super) fn receive(&mut self, port: PortId) -> Option<io::Result<usize>> {
         if self.drained.take() == Some(port) {
             return None;
         }
@@ -247,13 +248,13 @@ impl Ports {
     }
 
     /// Number `index` of the datagrams that the last [`Ports::receive`] got from `port`, and whose it is.
-    pub(super) fn received(&self, port: Port, index: usize) -> Option<(&Server, &[u8])> {
+    pub(super) fn received(&self, port: PortId, index: usize) -> Option<(&Server, &[u8])> {
         let datagram = self.received.datagram(index)?;
         Some((&*self.sockets.get(port.0)?.server, datagram.bytes))
     }
 
     /// The query with `id` through `port` has ended.
-    pub(super) fn release(&mut self, port: Port, id: u16, poll: &Poll) {
+    pub(super) fn release(&mut self, port: PortId, id: u16, poll: &Poll) {
         let Some(socket) = self.sockets.get_mut(port.0) else { return };
         socket.attempts.remove(&id);
         if socket.is_retired && socket.attempts.is_empty() {

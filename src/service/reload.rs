@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use crate::assemble::{Assembly, Faults, Sources, assemble};
+use crate::assemble::{Assembly, AssemblyFaults, Sources, assemble};
 use crate::config::Settings;
-use crate::control::{Order, OrderQueue};
+use crate::control::{CommandQueue, ControlCommand};
 use crate::diagnostics::{Diagnostic, Report};
 use crate::engine::State;
 use crate::observe::catalogue::Catalogue;
@@ -57,7 +57,7 @@ pub struct Reloader {
 }
 
 /// The thread that reads and compiles everything.
-pub type Compiling = JoinHandle<Result<Assembly, Faults>>;
+pub type Compiling = JoinHandle<Result<Assembly, AssemblyFaults>>;
 
 /// Longest time between two looks at what ends: grants, states that are no more in force, and shares of followed names.
 const IDLE: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ const NICE: i32 = 19;
 
 impl Reloader {
     /// Starts the thread; it ends when nobody can give orders any more. `heartbeat` shows that it works.
-    pub fn start(mut self, orders: OrderQueue, heartbeat: Heartbeat) -> std::io::Result<()> {
+    pub fn start(mut self, orders: CommandQueue, heartbeat: Heartbeat) -> std::io::Result<()> {
         let catalogue = Arc::clone(&self.catalogue);
         let work = move || {
             let step = || {
@@ -95,7 +95,7 @@ impl Reloader {
     }
 
     /// Ends what is at its end, goes on with a reload, and obeys the next order; false where there will be no more.
-    fn step(&mut self, orders: &OrderQueue) -> bool {
+    fn step(&mut self, orders: &CommandQueue) -> bool {
         self.expire();
         self.set_cookie_clock();
         self.warn_of_full_share();
@@ -109,9 +109,9 @@ impl Reloader {
         }
         // One who no longer waits for the result has no more use for it.
         match orders.next(self.patience()) {
-            Ok(Order::Allow(grant, result)) => drop(result.send(self.allow(&grant))),
-            Ok(Order::Revoke(pattern, result)) => drop(result.send(self.revoke(&pattern))),
-            Ok(Order::Wake) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(ControlCommand::Allow(grant, result)) => drop(result.send(self.allow(&grant))),
+            Ok(ControlCommand::Revoke(pattern, result)) => drop(result.send(self.revoke(&pattern))),
+            Ok(ControlCommand::Wake) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
         }
         true

@@ -18,10 +18,10 @@ use crate::admin::token::TokenFile;
 use crate::admin::{Admin, Control, listener};
 use crate::assemble::Assembly;
 use crate::config::{ServerSettings, Settings};
-use crate::control::{OrderQueue, Orders};
-use crate::engine::{Gate, State};
+use crate::control::{CommandQueue, ControlHandle};
+use crate::engine::{Engine, State};
 use crate::events::counters::Counters;
-use crate::events::teller::SharedTeller;
+use crate::events::teller::SharedEventSender;
 use crate::listen::connections::Connections;
 use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
 use crate::listen::tcp::{LONG_MESSAGES, TcpLimits, TcpService};
@@ -29,10 +29,10 @@ use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::net::batch;
 use crate::net::reply_socket::ReplySocket;
 use crate::net::socket::Endpoint;
-use crate::observe::board::Board;
+use crate::observe::board::LiveStats;
 use crate::observe::catalogue::{Catalogue, keep_rates};
-use crate::observe::journal::Journal;
-use crate::relay::{Asker, Relay};
+use crate::observe::journal::EventLog;
+use crate::relay::{Relay, RelayHandle};
 use crate::service::registry::Registry;
 use crate::service::reload::Reloader;
 use crate::service::shutdown::{Request, Signals};
@@ -61,12 +61,12 @@ pub struct Service {
     /// Where HTTP is served.
     pub admin: Option<SocketAddr>,
     /// What it is told to change.
-    pub orders: Orders,
+    pub orders: ControlHandle,
     /// Where that arrives, until someone obeys.
-    due: Option<(OrderQueue, Heartbeat)>,
+    due: Option<(CommandQueue, Heartbeat)>,
     runtime: Runtime,
     workers: Vec<JoinHandle<()>>,
-    relay: Option<(Asker<Waiter>, JoinHandle<()>)>,
+    relay: Option<(RelayHandle<Waiter>, JoinHandle<()>)>,
     journal: Option<JoinHandle<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -86,13 +86,13 @@ impl Service {
         let mut state = make_state(assembly, None, &catalogue)?;
         let registry = Registry::new(settings.server.state_directory.clone());
         state.policies = state.policies.with_temporary(registry.restore(settings.admin.max_temporary));
-        let (orders, due) = Orders::new();
+        let (orders, due) = ControlHandle::new();
         let state = Arc::new(ArcSwap::from_pointee(state));
         let Sockets { endpoints, admin: listener } = sockets;
         let started = (Instant::now(), SystemTime::now());
-        let board = Arc::new(Board::new(&settings, getrandom::u64()?, started.0));
+        let board = Arc::new(LiveStats::new(&settings, getrandom::u64()?, started.0));
         let mut journal =
-            Journal::new(&settings, Arc::clone(&state), Arc::clone(&board), Box::new(query_log))
+            EventLog::new(&settings, Arc::clone(&state), Arc::clone(&board), Box::new(query_log))
                 .map_err(|error| cannot_log(&settings, &error))?;
         let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
         let mut service = Self {
@@ -172,11 +172,11 @@ impl Service {
         &mut self,
         endpoints: Vec<Endpoint>,
         settings: &Settings,
-        journal: &mut Journal,
+        journal: &mut EventLog,
         watchdog: &mut Watchdog,
     ) -> Result<(), StartError> {
         let shared = self.catalogue.watch(Counters::shared());
-        let teller = SharedTeller::from(journal.teller(shared));
+        let teller = SharedEventSender::from(journal.teller(shared));
         let relay = self.start_relay(journal, watchdog)?;
         let (local, waiting) = channel(LOCAL_QUEUE);
         self.runtime.spawn(self.tasks.track_future(udp::answer_from_local_zones(
@@ -219,11 +219,11 @@ impl Service {
 
     fn start_relay(
         &mut self,
-        journal: &mut Journal,
+        journal: &mut EventLog,
         watchdog: &mut Watchdog,
-    ) -> std::io::Result<Asker<Waiter>> {
+    ) -> std::io::Result<RelayHandle<Waiter>> {
         let counters = self.catalogue.watch(Counters::of_one_thread());
-        let gate = Gate::new(&self.state, Arc::clone(&counters));
+        let gate = Engine::new(&self.state, Arc::clone(&counters));
         let delivery = Delivery::new(gate, journal.teller(counters));
         let relay =
             Relay::new(&self.state, delivery, self.runtime.handle().clone(), watchdog.listen_to("relay"))?;
@@ -236,9 +236,9 @@ impl Service {
     fn start_worker(
         &mut self,
         listening: Listening,
-        relay: Asker<Waiter>,
+        relay: RelayHandle<Waiter>,
         local: Sender<UdpMiss>,
-        journal: &mut Journal,
+        journal: &mut EventLog,
     ) -> std::io::Result<()> {
         let Listening { name, socket, is_inherited, heartbeat } = listening;
         let receiving = socket.receiving();
@@ -246,7 +246,7 @@ impl Service {
             batch::tell_local_address(receiving)?;
         }
         let counters = self.catalogue.watch(Counters::of_one_thread());
-        let gate = Gate::new(&self.state, Arc::clone(&counters));
+        let gate = Engine::new(&self.state, Arc::clone(&counters));
         let teller = journal.teller(counters);
         self.catalogue.watch_socket(&socket);
         let worker = Worker { socket, gate, teller, relay, local, is_inherited, heartbeat };

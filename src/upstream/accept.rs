@@ -35,7 +35,7 @@ pub enum Channel {
 
 /// What was sent, and so what a reply must repeat.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent<'q> {
+pub struct SentQuery<'q> {
     /// The message's id.
     pub id: u16,
     /// The question.
@@ -47,8 +47,8 @@ pub struct Sent<'q> {
 }
 
 /// Judges `reply`, which came from the address and port asked, against what was sent.
-pub fn judge(reply: &[u8], sent: Sent<'_>, channel: Channel) -> Judgement {
-    let Sent { id, question, case, edns } = sent;
+pub fn judge(reply: &[u8], sent: SentQuery<'_>, channel: Channel) -> Judgement {
+    let SentQuery { id, question, case, edns } = sent;
     let Some(header) = Header::parse(reply) else {
         return Judgement::Reject(Rejection::Short);
     };
@@ -92,7 +92,7 @@ pub fn judge(reply: &[u8], sent: Sent<'_>, channel: Channel) -> Judgement {
 
 /// Judges a reply that came over a stream. One that is not the answer ends the exchange: on a stream nobody else can have
 /// sent it, and no larger one is to be had.
-pub(super) fn whole(reply: &[u8], sent: Sent<'_>, stats: &ServerStats) -> Result<Answer, ExchangeError> {
+pub(super) fn whole(reply: &[u8], sent: SentQuery<'_>, stats: &ServerStats) -> Result<Answer, ExchangeError> {
     match judge(reply, sent, Channel::Stream) {
         Judgement::Answer(answer) => Ok(answer),
         Judgement::EdnsRefused => Err(ExchangeError::EdnsRefused),

@@ -55,7 +55,7 @@ impl Default for LoopWatch {
 
 /// What a look at a server has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum LoopChange {
     /// It forwards to this resolver, and that is to be logged.
     Loops,
     /// It did, and does not any more.
@@ -105,7 +105,7 @@ impl LoopWatch {
     }
 
     /// The look that began with `before` arrivals ends at `now`; `is_answered`: there was a reply.
-    pub(super) fn note_end(&self, before: u64, is_answered: bool, now: Instant) -> Option<Change> {
+    pub(super) fn note_end(&self, before: u64, is_answered: bool, now: Instant) -> Option<LoopChange> {
         let (Ok(mut answered), Ok(mut logged)) = (self.answered.lock(), self.logged.lock()) else {
             return None;
         };
@@ -116,13 +116,13 @@ impl LoopWatch {
             if is_due {
                 *logged = Some(now);
             }
-            return is_due.then_some(Change::Loops);
+            return is_due.then_some(LoopChange::Loops);
         }
         if !is_answered {
             return None;
         }
         (*answered, *logged) = (Some(now), None);
-        self.is_looping.swap(false, Ordering::Relaxed).then_some(Change::LoopsNoMore)
+        self.is_looping.swap(false, Ordering::Relaxed).then_some(LoopChange::LoopsNoMore)
     }
 }
 
@@ -168,13 +168,13 @@ mod tests {
             watch.note_end(before, is_answered, start + Duration::from_secs(seconds))
         };
         assert_eq!(look(false, true, 0), None);
-        assert_eq!(look(true, true, 5), Some(Change::Loops));
+        assert_eq!(look(true, true, 5), Some(LoopChange::Loops));
         assert_eq!(look(true, false, 10), None, "it was just logged");
         assert_eq!(look(false, false, 15), None, "silence tells nothing");
         assert!(watch.is_looping());
-        assert_eq!(look(true, true, 66), Some(Change::Loops));
-        assert_eq!(look(false, true, 70), Some(Change::LoopsNoMore));
-        assert_eq!(look(true, true, 75), Some(Change::Loops), "a new loop is logged at once");
+        assert_eq!(look(true, true, 66), Some(LoopChange::Loops));
+        assert_eq!(look(false, true, 70), Some(LoopChange::LoopsNoMore));
+        assert_eq!(look(true, true, 75), Some(LoopChange::Loops), "a new loop is logged at once");
     }
 
     #[test]

@@ -41,7 +41,7 @@ use budget::{Attempt, Permit};
 use encrypted::encryption::Encryption;
 use failure::{AttemptError, Failure};
 use server::Server;
-use turn::Turn;
+use turn::ServerSchedule;
 
 /// How long one server may be silent before the next is asked as well: above any healthy round trip, below the
 /// second try of every common client (Windows 1 s, Linux 1 to 5 s).
@@ -223,8 +223,8 @@ impl Upstream {
     ) -> (Answer, Option<Arc<str>>) {
         let order = self.order(prompt.client);
         let mut turn = match &first {
-            Some(first) => Turn::begun(first.server, order),
-            None => Turn::new(order),
+            Some(first) => ServerSchedule::begun(first.server, order),
+            None => ServerSchedule::new(order),
         };
         let mut failure = Failure::default();
         let mut attempts = FuturesUnordered::new();

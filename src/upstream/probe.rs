@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::loop_watch::Change;
+use super::loop_watch::LoopChange;
 use super::server::{LATELY, Server};
 use super::upstreams::Upstreams;
 use super::{ExchangeError, Prompt};
@@ -64,12 +64,12 @@ async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
         outcome = server.exchange_unnoted(&prompt, deadline, permit) => outcome.is_ok(),
     };
     match loops.note_end(before, is_answered, Instant::now()) {
-        Some(Change::Loops) => tracing::warn!(
+        Some(LoopChange::Loops) => tracing::warn!(
             "forwarding loop: upstream {} forwards queries back to this resolver, so that no allowed name resolves through it; \
              let it forward elsewhere, or name another one with `servers` in [upstream]",
             server.name()
         ),
-        Some(Change::LoopsNoMore) => {
+        Some(LoopChange::LoopsNoMore) => {
             tracing::info!("upstream {} does not forward back to this resolver any more", server.name());
         }
         None => {}

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::budget::{Budget, Permit};
 use super::encrypted::encryption::Encryption;
 use super::server_stats::{ExchangeResult, Rejection, ServerStats};
-use super::transport::Transport;
+use super::transport::ServerTransport;
 use super::{ExchangeError, Prompt, is_failure};
 use crate::address::upstream::UpstreamAddress;
 use crate::policy::clients::ShareHolder;
@@ -29,7 +29,7 @@ const WITHOUT_EDNS: Duration = Duration::from_secs(900);
 #[derive(Debug)]
 pub struct Server {
     name: Arc<str>,
-    transport: Transport,
+    transport: ServerTransport,
     /// What it may be asked.
     pub budget: Budget,
     /// How it fares.
@@ -45,7 +45,7 @@ impl Server {
         budget: Budget,
         stats: Arc<ServerStats>,
     ) -> Option<Self> {
-        let transport = Transport::new(address, encryption)?;
+        let transport = ServerTransport::new(address, encryption)?;
         Some(Self { name: address.to_string().into(), transport, budget, stats })
     }
 
@@ -57,8 +57,8 @@ impl Server {
     /// Where it is asked over UDP; none where it is not.
     pub(crate) fn udp_socket(&self) -> Option<SocketAddr> {
         match self.transport {
-            Transport::Udp(socket) => Some(socket),
-            Transport::Tcp(_) | Transport::Encrypted(_) => None,
+            ServerTransport::Udp(socket) => Some(socket),
+            ServerTransport::Tcp(_) | ServerTransport::Encrypted(_) => None,
         }
     }
 
@@ -84,7 +84,7 @@ impl Server {
         deadline: Instant,
         permit: Permit,
     ) -> Result<Answer, ExchangeError> {
-        let ending = Ending::new(self, Instant::now(), permit);
+        let ending = ExchangeGuard::new(self, Instant::now(), permit);
         let exchange = |edns| self.transport.exchange(prompt, edns, &self.stats);
         let outcome = self.with_or_without_edns(deadline, exchange).await;
         ending.note(outcome, Instant::now())
@@ -127,7 +127,7 @@ impl Server {
         self: &Arc<Self>,
         prompt: &Prompt,
         deadline: Instant,
-        ending: Ending,
+        ending: ExchangeGuard,
     ) -> Result<Answer, ExchangeError> {
         let exchange = |edns| self.transport.go_on_over_tcp(prompt, edns, &self.stats);
         let outcome = self.with_or_without_edns(deadline, exchange).await;
@@ -207,14 +207,14 @@ async fn within(
 
 /// Counts an exchange when it ends, also where it is dropped because another server answered first.
 #[derive(Debug)]
-pub(crate) struct Ending {
+pub(crate) struct ExchangeGuard {
     server: Arc<Server>,
     started: Instant,
     result: ExchangeResult,
     _permit: Permit,
 }
 
-impl Ending {
+impl ExchangeGuard {
     /// An exchange with `server` begins at `started`, by leave of `permit`.
     pub(crate) fn new(server: &Arc<Server>, started: Instant, permit: Permit) -> Self {
         Self { server: Arc::clone(server), started, result: ExchangeResult::Overtaken, _permit: permit }
@@ -261,7 +261,7 @@ impl Ending {
     }
 }
 
-impl Drop for Ending {
+impl Drop for ExchangeGuard {
     fn drop(&mut self) {
         self.server.stats.ended(self.result);
     }

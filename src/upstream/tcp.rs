@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-use super::accept::{self, Sent};
+use super::accept::{self, SentQuery};
 use super::{ExchangeError, Prompt};
 use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
@@ -34,5 +34,5 @@ pub(super) async fn exchange(
     let length = usize::from(stream.read_u16().await?);
     let mut reply = vec![0; length];
     stream.read_exact(&mut reply).await?;
-    accept::whole(&reply, Sent { id, question: &prompt.question, case: None, edns }, stats)
+    accept::whole(&reply, SentQuery { id, question: &prompt.question, case: None, edns }, stats)
 }

@@ -1,4 +1,4 @@
-//! [`Transport`]: how one server is reached.
+//! [`ServerTransport`]: how one server is reached.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::wire::answer::Answer;
 
 /// How one server is reached.
 #[derive(Debug)]
-pub(super) enum Transport {
+pub(super) enum ServerTransport {
     /// UDP first, TCP where an answer does not fit.
     Udp(SocketAddr),
     /// TCP alone.
@@ -21,7 +21,7 @@ pub(super) enum Transport {
     Encrypted(EncryptedServer),
 }
 
-impl Transport {
+impl ServerTransport {
     /// The way to `address`; none for [`UpstreamAddress::System`], which stands for others, and none to an encrypted one
     /// where `encryption` is not set up.
     pub(super) fn new(address: &UpstreamAddress, encryption: Option<&Arc<Encryption>>) -> Option<Self> {

@@ -1,11 +1,11 @@
-//! [`Turn`]: whose turn it is to be asked, within one query.
+//! [`ServerSchedule`]: whose turn it is to be asked, within one query.
 
 /// Exchanges one query may cause: bounds what a silent or failing upstream multiplies.
 const MAX_ATTEMPTS: usize = 3;
 
 /// Servers in the order to ask, and how each fared so far.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct ServerSchedule {
     servers: Vec<Candidate>,
     begun: usize,
     next: usize,
@@ -18,7 +18,7 @@ struct Candidate {
     said_no: bool,
 }
 
-impl Turn {
+impl ServerSchedule {
     /// Begins with the first of `order`, indices of servers.
     pub(super) fn new(order: impl IntoIterator<Item = usize>) -> Self {
         let candidate = |index| Candidate { index, asked: false, said_no: false };
@@ -92,14 +92,14 @@ impl Turn {
 mod tests {
     use super::*;
 
-    fn all(turn: &mut Turn) -> Vec<usize> {
+    fn all(turn: &mut ServerSchedule) -> Vec<usize> {
         std::iter::from_fn(|| turn.take()).collect()
     }
 
     #[test]
     fn one_server_is_asked_again_until_it_says_no() {
-        assert_eq!(all(&mut Turn::new([0])), [0, 0, 0]);
-        let mut turn = Turn::new([0]);
+        assert_eq!(all(&mut ServerSchedule::new([0])), [0, 0, 0]);
+        let mut turn = ServerSchedule::new([0]);
         assert_eq!(turn.take(), Some(0));
         turn.said_no(0);
         assert!(turn.all_said_no() && turn.take().is_none());
@@ -107,15 +107,15 @@ mod tests {
 
     #[test]
     fn one_that_was_asked_before_counts() {
-        let mut turn = Turn::begun(2, [0, 1, 2]);
+        let mut turn = ServerSchedule::begun(2, [0, 1, 2]);
         assert!(turn.has_unasked());
         assert_eq!(all(&mut turn), [0, 1]);
-        assert_eq!(all(&mut Turn::begun(0, [0])), [0, 0]);
+        assert_eq!(all(&mut ServerSchedule::begun(0, [0])), [0, 0]);
     }
 
     #[test]
     fn who_said_no_is_left_out() {
-        let mut turn = Turn::new([1, 0]);
+        let mut turn = ServerSchedule::new([1, 0]);
         assert_eq!(turn.take(), Some(1));
         assert!(turn.has_unasked());
         turn.said_no(1);
@@ -125,15 +125,15 @@ mod tests {
 
     #[test]
     fn attempts_are_bounded_whatever_the_number_of_servers() {
-        let mut turn = Turn::new(0..9);
+        let mut turn = ServerSchedule::new(0..9);
         assert_eq!(all(&mut turn), [0, 1, 2]);
         assert!(!turn.has_unasked());
-        assert!(Turn::new([]).take().is_none());
+        assert!(ServerSchedule::new([]).take().is_none());
     }
 
     #[test]
     fn what_this_host_could_not_send_is_no_attempt() {
-        let mut turn = Turn::new([0, 1]);
+        let mut turn = ServerSchedule::new([0, 1]);
         for _ in 0..9 {
             let index = turn.take();
             assert!(index.is_some());

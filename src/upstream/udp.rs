@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
-use super::accept::{Channel, Judgement, Sent, judge};
+use super::accept::{Channel, Judgement, SentQuery, judge};
 use super::{Exchange, ExchangeError, Prompt, letter_case};
 use crate::net::batch::MAX_REPORTS;
 use crate::upstream::server_stats::ServerStats;
@@ -42,7 +42,7 @@ pub(super) async fn exchange(
         let mut datagram = [0; DATAGRAM];
         // An error is nothing to read yet, or an ICMP message, which anyone who guesses the port can forge.
         let Ok(length) = socket.try_recv(&mut datagram) else { continue };
-        let sent = Sent { id, question: &prompt.question, case, edns };
+        let sent = SentQuery { id, question: &prompt.question, case, edns };
         match judge(&datagram[..length], sent, Channel::Datagram) {
             Judgement::Answer(answer) => return Ok(Exchange::Answer(answer)),
             Judgement::AskOverTcp => return Ok(Exchange::AskOverTcp),

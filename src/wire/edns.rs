@@ -73,18 +73,18 @@ impl<'a> OptRecord<'a> {
     }
 
     /// Options in order; an item is none where an option runs past the end, and is then the last one.
-    pub fn options(&self) -> Options<'a> {
-        Options { rest: self.options }
+    pub fn options(&self) -> EdnsOptions<'a> {
+        EdnsOptions { rest: self.options }
     }
 }
 
 /// Options of an OPT record: code and data, or none for a broken end.
 #[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
+pub struct EdnsOptions<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Iterator for Options<'a> {
+impl<'a> Iterator for EdnsOptions<'a> {
     type Item = Option<(u16, &'a [u8])>;
 
     fn next(&mut self) -> Option<Self::Item> {

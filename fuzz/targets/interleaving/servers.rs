@@ -5,7 +5,7 @@ use std::sync::Arc;
 use namegate::engine::State;
 use namegate::policy::AllowedQuery;
 use namegate::relay::Ticket;
-use namegate::upstream::accept::{Channel, Judgement, Sent, judge};
+use namegate::upstream::accept::{Channel, Judgement, SentQuery, judge};
 use namegate::wire::answer::{Answer, Lifetime};
 use namegate::wire::code::{ErrorCode, Rcode};
 
@@ -123,7 +123,11 @@ impl World {
     fn judge(&mut self, index: usize, message: &[u8]) {
         let Exchange { query, id, server, channel, .. } = &mut self.exchanges[index];
         let server = server.clone();
-        match judge(message, Sent { id: *id, question: query.question(), case: None, edns: true }, *channel) {
+        match judge(
+            message,
+            SentQuery { id: *id, question: query.question(), case: None, edns: true },
+            *channel,
+        ) {
             Judgement::Reject(_) => {}
             Judgement::AskOverTcp if *channel == Channel::Datagram => *channel = Channel::Stream,
             Judgement::AskOverTcp | Judgement::EdnsRefused | Judgement::Unusable => self.fail(index as u8),

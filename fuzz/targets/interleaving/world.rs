@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use namegate::cache::Cache;
-use namegate::engine::{Gate, Miss, Outcome, State};
+use namegate::engine::{Engine, Miss, Outcome, State};
 use namegate::events::counters::{Counters, Dropped, Totals};
-use namegate::events::record::{Decision, Record, Source};
+use namegate::events::record::{AnswerSource, Decision, QueryOutcome};
 use namegate::policy::{AllowedQuery, Policies};
-use namegate::relay::{Desk, Taken};
+use namegate::relay::{PendingQueries, Taken};
 use namegate::upstream::Fetched;
 use namegate::wire::code::Class;
 use namegate::wire::reply::Transport;
@@ -59,10 +59,10 @@ struct Query {
 pub(super) struct World {
     pub(super) now: Duration,
     pub(super) state: Arc<ArcSwap<State>>,
-    gates: [(Gate, Arc<Counters>); 2],
+    gates: [(Engine, Arc<Counters>); 2],
     /// What was asked of the relay, and it has not yet looked at.
     asks: VecDeque<(AllowedQuery<'static>, Option<Waiter>)>,
-    pub(super) desk: Desk<Waiter>,
+    pub(super) desk: PendingQueries<Waiter>,
     pub(super) exchanges: Vec<Exchange>,
     /// Questions that servers were asked so far.
     pub(super) asked: u16,
@@ -82,7 +82,7 @@ impl World {
             gates: [gate(&state), gate(&state)],
             state,
             asks: VecDeque::new(),
-            desk: Desk::new(),
+            desk: PendingQueries::new(),
             exchanges: Vec::new(),
             asked: 0,
             queries: Vec::new(),
@@ -155,7 +155,7 @@ impl World {
         let now = self.time();
         let outcome = self.gates[0].0.answer(&request, client(address, transport), now, &mut self.reply);
         let looked = matches!(&outcome, Outcome::Fetch(..) | Outcome::Refresh(..))
-            || matches!(&outcome, Outcome::Reply(record) if record.source == Source::Cache || has_alias(record));
+            || matches!(&outcome, Outcome::Reply(record) if record.source == AnswerSource::Cache || has_alias(record));
         self.lookups += u64::from(looked);
         match outcome {
             Outcome::Reply(record) => self.replied(0, number, &request, transport, &record),
@@ -208,7 +208,14 @@ impl World {
         self.replied(1, number, miss.request(), miss.client.transport, &record);
     }
 
-    fn replied(&mut self, gate: usize, number: usize, request: &[u8], transport: Transport, record: &Record) {
+    fn replied(
+        &mut self,
+        gate: usize,
+        number: usize,
+        request: &[u8],
+        transport: Transport,
+        record: &QueryOutcome,
+    ) {
         self.gates[gate].1.response(record, Duration::ZERO);
         let query = &mut self.queries[number];
         assert!(!std::mem::replace(&mut query.is_over, true), "a second reply to query {number}");
@@ -227,9 +234,9 @@ fn first_state() -> State {
     state(policies, upstreams, cache())
 }
 
-fn gate(state: &Arc<ArcSwap<State>>) -> (Gate, Arc<Counters>) {
+fn gate(state: &Arc<ArcSwap<State>>) -> (Engine, Arc<Counters>) {
     let counters = Arc::new(Counters::of_one_thread());
-    (Gate::new(state, Arc::clone(&counters)), counters)
+    (Engine::new(state, Arc::clone(&counters)), counters)
 }
 
 /// The policies that these rules make.
@@ -244,7 +251,7 @@ pub(super) fn cache() -> Arc<Cache> {
 }
 
 /// An answer that was kept, looked at, and not given.
-fn has_alias(record: &Record) -> bool {
+fn has_alias(record: &QueryOutcome) -> bool {
     record.reason == Some("alias")
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Reads a list of this text, in a directory of its own.
-fn list(text: &[u8]) -> Result<(Zones, crate::policy::Policy), Report> {
+fn list(text: &[u8]) -> Result<(Allowlists, crate::policy::Policy), Report> {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("own.list"), text).unwrap();
     let mut policy = PolicyBuilder::new();

@@ -1,4 +1,4 @@
-//! Zone files as people write them, and what they are told.
+//! Allowlist files as people write them, and what they are told.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ fn values() -> BTreeMap<String, Vec<String>> {
     BTreeMap::from([("acr".to_owned(), vec!["one".to_owned(), "two".to_owned()])])
 }
 
-fn zone(text: &str) -> (Zone, Report) {
+fn zone(text: &str) -> (Allowlist, Report) {
     let source = Source::new("zones/own.toml", text);
     let (zone, diagnostics) = file::zone("own", &source, &values(), &mut BTreeSet::new());
     (zone, Report::new(source, diagnostics))

@@ -55,14 +55,14 @@ const STRIDE: usize = 37;
 const TCP_EVERY: usize = 23;
 
 /// A question, and how it is sent.
-pub(super) struct Question {
+pub(super) struct DemoQuestion {
     pub(super) name: String,
     pub(super) kind: RecordType,
     pub(super) over_tcp: bool,
 }
 
 /// The question with this number.
-pub(super) fn question(number: usize) -> Question {
+pub(super) fn question(number: usize) -> DemoQuestion {
     let mut place = number.wrapping_mul(STRIDE) % SHARES;
     let row = MIX.iter().find(|(share, ..)| match place.checked_sub(*share) {
         Some(rest) => {
@@ -72,7 +72,11 @@ pub(super) fn question(number: usize) -> Question {
         None => true,
     });
     let (_, name, kind) = row.unwrap_or(&MIX[0]);
-    Question { name: name.replace('#', &number.to_string()), kind: *kind, over_tcp: number % TCP_EVERY == 7 }
+    DemoQuestion {
+        name: name.replace('#', &number.to_string()),
+        kind: *kind,
+        over_tcp: number % TCP_EVERY == 7,
+    }
 }
 
 #[cfg(test)]
@@ -86,7 +90,7 @@ mod tests {
         assert_eq!(MIX.iter().map(|(share, ..)| share).sum::<usize>(), SHARES);
         let mut asked: HashMap<(String, RecordType), usize> = HashMap::new();
         for number in 0..SHARES {
-            let Question { name, kind, .. } = question(number);
+            let DemoQuestion { name, kind, .. } = question(number);
             let pattern = MIX.iter().find(|(_, row, _)| row.replace('#', &number.to_string()) == name);
             *asked
                 .entry((pattern.map(|(_, row, _)| row.to_string()).unwrap_or_default(), kind))

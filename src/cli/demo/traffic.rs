@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::mix::{Question, question};
+use super::mix::{DemoQuestion, question};
 use crate::address::socket::DNS_PORT;
 use crate::cli::output::try_print;
 use crate::service::StartError;
@@ -160,7 +160,7 @@ impl Clients {
     }
 }
 
-fn encode(question: &Question, id: u16) -> Result<Vec<u8>, StartError> {
+fn encode(question: &DemoQuestion, id: u16) -> Result<Vec<u8>, StartError> {
     let mut query = Message::query();
     query.metadata.id = id;
     query.metadata.recursion_desired = true;

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::look::Look;
 use super::screen::Screen;
-use super::snapshot::{Reader, Snapshot};
+use super::snapshot::{Reader, TopSnapshot};
 use crate::cli::json_page::NoJson;
 
 /// Between two readings.
@@ -25,7 +25,7 @@ const GIVE_UP: Duration = Duration::from_millis(500);
 
 /// What the reading thread tells.
 enum Update {
-    Snapshot(Box<Snapshot>),
+    Snapshot(Box<TopSnapshot>),
     Trouble(NoJson),
     Stop,
 }
@@ -38,7 +38,7 @@ enum Wish {
 }
 
 /// Shows the gate until a key or a signal ends it; the terminal is then as it was, also after a panic.
-pub(super) fn run(runtime: Runtime, reader: Reader, first: Snapshot, url: &str) -> io::Result<()> {
+pub(super) fn run(runtime: Runtime, reader: Reader, first: TopSnapshot, url: &str) -> io::Result<()> {
     let (updates, news) = channel();
     std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
         // It ends with an error only where signals cannot be taken over, or nobody listens any more.
@@ -86,7 +86,7 @@ async fn read(mut reader: Reader, updates: &Sender<Update>) -> io::Result<()> {
 fn show(
     terminal: &mut DefaultTerminal,
     news: &Receiver<Update>,
-    mut snapshot: Snapshot,
+    mut snapshot: TopSnapshot,
     url: &str,
 ) -> io::Result<()> {
     let look = Look::of_environment();

@@ -15,7 +15,7 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use self::snapshot::Reader;
-use super::http::AdminListener;
+use super::http::AdminClient;
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, OK, try_print, warn};
 
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 
 /// Shows the gate whose admin listener the settings name.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
-    let shown = AdminListener::of(sources)
+    let shown = AdminClient::of(sources)
         .and_then(|listener| show(arguments, listener).map_err(|error| format!("error: {error}")));
     match shown {
         Ok(()) => OK,
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     }
 }
 
-fn show(arguments: &Arguments, listener: AdminListener) -> Result<(), Box<dyn std::error::Error>> {
+fn show(arguments: &Arguments, listener: AdminClient) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let mut reader = Reader::new(listener);
     let url = listener.url("");

@@ -8,7 +8,7 @@ use ratatui::widgets::{Paragraph, Row, Sparkline, Table, Widget};
 
 use super::look::{Look, Tone};
 use super::quantity::{bytes, count, cut, minute, percent, rate, seconds, time_of_day};
-use super::snapshot::Snapshot;
+use super::snapshot::TopSnapshot;
 use crate::api::view::{CountJson, LookupJson, StatusJson, UpstreamJson};
 
 /// Upstreams shown at most.
@@ -24,7 +24,7 @@ const LEAST: Size = Size::new(76, 18);
 pub(super) struct Screen<'a> {
     pub(super) url: &'a str,
     /// The newest that was read.
-    pub(super) snapshot: &'a Snapshot,
+    pub(super) snapshot: &'a TopSnapshot,
     /// Why there is nothing newer.
     pub(super) trouble: Option<&'a str>,
     pub(super) paused: bool,
@@ -47,7 +47,7 @@ impl Widget for Screen<'_> {
 
 impl Screen<'_> {
     fn lay_out(&self, area: Rect, buffer: &mut Buffer) {
-        let Snapshot { status, top, recent } = self.snapshot;
+        let TopSnapshot { status, top, recent } = self.snapshot;
         let upstreams = status.upstreams.len().min(UPSTREAMS);
         let most = top.names.len().max(top.clients.len()).max(1);
         // Two lists, each with a title, share what the other lines leave; what is new gets the longer half.

@@ -1,11 +1,11 @@
-//! [`Snapshot`]: what a gate says of itself at one moment, and [`Reader`], which asks it.
+//! [`TopSnapshot`]: what a gate says of itself at one moment, and [`Reader`], which asks it.
 
 use std::collections::VecDeque;
 
 use serde::Serialize;
 
 use crate::api::view::{LookupJson, RecentJson, StatusJson, TopJson};
-use crate::cli::http::AdminListener;
+use crate::cli::http::AdminClient;
 use crate::cli::json_page::NoJson;
 
 /// Blocked lookups kept: as many as the gate keeps itself.
@@ -13,7 +13,7 @@ const KEPT: usize = 200;
 
 /// What a gate says of itself; every text in it is printable ASCII.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Snapshot {
+pub(super) struct TopSnapshot {
     pub(super) status: StatusJson,
     pub(super) top: TopJson,
     pub(super) recent: RecentJson,
@@ -21,19 +21,19 @@ pub(super) struct Snapshot {
 
 /// Asks one gate again and again, and keeps what it said of blocked lookups.
 pub(super) struct Reader {
-    listener: AdminListener,
+    listener: AdminClient,
     uptime: f64,
     next: Option<u64>,
     lookups: VecDeque<LookupJson>,
 }
 
 impl Reader {
-    pub(super) fn new(listener: AdminListener) -> Self {
+    pub(super) fn new(listener: AdminClient) -> Self {
         Self { listener, uptime: 0.0, next: None, lookups: VecDeque::new() }
     }
 
     /// Asks for everything; of blocked lookups only for those that are new.
-    pub(super) async fn read(&mut self) -> Result<Snapshot, NoJson> {
+    pub(super) async fn read(&mut self) -> Result<TopSnapshot, NoJson> {
         let status: StatusJson = self.listener.json("/api/v1/status").await?;
         if status.uptime_seconds < self.uptime {
             // Another process, which counts from the beginning.
@@ -43,7 +43,7 @@ impl Reader {
         let top = self.listener.json("/api/v1/top").await?;
         let after = self.next.map(|next| format!("?after={next}")).unwrap_or_default();
         let recent: RecentJson = self.listener.json(&format!("/api/v1/recent{after}")).await?;
-        Ok(Snapshot { status, top, recent: self.joined(recent) })
+        Ok(TopSnapshot { status, top, recent: self.joined(recent) })
     }
 
     /// What was told before, and what is told now.

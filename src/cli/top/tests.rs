@@ -9,7 +9,7 @@ use ratatui::widgets::Widget;
 
 use super::look::Look;
 use super::screen::Screen;
-use super::snapshot::Snapshot;
+use super::snapshot::TopSnapshot;
 use super::text::text;
 use crate::api::view::{
     AllowlistJson, CacheJson, CountJson, LookupJson, PolicyJson, RatesJson, RecentJson, StatusJson, TopJson,
@@ -50,13 +50,13 @@ fn lookup(sequence: u64) -> LookupJson {
     }
 }
 
-fn snapshot() -> Snapshot {
+fn snapshot() -> TopSnapshot {
     let counts = |key: &str, most: u64| {
         (0..8).map(|n| CountJson { key: format!("{key}{n}"), count: most - n }).collect::<Vec<_>>()
     };
     let zone =
         AllowlistJson { name: "azure-ml".to_owned(), file: "zones/azure-ml.toml".to_owned(), rules: 200 };
-    Snapshot {
+    TopSnapshot {
         status: StatusJson {
             version: "0.1.0".to_owned(),
             started: "2026-11-22T21:28:38Z".to_owned(),
@@ -91,7 +91,7 @@ fn snapshot() -> Snapshot {
     }
 }
 
-fn draw(snapshot: &Snapshot, trouble: Option<&str>, look: Look, width: u16, height: u16) -> Buffer {
+fn draw(snapshot: &TopSnapshot, trouble: Option<&str>, look: Look, width: u16, height: u16) -> Buffer {
     let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
     Screen { url: URL, snapshot, trouble, paused: false, look }.render(buffer.area, &mut buffer);
     buffer

@@ -3,15 +3,15 @@
 use std::fmt::Write;
 
 use super::quantity::{bytes, count, percent, rate, seconds};
-use super::snapshot::Snapshot;
+use super::snapshot::TopSnapshot;
 use crate::api::view::{CountJson, LookupJson, UpstreamJson};
 
 /// Blocked lookups shown, the newest.
 const LOOKUPS: usize = 20;
 
 /// The whole snapshot, one fact a line.
-pub(super) fn text(snapshot: &Snapshot, url: &str) -> String {
-    let Snapshot { status, top, recent } = snapshot;
+pub(super) fn text(snapshot: &TopSnapshot, url: &str) -> String {
+    let TopSnapshot { status, top, recent } = snapshot;
     let (policy, totals, rates, cache) = (&status.policy, &status.totals, &status.rates, &status.cache);
     let mut lines = vec![
         format!("namegate {} at {url}, up {}", status.version, seconds(Some(status.uptime_seconds))),

@@ -1,4 +1,4 @@
-//! [`Connection`]: a Frame Streams connection to a reader on a Unix socket, from the writer's side.
+//! [`DnstapConnection`]: a Frame Streams connection to a reader on a Unix socket, from the writer's side.
 //!
 //! ```text
 //! writer  READY          START  frames …  STOP
@@ -35,7 +35,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// A socket that never blocks, and how far the handshake has come.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct DnstapConnection {
     stream: UnixStream,
     /// What came since READY was sent; none once START was sent.
     greeting: Option<Greeting>,
@@ -47,7 +47,7 @@ struct Greeting {
     received: Vec<u8>,
 }
 
-impl Connection {
+impl DnstapConnection {
     /// Connects and says READY.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Connection {
     }
 }
 
-impl Write for &mut Connection {
+impl Write for &mut DnstapConnection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes)
     }

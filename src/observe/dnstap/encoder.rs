@@ -1,4 +1,4 @@
-//! [`Lookup`], and the [`Encoder`] that makes it two messages of `dnstap.proto`
+//! [`DnstapEvent`], and the [`Encoder`] that makes it two messages of `dnstap.proto`
 //! (<https://github.com/dnstap/dnstap.pb>), whose names and numbers these are.
 
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,7 @@ use crate::wire::reply::Transport;
 
 /// One lookup, as it came and as it was answered.
 #[derive(Clone, Copy, Debug)]
-pub struct Lookup<'a> {
+pub struct DnstapEvent<'a> {
     /// The client; none where it may not be told. A masked address has port 0, which is left out.
     pub client: Option<SocketAddr>,
     /// How query and reply were carried.
@@ -111,7 +111,7 @@ impl Encoder {
     }
 
     /// Appends the frames of `lookup`, each with its length before it.
-    pub(super) fn encode(&mut self, lookup: &Lookup<'_>, out: &mut Vec<u8>) {
+    pub(super) fn encode(&mut self, lookup: &DnstapEvent<'_>, out: &mut Vec<u8>) {
         self.exchange.clear();
         put_exchange(&mut Fields(&mut self.exchange), lookup);
         self.begin(CLIENT_QUERY).bytes(message::QUERY_MESSAGE, lookup.request);
@@ -150,7 +150,7 @@ impl Encoder {
     }
 }
 
-fn put_exchange(fields: &mut Fields<'_>, lookup: &Lookup<'_>) {
+fn put_exchange(fields: &mut Fields<'_>, lookup: &DnstapEvent<'_>) {
     // An IPv4 client of an IPv6 socket is one of IPv4.
     let [client, server] =
         [lookup.client, lookup.server].map(|address| address.map(|address| address.ip().to_canonical()));

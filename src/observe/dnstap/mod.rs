@@ -1,4 +1,4 @@
-//! [`Dnstap`]: every lookup and its reply as they were on the wire, for a reader on a Unix socket.
+//! [`DnstapOutput`]: every lookup and its reply as they were on the wire, for a reader on a Unix socket.
 //!
 //! A lookup is two messages, CLIENT_QUERY and CLIENT_RESPONSE, as Unbound, BIND, CoreDNS and dnsdist send them: readers
 //! take the query from the one and the reply from the other, and neither outgrows the 96 KiB that Go readers accept.
@@ -21,10 +21,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use backlog::Backlog;
-use connection::Connection;
+use connection::DnstapConnection;
 use encoder::Encoder;
 
-pub use encoder::Lookup;
+pub use encoder::DnstapEvent;
 
 /// Frames of one lookup.
 const FRAMES: u64 = 2;
@@ -38,7 +38,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Longest time between attempts to reach the reader.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// How long [`Dnstap::finish`] takes at most.
+/// How long [`DnstapOutput::finish`] takes at most.
 const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Pause between attempts to send what is left at the end.
@@ -57,11 +57,11 @@ pub struct DnstapStats {
 
 /// The writing end of a dnstap stream. No call waits for the reader, save [`Self::finish`].
 #[derive(Debug)]
-pub struct Dnstap {
+pub struct DnstapOutput {
     socket: PathBuf,
     encoder: Encoder,
     backlog: Backlog,
-    connection: Option<Connection>,
+    connection: Option<DnstapConnection>,
     /// Octets of DNS messages since the stream was last tended.
     untended: usize,
     /// No attempt to connect is made before; none when none was made yet.
@@ -72,7 +72,7 @@ pub struct Dnstap {
     stats: Arc<DnstapStats>,
 }
 
-impl Dnstap {
+impl DnstapOutput {
     /// A stream to the reader that listens at `socket`; the first [`Self::tend`] connects.
     ///
     /// `identity` and `version` go into every frame; an empty one is left out.
@@ -97,7 +97,7 @@ impl Dnstap {
 
     /// Keeps the two frames of a lookup for the reader. They are lost and counted, both of them, where no reader is
     /// connected or the buffer is full.
-    pub fn write(&mut self, lookup: &Lookup<'_>) {
+    pub fn write(&mut self, lookup: &DnstapEvent<'_>) {
         let Self { encoder, backlog, connection, .. } = self;
         let kept = connection.is_some() && backlog.push(|out| encoder.encode(lookup, out));
         if !kept {
@@ -142,7 +142,7 @@ impl Dnstap {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None if self.retry_at.is_some_and(|at| now < at) => return Ok(()),
-            none => none.insert(Connection::open(&self.socket, now)?),
+            none => none.insert(DnstapConnection::open(&self.socket, now)?),
         };
         if !connection.is_accepted(now)? {
             return Ok(());

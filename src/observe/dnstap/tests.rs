@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04evil\x07example\0\0\x01\0\x01";
 const NXDOMAIN: &[u8] = b"\x12\x34\x81\x83\0\x01\0\0\0\0\0\0\x04evil\x07example\0\0\x01\0\x01";
 
-fn lookup() -> Lookup<'static> {
-    Lookup {
+fn lookup() -> DnstapEvent<'static> {
+    DnstapEvent {
         client: Some(SocketAddr::from(([192, 0, 2, 7], 5353))),
         transport: Transport::Udp,
         server: Some(SocketAddr::from(([127, 0, 0, 1], 53))),
@@ -47,7 +47,7 @@ fn is_connected(stats: &DnstapStats) -> bool {
     stats.connected.load(Ordering::Relaxed)
 }
 
-fn tend_until(dnstap: &mut Dnstap, now: Instant, done: impl Fn(&DnstapStats) -> bool) {
+fn tend_until(dnstap: &mut DnstapOutput, now: Instant, done: impl Fn(&DnstapStats) -> bool) {
     let start = Instant::now();
     while !done(&dnstap.stats()) {
         assert!(start.elapsed() < PATIENCE, "waited in vain: {:?}", dnstap.stats);
@@ -60,16 +60,16 @@ fn tend_until(dnstap: &mut Dnstap, now: Instant, done: impl Fn(&DnstapStats) -> 
 fn every_lookup_is_two_messages() {
     let (_directory, path) = socket();
     let messages = reader(&path);
-    let mut dnstap = Dnstap::new(&path, "gate-1", "");
+    let mut dnstap = DnstapOutput::new(&path, "gate-1", "");
     let stats = dnstap.stats();
     dnstap.tend(Instant::now());
     let long = [NXDOMAIN, &[0xab; 65_535 - NXDOMAIN.len()]].concat();
     let mapped = SocketAddr::from(([0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0207], 0));
     let ours = Some(SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 53)));
-    dnstap.write(&Lookup { blocked: Some("*.evil.example"), ..lookup() });
-    dnstap.write(&Lookup { transport: Transport::Tcp, reply: &long, ..lookup() });
-    dnstap.write(&Lookup { client: Some(mapped), server: None, ..lookup() });
-    dnstap.write(&Lookup { client: None, server: ours, queried: SystemTime::UNIX_EPOCH, ..lookup() });
+    dnstap.write(&DnstapEvent { blocked: Some("*.evil.example"), ..lookup() });
+    dnstap.write(&DnstapEvent { transport: Transport::Tcp, reply: &long, ..lookup() });
+    dnstap.write(&DnstapEvent { client: Some(mapped), server: None, ..lookup() });
+    dnstap.write(&DnstapEvent { client: None, server: ours, queried: SystemTime::UNIX_EPOCH, ..lookup() });
     tend_until(&mut dnstap, Instant::now(), |stats| counts(stats) == (8, 0));
     dnstap.finish();
     let messages = messages.recv().unwrap();
@@ -119,7 +119,7 @@ fn a_reader_that_never_reads_holds_nothing_up() {
     let (_directory, path) = socket();
     let listener = UnixListener::bind(&path).unwrap();
     let welcoming = std::thread::spawn(move || welcome(&listener));
-    let mut dnstap = Dnstap::new(&path, "gate-1", "");
+    let mut dnstap = DnstapOutput::new(&path, "gate-1", "");
     let stats = dnstap.stats();
     tend_until(&mut dnstap, Instant::now(), is_connected);
     let mut stream = welcoming.join().unwrap();
@@ -162,13 +162,13 @@ fn a_slow_reader_gets_whole_frames() {
         }
         frames
     });
-    let mut dnstap = Dnstap::new(&path, "gate-1", "");
+    let mut dnstap = DnstapOutput::new(&path, "gate-1", "");
     let stats = dnstap.stats();
     tend_until(&mut dnstap, Instant::now(), is_connected);
     let long = [NXDOMAIN, &[0xab; 9000]].concat();
     for number in 0..5000 {
         let reply = if number % 7 == 0 { &long } else { NXDOMAIN };
-        dnstap.write(&Lookup { reply, ..lookup() });
+        dnstap.write(&DnstapEvent { reply, ..lookup() });
     }
     tend_until(&mut dnstap, Instant::now(), |stats| counts(stats).0 + counts(stats).1 == 10_000);
     dnstap.finish();
@@ -179,7 +179,7 @@ fn a_slow_reader_gets_whole_frames() {
 #[test]
 fn without_a_reader_lookups_are_lost_and_the_reader_is_sought() {
     let (_directory, path) = socket();
-    let mut dnstap = Dnstap::new(&path, "gate-1", "");
+    let mut dnstap = DnstapOutput::new(&path, "gate-1", "");
     let stats = dnstap.stats();
     let now = Instant::now();
     dnstap.tend(now);
@@ -198,7 +198,7 @@ fn without_a_reader_lookups_are_lost_and_the_reader_is_sought() {
 #[test]
 fn attempts_become_rare() {
     let (_directory, path) = socket();
-    let mut dnstap = Dnstap::new(&path, "gate-1", "");
+    let mut dnstap = DnstapOutput::new(&path, "gate-1", "");
     let mut now = Instant::now();
     let mut pauses = Vec::new();
     for _ in 0..7 {
@@ -215,7 +215,7 @@ fn a_reader_that_comes_back_is_served_again() {
     let (_directory, path) = socket();
     let listener = UnixListener::bind(&path).unwrap();
     let welcoming = std::thread::spawn(move || welcome(&listener));
-    let mut dnstap = Dnstap::new(&path, "gate-1", "");
+    let mut dnstap = DnstapOutput::new(&path, "gate-1", "");
     let stats = dnstap.stats();
     let now = Instant::now();
     tend_until(&mut dnstap, now, is_connected);
@@ -244,7 +244,7 @@ fn a_reader_that_comes_back_is_served_again() {
 fn a_reader_that_says_nothing_is_given_up() {
     let (_directory, path) = socket();
     let _listener = UnixListener::bind(&path).unwrap();
-    let mut dnstap = Dnstap::new(&path, "gate-1", "");
+    let mut dnstap = DnstapOutput::new(&path, "gate-1", "");
     let stats = dnstap.stats();
     let now = Instant::now();
     dnstap.tend(now);
@@ -268,7 +268,7 @@ fn a_full_queue_of_connections_holds_nothing_up() {
     listener.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
     listener.listen(0).unwrap();
     let _waiting = UnixStream::connect(&path).unwrap();
-    let mut dnstap = Dnstap::new(&path, "gate-1", "");
+    let mut dnstap = DnstapOutput::new(&path, "gate-1", "");
     let start = Instant::now();
     dnstap.tend(start);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());

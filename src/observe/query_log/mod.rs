@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::client::ShownClient;
-use super::clock::Clock;
-use crate::events::lookup::Lookup;
+use super::clock::WallClock;
+use crate::events::lookup::QueryEvent;
 use line::Line;
 use output::Output;
 use rotated_file::RotatedFile;
@@ -74,7 +74,7 @@ impl QueryLog {
     }
 
     /// Writes the line of one lookup; its rule and group are named from `policies`.
-    pub fn write(&mut self, lookup: &Lookup, policies: &Policies, clock: &mut Clock) {
+    pub fn write(&mut self, lookup: &QueryEvent, policies: &Policies, clock: &mut WallClock) {
         self.name.clear();
         // Writing to memory does not fail.
         let _ = write!(self.name, "{}", lookup.question.name);
@@ -113,7 +113,7 @@ struct Who<'a> {
 
 fn write_fields(
     mut line: Line<'_>,
-    lookup: &Lookup,
+    lookup: &QueryEvent,
     who: Who<'_>,
     time: &str,
     policies: &Policies,
@@ -167,7 +167,7 @@ mod tests {
     use std::time::{Duration, Instant, SystemTime};
 
     use super::*;
-    use crate::events::record::{Decision, Record, Source};
+    use crate::events::record::{AnswerSource, Decision, QueryOutcome};
     use crate::policy::{Compile, Mode, PolicyBuilder};
     use crate::wire::code::{Class, Rcode, Type};
     use crate::wire::name::Name;
@@ -202,13 +202,13 @@ mod tests {
         let mut log = QueryLog::open(&settings, stdout).unwrap();
         let policy = Policies::for_all(PolicyBuilder::new().build(Compile::new(Mode::Enforce)), 1);
         let now = Instant::now();
-        let mut clock = Clock::new(now, SystemTime::now());
+        let mut clock = WallClock::new(now, SystemTime::now());
         let question = Question { name: Name::ROOT, qtype: Type::TXT, class: Class::IN };
-        let lookup = Lookup {
+        let lookup = QueryEvent {
             client: "127.0.0.1:4711".parse().unwrap(),
             transport: Transport::Udp,
             question,
-            record: Record::new(Decision::Blocked, Source::Policy, Rcode::NXDOMAIN),
+            record: QueryOutcome::new(Decision::Blocked, AnswerSource::Policy, Rcode::NXDOMAIN),
             received: now,
             elapsed: Duration::ZERO,
             messages: None,

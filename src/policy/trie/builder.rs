@@ -4,10 +4,10 @@ use hashbrown::HashSet;
 use rapidhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::place::{Place, RuleId};
-use super::records::{Records, Rule};
+use super::place::{NodePlace, RuleId};
+use super::records::{Records, RuleRecord};
 use super::suffixes::SuffixHasher;
-use super::table::{Entry, Table};
+use super::table::{TableEntry, TrieTable};
 use super::{Trie, lies_below};
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
@@ -18,9 +18,9 @@ use crate::policy::rule::{Action, Pattern};
 /// that grows with each rule is read and written all over, a cache miss for every label.
 pub struct TrieBuilder {
     records: Records,
-    entries: Vec<Entry>,
+    entries: Vec<TableEntry>,
     /// Ways noted lately, by their tags: most rules lead through a few suffixes, which need not be noted for each.
-    recent: Box<[Entry; RECENT]>,
+    recent: Box<[TableEntry; RECENT]>,
     hasher: SuffixHasher,
     overflowed: bool,
 }
@@ -34,7 +34,7 @@ impl TrieBuilder {
         Self {
             records: Records::default(),
             entries: Vec::new(),
-            recent: Box::new([Entry::NONE; RECENT]),
+            recent: Box::new([TableEntry::NONE; RECENT]),
             hasher: SuffixHasher::random(),
             overflowed: false,
         }
@@ -52,23 +52,24 @@ impl TrieBuilder {
     /// would allow what they deny.
     pub fn insert(&mut self, action: Action, pattern: &Pattern, source: u16, line: u32, expect: Expect) {
         let (name, scope) = (pattern.name().as_bytes(), pattern.scope());
-        let rule = Rule { name, line, source, action, scope, expect };
+        let rule = RuleRecord { name, line, source, action, scope, expect };
         let Some(id) = self.records.push(rule) else {
             self.overflowed = true;
             return;
         };
-        let way = if action == Action::Allow { Place::way_to(id) } else { Place::WAY };
+        let way = if action == Action::Allow { NodePlace::way_to(id) } else { NodePlace::WAY };
         for (start, tag) in self.hasher.suffixes(rule.name) {
             if start == 0 {
-                self.entries.push(Entry::new(tag, Place::new(id, rule.covered())));
+                self.entries.push(TableEntry::new(tag, NodePlace::new(id, rule.covered())));
                 continue;
             }
             let recent = &mut self.recent[tag as usize % RECENT];
-            let leads_there = |known: Rule<'_>| lies_below(known.name, &rule.name[start..]);
+            let leads_there = |known: RuleRecord<'_>| lies_below(known.name, &rule.name[start..]);
             let is_noted = recent.tag() == tag
-                && (way == Place::WAY || self.records.get(recent.place().rule()).is_some_and(leads_there));
+                && (way == NodePlace::WAY
+                    || self.records.get(recent.place().rule()).is_some_and(leads_there));
             if !is_noted {
-                *recent = Entry::new(tag, way);
+                *recent = TableEntry::new(tag, way);
                 self.entries.push(*recent);
             }
         }
@@ -83,7 +84,7 @@ impl TrieBuilder {
         line: u32,
     ) -> Option<RuleId> {
         let (name, scope) = (pattern.name().as_bytes(), pattern.scope());
-        self.records.push(Rule { name, line, source, action, scope, expect: Expect::Any })
+        self.records.push(RuleRecord { name, line, source, action, scope, expect: Expect::Any })
     }
 
     /// Finishes, with no more memory than needed.
@@ -93,7 +94,7 @@ impl TrieBuilder {
         }
         let Self { records, entries, hasher, .. } = &mut self;
         entries.sort_unstable();
-        let is_of_one_tag = |one: &Entry, next: &Entry| one.tag() == next.tag();
+        let is_of_one_tag = |one: &TableEntry, next: &TableEntry| one.tag() == next.tag();
         // Rules that others leave nothing.
         let mut idle = Vec::new();
         for of_one_tag in entries.chunk_by_mut(is_of_one_tag) {
@@ -107,11 +108,12 @@ impl TrieBuilder {
         let orphaned: HashSet<u32, RandomState> = idle_ways.map(|entry| entry.tag()).collect();
         if !orphaned.is_empty() {
             // Such a way stood for those of other rules too, which have something to say.
-            let allowing = |(id, rule): &(RuleId, Rule<'_>)| rule.action == Action::Allow && !is_idle(*id);
+            let allowing =
+                |(id, rule): &(RuleId, RuleRecord<'_>)| rule.action == Action::Allow && !is_idle(*id);
             for (id, rule) in records.iter().filter(allowing) {
                 let ways =
                     hasher.suffixes(rule.name).filter(|(start, tag)| *start > 0 && orphaned.contains(tag));
-                entries.extend(ways.map(|(_, tag)| Entry::new(tag, Place::way_to(id))));
+                entries.extend(ways.map(|(_, tag)| TableEntry::new(tag, NodePlace::way_to(id))));
             }
             entries.sort_unstable();
         }
@@ -120,10 +122,10 @@ impl TrieBuilder {
             let (ways, rules) = of_one_tag.split_at_mut(ways);
             thin(ways, rules, records, hasher, is_idle);
         }
-        entries.retain(|entry| *entry != Entry::NONE);
+        entries.retain(|entry| *entry != TableEntry::NONE);
         records.shrink_to_fit();
         let allows_any = records.iter().any(|(id, rule)| rule.action == Action::Allow && !is_idle(id));
-        Trie { table: Table::new(entries), allows_any, records: self.records, hasher: self.hasher }
+        Trie { table: TrieTable::new(entries), allows_any, records: self.records, hasher: self.hasher }
     }
 }
 
@@ -135,7 +137,7 @@ impl Default for TrieBuilder {
 
 /// Leaves each of the rules of one tag only what no other rule of the same name prevails in; adds to `idle` those left without
 /// anything.
-fn settle(entries: &mut [Entry], records: &Records, idle: &mut Vec<RuleId>) {
+fn settle(entries: &mut [TableEntry], records: &Records, idle: &mut Vec<RuleId>) {
     if entries.len() < 2 {
         return;
     }
@@ -162,7 +164,7 @@ fn settle(entries: &mut [Entry], records: &Records, idle: &mut Vec<RuleId>) {
             if left.is_way() {
                 idle.push(loser.place().rule());
             }
-            *loser = Entry::new(loser.tag(), left);
+            *loser = TableEntry::new(loser.tag(), left);
         }
         if !entry.place().is_way() {
             entries[standing] = entry;
@@ -176,14 +178,14 @@ fn settle(entries: &mut [Entry], records: &Records, idle: &mut Vec<RuleId>) {
             kept += 1;
         }
     }
-    entries[kept..].fill(Entry::NONE);
+    entries[kept..].fill(TableEntry::NONE);
 }
 
 /// Leaves of the `ways` of one tag one to each suffix that a rule leads through, and at least one where there are no `rules`.
 /// To a suffix with a rule that allows, none is needed: [`Trie::allows_below`] is asked for no such name, or finds that rule.
 fn thin(
-    ways: &mut [Entry],
-    rules: &[Entry],
+    ways: &mut [TableEntry],
+    rules: &[TableEntry],
     records: &Records,
     hasher: &SuffixHasher,
     is_idle: impl Fn(RuleId) -> bool,
@@ -193,14 +195,14 @@ fn thin(
         && rules.is_empty()
     {
         if is_idle(way.place().rule()) {
-            *way = Entry::new(way.tag(), Place::WAY);
+            *way = TableEntry::new(way.tag(), NodePlace::WAY);
         }
         return;
     }
     if ways.is_empty() {
         return;
     }
-    let allowing = |entry: &Entry| {
+    let allowing = |entry: &TableEntry| {
         records.get(entry.place().rule()).filter(|rule| rule.action == Action::Allow).map(|rule| rule.name)
     };
     let mut known: SmallVec<[&[u8]; 4]> = rules.iter().filter_map(allowing).collect();
@@ -234,8 +236,8 @@ fn thin(
         && rules.is_empty()
         && let Some(way) = ways.first_mut()
     {
-        *way = Entry::new(way.tag(), Place::WAY);
+        *way = TableEntry::new(way.tag(), NodePlace::WAY);
         kept = 1;
     }
-    ways[kept..].fill(Entry::NONE);
+    ways[kept..].fill(TableEntry::NONE);
 }

@@ -20,26 +20,26 @@ mod suffixes;
 mod table;
 
 pub use builder::TrieBuilder;
-use place::Place;
+use place::NodePlace;
 pub use place::RuleId;
 use records::Records;
-pub(super) use records::Rule;
+pub(super) use records::RuleRecord;
 pub(super) use suffixes::SuffixHasher;
-use table::Table;
+use table::TrieTable;
 
 use crate::policy::rule::Action;
 use crate::wire::name::Name;
 
 /// A compiled set of rules; see the module's head.
 pub struct Trie {
-    table: Table,
+    table: TrieTable,
     records: Records,
     hasher: SuffixHasher,
     allows_any: bool,
 }
 
 /// What [`Trie::search`] finds.
-pub(super) struct Found {
+pub(super) struct TrieMatch {
     /// The most specific rule that covers the name.
     pub(super) rule: Option<RuleId>,
     /// The name may be a node itself. Where it is none, what covers it covers all names below it too.
@@ -54,21 +54,21 @@ impl Trie {
 
     /// The same, and whether rules may decide otherwise on names below it.
     #[inline]
-    pub(super) fn search(&self, name: &Name) -> Found {
+    pub(super) fn search(&self, name: &Name) -> TrieMatch {
         let bytes = name.as_bytes();
         let mut best = None;
         for (start, tag) in self.hasher.suffixes(bytes) {
-            let wanted = if start == 0 { Place::ITSELF } else { Place::BELOW };
+            let wanted = if start == 0 { NodePlace::ITSELF } else { NodePlace::BELOW };
             let is_node = self.table.places(tag, |place| {
                 if place.covered() & wanted != 0 && self.records.is_named(place.rule(), &bytes[start..]) {
                     best = Some(place.rule());
                 }
             });
             if !is_node {
-                return Found { rule: best, is_node: false };
+                return TrieMatch { rule: best, is_node: false };
             }
         }
-        Found { rule: best, is_node: true }
+        TrieMatch { rule: best, is_node: true }
     }
 
     /// True where a rule allows some name below `name`, which no rule allows itself.
@@ -85,7 +85,7 @@ impl Trie {
                 let Some(rule) = self.records.get(place.rule()) else { return };
                 if place.is_way() {
                     leads |= start == 0 && lies_below(rule.name, suffix);
-                } else if place.covered() & Place::BELOW != 0 && rule.name == suffix {
+                } else if place.covered() & NodePlace::BELOW != 0 && rule.name == suffix {
                     covers = rule.action == Action::Allow;
                 }
             });
@@ -97,12 +97,12 @@ impl Trie {
     }
 
     /// A rule by its number; none where no rule of this trie can have it.
-    pub(super) fn rule(&self, id: RuleId) -> Option<Rule<'_>> {
+    pub(super) fn rule(&self, id: RuleId) -> Option<RuleRecord<'_>> {
         self.records.get(id)
     }
 
     /// All rules in the order they came, those that another rule of the same pattern hides included.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, Rule<'_>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, RuleRecord<'_>)> {
         self.records.iter()
     }
 

@@ -1,6 +1,6 @@
-//! [`RuleId`] and [`Place`]: the number of a rule, and what a node of the trie says with it.
+//! [`RuleId`] and [`NodePlace`]: the number of a rule, and what a node of the trie says with it.
 
-/// Rule numbers are below this: a [`Place`] keeps one together with two bits, and [`Place::WAY`] is none.
+/// Rule numbers are below this: a [`NodePlace`] keeps one together with two bits, and [`NodePlace::WAY`] is none.
 pub(super) const MAX_ID: usize = (1 << 30) - 1;
 
 /// Number of a rule within its trie: where its record begins, in units of four bytes.
@@ -17,9 +17,9 @@ impl RuleId {
 
 /// A rule of a node and what it is for, packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(pub(super) u32);
+pub(super) struct NodePlace(pub(super) u32);
 
-impl Place {
+impl NodePlace {
     /// The rule is for the node's own name.
     pub(super) const ITSELF: u32 = 1 << 30;
     /// The rule is for names below the node's.
@@ -32,7 +32,7 @@ impl Place {
         Self(rule.0)
     }
 
-    /// A rule for what `covered` says: [`Place::ITSELF`], [`Place::BELOW`] or both.
+    /// A rule for what `covered` says: [`NodePlace::ITSELF`], [`NodePlace::BELOW`] or both.
     pub(super) fn new(rule: RuleId, covered: u32) -> Self {
         Self(rule.0 | covered)
     }
@@ -49,7 +49,7 @@ impl Place {
         self.covered() == 0
     }
 
-    /// The same rule for less; [`Place::WAY`] where nothing is left.
+    /// The same rule for less; [`NodePlace::WAY`] where nothing is left.
     pub(super) fn without(self, covered: u32) -> Self {
         match self.covered() & !covered {
             0 => Self::WAY,

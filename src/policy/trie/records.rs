@@ -1,6 +1,6 @@
 //! [`Records`]: rules as they were written, one behind the other.
 
-use super::place::{MAX_ID, Place, RuleId};
+use super::place::{MAX_ID, NodePlace, RuleId};
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Scope};
 
@@ -11,7 +11,7 @@ const ALIGN: usize = 4;
 
 /// A rule as the trie keeps it.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::policy) struct Rule<'a> {
+pub(in crate::policy) struct RuleRecord<'a> {
     /// In wire format, the final zero included.
     pub(in crate::policy) name: &'a [u8],
     pub(in crate::policy) line: u32,
@@ -21,13 +21,13 @@ pub(in crate::policy) struct Rule<'a> {
     pub(in crate::policy) expect: Expect,
 }
 
-impl Rule<'_> {
-    /// What of [`Place::ITSELF`] and [`Place::BELOW`] the rule's scope is.
+impl RuleRecord<'_> {
+    /// What of [`NodePlace::ITSELF`] and [`NodePlace::BELOW`] the rule's scope is.
     pub(super) fn covered(self) -> u32 {
         match self.scope {
-            Scope::Exact => Place::ITSELF,
-            Scope::Below => Place::BELOW,
-            Scope::Subtree => Place::ITSELF | Place::BELOW,
+            Scope::Exact => NodePlace::ITSELF,
+            Scope::Below => NodePlace::BELOW,
+            Scope::Subtree => NodePlace::ITSELF | NodePlace::BELOW,
         }
     }
 
@@ -50,7 +50,7 @@ pub(super) struct Records {
 
 impl Records {
     /// Adds a rule; none where there is no room for its number.
-    pub(super) fn push(&mut self, rule: Rule<'_>) -> Option<RuleId> {
+    pub(super) fn push(&mut self, rule: RuleRecord<'_>) -> Option<RuleId> {
         let id = Some(self.bytes.len() / ALIGN).filter(|id| *id < MAX_ID)?;
         self.bytes.extend_from_slice(&rule.line.to_le_bytes());
         self.bytes.extend_from_slice(&rule.source.to_le_bytes());
@@ -63,10 +63,10 @@ impl Records {
     }
 
     /// The rule with this number, none behind the last. A number of another trie gives any rule, or none.
-    pub(super) fn get(&self, id: RuleId) -> Option<Rule<'_>> {
+    pub(super) fn get(&self, id: RuleId) -> Option<RuleRecord<'_>> {
         let (head, rest) = self.bytes.get(id.0 as usize * ALIGN..)?.split_first_chunk::<HEAD>()?;
         let [l0, l1, l2, l3, s0, s1, kind, len] = *head;
-        Some(Rule {
+        Some(RuleRecord {
             name: rest.get(..usize::from(len))?,
             line: u32::from_le_bytes([l0, l1, l2, l3]),
             source: u16::from_le_bytes([s0, s1]),
@@ -86,7 +86,7 @@ impl Records {
     }
 
     /// All rules in the order they came.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, Rule<'_>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, RuleRecord<'_>)> {
         let mut next = RuleId(0);
         std::iter::from_fn(move || {
             let (id, rule) = (next, self.get(next)?);

@@ -1,6 +1,6 @@
-//! [`Table`]: from the tag of a suffix to what the rules say of it.
+//! [`TrieTable`]: from the tag of a suffix to what the rules say of it.
 
-use super::place::Place;
+use super::place::NodePlace;
 
 /// Slots in a bucket: with 8 bytes each, they fill a cache line.
 const WIDTH: usize = 8;
@@ -11,10 +11,10 @@ const FREE: u32 = u32::MAX;
 
 /// A tag and one of its places, in one number so that many are sorted fast: by tag, and those without a rule first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry(u64);
+pub(super) struct TableEntry(u64);
 
-impl Entry {
-    pub(super) fn new(tag: u32, place: Place) -> Self {
+impl TableEntry {
+    pub(super) fn new(tag: u32, place: NodePlace) -> Self {
         Self(u64::from(tag) << 32 | u64::from(place.0))
     }
 
@@ -22,8 +22,8 @@ impl Entry {
         (self.0 >> 32) as u32
     }
 
-    pub(super) fn place(self) -> Place {
-        Place(self.0 as u32)
+    pub(super) fn place(self) -> NodePlace {
+        NodePlace(self.0 as u32)
     }
 
     /// What no suffix has: its tag marks free slots.
@@ -35,11 +35,11 @@ impl Entry {
 #[repr(align(64))]
 struct Bucket {
     tags: [u32; WIDTH],
-    places: [Place; WIDTH],
+    places: [NodePlace; WIDTH],
 }
 
 impl Bucket {
-    const EMPTY: Self = Self { tags: [FREE; WIDTH], places: [Place::WAY; WIDTH] };
+    const EMPTY: Self = Self { tags: [FREE; WIDTH], places: [NodePlace::WAY; WIDTH] };
 
     /// The slots with this tag: all bits of the slot's byte are set.
     fn matches(&self, tag: u32) -> u64 {
@@ -51,15 +51,15 @@ impl Bucket {
 ///
 /// Tags are in order throughout. Each belongs into the bucket that its size alone decides on, or, where that has no room
 /// left, into the next. So the last tag of a bucket tells a lookup whether to go on.
-pub(super) struct Table {
+pub(super) struct TrieTable {
     buckets: Box<[Bucket]>,
     /// Buckets that tags are spread over; those behind take what runs over.
     spread: usize,
 }
 
-impl Table {
+impl TrieTable {
     /// A table of `entries`, which are in order.
-    pub(super) fn new(entries: &[Entry]) -> Self {
+    pub(super) fn new(entries: &[TableEntry]) -> Self {
         let spread = (entries.len() * 100).div_ceil(WIDTH * LOAD).max(1);
         let mut buckets = Vec::with_capacity(spread + 1);
         buckets.resize(spread, Bucket::EMPTY);
@@ -78,7 +78,7 @@ impl Table {
 
     /// Shows `each` all places of a tag. False where there are none.
     #[inline]
-    pub(super) fn places(&self, tag: u32, mut each: impl FnMut(Place)) -> bool {
+    pub(super) fn places(&self, tag: u32, mut each: impl FnMut(NodePlace)) -> bool {
         let mut any = false;
         for bucket in &self.buckets[first_bucket(tag, self.spread)..] {
             let mut matches = bucket.matches(tag);

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Advice, Finding, Kind};
-use crate::allowlist::{Zone, ZoneRule};
+use super::{Advice, AdviceFinding, AdviceKind};
+use crate::allowlist::{Allowlist, AllowlistRule};
 
 /// The rules that sleep, by parameter.
-pub(super) fn advise(zones: &[Zone]) -> Advice {
-    let mut parameters = BTreeMap::<&str, Vec<(&Zone, &ZoneRule)>>::new();
+pub(super) fn advise(zones: &[Allowlist]) -> Advice {
+    let mut parameters = BTreeMap::<&str, Vec<(&Allowlist, &AllowlistRule)>>::new();
     let mut count = 0;
     for (zone, rule) in zones.iter().flat_map(|zone| zone.rules.iter().map(move |rule| (zone, rule))) {
         count += usize::from(!rule.missing.is_empty());
@@ -17,10 +17,11 @@ pub(super) fn advise(zones: &[Zone]) -> Advice {
     }
     let values: Vec<String> = parameters.keys().map(|parameter| format!("{parameter} = [\"…\"]")).collect();
     let help = format!("write below [parameters], or drop the zones you do not use: {}", values.join(", "));
-    let mut advice = Advice::new(Kind::Asleep, "rules sleep: they wait for your resources' names", help);
+    let mut advice =
+        Advice::new(AdviceKind::Asleep, "rules sleep: they wait for your resources' names", help);
     for (parameter, rules) in parameters {
         let Some((zone, first)) = rules.first() else { continue };
-        advice.find(usize::MAX, || Finding {
+        advice.find(usize::MAX, || AdviceFinding {
             place: format!("{}:{}", zone.file, first.line),
             text: format!("`{{{parameter}}}` in {} of them, such as `{}`", rules.len(), first.host),
         });

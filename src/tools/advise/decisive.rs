@@ -1,6 +1,6 @@
 //! Rules of the operator's own that decide nothing.
 
-use super::{Advice, Finding, Kind, Sources, any_beside, rule_below};
+use super::{Advice, AdviceFinding, AdviceKind, Sources, any_beside, rule_below};
 use crate::assemble::Assembly;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Policy, RuleRef};
@@ -12,9 +12,9 @@ pub(super) fn advise(
     most: usize,
 ) -> Vec<Advice> {
     let mut undecisive =
-        Advice::new(Kind::Undecisive, "rules decide no name", "remove them, or what hides them");
+        Advice::new(AdviceKind::Undecisive, "rules decide no name", "remove them, or what hides them");
     let mut redundant = Advice::new(
-        Kind::Redundant,
+        AdviceKind::Redundant,
         "rules say what a wider one says too",
         "remove them, or keep them if the wider one is to go",
     );
@@ -36,12 +36,12 @@ pub(super) fn advise(
     vec![undecisive, redundant]
 }
 
-fn finding(rule: RuleRef<'_>, why: &str) -> Finding {
+fn finding(rule: RuleRef<'_>, why: &str) -> AdviceFinding {
     let action = match rule.action() {
         Action::Allow => "",
         Action::Deny => "deny ",
     };
-    Finding { place: rule.place(), text: format!("{action}`{rule}`: {why}") }
+    AdviceFinding { place: rule.place(), text: format!("{action}`{rule}`: {why}") }
 }
 
 fn hidden_by(rule: RuleRef<'_>, by: RuleRef<'_>) -> String {

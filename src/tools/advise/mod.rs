@@ -13,7 +13,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use toml::value::Date;
 
-use crate::allowlist::{Zone, ZoneRule};
+use crate::allowlist::{Allowlist, AllowlistRule};
 use crate::assemble::Assembly;
 use crate::policy::policies::Group;
 use crate::policy::{Policy, RuleRef};
@@ -21,7 +21,7 @@ use crate::wire::name::Name;
 
 /// What an advice is about. The words name it on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum AdviceKind {
     /// A rule of yours that decides no name.
     Undecisive,
     /// A rule of yours whose names another rule treats the same.
@@ -40,7 +40,7 @@ pub enum Kind {
     VendorStrict,
 }
 
-impl Kind {
+impl AdviceKind {
     /// Its word on the command line.
     pub fn word(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
@@ -51,7 +51,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Advice {
     /// The kind.
-    pub kind: Kind,
+    pub kind: AdviceKind,
     /// The client group whose rules it is about; none for all, or for clients without a group.
     pub group: Option<String>,
     /// What is found, in one line without the number.
@@ -59,14 +59,14 @@ pub struct Advice {
     /// How often.
     pub count: usize,
     /// The first of them.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<AdviceFinding>,
     /// What to do about it.
     pub help: String,
 }
 
 /// One place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct AdviceFinding {
     /// `file:line`, or a file.
     pub place: String,
     /// What stands there and why it is told.
@@ -74,7 +74,7 @@ pub struct Finding {
 }
 
 impl Advice {
-    fn new(kind: Kind, message: &'static str, help: impl Into<String>) -> Self {
+    fn new(kind: AdviceKind, message: &'static str, help: impl Into<String>) -> Self {
         Self { kind, group: None, message, count: 0, findings: Vec::new(), help: help.into() }
     }
 
@@ -90,11 +90,11 @@ impl Advice {
 
     /// How many were not written down. The parameters of rules that sleep all are.
     pub fn untold(&self) -> Option<usize> {
-        (self.kind != Kind::Asleep).then(|| self.count.saturating_sub(self.findings.len()))
+        (self.kind != AdviceKind::Asleep).then(|| self.count.saturating_sub(self.findings.len()))
     }
 
     /// Counts one more; it is written down where no more than `most` are.
-    fn find(&mut self, most: usize, finding: impl FnOnce() -> Finding) {
+    fn find(&mut self, most: usize, finding: impl FnOnce() -> AdviceFinding) {
         self.count += 1;
         if self.findings.len() < most {
             self.findings.push(finding());
@@ -135,7 +135,7 @@ fn of_group(assembly: &Assembly, policy: &Policy, most: usize) -> impl Iterator<
 
 /// Where rules come from, by the number of their source.
 struct Sources<'a> {
-    zones: Vec<Option<&'a Zone>>,
+    zones: Vec<Option<&'a Allowlist>>,
 }
 
 impl<'a> Sources<'a> {
@@ -144,7 +144,7 @@ impl<'a> Sources<'a> {
         Self { zones: policy.sources().map(|(source, _)| zone(&source.file)).collect() }
     }
 
-    fn zone(&self, rule: RuleRef<'_>) -> Option<&'a Zone> {
+    fn zone(&self, rule: RuleRef<'_>) -> Option<&'a Allowlist> {
         self.zones.get(rule.source_index()).copied().flatten()
     }
 
@@ -161,7 +161,7 @@ impl<'a> Sources<'a> {
     }
 
     /// The rule as a zone file marks it `broad`, if it does.
-    fn broad(&self, rule: RuleRef<'_>) -> Option<&'a ZoneRule> {
+    fn broad(&self, rule: RuleRef<'_>) -> Option<&'a AllowlistRule> {
         let rules = self.zone(rule).map_or(&[][..], |zone| &zone.rules);
         let written = rules.binary_search_by_key(&rule.line(), |written| written.line).ok()?;
         Some(&rules[written]).filter(|written| written.broad)

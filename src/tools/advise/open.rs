@@ -1,6 +1,6 @@
 //! Rules that open more than they should.
 
-use super::{Advice, Finding, Kind, Sources};
+use super::{Advice, AdviceFinding, AdviceKind, Sources};
 use crate::hazard::{Reach, public_resolver, public_resolvers, reach};
 use crate::policy::rule::{Action, Scope};
 use crate::policy::{Policy, RuleRef};
@@ -11,14 +11,14 @@ pub(super) fn advise(policy: &Policy, sources: &Sources<'_>, most: usize) -> Vec
 
 fn resolvers(policy: &Policy, most: usize) -> Advice {
     let mut advice = Advice::new(
-        Kind::PublicResolver,
+        AdviceKind::PublicResolver,
         "names of public resolvers are allowed: who asks one over HTTPS or TLS gets every name past this gate",
         "remove the rules, or deny these names in [policy] `deny`",
     );
     for (name, operator) in public_resolvers() {
         if let Some(rule) = policy.rule_for(&name).filter(|rule| rule.action() == Action::Allow) {
             let text = || format!("`{name}` ({operator}) by `{rule}`");
-            advice.find(most, || Finding { place: rule.place(), text: text() });
+            advice.find(most, || AdviceFinding { place: rule.place(), text: text() });
         }
     }
     // Rules for names below a resolver's, such as an account's; at the resolver's own name they were found above.
@@ -26,7 +26,8 @@ fn resolvers(policy: &Policy, most: usize) -> Advice {
     let opens = |rule: &RuleRef<'_>| rule.action() == Action::Allow && !rule.is_overruled();
     for rule in policy.iter().filter(opens) {
         if let Some(operator) = public_resolver(rule.pattern().name()).filter(|_| !at_one(&rule)) {
-            advice.find(most, || Finding { place: rule.place(), text: format!("`{rule}` ({operator})") });
+            advice
+                .find(most, || AdviceFinding { place: rule.place(), text: format!("`{rule}` ({operator})") });
         }
     }
     advice
@@ -34,7 +35,7 @@ fn resolvers(policy: &Policy, most: usize) -> Advice {
 
 fn broad(policy: &Policy, sources: &Sources<'_>, most: usize) -> Advice {
     let mut advice = Advice::new(
-        Kind::Broad,
+        AdviceKind::Broad,
         "rules open names that anyone can take, which is a way out for data",
         "name your own resources instead; `strict = true` in [policy] leaves out rules marked `broad`",
     );
@@ -46,7 +47,7 @@ fn broad(policy: &Policy, sources: &Sources<'_>, most: usize) -> Advice {
             None => None,
         };
         if let Some(opens) = opens {
-            advice.find(most, || Finding { place: rule.place(), text: format!("`{rule}`: {opens}") });
+            advice.find(most, || AdviceFinding { place: rule.place(), text: format!("`{rule}`: {opens}") });
         }
     }
     advice

@@ -2,8 +2,8 @@
 
 use toml::value::Date;
 
-use super::{Advice, Finding, Kind, rule_below};
-use crate::allowlist::Zone;
+use super::{Advice, AdviceFinding, AdviceKind, rule_below};
+use crate::allowlist::Allowlist;
 use crate::assemble::Assembly;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Policy, RuleRef};
@@ -15,16 +15,16 @@ const CURRENT: Date = Date { year: 2026, month: 3, day: 19 };
 /// Names of the current list that are not allowed though their zone is in use.
 pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<Advice> {
     let mut denied = Advice::new(
-        Kind::VendorDenied,
+        AdviceKind::VendorDenied,
         "rules of the vendor's current list are overruled: what needs them will fail",
         "narrow the rule that denies, or allow these names in a rule that is more specific",
     );
     let mut strict = Advice::new(
-        Kind::VendorStrict,
+        AdviceKind::VendorStrict,
         "rules of the vendor's current list are left out by `strict`",
         "name your own resources in [parameters]; `namegate learn` finds what else is asked for",
     );
-    let is_read = |zone: &&Zone| policy.sources().any(|(source, _)| source.file == zone.file);
+    let is_read = |zone: &&Allowlist| policy.sources().any(|(source, _)| source.file == zone.file);
     for zone in assembly.zones.iter().filter(is_read) {
         let is_current = |dates: &[Date]| dates.iter().any(|date| *date >= CURRENT);
         for rule in zone.rules.iter().filter(|rule| rule.action == Action::Allow && is_current(&rule.listed))
@@ -38,10 +38,13 @@ pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<A
             match by {
                 Some(by) => {
                     let text = || format!("`{pattern}`: denied by `{by}` at {}", by.place());
-                    denied.find(most, || Finding { place, text: text() });
+                    denied.find(most, || AdviceFinding { place, text: text() });
                 }
                 None => {
-                    strict.find(most, || Finding { place, text: format!("`{pattern}`: {}", rule.purpose) });
+                    strict.find(most, || AdviceFinding {
+                        place,
+                        text: format!("`{pattern}`: {}", rule.purpose),
+                    });
                 }
             }
         }
@@ -62,9 +65,9 @@ fn overruled<'p>(assembly: &Assembly, policy: &'p Policy, pattern: &Pattern) -> 
 }
 
 /// Zones whose edition is more than a year older than `today`.
-pub(super) fn outdated(zones: &[Zone], today: Date, most: usize) -> Advice {
+pub(super) fn outdated(zones: &[Allowlist], today: Date, most: usize) -> Advice {
     let mut advice = Advice::new(
-        Kind::Outdated,
+        AdviceKind::Outdated,
         "zones follow lists that are more than a year old",
         "compare them with their source; a newer namegate may have newer ones",
     );
@@ -73,7 +76,7 @@ pub(super) fn outdated(zones: &[Zone], today: Date, most: usize) -> Advice {
         let a_year_on = Date { year: revised.year.saturating_add(1), ..revised };
         if a_year_on < today {
             let text = || format!("revised {revised}, from {}", zone.source);
-            advice.find(most, || Finding { place: zone.file.clone(), text: text() });
+            advice.find(most, || AdviceFinding { place: zone.file.clone(), text: text() });
         }
     }
     advice
@@ -85,7 +88,7 @@ mod tests {
 
     #[test]
     fn an_edition_is_old_after_a_year() {
-        let zone = Zone {
+        let zone = Allowlist {
             name: "zone".to_owned(),
             title: String::new(),
             source: "a page".to_owned(),
@@ -100,7 +103,7 @@ mod tests {
         for (year, month, day, old) in [(2026, 3, 19, 0), (2027, 3, 19, 0), (2027, 3, 20, 1), (2028, 1, 1, 1)]
         {
             let today = Date { year, month, day };
-            let advice = outdated(&[Zone { revised: None, ..zone.clone() }, zone.clone()], today, 5);
+            let advice = outdated(&[Allowlist { revised: None, ..zone.clone() }, zone.clone()], today, 5);
             assert_eq!(advice.count, old, "{today}");
         }
     }

@@ -21,7 +21,7 @@ impl Abilities {
 
 /// What to write for one node.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'a> {
+pub(super) struct ExportEntry<'a> {
     /// The name, and the rules that stand at it.
     pub(super) node: &'a Node<'a>,
     /// What becomes of the name itself.
@@ -34,7 +34,7 @@ pub(super) struct Entry<'a> {
     pub(super) turns: usize,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> ExportEntry<'a> {
     /// False where the target would do the same without the entry.
     pub(super) fn matters(&self) -> bool {
         (self.own, self.below) != (self.inherited, self.inherited)
@@ -57,9 +57,9 @@ pub(super) fn fit<'a>(
     context: &'a Context<'a>,
     abilities: Abilities,
     remarks: &mut Vec<Remark>,
-) -> Vec<Entry<'a>> {
-    let mut entries: Vec<Entry<'a>> = Vec::new();
-    let mut above: Vec<Entry<'a>> = Vec::new();
+) -> Vec<ExportEntry<'a>> {
+    let mut entries: Vec<ExportEntry<'a>> = Vec::new();
+    let mut above: Vec<ExportEntry<'a>> = Vec::new();
     for node in context.effective.nodes() {
         while above.last().is_some_and(|entry| !node.name.is_within(&entry.node.name)) {
             above.pop();
@@ -68,7 +68,7 @@ pub(super) fn fit<'a>(
             (parent.below, parent.turns + usize::from(parent.below != parent.inherited))
         });
         let action = |rule: Option<RuleRef<'_>>| rule.map_or(inherited, |rule| rule.action());
-        let wanted = Entry { node, own: action(node.own), below: action(node.below), inherited, turns };
+        let wanted = ExportEntry { node, own: action(node.own), below: action(node.below), inherited, turns };
         let entry = nearest(context, wanted, abilities, remarks);
         above.push(entry);
         entries.push(entry);
@@ -78,10 +78,10 @@ pub(super) fn fit<'a>(
 
 fn nearest<'a>(
     context: &Context<'_>,
-    wanted: Entry<'a>,
+    wanted: ExportEntry<'a>,
     abilities: Abilities,
     remarks: &mut Vec<Remark>,
-) -> Entry<'a> {
+) -> ExportEntry<'a> {
     let name = &wanted.node.name;
     let (able, denying, more, less) = match (wanted.own, wanted.below) {
         (Allow, Deny) => (
@@ -105,18 +105,18 @@ fn nearest<'a>(
         (true, ..) => wanted,
         (false, None, Some(rule)) if context.widen => {
             remarks.push(Remark::about(rule, format!("is widened: {more} is allowed, too")));
-            Entry { own: Allow, below: Allow, ..wanted }
+            ExportEntry { own: Allow, below: Allow, ..wanted }
         }
         (false, _, Some(rule)) => {
             let remedy = if denying.is_none() { "; --widen allows both" } else { "" };
             remarks.push(Remark::about(rule, format!("is left out: {less}{remedy}")));
-            Entry { own: Deny, below: Deny, ..wanted }
+            ExportEntry { own: Deny, below: Deny, ..wanted }
         }
         (false, _, None) => {
             remarks.extend(
                 here.take(1).map(|rule| Remark::about(rule, format!("blocks more than it says: {less}"))),
             );
-            Entry { own: Deny, below: Deny, ..wanted }
+            ExportEntry { own: Deny, below: Deny, ..wanted }
         }
     }
 }

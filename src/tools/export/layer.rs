@@ -1,6 +1,6 @@
 //! [`layers`]: entries as patterns to be tried one layer after the other, for targets whose first match decides.
 
-use super::fit::Entry;
+use super::fit::ExportEntry;
 use super::{Context, Remark};
 use crate::assemble::effective::Node;
 use crate::policy::RuleRef;
@@ -22,7 +22,7 @@ pub(super) struct Layer<'a> {
 
 /// The layers in the order they have to be tried: exceptions before what they are exceptions from. With `ports`, rules
 /// that allow what is allowed anyway are kept, because theirs may differ.
-pub(super) fn layers<'a>(entries: &[Entry<'a>], ports: bool) -> Vec<Layer<'a>> {
+pub(super) fn layers<'a>(entries: &[ExportEntry<'a>], ports: bool) -> Vec<Layer<'a>> {
     let mut layers: Vec<Layer<'a>> = Vec::new();
     for entry in entries {
         for item in turns(entry) {
@@ -40,7 +40,7 @@ pub(super) fn layers<'a>(entries: &[Entry<'a>], ports: bool) -> Vec<Layer<'a>> {
 }
 
 /// The patterns for which an entry turns the inherited verdict into its opposite.
-fn turns<'a>(entry: &Entry<'a>) -> Vec<Item<'a>> {
+fn turns<'a>(entry: &ExportEntry<'a>) -> Vec<Item<'a>> {
     let item = |scope, rule| Item { pattern: Pattern::new(scope, entry.node.name.clone()), rule };
     let (own, below) = (entry.node.own, entry.node.below);
     let of_one_rule = own.map(|rule| rule.id()) == below.map(|rule| rule.id());

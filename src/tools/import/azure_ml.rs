@@ -3,7 +3,7 @@
 
 use super::draft::{Candidate, Draft};
 use super::json::{self, Json};
-use super::{Imported, Options};
+use super::{ImportOptions, Imported};
 use crate::allowlist::{Dependency, Port, Protocol};
 use crate::diagnostics::{Report, Source};
 use crate::policy::rule::{Action, Pattern};
@@ -92,7 +92,7 @@ fn port(detail: &Json<'_>) -> Result<Option<Port>, Report> {
     Ok(Some(Port { protocol, number }))
 }
 
-pub(super) fn import(source: &Source, options: Options) -> Result<Imported, Report> {
+pub(super) fn import(source: &Source, options: ImportOptions) -> Result<Imported, Report> {
     let mut draft = Draft::new(options);
     for dependency in read(source)? {
         draft.add(Candidate {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use toml::value::Datetime;
 
 use super::suffix::{is_shared, refusal};
-use super::{File, Imported, Options};
+use super::{File, ImportOptions, Imported};
 use crate::allowlist::Port;
 use crate::diagnostics::{Diagnostic, Report};
 use crate::policy::rule::{Action, Pattern, Scope};
@@ -26,7 +26,7 @@ pub(super) struct Candidate {
 
 /// A zone file and what did not get into it.
 pub(super) struct Draft {
-    options: Options,
+    options: ImportOptions,
     rules: Vec<Rule>,
     places: RapidHashMap<(Action, Pattern), usize>,
     remarks: Vec<String>,
@@ -41,7 +41,7 @@ struct Rule {
 }
 
 impl Draft {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: ImportOptions) -> Self {
         Self {
             options,
             rules: Vec::new(),

@@ -4,14 +4,14 @@ use std::io::Read;
 
 use super::draft::{Candidate, Draft};
 use super::json::{self, Json};
-use super::{Imported, Options};
+use super::{ImportOptions, Imported};
 use crate::allowlist::read_list;
 use crate::diagnostics::{Report, Source};
 use crate::policy::rule::{Action, Pattern, Scope};
 
 const SHAPE: &str = "expected an array of names, or the domain list of an Azure DNS resolver with `domains`";
 
-pub(super) fn import(source: &Source, options: Options) -> Result<Imported, Report> {
+pub(super) fn import(source: &Source, options: ImportOptions) -> Result<Imported, Report> {
     let mut draft = Draft::new(options);
     let text = source.text().trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
     if text.starts_with(['[', '{']) {
@@ -38,7 +38,7 @@ fn from_lines(source: &Source, draft: &mut Draft) -> Result<(), Report> {
 }
 
 /// An array of patterns as a list has them; or domain lists of an Azure DNS resolver, one or several.
-fn from_json(source: &Source, options: Options, draft: &mut Draft) -> Result<(), Report> {
+fn from_json(source: &Source, options: ImportOptions, draft: &mut Draft) -> Result<(), Report> {
     let value = json::parse(source)?;
     let root = Json::root(&value, source);
     let all = match root.field("value") {

@@ -2,7 +2,7 @@
 //!
 //! `azure-ml`, `rpz` and `list` become a zone file, `private-endpoint` and `private-zone` master files for local zones.
 //! Nothing opens more than somebody has asked for in so many words: patterns that cover many names wait for
-//! [`Options::wildcards`], and what is at or above a public suffix is never taken.
+//! [`ImportOptions::wildcards`], and what is at or above a public suffix is never taken.
 
 pub mod azure_ml;
 mod draft;
@@ -36,7 +36,7 @@ pub enum Format {
 
 /// How to import.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct ImportOptions {
     /// Carry over patterns that cover many names.
     pub wildcards: bool,
     /// The edition that the zone file will name.
@@ -64,7 +64,7 @@ pub struct File {
 }
 
 /// Reads `source` as `format` says. Errors: it is something else, or something in it is wrong; then nothing is made of it.
-pub fn import(format: Format, source: &Source, options: Options) -> Result<Imported, Report> {
+pub fn import(format: Format, source: &Source, options: ImportOptions) -> Result<Imported, Report> {
     match format {
         Format::AzureMl => azure_ml::import(source, options),
         Format::PrivateEndpoint => private_endpoint::import(source),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::draft::{Candidate, Draft};
-use super::{Imported, Options, master_file};
+use super::{ImportOptions, Imported, master_file};
 use crate::diagnostics::{Diagnostic, Report, Source};
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::wire::name as wire;
@@ -15,7 +15,7 @@ const UNNAMED: &str = "rpz.invalid.";
 /// Labels that end a trigger about something else than the name asked.
 const OTHER_TRIGGERS: [&str; 4] = ["rpz-ip", "rpz-client-ip", "rpz-nsdname", "rpz-nsip"];
 
-pub(super) fn import(source: &Source, options: Options) -> Result<Imported, Report> {
+pub(super) fn import(source: &Source, options: ImportOptions) -> Result<Imported, Report> {
     let unnamed =
         Name::from_str(UNNAMED).map_err(|error| Diagnostic::error(source.file(), error.to_string()))?;
     let records = master_file::records(source, &unnamed)?;

@@ -1,18 +1,18 @@
 //! How far a pattern reaches, by the Public Suffix List.
 
-use crate::hazard::{Reach, Standing, reach, standing};
+use crate::hazard::{DomainStanding, Reach, reach, standing};
 use crate::policy::rule::{Pattern, Scope};
 use crate::wire::name::Name;
 
 /// Why a pattern may never be allowed by an import, if so.
 pub(super) fn refusal(pattern: &Pattern) -> Option<&'static str> {
-    if standing(pattern.name()) == Standing::Registry {
+    if standing(pattern.name()) == DomainStanding::Registry {
         return Some("it is a public suffix, or a whole top-level domain");
     }
     // `*.kawasaki.jp` on the list makes every name below a public suffix.
     let labels = std::iter::once(&b"example"[..]).chain(pattern.name().labels());
     let below = Name::from_labels(labels).ok()?;
-    let opens = pattern.scope() != Scope::Exact && standing(&below) == Standing::Registry;
+    let opens = pattern.scope() != Scope::Exact && standing(&below) == DomainStanding::Registry;
     opens.then_some("the names below it are public suffixes")
 }
 

@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::Options;
+use super::LearnOptions;
 use super::label::{is_made_up, is_region};
-use crate::hazard::{Reach, Standing, reach, standing};
+use crate::hazard::{DomainStanding, Reach, reach, standing};
 use crate::observe::blocked_names::Sighting;
 use crate::policy::rule::{Pattern, Scope};
 use crate::wire::name::Name;
@@ -18,7 +18,7 @@ const EXAMPLES: usize = 3;
 
 /// A proposed rule.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub struct ProposedRule {
     /// What it allows.
     pub pattern: Pattern,
     /// What is known of the names it stands for.
@@ -66,7 +66,7 @@ pub struct Opens {
 
 /// What became of the names.
 pub(super) struct Folded {
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<ProposedRule>,
     pub(super) risky: Vec<RiskyFold>,
 }
 
@@ -78,7 +78,7 @@ struct Node<'n> {
 }
 
 /// Makes rules for all of `candidates`, none of them a wildcard that has one of the names that are dangerous to allow.
-pub(super) fn fold(candidates: &[(Name, &Sighting)], dangerous: &[&Name], options: Options) -> Folded {
+pub(super) fn fold(candidates: &[(Name, &Sighting)], dangerous: &[&Name], options: LearnOptions) -> Folded {
     let mut root = Node::default();
     for (name, seen) in candidates {
         let labels: Vec<&[u8]> = name.labels().collect();
@@ -91,7 +91,7 @@ pub(super) fn fold(candidates: &[(Name, &Sighting)], dangerous: &[&Name], option
 }
 
 struct Folding<'n> {
-    options: Options,
+    options: LearnOptions,
     dangerous: &'n [&'n Name],
     folded: Folded,
 }
@@ -140,18 +140,18 @@ impl Folding<'_> {
         let parent = Name::from_labels(path.iter().rev().copied()).ok()?;
         // Two names say little of a whole domain.
         let is_within_domain =
-            matches!(standing(&parent), Standing::Registered(labels) if path.len() > labels);
+            matches!(standing(&parent), DomainStanding::Registered(labels) if path.len() > labels);
         (many || is_within_domain).then_some(parent)
     }
 }
 
-fn exact(name: &Name, seen: &Sighting) -> Rule {
+fn exact(name: &Name, seen: &Sighting) -> ProposedRule {
     let pattern = Pattern::new(Scope::Exact, name.clone());
-    Rule { pattern, seen: seen.clone(), names: 1, examples: Vec::new(), opens: None, instead: None }
+    ProposedRule { pattern, seen: seen.clone(), names: 1, examples: Vec::new(), opens: None, instead: None }
 }
 
 /// The rule for every name below `parent`, which is `node`, and for itself where it was asked for.
-fn wildcard(node: &Node<'_>, parent: Name, opens: Option<Opens>) -> Option<Rule> {
+fn wildcard(node: &Node<'_>, parent: Name, opens: Option<Opens>) -> Option<ProposedRule> {
     let mut all = Vec::new();
     gather(node, &mut all);
     all.sort_by_cached_key(|(name, seen)| (Reverse(seen.count), name.to_string()));
@@ -160,7 +160,7 @@ fn wildcard(node: &Node<'_>, parent: Name, opens: Option<Opens>) -> Option<Rule>
     others.iter().for_each(|(_, other)| seen.merge(other));
     let scope = if node.own.is_some() { Scope::Subtree } else { Scope::Below };
     let examples = all.iter().take(EXAMPLES).map(|(name, _)| (*name).clone()).collect();
-    Some(Rule {
+    Some(ProposedRule {
         pattern: Pattern::new(scope, parent),
         seen,
         names: all.len(),

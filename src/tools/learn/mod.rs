@@ -14,12 +14,12 @@ mod tests;
 
 use std::time::SystemTime;
 
-pub use fold::{Instead, Opens, RiskyFold, Rule};
-pub use read::{Evidence, Unreadable};
+pub use fold::{Instead, Opens, ProposedRule, RiskyFold};
+pub use read::{Evidence, UnreadableLog};
 pub use sort::{LeftOut, Why};
 pub use write::{Heading, to_json, to_toml};
 
-use crate::allowlist::Zone;
+use crate::allowlist::Allowlist;
 use crate::observe::blocked_names::BlockedNames;
 use crate::policy::Policy;
 use crate::policy::rule::Scope;
@@ -27,7 +27,7 @@ use crate::wire::name::Name;
 
 /// What is proposed, and of what.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct LearnOptions {
     /// Siblings from which on they become one wildcard, at least 2.
     pub fold: usize,
     /// Fold also where a wildcard opens names that anyone can take.
@@ -42,7 +42,7 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct Proposal {
     /// The rules, by domain.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<ProposedRule>,
     /// Wildcards that would open names which anyone can take; their names have rules of their own.
     pub risky: Vec<RiskyFold>,
     /// Names that no rule is proposed for, by why.
@@ -55,13 +55,13 @@ pub struct Known<'k> {
     /// The policy in force.
     pub policy: &'k Policy,
     /// The zones it is made of, for those of their rules that sleep.
-    pub zones: &'k [Zone],
+    pub zones: &'k [Allowlist],
     /// The shipped zones that are not among them, each with its rules.
     pub shipped: &'k [(&'static str, Policy)],
 }
 
 /// Proposes rules for `names`.
-pub fn propose(names: &BlockedNames, known: Known<'_>, options: Options) -> Proposal {
+pub fn propose(names: &BlockedNames, known: Known<'_>, options: LearnOptions) -> Proposal {
     let sorted = sort::sort(names, known, options);
     let dangerous: Vec<&Name> = sorted
         .left_out
@@ -77,7 +77,7 @@ pub fn propose(names: &BlockedNames, known: Known<'_>, options: Options) -> Prop
 }
 
 /// A rule that would have the name if it did not sleep.
-fn instead(name: &Name, zones: &[Zone]) -> Option<Instead> {
+fn instead(name: &Name, zones: &[Allowlist]) -> Option<Instead> {
     let rules = zones.iter().flat_map(|zone| zone.rules.iter().map(move |rule| (zone, rule)));
     let (zone, rule, values) = rules
         .filter(|(_, rule)| !rule.missing.is_empty())

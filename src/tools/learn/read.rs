@@ -36,7 +36,7 @@ pub struct Evidence {
 
 /// Lines of a file that are none of a query log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableLog {
     /// The numbers of the first of them, counted from 1.
     pub lines: Vec<u64>,
     /// How many there are.
@@ -63,8 +63,8 @@ impl Evidence {
     /// end is still being written, and no fault.
     ///
     /// Errors: the log cannot be read on.
-    pub fn read_log(&mut self, mut log: impl BufRead) -> io::Result<Unreadable> {
-        let mut unreadable = Unreadable::default();
+    pub fn read_log(&mut self, mut log: impl BufRead) -> io::Result<UnreadableLog> {
+        let mut unreadable = UnreadableLog::default();
         let mut line = Vec::new();
         let mut readable = false;
         for number in 1.. {
@@ -203,7 +203,7 @@ mod tests {
                         reason=not_listed rcode=nxdomain source=policy latency_seconds=0.000012";
     const JSON: &str = r#"{"time":"2026-11-23T07:00:01.000Z","decision":"observed","client":"10.0.1.0/24","protocol":"udp","name":"evil.example","type":"A","reason":"not_listed","rcode":"noerror","source":"upstream","upstream":"127.0.0.1:53","latency_seconds":0.001,"answers":["60 A 192.0.2.1"]}"#;
 
-    fn read(log: &str) -> (Evidence, Unreadable) {
+    fn read(log: &str) -> (Evidence, UnreadableLog) {
         let mut evidence = Evidence::new(None);
         let unreadable = evidence.read_log(log.as_bytes()).unwrap();
         (evidence, unreadable)
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn both_forms_tell_the_same() {
         let (evidence, unreadable) = read(&format!("{TEXT}\n{JSON}\r\n\n"));
-        assert_eq!(unreadable, Unreadable::default());
+        assert_eq!(unreadable, UnreadableLog::default());
         assert_eq!(counts(&evidence), [("evil.example".to_owned(), 2, false)]);
         let (_, seen) = evidence.names.iter().next().unwrap();
         assert_eq!(
@@ -238,7 +238,7 @@ mod tests {
             TEXT.replace(" blocked ", " allowed ").replace("reason=not_listed", "rule=.example place=x:1");
         let hidden = TEXT.replace("client=10.0.0.4 ", "");
         let (evidence, unreadable) = read(&[&denied, &noise, &allowed, &hidden, ""].join("\n"));
-        assert_eq!(unreadable, Unreadable::default());
+        assert_eq!(unreadable, UnreadableLog::default());
         assert_eq!((evidence.lookups, evidence.noise), (4, 1));
         assert_eq!(counts(&evidence), [("evil.example".to_owned(), 2, false)]);
         let (evidence, _) = read(&format!("{denied}\n"));
@@ -250,7 +250,7 @@ mod tests {
         for whole in [TEXT, JSON] {
             for cut in 1..whole.len() - 1 {
                 let (evidence, unreadable) = read(&format!("{TEXT}\n{}", &whole[..cut]));
-                assert_eq!(unreadable, Unreadable::default(), "{}", &whole[..cut]);
+                assert_eq!(unreadable, UnreadableLog::default(), "{}", &whole[..cut]);
                 let names = counts(&evidence);
                 assert!(names.len() == 1 && names[0].0 == "evil.example", "{names:?}");
             }
@@ -262,7 +262,7 @@ mod tests {
         let garbage = "garbage\n".repeat(7);
         let (evidence, unreadable) = read(&format!("{TEXT}\n{garbage}{JSON}\n\u{0}\n"));
         assert_eq!(counts(&evidence)[0].1, 2);
-        assert_eq!(unreadable, Unreadable { lines: vec![2, 3, 4, 5, 6], count: 8, all: false });
+        assert_eq!(unreadable, UnreadableLog { lines: vec![2, 3, 4, 5, 6], count: 8, all: false });
         for bad in [
             TEXT.replace("2026", "yesterday"),
             TEXT.replace(" blocked ", " blokked "),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::label::is_like_data;
-use super::{Known, Options};
-use crate::hazard::{Standing, public_resolver, standing};
+use super::{Known, LearnOptions};
+use crate::hazard::{DomainStanding, public_resolver, standing};
 use crate::observe::blocked_names::{BlockedNames, Sighting};
 use crate::policy::Policy;
 use crate::policy::rule::Action;
@@ -61,7 +61,7 @@ pub(super) struct Sorted<'n> {
 }
 
 /// Sorts names out.
-pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: Options) -> Sorted<'n> {
+pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: LearnOptions) -> Sorted<'n> {
     let mut left_out = BTreeMap::<Why, Vec<(Name, u64)>>::new();
     let mut candidates = Vec::new();
     for (name, seen) in names.iter() {
@@ -86,7 +86,7 @@ pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: Optio
     Sorted { candidates, left_out: left_out.collect() }
 }
 
-fn why_not(name: &Name, seen: &Sighting, known: Known<'_>, options: Options) -> Option<Why> {
+fn why_not(name: &Name, seen: &Sighting, known: Known<'_>, options: LearnOptions) -> Option<Why> {
     let rule = known.policy.rule_for(name);
     if let Some(rule) = rule.filter(|rule| rule.action() == Action::Deny) {
         return Some(Why::Denied(Some(format!("{rule} at {}", rule.place()))));
@@ -100,7 +100,7 @@ fn why_not(name: &Name, seen: &Sighting, known: Known<'_>, options: Options) -> 
     if let Some(operator) = public_resolver(name) {
         return Some(Why::PublicResolver(operator));
     }
-    if standing(name) == Standing::Registry {
+    if standing(name) == DomainStanding::Registry {
         return Some(Why::Registry);
     }
     if options.since.is_some_and(|since| seen.last < since) {
@@ -134,7 +134,7 @@ fn is_encoded(name: &Name, domain: &Name) -> bool {
 
 /// The domain that was registered, at or above `name`.
 fn registered(name: &Name) -> Option<Name> {
-    let Standing::Registered(labels) = standing(name) else { return None };
+    let DomainStanding::Registered(labels) = standing(name) else { return None };
     let above = name.labels().count().checked_sub(labels)?;
     Name::from_labels(name.labels().skip(above)).ok()
 }

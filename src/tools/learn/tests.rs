@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::allowlist::server_lists::ServerLists;
-use crate::hazard::{Reach, Standing, public_resolver, reach, standing};
+use crate::hazard::{DomainStanding, Reach, public_resolver, reach, standing};
 use crate::observe::blocked_names::Sighting;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Compile, Mode, PolicyBuilder};
@@ -18,7 +18,7 @@ use crate::wire::name::Name;
 const A: Type = Type(1);
 const AAAA: Type = Type(28);
 
-const PLAIN: Options = Options { fold: 5, fold_risky: false, min_count: 1, since: None };
+const PLAIN: LearnOptions = LearnOptions { fold: 5, fold_risky: false, min_count: 1, since: None };
 
 fn policy(rules: &[(Action, &str)]) -> Policy {
     let mut builder = PolicyBuilder::new();
@@ -42,7 +42,7 @@ fn blocked<'n>(names: impl IntoIterator<Item = &'n str>) -> BlockedNames {
     blocked
 }
 
-fn proposal(names: &BlockedNames, options: Options) -> Proposal {
+fn proposal(names: &BlockedNames, options: LearnOptions) -> Proposal {
     propose(names, Known { policy: &policy(&[]), zones: &[], shipped: &[] }, options)
 }
 
@@ -116,7 +116,7 @@ fn names_become_the_rules_expected() {
 fn risky_folds_are_made_where_wanted_and_marked_broad() {
     let names = ["a", "b", "c", "d", "e"].map(|label| format!("{label}.azurewebsites.net"));
     let names = blocked(names.iter().map(String::as_str));
-    let proposed = proposal(&names, Options { fold_risky: true, ..PLAIN });
+    let proposed = proposal(&names, LearnOptions { fold_risky: true, ..PLAIN });
     let [rule] = proposed.rules.as_slice() else { panic!("{proposed:?}") };
     assert_eq!((rule.pattern.to_string().as_str(), rule.names), ("*.azurewebsites.net", 5));
     assert!(proposed.risky.is_empty() && rule.opens.is_some());
@@ -124,7 +124,7 @@ fn risky_folds_are_made_where_wanted_and_marked_broad() {
     assert!(to_toml(&proposed, &heading).contains("broad   = true\n"));
     // A registry's suffix is folded by no option.
     let names = blocked(["a.com", "b.com", "c.com", "d.com", "e.com"]);
-    assert_eq!(proposal(&names, Options { fold_risky: true, ..PLAIN }).rules.len(), 5);
+    assert_eq!(proposal(&names, LearnOptions { fold_risky: true, ..PLAIN }).rules.len(), 5);
 }
 
 #[test]
@@ -180,11 +180,11 @@ fn what_no_rule_is_proposed_for_is_told_with_the_reason() {
     ];
     let policy = policy(&[(Action::Allow, ".allowed.example"), (Action::Deny, "*.search.example")]);
     let known = Known { policy: &policy, zones: &[], shipped: &shipped };
-    let options = Options { since: Some(new - Duration::from_secs(60)), ..PLAIN };
+    let options = LearnOptions { since: Some(new - Duration::from_secs(60)), ..PLAIN };
     let proposed = propose(&names, known, options);
     let rules: Vec<String> = proposed.rules.iter().map(|rule| rule.pattern.to_string()).collect();
     assert_eq!(rules, ["www.tunnel.com", "seldom.example"]);
-    let seldom = propose(&names, known, Options { min_count: 2, ..options });
+    let seldom = propose(&names, known, LearnOptions { min_count: 2, ..options });
     let told: Vec<(Why, usize)> =
         seldom.left_out.iter().map(|left_out| (left_out.why.clone(), left_out.names.len())).collect();
     assert_eq!(
@@ -209,7 +209,7 @@ fn no_wildcard_is_proposed_for_the_domain_of_a_tunnel() {
     let tunnel = (0..6).map(|number| format!("mfrggzdfmztwq2lkmnsgk3lpobzhe4tf{number}.tunnel.com"));
     let hosts: Vec<String> = tunnel.chain(["a.tunnel.com".to_owned(), "b.tunnel.com".to_owned()]).collect();
     let names = blocked(hosts.iter().map(String::as_str));
-    let proposed = proposal(&names, Options { fold: 2, ..PLAIN });
+    let proposed = proposal(&names, LearnOptions { fold: 2, ..PLAIN });
     let rules: Vec<String> = proposed.rules.iter().map(|rule| rule.pattern.to_string()).collect();
     assert_eq!(rules, ["a.tunnel.com", "b.tunnel.com"]);
 }
@@ -247,13 +247,13 @@ proptest! {
     #[test]
     fn rules_cover_what_was_asked_and_no_more_than_one_owners_names(hosts in hosts(), fold in 2..8_usize) {
         let names = blocked(hosts.iter().map(String::as_str));
-        let proposed = proposal(&names, Options { fold, ..PLAIN });
+        let proposed = proposal(&names, LearnOptions { fold, ..PLAIN });
         for rule in &proposed.rules {
             let parent = rule.pattern.name();
             if rule.pattern.scope() == Scope::Exact {
-                prop_assert!(standing(parent) != Standing::Registry, "{}", rule.pattern);
+                prop_assert!(standing(parent) != DomainStanding::Registry, "{}", rule.pattern);
             } else {
-                prop_assert!(matches!(standing(parent), Standing::Registered(_)), "{}", rule.pattern);
+                prop_assert!(matches!(standing(parent), DomainStanding::Registered(_)), "{}", rule.pattern);
                 prop_assert_eq!(reach(parent), Reach::OneOwner, "{}", rule.pattern);
             }
             prop_assert!(public_resolver(parent).is_none(), "{}", rule.pattern);

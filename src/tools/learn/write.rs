@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{Instead, LeftOut, Proposal, Rule, Why};
+use super::{Instead, LeftOut, Proposal, ProposedRule, Why};
 use crate::hazard::shared_suffix;
 use crate::observe::blocked_names::Sighting;
 use crate::observe::few::Few;
@@ -51,7 +51,7 @@ pub fn to_toml(proposal: &Proposal, heading: &Heading) -> String {
     text
 }
 
-fn write_rule(text: &mut String, rule: &Rule) {
+fn write_rule(text: &mut String, rule: &ProposedRule) {
     let _ =
         write!(text, "\n[[allow]]\nhost    = {}\npurpose = \"{}\"\n", written(&rule.pattern), purpose(rule));
     if rule.opens.is_some() {
@@ -83,7 +83,7 @@ fn written(pattern: &Pattern) -> toml::Value {
 }
 
 /// `asked for 12 times by 2 clients`, and for how many names.
-fn purpose(rule: &Rule) -> String {
+fn purpose(rule: &ProposedRule) -> String {
     let names = if rule.names > 1 { format!("{} ", count(rule.names, "name")) } else { String::new() };
     let times = rule.seen.count;
     let clients = rule.seen.clients.kept().len();
@@ -169,7 +169,7 @@ pub fn to_json(proposal: &Proposal, heading: &Heading) -> Value {
     })
 }
 
-fn rule_json(rule: &Rule) -> Value {
+fn rule_json(rule: &ProposedRule) -> Value {
     let seen = &rule.seen;
     json!({
         "host": rule.pattern.to_string(),

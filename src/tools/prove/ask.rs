@@ -1,4 +1,4 @@
-//! [`Asker`]: asks one server over UDP and TCP, from sockets of its own.
+//! [`ProbeClient`]: asks one server over UDP and TCP, from sockets of its own.
 
 use std::fmt;
 use std::io;
@@ -31,7 +31,7 @@ const RESEND_AFTER: Duration = Duration::from_secs(1);
 const ROOM: usize = 4096;
 
 /// Asks one server.
-pub struct Asker {
+pub struct ProbeClient {
     server: SocketAddr,
     udp: UdpSocket,
     tcp: Option<TcpStream>,
@@ -49,7 +49,7 @@ pub enum NoReply {
     Unreachable(#[from] io::Error),
 }
 
-impl Asker {
+impl ProbeClient {
     /// Asks `server`; a wildcard address through loopback. Lookups from its sockets are kept out of logs by `untold`.
     ///
     /// Errors: no socket can be had.
@@ -148,7 +148,7 @@ fn says_nothing_but_truncated(reply: &[u8]) -> bool {
         .is_some_and(|header| header.flags.has(Flags::TC) && reply.get(6..10) == Some(&[0; 4]))
 }
 
-impl fmt::Debug for Asker {
+impl fmt::Debug for ProbeClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Asker({})", self.server)
     }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::ask::{Asker, NoReply, Transport};
-use super::probe::{Finding, Probe};
-use super::report::{Failure, Report};
-use crate::observe::canary::Expect;
+use super::ask::{NoReply, ProbeClient, Transport};
+use super::probe::{Probe, ProbeFinding};
+use super::report::{ProofFailure, ProofReport};
+use crate::observe::canary::CanaryExpect;
 
 /// Failures at one subject after which its other probes are left out: that it fails is known by then, and each may be a
 /// query that an upstream gets to see.
@@ -14,10 +14,10 @@ const ENOUGH: usize = 10;
 
 /// Asks one server.
 pub struct Examiner<'r> {
-    asker: Asker,
+    asker: ProbeClient,
     /// Serial in the denials of the policy in force.
     serial: u32,
-    report: &'r mut Report,
+    report: &'r mut ProofReport,
     /// Over UDP and over TCP: something has come back.
     heard: [bool; 2],
 }
@@ -40,7 +40,7 @@ pub enum CannotTell {
 
 impl<'r> Examiner<'r> {
     /// Asks through `asker`, and writes into `report`.
-    pub fn new(asker: Asker, serial: u32, report: &'r mut Report) -> Self {
+    pub fn new(asker: ProbeClient, serial: u32, report: &'r mut ProofReport) -> Self {
         Self { asker, serial, report, heard: [false; 2] }
     }
 
@@ -50,7 +50,7 @@ impl<'r> Examiner<'r> {
     pub async fn examine(
         &mut self,
         subject: &str,
-        expect: Expect,
+        expect: CanaryExpect,
         probes: &[Probe],
     ) -> Result<(), CannotTell> {
         let before = self.report.failures.len();
@@ -84,15 +84,15 @@ impl<'r> Examiner<'r> {
                 *heard = true;
                 probe.wanted.check(&reply, self.serial)
             }
-            Err(error) if *heard => Finding::Failed(error.to_string()),
+            Err(error) if *heard => ProbeFinding::Failed(error.to_string()),
             Err(error) => return Err(CannotTell::Unreachable(server, transport.label(), error)),
         };
         let count = self.report.count(subject, expect, probe.aspect, transport);
         count.asked += 1;
         match finding {
-            Finding::Proven => count.proven += 1,
-            Finding::Prohibited => return Err(CannotTell::Prohibited(server)),
-            Finding::Failed(found) => self.report.failures.push(Failure {
+            ProbeFinding::Proven => count.proven += 1,
+            ProbeFinding::Prohibited => return Err(CannotTell::Prohibited(server)),
+            ProbeFinding::Failed(found) => self.report.failures.push(ProofFailure {
                 expect,
                 what: probe.what.clone(),
                 server: server.to_string(),

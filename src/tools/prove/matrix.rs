@@ -1,7 +1,7 @@
 //! The ways to ask for a name: every type, class and flag, and messages that are no proper queries.
 
 use super::probe::{Probe, Wanted};
-use crate::observe::canary::{Canary, Expect};
+use crate::observe::canary::{Canary, CanaryExpect};
 use crate::wire::code::{Class, Type};
 use crate::wire::header::{Flags, HEADER};
 use crate::wire::name::Name;
@@ -43,8 +43,8 @@ const VARIANTS: [(&str, u16, Option<[u8; 11]>); 7] = [
 pub fn every_way(canary: &Canary, random: &str, is_ancestor: bool) -> Vec<Probe> {
     let name = &canary.name;
     match canary.expect {
-        Expect::Resolve => resolving(name),
-        Expect::NotResolve => {
+        CanaryExpect::Resolve => resolving(name),
+        CanaryExpect::NotResolve => {
             let types: Vec<u16> =
                 TYPES.into_iter().filter(|qtype| !is_ancestor || !OF_ZONES.contains(qtype)).collect();
             let mut probes = variants("types", name, name.as_bytes(), "", &types);
@@ -62,7 +62,7 @@ pub fn every_way(canary: &Canary, random: &str, is_ancestor: bool) -> Vec<Probe>
 /// The ways that tell most, for the rounds of a running gate.
 pub fn usual_ways(canary: &Canary, random: &str) -> Vec<Probe> {
     let name = &canary.name;
-    if canary.expect == Expect::Resolve {
+    if canary.expect == CanaryExpect::Resolve {
         return resolving(name);
     }
     let type_of = |qtype: u16| question(name.as_bytes(), qtype, Class::IN.0);

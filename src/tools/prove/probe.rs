@@ -37,7 +37,7 @@ pub enum Wanted {
 
 /// What a reply shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum ProbeFinding {
     /// It is as it must be.
     Proven,
     /// The gate does not serve this client: nothing is proven.
@@ -60,17 +60,17 @@ impl Wanted {
     }
 
     /// Holds a reply against what is wanted; `serial` is that of the policy in force.
-    pub fn check(self, reply: &[u8], serial: u32) -> Finding {
-        let failed = |what: &str| Finding::Failed(what.to_owned());
+    pub fn check(self, reply: &[u8], serial: u32) -> ProbeFinding {
+        let failed = |what: &str| ProbeFinding::Failed(what.to_owned());
         let Some(counts) = reply.get(6..12) else { return failed("a reply of under 12 bytes") };
         // Counted where it stands, before anything is decoded.
         let has_answers = counts[..2] != [0, 0];
         let message = match Message::from_vec(reply) {
             Ok(message) => message,
-            Err(error) => return Finding::Failed(format!("an unreadable reply: {error}")),
+            Err(error) => return ProbeFinding::Failed(format!("an unreadable reply: {error}")),
         };
         if extended_error(&message) == Some(ErrorCode::PROHIBITED.0) {
-            return Finding::Prohibited;
+            return ProbeFinding::Prohibited;
         }
         let is_as_wanted = match self {
             Self::Address => has_address(&message),
@@ -79,7 +79,7 @@ impl Wanted {
             Self::Refusal => message.metadata.response_code == ResponseCode::Refused && is_empty(&message),
             Self::Error => message.metadata.response_code != ResponseCode::NoError && is_empty(&message),
         };
-        if is_as_wanted { Finding::Proven } else { Finding::Failed(shown(&message, serial)) }
+        if is_as_wanted { ProbeFinding::Proven } else { ProbeFinding::Failed(shown(&message, serial)) }
     }
 }
 
@@ -194,9 +194,9 @@ mod tests {
             ("unreadable", empty(3)[..14].to_vec(), false),
         ] {
             match Wanted::Denial.check(&reply, SERIAL) {
-                Finding::Proven => assert!(proven, "{shown}"),
-                Finding::Failed(found) => assert!(!proven && found.contains(shown), "{shown}: {found}"),
-                Finding::Prohibited => panic!("{shown}"),
+                ProbeFinding::Proven => assert!(proven, "{shown}"),
+                ProbeFinding::Failed(found) => assert!(!proven && found.contains(shown), "{shown}: {found}"),
+                ProbeFinding::Prohibited => panic!("{shown}"),
             }
         }
     }
@@ -213,15 +213,15 @@ mod tests {
             (Wanted::Address, 3, false),
         ] {
             let finding = wanted.check(&empty(rcode), SERIAL);
-            assert_eq!(finding == Finding::Proven, proven, "{wanted:?} {rcode}: {finding:?}");
+            assert_eq!(finding == ProbeFinding::Proven, proven, "{wanted:?} {rcode}: {finding:?}");
         }
         let mut with_answer = empty(5);
         with_answer[7] = 1;
         with_answer.extend_from_slice(&[0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
         for wanted in [Wanted::Denial, Wanted::Refusal, Wanted::Error] {
-            assert_ne!(wanted.check(&with_answer, SERIAL), Finding::Proven, "{wanted:?}");
+            assert_ne!(wanted.check(&with_answer, SERIAL), ProbeFinding::Proven, "{wanted:?}");
         }
         with_answer[3] = 0x80;
-        assert_eq!(Wanted::Address.check(&with_answer, SERIAL), Finding::Proven);
+        assert_eq!(Wanted::Address.check(&with_answer, SERIAL), ProbeFinding::Proven);
     }
 }

@@ -1,4 +1,4 @@
-//! [`Report`]: what was asked and what came back, counted, dated, and tied to one policy.
+//! [`ProofReport`]: what was asked and what came back, counted, dated, and tied to one policy.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::ask::Transport;
 
 /// What `namegate prove` found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct ProofReport {
     /// Everything was as it must be.
     pub proven: bool,
     /// When the first query was sent (RFC 3339, UTC).
@@ -18,22 +18,22 @@ pub struct Report {
     /// The version that asked.
     pub version: String,
     /// The gate that was asked.
-    pub gate: Gate,
+    pub gate: TestedResolver,
     /// The settings that named what to ask.
     pub settings: String,
     /// Queries sent.
     pub asked: usize,
     /// Queries by what they were, with how many replies were as they must be.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ProofRow>,
     /// Every reply that was not.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<ProofFailure>,
     /// What a reader has to know besides.
     pub notes: Vec<String>,
 }
 
 /// The gate that was asked, as its admin listener described it before and after.
 #[derive(Clone, Debug, Serialize)]
-pub struct Gate {
+pub struct TestedResolver {
     /// Addresses asked, over UDP and TCP.
     pub servers: Vec<String>,
     /// Its version.
@@ -48,7 +48,7 @@ pub struct Gate {
 
 /// Queries of one kind for one subject.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct ProofRow {
     /// A canary's name, or what its names have in common.
     pub subject: String,
     /// `resolve` or `not_resolve`.
@@ -56,14 +56,14 @@ pub struct Row {
     /// The kind of query.
     pub aspect: &'static str,
     /// Over UDP.
-    pub udp: Count,
+    pub udp: ProofCount,
     /// Over TCP.
-    pub tcp: Count,
+    pub tcp: ProofCount,
 }
 
 /// How many queries were sent, and how many of the replies were as they must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Count {
+pub struct ProofCount {
     /// Replies as they must be.
     pub proven: usize,
     /// Queries.
@@ -72,7 +72,7 @@ pub struct Count {
 
 /// A query whose reply was not as it must be.
 #[derive(Clone, Debug, Serialize)]
-pub struct Failure {
+pub struct ProofFailure {
     /// `resolve` or `not_resolve`.
     pub expect: &'static str,
     /// The query for people.
@@ -87,7 +87,7 @@ pub struct Failure {
     pub found: String,
 }
 
-impl Report {
+impl ProofReport {
     /// The count of one kind of query.
     pub(super) fn count(
         &mut self,
@@ -95,11 +95,17 @@ impl Report {
         expect: &'static str,
         aspect: &'static str,
         transport: Transport,
-    ) -> &mut Count {
-        let is_row = |row: &Row| row.subject == subject && row.expect == expect && row.aspect == aspect;
+    ) -> &mut ProofCount {
+        let is_row = |row: &ProofRow| row.subject == subject && row.expect == expect && row.aspect == aspect;
         let at = self.rows.iter().position(is_row).unwrap_or_else(|| {
             let subject = subject.to_owned();
-            self.rows.push(Row { subject, expect, aspect, udp: Count::default(), tcp: Count::default() });
+            self.rows.push(ProofRow {
+                subject,
+                expect,
+                aspect,
+                udp: ProofCount::default(),
+                tcp: ProofCount::default(),
+            });
             self.rows.len() - 1
         });
         match transport {
@@ -116,9 +122,9 @@ impl Report {
 }
 
 /// For people.
-impl fmt::Display for Report {
+impl fmt::Display for ProofReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Gate { servers, version, policy, mode, rules } = &self.gate;
+        let TestedResolver { servers, version, policy, mode, rules } = &self.gate;
         writeln!(f, "namegate prove: {}", if self.proven { "PROVEN" } else { "NOT PROVEN" })?;
         writeln!(f, "  gate      {} (udp, tcp), namegate {version}", servers.join(", "))?;
         writeln!(f, "  policy    {policy}, {rules} rules, mode {mode}")?;
@@ -126,7 +132,7 @@ impl fmt::Display for Report {
         writeln!(f, "  started   {}", self.started)?;
         writeln!(f, "  ended     {}", self.ended)?;
         for (expect, title) in [("resolve", "must resolve"), ("not_resolve", "must not resolve")] {
-            let rows: Vec<&Row> = self.rows.iter().filter(|row| row.expect == expect).collect();
+            let rows: Vec<&ProofRow> = self.rows.iter().filter(|row| row.expect == expect).collect();
             if rows.is_empty() {
                 continue;
             }
@@ -141,14 +147,14 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\n{} queries, {} not as they must be", self.asked, self.failures.len())?;
         for failure in &self.failures {
-            let Failure { what, server, transport, query, found, .. } = failure;
+            let ProofFailure { what, server, transport, query, found, .. } = failure;
             writeln!(f, "  {what} at {server} over {transport}: {found}\n    query {query}")?;
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
     }
 }
 
-impl fmt::Display for Count {
+impl fmt::Display for ProofCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.proven, self.asked)
     }

@@ -8,14 +8,14 @@ use arc_swap::ArcSwap;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{Asker, Transport};
+use super::ask::{ProbeClient, Transport};
 use super::matrix::usual_ways;
-use super::probe::{Finding, Probe};
+use super::probe::{Probe, ProbeFinding};
 use crate::config::ProveSettings;
 use crate::engine::State;
 use crate::events::untold::Untold;
 use crate::observe::canary::Canary;
-use crate::observe::standing::{Outcome, Round, Standing};
+use crate::observe::standing::{CanaryOutcome, CanaryResults, Round};
 
 /// Time between two queries: at most 50 a second.
 const PACE: Duration = Duration::from_millis(20);
@@ -32,7 +32,7 @@ pub struct Watch {
     interval: Duration,
     servers: Vec<SocketAddr>,
     state: Arc<ArcSwap<State>>,
-    standing: Arc<Standing>,
+    standing: Arc<CanaryResults>,
     untold: Arc<Untold>,
 }
 
@@ -52,7 +52,7 @@ impl Watch {
         settings: &ProveSettings,
         servers: &[SocketAddr],
         state: &Arc<ArcSwap<State>>,
-        standing: &Arc<Standing>,
+        standing: &Arc<CanaryResults>,
         untold: &Arc<Untold>,
     ) -> Option<Self> {
         let canaries = Canary::of(settings);
@@ -113,9 +113,9 @@ impl Watch {
         self.state.load().policies.generation()
     }
 
-    async fn round(&self, generation: u64, askers: &mut Vec<Asker>) -> Result<Round, Void> {
+    async fn round(&self, generation: u64, askers: &mut Vec<ProbeClient>) -> Result<Round, Void> {
         for server in &self.servers {
-            let asker = Asker::new(*server, Some(Arc::clone(&self.untold))).await;
+            let asker = ProbeClient::new(*server, Some(Arc::clone(&self.untold))).await;
             askers.push(asker.map_err(Void::NoSocket)?);
         }
         let serial = self.state.load().policies.default().serial();
@@ -133,7 +133,7 @@ impl Watch {
             if self.generation() != generation {
                 return Err(Void::Changed);
             }
-            canaries.push(Outcome { canary: canary.clone(), fault });
+            canaries.push(CanaryOutcome { canary: canary.clone(), fault });
         }
         Ok(Round { ended: SystemTime::now(), canaries })
     }
@@ -145,7 +145,7 @@ impl Watch {
             let outcomes = before.iter().flat_map(|before| &before.canaries);
             outcomes.filter(|outcome| outcome.canary == *canary).any(|outcome| outcome.fault.is_some())
         };
-        for Outcome { canary, fault } in &round.canaries {
+        for CanaryOutcome { canary, fault } in &round.canaries {
             let (name, expect) = (&canary.name, canary.expect.label());
             match (fault, failed_before(canary)) {
                 (Some(fault), false) => tracing::error!("the canary {name} ({expect}) failed: {fault}"),
@@ -157,18 +157,18 @@ impl Watch {
 }
 
 /// The first reply that is not as it must be, for people.
-async fn first_fault(asker: &mut Asker, probes: &[Probe], serial: u32) -> Result<Option<String>, Void> {
+async fn first_fault(asker: &mut ProbeClient, probes: &[Probe], serial: u32) -> Result<Option<String>, Void> {
     for probe in probes {
         for transport in [Transport::Udp, Transport::Tcp] {
             sleep(PACE).await;
             let finding = match asker.ask(&probe.query, transport, probe.wanted.patience()).await {
                 Ok(reply) => probe.wanted.check(&reply, serial),
-                Err(error) => Finding::Failed(error.to_string()),
+                Err(error) => ProbeFinding::Failed(error.to_string()),
             };
             match finding {
-                Finding::Proven => {}
-                Finding::Prohibited => return Err(Void::Prohibited(asker.server())),
-                Finding::Failed(found) => {
+                ProbeFinding::Proven => {}
+                ProbeFinding::Prohibited => return Err(Void::Prohibited(asker.server())),
+                ProbeFinding::Failed(found) => {
                     let (what, server) = (&probe.what, asker.server());
                     return Ok(Some(format!("{what} at {server} over {}: {found}", transport.label())));
                 }

@@ -9,7 +9,7 @@ use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use rustls::pki_types::DnsName;
 
-use crate::address::encrypted::Host;
+use crate::address::encrypted::ServerHost;
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -35,10 +35,14 @@ impl Addresses {
     /// found then are in doubt.
     ///
     /// Errors, for people: no bootstrap resolver knows, and none did before.
-    pub(super) async fn of(&self, host: &Host, bootstrap: &[SocketAddr]) -> Result<Vec<SocketAddr>, String> {
+    pub(super) async fn of(
+        &self,
+        host: &ServerHost,
+        bootstrap: &[SocketAddr],
+    ) -> Result<Vec<SocketAddr>, String> {
         let (name, port) = match host {
-            Host::Address(socket) => return Ok(vec![*socket]),
-            Host::Name(name, port) => (name, *port),
+            ServerHost::Address(socket) => return Ok(vec![*socket]),
+            ServerHost::Name(name, port) => (name, *port),
         };
         let before = self.lock().clone();
         if !before.sockets.is_empty() && !before.are_doubtful {

@@ -1,4 +1,4 @@
-//! [`Complaints`]: what was said about a server lately, so that it is not said for every query.
+//! [`FailureThrottle`]: what was said about a server lately, so that it is not said for every query.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ const AT_LEAST: Duration = Duration::from_secs(60);
 
 /// See the module's head.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(super) struct FailureThrottle {
     made: Mutex<Made>,
 }
 
@@ -22,7 +22,7 @@ struct Made {
     since: Option<Instant>,
 }
 
-impl Complaints {
+impl FailureThrottle {
     /// True where nothing like `text` was said since the server was last well.
     pub(super) fn is_new(&self, text: &str) -> bool {
         // The time or a port in it makes it no other.
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn the_same_is_said_once_and_not_too_much_in_all() {
-        let complaints = Complaints::default();
+        let complaints = FailureThrottle::default();
         assert!(complaints.is_new("expired at 1700000000"));
         assert!(!complaints.is_new("expired at 1700000001"));
         complaints.clear();

@@ -20,9 +20,9 @@ use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
 use super::https::HttpsLink;
-use super::reply::{Loss, Reply, Turn};
+use super::reply::{Loss, Reply, ReplyOrder};
 use super::tls::TlsLink;
-use crate::address::encrypted::{EncryptedAddress, Protocol};
+use crate::address::encrypted::{EncryptedAddress, EncryptedProtocol};
 use crate::address::trust;
 
 /// How long nothing may come while somebody waits, before new queries go through another connection: shorter than the
@@ -69,12 +69,16 @@ impl Connection {
     ) -> Result<Self, String> {
         let explain_io = |error: std::io::Error| trust::explain(&error);
         let link = match address.protocol {
-            Protocol::Tls => {
+            EncryptedProtocol::Tls => {
                 let (name, tls) = (address.server_name.clone(), Arc::new(tls.clone()));
                 Link::Tls(TlsLink::open(socket, name, tls).await.map_err(explain_io)?)
             }
-            Protocol::Https => Link::Https(HttpsLink::open(address, socket, tls).await.map_err(explain_io)?),
-            Protocol::Quic => Link::Quic(quic(address, socket, tls).await.map_err(|error| explain(&error))?),
+            EncryptedProtocol::Https => {
+                Link::Https(HttpsLink::open(address, socket, tls).await.map_err(explain_io)?)
+            }
+            EncryptedProtocol::Quic => {
+                Link::Quic(quic(address, socket, tls).await.map_err(|error| explain(&error))?)
+            }
         };
         Ok(Self {
             link,
@@ -114,7 +118,7 @@ impl Connection {
     }
 
     /// Sends `query` and waits for its reply, as it came but for its id. Calls `on_silence` where nothing comes for too long.
-    pub(super) async fn ask(&self, query: &[u8], on_silence: impl Fn()) -> Result<(Reply, Turn), Loss> {
+    pub(super) async fn ask(&self, query: &[u8], on_silence: impl Fn()) -> Result<(Reply, ReplyOrder), Loss> {
         let asked = self.opened.elapsed();
         let mut place = Place::take(self);
         let mut exchange = std::pin::pin!(self.exchange(query));
@@ -175,15 +179,15 @@ impl<'c> Place<'c> {
     }
 
     /// A query that never has a reply says nothing: a server that works on one at a time may have given it up.
-    fn leave(&mut self, is_answered: bool) -> Turn {
+    fn leave(&mut self, is_answered: bool) -> ReplyOrder {
         let mut waiting = self.connection.waiting();
         waiting.since.remove(&self.number);
         match waiting.answered {
-            _ if !is_answered => Turn::InTurn,
-            Some(answered) if self.since + TOGETHER <= answered => Turn::Overtaken,
+            _ if !is_answered => ReplyOrder::InTurn,
+            Some(answered) if self.since + TOGETHER <= answered => ReplyOrder::Overtaken,
             answered => {
                 waiting.answered = answered.max(Some(self.since));
-                Turn::InTurn
+                ReplyOrder::InTurn
             }
         }
     }

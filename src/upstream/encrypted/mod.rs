@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::accept::{self, Sent};
+use super::accept::{self, SentQuery};
 use super::{ExchangeError, Prompt};
-use crate::address::encrypted::{EncryptedAddress, Protocol};
+use crate::address::encrypted::{EncryptedAddress, EncryptedProtocol};
 use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
 use crate::wire::header::Header;
@@ -32,7 +32,7 @@ use encryption::Encryption;
 use pool::Pool;
 use reply::{Loss, Reply};
 use rest::Rest;
-use route::Route;
+use route::AddressRace;
 
 /// Connections that a query is sent through: one that ends is no answer, and most end because nothing was asked for a while, or
 /// because the server answers one query for each.
@@ -44,7 +44,7 @@ const MAX_SHOWN: usize = 200;
 /// One server and the connections to it.
 #[derive(Debug)]
 pub(super) struct EncryptedServer {
-    route: Arc<Route>,
+    route: Arc<AddressRace>,
     pool: Pool,
     rest: Rest,
 }
@@ -52,7 +52,11 @@ pub(super) struct EncryptedServer {
 impl EncryptedServer {
     /// The server at `address`; it is not connected to before it is asked.
     pub(super) fn new(address: EncryptedAddress, encryption: &Arc<Encryption>) -> Self {
-        Self { route: Arc::new(Route::new(address, encryption)), pool: Pool::new(), rest: Rest::default() }
+        Self {
+            route: Arc::new(AddressRace::new(address, encryption)),
+            pool: Pool::new(),
+            rest: Rest::default(),
+        }
     }
 
     /// Asks once. Waiting ends when this is dropped.
@@ -68,7 +72,7 @@ impl EncryptedServer {
                 self.rest.end();
                 // RFC 8484 section 5.1: "the DoH client MUST account for the Age ... of a response when calculating the DNS TTL".
                 age_ttls(&mut bytes, age);
-                let sent = Sent { id: self.id_of(&bytes), question: &prompt.question, case: None, edns };
+                let sent = SentQuery { id: self.id_of(&bytes), question: &prompt.question, case: None, edns };
                 accept::whole(&bytes, sent, stats)
             }
             Err(Failure::Unusable(why)) => {
@@ -141,8 +145,8 @@ impl EncryptedServer {
     fn id_of(&self, reply: &[u8]) -> u16 {
         match self.route.address.protocol {
             // The stream has matched it already.
-            Protocol::Tls => Header::parse(reply).map_or(0, |header| header.id),
-            Protocol::Https | Protocol::Quic => 0,
+            EncryptedProtocol::Tls => Header::parse(reply).map_or(0, |header| header.id),
+            EncryptedProtocol::Https | EncryptedProtocol::Quic => 0,
         }
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::reply::Turn;
-use super::slot::Slot;
+use super::reply::ReplyOrder;
+use super::slot::ConnectionSlot;
 
 /// Connections to one server at most.
 const MAX_CONNECTIONS: usize = 8;
@@ -35,7 +35,7 @@ const LATE: Duration = Duration::from_millis(20);
 /// See the module's head.
 #[derive(Debug)]
 pub(super) struct Pool {
-    slots: [Arc<Slot>; MAX_CONNECTIONS],
+    slots: [Arc<ConnectionSlot>; MAX_CONNECTIONS],
     /// A reply came before that to an earlier query, which came later.
     works_on_many: AtomicBool,
     /// Queries have waited for one before them.
@@ -47,14 +47,14 @@ pub(super) struct Pool {
 impl Pool {
     /// No connections yet.
     pub(super) fn new() -> Self {
-        let slots = std::array::from_fn(|_| Arc::new(Slot::new()));
+        let slots = std::array::from_fn(|_| Arc::new(ConnectionSlot::new()));
         let (works_on_many, holds_up) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { slots, works_on_many, holds_up, single: AtomicU32::new(0) }
     }
 
     /// What a reply tells of the server.
-    pub(super) fn note(&self, turn: Turn) {
-        if turn == Turn::Overtaken {
+    pub(super) fn note(&self, turn: ReplyOrder) {
+        if turn == ReplyOrder::Overtaken {
             self.works_on_many.store(true, Ordering::Relaxed);
         }
     }
@@ -76,7 +76,7 @@ impl Pool {
     }
 
     /// A connection to ask through, and leave to do so.
-    pub(super) async fn choose(&self) -> Result<(&Arc<Slot>, SemaphorePermit<'_>), String> {
+    pub(super) async fn choose(&self) -> Result<(&Arc<ConnectionSlot>, SemaphorePermit<'_>), String> {
         let (slots, chosen) = match self.works_on_many.load(Ordering::Relaxed) {
             true => (&self.slots[..USUAL_CONNECTIONS], None),
             false => (&self.slots[..], self.free()),
@@ -93,7 +93,7 @@ impl Pool {
 
     /// A connection on which nobody waits; else one to be opened, where somebody has waited for long on all of them, now or before;
     /// else the one with the fewest who wait.
-    fn free(&self) -> Option<&Arc<Slot>> {
+    fn free(&self) -> Option<&Arc<ConnectionSlot>> {
         if self.single.load(Ordering::Relaxed) >= SINGLE {
             // Now and then it is looked at again.
             if self.single.fetch_add(1, Ordering::Relaxed) >= AGAIN {
@@ -103,7 +103,7 @@ impl Pool {
             unused.forget_used();
             return Some(unused);
         }
-        let is_in_use = |slot: &&Arc<Slot>| slot.is_open() || slot.in_flight() > 0;
+        let is_in_use = |slot: &&Arc<ConnectionSlot>| slot.is_open() || slot.in_flight() > 0;
         let least = self.slots.iter().filter(is_in_use).min_by_key(|slot| slot.load());
         let Some(least) = least else { return self.slots.first() };
         if least.load() == 0 {

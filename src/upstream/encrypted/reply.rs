@@ -24,7 +24,7 @@ pub(super) enum Loss {
 
 /// What a reply tells of its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum ReplyOrder {
     /// It came after that to a later query: the server works on several at once.
     Overtaken,
     /// It came in the order of the queries.

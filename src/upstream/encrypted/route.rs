@@ -1,4 +1,4 @@
-//! [`Route`]: how to get to a server: its addresses, in turn, until one proves to be it.
+//! [`AddressRace`]: how to get to a server: its addresses, in turn, until one proves to be it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::sleep;
 
 use super::addresses::Addresses;
-use super::complaints::Complaints;
+use super::complaints::FailureThrottle;
 use super::connection::Connection;
 use super::encryption::Encryption;
 use super::shown;
@@ -18,17 +18,17 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// See the module's head.
 #[derive(Debug)]
-pub(super) struct Route {
+pub(super) struct AddressRace {
     pub(super) address: EncryptedAddress,
     encryption: Arc<Encryption>,
     addresses: Addresses,
-    pub(super) complaints: Complaints,
+    pub(super) complaints: FailureThrottle,
 }
 
-impl Route {
+impl AddressRace {
     /// The way to `address`.
     pub(super) fn new(address: EncryptedAddress, encryption: &Arc<Encryption>) -> Self {
-        let (addresses, complaints) = (Addresses::default(), Complaints::default());
+        let (addresses, complaints) = (Addresses::default(), FailureThrottle::default());
         Self { address, encryption: Arc::clone(encryption), addresses, complaints }
     }
 

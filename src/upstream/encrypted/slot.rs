@@ -1,4 +1,4 @@
-//! [`Slot`]: a place for one connection to a server, which is opened when it is needed and opened again when it ends.
+//! [`ConnectionSlot`]: a place for one connection to a server, which is opened when it is needed and opened again when it ends.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// See the module's head.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct ConnectionSlot {
     /// Leave to ask through it.
     pub(super) permits: Semaphore,
     state: watch::Sender<State>,
@@ -53,7 +53,7 @@ impl std::fmt::Debug for State {
     }
 }
 
-impl Slot {
+impl ConnectionSlot {
     /// Without a connection yet.
     pub(super) fn new() -> Self {
         Self {
@@ -227,7 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_who_ask_at_once_share_one_attempt_and_its_failure() {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(ConnectionSlot::new());
         let attempts = Arc::new(AtomicU32::new(0));
         let ask = || {
             let (slot, attempts) = (Arc::clone(&slot), Arc::clone(&attempts));
@@ -253,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_attempt_that_panics_is_a_failure() {
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(ConnectionSlot::new());
         let open = || async { panic!("on purpose") };
         assert!(slot.connection(open).await.is_err());
     }
