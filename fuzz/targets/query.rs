@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use namegate::cache::Cache;
 use namegate::engine::{Outcome, State};
-use namegate::events::record::{AnswerSource, Decision};
+use namegate::events::outcome::{AnswerSource, Decision};
 use namegate::policy::clients::GroupId;
 use namegate::policy::verdict::Verdict;
 use namegate::wire::answer::Answer;

@@ -12,7 +12,7 @@ use hickory_proto::rr::Record as HickoryRecord;
 use namegate::address::client::Client;
 use namegate::cache::Cache;
 use namegate::engine::{Engine, Miss, Outcome, State};
-use namegate::events::record::{Decision, QueryOutcome};
+use namegate::events::outcome::{Decision, QueryOutcome};
 use namegate::policy::AllowedQuery;
 use namegate::policy::cname::CnamePolicy;
 use namegate::policy::expect::Expect;

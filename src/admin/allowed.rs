@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use super::Admin;
 use super::authorized::Authorized;
 use super::refusal::Refusal;
-use crate::api::wish::AllowRequestJson;
+use crate::api::allow_request::AllowRequestJson;
 use crate::hazard::{Reach, reach};
 use crate::policy::bypass::BypassName;
 use crate::policy::rule::{Pattern, PatternError, Scope};

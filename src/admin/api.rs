@@ -11,15 +11,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
-use crate::api::view::{
+use crate::api::pages::{
     self, BlockedJson, BlockedNameJson, CountJson, ExplanationJson, LookupJson, RecentJson, StatusJson,
     TopJson, TotalsJson,
 };
 use crate::assemble::explain::{host_of, judge, snippet};
 use crate::engine::State;
 use crate::events::counters::{REASONS, Totals as Counts};
-use crate::events::lookup;
-use crate::events::record::Decision;
+use crate::events::event;
+use crate::events::outcome::Decision;
 use crate::observe::blocked_names::Sighting;
 use crate::observe::client::ShownClient;
 use crate::observe::top::WINDOW;
@@ -42,12 +42,12 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<StatusJson> {
         uptime_seconds: since.elapsed().as_secs_f64(),
         policy: policy(&admin, &state),
         totals: counts(&totals),
-        rates: view::RatesJson {
+        rates: pages::RatesJson {
             allowed: rates.iter().map(|rate| rate.allowed).collect(),
             blocked: rates.iter().map(|rate| rate.blocked).collect(),
             other: rates.iter().map(|rate| rate.other).collect(),
         },
-        cache: view::CacheJson {
+        cache: pages::CacheJson {
             entries: state.cache.len(),
             bytes: state.cache.bytes(),
             max_bytes: state.cache.max_bytes(),
@@ -59,15 +59,15 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<StatusJson> {
     })
 }
 
-fn policy(admin: &Admin, state: &State) -> view::PolicyJson {
+fn policy(admin: &Admin, state: &State) -> pages::PolicyJson {
     let policy = state.policies.default();
     let (loaded, last_reload_succeeded) = admin.catalogue.last_reload();
-    let zone = |(source, rules): (&crate::policy::RuleSource, usize)| view::AllowlistJson {
+    let zone = |(source, rules): (&crate::policy::RuleSource, usize)| pages::AllowlistJson {
         name: source.zone.clone(),
         file: source.file.clone(),
         rules,
     };
-    view::PolicyJson {
+    pages::PolicyJson {
         hash: policy.hash(),
         mode: policy.mode().label().to_owned(),
         rules: policy.rules(),
@@ -92,12 +92,12 @@ fn counts(totals: &Counts) -> TotalsJson {
     }
 }
 
-fn upstream(server: &Server, state: &State) -> view::UpstreamJson {
+fn upstream(server: &Server, state: &State) -> pages::UpstreamJson {
     let config = state.upstreams.config();
     let results = |wanted: fn(ExchangeResult) -> bool| -> u64 {
         server.stats.results().filter(|(result, _)| wanted(*result)).map(|(_, count)| count).sum()
     };
-    view::UpstreamJson {
+    pages::UpstreamJson {
         name: server.name().to_string(),
         up: server.is_up(),
         edns: server.stats.has_edns(Instant::now().into()),
@@ -172,7 +172,7 @@ pub(super) async fn recent(
     Ok(Json(RecentJson { next, lookups }))
 }
 
-fn shown(sequence: u64, lookup: &lookup::QueryEvent, admin: &Admin, state: &State) -> LookupJson {
+fn shown(sequence: u64, lookup: &event::QueryEvent, admin: &Admin, state: &State) -> LookupJson {
     let record = &lookup.record;
     let rule = record.rule.and_then(|rule| rule.find(&state.policies));
     LookupJson {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Admin;
 use super::api::time;
-use crate::observe::standing::CanaryOutcome;
+use crate::observe::canary_results::CanaryOutcome;
 
 /// `/api/v1/canaries`: how the names of `[prove]` fared when the gate last asked itself for all of them.
 #[derive(Clone, Debug, Serialize)]

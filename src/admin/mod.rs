@@ -30,9 +30,9 @@ use axum::response::IntoResponse;
 use axum::routing::{delete, get};
 
 use crate::engine::State;
-use crate::observe::board::LiveStats;
 use crate::observe::catalogue::Catalogue;
-use crate::observe::journal::Losses;
+use crate::observe::event_log::Losses;
+use crate::observe::live_stats::LiveStats;
 use crate::policy::temporary::Grant;
 use crate::upstream::server::{LATELY, Server};
 use crate::util::heartbeat::Health;

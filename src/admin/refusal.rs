@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::wish::ErrorJson;
+use crate::api::allow_request::ErrorJson;
 
 /// A status code, and what is wrong with a remedy, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,6 @@ mod entry;
 mod ghosts;
 mod hit;
 mod index;
-mod keeper;
 mod key;
 mod lifetimes;
 mod ring;
@@ -28,6 +27,7 @@ mod table;
 mod models;
 #[cfg(test)]
 mod tests;
+pub(crate) mod evictor;
 
 pub use hit::{Freshness, Hit, Kept};
 pub use lifetimes::Lifetimes;

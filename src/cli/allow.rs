@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 
 use super::http::{AdminClient, Page, printable};
 use crate::admin::token::{Token, TokenFile};
-use crate::api::wish::{self, AllowRequestJson};
+use crate::api::allow_request::{self, AllowRequestJson};
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, marked, print, warn};
 use crate::config;
@@ -147,7 +147,7 @@ fn token(arguments: &Arguments, sources: &Sources) -> Result<Token, Error> {
 }
 
 fn refusal(page: &Page) -> Error {
-    let error = serde_json::from_slice::<wish::ErrorJson>(&page.body);
+    let error = serde_json::from_slice::<allow_request::ErrorJson>(&page.body);
     let text = error.map_or_else(|_| page.text(), |error| printable(&error.error));
     format!("the gate refused ({}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1)).into()
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 
 use super::http::AdminClient;
 use crate::allowlist::server_lists::ServerLists;
-use crate::api::view::BlockedJson;
+use crate::api::pages::BlockedJson;
 use crate::assemble::{Assembly, Sources};
 use crate::cli::output::{FAILED, OK, try_print, warn};
 use crate::config::embedded::embedded_names;

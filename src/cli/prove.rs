@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::AdminClient;
-use crate::api::view::{PolicyJson, StatusJson};
+use crate::api::pages::{PolicyJson, StatusJson};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::cli::output::{FAILED, OK, marked, try_print, warn};
 use crate::config::listen_address;

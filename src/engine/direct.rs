@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Outcome, State};
 use crate::address::client::Client;
 use crate::events::counters::{Counters, Dropped, Limited};
-use crate::events::record::{AnswerSource, Decision, QueryOutcome};
+use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
 use crate::policy::Reason;
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::clients::GroupId;

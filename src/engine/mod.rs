@@ -20,7 +20,7 @@ use arc_swap::cache::Cache as SwapCache;
 use crate::address::client::Client;
 use crate::cache::{Cache, Freshness, Kept};
 use crate::events::counters::{Counters, Dropped};
-use crate::events::record::{AnswerSource, Decision, QueryOutcome};
+use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
 use crate::local::LocalZones;
 use crate::policy::clients::GroupId;
 use crate::policy::shadow::Shadow;

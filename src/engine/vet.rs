@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::State;
 use super::direct::block;
 use crate::events::counters::Counters;
-use crate::events::record::{Decision, QueryOutcome};
+use crate::events::outcome::{Decision, QueryOutcome};
 use crate::policy::clients::GroupId;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::histogram::{Histogram, HistogramSnapshot};
-use super::record::{AnswerSource, Decision, QueryOutcome};
+use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
 use crate::policy::expect::Expect;
 use crate::policy::shadow::ShadowChange;
 use crate::wire::code::{Rcode, Type};

@@ -2,7 +2,7 @@
 
 pub mod counters;
 pub mod histogram;
-pub mod lookup;
-pub mod record;
-pub mod teller;
 pub mod untold;
+pub mod event;
+pub mod outcome;
+pub mod sender;

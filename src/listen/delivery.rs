@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::{Engine, Miss};
 use crate::events::counters::Dropped;
-use crate::events::teller::EventSender;
+use crate::events::sender::EventSender;
 use crate::net::batch::{Peer, SendBatch};
 use crate::net::reply_socket::ReplySocket;
 use crate::relay::Deliver;

@@ -19,9 +19,9 @@ use super::connections::{ConnectionPermit, ConnectionQuery, Connections, Crowded
 use super::delivery::Waiter;
 use crate::address::client::Client;
 use crate::engine::{Engine, Miss, Outcome, State};
-use crate::events::lookup::AnsweredQuery;
-use crate::events::record::Decision;
-use crate::events::teller::SharedEventSender;
+use crate::events::event::AnsweredQuery;
+use crate::events::outcome::Decision;
+use crate::events::sender::SharedEventSender;
 use crate::listen::fetch::{fetch, fetch_local};
 use crate::net::socket::take_no_more_connections;
 use crate::policy::AllowedQuery;

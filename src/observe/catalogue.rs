@@ -10,8 +10,6 @@ use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 
-use super::board::LiveStats;
-use super::journal::Losses;
 use super::metric;
 use super::publish::{
     publish_cache, publish_connections, publish_exceptions, publish_losses, publish_top, publish_upstream,
@@ -19,10 +17,12 @@ use super::publish::{
 use crate::engine::State;
 use crate::events::counters::{Counters, Dropped, Limited, RCODES, REASONS, TYPES, Totals, ZONES};
 use crate::events::histogram::{HistogramSnapshot, render_head};
-use crate::events::record::{AnswerSource, Decision};
+use crate::events::outcome::{AnswerSource, Decision};
 use crate::listen::connections::Connections;
 use crate::net::reply_socket::{ReplySocket, SendDrop};
-use crate::observe::standing::CanaryResults;
+use crate::observe::canary_results::CanaryResults;
+use crate::observe::event_log::Losses;
+use crate::observe::live_stats::LiveStats;
 use crate::policy::expect::Expect;
 use crate::wire::code::Rcode;
 use crate::wire::reply::Transport;

@@ -6,13 +6,11 @@
 //! reader, and onto the [`board`] for the pages.
 
 pub mod blocked_names;
-pub mod board;
 pub mod catalogue;
 pub mod client;
 pub mod clock;
 pub mod dnstap;
 pub mod few;
-pub mod journal;
 pub mod log;
 pub mod metric;
 mod publish;
@@ -20,4 +18,6 @@ pub mod query_log;
 mod series;
 pub mod top;
 pub mod canary;
-pub mod standing;
+pub mod live_stats;
+pub mod event_log;
+pub mod canary_results;

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use metrics::{counter, gauge};
 
-use super::board::LiveStats;
-use super::journal::Losses;
 use crate::engine::State;
 use crate::events::counters::Totals;
 use crate::listen::connections::Connections;
+use crate::observe::event_log::Losses;
+use crate::observe::live_stats::LiveStats;
 use crate::policy::shadow::ShadowChange;
 use crate::upstream::UpstreamConfig;
 

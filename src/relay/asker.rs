@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_queue::{ArrayQueue, SegQueue};
 
 use super::doorbell::Doorbell;
-use super::in_flight::Ticket;
 use crate::events::counters::Dropped;
 use crate::policy::AllowedQuery;
+use crate::relay::pending_table::Ticket;
 use crate::upstream::Fetched;
 use crate::wire::answer::Answer;
 

@@ -8,11 +8,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::asker::{Deliver, RelayResult};
 use super::doorbell::DOORBELL;
-use super::in_flight::{Asked, RelayAttempt, Ticket};
 use super::port::PortId;
 use super::stale::CLIENT_PATIENCE;
 use super::{Relay, pop_due};
 use crate::policy::AllowedQuery;
+use crate::relay::pending_table::{Asked, RelayAttempt, Ticket};
 use crate::upstream::accept::{Channel, Judgement, SentQuery, judge};
 use crate::upstream::server::ExchangeGuard;
 use crate::upstream::server_stats::Rejection;

@@ -7,13 +7,13 @@
 
 mod asker;
 mod attempt;
-mod desk;
 mod doorbell;
-mod in_flight;
 mod port;
 mod ports;
 mod stale;
 mod waiting;
+pub(crate) mod pending;
+pub(crate) mod pending_table;
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,9 +35,9 @@ use doorbell::Doorbell;
 use port::PortId;
 use ports::Ports;
 
+pub use crate::relay::pending::{Ended, PendingQueries, Taken};
+pub use crate::relay::pending_table::{Ticket, Waiters};
 pub use asker::{Deliver, RelayHandle};
-pub use desk::{Ended, PendingQueries, Taken};
-pub use in_flight::{Ticket, Waiters};
 
 /// Questions taken before replies are looked at again.
 const TURN: usize = 256;

@@ -18,9 +18,9 @@ use rapidhash::fast::RandomState;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::in_flight::Ticket;
 use super::port::PortId;
 use crate::net::batch::{ReceiveBatch, SendBatch, Wait};
+use crate::relay::pending_table::Ticket;
 use crate::upstream::server::Server;
 
 /// Ports to one server that queries are spread over at random.

@@ -20,8 +20,8 @@ pub mod upstreams;
 pub(crate) mod failure;
 mod tcp;
 mod transport;
-mod turn;
 mod udp;
+pub(crate) mod schedule;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::address::upstream::UpstreamAddress;
 use crate::policy::clients::ShareHolder;
+use crate::upstream::schedule::ServerSchedule;
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::letter_case::LetterCase;
 use crate::wire::query::Question;
@@ -41,7 +42,6 @@ use budget::{Attempt, Permit};
 use encrypted::encryption::Encryption;
 use failure::{AttemptError, Failure};
 use server::Server;
-use turn::ServerSchedule;
 
 /// How long one server may be silent before the next is asked as well: above any healthy round trip, below the
 /// second try of every common client (Windows 1 s, Linux 1 to 5 s).

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use namegate::cache::Cache;
 use namegate::engine::{Engine, Miss, Outcome, State};
 use namegate::events::counters::{Counters, Dropped, Totals};
-use namegate::events::record::{AnswerSource, Decision, QueryOutcome};
+use namegate::events::outcome::{AnswerSource, Decision, QueryOutcome};
 use namegate::policy::{AllowedQuery, Policies};
 use namegate::relay::{PendingQueries, Taken};
 use namegate::upstream::Fetched;

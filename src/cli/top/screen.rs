@@ -9,7 +9,7 @@ use ratatui::widgets::{Paragraph, Row, Sparkline, Table, Widget};
 use super::look::{Look, Tone};
 use super::quantity::{bytes, count, cut, minute, percent, rate, seconds, time_of_day};
 use super::snapshot::TopSnapshot;
-use crate::api::view::{CountJson, LookupJson, StatusJson, UpstreamJson};
+use crate::api::pages::{CountJson, LookupJson, StatusJson, UpstreamJson};
 
 /// Upstreams shown at most.
 const UPSTREAMS: usize = 6;

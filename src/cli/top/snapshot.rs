@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use crate::api::view::{LookupJson, RecentJson, StatusJson, TopJson};
+use crate::api::pages::{LookupJson, RecentJson, StatusJson, TopJson};
 use crate::cli::http::AdminClient;
 use crate::cli::json_page::NoJson;
 

@@ -11,7 +11,7 @@ use super::look::Look;
 use super::screen::Screen;
 use super::snapshot::TopSnapshot;
 use super::text::text;
-use crate::api::view::{
+use crate::api::pages::{
     AllowlistJson, CacheJson, CountJson, LookupJson, PolicyJson, RatesJson, RecentJson, StatusJson, TopJson,
     TotalsJson, UpstreamJson,
 };

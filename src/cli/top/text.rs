@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::quantity::{bytes, count, percent, rate, seconds};
 use super::snapshot::TopSnapshot;
-use crate::api::view::{CountJson, LookupJson, UpstreamJson};
+use crate::api::pages::{CountJson, LookupJson, UpstreamJson};
 
 /// Blocked lookups shown, the newest.
 const LOOKUPS: usize = 20;

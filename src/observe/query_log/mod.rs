@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::client::ShownClient;
 use super::clock::WallClock;
-use crate::events::lookup::QueryEvent;
+use crate::events::event::QueryEvent;
 use line::Line;
 use output::Output;
 use rotated_file::RotatedFile;
@@ -167,7 +167,7 @@ mod tests {
     use std::time::{Duration, Instant, SystemTime};
 
     use super::*;
-    use crate::events::record::{AnswerSource, Decision, QueryOutcome};
+    use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
     use crate::policy::{Compile, Mode, PolicyBuilder};
     use crate::wire::code::{Class, Rcode, Type};
     use crate::wire::name::Name;

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use crate::api::view::{BlockedJson, BlockedNameJson};
-use crate::events::record::Decision;
+use crate::api::pages::{BlockedJson, BlockedNameJson};
+use crate::events::outcome::Decision;
 use crate::observe::blocked_names::{BlockedNames, Sighting};
 use crate::observe::client::ShownClient;
 use crate::observe::few::Few;

@@ -15,7 +15,7 @@ use crate::config::ProveSettings;
 use crate::engine::State;
 use crate::events::untold::Untold;
 use crate::observe::canary::Canary;
-use crate::observe::standing::{CanaryOutcome, CanaryResults, Round};
+use crate::observe::canary_results::{CanaryOutcome, CanaryResults, Round};
 
 /// Time between two queries: at most 50 a second.
 const PACE: Duration = Duration::from_millis(20);

@@ -5,15 +5,15 @@
 
 pub mod encryption;
 mod addresses;
-mod complaints;
 mod connection;
 mod https;
 mod pool;
 mod reply;
 mod rest;
-mod route;
 mod slot;
 mod tls;
+pub(crate) mod failure_throttle;
+pub(crate) mod address_race;
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::accept::{self, SentQuery};
 use super::{ExchangeError, Prompt};
 use crate::address::encrypted::{EncryptedAddress, EncryptedProtocol};
+use crate::upstream::encrypted::address_race::AddressRace;
 use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
 use crate::wire::header::Header;
@@ -32,7 +33,6 @@ use encryption::Encryption;
 use pool::Pool;
 use reply::{Loss, Reply};
 use rest::Rest;
-use route::AddressRace;
 
 /// Connections that a query is sent through: one that ends is no answer, and most end because nothing was asked for a while, or
 /// because the server answers one query for each.

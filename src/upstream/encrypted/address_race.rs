@@ -7,11 +7,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::sleep;
 
 use super::addresses::Addresses;
-use super::complaints::FailureThrottle;
 use super::connection::Connection;
 use super::encryption::Encryption;
 use super::shown;
 use crate::address::encrypted::EncryptedAddress;
+use crate::upstream::encrypted::failure_throttle::FailureThrottle;
 
 /// Time between the beginnings of two attempts (RFC 8305 section 5: the Connection Attempt Delay, 250 ms).
 const NEXT_AFTER: Duration = Duration::from_millis(250);

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::counters::Counters;
-use super::lookup::{AnsweredQuery, QueryEvent};
 use crate::config::{LogQueries, Settings};
+use crate::events::event::{AnsweredQuery, QueryEvent};
 
 /// Lookups a queue holds, of 0.4 KiB each: at 200,000 a second from one thread, 10 ms for the reader to catch its
 /// breath.

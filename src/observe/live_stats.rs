@@ -10,8 +10,8 @@ use super::series::SeriesLimit;
 use super::top::Top;
 use crate::config::{ClientAddress, Settings};
 use crate::events::counters::Totals;
-use crate::events::lookup::QueryEvent;
-use crate::events::record::Decision;
+use crate::events::event::QueryEvent;
+use crate::events::outcome::Decision;
 use crate::policy::Reason;
 use crate::wire::name::Name;
 

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::record::{Decision, QueryOutcome};
 use crate::address::client::Client;
+use crate::events::outcome::{Decision, QueryOutcome};
 use crate::wire::query::{Question, parse_question};
 use crate::wire::reply::Transport;
 

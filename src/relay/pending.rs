@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::in_flight::{Asked, PendingTable, Ticket, Waiters};
 use super::stale;
 use crate::cache::Kept;
 use crate::engine::State;
 use crate::events::counters::Dropped;
 use crate::policy::{AllowedQuery, Policies, Verdict};
+use crate::relay::pending_table::{Asked, PendingTable, Ticket, Waiters};
 use crate::upstream::{Fetched, Upstream};
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use rtrb::Consumer;
 
-use super::board::LiveStats;
 use super::client::ShownClient;
 use super::clock::WallClock;
 use super::dnstap::{self, DnstapOutput, DnstapStats};
@@ -20,10 +19,11 @@ use super::query_log::QueryLog;
 use crate::config::{ClientAddress, Settings};
 use crate::engine::State;
 use crate::events::counters::Counters;
-use crate::events::lookup::QueryEvent;
-use crate::events::record::Decision;
-use crate::events::teller::{EventSender, Interest};
+use crate::events::event::QueryEvent;
+use crate::events::outcome::Decision;
+use crate::events::sender::{EventSender, Interest};
 use crate::events::untold::Untold;
+use crate::observe::live_stats::LiveStats;
 use crate::policy::Policies;
 
 /// Pause when there was nothing: 200 looks a second cost next to nothing, and a queue takes longer to fill.
