@@ -1,7 +1,7 @@
 //! namegate: a DNS resolver for networks that must not resolve everything.
 //!
-//! Names on an allowlist are forwarded to an upstream resolver and answered whole; every other name is NXDOMAIN. The
-//! modules follow one query:
+//! Names on an allowlist are forwarded to an upstream resolver and answered whole; every other name is NXDOMAIN. The rooms follow
+//! one query; ARCHITECTURE.md says which may use which.
 //!
 //! ```text
 //!   listen     udp, tcp: bytes in, bytes out
@@ -9,23 +9,20 @@
 //!   wire       bytes ↔ typed facts, in place
 //!     ↓ Query
 //!   policy     may the name leave? Allowed(AllowedQuery) | Blocked(reason) | Local | Refused
-//!     ↓ AllowedQuery: only policy makes one, and only it opens the next two doors
+//!     ↓ AllowedQuery: only policy makes one, and only it opens the next doors
 //!   cache      answers kept as bytes
-//!     ↓ miss (fetch)
+//!     ↓ miss
+//!   relay      who waits for which question
 //!   upstream   asked for the whole answer        local   zones answered here
 //!     ↓ Answer
-//!   gate       the whole journey as one function: request bytes → reply | miss | silence
+//!   engine     the whole journey as one function: request bytes → reply | miss | silence
 //!     ↓
-//!   telemetry  counters, metrics, logs, and what happened lately
+//!   events     counted;   observe   told: metrics, logs, and what happened lately
 //! ```
 //!
-//! Around it: [`config`] and [`zones`] are read and compiled by [`assemble`] and made the [`state`] that queries are judged by, [`serve`] runs it all, [`reload`] swaps
-//! the policy under traffic as [`orders`] say, [`registry`] keeps what is allowed for a time, [`explain`] judges a name without
-//! asking anyone, [`advise`] judges the rules and [`learn`] proposes new ones, both by what [`hazard`] knows of dangerous names,
-//! [`effective`] lays all rules out for [`export`] and [`diff`], [`mod@import`] makes allowlist files of what others print,
-//! [`prove`] asks for names that must not resolve, [`sandbox`] gives up what a running gate does not need, [`notify`] and [`watchdog`]
-//! tell the service manager how it fares, [`shutdown`] listens to signals, [`admin`] is the HTTP side, [`cli`] the
-//! command line.
+//! Around it: [`config`] and [`allowlist`] are read and compiled by [`assemble`], [`service`] makes of it the state that queries are
+//! judged by, runs it all, and swaps the policy under traffic as [`control`] says. [`admin`] is the HTTP side, [`cli`] the command
+//! line, [`tools`] what commands do beside a running resolver; what [`hazard`] knows of dangerous names serves several of them.
 
 pub mod cli;
 pub mod service;

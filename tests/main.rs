@@ -59,6 +59,7 @@ mod forged_icmp;
 mod forwarding;
 mod forwarding_loops;
 mod inherited_sockets;
+mod layers;
 mod learn;
 mod import;
 mod import_faults;

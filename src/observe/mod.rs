@@ -1,9 +1,9 @@
-//! What the gate did, for people and machines that watch it.
+//! What the resolver did, for people and machines that watch it.
 //!
-//! Every thread has a [`teller`], which counts on the thread's own [`counters`] and puts what somebody wants to know
-//! into the thread's own queue. The [`catalogue`] sums the counts and hands them to the Prometheus registry just before
-//! it is rendered; [`metric`] lists them. The [`journal`] empties the queues: into the [`query_log`], to a [`dnstap`]
-//! reader, and onto the [`board`] for the pages.
+//! Every thread has an [`EventSender`](crate::events::sender::EventSender), which counts on the thread's own
+//! [`counters`](crate::events::counters) and puts what somebody wants to know into the thread's own queue. The [`catalogue`] sums
+//! the counts and hands them to the Prometheus registry just before it is rendered; [`metric`] lists them. The [`event_log`]
+//! empties the queues: into the [`query_log`], to a [`dnstap`] reader, and onto the [`live_stats`] for the pages.
 
 pub mod blocked_names;
 pub mod catalogue;

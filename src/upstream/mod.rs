@@ -1,6 +1,6 @@
 //! Asking: an allowed query goes out, a whole answer comes back.
 //!
-//! The [`relay`] is the only door for clients' names, and it takes an [`AllowedQuery`]. Identical questions in flight
+//! The [`relay`](crate::relay) is the only door for clients' names, and it takes an [`AllowedQuery`]. Identical questions in flight
 //! share one exchange. The relay asks the first server itself, over UDP; whatever takes longer (waiting for a place,
 //! TCP, [`encrypted`] connections, other servers) is done by a task of its own. Servers are tried in the order written, those that fare badly last;
 //! no server is ever asked that was not configured.
