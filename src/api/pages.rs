@@ -208,7 +208,7 @@ pub struct LookupJson {
     pub qtype: String,
     /// `blocked` or `observed`.
     pub decision: String,
-    /// `not_listed`, `denied` or `noise`.
+    /// A reason of `namegate_blocked_total`.
     pub reason: String,
     /// The rule that denies it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! Runs of the binary that end by themselves.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -22,7 +23,9 @@ pub(crate) fn binary() -> PathBuf {
 
 /// Runs `namegate` with `arguments` in `directory`.
 pub(crate) fn namegate(directory: &Path, arguments: &[&str]) -> Finished {
+    // It is called by its own name in what it prints, whatever its file is called.
     let output = Command::new(binary())
+        .arg0("namegate")
         .args(arguments)
         .current_dir(directory)
         .env_remove("RUST_LOG")

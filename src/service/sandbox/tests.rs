@@ -52,7 +52,7 @@ fn each_mechanism_holds_alone() {
         fs::write(directory.path().join("unlisted/file"), "a").unwrap();
         fs::write(directory.path().join("other/file"), "a").unwrap();
         let run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "sandbox::tests::one_case", "--nocapture", "--test-threads=1"])
+            .args(["--exact", "service::sandbox::tests::one_case", "--nocapture", "--test-threads=1"])
             .env(CASE, case)
             .env(DIRECTORY, directory.path())
             .output()
