@@ -17,12 +17,13 @@ use crate::api::pages::{
 };
 use crate::assemble::explain::{host_of, judge, snippet};
 use crate::engine::State;
-use crate::events::counters::{REASONS, Totals as Counts};
+use crate::events::counters::Totals as Counts;
 use crate::events::event;
 use crate::events::outcome::Decision;
 use crate::observe::blocked_names::Sighting;
 use crate::observe::client::ShownClient;
 use crate::observe::top::WINDOW;
+use crate::policy::verdict::BlockReason;
 use crate::upstream::server::Server;
 use crate::upstream::server_stats::ExchangeResult;
 use crate::wire::code::{Class, Type};
@@ -79,7 +80,7 @@ fn policy(admin: &Admin, state: &State) -> pages::PolicyJson {
 
 fn counts(totals: &Counts) -> TotalsJson {
     let sum = |decision: Decision| totals.responses[decision as usize].iter().sum::<u64>();
-    let noise = REASONS.iter().position(|reason| *reason == "noise").map_or(0, |place| totals.blocked[place]);
+    let noise = totals.blocked[BlockReason::Noise as usize];
     TotalsJson {
         queries: totals.queries.iter().flatten().sum(),
         allowed: sum(Decision::Allowed) + sum(Decision::Local),
@@ -182,7 +183,7 @@ fn shown(sequence: u64, lookup: &event::QueryEvent, admin: &Admin, state: &State
         name: lookup.question.name.to_string(),
         qtype: lookup.question.qtype.to_string(),
         decision: record.decision.label().to_owned(),
-        reason: record.reason.unwrap_or_default().to_owned(),
+        reason: record.reason.map_or_else(String::new, |reason| reason.label().to_owned()),
         rule: rule.map(|rule| rule.to_string()),
         place: rule.map(|rule| rule.place()),
     }

@@ -104,7 +104,7 @@ pub(super) fn block(
     group: GroupId,
     reason: &Reason<'_>,
 ) -> QueryOutcome {
-    counters.blocked(reason.label());
+    counters.blocked(reason.kind());
     let rcode = match reason {
         Reason::NotListed | Reason::Noise | Reason::Denied(_) | Reason::Alias(_) => {
             denial::blocked(out, envelope, &state.denial, unusual(reason));

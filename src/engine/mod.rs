@@ -215,7 +215,7 @@ impl Engine {
                 (allowed, Some(ground), record)
             }
             Verdict::Observed(allowed, reason) => {
-                self.counters.blocked(reason.label());
+                self.counters.blocked(reason.kind());
                 let record = QueryOutcome::from(Decision::Observed).because(&reason, group, &state.policies);
                 (allowed, None, record)
             }
@@ -229,7 +229,7 @@ impl Engine {
                 let record = QueryOutcome::new(Decision::Allowed, AnswerSource::Policy, Rcode::NOERROR);
                 return Outcome::Reply(match reason {
                     Some(reason) => {
-                        self.counters.blocked(reason.label());
+                        self.counters.blocked(reason.kind());
                         let record = QueryOutcome { decision: Decision::Observed, ..record };
                         record.because(&reason, group, &state.policies)
                     }

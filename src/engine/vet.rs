@@ -49,7 +49,7 @@ pub(super) fn reply(
         return match policy.mode() {
             Mode::Enforce => block(out, envelope, state, counters, group, &reason),
             Mode::Observe => {
-                counters.blocked(reason.label());
+                counters.blocked(reason.kind());
                 QueryOutcome { decision: Decision::Observed, ..record }.because(&reason, group, policies)
             }
         };

@@ -7,6 +7,7 @@ use super::histogram::{Histogram, HistogramSnapshot};
 use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
 use crate::policy::expect::Expect;
 use crate::policy::shadow::ShadowChange;
+use crate::policy::verdict::BlockReason;
 use crate::wire::code::{Rcode, Type};
 use crate::wire::reply::Transport;
 
@@ -80,10 +81,6 @@ impl Limited {
     }
 }
 
-/// Reasons for blocking, in the order of their counters.
-pub const REASONS: [&str; 8] =
-    ["not_listed", "denied", "noise", "bypass", "alias", "tunnel", "unexpected", "ancestor"];
-
 /// Types counted by name; all others are `other`, so that no client can add a series.
 pub const TYPES: [Type; 14] = [
     Type(1),
@@ -128,7 +125,7 @@ pub struct Counters {
     queries: [[AtomicU64; TYPES.len() + 1]; TRANSPORTS],
     responses: [[AtomicU64; RCODES.len() + 1]; Decision::ALL.len()],
     dropped: [AtomicU64; Dropped::ALL.len()],
-    blocked: [AtomicU64; REASONS.len()],
+    blocked: [AtomicU64; BlockReason::ALL.len()],
     allowed: Zones,
     unexpected: [AtomicU64; 3],
     rate_limited: [AtomicU64; Limited::ALL.len()],
@@ -193,10 +190,8 @@ impl Counters {
     }
 
     /// A name was found not to be allowed.
-    pub fn blocked(&self, reason: &str) {
-        if let Some(place) = REASONS.iter().position(|known| *known == reason) {
-            self.add(&self.blocked[place]);
-        }
+    pub fn blocked(&self, reason: BlockReason) {
+        self.add(&self.blocked[reason as usize]);
     }
 
     /// A name was allowed by a rule of the zone at `place`.
@@ -250,7 +245,7 @@ pub struct Totals {
     /// Messages not answered, by reason.
     pub dropped: [u64; Dropped::ALL.len()],
     /// Names not allowed, by reason.
-    pub blocked: [u64; REASONS.len()],
+    pub blocked: [u64; BlockReason::ALL.len()],
     /// Names allowed, by the zone's place.
     pub allowed: Vec<u64>,
     /// Answers with addresses of another kind than expected, by what was.

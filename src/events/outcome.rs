@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::policy::clients::GroupId;
 use crate::policy::trie::RuleId;
+use crate::policy::verdict::BlockReason;
 use crate::policy::{Policies, Reason, RuleRef};
 use crate::wire::code::Rcode;
 
@@ -80,7 +81,7 @@ pub struct QueryOutcome {
     /// Its response code.
     pub rcode: Rcode,
     /// Why the name is not allowed.
-    pub reason: Option<&'static str>,
+    pub reason: Option<BlockReason>,
     /// The rule that decided.
     pub rule: Option<RuleKey>,
     /// The upstream that answered.
@@ -101,7 +102,7 @@ impl QueryOutcome {
 
     /// The same, for a name that clients of `group` may not have for `reason`.
     pub fn because(self, reason: &Reason<'_>, group: GroupId, policies: &Policies) -> Self {
-        Self { reason: Some(reason.label()), ..self }.by_rule(reason.rule(), group, policies)
+        Self { reason: Some(reason.kind()), ..self }.by_rule(reason.rule(), group, policies)
     }
 }
 

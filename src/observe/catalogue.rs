@@ -15,7 +15,7 @@ use super::publish::{
     publish_cache, publish_connections, publish_exceptions, publish_losses, publish_top, publish_upstream,
 };
 use crate::engine::State;
-use crate::events::counters::{Counters, Dropped, Limited, RCODES, REASONS, TYPES, Totals, ZONES};
+use crate::events::counters::{Counters, Dropped, Limited, RCODES, TYPES, Totals, ZONES};
 use crate::events::histogram::{HistogramSnapshot, render_head};
 use crate::events::outcome::{AnswerSource, Decision};
 use crate::listen::connections::Connections;
@@ -24,6 +24,7 @@ use crate::observe::canary_results::CanaryResults;
 use crate::observe::event_log::Losses;
 use crate::observe::live_stats::LiveStats;
 use crate::policy::expect::Expect;
+use crate::policy::verdict::BlockReason;
 use crate::wire::code::Rcode;
 use crate::wire::reply::Transport;
 
@@ -246,8 +247,8 @@ impl Catalogue {
         for (reason, count) in Dropped::ALL.into_iter().zip(totals.dropped) {
             counter!("namegate_dropped_total", "reason" => reason.label()).absolute(count);
         }
-        for (reason, count) in REASONS.into_iter().zip(totals.blocked) {
-            counter!("namegate_blocked_total", "reason" => reason).absolute(count);
+        for (reason, count) in BlockReason::ALL.into_iter().zip(totals.blocked) {
+            counter!("namegate_blocked_total", "reason" => reason.label()).absolute(count);
         }
         let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
         for (place, count) in totals.allowed.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::config::{ClientAddress, Settings};
 use crate::events::counters::Totals;
 use crate::events::event::QueryEvent;
 use crate::events::outcome::Decision;
-use crate::policy::Reason;
+use crate::policy::verdict::BlockReason;
 use crate::wire::name::Name;
 
 /// Blocked lookups kept.
@@ -102,7 +102,7 @@ impl LiveStats {
     /// Takes a blocked lookup, received at the time of day `time`, which `following` more will follow at once. Noise is
     /// kept out of the most frequent and out of the names remembered.
     pub fn add(&self, lookup: &QueryEvent, following: usize, now: Instant, time: SystemTime) {
-        if lookup.record.reason != Some(Reason::Noise.label()) {
+        if lookup.record.reason != Some(BlockReason::Noise) {
             lock(&self.names).add(lookup.question.name.as_bytes(), lookup.shown, now);
             let client = ShownClient::of(lookup.client.ip(), self.client);
             if let Some(client) = client {

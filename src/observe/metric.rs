@@ -280,3 +280,45 @@ pub fn markdown() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::events::counters::{Dropped, Limited};
+    use crate::events::outcome::{AnswerSource, Decision};
+    use crate::listen::connections::Crowded;
+    use crate::net::reply_socket::SendDrop;
+    use crate::policy::shadow::ShadowChange;
+    use crate::policy::verdict::BlockReason;
+    use crate::upstream::budget::Shed;
+    use crate::upstream::server_stats::ExchangeResult;
+
+    fn labels<T: Copy>(all: &[T], label: impl Fn(T) -> &'static str) -> String {
+        all.iter().map(|one| label(*one)).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn documented_values_of_labels_are_the_ones_in_use() {
+        for (name, label, values) in [
+            ("namegate_responses_total", "decision", labels(&Decision::ALL, Decision::label)),
+            ("namegate_dropped_total", "reason", labels(&Dropped::ALL, Dropped::label)),
+            ("namegate_udp_send_drops_total", "reason", labels(&SendDrop::ALL, SendDrop::label)),
+            ("namegate_rate_limited_total", "action", labels(&Limited::ALL, Limited::label)),
+            ("namegate_tcp_connections_refused_total", "reason", labels(&Crowded::ALL, Crowded::label)),
+            ("namegate_blocked_total", "reason", labels(&BlockReason::ALL, BlockReason::label)),
+            ("namegate_shadow_differences_total", "change", labels(&ShadowChange::ALL, ShadowChange::label)),
+            ("namegate_request_duration_seconds", "source", labels(&AnswerSource::ALL, AnswerSource::label)),
+            (
+                "namegate_upstream_queries_total",
+                "result",
+                labels(&ExchangeResult::ALL, ExchangeResult::label),
+            ),
+            ("namegate_upstream_shed_total", "reason", labels(&Shed::ALL, Shed::label)),
+        ] {
+            let metric = METRICS.iter().find(|metric| metric.name == name).unwrap();
+            let documented = metric.labels.iter().find(|(key, _)| *key == label).unwrap().1;
+            assert_eq!(documented, values, "{name}");
+        }
+    }
+}

@@ -248,7 +248,7 @@ fn decide(rules: &[(Action, &str)], mode: Mode, name: &str, qtype: Type, class: 
     match policies.decide(asker, &Question { name, qtype, class }, AnswerFlags::default(), Instant::now()) {
         Verdict::Allowed(..) => "allowed",
         Verdict::Observed(..) => "observed",
-        Verdict::Blocked(reason) => reason.label(),
+        Verdict::Blocked(reason) => reason.kind().label(),
         Verdict::Local => "local",
         Verdict::MinimalAny(None) => "minimal",
         Verdict::MinimalAny(Some(_)) => "minimal, observed",

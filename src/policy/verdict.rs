@@ -176,6 +176,55 @@ pub const NOT_LISTED: &str = "name is not on the allowlist";
 /// Why an ancestor of allowed names is blocked, for people.
 const ONLY_BELOW: &str = "only names below it are allowed";
 
+/// The kinds of [`Reason`], by which blocked names are counted: the label `reason` of `blocked_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockReason {
+    /// No rule covers the name.
+    NotListed,
+    /// A rule denies it.
+    Denied,
+    /// A search suffix or a single label.
+    Noise,
+    /// A name by which software finds another resolver.
+    Bypass,
+    /// The answer leads to a name that is not allowed.
+    Alias,
+    /// Too many new names below one rule.
+    Tunnel,
+    /// An address that the rule does not expect.
+    Unexpected,
+    /// Only names below it are allowed.
+    Ancestor,
+}
+
+impl BlockReason {
+    /// All kinds, in the order of their counters.
+    pub const ALL: [Self; 8] = [
+        Self::NotListed,
+        Self::Denied,
+        Self::Noise,
+        Self::Bypass,
+        Self::Alias,
+        Self::Tunnel,
+        Self::Unexpected,
+        Self::Ancestor,
+    ];
+
+    /// Label for metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotListed => "not_listed",
+            Self::Denied => "denied",
+            Self::Noise => "noise",
+            Self::Bypass => "bypass",
+            Self::Alias => "alias",
+            Self::Tunnel => "tunnel",
+            Self::Unexpected => "unexpected",
+            Self::Ancestor => "ancestor",
+        }
+    }
+}
+
 /// Why a name is blocked.
 #[derive(Clone, Copy, Debug)]
 pub enum Reason<'p> {
@@ -209,17 +258,17 @@ impl<'p> Reason<'p> {
         }
     }
 
-    /// Label for metrics and logs.
-    pub fn label(&self) -> &'static str {
+    /// What it is counted as.
+    pub fn kind(&self) -> BlockReason {
         match self {
-            Self::NotListed => "not_listed",
-            Self::Noise => "noise",
-            Self::Denied(_) | Self::Ancestor(Some(_)) => "denied",
-            Self::Ancestor(None) => "ancestor",
-            Self::Bypass(_) => "bypass",
-            Self::Alias(_) => "alias",
-            Self::Tunnel(_) => "tunnel",
-            Self::Unexpected(_) => "unexpected",
+            Self::NotListed => BlockReason::NotListed,
+            Self::Noise => BlockReason::Noise,
+            Self::Denied(_) | Self::Ancestor(Some(_)) => BlockReason::Denied,
+            Self::Ancestor(None) => BlockReason::Ancestor,
+            Self::Bypass(_) => BlockReason::Bypass,
+            Self::Alias(_) => BlockReason::Alias,
+            Self::Tunnel(_) => BlockReason::Tunnel,
+            Self::Unexpected(_) => BlockReason::Unexpected,
         }
     }
 }

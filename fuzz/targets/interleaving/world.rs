@@ -9,6 +9,7 @@ use namegate::cache::Cache;
 use namegate::engine::{Engine, Miss, Outcome, State};
 use namegate::events::counters::{Counters, Dropped, Totals};
 use namegate::events::outcome::{AnswerSource, Decision, QueryOutcome};
+use namegate::policy::verdict::BlockReason;
 use namegate::policy::{AllowedQuery, Policies};
 use namegate::relay::{PendingQueries, Taken};
 use namegate::upstream::Fetched;
@@ -252,7 +253,7 @@ pub(super) fn cache() -> Arc<Cache> {
 
 /// An answer that was kept, looked at, and not given.
 fn has_alias(record: &QueryOutcome) -> bool {
-    record.reason == Some("alias")
+    record.reason == Some(BlockReason::Alias)
 }
 
 /// One of so many.

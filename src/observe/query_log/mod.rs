@@ -138,7 +138,7 @@ fn write_fields(
         None => line.text("type", &lookup.question.qtype.to_string()),
     }
     if let Some(reason) = record.reason {
-        line.word("reason", reason);
+        line.word("reason", reason.label());
     }
     if let Some(rule) = record.rule.and_then(|rule| rule.find(policies)) {
         line.text("rule", &rule.to_string());
