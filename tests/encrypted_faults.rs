@@ -350,37 +350,6 @@ fn slow_names_do_not_hold_up_the_rest() {
     }
 }
 
-/// A server that works on one query of a connection at a time, and gives up some without a word, as dnsdist does after its own
-/// deadline: that the next is answered first does not show that it works on several.
-#[test]
-fn silence_does_not_show_that_a_server_works_on_many() {
-    let (upstream, gate) = start(Carrier::Tls, "");
-    upstream.work_in_turn();
-    let client = gate.udp();
-    // More than there are connections, so that others have to share one with them.
-    for number in 0..16 {
-        let name = format!("silent{number}.allowed.example");
-        upstream.on(&name, [Act::Reset]);
-        client.send(&Query::new(&name, "A").bytes());
-        sleep(Duration::from_millis(50));
-        assert_eq!(gate.ask(&format!("beside{number}.allowed.example"), "A").rcode(), "NOERROR", "{number}");
-    }
-    sleep(Duration::from_secs(5));
-    for number in 0..3 {
-        let slow = format!("slow{number}.allowed.example");
-        let answer = Response::answering(&[&format!("{slow} 60 A 192.0.2.9")]);
-        upstream.on(&slow, [Act::Late(Duration::from_millis(900), answer)]);
-        client.send(&Query::new(&slow, "A").bytes());
-        sleep(Duration::from_millis(100));
-        let asked = Instant::now();
-        assert_eq!(gate.ask(&format!("n{number}.allowed.example"), "A").rcode(), "NOERROR", "{number}");
-        let took = asked.elapsed();
-        eprintln!("beside a slow name: {took:?}");
-        assert!(took < Duration::from_millis(400), "{number}: {took:?}");
-        sleep(Duration::from_secs(1));
-    }
-}
-
 /// HTTP's errors are the server's: it is left alone, is not up, and the next one is asked.
 #[test]
 fn a_server_that_answers_only_errors_of_http_is_left_alone() {

@@ -68,7 +68,7 @@ pub(crate) enum Act {
     Status(u16, &'static str, &'static str),
     /// HTTPS: answers with another content type, and one more header.
     Headers(&'static str, &'static str, &'static str, Response),
-    /// HTTPS and QUIC: resets the stream. TLS: passes over the query.
+    /// HTTPS and QUIC: resets the stream.
     Reset,
     /// Closes the connection.
     Close,

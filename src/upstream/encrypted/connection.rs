@@ -58,6 +58,21 @@ struct Waiting {
     answered: Option<Instant>,
 }
 
+impl Waiting {
+    /// What the end of a query says that was sent at `since`. One that never has a reply says nothing: a server that works on one at
+    /// a time may have given it up.
+    fn note(&mut self, since: Instant, is_answered: bool) -> ReplyOrder {
+        match self.answered {
+            _ if !is_answered => ReplyOrder::InTurn,
+            Some(answered) if since + TOGETHER <= answered => ReplyOrder::Overtaken,
+            answered => {
+                self.answered = answered.max(Some(since));
+                ReplyOrder::InTurn
+            }
+        }
+    }
+}
+
 impl Connection {
     /// Connects to `socket` and makes sure that it is the server meant. Takes 10 s at most.
     ///
@@ -178,18 +193,10 @@ impl<'c> Place<'c> {
         Self { connection, number, since }
     }
 
-    /// A query that never has a reply says nothing: a server that works on one at a time may have given it up.
     fn leave(&mut self, is_answered: bool) -> ReplyOrder {
         let mut waiting = self.connection.waiting();
         waiting.since.remove(&self.number);
-        match waiting.answered {
-            _ if !is_answered => ReplyOrder::InTurn,
-            Some(answered) if self.since + TOGETHER <= answered => ReplyOrder::Overtaken,
-            answered => {
-                waiting.answered = answered.max(Some(self.since));
-                ReplyOrder::InTurn
-            }
-        }
+        waiting.note(self.since, is_answered)
     }
 }
 
@@ -237,4 +244,32 @@ fn explain(error: &NetError) -> String {
         NetError::Busy => "the server has closed the connection".to_owned(),
         other => other.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When a query was sent, in milliseconds, and whether it was answered, in the order in which they ended.
+    fn last_of(ends: &[(u64, bool)]) -> ReplyOrder {
+        let (start, mut waiting) = (Instant::now(), Waiting::default());
+        let note = |(sent, is_answered): &(u64, bool)| {
+            waiting.note(start + Duration::from_millis(*sent), *is_answered)
+        };
+        ends.iter().map(note).last().unwrap_or(ReplyOrder::InTurn)
+    }
+
+    #[test]
+    fn only_a_late_reply_shows_that_a_server_works_on_many() {
+        for (case, ends, wanted) in [
+            ("in turn", &[(0, true), (1000, true)][..], ReplyOrder::InTurn),
+            ("after a later one's", &[(1000, true), (0, true)], ReplyOrder::Overtaken),
+            ("sent together", &[(10, true), (0, true)], ReplyOrder::InTurn),
+            ("an earlier one was given up without a word", &[(1000, true), (0, false)], ReplyOrder::InTurn),
+            ("and the next are in turn", &[(1000, true), (0, false), (2000, true)], ReplyOrder::InTurn),
+            ("a later one ended without a reply", &[(1000, false), (0, true)], ReplyOrder::InTurn),
+        ] {
+            assert_eq!(last_of(ends), wanted, "{case}");
+        }
+    }
 }
