@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use expect_test::{ExpectFile, expect_file};
+use expect_test::expect_file;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -84,10 +84,6 @@ const COMMANDS: &[&[&str]] = &[
     &["nonsense"],
     &["explain"],
 ];
-
-fn hold(file: &ExpectFile, text: &str) {
-    file.assert_eq(text);
-}
 
 /// A directory with the fixed input.
 fn input() -> TempDir {
@@ -172,7 +168,7 @@ fn help_of_every_command() {
             out += &transcript(directory.path(), &[name, below, "--help"]);
         }
     }
-    hold(&expect_file!["data/interface/help.txt"], &out);
+    expect_file!["data/interface/help.txt"].assert_eq(&out);
 }
 
 #[test]
@@ -186,7 +182,7 @@ fn output_of_every_command() {
         };
         out += &transcript(directory.path(), &[arguments, config].concat());
     }
-    hold(&expect_file!["data/interface/commands.txt"], &out);
+    expect_file!["data/interface/commands.txt"].assert_eq(&out);
 }
 
 #[test]
@@ -204,7 +200,7 @@ fn reports_of_every_kind_of_faulty_file() {
         fs::write(directory.path().join(&name), settings).expect("a file can be written");
         out += &transcript(directory.path(), &["check", "--config", &name]);
     }
-    hold(&expect_file!["data/interface/faults.txt"], &out);
+    expect_file!["data/interface/faults.txt"].assert_eq(&out);
 }
 
 /// A gate with all of its parts in use, which has seen some of everything.
@@ -291,7 +287,7 @@ fn metrics_with_their_labels() {
             let _ = writeln!(out, "{name}{labels}");
         }
     }
-    hold(&expect_file!["data/interface/metrics.txt"], &out);
+    expect_file!["data/interface/metrics.txt"].assert_eq(&out);
 }
 
 /// Adds the path of every member of `value`, with the kind of its values.
@@ -375,7 +371,7 @@ fn members_of_every_page() {
             let _ = writeln!(out, "  {text:?}");
         }
     }
-    hold(&expect_file!["data/interface/pages.txt"], &out);
+    expect_file!["data/interface/pages.txt"].assert_eq(&out);
 }
 
 /// Each kind of line once, with its members: operations by message, queries by what became of them.
@@ -390,20 +386,15 @@ fn members_of_every_log_line() {
         let lines = gate.stdout.all();
         lines.iter().any(|line| line.contains("AXFR")).then_some(lines)
     });
-    let mut kinds: BTreeMap<String, Value> = BTreeMap::new();
+    let mut kinds: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in queries {
         let value: Value = serde_json::from_str(&line).expect("JSON");
         let kind = format!("query log, decision {} reason {}", value["decision"], value["reason"]);
-        kinds.entry(kind).or_insert_with(|| Value::Array(Vec::new()));
-        if let Some(Value::Array(lines)) =
-            kinds.get_mut(&format!("query log, decision {} reason {}", value["decision"], value["reason"]))
-        {
-            lines.push(value);
-        }
+        kinds.entry(kind).or_default().push(value);
     }
     let mut out = String::new();
     for (kind, lines) in kinds {
-        let _ = write!(out, "{kind}\n{}", described(&lines));
+        let _ = write!(out, "{kind}\n{}", described(&Value::Array(lines)));
     }
     let mut operations: BTreeMap<String, Value> = BTreeMap::new();
     for line in gate.stderr.all() {
@@ -416,7 +407,7 @@ fn members_of_every_log_line() {
     for (message, line) in operations {
         let _ = write!(out, "{message}\n{}", described(&line));
     }
-    hold(&expect_file!["data/interface/log.txt"], &out);
+    expect_file!["data/interface/log.txt"].assert_eq(&out);
 }
 
 /// Commands that ask a running gate, without times, ports and counts.
@@ -448,5 +439,5 @@ fn output_of_commands_that_ask_a_running_gate() {
         out += &[others, differences].concat().join("\n");
         out += "\n";
     }
-    hold(&expect_file!["data/interface/running.txt"], &without_numbers(&out));
+    expect_file!["data/interface/running.txt"].assert_eq(&without_numbers(&out));
 }

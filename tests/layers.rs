@@ -61,7 +61,13 @@ impl Source {
                 Item::Type(item) => Some((&item.ident, &item.vis)),
                 Item::Union(item) => Some((&item.ident, &item.vis)),
                 Item::Use(item) => {
-                    self.take_use(&path, &mut module, &item.tree, Vec::new());
+                    for Import { said, here } in imports(&item.tree, &[]) {
+                        self.said.push((path.clone(), said.clone()));
+                        match here {
+                            Some(here) => drop(module.imported.insert(here, said)),
+                            None => module.globs.push(said),
+                        }
+                    }
                     None
                 }
                 Item::Mod(item) => {
@@ -94,40 +100,6 @@ impl Source {
             }
         }
         self.modules.insert(path, module);
-    }
-
-    fn take_use(&mut self, path: &[String], module: &mut Module, tree: &UseTree, mut before: Vec<String>) {
-        match tree {
-            UseTree::Path(tree) => {
-                before.push(tree.ident.to_string());
-                self.take_use(path, module, &tree.tree, before);
-            }
-            UseTree::Group(group) => {
-                for tree in &group.items {
-                    self.take_use(path, module, tree, before.clone());
-                }
-            }
-            UseTree::Glob(_) => {
-                self.said.push((path.to_vec(), before.clone()));
-                module.globs.push(before);
-            }
-            UseTree::Name(_) | UseTree::Rename(_) => {
-                let (name, here) = match tree {
-                    UseTree::Rename(tree) => (&tree.ident, tree.rename.to_string()),
-                    UseTree::Name(tree) => (&tree.ident, tree.ident.to_string()),
-                    _ => unreachable!("no other arm leads here"),
-                };
-                let here = match name == "self" && here == "self" {
-                    true => before.last().cloned().unwrap_or_default(),
-                    false => here,
-                };
-                if name != "self" {
-                    before.push(name.to_string());
-                }
-                self.said.push((path.to_vec(), before.clone()));
-                module.imported.insert(here, before);
-            }
-        }
     }
 
     /// The file that defines what `said` means in the module at `path`; none for other crates and for names of functions.
@@ -263,7 +235,7 @@ impl<'ast> Visit<'ast> for Paths {
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.take_tree(&item.tree, Vec::new());
+        self.0.extend(imports(&item.tree, &[]).into_iter().map(|import| import.said));
     }
 }
 
@@ -293,26 +265,29 @@ impl Paths {
         }
         self.0.extend((!path.is_empty()).then_some(path));
     }
+}
 
-    /// A `use` within a function.
-    fn take_tree(&mut self, tree: &UseTree, mut before: Vec<String>) {
-        match tree {
-            UseTree::Path(tree) => {
-                before.push(tree.ident.to_string());
-                self.take_tree(&tree.tree, before);
-            }
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.take_tree(tree, before.clone())),
-            UseTree::Glob(_) => self.0.push(before),
-            UseTree::Name(tree) => {
-                before.push(tree.ident.to_string());
-                self.0.push(before);
-            }
-            UseTree::Rename(tree) => {
-                before.push(tree.ident.to_string());
-                self.0.push(before);
-            }
-        }
-    }
+/// What a `use` brings in: a path, and its name in the module; no name for all that is in it.
+struct Import {
+    said: Vec<String>,
+    here: Option<String>,
+}
+
+/// Everything that `tree` brings in, seen from behind the path `before`.
+fn imports(tree: &UseTree, before: &[String]) -> Vec<Import> {
+    let (name, here) = match tree {
+        UseTree::Path(path) => return imports(&path.tree, &[before, &[path.ident.to_string()]].concat()),
+        UseTree::Group(group) => return group.items.iter().flat_map(|tree| imports(tree, before)).collect(),
+        UseTree::Glob(_) => return vec![Import { said: before.to_vec(), here: None }],
+        UseTree::Name(tree) => (tree.ident.to_string(), None),
+        UseTree::Rename(tree) => (tree.ident.to_string(), Some(tree.rename.to_string())),
+    };
+    let said = match name == "self" {
+        true => before.to_vec(),
+        false => [before, &[name]].concat(),
+    };
+    let here = here.or_else(|| said.last().cloned());
+    vec![Import { said, here }]
 }
 
 /// The rooms from top to bottom, each with those it may use.
@@ -418,9 +393,13 @@ fn crate_of(files: &[(&str, &str)]) -> Source {
 #[test]
 fn rooms_use_only_the_rooms_listed_for_them() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    let source = Source::of(&root().join("src"));
-    let found = upward(&source.edges(), &rooms(&page));
+    let (source, rooms) = (Source::of(&root().join("src")), rooms(&page));
+    let found = upward(&source.edges(), &rooms);
     assert!(found.is_empty(), "{}", listed(&found));
+    let has_files = |room: &str| source.modules.values().any(|module| room_of(&module.file) == room);
+    for (room, _) in &rooms {
+        assert!(has_files(room), "no file is in the room {room} of the table");
+    }
 }
 
 #[test]
