@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::authorized::AdminPeer;
-use super::places::{AdmittedPeer, Places};
+use super::places::{PlacePermit, Places};
 
 /// Connections at once: some browsers, a Prometheus or two, and probes. Of more, those without a request give way, so that
 /// nobody takes the descriptors that queries need.
@@ -54,7 +54,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 }
 
 /// Answers the requests of one connection, until its client, its time or another who needs its place ends it.
-async fn converse(stream: TcpStream, router: Router, place: AdmittedPeer) {
+async fn converse(stream: TcpStream, router: Router, place: PlacePermit) {
     let requests = place.requests();
     let peer = stream.peer_addr().ok().map(AdminPeer);
     let router = router.layer(axum::middleware::from_fn(

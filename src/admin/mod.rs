@@ -6,7 +6,7 @@ mod allowed;
 mod api;
 mod authorized;
 mod canaries;
-pub mod exceptions;
+mod exceptions;
 mod headers;
 mod host;
 pub mod listener;

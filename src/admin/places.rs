@@ -26,7 +26,7 @@ struct Place {
 }
 
 /// A place that is taken, until this is dropped.
-pub(super) struct AdmittedPeer {
+pub(super) struct PlacePermit {
     place: Arc<Place>,
     places: Places,
     _slot: OwnedSemaphorePermit,
@@ -39,7 +39,7 @@ impl Places {
     }
 
     /// Takes a place, from another if need be.
-    pub(super) async fn take(&self) -> std::io::Result<AdmittedPeer> {
+    pub(super) async fn take(&self) -> std::io::Result<PlacePermit> {
         let slot = loop {
             if self.free.available_permits() == 0 {
                 self.make_room();
@@ -52,7 +52,7 @@ impl Places {
         let quiet = Mutex::new(Some(Instant::now()));
         let place = Arc::new(Place { quiet, give_way: CancellationToken::new() });
         lock(&self.taken).push(Arc::clone(&place));
-        Ok(AdmittedPeer { place, places: self.clone(), _slot: slot })
+        Ok(PlacePermit { place, places: self.clone(), _slot: slot })
     }
 
     /// Tells the connection that has been without a request for longest to end, if there is one.
@@ -65,7 +65,7 @@ impl Places {
     }
 }
 
-impl AdmittedPeer {
+impl PlacePermit {
     /// Ends when another needs the place.
     pub(super) async fn is_needed(&self) {
         self.place.give_way.cancelled().await;
@@ -77,7 +77,7 @@ impl AdmittedPeer {
     }
 }
 
-impl Drop for AdmittedPeer {
+impl Drop for PlacePermit {
     fn drop(&mut self) {
         lock(&self.places.taken).retain(|place| !Arc::ptr_eq(place, &self.place));
     }

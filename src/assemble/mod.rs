@@ -2,6 +2,7 @@
 
 pub mod effective;
 pub mod explain;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;

@@ -9,11 +9,12 @@
 //!     ↓
 //!   table      index: hash → place        ring: place → words, read while others write
 //!     ↑                                   entry: words ↔ key and answer
-//!   keeper     the one writer: what stays and what goes (S3-FIFO; ghosts: what went)
+//!   evictor    the one writer: what stays and what goes (S3-FIFO; ghosts: what went)
 //! ```
 
 mod clock;
 mod entry;
+mod evictor;
 mod ghosts;
 mod hit;
 mod index;
@@ -27,7 +28,6 @@ mod table;
 mod models;
 #[cfg(test)]
 mod tests;
-pub(crate) mod evictor;
 
 pub use hit::{Freshness, Hit, Kept};
 pub use lifetimes::Lifetimes;

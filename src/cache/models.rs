@@ -56,7 +56,7 @@ impl Shared {
         (Arc::new(shared), hands, slot)
     }
 
-    /// As the keeper replaces an entry: its room is given up, then written over, then led to.
+    /// As the evictor replaces an entry: its room is given up, then written over, then led to.
     fn replace(&self, hands: &mut Hands, slot: IndexSlot, words: &[u64]) {
         hands.give_up_oldest(&self.ring, ENTRY);
         hands.forget(ENTRY);

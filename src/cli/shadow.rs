@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 
 use super::http::AdminClient;
-use crate::admin::exceptions::ShadowJson;
+use crate::api::pages::ShadowJson;
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, OK, USAGE, print, warn};
 

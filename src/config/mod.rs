@@ -25,7 +25,7 @@ mod server;
 mod settings;
 mod tunnel_guard;
 mod upstream;
-pub(crate) mod value;
+mod value;
 mod values;
 mod write;
 

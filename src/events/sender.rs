@@ -96,7 +96,7 @@ impl Pages {
 }
 
 impl EventSender {
-    /// A teller and the end that its lookups come out of; those that find no room are counted in `lost`.
+    /// A sender and the end that its lookups come out of; those that find no room are counted in `lost`.
     pub fn new(
         counters: Arc<Counters>,
         interest: Interest,
@@ -142,7 +142,7 @@ impl EventSender {
     }
 }
 
-/// A teller that tasks on several threads share; off the path of replies that need nobody else.
+/// A sender that tasks on several threads share; off the path of replies that need nobody else.
 #[derive(Clone)]
 pub struct SharedEventSender {
     counters: Arc<Counters>,

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 /// Sockets from which the gate asks itself. What comes from them is counted like all else; but it is in no log, not in
 /// dnstap, and not among the most blocked names, which are to show what others ask.
 ///
-/// It is read by the journal alone, off the packet path.
+/// It is read by the event log alone, off the packet path.
 #[derive(Debug, Default)]
 pub struct Untold {
     clients: ArcSwap<Vec<SocketAddr>>,

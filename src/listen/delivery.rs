@@ -49,7 +49,7 @@ struct Outbox {
 }
 
 impl Delivery {
-    /// Replies are made by `gate` and told to `teller`.
+    /// Replies are made by `gate` and counted by `teller`.
     pub fn new(gate: Engine, teller: EventSender) -> Self {
         Self { gate, teller, outboxes: Vec::new() }
     }

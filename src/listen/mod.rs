@@ -2,6 +2,6 @@
 
 pub mod connections;
 pub mod delivery;
+pub mod fetch;
 pub mod tcp;
 pub mod udp;
-pub mod fetch;

@@ -33,7 +33,7 @@ const IDLE: Duration = Duration::from_millis(5);
 /// Pause when so many were taken that queues could overflow within [`IDLE`].
 const BUSY: Duration = Duration::from_millis(1);
 
-/// Lookups of one look from which on the journal is busy: an eighth of a queue.
+/// Lookups of one look from which on the event log is busy: an eighth of a queue.
 const MANY: usize = 256;
 
 /// Lookups taken in a row from one queue.
@@ -67,7 +67,7 @@ pub struct Losses {
 }
 
 impl EventLog {
-    /// A journal as `settings` want it; the log's standard output is `stdout`. Rules are named from `state`.
+    /// An event log as `settings` want it; the log's standard output is `stdout`. Rules are named from `state`.
     ///
     /// Errors: the log's file cannot be opened.
     pub fn new(
@@ -110,7 +110,7 @@ impl EventLog {
         teller
     }
 
-    /// Starts the thread, which ends when all tellers are gone and everything is told.
+    /// Starts the thread, which ends when all senders are gone and everything is written.
     pub fn start(self) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || self.run())
     }

@@ -80,7 +80,7 @@ impl Rate {
 }
 
 impl LiveStats {
-    /// An empty board, on which clients are shown as `settings` say. `seed` is a secret of this process.
+    /// Nothing yet; clients are shown as `settings` say. `seed` is a secret of this process.
     pub fn new(settings: &Settings, seed: u64, start: Instant) -> Self {
         Self {
             client: settings.log.client,

@@ -6,18 +6,18 @@
 //! empties the queues: into the [`query_log`], to a [`dnstap`] reader, and onto the [`live_stats`] for the pages.
 
 pub mod blocked_names;
+pub mod canary;
+pub mod canary_results;
 pub mod catalogue;
 pub mod client;
 pub mod clock;
 pub mod dnstap;
+pub mod event_log;
 pub mod few;
+pub mod live_stats;
 pub mod log;
 pub mod metric;
 mod publish;
 pub mod query_log;
 mod series;
 pub mod top;
-pub mod canary;
-pub mod live_stats;
-pub mod event_log;
-pub mod canary_results;

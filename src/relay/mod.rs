@@ -8,12 +8,12 @@
 mod asker;
 mod attempt;
 mod doorbell;
+mod pending;
+mod pending_table;
 mod port;
 mod ports;
 mod stale;
 mod waiting;
-pub(crate) mod pending;
-pub(crate) mod pending_table;
 
 use std::collections::VecDeque;
 use std::io;

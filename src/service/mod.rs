@@ -3,7 +3,6 @@
 pub(crate) mod cookie_secrets;
 pub mod descriptors;
 pub mod inherited;
-pub mod sockets;
 pub mod notify;
 pub(crate) mod own_file;
 pub mod own_zones;
@@ -12,6 +11,7 @@ pub mod reload;
 pub mod sandbox;
 pub mod serve;
 pub mod shutdown;
+pub mod sockets;
 pub mod state;
 pub mod watchdog;
 

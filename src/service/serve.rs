@@ -47,7 +47,7 @@ use crate::util::heartbeat::Heartbeat;
 /// Time beyond the upstream deadline that a drain waits for replies to be written.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
-/// Time that the journal has, at the end, to tell what it still holds.
+/// Time that the event log has, at the end, to write what it still holds.
 const JOURNAL_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A gate that serves.
@@ -290,7 +290,7 @@ impl Service {
             tracing::warn!("some queries were still in flight after {drain:?}");
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
-        // All tellers are gone with workers and tasks. A standard output that nobody reads is not waited for.
+        // All senders are gone with workers and tasks. A standard output that nobody reads is not waited for.
         let given_up = Instant::now() + JOURNAL_PATIENCE;
         if self.journal.is_some_and(|journal| !ends_before(given_up, &journal)) {
             tracing::warn!("the query log was not taken to its end within {JOURNAL_PATIENCE:?}");

@@ -10,18 +10,18 @@
 pub mod accept;
 pub mod budget;
 pub mod encrypted;
+mod failure;
 pub mod loop_watch;
 pub mod loops;
 pub mod probe;
+mod schedule;
 pub mod server;
 pub mod server_stats;
 pub mod system;
-pub mod upstreams;
-pub(crate) mod failure;
 mod tcp;
 mod transport;
 mod udp;
-pub(crate) mod schedule;
+pub mod upstreams;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ const PACE: Duration = Duration::from_millis(20);
 /// How often it is looked whether a round is due: soon after the start, and after each reload.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Time for the journal to have seen the last query of a round.
+/// Time for the event log to have seen the last query of a round.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// Asks the gate's own addresses for its canaries.

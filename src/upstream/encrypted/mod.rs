@@ -3,17 +3,17 @@
 //! A server has few connections, each shared by many queries, opened when they are needed and opened again when they have
 //! ended. Whatever goes wrong, nothing is ever sent but through a connection whose other end has proved who it is.
 
-pub mod encryption;
+mod address_race;
 mod addresses;
 mod connection;
+pub mod encryption;
+mod failure_throttle;
 mod https;
 mod pool;
 mod reply;
 mod rest;
 mod slot;
 mod tls;
-pub(crate) mod failure_throttle;
-pub(crate) mod address_race;
 
 use std::io;
 use std::sync::Arc;
