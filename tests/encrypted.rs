@@ -62,7 +62,7 @@ fn answers_come_whole() {
         assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
         let asked: Vec<String> = upstream.queries().iter().map(|query| query.message.asked()).collect();
         assert_eq!(asked, ["ws.allowed.example A", "none.allowed.example A"], "{carrier:?}");
-        assert_eq!(upstream.connections(), [Some("dns.example".to_owned())], "{carrier:?}");
+        assert_eq!(upstream.names_given(), [Some("dns.example".to_owned())].into(), "{carrier:?}");
         let answered = count(&gate, &upstream.address("dns.example"), "answered");
         assert!((2.0..=3.0).contains(&answered), "{carrier:?}: {answered}, one more for the health probe");
         gate.expect_clean_log();
@@ -120,7 +120,7 @@ fn many_queries_share_few_connections() {
             }
         });
         assert_eq!(upstream.queries().len(), 200, "{carrier:?}");
-        let connections = upstream.connections().len();
+        let connections = upstream.connections();
         // More than two only as long as no reply has come before that to an earlier query.
         assert!((1..=8).contains(&connections), "{carrier:?}: {connections} connections");
     }
@@ -139,8 +139,8 @@ fn a_connection_that_the_server_closes_is_opened_again() {
             for _ in 0..3 {
                 assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.9"], "{carrier:?}, {case}");
             }
-            let connections = upstream.connections().len();
-            assert_eq!(connections, 2, "{carrier:?}, {case}");
+            assert!(upstream.connections() >= 2, "{carrier:?}, {case}");
+            eventually("the end of one connection", || (upstream.ended() == 1).then_some(()));
         }
     }
 }
@@ -183,7 +183,8 @@ fn a_silent_connection_is_not_waited_for() {
         );
         assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.9"], "{carrier:?}");
         let through: Vec<usize> = upstream.queries().iter().map(|query| query.connection).collect();
-        assert_eq!(through, [0, 0, 1], "{carrier:?}: asked again after a second, through a new connection");
+        let [_, silent, then] = through[..] else { panic!("{carrier:?}: asked through {through:?}") };
+        assert_ne!(silent, then, "{carrier:?}: asked again after a second, through a new connection");
     }
 }
 
@@ -217,7 +218,7 @@ fn reloads_keep_connections_while_the_same_servers_are_trusted() {
     assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "NOERROR");
     assert_eq!(gate.reload(), Reload::Success);
     assert_eq!(gate.ask("b.allowed.example", "A").rcode(), "NOERROR");
-    assert_eq!(upstream.connections().len(), 1);
+    assert_eq!(upstream.ended(), 0);
 
     gate.write_file("ca.pem", &Authority::new().pem());
     assert_eq!(gate.reload(), Reload::Success);
@@ -243,7 +244,7 @@ fn host_names_are_looked_up_through_the_bootstrap_resolvers() {
         let settings = format!("bootstrap = [\"{}\", \"{}\"]", deaf.address(), bootstrap.address());
         let gate = gate(&authority, &[carrier.address(&place, "")], &settings);
         assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.1"], "{carrier:?}");
-        assert_eq!(upstream.connections(), [Some("dns.example".to_owned())], "{carrier:?}");
+        assert_eq!(upstream.names_given(), [Some("dns.example".to_owned())].into(), "{carrier:?}");
         for resolver in [&deaf, &bootstrap] {
             let asked: Vec<String> =
                 resolver.queries().iter().map(|q| q.message.name().to_lowercase()).collect();
@@ -269,7 +270,7 @@ fn a_server_that_has_moved_is_looked_up_again() {
         let reply = gate.ask(&format!("b{number}.allowed.example"), "A");
         (reply.rcode() == "NOERROR").then_some(())
     });
-    assert_eq!(upstream.connections().len(), 1);
+    assert_eq!(upstream.ended(), 0);
 }
 
 /// A listener whose backlog is full: connections to it are neither made nor refused.
@@ -353,7 +354,11 @@ fn an_address_without_a_name_is_proved_by_itself() {
         let place: SocketAddr = upstream.place();
         let gate = gate(&authority, &[carrier.address(place, "")], "");
         assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.1"], "{carrier:?}");
-        assert_eq!(upstream.connections(), [None], "{carrier:?}: addresses have no place in a handshake");
+        assert_eq!(
+            upstream.names_given(),
+            [None].into(),
+            "{carrier:?}: addresses have no place in a handshake"
+        );
     }
 }
 

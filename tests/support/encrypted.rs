@@ -4,9 +4,10 @@
 
 mod serve;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ struct State {
     received: Mutex<Vec<Received>>,
     /// The name that the client gave in its handshake, for each connection.
     connections: Mutex<Vec<Option<String>>>,
+    /// Connections that are no more.
+    ended: AtomicUsize,
     /// Queries of one connection are worked on one after the other.
     in_turn: std::sync::atomic::AtomicBool,
     /// What clients asked HTTP for: the authority of each request.
@@ -143,7 +146,7 @@ impl EncryptedUpstream {
 
     /// Works on one query of a connection at a time from now on.
     pub(crate) fn work_in_turn(&self) {
-        self.state.in_turn.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.state.in_turn.store(true, Ordering::Relaxed);
     }
 
     /// The authority of each request.
@@ -178,9 +181,20 @@ impl EncryptedUpstream {
         received.iter().filter(|query| !is_probe(query)).cloned().collect()
     }
 
-    /// Handshakes that succeeded: the name that the gate gave in each.
-    pub(crate) fn connections(&self) -> Vec<Option<String>> {
-        self.state.connections.lock().unwrap().clone()
+    /// Handshakes that succeeded. A busy machine makes a reply late, and the gate opens a second connection beside it: what a fault
+    /// has cost is in [`Self::ended`].
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.lock().unwrap().len()
+    }
+
+    /// The names that the gate gave in its handshakes, each once.
+    pub(crate) fn names_given(&self) -> BTreeSet<Option<String>> {
+        self.state.connections.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Connections that are no more, whoever closed them.
+    pub(crate) fn ended(&self) -> usize {
+        self.state.ended.load(Ordering::SeqCst)
     }
 
     /// A plain socket of the other kind at its port, where anything sent in clear arrives; none where somebody has it.
@@ -229,6 +243,10 @@ impl State {
         let mut connections = self.connections.lock().unwrap();
         connections.push(name);
         connections.len() - 1
+    }
+
+    fn disconnected(&self) {
+        self.ended.fetch_add(1, Ordering::SeqCst);
     }
 
     fn receive(&self, bytes: &[u8], connection: usize) -> (Message, Act) {

@@ -76,6 +76,7 @@ pub(super) async fn tcp(
                 Carrier::Https => drop(https(stream, connection, &state).await),
                 _ => drop(tls(stream, connection, &state).await),
             }
+            state.disconnected();
         });
     }
 }
@@ -191,6 +192,7 @@ pub(super) async fn quic(endpoint: quinn::Endpoint, state: Arc<State>) {
                     }
                 });
             }
+            state.disconnected();
         });
     }
 }
