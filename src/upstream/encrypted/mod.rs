@@ -101,9 +101,11 @@ impl EncryptedServer {
             false => request::write_without_edns(&mut query, 0, &prompt.question, prompt.flags),
         }
         let (mut ended, mut lost_stream) = (String::new(), false);
-        let mut chosen = self.pool.choose().await.map_err(Failure::Network)?;
-        for _ in 0..MAX_TRIES {
-            let slot = chosen.0;
+        for lost in 0..MAX_TRIES {
+            // The last is shared with nobody: neither has it been lost by another query, nor does this one cost others theirs.
+            let chosen =
+                if lost + 1 < MAX_TRIES { self.pool.choose().await } else { self.pool.whole().await };
+            let (slot, _leave) = chosen.map_err(Failure::Network)?;
             let route = Arc::clone(&self.route);
             let connection = slot.connection(|| async move { route.connect().await });
             let connection = connection.await.map_err(|why| Failure::Network(why.to_string()))?;
@@ -123,7 +125,7 @@ impl EncryptedServer {
                     self.rest.begin(&why, again_after);
                     return Err(Failure::Unwilling(shown(&why)));
                 }
-                // It is tried once more, and the connection goes on.
+                // It is asked once more, and the connection goes on.
                 Err(Loss::Stream(why)) if lost_stream => return Err(Failure::Unusable(shown(&why))),
                 Err(Loss::Stream(why)) => {
                     lost_stream = true;
@@ -134,7 +136,6 @@ impl EncryptedServer {
                     ended = shown(&why);
                     slot.ended(&connection, &ended);
                     self.pool.note_end(connection.replies(), connection.last_heard().elapsed());
-                    chosen = self.pool.choose().await.map_err(Failure::Network)?;
                 }
             }
         }

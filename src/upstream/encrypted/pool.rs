@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
@@ -79,6 +80,7 @@ impl Pool {
     pub(super) async fn choose(&self) -> Result<(&Arc<ConnectionSlot>, SemaphorePermit<'_>), String> {
         let (slots, chosen) = match self.works_on_many.load(Ordering::Relaxed) {
             true => (&self.slots[..USUAL_CONNECTIONS], None),
+            false if self.gives_one_reply() => return self.whole().await,
             false => (&self.slots[..], self.free()),
         };
         for slot in chosen.into_iter().chain(slots) {
@@ -91,18 +93,26 @@ impl Pool {
         Ok((slot, permit))
     }
 
+    /// True where connections ended after one reply each; now and then it is looked at again.
+    fn gives_one_reply(&self) -> bool {
+        let gives_one = self.single.load(Ordering::Relaxed) >= SINGLE;
+        if gives_one && self.single.fetch_add(1, Ordering::Relaxed) >= AGAIN {
+            self.single.store(0, Ordering::Relaxed);
+        }
+        gives_one
+    }
+
+    /// A new connection for one query alone, as soon as there is room for it: who shared it would lose the reply.
+    pub(super) async fn whole(&self) -> Result<(&Arc<ConnectionSlot>, SemaphorePermit<'_>), String> {
+        let (permit, place, _) = select_all(self.slots.iter().map(|slot| Box::pin(slot.whole()))).await;
+        let slot = &self.slots[place];
+        slot.forget_used();
+        Ok((slot, permit.map_err(|closed| closed.to_string())?))
+    }
+
     /// A connection on which nobody waits; else one to be opened, where somebody has waited for long on all of them, now or before;
     /// else the one with the fewest who wait.
     fn free(&self) -> Option<&Arc<ConnectionSlot>> {
-        if self.single.load(Ordering::Relaxed) >= SINGLE {
-            // Now and then it is looked at again.
-            if self.single.fetch_add(1, Ordering::Relaxed) >= AGAIN {
-                self.single.store(0, Ordering::Relaxed);
-            }
-            let unused = self.slots.iter().find(|slot| slot.in_flight() == 0)?;
-            unused.forget_used();
-            return Some(unused);
-        }
         let is_in_use = |slot: &&Arc<ConnectionSlot>| slot.is_open() || slot.in_flight() > 0;
         let least = self.slots.iter().filter(is_in_use).min_by_key(|slot| slot.load());
         let Some(least) = least else { return self.slots.first() };

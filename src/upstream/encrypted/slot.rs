@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::connection::Connection;
 
 /// Queries under way through one connection: what servers of HTTP/2 and QUIC grant at least (RFC 9113 section 6.5.2
 /// recommends no less than 100 streams).
-const MAX_QUERIES: usize = 100;
+const MAX_QUERIES: u32 = 100;
 
 /// The wait after the second failure in a row, in which queries fail at once; it doubles with each more. After the first
 /// there is none: a server may just have been restarted.
@@ -57,11 +57,16 @@ impl ConnectionSlot {
     /// Without a connection yet.
     pub(super) fn new() -> Self {
         Self {
-            permits: Semaphore::new(MAX_QUERIES),
+            permits: Semaphore::new(MAX_QUERIES as usize),
             state: watch::Sender::new(State::Closed),
             failures: AtomicU32::new(0),
             silent: Mutex::new(Weak::new()),
         }
+    }
+
+    /// Leave to ask through it, for one query alone; waits until nobody else does.
+    pub(super) async fn whole(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.permits.acquire_many(MAX_QUERIES).await
     }
 
     /// The open connection; `open` makes one where there is none, for all who ask meanwhile, and goes on when they give up.
@@ -151,7 +156,7 @@ impl ConnectionSlot {
 
     /// Queries that have leave to ask through it.
     pub(super) fn in_flight(&self) -> usize {
-        MAX_QUERIES.saturating_sub(self.permits.available_permits())
+        (MAX_QUERIES as usize).saturating_sub(self.permits.available_permits())
     }
 
     /// Queries that are under way through it, those that nobody waits for any more included.
