@@ -40,8 +40,6 @@ COPY config/compose/namegate.toml /etc/namegate/namegate.toml
 # net.ipv4.ip_unprivileged_port_start at 53 or less. A capability on the file would not do: no-new-privileges ignores it,
 # and with all capabilities dropped the kernel refuses to start such a file.
 USER 65532:65532
-# What is larger goes back to the system when a reload lets it go; glibc would keep it (docs/operations.md).
-ENV MALLOC_MMAP_THRESHOLD_=131072
 EXPOSE 1053/udp 1053/tcp 9153/tcp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["/usr/bin/namegate", "healthcheck"]

@@ -13,11 +13,13 @@ use crate::service::serve::Service;
 use crate::service::shutdown::Hangups;
 use crate::service::sockets::Sockets;
 use crate::service::{StartError, notify, sandbox};
+use crate::util::allocator;
 
 /// Runs the gate in the foreground until SIGTERM or SIGINT.
 ///
 /// What takes privileges comes first: sockets are opened, and the sandbox is entered, before there is a second thread.
 pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
+    allocator::give_back_what_is_freed();
     let hangups = Hangups::catch().map_err(|error| cannot_start(&error))?;
     let inherited = Inherited::take()?;
     adopt(&mut sources, &inherited);

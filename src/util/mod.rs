@@ -1,5 +1,6 @@
 //! Small things that every room may use; they know nothing of DNS.
 
+pub(crate) mod allocator;
 pub(crate) mod escape;
 pub mod heartbeat;
 pub(crate) mod rfc3339;

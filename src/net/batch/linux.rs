@@ -1,4 +1,4 @@
-//! recvmmsg(2) and sendmmsg(2): the one file of unsafe code.
+//! recvmmsg(2) and sendmmsg(2), in unsafe code.
 //!
 //! Every header the kernel is given points into vectors that live in the same batch and keep their length, and all
 //! pointers a call uses are made anew right before it.
