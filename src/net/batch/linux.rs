@@ -12,7 +12,7 @@ use std::ptr;
 
 use libc::{c_int, c_uint, cmsghdr, in_addr, in_pktinfo, in6_addr, in6_pktinfo, iovec, mmsghdr, socklen_t};
 
-use super::{Datagram, MAX_REPORTS, Peer, Sent, Wait};
+use super::{Datagram, Peer, Sent, Wait, send_all};
 
 /// Bytes between the starts of two buffers beyond their room: keeps the first lines of all datagrams of a batch, which are
 /// the ones that are read, out of each other's way in the near cache.
@@ -231,42 +231,18 @@ impl SendBatch {
             header.msg_control = if *length == 0 { ptr::null_mut() } else { (&raw mut *control).cast() };
             header.msg_controllen = *length as _;
         }
-        let mut done = Sent::default();
-        let mut sockets = sockets.into_iter();
-        let mut socket = sockets.next();
-        let (mut at, mut reports) = (0, 0);
-        while at < posted {
-            let Some(current) = socket else {
-                done.blocked = posted - at;
-                break;
-            };
+        // The call stops before the first message that fails, and tells its error only when that is the first.
+        let send = |socket: &UdpSocket, at: usize| {
             let rest = &mut self.headers[at..posted];
             // SAFETY: `rest` has the length it is told with, and each header points at a message, an address and a control
             // block of this batch with their lengths.
             let sent = unsafe {
                 let length = rest.len() as c_uint;
-                libc::sendmmsg(current.as_raw_fd(), rest.as_mut_ptr(), length, libc::MSG_DONTWAIT)
+                libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), length, libc::MSG_DONTWAIT)
             };
-            match usize::try_from(sent) {
-                Ok(sent) => (at, reports, done.sent) = (at + sent, 0, done.sent + sent),
-                Err(_) => match io::Error::last_os_error() {
-                    error if error.kind() == io::ErrorKind::Interrupted => {}
-                    error if error.kind() == io::ErrorKind::WouldBlock => {
-                        socket = sockets.next();
-                        done.full += 1;
-                    }
-                    // A connected socket reports an ICMP error that came before in place of sending.
-                    _ if self.addresses[at].1 == 0 && reports < MAX_REPORTS => reports += 1,
-                    // The call stops before the first message that fails, and tells its error only when that is the
-                    // first.
-                    error => {
-                        done.failed.push((at, error));
-                        (at, reports) = (at + 1, 0);
-                    }
-                },
-            }
-        }
-        done
+            usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        };
+        send_all(posted, sockets, send, |at| self.addresses[at].1 == 0)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
-use super::{Datagram, MAX_REPORTS, Peer, Sent, Wait};
+use super::{Datagram, Peer, Sent, Wait, send_all};
 
 /// Datagrams received together: here always one.
 pub struct ReceiveBatch {
@@ -116,31 +116,11 @@ impl SendBatch {
     /// reason does not hold up the rest.
     pub fn flush<'s>(&mut self, sockets: impl IntoIterator<Item = &'s UdpSocket>) -> Sent {
         let posted = std::mem::take(&mut self.posted);
-        let mut done = Sent::default();
-        let mut sockets = sockets.into_iter();
-        let mut socket = sockets.next();
-        let (mut at, mut reports) = (0, 0);
-        while at < posted {
-            let Some(current) = socket else {
-                done.blocked = posted - at;
-                break;
-            };
-            match send(current, &self.messages[at], self.peers[at]) {
-                Ok(_) => (at, reports, done.sent) = (at + 1, 0, done.sent + 1),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket = sockets.next();
-                    done.full += 1;
-                }
-                // A connected socket reports an ICMP error that came before in place of sending.
-                Err(_) if self.peers[at].is_none() && reports < MAX_REPORTS => reports += 1,
-                Err(error) => {
-                    done.failed.push((at, error));
-                    (at, reports) = (at + 1, 0);
-                }
-            }
-        }
-        done
+        let send = |socket: &UdpSocket, at: usize| {
+            send(socket, &self.messages[at], self.peers[at])?;
+            Ok(1)
+        };
+        send_all(posted, sockets, send, |at| self.peers[at].is_none())
     }
 }
 
