@@ -6,10 +6,15 @@ use std::path::PathBuf;
 use subtle::ConstantTimeEq;
 
 use crate::config::Settings;
-use crate::util::secret_file::{self, SecretFileError};
+use crate::util::secret_file::{SecretFile, SecretFileError};
 
 /// Fewest characters of a token: 16 of a random one are beyond guessing over a network.
 const MIN_LENGTH: usize = 16;
+
+static FILE: SecretFile =
+    SecretFile { what: "the token file", setting: "`token_file` in [admin]", make: "openssl rand -hex 32" };
+
+const UNPRINTABLE: &str = "it must hold one line of printable ASCII without spaces";
 
 /// A file with a token on its only line. It is read for each request that needs it, so that a new token holds at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,40 +28,6 @@ pub struct Token {
     secret: Box<str>,
 }
 
-/// Why there is no token in a file.
-#[derive(Debug, thiserror::Error)]
-#[error("the token file {}: {fault}\n  help: {}", path.display(), fault.remedy())]
-pub struct TokenError {
-    path: PathBuf,
-    fault: Fault,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error(transparent)]
-    File(SecretFileError),
-    #[error("it must hold one line of printable ASCII without spaces")]
-    Unprintable,
-    #[error("the token has {0} characters, and must have at least {MIN_LENGTH}")]
-    Short(usize),
-}
-
-impl Fault {
-    fn remedy(&self) -> &'static str {
-        match self {
-            Self::File(SecretFileError::Open) => {
-                "`chmod o= FILE`, and for a Kubernetes secret `defaultMode: 0440`"
-            }
-            Self::File(SecretFileError::Unreadable(_) | SecretFileError::NoFile) => {
-                "`token_file` in [admin] names a file that the user namegate runs as can read"
-            }
-            Self::File(SecretFileError::Large) | Self::Unprintable | Self::Short(_) => {
-                "write a new token: `(umask 077; openssl rand -hex 32 > FILE)`"
-            }
-        }
-    }
-}
-
 impl TokenFile {
     /// The token in the file at `path`.
     pub fn new(path: PathBuf) -> Self {
@@ -64,7 +35,7 @@ impl TokenFile {
     }
 
     /// The file that `settings` name, which must have a token already; none where they name none.
-    pub fn of(settings: &Settings) -> Result<Option<Self>, TokenError> {
+    pub fn of(settings: &Settings) -> Result<Option<Self>, SecretFileError> {
         let file = settings.admin.token_file.clone().map(Self::new);
         file.as_ref().map(Self::read).transpose()?;
         Ok(file)
@@ -73,26 +44,24 @@ impl TokenFile {
     /// Reads the token.
     ///
     /// Errors: the file cannot be read, others may read it, or what it holds is no token.
-    pub fn read(&self) -> Result<Token, TokenError> {
-        self.try_read().map_err(|fault| TokenError { path: self.path.clone(), fault })
-    }
-
-    fn try_read(&self) -> Result<Token, Fault> {
-        match secret_file::read(&self.path).map_err(Fault::File)?.as_slice() {
+    pub fn read(&self) -> Result<Token, SecretFileError> {
+        FILE.read(&self.path, |lines| match lines {
             [line] => Token::parse(line),
-            _ => Err(Fault::Unprintable),
-        }
+            _ => Err(UNPRINTABLE.to_owned()),
+        })
     }
 }
 
 impl Token {
-    fn parse(line: &[u8]) -> Result<Self, Fault> {
+    fn parse(line: &[u8]) -> Result<Self, String> {
         match std::str::from_utf8(line) {
             Ok(text) if line.iter().all(u8::is_ascii_graphic) => match text.len() {
-                length @ 0..MIN_LENGTH => Err(Fault::Short(length)),
+                length @ 0..MIN_LENGTH => {
+                    Err(format!("the token has {length} characters, and must have at least {MIN_LENGTH}"))
+                }
                 _ => Ok(Self { secret: text.into() }),
             },
-            _ => Err(Fault::Unprintable),
+            _ => Err(UNPRINTABLE.to_owned()),
         }
     }
 
@@ -122,7 +91,7 @@ mod tests {
 
     const SECRET: &str = "0123456789abcdef";
 
-    fn read(content: &[u8], mode: u32) -> Result<Token, TokenError> {
+    fn read(content: &[u8], mode: u32) -> Result<Token, SecretFileError> {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");

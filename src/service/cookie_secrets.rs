@@ -1,45 +1,26 @@
 //! The secrets that DNS cookies are made with: of a file, or made up at the start.
 
-use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config;
 use crate::engine::cookies::{Cookies, Secret};
-use crate::util::secret_file::{self, SecretFileError};
+use crate::util::secret_file::{SecretFile, SecretFileError};
 
-/// Why there are no secrets in a file.
-#[derive(Debug, thiserror::Error)]
-#[error("the cookie secrets in {}: {fault}\n  help: {}", path.display(), fault.remedy())]
-pub(crate) struct SecretsError {
-    path: PathBuf,
-    fault: Fault,
-}
+static FILE: SecretFile = SecretFile {
+    what: "the cookie secrets in",
+    setting: "`secret_file` in [cookies]",
+    make: "openssl rand -hex 16",
+};
 
+/// Why there are no secrets.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(crate) enum SecretsError {
     #[error(transparent)]
-    File(SecretFileError),
+    File(#[from] SecretFileError),
     #[error(
-        "it must hold one secret, or the present one and the one before, each 32 hexadecimal digits on a line"
+        "no secret for cookies could be made up: {0}\n  help: the system has to have a source of random bytes"
     )]
-    Form,
-    #[error("no secret could be made up: {0}")]
-    Random(getrandom::Error),
-}
-
-impl Fault {
-    fn remedy(&self) -> &'static str {
-        match self {
-            Self::File(SecretFileError::Open) => {
-                "`chmod o= FILE`, and for a Kubernetes secret `defaultMode: 0440`"
-            }
-            Self::File(_) => {
-                "`secret_file` in [cookies] names a file that the user namegate runs as can read"
-            }
-            Self::Form => "write a new one: `(umask 077; openssl rand -hex 16 > FILE)`",
-            Self::Random(_) => "the system has to have a source of random bytes",
-        }
-    }
+    Random(#[from] getrandom::Error),
 }
 
 /// The cookies that `settings` ask for; made with the secret there was `before`, unless a file has it.
@@ -51,9 +32,9 @@ pub(crate) fn cookies(
         return Ok(None);
     }
     let (secret, secret_before) = match (&settings.secret_file, before) {
-        (Some(path), _) => read(path).map_err(|fault| SecretsError { path: path.clone(), fault })?,
+        (Some(path), _) => FILE.read(path, read)?,
         (None, Some(before)) => before.secrets(),
-        (None, None) => (make_up().map_err(|fault| SecretsError { path: PathBuf::new(), fault })?, None),
+        (None, None) => (make_up()?, None),
     };
     Ok(Some(Cookies::new(secret, secret_before, (Instant::now(), unix_seconds()))))
 }
@@ -63,19 +44,18 @@ pub(crate) fn unix_seconds() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }
 
-fn make_up() -> Result<Secret, Fault> {
+fn make_up() -> Result<Secret, getrandom::Error> {
     let mut secret = Secret::default();
-    getrandom::fill(&mut secret).map_err(Fault::Random)?;
+    getrandom::fill(&mut secret)?;
     Ok(secret)
 }
 
-fn read(path: &Path) -> Result<(Secret, Option<Secret>), Fault> {
-    let lines = secret_file::read(path).map_err(Fault::File)?;
+fn read(lines: &[&[u8]]) -> Result<(Secret, Option<Secret>), String> {
     let secrets: Option<Vec<Secret>> = lines.iter().map(|line| parse(line)).collect();
     match secrets.as_deref() {
         Some([secret]) => Ok((*secret, None)),
         Some([secret, before]) => Ok((*secret, Some(*before))),
-        _ => Err(Fault::Form),
+        _ => Err("it must hold one secret, or the present one and the one before, each 32 hexadecimal digits on a line".to_owned()),
     }
 }
 

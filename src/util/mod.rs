@@ -4,5 +4,5 @@ pub(crate) mod allocator;
 pub(crate) mod escape;
 pub mod heartbeat;
 pub(crate) mod rfc3339;
-pub(crate) mod secret_file;
+pub mod secret_file;
 pub(crate) mod sync;
