@@ -43,7 +43,7 @@ fn every_thread_has_given_up_everything() {
     assert_eq!(gate.reload(), Reload::Success);
     let threads = threads(gate.pid());
     let names: BTreeSet<&str> = threads.iter().map(|(name, _)| name.trim()).collect();
-    for name in ["namegate", "udp-0", "relay", "runtime", "journal", "query-log", "reload"] {
+    for name in ["namegate", "udp-0", "relay", "runtime", "event-log", "query-log", "reload"] {
         assert!(names.contains(name), "{name} is not among {names:?}");
     }
     for (name, status) in &threads {

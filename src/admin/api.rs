@@ -35,7 +35,7 @@ use crate::wire::query::Question;
 pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<StatusJson> {
     let state = admin.state.load();
     let totals = admin.catalogue.totals();
-    let rates = admin.board.rates();
+    let rates = admin.live.rates();
     let (since, started) = admin.started;
     Json(StatusJson {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -119,15 +119,15 @@ pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<TopJson> {
     let count = |(key, count)| CountJson { key, count };
     Json(TopJson {
         window_seconds: WINDOW.as_secs(),
-        names: admin.board.names(now).into_iter().map(count).collect(),
-        clients: admin.board.clients(now).into_iter().map(count).collect(),
+        names: admin.live.names(now).into_iter().map(count).collect(),
+        clients: admin.live.clients(now).into_iter().map(count).collect(),
     })
 }
 
 /// The names that are not allowed, and who asked for them.
 pub(super) async fn blocked(Shared(admin): Shared<Admin>) -> Json<BlockedJson> {
     let (names, forgotten, no_hosts) = {
-        let blocked = admin.board.blocked();
+        let blocked = admin.live.blocked();
         let names: Vec<(Name, Sighting)> = blocked.iter().map(|(name, seen)| (name, seen.clone())).collect();
         (names, blocked.forgotten(), blocked.no_hosts())
     };
@@ -168,7 +168,7 @@ pub(super) async fn recent(
 ) -> Result<Json<RecentJson>, Refusal> {
     let Query(from) = from.map_err(|rejection| refuse(&rejection.body_text()))?;
     let state = admin.state.load();
-    let (lookups, next) = admin.board.recent(from.after.unwrap_or(0));
+    let (lookups, next) = admin.live.recent(from.after.unwrap_or(0));
     let lookups = lookups.iter().map(|(sequence, lookup)| shown(*sequence, lookup, &admin, &state)).collect();
     Ok(Json(RecentJson { next, lookups }))
 }
@@ -179,7 +179,7 @@ fn shown(sequence: u64, lookup: &event::QueryEvent, admin: &Admin, state: &State
     LookupJson {
         sequence,
         time: time(SystemTime::now() - lookup.received.elapsed()),
-        client: ShownClient::of(lookup.client.ip(), admin.board.client()).map(|client| client.to_string()),
+        client: ShownClient::of(lookup.client.ip(), admin.live.client()).map(|client| client.to_string()),
         name: lookup.question.name.to_string(),
         qtype: lookup.question.qtype.to_string(),
         decision: record.decision.label().to_owned(),

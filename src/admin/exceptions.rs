@@ -19,7 +19,7 @@ pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<ShadowJs
         count: difference.count,
         first: time(SystemTime::now() - difference.first.elapsed()),
         last: time(SystemTime::now() - difference.last.elapsed()),
-        client: ShownClient::of(difference.client, admin.board.client()).map(|client| client.to_string()),
+        client: ShownClient::of(difference.client, admin.live.client()).map(|client| client.to_string()),
     };
     Json(state.shadow.as_ref().map(|shadow| ShadowJson {
         hash: shadow.policies().default().hash(),
@@ -34,7 +34,7 @@ pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<ShadowJs
 pub(super) async fn tunnel_guard(Shared(admin): Shared<Admin>) -> Json<Option<TunnelGuardJson>> {
     let state = admin.state.load();
     let shown = |suspect: crate::policy::tunnel_guard::Suspect| SuspectJson {
-        client: ShownClient::of(suspect.client, admin.board.client()).map(|client| client.to_string()),
+        client: ShownClient::of(suspect.client, admin.live.client()).map(|client| client.to_string()),
         below: suspect.suffix.to_string(),
         names: suspect.names,
         bytes: suspect.bytes,

@@ -45,7 +45,7 @@ pub struct Admin {
     /// All counts.
     pub catalogue: Arc<Catalogue>,
     /// What happened lately.
-    pub board: Arc<LiveStats>,
+    pub live: Arc<LiveStats>,
     /// What could not be told.
     pub losses: Losses,
     /// When the gate began to serve, on either clock.
@@ -96,7 +96,7 @@ impl Admin {
 }
 
 async fn metrics(Shared(admin): Shared<Admin>) -> impl IntoResponse {
-    let text = admin.catalogue.render(&admin.state, &admin.board, &admin.losses);
+    let text = admin.catalogue.render(&admin.state, &admin.live, &admin.losses);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 

@@ -146,12 +146,12 @@ impl EventSender {
 #[derive(Clone)]
 pub struct SharedEventSender {
     counters: Arc<Counters>,
-    teller: Arc<Mutex<EventSender>>,
+    sender: Arc<Mutex<EventSender>>,
 }
 
 impl From<EventSender> for SharedEventSender {
-    fn from(teller: EventSender) -> Self {
-        Self { counters: Arc::clone(&teller.counters), teller: Arc::new(Mutex::new(teller)) }
+    fn from(sender: EventSender) -> Self {
+        Self { counters: Arc::clone(&sender.counters), sender: Arc::new(Mutex::new(sender)) }
     }
 }
 
@@ -163,7 +163,7 @@ impl SharedEventSender {
 
     /// A reply was made.
     pub fn replied(&self, exchange: &AnsweredQuery<'_>) {
-        self.teller.lock().unwrap_or_else(PoisonError::into_inner).replied(exchange);
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).replied(exchange);
     }
 }
 

@@ -37,8 +37,8 @@ pub struct UdpMiss {
 
 /// Writes replies to misses and sends them in batches.
 pub struct Delivery {
-    gate: Engine,
-    teller: EventSender,
+    engine: Engine,
+    sender: EventSender,
     outboxes: Vec<Outbox>,
 }
 
@@ -49,9 +49,9 @@ struct Outbox {
 }
 
 impl Delivery {
-    /// Replies are made by `gate` and counted by `teller`.
-    pub fn new(gate: Engine, teller: EventSender) -> Self {
-        Self { gate, teller, outboxes: Vec::new() }
+    /// Replies are made by `engine` and counted by `sender`.
+    pub fn new(engine: Engine, sender: EventSender) -> Self {
+        Self { engine, sender, outboxes: Vec::new() }
     }
 
     fn outbox(&mut self, socket: &Arc<ReplySocket>) -> usize {
@@ -67,9 +67,9 @@ impl Delivery {
         let index = self.outbox(&socket);
         let replies = &mut self.outboxes[index].replies;
         let reply = replies.draft();
-        let record = self.gate.finish(&miss, fetched, now, reply);
-        self.teller.replied(&miss.exchange(&record, reply, now.saturating_duration_since(miss.received)));
-        self.teller.counters().miss_ended();
+        let record = self.engine.finish(&miss, fetched, now, reply);
+        self.sender.replied(&miss.exchange(&record, reply, now.saturating_duration_since(miss.received)));
+        self.sender.counters().miss_ended();
         replies.post(peer);
         if replies.is_full() {
             socket.send(replies);
@@ -90,13 +90,13 @@ impl Deliver for Delivery {
 
     fn refuse(&mut self, waiter: Waiter, reason: Dropped) {
         if let Waiter::Datagram(_) = waiter {
-            self.teller.counters().dropped(reason);
-            self.teller.counters().miss_ended();
+            self.sender.counters().dropped(reason);
+            self.sender.counters().miss_ended();
         }
     }
 
     fn flush(&mut self) {
-        self.gate.refresh();
+        self.engine.refresh();
         for outbox in self.outboxes.iter_mut().filter(|outbox| !outbox.replies.is_empty()) {
             outbox.socket.send(&mut outbox.replies);
         }

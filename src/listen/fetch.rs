@@ -24,11 +24,11 @@ pub async fn fetch(relay: &RelayHandle<Waiter>, query: AllowedQuery<'static>, mi
     answer.await.unwrap_or_else(|_| Fetched::now(failure("too many queries wait for an upstream")))
 }
 
-/// The answer of the local zones to `miss`, completed where an alias leads out of them: its target is looked up through `gate`
+/// The answer of the local zones to `miss`, completed where an alias leads out of them: its target is looked up through `engine`
 /// and `relay` as if the client had asked for it.
-pub async fn fetch_local(gate: &mut Engine, relay: &RelayHandle<Waiter>, miss: &Miss) -> LocalFetched {
+pub async fn fetch_local(engine: &mut Engine, relay: &RelayHandle<Waiter>, miss: &Miss) -> LocalFetched {
     let over_tcp = miss.client.transport == Transport::Tcp;
-    let found = gate.state().local.answer(miss.request(), miss.client.address, over_tcp).await;
+    let found = engine.state().local.answer(miss.request(), miss.client.address, over_tcp).await;
     let LocalAnswer { message, leads_to } = match found {
         Ok(found) => found,
         Err(LocalFailure::NotHeld) => return failure("the local zone has no answer").into(),
@@ -39,7 +39,7 @@ pub async fn fetch_local(gate: &mut Engine, relay: &RelayHandle<Waiter>, miss: &
     let alone = Answer::parse(&message).unwrap_or_else(|_| failure("the local zone's answer cannot be read"));
     let Some(target) = leads_to else { return alone.into() };
     let mut reply = Vec::new();
-    let Some(lookup) = look_up_target(gate, relay, miss, &target, &mut reply).await else {
+    let Some(lookup) = look_up_target(engine, relay, miss, &target, &mut reply).await else {
         return alone.into();
     };
     let answer = match lookup.outcome() {
@@ -57,15 +57,15 @@ pub async fn fetch_local(gate: &mut Engine, relay: &RelayHandle<Waiter>, miss: &
 /// Looks up the target of an alias for the client of `miss`, and writes what it would be told into `reply`. None where it wants no
 /// recursion.
 async fn look_up_target(
-    gate: &mut Engine,
+    engine: &mut Engine,
     relay: &RelayHandle<Waiter>,
     miss: &Miss,
     target: &Name,
     reply: &mut Vec<u8>,
 ) -> Option<TargetLookup> {
     let request = miss.request_for(target)?;
-    let mut generation = gate.state().policies.generation();
-    let record = match gate.answer_target(&request, miss, reply) {
+    let mut generation = engine.state().policies.generation();
+    let record = match engine.answer_target(&request, miss, reply) {
         Outcome::Reply(record) => record,
         Outcome::Refresh(record, query) => {
             relay.refresh(query, miss.received);
@@ -74,8 +74,8 @@ async fn look_up_target(
         }
         Outcome::Fetch(miss, query) => {
             let fetched = fetch(relay, query, &miss).await;
-            generation = gate.state().policies.generation();
-            gate.finish(&miss, &fetched, Instant::now(), reply)
+            generation = engine.state().policies.generation();
+            engine.finish(&miss, &fetched, Instant::now(), reply)
         }
         Outcome::Local(_) | Outcome::Silence => return None,
     };

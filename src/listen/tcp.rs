@@ -71,7 +71,7 @@ pub struct TcpService {
     /// What queries are judged by.
     pub state: Arc<ArcSwap<State>>,
     /// Told of every reply.
-    pub teller: SharedEventSender,
+    pub sender: SharedEventSender,
     /// Where misses go.
     pub relay: RelayHandle<Waiter>,
     /// Bounds.
@@ -88,8 +88,8 @@ pub struct TcpService {
 
 impl TcpService {
     /// A door for one task, counting on counters shared by all.
-    fn gate(&self) -> Engine {
-        Engine::new(&self.state, Arc::clone(self.teller.counters()))
+    fn engine(&self) -> Engine {
+        Engine::new(&self.state, Arc::clone(self.sender.counters()))
     }
 
     /// Accepts connections until told to stop. No failure to accept ends it. What is left of an inherited listener is for
@@ -204,7 +204,7 @@ impl TcpService {
     ) -> io::Result<()> {
         let in_flight = Arc::new(Semaphore::new(self.limits.queries_per_connection));
         let mut request = Vec::new();
-        let mut gate = self.gate();
+        let mut engine = self.engine();
         let mut last_call = None;
         loop {
             if self.stop.is_cancelled()
@@ -233,7 +233,7 @@ impl TcpService {
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                    gate.too_long(client.transport);
+                    engine.too_long(client.transport);
                     return Err(error);
                 }
                 read => read?,
@@ -241,16 +241,16 @@ impl TcpService {
             let slot = (slot, permit.activity().begin());
             let received = Instant::now();
             let mut reply = Vec::with_capacity(512);
-            let (record, refresh) = match gate.answer(&request, client, received, &mut reply) {
+            let (record, refresh) = match engine.answer(&request, client, received, &mut reply) {
                 Outcome::Reply(record) => (record, None),
                 Outcome::Refresh(record, query) => (record, Some(query)),
                 Outcome::Fetch(miss, query) => {
-                    self.teller.counters().miss_begun();
+                    self.sender.counters().miss_begun();
                     tokio::spawn(self.clone().answer_miss(miss, Some(query), replies.clone(), slot));
                     continue;
                 }
                 Outcome::Local(miss) => {
-                    self.teller.counters().miss_begun();
+                    self.sender.counters().miss_begun();
                     tokio::spawn(self.clone().answer_miss(miss, None, replies.clone(), slot));
                     continue;
                 }
@@ -266,7 +266,7 @@ impl TcpService {
                 permit.activity().answered(received);
             }
             let (request, sent) = (&*request, &*reply);
-            self.teller.replied(&AnsweredQuery { client, request, reply: sent, record, received, elapsed });
+            self.sender.replied(&AnsweredQuery { client, request, reply: sent, record, received, elapsed });
             if replies.send(reply).await.is_err() {
                 return Ok(());
             }
@@ -287,17 +287,17 @@ impl TcpService {
             Some(query) => {
                 let fetched = fetch(&self.relay, query, &miss).await;
                 let place = replies.reserve().await;
-                (place, self.gate().finish(&miss, &fetched, Instant::now(), &mut reply))
+                (place, self.engine().finish(&miss, &fetched, Instant::now(), &mut reply))
             }
             None => {
-                let mut gate = self.gate();
-                let fetched = fetch_local(&mut gate, &self.relay, &miss).await;
+                let mut engine = self.engine();
+                let fetched = fetch_local(&mut engine, &self.relay, &miss).await;
                 let place = replies.reserve().await;
-                (place, gate.finish_local(&miss, &fetched, &mut reply))
+                (place, engine.finish_local(&miss, &fetched, &mut reply))
             }
         };
-        self.teller.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));
-        self.teller.counters().miss_ended();
+        self.sender.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));
+        self.sender.counters().miss_ended();
         // A client that left does not miss its reply.
         if let Ok(place) = place {
             place.send(reply);

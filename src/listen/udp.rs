@@ -48,9 +48,9 @@ pub struct Worker {
     /// The socket.
     pub socket: Arc<ReplySocket>,
     /// What decides.
-    pub gate: Engine,
+    pub engine: Engine,
     /// Told of every reply.
-    pub teller: EventSender,
+    pub sender: EventSender,
     /// Where misses go.
     pub relay: RelayHandle<Waiter>,
     /// Where queries for local zones go.
@@ -81,7 +81,7 @@ impl Worker {
             self.heartbeat.beat();
             match requests.receive(socket.receiving(), Wait::ForOne) {
                 Ok(_) => self.serve(&requests, &mut replies),
-                Err(error) if is_timeout(&error) => self.gate.refresh(),
+                Err(error) if is_timeout(&error) => self.engine.refresh(),
                 Err(error) => {
                     tracing::debug!("receiving over UDP failed: {error}");
                     std::thread::sleep(Duration::from_millis(1));
@@ -117,11 +117,11 @@ impl Worker {
                 continue;
             }
             if is_cut {
-                self.gate.too_long(Transport::Udp);
+                self.engine.too_long(Transport::Udp);
                 continue;
             }
             let client = Client { address: peer.address, transport: Transport::Udp };
-            match self.gate.answer(bytes, client, received, replies.batch.draft()) {
+            match self.engine.answer(bytes, client, received, replies.batch.draft()) {
                 Outcome::Reply(record) => replies.post(index, peer, client, record),
                 Outcome::Refresh(record, query) => {
                     replies.post(index, peer, client, record);
@@ -129,13 +129,13 @@ impl Worker {
                     has_asked = true;
                 }
                 Outcome::Fetch(miss, query) => {
-                    self.teller.counters().miss_begun();
+                    self.sender.counters().miss_begun();
                     let miss = UdpMiss { miss, socket: Arc::clone(&self.socket), peer };
                     self.ask(miss, query, received);
                     has_asked = true;
                 }
                 Outcome::Local(miss) => {
-                    self.teller.counters().miss_begun();
+                    self.sender.counters().miss_begun();
                     let miss = UdpMiss { miss, socket: Arc::clone(&self.socket), peer };
                     if self.local.try_send(miss).is_err() {
                         self.drop_miss();
@@ -149,7 +149,7 @@ impl Worker {
         }
         replies.send(&self.socket);
         let elapsed = received.elapsed();
-        replies.tell(requests, received, elapsed, &mut self.teller);
+        replies.tell(requests, received, elapsed, &mut self.sender);
     }
 
     fn ask(&self, miss: UdpMiss, query: AllowedQuery<'static>, received: Instant) {
@@ -159,8 +159,8 @@ impl Worker {
     }
 
     fn drop_miss(&self) {
-        self.teller.counters().dropped(Dropped::Overload);
-        self.teller.counters().miss_ended();
+        self.sender.counters().dropped(Dropped::Overload);
+        self.sender.counters().miss_ended();
     }
 }
 
@@ -188,11 +188,11 @@ impl Replies {
         requests: &ReceiveBatch,
         received: Instant,
         elapsed: Duration,
-        teller: &mut EventSender,
+        sender: &mut EventSender,
     ) {
         for (index, (request, client, record)) in self.records.drain(..).enumerate() {
             let (request, reply, record) = (requests.bytes(request), self.batch.message(index), &record);
-            teller.replied(&AnsweredQuery { client, request, reply, record, received, elapsed });
+            sender.replied(&AnsweredQuery { client, request, reply, record, received, elapsed });
         }
     }
 }
@@ -206,11 +206,11 @@ pub async fn answer_from_local_zones(
     mut misses: Receiver<UdpMiss>,
     state: Arc<ArcSwap<State>>,
     relay: RelayHandle<Waiter>,
-    teller: SharedEventSender,
+    sender: SharedEventSender,
 ) {
     let tasks = TaskTracker::new();
     while let Some(miss) = misses.recv().await {
-        tasks.spawn(answer_locally(miss, Arc::clone(&state), relay.clone(), teller.clone()));
+        tasks.spawn(answer_locally(miss, Arc::clone(&state), relay.clone(), sender.clone()));
     }
     tasks.close();
     tasks.wait().await;
@@ -220,15 +220,15 @@ async fn answer_locally(
     miss: UdpMiss,
     state: Arc<ArcSwap<State>>,
     relay: RelayHandle<Waiter>,
-    teller: SharedEventSender,
+    sender: SharedEventSender,
 ) {
     let UdpMiss { miss, socket, peer } = miss;
-    let mut gate = Engine::new(&state, Arc::clone(teller.counters()));
-    let fetched = fetch_local(&mut gate, &relay, &miss).await;
+    let mut engine = Engine::new(&state, Arc::clone(sender.counters()));
+    let fetched = fetch_local(&mut engine, &relay, &miss).await;
     let mut replies = SendBatch::new(1);
     let reply = replies.push(peer);
-    let record = gate.finish_local(&miss, &fetched, reply);
-    teller.replied(&miss.exchange(&record, reply, miss.received.elapsed()));
+    let record = engine.finish_local(&miss, &fetched, reply);
+    sender.replied(&miss.exchange(&record, reply, miss.received.elapsed()));
     socket.send(&mut replies);
-    teller.counters().miss_ended();
+    sender.counters().miss_ended();
 }

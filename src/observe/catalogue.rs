@@ -157,7 +157,7 @@ impl Catalogue {
     }
 
     /// The text of `/metrics`, with every count as it is now.
-    pub fn render(&self, state: &ArcSwap<State>, board: &LiveStats, losses: &Losses) -> String {
+    pub fn render(&self, state: &ArcSwap<State>, live: &LiveStats, losses: &Losses) -> String {
         let state = state.load();
         // Held to the end: two scrapes at once would take each other's gauges for idle.
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +168,7 @@ impl Catalogue {
         publish_exceptions(&state, &totals);
         publish_cache(&state, &totals);
         publish_upstream(&state);
-        publish_top(board);
+        publish_top(live);
         publish_losses(losses);
         counter!("namegate_admin_tokens_refused_total").absolute(self.tokens_refused.load(Ordering::Relaxed));
         self.standing.publish();
@@ -296,11 +296,11 @@ fn unix_seconds() -> u64 {
 }
 
 /// Notes once a second how many queries there were.
-pub async fn keep_rates(catalogue: Arc<Catalogue>, board: Arc<LiveStats>) {
+pub async fn keep_rates(catalogue: Arc<Catalogue>, live: Arc<LiveStats>) {
     let second = Duration::from_secs(1);
     let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);
     loop {
         seconds.tick().await;
-        board.tick(&catalogue.totals());
+        live.tick(&catalogue.totals());
     }
 }

@@ -47,7 +47,7 @@ pub struct EventLog {
     interest: Interest,
     queues: Vec<Consumer<QueryEvent>>,
     state: Arc<ArcSwap<State>>,
-    board: Arc<LiveStats>,
+    live: Arc<LiveStats>,
     log: QueryLog,
     dnstap: Option<DnstapOutput>,
     client: ClientAddress,
@@ -73,7 +73,7 @@ impl EventLog {
     pub fn new(
         settings: &Settings,
         state: Arc<ArcSwap<State>>,
-        board: Arc<LiveStats>,
+        live: Arc<LiveStats>,
         stdout: Box<dyn io::Write + Send>,
     ) -> io::Result<Self> {
         let log = QueryLog::open(&settings.log, stdout)?;
@@ -90,7 +90,7 @@ impl EventLog {
         };
         let (interest, client) = (Interest::of(settings), settings.log.client);
         let untold = Arc::default();
-        Ok(Self { interest, queues: Vec::new(), state, board, log, dnstap, client, losses, untold })
+        Ok(Self { interest, queues: Vec::new(), state, live, log, dnstap, client, losses, untold })
     }
 
     /// What could not be told.
@@ -104,15 +104,15 @@ impl EventLog {
     }
 
     /// A new thread's end.
-    pub fn teller(&mut self, counters: Arc<Counters>) -> EventSender {
-        let (teller, lookups) = EventSender::new(counters, self.interest, Arc::clone(&self.losses.queue));
+    pub fn sender(&mut self, counters: Arc<Counters>) -> EventSender {
+        let (sender, lookups) = EventSender::new(counters, self.interest, Arc::clone(&self.losses.queue));
         self.queues.push(lookups);
-        teller
+        sender
     }
 
     /// Starts the thread, which ends when all senders are gone and everything is written.
     pub fn start(self) -> io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name("journal".to_owned()).spawn(move || self.run())
+        std::thread::Builder::new().name("event-log".to_owned()).spawn(move || self.run())
     }
 
     fn run(mut self) {
@@ -172,7 +172,7 @@ impl EventLog {
                 }
                 if lookup.shown > 0 {
                     following -= 1;
-                    self.board.add(lookup, following, now, clock.time(lookup.received));
+                    self.live.add(lookup, following, now, clock.time(lookup.received));
                 }
             }
             chunk.commit_all();

@@ -45,12 +45,12 @@ pub(super) fn publish_connections(connections: &Connections) {
     counter!("namegate_tcp_connections_evicted_total").absolute(connections.evicted());
 }
 
-pub(super) fn publish_top(board: &LiveStats) {
+pub(super) fn publish_top(live: &LiveStats) {
     let now = Instant::now();
-    for (name, count) in board.name_series(now) {
+    for (name, count) in live.name_series(now) {
         gauge!("namegate_top_blocked_queries", "name" => name).set(count as f64);
     }
-    for (client, count) in board.client_series(now) {
+    for (client, count) in live.client_series(now) {
         gauge!("namegate_top_blocked_clients", "client" => client).set(count as f64);
     }
 }

@@ -43,14 +43,14 @@ impl<D: Deliver> Relay<D> {
         let port = ready
             .as_ref()
             .and_then(|(index, _)| self.ports.pick(&upstream.servers()[*index], &self.poll, now));
-        let ticket = self.desk.begin(query, upstream, deadline.into_std(), waiter);
+        let ticket = self.pending.begin(query, upstream, deadline.into_std(), waiter);
         if !self.state.load().cache.lifetimes().max_stale.is_zero() {
             self.impatient.push_back((now + CLIENT_PATIENCE, ticket));
         }
         let (Some((index, permit)), Some(port)) = (ready, port) else {
             return self.hand_over(ticket, None);
         };
-        let Some(asked) = self.desk.in_flight.get_mut(ticket) else { return };
+        let Some(asked) = self.pending.in_flight.get_mut(ticket) else { return };
         let case = letter_case(asked.upstream.config().randomize_case);
         let server = &asked.upstream.servers()[index];
         let edns = server.stats.has_edns(now);
@@ -99,7 +99,7 @@ impl<D: Deliver> Relay<D> {
         let Some((ticket, id, asked)) = Header::parse(bytes)
             .filter(|header| header.flags.has(Flags::QR))
             .and_then(|header| Some((header.id, self.ports.find(port, header.id)?)))
-            .and_then(|(id, ticket)| Some((ticket, id, self.desk.in_flight.get(ticket)?)))
+            .and_then(|(id, ticket)| Some((ticket, id, self.pending.in_flight.get(ticket)?)))
         else {
             return server.stats.rejected(strange(bytes));
         };
@@ -115,7 +115,7 @@ impl<D: Deliver> Relay<D> {
             Judgement::Unusable => self.first_ended(ticket, Err(ExchangeError::Unusable)),
             Judgement::Reject(reason) => server.note_rejected(reason),
             Judgement::AskOverTcp => {
-                if let Some(attempt) = self.desk.in_flight.end_attempt(ticket) {
+                if let Some(attempt) = self.pending.in_flight.end_attempt(ticket) {
                     self.ports.release(port, id, &self.poll);
                     self.go_on_over_tcp(ticket, attempt);
                 }
@@ -125,10 +125,10 @@ impl<D: Deliver> Relay<D> {
 
     /// The server of `ticket` takes no query with EDNS: asks it once more without.
     fn ask_without_edns(&mut self, ticket: Ticket, port: PortId, id: u16) {
-        let Some(mut attempt) = self.desk.in_flight.end_attempt(ticket) else { return };
+        let Some(mut attempt) = self.pending.in_flight.end_attempt(ticket) else { return };
         self.ports.release(port, id, &self.poll);
         let port = self.ports.pick(attempt.ending.server(), &self.poll, self.now);
-        let Some(asked) = self.desk.in_flight.get_mut(ticket) else { return };
+        let Some(asked) = self.pending.in_flight.get_mut(ticket) else { return };
         let id = port.and_then(|port| {
             self.ports.write(port, ticket, |message, id| {
                 let (question, flags) = (asked.query.question(), asked.query.flags());
@@ -153,7 +153,7 @@ impl<D: Deliver> Relay<D> {
             return;
         }
         for ticket in self.ports.asked_through(port) {
-            let asked = self.desk.in_flight.get(ticket);
+            let asked = self.pending.in_flight.get(ticket);
             if asked.is_some_and(|asked| asked.upstream.servers().len() > 1) {
                 self.ask_others(ticket, self.now);
             }
@@ -162,7 +162,7 @@ impl<D: Deliver> Relay<D> {
 
     /// The first attempt for `ticket` has come to its end.
     fn first_ended(&mut self, ticket: Ticket, outcome: Result<Answer, ExchangeError>) {
-        let Some(attempt) = self.desk.in_flight.end_attempt(ticket) else { return };
+        let Some(attempt) = self.pending.in_flight.end_attempt(ticket) else { return };
         self.ports.release(attempt.port, attempt.id, &self.poll);
         let (index, started, name) =
             (attempt.index, attempt.ending.started(), Arc::clone(attempt.ending.server().name()));
@@ -182,7 +182,7 @@ impl<D: Deliver> Relay<D> {
     }
 
     fn go_on_over_tcp(&mut self, ticket: Ticket, attempt: RelayAttempt) {
-        let Some(asked) = self.desk.in_flight.get(ticket) else { return };
+        let Some(asked) = self.pending.in_flight.get(ticket) else { return };
         let (prompt, deadline) = (prompt(asked), asked.deadline);
         let (index, started, report) = (attempt.index, attempt.ending.started(), attempt.report);
         let server = Arc::clone(attempt.ending.server());
@@ -201,7 +201,7 @@ impl<D: Deliver> Relay<D> {
 
     /// Gives `ticket` to a task, which goes on from `first`.
     fn hand_over(&mut self, ticket: Ticket, first: Option<FirstAttempt>) {
-        let Some(asked) = self.desk.in_flight.get(ticket) else { return };
+        let Some(asked) = self.pending.in_flight.get(ticket) else { return };
         let (upstream, deadline, prompt) = (Arc::clone(&asked.upstream), asked.deadline, prompt(asked));
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
@@ -213,7 +213,7 @@ impl<D: Deliver> Relay<D> {
 
     /// Has a task ask others for `ticket` from `at` on, while its first attempt goes on. It is done once.
     fn ask_others(&mut self, ticket: Ticket, at: Instant) {
-        let Some(asked) = self.desk.in_flight.get_mut(ticket) else { return };
+        let Some(asked) = self.pending.in_flight.get_mut(ticket) else { return };
         let deadline = asked.deadline;
         let Some(attempt) = asked.attempt.as_mut().filter(|attempt| attempt.report.is_none()) else { return };
         let (report, reported) = oneshot::channel();

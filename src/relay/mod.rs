@@ -54,7 +54,7 @@ pub struct Relay<D: Deliver> {
     ports: Ports,
     /// Ports that have more than was read.
     unread: Vec<PortId>,
-    desk: PendingQueries<D::Waiter>,
+    pending: PendingQueries<D::Waiter>,
     /// First attempts in the order they were begun, each with the time when others are to be asked as well.
     silent: VecDeque<(Instant, Ticket)>,
     /// Clients' patience with a question that has a stale answer.
@@ -84,7 +84,7 @@ impl<D: Deliver> Relay<D> {
             events: Events::with_capacity(256),
             ports: Ports::new(),
             unread: Vec::new(),
-            desk: PendingQueries::new(),
+            pending: PendingQueries::new(),
             silent: VecDeque::new(),
             impatient: VecDeque::new(),
             now: Instant::now(),
@@ -120,7 +120,7 @@ impl<D: Deliver> Relay<D> {
     }
 
     fn is_idle(&self) -> bool {
-        self.desk.in_flight.waiting().total() == 0 && self.shared.asks.is_empty()
+        self.pending.in_flight.waiting().total() == 0 && self.shared.asks.is_empty()
     }
 
     /// Sleeps until there is something to do.
@@ -149,7 +149,7 @@ impl<D: Deliver> Relay<D> {
     fn take(&mut self, ask: Ask<D::Waiter>) {
         let Ask { query, received, waiter } = ask;
         let now = self.now.into_std();
-        match self.desk.take(self.state.load(), query, waiter, now) {
+        match self.pending.take(self.state.load(), query, waiter, now) {
             Taken::Answered(waiter, fetched) => self.delivery.deliver(waiter, &fetched, now),
             Taken::Refused(waiter, reason) => self.delivery.refuse(waiter, reason),
             Taken::Shared => {}
@@ -167,7 +167,7 @@ impl<D: Deliver> Relay<D> {
     /// Everyone who waits for `ticket` gets `answer`.
     fn end(&mut self, ticket: Ticket, answer: Answer, upstream: Option<Arc<str>>) {
         let now = self.now.into_std();
-        let ended = self.desk.end(self.state.load(), ticket, answer, upstream, now);
+        let ended = self.pending.end(self.state.load(), ticket, answer, upstream, now);
         let Some(Ended { mut asked, fetched, waiters }) = ended else { return };
         if let Some(attempt) = asked.attempt.take() {
             self.ports.release(attempt.port, attempt.id, &self.poll);
@@ -183,7 +183,7 @@ impl<D: Deliver> Relay<D> {
     /// Gives those who wait for `ticket` what is stale, where there is any; the exchange goes on.
     fn answer_stale(&mut self, ticket: Ticket) {
         let now = self.now.into_std();
-        let Some((fetched, waiters)) = self.desk.give_up_waiting(self.state.load(), ticket, now) else {
+        let Some((fetched, waiters)) = self.pending.give_up_waiting(self.state.load(), ticket, now) else {
             return;
         };
         for (_, waiter) in waiters {

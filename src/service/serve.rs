@@ -67,7 +67,7 @@ pub struct Service {
     runtime: Runtime,
     workers: Vec<JoinHandle<()>>,
     relay: Option<(RelayHandle<Waiter>, JoinHandle<()>)>,
-    journal: Option<JoinHandle<()>>,
+    event_log: Option<JoinHandle<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Longest time for a query at the start.
@@ -90,9 +90,9 @@ impl Service {
         let state = Arc::new(ArcSwap::from_pointee(state));
         let Sockets { endpoints, admin: listener } = sockets;
         let started = (Instant::now(), SystemTime::now());
-        let board = Arc::new(LiveStats::new(&settings, getrandom::u64()?, started.0));
-        let mut journal =
-            EventLog::new(&settings, Arc::clone(&state), Arc::clone(&board), Box::new(query_log))
+        let live = Arc::new(LiveStats::new(&settings, getrandom::u64()?, started.0));
+        let mut event_log =
+            EventLog::new(&settings, Arc::clone(&state), Arc::clone(&live), Box::new(query_log))
                 .map_err(|error| cannot_log(&settings, &error))?;
         let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
         let mut service = Self {
@@ -105,7 +105,7 @@ impl Service {
             runtime,
             workers: Vec::new(),
             relay: None,
-            journal: None,
+            event_log: None,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             deadline: settings.upstream.deadline,
@@ -113,24 +113,24 @@ impl Service {
         let (state, catalogue) = (Arc::clone(&service.state), Arc::clone(&service.catalogue));
         let judged_by = Arc::clone(&state);
         service.runtime.spawn(probe::run(move || Arc::clone(&judged_by.load().upstreams)));
-        service.runtime.spawn(keep_rates(Arc::clone(&catalogue), Arc::clone(&board)));
-        let losses = journal.losses().clone();
+        service.runtime.spawn(keep_rates(Arc::clone(&catalogue), Arc::clone(&live)));
+        let losses = event_log.losses().clone();
         let control = Control::new(TokenFile::of(&settings)?, service.orders.clone());
         let max_temporary = settings.admin.max_temporary;
         let mut watchdog = Watchdog::default();
         service.due = Some((due, watchdog.listen_to_patiently("reload")));
         let health = watchdog.health();
-        let admin = Admin { state, catalogue, board, losses, started, control, max_temporary, health };
+        let admin = Admin { state, catalogue, live, losses, started, control, max_temporary, health };
         if let Some(listener) = listener {
             service.serve_admin(listener, admin.router(&settings.admin.hosts))?;
         }
-        service.serve_queries(endpoints, &settings, &mut journal, &mut watchdog)?;
+        service.serve_queries(endpoints, &settings, &mut event_log, &mut watchdog)?;
         service.runtime.spawn(watchdog.run());
-        let (standing, untold) = (service.catalogue.standing(), journal.untold());
+        let (standing, untold) = (service.catalogue.standing(), event_log.untold());
         if let Some(watch) = Watch::new(&settings.prove, &service.listen, &service.state, standing, untold) {
             service.runtime.spawn(watch.run(service.stop.clone()));
         }
-        service.journal = Some(journal.start()?);
+        service.event_log = Some(event_log.start()?);
         Ok(service)
     }
 
@@ -172,18 +172,18 @@ impl Service {
         &mut self,
         endpoints: Vec<Endpoint>,
         settings: &Settings,
-        journal: &mut EventLog,
+        event_log: &mut EventLog,
         watchdog: &mut Watchdog,
     ) -> Result<(), StartError> {
         let shared = self.catalogue.watch(Counters::shared());
-        let teller = SharedEventSender::from(journal.teller(shared));
-        let relay = self.start_relay(journal, watchdog)?;
+        let sender = SharedEventSender::from(event_log.sender(shared));
+        let relay = self.start_relay(event_log, watchdog)?;
         let (local, waiting) = channel(LOCAL_QUEUE);
         self.runtime.spawn(self.tasks.track_future(udp::answer_from_local_zones(
             waiting,
             Arc::clone(&self.state),
             relay.clone(),
-            teller.clone(),
+            sender.clone(),
         )));
         let limits = TcpLimits {
             queries_per_connection: settings.server.tcp_queries_per_connection,
@@ -199,7 +199,7 @@ impl Service {
         self.catalogue.watch_connections(&connections);
         let (state, stop, tasks) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
         let long = Arc::new(Semaphore::new(LONG_MESSAGES));
-        let tcp = TcpService { state, teller, relay: relay.clone(), limits, long, connections, stop, tasks };
+        let tcp = TcpService { state, sender, relay: relay.clone(), limits, long, connections, stop, tasks };
         for Endpoint { address, udp, tcp: listener, is_inherited } in endpoints {
             let listener = self.adopt(listener)?;
             let listening = tcp.clone().listen(listener, is_inherited);
@@ -210,7 +210,7 @@ impl Service {
                 let heartbeat = watchdog.listen_to(&worker);
                 watchdog.watch_sender(&worker, &socket);
                 let listening = Listening { name, socket, is_inherited, heartbeat };
-                self.start_worker(listening, relay.clone(), local.clone(), journal)
+                self.start_worker(listening, relay.clone(), local.clone(), event_log)
                     .map_err(|error| format!("cannot start a worker for {address}: {error}"))?;
             }
         }
@@ -219,12 +219,12 @@ impl Service {
 
     fn start_relay(
         &mut self,
-        journal: &mut EventLog,
+        event_log: &mut EventLog,
         watchdog: &mut Watchdog,
     ) -> std::io::Result<RelayHandle<Waiter>> {
         let counters = self.catalogue.watch(Counters::of_one_thread());
-        let gate = Engine::new(&self.state, Arc::clone(&counters));
-        let delivery = Delivery::new(gate, journal.teller(counters));
+        let engine = Engine::new(&self.state, Arc::clone(&counters));
+        let delivery = Delivery::new(engine, event_log.sender(counters));
         let relay =
             Relay::new(&self.state, delivery, self.runtime.handle().clone(), watchdog.listen_to("relay"))?;
         let asker = relay.asker();
@@ -238,7 +238,7 @@ impl Service {
         listening: Listening,
         relay: RelayHandle<Waiter>,
         local: Sender<UdpMiss>,
-        journal: &mut EventLog,
+        event_log: &mut EventLog,
     ) -> std::io::Result<()> {
         let Listening { name, socket, is_inherited, heartbeat } = listening;
         let receiving = socket.receiving();
@@ -246,10 +246,10 @@ impl Service {
             batch::tell_local_address(receiving)?;
         }
         let counters = self.catalogue.watch(Counters::of_one_thread());
-        let gate = Engine::new(&self.state, Arc::clone(&counters));
-        let teller = journal.teller(counters);
+        let engine = Engine::new(&self.state, Arc::clone(&counters));
+        let sender = event_log.sender(counters);
         self.catalogue.watch_socket(&socket);
-        let worker = Worker { socket, gate, teller, relay, local, is_inherited, heartbeat };
+        let worker = Worker { socket, engine, sender, relay, local, is_inherited, heartbeat };
         self.workers.push(worker.spawn(name, self.stop.clone())?);
         Ok(())
     }
@@ -292,7 +292,7 @@ impl Service {
         self.runtime.shutdown_timeout(Duration::from_millis(100));
         // All senders are gone with workers and tasks. A standard output that nobody reads is not waited for.
         let given_up = Instant::now() + JOURNAL_PATIENCE;
-        if self.journal.is_some_and(|journal| !ends_before(given_up, &journal)) {
+        if self.event_log.is_some_and(|event_log| !ends_before(given_up, &event_log)) {
             tracing::warn!("the query log was not taken to its end within {JOURNAL_PATIENCE:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! A gate's life in any order: queries, replies, time, reloads and temporary allowances.
 //!
-//! The gate, the cache, the relay's desk and the judgement of replies are the real ones; what stands in for the relay is only
+//! The gate, the cache, the pending queries and the judgement of replies are the real ones; what stands in for the relay is only
 //! its sockets and its clock. Beside them a [`Model`] remembers what authentic replies carried, and what it allows it finds by a
 //! look at every rule. Nobody is asked, and nobody gets data, for a name that is not allowed at that moment; what a client
 //! gets was in an authentic reply to exactly that question by exactly that route, and is not older than it may be; what an

@@ -38,7 +38,7 @@ impl World {
             query.question()
         );
         let deadline = self.time() + upstream.config().deadline;
-        let ticket = self.desk.begin(query.clone(), upstream, deadline, waiter);
+        let ticket = self.pending.begin(query.clone(), upstream, deadline, waiter);
         // Ids that differ in few bits, as an attacker would like them.
         self.asked += 1;
         let id = self.asked.wrapping_mul(0x0101);
@@ -148,7 +148,7 @@ impl World {
     fn ended(&mut self, index: usize, answer: Answer, upstream: Option<Arc<str>>) {
         let exchange = self.exchanges.remove(index);
         let (state, now) = (self.state.load_full(), self.time());
-        let ended = self.desk.end(&state, exchange.ticket, answer, upstream, now).unwrap();
+        let ended = self.pending.end(&state, exchange.ticket, answer, upstream, now).unwrap();
         for (_, waiter) in ended.waiters {
             self.finish(waiter, &ended.fetched);
         }

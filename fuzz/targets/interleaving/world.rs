@@ -63,7 +63,7 @@ pub(super) struct World {
     gates: [(Engine, Arc<Counters>); 2],
     /// What was asked of the relay, and it has not yet looked at.
     asks: VecDeque<(AllowedQuery<'static>, Option<Waiter>)>,
-    pub(super) desk: PendingQueries<Waiter>,
+    pub(super) pending: PendingQueries<Waiter>,
     pub(super) exchanges: Vec<Exchange>,
     /// Questions that servers were asked so far.
     pub(super) asked: u16,
@@ -83,7 +83,7 @@ impl World {
             gates: [gate(&state), gate(&state)],
             state,
             asks: VecDeque::new(),
-            desk: PendingQueries::new(),
+            pending: PendingQueries::new(),
             exchanges: Vec::new(),
             asked: 0,
             queries: Vec::new(),
@@ -180,7 +180,7 @@ impl World {
 
     fn take(&mut self, query: AllowedQuery<'static>, waiter: Option<Waiter>) {
         let (state, now) = (self.state.load_full(), self.time());
-        match self.desk.take(&state, query, waiter, now) {
+        match self.pending.take(&state, query, waiter, now) {
             Taken::Answered(waiter, fetched) => self.finish(waiter, &fetched),
             Taken::Refused((number, _), _) => {
                 self.gates[1].1.dropped(Dropped::Overload);
@@ -195,7 +195,7 @@ impl World {
     fn lose_patience(&mut self, exchange: u8) {
         let Some(index) = pick(exchange, self.exchanges.len()) else { return };
         let (state, now) = (self.state.load_full(), self.time());
-        let given = self.desk.give_up_waiting(&state, self.exchanges[index].ticket, now);
+        let given = self.pending.give_up_waiting(&state, self.exchanges[index].ticket, now);
         if let Some((fetched, waiters)) = given {
             waiters.into_iter().for_each(|(_, waiter)| self.finish(waiter, &fetched));
         }
