@@ -80,13 +80,13 @@ impl Rate {
 }
 
 impl LiveStats {
-    /// Nothing yet; clients are shown as `settings` say. `seed` is a secret of this process.
-    pub fn new(settings: &Settings, seed: u64, start: Instant) -> Self {
+    /// Nothing yet; clients are shown as `settings` say.
+    pub fn new(settings: &Settings, start: Instant) -> Self {
         Self {
             client: settings.log.client,
             recent: Mutex::default(),
-            names: Mutex::new(Top::new(settings.admin.top, seed, start)),
-            clients: Mutex::new(Top::new(settings.admin.top, seed, start)),
+            names: Mutex::new(Top::new(settings.admin.top, start)),
+            clients: Mutex::new(Top::new(settings.admin.top, start)),
             name_series: Mutex::new(SeriesLimit::new(settings.admin.top)),
             client_series: Mutex::new(SeriesLimit::new(settings.admin.top)),
             blocked: Mutex::new(BlockedNames::new(NAMES)),

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod dnstap;
 pub mod event_log;
 pub mod few;
+mod heavy_keeper;
 pub mod live_stats;
 pub mod log;
 pub mod metric;

@@ -77,7 +77,7 @@ mod tests {
     fn clients_that_ask_for_ever_new_names_make_few_series() {
         let size = Settings::default().admin.top;
         let start = Instant::now();
-        let (mut top, mut limit) = (Top::new(size, 7, start), SeriesLimit::new(size));
+        let (mut top, mut limit) = (Top::new(size, start), SeriesLimit::new(size));
         let mut last_shown = BTreeMap::<String, u64>::new();
         let mut ever = BTreeSet::new();
         // Every scrape finds other names in front, each asked more often than all before it.

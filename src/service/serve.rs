@@ -90,7 +90,7 @@ impl Service {
         let state = Arc::new(ArcSwap::from_pointee(state));
         let Sockets { endpoints, admin: listener } = sockets;
         let started = (Instant::now(), SystemTime::now());
-        let live = Arc::new(LiveStats::new(&settings, getrandom::u64()?, started.0));
+        let live = Arc::new(LiveStats::new(&settings, started.0));
         let mut event_log =
             EventLog::new(&settings, Arc::clone(&state), Arc::clone(&live), Box::new(query_log))
                 .map_err(|error| cannot_log(&settings, &error))?;
