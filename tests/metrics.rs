@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use namegate::observe::metric::{METRICS, Metric, markdown};
+use namegate::observe::metric::{LabelValues, METRICS, Metric, markdown};
+use namegate::util::label::Label;
 
 use crate::support::code::QR;
 use crate::support::metrics::Sample;
@@ -67,6 +68,7 @@ fn every_metric_that_is_documented_is_there_and_no_other() {
     assert_eq!(found, documented);
     for Metric { name, labels, help, .. } in METRICS {
         assert!(metrics.text.contains(&format!("# HELP {name} {help}\n")), "{name} has another help text");
+        let values = *labels;
         let labels: BTreeSet<&str> = labels.iter().map(|(label, _)| *label).collect();
         let family = |sample: &&Sample| {
             ["", "_bucket", "_sum", "_count"].iter().any(|end| sample.name.strip_suffix(end) == Some(name))
@@ -77,6 +79,14 @@ fn every_metric_that_is_documented_is_there_and_no_other() {
             let found: BTreeSet<&str> =
                 sample.labels.keys().map(String::as_str).filter(|label| *label != "le").collect();
             assert_eq!(found, labels, "labels of {name}");
+            for (label, values) in values {
+                let LabelValues::Of(values) = values else { continue };
+                assert!(
+                    values.contains(&&*sample.labels[*label]),
+                    "{label} of {name}: {}",
+                    sample.labels[*label]
+                );
+            }
         }
     }
     assert!(metrics.has("process_resident_memory_bytes"), "{}", metrics.text);

@@ -26,6 +26,7 @@ use crate::observe::top::WINDOW;
 use crate::policy::verdict::BlockReason;
 use crate::upstream::server::Server;
 use crate::upstream::server_stats::ExchangeResult;
+use crate::util::label::Label;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;

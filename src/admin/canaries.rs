@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Admin;
 use super::api::time;
 use crate::observe::canary_results::CanaryOutcome;
+use crate::util::label::Label;
 
 /// `/api/v1/canaries`: how the names of `[prove]` fared when the gate last asked itself for all of them.
 #[derive(Clone, Debug, Serialize)]

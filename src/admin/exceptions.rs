@@ -9,6 +9,7 @@ use super::Admin;
 use super::api::time;
 use crate::api::pages::{DifferenceJson, ShadowJson, SuspectJson, TunnelGuardJson};
 use crate::observe::client::ShownClient;
+use crate::util::label::Label;
 
 /// Where a policy to come would decide otherwise.
 pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<ShadowJson>> {

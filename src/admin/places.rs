@@ -1,11 +1,13 @@
 //! [`Places`]: who has a connection to the admin listener, and who gives way when there are too many.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::util::sync::lock;
 
 /// How often it is looked for one to give way while all have requests under way.
 const RETRY: Duration = Duration::from_millis(20);
@@ -102,10 +104,6 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         *lock(&self.0.quiet) = Some(Instant::now());
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

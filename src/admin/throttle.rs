@@ -1,7 +1,9 @@
 //! [`ErrorThrottle`]: limits repeated error lines, so that who causes them cannot fill the log.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::util::sync::lock;
 
 /// Time between two lines.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -15,7 +17,7 @@ pub(super) struct ErrorThrottle {
 impl ErrorThrottle {
     /// How many lines were left out since the last one; none where this one is left out as well.
     pub(super) fn admit(&self, now: Instant) -> Option<u64> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         match &mut *last {
             Some((told, left_out)) if now.saturating_duration_since(*told) < PAUSE => {
                 *left_out += 1;

@@ -1,7 +1,7 @@
 //! [`Cache`]: all kept answers, bounded in bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::clock::CacheClock;
@@ -13,6 +13,7 @@ use super::table::CacheTable;
 use crate::cache::evictor::{Context, Evictor};
 use crate::policy::AllowedQuery;
 use crate::policy::route::RouteId;
+use crate::util::sync::lock;
 use crate::wire::answer::AnswerRef;
 use crate::wire::name::Name;
 
@@ -174,7 +175,7 @@ impl Cache {
     }
 
     fn keeper(&self) -> MutexGuard<'_, Evictor> {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.keeper)
     }
 
     fn context(&self, now: u64) -> Context<'_> {

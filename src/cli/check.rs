@@ -12,6 +12,7 @@ use crate::service::registry::Registry;
 use crate::service::reload::summary;
 use crate::service::state::check_upstreams;
 use crate::tools::advise::{Advice, AdviceKind, advise};
+use crate::util::label::Label;
 
 /// Places told of each kind of advice; `--all` tells all.
 const PLACES: usize = 5;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::histogram::{Histogram, HistogramSnapshot};
 use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
 use crate::policy::expect::Expect;
@@ -12,7 +14,10 @@ use crate::wire::code::{Rcode, Type};
 use crate::wire::reply::Transport;
 
 /// Why a message was not answered; the label of `dropped_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Dropped {
     /// Under twelve bytes.
     Short,
@@ -30,55 +35,19 @@ pub enum Dropped {
     NotAllowed,
 }
 
-impl Dropped {
-    /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 7] = [
-        Self::Short,
-        Self::Long,
-        Self::Response,
-        Self::Overload,
-        Self::ClientOverload,
-        Self::RateLimit,
-        Self::NotAllowed,
-    ];
-
-    /// Label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Short => "short",
-            Self::Long => "long",
-            Self::Response => "response",
-            Self::Overload => "overload",
-            Self::ClientOverload => "client_overload",
-            Self::RateLimit => "rate_limit",
-            Self::NotAllowed => "not_allowed",
-        }
-    }
-}
-
 /// What became of a datagram whose client had all the replies it may have for now; the label of `rate_limited_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Limited {
     /// There was no reply.
     Dropped,
     /// The reply was truncated.
     Truncated,
     /// The reply asked for a cookie.
+    #[strum(serialize = "badcookie")]
     BadCookie,
-}
-
-impl Limited {
-    /// All kinds, in the order of their counters.
-    pub const ALL: [Self; 3] = [Self::Dropped, Self::Truncated, Self::BadCookie];
-
-    /// Label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Dropped => "dropped",
-            Self::Truncated => "truncated",
-            Self::BadCookie => "badcookie",
-        }
-    }
 }
 
 /// Types counted by name; all others are `other`, so that no client can add a series.
@@ -114,28 +83,26 @@ pub const RCODES: [Rcode; 8] = [
 /// Zones counted by name; the last place is `other`.
 pub const ZONES: usize = 64;
 
-const TRANSPORTS: usize = 2;
-
 /// Counts that only grow.
 ///
 /// A set that one thread writes is written without read-modify-write; a set shared by tasks is written with it.
 #[derive(Debug, Default)]
 pub struct Counters {
     shared: bool,
-    queries: [[AtomicU64; TYPES.len() + 1]; TRANSPORTS],
-    responses: [[AtomicU64; RCODES.len() + 1]; Decision::ALL.len()],
-    dropped: [AtomicU64; Dropped::ALL.len()],
-    blocked: [AtomicU64; BlockReason::ALL.len()],
+    queries: [[AtomicU64; TYPES.len() + 1]; Transport::VARIANTS.len()],
+    responses: [[AtomicU64; RCODES.len() + 1]; Decision::VARIANTS.len()],
+    dropped: [AtomicU64; Dropped::VARIANTS.len()],
+    blocked: [AtomicU64; BlockReason::VARIANTS.len()],
     allowed: Zones,
-    unexpected: [AtomicU64; 3],
-    rate_limited: [AtomicU64; Limited::ALL.len()],
-    shadow_differences: [AtomicU64; ShadowChange::ALL.len()],
+    unexpected: [AtomicU64; Expect::VARIANTS.len()],
+    rate_limited: [AtomicU64; Limited::VARIANTS.len()],
+    shadow_differences: [AtomicU64; ShadowChange::VARIANTS.len()],
     tunnel_exceeded: AtomicU64,
     cache_hits: AtomicU64,
     cache_misses: AtomicU64,
     misses_begun: AtomicU64,
     misses_ended: AtomicU64,
-    durations: [[Histogram; AnswerSource::ALL.len()]; Decision::ALL.len()],
+    durations: [[Histogram; AnswerSource::VARIANTS.len()]; Decision::VARIANTS.len()],
 }
 
 #[derive(Debug)]
@@ -239,21 +206,21 @@ impl Counters {
 #[derive(Debug, Default)]
 pub struct Totals {
     /// Messages by transport and place among [`TYPES`].
-    pub queries: [[u64; TYPES.len() + 1]; TRANSPORTS],
+    pub queries: [[u64; TYPES.len() + 1]; Transport::VARIANTS.len()],
     /// Replies by decision and place among [`RCODES`].
-    pub responses: [[u64; RCODES.len() + 1]; Decision::ALL.len()],
+    pub responses: [[u64; RCODES.len() + 1]; Decision::VARIANTS.len()],
     /// Messages not answered, by reason.
-    pub dropped: [u64; Dropped::ALL.len()],
+    pub dropped: [u64; Dropped::VARIANTS.len()],
     /// Names not allowed, by reason.
-    pub blocked: [u64; BlockReason::ALL.len()],
+    pub blocked: [u64; BlockReason::VARIANTS.len()],
     /// Names allowed, by the zone's place.
     pub allowed: Vec<u64>,
     /// Answers with addresses of another kind than expected, by what was.
-    pub unexpected: [u64; 3],
+    pub unexpected: [u64; Expect::VARIANTS.len()],
     /// Datagrams of clients beyond their rate, by what became of them.
-    pub rate_limited: [u64; Limited::ALL.len()],
+    pub rate_limited: [u64; Limited::VARIANTS.len()],
     /// Queries that the candidate policy decides otherwise, by [`ShadowChange`].
-    pub shadow_differences: [u64; ShadowChange::ALL.len()],
+    pub shadow_differences: [u64; ShadowChange::VARIANTS.len()],
     /// Names beyond a client's tunnel budget.
     pub tunnel_exceeded: u64,
     /// Answers found in the cache.
@@ -263,7 +230,7 @@ pub struct Totals {
     /// Misses not yet answered.
     pub in_flight: u64,
     /// Times from query to reply, by decision and source.
-    pub durations: [[HistogramSnapshot; AnswerSource::ALL.len()]; Decision::ALL.len()],
+    pub durations: [[HistogramSnapshot; AnswerSource::VARIANTS.len()]; Decision::VARIANTS.len()],
 }
 
 impl Totals {

@@ -9,7 +9,10 @@ use crate::policy::{Policies, Reason, RuleRef};
 use crate::wire::code::Rcode;
 
 /// What was decided about a query; the label `decision`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Decision {
     /// A rule allows it.
     Allowed,
@@ -25,26 +28,11 @@ pub enum Decision {
     Error,
 }
 
-impl Decision {
-    /// All decisions, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Allowed, Self::Blocked, Self::Observed, Self::Local, Self::Refused, Self::Error];
-
-    /// Label for metrics and logs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Blocked => "blocked",
-            Self::Observed => "observed",
-            Self::Local => "local",
-            Self::Refused => "refused",
-            Self::Error => "error",
-        }
-    }
-}
-
 /// Where a reply came from; the label `source`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum AnswerSource {
     /// The cache.
     Cache,
@@ -54,21 +42,6 @@ pub enum AnswerSource {
     Local,
     /// The policy or the protocol, without data.
     Policy,
-}
-
-impl AnswerSource {
-    /// All sources, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::Cache, Self::Upstream, Self::Local, Self::Policy];
-
-    /// Label for metrics and logs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Cache => "cache",
-            Self::Upstream => "upstream",
-            Self::Local => "local",
-            Self::Policy => "policy",
-        }
-    }
 }
 
 /// What is told of one reply.

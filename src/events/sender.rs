@@ -4,7 +4,7 @@
 //! When the queue is full the lookup is lost and counted, never waited for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -12,6 +12,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::counters::Counters;
 use crate::config::{LogQueries, Settings};
 use crate::events::event::{AnsweredQuery, QueryEvent};
+use crate::util::sync::lock;
 
 /// Lookups a queue holds, of 0.4 KiB each: at 200,000 a second from one thread, 10 ms for the reader to catch its
 /// breath.
@@ -163,7 +164,7 @@ impl SharedEventSender {
 
     /// A reply was made.
     pub fn replied(&self, exchange: &AnsweredQuery<'_>) {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner).replied(exchange);
+        lock(&self.sender).replied(exchange);
     }
 }
 

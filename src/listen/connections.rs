@@ -3,12 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use strum::VariantArray;
 use tokio_util::sync::CancellationToken;
 
 use crate::policy::clients::WholeClient;
+use crate::util::sync::lock;
 
 /// Fewer free places than this part of all, a quarter: connections of clients that hold their share idle less.
 const ROOMY: usize = 4;
@@ -25,7 +27,7 @@ pub struct Connections {
     most: usize,
     most_per_client: usize,
     open: Mutex<Open>,
-    refused: [AtomicU64; Crowded::ALL.len()],
+    refused: [AtomicU64; Crowded::VARIANTS.len()],
     evicted: AtomicU64,
 }
 
@@ -37,28 +39,18 @@ struct Open {
 }
 
 /// Why a connection was refused; the label `reason` of `tcp_connections_refused_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Crowded {
     /// All places are taken.
     Total,
     /// The client has all the places that one may have.
     Client,
     /// The client may not ask, and all places for such clients are taken, or it gets no reply at all.
+    #[strum(serialize = "not_allowed")]
     Stranger,
-}
-
-impl Crowded {
-    /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 3] = [Self::Total, Self::Client, Self::Stranger];
-
-    /// Label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Total => "total",
-            Self::Client => "client",
-            Self::Stranger => "not_allowed",
-        }
-    }
 }
 
 /// What one connection does.
@@ -210,7 +202,11 @@ impl Connections {
 
     /// Connections refused so far, by reason.
     pub fn refused(&self) -> impl Iterator<Item = (Crowded, u64)> {
-        Crowded::ALL.into_iter().zip(&self.refused).map(|(why, count)| (why, count.load(Ordering::Relaxed)))
+        Crowded::VARIANTS
+            .iter()
+            .copied()
+            .zip(&self.refused)
+            .map(|(why, count)| (why, count.load(Ordering::Relaxed)))
     }
 
     /// Connections closed so far because another client needed their place.
@@ -265,10 +261,6 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.connections.open().forget(self.client, &self.activity);
     }
-}
-
-fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

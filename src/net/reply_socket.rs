@@ -7,10 +7,13 @@
 //! kernel gives them no client's datagrams.
 
 use std::net::UdpSocket;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use strum::VariantArray;
 
 use super::batch::{SendBatch, dropped_by_kernel};
+use crate::util::sync::lock;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -19,7 +22,7 @@ pub struct ReplySocket {
     sockets: Box<[UdpSocket]>,
     /// The one whose buffer had room last.
     current: AtomicUsize,
-    drops: [AtomicU64; SendDrop::ALL.len()],
+    drops: [AtomicU64; SendDrop::VARIANTS.len()],
     receive_drops: Mutex<WrappingCount>,
 }
 
@@ -40,25 +43,15 @@ impl WrappingCount {
 }
 
 /// Why a reply over UDP was dropped; the label `reason` of `udp_send_drops_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum SendDrop {
     /// All send buffers are full.
     BufferFull,
     /// The host or the network refused it: no route, a firewall rule, an unreachable client.
     Refused,
-}
-
-impl SendDrop {
-    /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 2] = [Self::BufferFull, Self::Refused];
-
-    /// Label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::BufferFull => "buffer_full",
-            Self::Refused => "refused",
-        }
-    }
 }
 
 impl ReplySocket {
@@ -99,12 +92,16 @@ impl ReplySocket {
     /// Datagrams that the kernel dropped so far because nobody received them in time; none where it does not say.
     pub fn receive_drops(&self) -> Option<u64> {
         let count = dropped_by_kernel(self.receiving())?;
-        Some(self.receive_drops.lock().unwrap_or_else(PoisonError::into_inner).read(count))
+        Some(lock(&self.receive_drops).read(count))
     }
 
     /// Replies dropped so far, by reason.
     pub fn drops(&self) -> impl Iterator<Item = (SendDrop, u64)> {
-        SendDrop::ALL.into_iter().zip(&self.drops).map(|(why, count)| (why, count.load(Ordering::Relaxed)))
+        SendDrop::VARIANTS
+            .iter()
+            .copied()
+            .zip(&self.drops)
+            .map(|(why, count)| (why, count.load(Ordering::Relaxed)))
     }
 
     /// True where some send buffer has room.

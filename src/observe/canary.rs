@@ -13,22 +13,13 @@ pub struct Canary {
 }
 
 /// What must become of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum CanaryExpect {
     /// It has an address.
     Resolve,
     /// It is blocked.
     NotResolve,
-}
-
-impl CanaryExpect {
-    /// Label for metrics and reports.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Resolve => "resolve",
-            Self::NotResolve => "not_resolve",
-        }
-    }
 }
 
 impl Canary {

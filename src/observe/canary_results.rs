@@ -1,11 +1,13 @@
 //! [`CanaryResults`]: how the canaries of a running gate fared in its last round.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use metrics::gauge;
 
 use super::canary::Canary;
+use crate::util::label::Label;
+use crate::util::sync::lock;
 
 /// How the canaries fared in the last round that was brought to an end.
 #[derive(Debug, Default)]
@@ -54,6 +56,6 @@ impl CanaryResults {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Round>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.last)
     }
 }

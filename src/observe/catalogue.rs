@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
+use strum::VariantArray;
 
 use super::metric;
 use super::publish::{
@@ -25,6 +26,8 @@ use crate::observe::event_log::Losses;
 use crate::observe::live_stats::LiveStats;
 use crate::policy::expect::Expect;
 use crate::policy::verdict::BlockReason;
+use crate::util::label::Label;
+use crate::util::sync::lock;
 use crate::wire::code::Rcode;
 use crate::wire::reply::Transport;
 
@@ -95,13 +98,13 @@ impl Catalogue {
     /// Adds counters to those that are summed.
     pub fn watch(&self, counters: Counters) -> Arc<Counters> {
         let counters = Arc::new(counters);
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
+        lock(&self.counters).push(Arc::clone(&counters));
         counters
     }
 
     /// Adds a socket to those whose losses are told, as long as it is open.
     pub fn watch_socket(&self, socket: &Arc<ReplySocket>) {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(socket));
+        lock(&self.sockets).push(Arc::downgrade(socket));
     }
 
     /// Has the TCP connections of clients told.
@@ -112,7 +115,7 @@ impl Catalogue {
 
     /// The place a zone is counted at; the same for the whole life of the process, over all reloads.
     pub fn zone_place(&self, zone: &str) -> usize {
-        let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = lock(&self.zones);
         if let Some(place) = zones.iter().position(|known| known == zone) {
             return place;
         }
@@ -146,7 +149,7 @@ impl Catalogue {
 
     /// All counts as they are now.
     pub fn totals(&self) -> Totals {
-        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = lock(&self.counters);
         Totals::of(counters.iter().map(AsRef::as_ref))
     }
 
@@ -160,7 +163,7 @@ impl Catalogue {
     pub fn render(&self, state: &ArcSwap<State>, live: &LiveStats, losses: &Losses) -> String {
         let state = state.load();
         // Held to the end: two scrapes at once would take each other's gauges for idle.
-        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = lock(&self.counters);
         let totals = Totals::of(counters.iter().map(AsRef::as_ref));
         self.publish_policy(&state);
         self.publish_totals(&totals);
@@ -180,15 +183,15 @@ impl Catalogue {
     }
 
     fn publish_sockets(&self) {
-        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = lock(&self.sockets);
         let sockets: Vec<Arc<ReplySocket>> = sockets.iter().filter_map(Weak::upgrade).collect();
         let dropped = sockets.iter().filter_map(|socket| socket.receive_drops()).sum();
         counter!("namegate_udp_receive_drops_total").absolute(dropped);
-        let mut unsent = [0; SendDrop::ALL.len()];
+        let mut unsent = [0; SendDrop::VARIANTS.len()];
         for (reason, count) in sockets.iter().flat_map(|socket| socket.drops()) {
             unsent[reason as usize] += count;
         }
-        for (reason, count) in SendDrop::ALL.into_iter().zip(unsent) {
+        for (reason, count) in SendDrop::VARIANTS.iter().copied().zip(unsent) {
             counter!("namegate_udp_send_drops_total", "reason" => reason.label()).absolute(count);
         }
         if let Some(connections) = self.connections.get() {
@@ -225,14 +228,14 @@ impl Catalogue {
     }
 
     fn publish_totals(&self, totals: &Totals) {
-        for (transport, row) in [Transport::Udp, Transport::Tcp].into_iter().zip(&totals.queries) {
+        for (transport, row) in Transport::VARIANTS.iter().zip(&totals.queries) {
             for (place, count) in row.iter().enumerate().filter(|(_, count)| **count > 0) {
                 let qtype = TYPES.get(place).and_then(|qtype| qtype.mnemonic()).unwrap_or(OTHER);
                 counter!("namegate_queries_total", "proto" => transport.label(), "type" => qtype)
                     .absolute(*count);
             }
         }
-        for (decision, row) in Decision::ALL.into_iter().zip(&totals.responses) {
+        for (decision, row) in Decision::VARIANTS.iter().copied().zip(&totals.responses) {
             for (place, count) in row.iter().enumerate() {
                 let rcode = RCODES.get(place).copied();
                 // A first SERVFAIL is no increase of a series that begins with it.
@@ -244,13 +247,13 @@ impl Catalogue {
                     .absolute(*count);
             }
         }
-        for (reason, count) in Dropped::ALL.into_iter().zip(totals.dropped) {
+        for (reason, count) in Dropped::VARIANTS.iter().copied().zip(totals.dropped) {
             counter!("namegate_dropped_total", "reason" => reason.label()).absolute(count);
         }
-        for (reason, count) in BlockReason::ALL.into_iter().zip(totals.blocked) {
+        for (reason, count) in BlockReason::VARIANTS.iter().copied().zip(totals.blocked) {
             counter!("namegate_blocked_total", "reason" => reason.label()).absolute(count);
         }
-        let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let zones = lock(&self.zones);
         for (place, count) in totals.allowed.iter().enumerate() {
             match zones.get(place) {
                 Some(zone) => counter!("namegate_allowed_total", "zone" => zone.clone()).absolute(*count),
@@ -262,7 +265,7 @@ impl Catalogue {
             let count = totals.unexpected[expect as usize];
             counter!("namegate_unexpected_answers_total", "expect" => expect.label()).absolute(count);
         }
-        for (limited, count) in Limited::ALL.into_iter().zip(totals.rate_limited) {
+        for (limited, count) in Limited::VARIANTS.iter().copied().zip(totals.rate_limited) {
             counter!("namegate_rate_limited_total", "action" => limited.label()).absolute(count);
         }
         gauge!("namegate_queries_in_flight").set(totals.in_flight as f64);
@@ -272,11 +275,11 @@ impl Catalogue {
 fn render_durations(out: &mut String, totals: &Totals, state: &State) {
     let name = "namegate_request_duration_seconds";
     render_head(out, name, metric::help(name));
-    for (decision, row) in Decision::ALL.into_iter().zip(&totals.durations) {
+    for (decision, row) in Decision::VARIANTS.iter().copied().zip(&totals.durations) {
         let is_shown = |(source, durations): &(AnswerSource, &HistogramSnapshot)| {
             durations.count() > 0 || USUAL.contains(&(decision, *source))
         };
-        for (source, durations) in AnswerSource::ALL.into_iter().zip(row).filter(is_shown) {
+        for (source, durations) in AnswerSource::VARIANTS.iter().copied().zip(row).filter(is_shown) {
             let labels = format!("decision=\"{}\",source=\"{}\"", decision.label(), source.label());
             durations.render(out, name, &labels);
         }

@@ -25,7 +25,7 @@ use crate::events::sender::{EventSender, Interest};
 use crate::events::untold::Untold;
 use crate::observe::live_stats::LiveStats;
 use crate::policy::Policies;
-use crate::policy::verdict::BlockReason;
+use crate::util::label::Label;
 
 /// Pause when there was nothing: 200 looks a second cost next to nothing, and a queue takes longer to fill.
 const IDLE: Duration = Duration::from_millis(5);
@@ -200,7 +200,7 @@ fn tap(
         responded: clock.time(lookup.received + lookup.elapsed),
         request: &messages.request,
         reply: &messages.reply,
-        blocked: rule.as_deref().or_else(|| lookup.record.reason.map(BlockReason::label)).filter(|_| blocked),
+        blocked: rule.as_deref().or_else(|| lookup.record.reason.map(Label::label)).filter(|_| blocked),
     });
 }
 

@@ -1,7 +1,7 @@
 //! [`LiveStats`]: what happened lately, for the pages.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
 
 use super::blocked_names::{BlockedNames, Sighting};
@@ -13,6 +13,7 @@ use crate::events::counters::Totals;
 use crate::events::event::QueryEvent;
 use crate::events::outcome::Decision;
 use crate::policy::verdict::BlockReason;
+use crate::util::sync::lock;
 use crate::wire::name::Name;
 
 /// Blocked lookups kept.
@@ -184,8 +185,4 @@ fn shown<T>(list: Vec<(T, u64)>, show: impl Fn(&T) -> String) -> Vec<(String, u6
 
 fn name(wire: &[u8]) -> String {
     Name::parse(wire).map_or_else(|_| String::new(), |name| name.to_string())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

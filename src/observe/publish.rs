@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use metrics::{counter, gauge};
+use strum::VariantArray;
 
 use crate::engine::State;
 use crate::events::counters::Totals;
@@ -12,6 +13,7 @@ use crate::observe::event_log::Losses;
 use crate::observe::live_stats::LiveStats;
 use crate::policy::shadow::ShadowChange;
 use crate::upstream::UpstreamConfig;
+use crate::util::label::Label;
 
 /// What is allowed or watched besides the rules.
 pub(super) fn publish_exceptions(state: &State, totals: &Totals) {
@@ -19,7 +21,7 @@ pub(super) fn publish_exceptions(state: &State, totals: &Totals) {
     gauge!("namegate_temporary_allowances").set(state.policies.temporary().in_force(now) as f64);
     gauge!("namegate_followed_names").set(state.policies.followed().len() as f64);
     counter!("namegate_followed_refused_total").absolute(state.policies.followed().refused());
-    for (change, count) in ShadowChange::ALL.into_iter().zip(totals.shadow_differences) {
+    for (change, count) in ShadowChange::VARIANTS.iter().copied().zip(totals.shadow_differences) {
         counter!("namegate_shadow_differences_total", "change" => change.label()).absolute(count);
     }
     counter!("namegate_tunnel_guard_exceeded_total").absolute(totals.tunnel_exceeded);

@@ -4,10 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::Serialize;
+use strum::VariantArray;
+
+use crate::util::label::Label;
 
 /// What kind of address the answers for a rule's names should have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, strum::IntoStaticStr, strum::VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "snake_case")]
 pub enum Expect {
     /// Any at all.
     #[default]
@@ -33,15 +39,6 @@ impl Expect {
         }
     }
 
-    /// Label for metrics and logs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::Private => "private",
-            Self::Public => "public",
-        }
-    }
-
     /// True where `address` is of the kind expected.
     pub fn admits(self, address: IpAddr) -> bool {
         match self {
@@ -56,8 +53,9 @@ impl FromStr for Expect {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Any, Self::Private, Self::Public]
-            .into_iter()
+        Self::VARIANTS
+            .iter()
+            .copied()
             .find(|expect| expect.label() == text)
             .ok_or("write `private`, `public` or `any`")
     }
@@ -152,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_expected_survives_as_bits_and_as_text() {
-        for expect in [Expect::Any, Expect::Private, Expect::Public] {
+        for expect in Expect::VARIANTS.iter().copied() {
             assert_eq!(Expect::of_bits(expect.bits()), expect);
             assert_eq!(expect.label().parse(), Ok(expect));
         }

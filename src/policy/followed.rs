@@ -14,6 +14,7 @@ use papaya::{HashMap, Operation};
 use super::clients::{GroupId, WholeClient};
 use super::route::RouteId;
 use super::trie::RuleId;
+use crate::util::sync::lock;
 use crate::wire::name::Name;
 
 /// Names remembered at once over all groups. Each takes some 300 bytes, and 1 KiB at most: 64 MiB in all.
@@ -271,7 +272,7 @@ impl Followed {
 
     /// Whose share was full the last time, since this was last asked.
     pub fn take_full_share(&self) -> Option<(GroupId, Share)> {
-        self.full.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+        lock(&self.full).take()
     }
 }
 

@@ -51,23 +51,16 @@ use suffix_index::SuffixIndex;
 use trie::{RuleId, Trie, TrieMatch};
 
 /// Whether the verdict is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "snake_case")]
 pub enum Mode {
     /// Block what is not allowed.
     Enforce,
     /// Forward everything and count what would be blocked, so that a list can be tried before it bites.
     Observe,
-}
-
-impl Mode {
-    /// The word for it in settings, labels and messages.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Enforce => "enforce",
-            Self::Observe => "observe",
-        }
-    }
 }
 
 /// Where rules came from: a zone file, or the settings.

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use strum::VariantArray;
+
 use super::{AllowReason, Policies, Verdict};
+use crate::util::sync::lock;
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
@@ -15,7 +18,10 @@ use crate::wire::request::AnswerFlags;
 const MAX: usize = 2000;
 
 /// What would be decided otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum ShadowChange {
     /// What is answered would be blocked.
     WouldBlock,
@@ -23,24 +29,11 @@ pub enum ShadowChange {
     WouldAllow,
 }
 
-impl ShadowChange {
-    /// Both, in the order of their counts.
-    pub const ALL: [Self; 2] = [Self::WouldBlock, Self::WouldAllow];
-
-    /// Label for metrics and pages.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::WouldBlock => "would_block",
-            Self::WouldAllow => "would_allow",
-        }
-    }
-}
-
 /// Policies that decide nothing, and where they differ.
 pub struct Shadow {
     policies: Policies,
-    lookups: [AtomicU64; ShadowChange::ALL.len()],
-    names: Mutex<[HashMap<Box<[u8]>, Lookups>; ShadowChange::ALL.len()]>,
+    lookups: [AtomicU64; ShadowChange::VARIANTS.len()],
+    names: Mutex<[HashMap<Box<[u8]>, Lookups>; ShadowChange::VARIANTS.len()]>,
 }
 
 /// Lookups of one name.
@@ -125,9 +118,10 @@ impl Shadow {
 
     /// Names about which the policies differ, the most asked first.
     pub fn differences(&self) -> Vec<ShadowDifference> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut differences: Vec<ShadowDifference> = ShadowChange::ALL
-            .into_iter()
+        let names = lock(&self.names);
+        let mut differences: Vec<ShadowDifference> = ShadowChange::VARIANTS
+            .iter()
+            .copied()
             .zip(&*names)
             .flat_map(|(change, names)| names.iter().map(move |(name, lookups)| (change, name, lookups)))
             .filter_map(|(change, name, lookups)| {

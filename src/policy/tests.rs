@@ -12,6 +12,7 @@ use super::expect::Expect;
 use super::rule::{Action, Pattern, Scope};
 use super::trie::{Trie, TrieBuilder};
 use super::*;
+use crate::util::label::Label;
 use crate::wire::name::MAX_NAME;
 use crate::wire::request::AnswerFlags;
 use oracle::{Rules, oracle, oracle_allows_below};

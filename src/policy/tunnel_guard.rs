@@ -9,7 +9,7 @@ mod tests;
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hashbrown::{HashSet, HashTable};
@@ -18,6 +18,7 @@ use rapidhash::fast::RandomState;
 use super::RuleRef;
 use super::clients::WholeClient;
 use super::rule::Scope;
+use crate::util::sync::lock;
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::query::Question;
@@ -170,7 +171,7 @@ impl TunnelGuard {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashTable<(Subject, Watched)>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.watched)
     }
 }
 

@@ -8,6 +8,7 @@ use super::bypass::BypassName;
 use super::clients::{ClientPrefix, ShareHolder, WholeClient};
 use super::route::RouteId;
 use super::temporary::Grant;
+use crate::util::label::Label;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 
@@ -177,7 +178,10 @@ pub const NOT_LISTED: &str = "name is not on the allowlist";
 const ONLY_BELOW: &str = "only names below it are allowed";
 
 /// The kinds of [`Reason`], by which blocked names are counted: the label `reason` of `blocked_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum BlockReason {
     /// No rule covers the name.
     NotListed,
@@ -195,34 +199,6 @@ pub enum BlockReason {
     Unexpected,
     /// Only names below it are allowed.
     Ancestor,
-}
-
-impl BlockReason {
-    /// All kinds, in the order of their counters.
-    pub const ALL: [Self; 8] = [
-        Self::NotListed,
-        Self::Denied,
-        Self::Noise,
-        Self::Bypass,
-        Self::Alias,
-        Self::Tunnel,
-        Self::Unexpected,
-        Self::Ancestor,
-    ];
-
-    /// Label for metrics and logs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::NotListed => "not_listed",
-            Self::Denied => "denied",
-            Self::Noise => "noise",
-            Self::Bypass => "bypass",
-            Self::Alias => "alias",
-            Self::Tunnel => "tunnel",
-            Self::Unexpected => "unexpected",
-            Self::Ancestor => "ancestor",
-        }
-    }
 }
 
 /// Why a name is blocked.

@@ -5,7 +5,7 @@
 //! asks little never waits for one that asks much. Whoever finds no room waits in a line in which clients take turns.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rapidhash::fast::RandomState;
@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::policy::clients::ShareHolder;
+use crate::util::sync::lock;
 
 /// Queries that may wait for room at one upstream. More could not be served within the deadline anyway: at 180 in
 /// flight and 10 ms each, 1,000 wait 60 ms; at 4 s each they are lost.
@@ -86,7 +87,10 @@ pub enum Attempt {
 }
 
 /// Why a query got no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Shed {
     /// All places in flight, or all of the client's, stayed taken.
     InFlight,
@@ -94,20 +98,6 @@ pub enum Shed {
     Rate,
     /// Too many are waiting already.
     Queue,
-}
-
-impl Shed {
-    /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 3] = [Self::InFlight, Self::Rate, Self::Queue];
-
-    /// Label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::InFlight => "in_flight",
-            Self::Rate => "rate",
-            Self::Queue => "queue",
-        }
-    }
 }
 
 /// Leave to ask; the place in flight is free again when this is dropped.
@@ -207,7 +197,7 @@ fn burst(rate: f64) -> f64 {
 
 impl Shared {
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.book)
     }
 
     fn refill(&self, book: &mut Book, now: Instant) {

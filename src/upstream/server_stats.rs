@@ -1,20 +1,25 @@
 //! [`ServerStats`]: counts of one upstream, and the labels they have.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use strum::VariantArray;
 use tokio::time::Instant;
 
 use super::budget::Shed;
 use super::loop_watch::LoopWatch;
 use crate::events::histogram::Histogram;
+use crate::util::sync::lock;
 
 /// How often it is told at most that this host has no means to ask: where descriptors run out, every query would tell it.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// How an exchange ended; the label `result` of `upstream_queries_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum ExchangeResult {
     /// An answer: NOERROR or NXDOMAIN.
     Answered,
@@ -23,6 +28,7 @@ pub enum ExchangeResult {
     /// Nothing in time.
     Timeout,
     /// The network said no.
+    #[strum(serialize = "network_error")]
     Network,
     /// A reply that is of no use even over TCP.
     Unusable,
@@ -30,26 +36,11 @@ pub enum ExchangeResult {
     Overtaken,
 }
 
-impl ExchangeResult {
-    /// All results, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Answered, Self::Failed, Self::Timeout, Self::Network, Self::Unusable, Self::Overtaken];
-
-    /// Label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Failed => "failed",
-            Self::Timeout => "timeout",
-            Self::Network => "network_error",
-            Self::Unusable => "unusable",
-            Self::Overtaken => "overtaken",
-        }
-    }
-}
-
 /// Why a message is not the answer; the label of `upstream_replies_rejected_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Rejection {
     /// Shorter than a header.
     Short,
@@ -65,30 +56,12 @@ pub enum Rejection {
     Case,
 }
 
-impl Rejection {
-    /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Short, Self::NotResponse, Self::Id, Self::Opcode, Self::Question, Self::Case];
-
-    /// Label for metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Short => "short",
-            Self::NotResponse => "not_response",
-            Self::Id => "id",
-            Self::Opcode => "opcode",
-            Self::Question => "question",
-            Self::Case => "case",
-        }
-    }
-}
-
 /// Counts of one upstream; they outlive reloads that keep its address.
 #[derive(Debug, Default)]
 pub struct ServerStats {
-    results: [AtomicU64; ExchangeResult::ALL.len()],
-    shed: [AtomicU64; Shed::ALL.len()],
-    rejections: [AtomicU64; Rejection::ALL.len()],
+    results: [AtomicU64; ExchangeResult::VARIANTS.len()],
+    shed: [AtomicU64; Shed::VARIANTS.len()],
+    rejections: [AtomicU64; Rejection::VARIANTS.len()],
     /// Time from the first packet to the answer.
     pub durations: Histogram,
     /// Whether it forwards what it is asked back to this resolver.
@@ -135,28 +108,34 @@ impl ServerStats {
 
     /// Exchanges by how they ended.
     pub fn results(&self) -> impl Iterator<Item = (ExchangeResult, u64)> {
-        ExchangeResult::ALL
-            .into_iter()
+        ExchangeResult::VARIANTS
+            .iter()
+            .copied()
             .zip(&self.results)
             .map(|(result, count)| (result, count.load(Ordering::Relaxed)))
     }
 
     /// Queries that got no place, by reason.
     pub fn sheds(&self) -> impl Iterator<Item = (Shed, u64)> {
-        Shed::ALL.into_iter().zip(&self.shed).map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
+        Shed::VARIANTS
+            .iter()
+            .copied()
+            .zip(&self.shed)
+            .map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
     }
 
     /// Ignored messages, by reason.
     pub fn rejections(&self) -> impl Iterator<Item = (Rejection, u64)> {
-        Rejection::ALL
-            .into_iter()
+        Rejection::VARIANTS
+            .iter()
+            .copied()
             .zip(&self.rejections)
             .map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
     }
 
     /// True where what keeps this host from asking is to be told at `now`.
     pub(super) fn is_to_be_told(&self, now: Instant) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         let due = told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
         if due {
             *told = Some(now);

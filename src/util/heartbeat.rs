@@ -1,7 +1,9 @@
 //! [`Heartbeat`]: a thread shows that it makes progress; and [`Health`], what the watchdog makes of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::util::sync::lock;
 
 /// Stands for a thread that needs no beats any more; so many would take ages.
 pub(crate) const AT_REST: u64 = u64::MAX;
@@ -39,11 +41,11 @@ pub struct Health(Arc<Mutex<Option<String>>>);
 impl Health {
     /// The reason, for people; none: all is well.
     pub fn fault(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 
     /// What the watchdog sees now.
     pub(crate) fn set(&self, fault: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        *lock(&self.0) = fault;
     }
 }

@@ -1,6 +1,8 @@
-//! The atomics that threads share without locks: the machine's, or loom's where models go through every order of their steps.
+//! What threads share: atomics, the machine's or loom's where models go through every order of their steps, and locks.
 //!
 //! `.ci/sanitize` runs the models.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(namegate_loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -17,4 +19,9 @@ pub(crate) fn zeroed(words: usize) -> Option<Box<[AtomicU64]>> {
 #[cfg(namegate_loom)]
 pub(crate) fn zeroed(words: usize) -> Option<Box<[AtomicU64]>> {
     Some((0..words).map(|_| AtomicU64::new(0)).collect())
+}
+
+/// What `mutex` holds, also where another thread panicked with it: nothing here is left half done by a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

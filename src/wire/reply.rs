@@ -18,7 +18,10 @@ pub const MAX_MESSAGE: usize = u16::MAX as usize;
 pub(super) const OPT_FIXED: usize = 11;
 
 /// How a query came, and so how its reply must go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Transport {
     /// One datagram each way.
     Udp,
@@ -27,14 +30,6 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Lower-case text for labels and logs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        }
-    }
-
     /// True where the client has shown that its address is its own: a handshake went there and back.
     pub fn proves_address(self) -> bool {
         match self {

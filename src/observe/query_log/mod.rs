@@ -18,6 +18,7 @@ use rotated_file::RotatedFile;
 
 use crate::config::{ClientAddress, LogFormat, LogSettings};
 use crate::policy::Policies;
+use crate::util::label::Label;
 use crate::wire::records::records;
 
 /// Where lines go, and what is on them.

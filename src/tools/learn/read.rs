@@ -4,12 +4,14 @@ use std::io::{self, BufRead, Read};
 use std::time::SystemTime;
 
 use serde::Deserialize;
+use strum::VariantArray;
 
 use crate::api::pages::{BlockedJson, BlockedNameJson};
 use crate::events::outcome::Decision;
 use crate::observe::blocked_names::{BlockedNames, Sighting};
 use crate::observe::client::ShownClient;
 use crate::observe::few::Few;
+use crate::util::label::Label;
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
@@ -165,7 +167,7 @@ fn told(line: &str) -> Option<Told> {
     };
     let qtype = fields.r#type.parse().ok()?;
     Some(Told {
-        decision: *Decision::ALL.iter().find(is_said)?,
+        decision: *Decision::VARIANTS.iter().find(is_said)?,
         noise: fields.reason == Some("noise"),
         name: read_name(&fields.name)?,
         seen: Sighting::once(time(fields.time)?, client, qtype, fields.reason == Some("denied")),

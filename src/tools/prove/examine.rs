@@ -7,6 +7,7 @@ use super::ask::{NoReply, ProbeClient, Transport};
 use super::probe::{Probe, ProbeFinding};
 use super::report::{ProofFailure, ProofReport};
 use crate::observe::canary::CanaryExpect;
+use crate::util::label::Label;
 
 /// Failures at one subject after which its other probes are left out: that it fails is known by then, and each may be a
 /// query that an upstream gets to see.

@@ -16,6 +16,7 @@ use crate::engine::State;
 use crate::events::untold::Untold;
 use crate::observe::canary::Canary;
 use crate::observe::canary_results::{CanaryOutcome, CanaryResults, Round};
+use crate::util::label::Label;
 
 /// Time between two queries: at most 50 a second.
 const PACE: Duration = Duration::from_millis(20);

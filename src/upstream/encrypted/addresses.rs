@@ -1,7 +1,7 @@
 //! [`Addresses`]: the socket addresses of a server, looked up where it is written with a host name.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -10,6 +10,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use rustls::pki_types::DnsName;
 
 use crate::address::encrypted::ServerHost;
+use crate::util::sync::lock;
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -72,7 +73,7 @@ impl Addresses {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.found)
     }
 }
 

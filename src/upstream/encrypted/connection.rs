@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Message};
@@ -24,6 +24,7 @@ use super::reply::{Loss, Reply, ReplyOrder};
 use super::tls::TlsLink;
 use crate::address::encrypted::{EncryptedAddress, EncryptedProtocol};
 use crate::address::trust;
+use crate::util::sync::lock;
 
 /// How long nothing may come while somebody waits, before new queries go through another connection: shorter than the
 /// second after which a query is asked again, so that it is then asked through a new one. A lost path shows no other sign
@@ -172,7 +173,7 @@ impl Connection {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

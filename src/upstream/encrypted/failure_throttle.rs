@@ -1,7 +1,9 @@
 //! [`FailureThrottle`]: what was said about a server lately, so that it is not said for every query.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::util::sync::lock;
 
 /// Kinds of failures that are told of at all before the server is well again: servers choose the words.
 const MAX_KINDS: usize = 8;
@@ -27,7 +29,7 @@ impl FailureThrottle {
     pub(super) fn is_new(&self, text: &str) -> bool {
         // The time or a port in it makes it no other.
         let kind: String = text.chars().filter(|c| !c.is_ascii_digit()).collect();
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&self.made);
         let is_new = made.kinds.len() < MAX_KINDS && !made.kinds.contains(&kind);
         if is_new {
             made.kinds.push(kind);
@@ -38,7 +40,7 @@ impl FailureThrottle {
 
     /// The server is well.
     pub(super) fn clear(&self) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&self.made);
         if made.since.is_some_and(|since| since.elapsed() >= AT_LEAST) {
             *made = Made::default();
         }

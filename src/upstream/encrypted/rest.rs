@@ -1,9 +1,11 @@
 //! [`Rest`]: how long a server is left alone that answers queries with errors of HTTP.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::util::sync::lock;
 
 /// Errors in a row after which a server is left alone that does not say itself for how long.
 const PATIENCE: u32 = 3;
@@ -52,7 +54,7 @@ impl Rest {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

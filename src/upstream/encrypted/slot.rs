@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
@@ -10,6 +10,7 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use crate::util::sync::lock;
 
 /// Queries under way through one connection: what servers of HTTP/2 and QUIC grant at least (RFC 9113 section 6.5.2
 /// recommends no less than 100 streams).
@@ -192,7 +193,7 @@ impl ConnectionSlot {
     /// Nothing comes through `connection`: new queries go through another one. There is at most one such at a time, so that
     /// a server that is only slow is not connected to again and again.
     pub(super) fn set_aside(&self, connection: &Arc<Connection>) {
-        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut silent = lock(&self.silent);
         if silent.strong_count() == 0 {
             self.replace(connection, || {
                 *silent = Arc::downgrade(connection);
