@@ -50,8 +50,8 @@ pub fn zone(
         errors.iter().for_each(|error| faults.syntax(error));
         let mut root = Section::new("", table.into_inner(), 0..0, &mut faults);
         if piece.start == 0 {
-            zone.title = root.field("title").map_or(zone.title, Spanned::into_inner);
-            zone.source = root.field("source").map_or(zone.source, Spanned::into_inner);
+            zone.title = root.or("title", zone.title);
+            zone.source = root.or("source", zone.source);
             zone.revised = revised(&mut root);
             zone.cname = root.parsed("cname", word).map(Spanned::into_inner);
             zone.servers = root.some("servers", str::parse::<UpstreamAddress>).map(plain).unwrap_or_default();

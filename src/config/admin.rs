@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
-use toml::Spanned;
 
 use crate::config::values::{optional_path, plain};
 use crate::config::{limits, value, write};
@@ -54,7 +53,7 @@ pub(super) fn host(text: &str) -> Result<String, ValueError> {
 pub(super) fn admin(mut section: Section<'_, '_>, base: &Path) -> AdminSettings {
     let default = AdminSettings::default();
     let admin = AdminSettings {
-        listen: section.parsed("listen", value::admin_address).map_or(default.listen, Spanned::into_inner),
+        listen: section.parsed_or("listen", value::admin_address, default.listen),
         hosts: section.set("hosts", host).map_or(default.hosts, plain),
         token_file: optional_path(&mut section, "token_file", base),
         max_temporary: section.limited("max_temporary", limits::MAX_TEMPORARY),

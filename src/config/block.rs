@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
 use crate::config::inline_rule::{InlineRule, inline_rules};
 use crate::config::{limits, value, write};
@@ -62,12 +61,10 @@ pub enum BlockAnswer {
 pub(super) fn block(mut section: Section<'_, '_>) -> BlockSettings {
     let default = BlockSettings::default();
     let block = BlockSettings {
-        answer: section.parsed("answer", value::word).map_or(default.answer, Spanned::into_inner),
+        answer: section.parsed_or("answer", value::word, default.answer),
         ttl: section.limited("ttl", limits::BLOCK_TTL),
         noise: inline_rules(&mut section, "noise").unwrap_or(default.noise),
-        noise_single_labels: section
-            .field("noise_single_labels")
-            .map_or(default.noise_single_labels, Spanned::into_inner),
+        noise_single_labels: section.or("noise_single_labels", default.noise_single_labels),
     };
     section.finish();
     block

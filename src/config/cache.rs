@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::Serialize;
-use toml::Spanned;
 
 use crate::config::{limits, write};
 use crate::diagnostics::Section;
@@ -50,8 +49,8 @@ pub(super) fn cache(mut section: Section<'_, '_>) -> CacheSettings {
         max_bytes: section.limited("max_bytes", limits::CACHE_BYTES),
         max_ttl: section.limited("max_ttl", limits::CACHE_MAX_TTL),
         max_negative_ttl: section.limited("max_negative_ttl", limits::CACHE_MAX_NEGATIVE_TTL),
-        prefetch: section.field("prefetch").map_or(default.prefetch, Spanned::into_inner),
-        serve_stale: section.field("serve_stale").map_or(default.serve_stale, Spanned::into_inner),
+        prefetch: section.or("prefetch", default.prefetch),
+        serve_stale: section.or("serve_stale", default.serve_stale),
         max_stale: section.limited("max_stale", limits::CACHE_MAX_STALE),
     };
     section.finish();

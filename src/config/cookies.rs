@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use toml::Spanned;
 
 use crate::config::values::optional_path;
 use crate::config::write;
@@ -29,7 +28,7 @@ impl Default for CookieSettings {
 pub(super) fn cookies(mut section: Section<'_, '_>, base: &Path) -> CookieSettings {
     let default = CookieSettings::default();
     let cookies = CookieSettings {
-        enabled: section.field("enabled").map_or(default.enabled, Spanned::into_inner),
+        enabled: section.or("enabled", default.enabled),
         secret_file: optional_path(&mut section, "secret_file", base),
     };
     section.finish();

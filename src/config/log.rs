@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
 use crate::config::values::optional_path;
 use crate::config::{limits, value, write};
@@ -123,13 +122,13 @@ pub enum LogQueries {
 pub(super) fn log(mut section: Section<'_, '_>, base: &Path) -> LogSettings {
     let default = LogSettings::default();
     let log = LogSettings {
-        level: section.parsed("level", value::word).map_or(default.level, Spanned::into_inner),
-        format: section.parsed("format", value::word).map_or(default.format, Spanned::into_inner),
-        queries: section.parsed("queries", value::word).map_or(default.queries, Spanned::into_inner),
+        level: section.parsed_or("level", value::word, default.level),
+        format: section.parsed_or("format", value::word, default.format),
+        queries: section.parsed_or("queries", value::word, default.queries),
         sample: section.limited("sample", limits::SAMPLE),
-        client: section.parsed("client", value::word).map_or(default.client, Spanned::into_inner),
-        answers: section.field("answers").map_or(default.answers, Spanned::into_inner),
-        stdout: section.field("stdout").map_or(default.stdout, Spanned::into_inner),
+        client: section.parsed_or("client", value::word, default.client),
+        answers: section.or("answers", default.answers),
+        stdout: section.or("stdout", default.stdout),
         file: optional_path(&mut section, "file", base),
         file_max_size: section.limited("file_max_size", limits::FILE_BYTES),
         file_keep: section.limited("file_keep", limits::FILE_KEEP),
@@ -142,7 +141,7 @@ pub(super) fn dnstap(mut section: Section<'_, '_>, base: &Path) -> DnstapSetting
     let default = DnstapSettings::default();
     let dnstap = DnstapSettings {
         socket: optional_path(&mut section, "socket", base),
-        queries: section.parsed("queries", value::word).map_or(default.queries, Spanned::into_inner),
+        queries: section.parsed_or("queries", value::word, default.queries),
     };
     section.finish();
     dnstap

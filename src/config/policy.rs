@@ -61,17 +61,15 @@ pub(super) fn policy(mut section: Section<'_, '_>, base: &Path) -> PolicySetting
     let zones_directory = optional_path(&mut section, "zones_directory", base);
     let zones = zones(&mut section, zones_directory.as_deref(), base);
     let policy = PolicySettings {
-        mode: section.parsed("mode", value::word).map_or(default.mode, Spanned::into_inner),
+        mode: section.parsed_or("mode", value::word, default.mode),
         zones: zones.map_or(default.zones, plain),
         zones_directory,
-        strict: section.field("strict").map_or(default.strict, Spanned::into_inner),
+        strict: section.or("strict", default.strict),
         allow: inline_rules(&mut section, "allow").unwrap_or_default(),
         deny: inline_rules(&mut section, "deny").unwrap_or_default(),
-        cname: section.parsed("cname", value::word).map_or(default.cname, Spanned::into_inner),
-        enforce_expect: section.field("enforce_expect").map_or(default.enforce_expect, Spanned::into_inner),
-        dnssec_ancestors: section
-            .field("dnssec_ancestors")
-            .map_or(default.dnssec_ancestors, Spanned::into_inner),
+        cname: section.parsed_or("cname", value::word, default.cname),
+        enforce_expect: section.or("enforce_expect", default.enforce_expect),
+        dnssec_ancestors: section.or("dnssec_ancestors", default.dnssec_ancestors),
         shadow: optional_path(&mut section, "shadow", base),
     };
     section.finish();

@@ -1,7 +1,6 @@
 //! Settings of `[sandbox]`: what the process gives up once its sockets are bound.
 
 use serde::Serialize;
-use toml::Spanned;
 
 use crate::diagnostics::Section;
 
@@ -29,14 +28,12 @@ pub(super) fn sandbox(mut section: Section<'_, '_>) -> SandboxSettings {
     let default = SandboxSettings::default();
     let no_new_privileges = section.field::<bool>("no_new_privileges");
     let sandbox = SandboxSettings {
-        drop_capabilities: section
-            .field("drop_capabilities")
-            .map_or(default.drop_capabilities, Spanned::into_inner),
+        drop_capabilities: section.or("drop_capabilities", default.drop_capabilities),
         no_new_privileges: no_new_privileges
             .as_ref()
             .map_or(default.no_new_privileges, |value| *value.get_ref()),
-        landlock: section.field("landlock").map_or(default.landlock, Spanned::into_inner),
-        seccomp: section.field("seccomp").map_or(default.seccomp, Spanned::into_inner),
+        landlock: section.or("landlock", default.landlock),
+        seccomp: section.or("seccomp", default.seccomp),
     };
     // The kernel demands it of whoever has no CAP_SYS_ADMIN (landlock(7), seccomp(2)).
     if let Some(off) = no_new_privileges.filter(|on| !on.get_ref() && (sandbox.landlock || sandbox.seccomp)) {

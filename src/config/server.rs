@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
 use crate::config::values::{optional_path, plain};
 use crate::config::{limits, value, write};
@@ -102,9 +101,9 @@ pub(super) fn server(mut section: Section<'_, '_>, base: &Path) -> ServerSetting
         listen: section.some("listen", value::listen_address).map_or(default.listen, plain),
         workers: section.limited("workers", limits::WORKERS),
         udp_payload: section.limited("udp_payload", limits::UDP_PAYLOAD),
-        identity: section.parsed("identity", value::identity).map_or(default.identity, Spanned::into_inner),
+        identity: section.parsed_or("identity", value::identity, default.identity),
         allow_clients: clients(&mut section).unwrap_or(default.allow_clients),
-        other_clients: section.field("other_clients").map_or(default.other_clients, Spanned::into_inner),
+        other_clients: section.or("other_clients", default.other_clients),
         ipv6_prefix_length: section.limited("ipv6_prefix_length", limits::IPV6_PREFIX_LENGTH),
         tcp_connections: section.limited("tcp_connections", limits::TCP_CONNECTIONS),
         tcp_connections_per_client: section
@@ -114,7 +113,7 @@ pub(super) fn server(mut section: Section<'_, '_>, base: &Path) -> ServerSetting
         tcp_idle_timeout: section.limited("tcp_idle_timeout", limits::TCP_IDLE_TIMEOUT),
         in_flight: section.limited("in_flight", limits::IN_FLIGHT),
         in_flight_per_client: section.limited("in_flight_per_client", limits::IN_FLIGHT_PER_CLIENT),
-        reuse_port: section.field("reuse_port").map_or(default.reuse_port, Spanned::into_inner),
+        reuse_port: section.or("reuse_port", default.reuse_port),
         state_directory: optional_path(&mut section, "state_directory", base),
     };
     section.finish();

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
 use crate::config::{limits, value, write};
 use crate::diagnostics::Section;
@@ -51,7 +50,7 @@ impl Default for TunnelGuardSettings {
 pub(super) fn tunnel_guard(mut section: Section<'_, '_>) -> TunnelGuardSettings {
     let default = TunnelGuardSettings::default();
     let guard = TunnelGuardSettings {
-        mode: section.parsed("mode", value::word).map_or(default.mode, Spanned::into_inner),
+        mode: section.parsed_or("mode", value::word, default.mode),
         new_names: section.limited("new_names", limits::GUARD_NAMES),
         name_bytes: section.limited("name_bytes", limits::GUARD_BYTES),
         window: section.limited("window", limits::GUARD_WINDOW),

@@ -62,7 +62,7 @@ pub(super) fn upstream(mut section: Section<'_, '_>, base: &Path) -> UpstreamSet
         deadline: section.limited("deadline", limits::DEADLINE),
         max_in_flight: section.limited("max_in_flight", limits::MAX_IN_FLIGHT),
         max_qps: section.limited("max_qps", limits::MAX_QPS),
-        randomize_case: section.field("randomize_case").map_or(default.randomize_case, Spanned::into_inner),
+        randomize_case: section.or("randomize_case", default.randomize_case),
         roots: section
             .parsed("roots", |text| value::roots(text, base))
             .map_or(default.roots, Spanned::into_inner),

@@ -70,6 +70,11 @@ impl<'f, 'i> Section<'f, 'i> {
         self.deserialize(key, value, PhantomData::<T>).map(|value| Spanned::new(span, value))
     }
 
+    /// The same, or `default` where there is none.
+    pub(crate) fn or<T: DeserializeOwned>(&mut self, key: &'static str, default: T) -> T {
+        self.field(key).map_or(default, Spanned::into_inner)
+    }
+
     /// A number within a limit, or the limit's default.
     pub(crate) fn limited<T: Quantity>(&mut self, key: &'static str, limit: Limit<T>) -> T {
         self.take(key).and_then(|value| self.deserialize(key, value, limit)).unwrap_or(limit.default)
@@ -83,6 +88,16 @@ impl<'f, 'i> Section<'f, 'i> {
     ) -> Option<Spanned<T>> {
         let value = self.take(key)?;
         self.parse(key, value, &parse)
+    }
+
+    /// The same, or `default` where there is none.
+    pub(crate) fn parsed_or<T, E: Into<ValueError>>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+        default: T,
+    ) -> T {
+        self.parsed(key, parse).map_or(default, Spanned::into_inner)
     }
 
     /// Like [`Section::parsed`], and noted as a fault where the key is absent.
