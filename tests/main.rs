@@ -38,6 +38,7 @@ mod elsewhere_answers;
 mod encrypted;
 mod encrypted_faults;
 mod encrypted_trust;
+mod every_option;
 mod drain;
 mod examples;
 mod export;

@@ -13,18 +13,22 @@ use crate::diagnostics::{Section, ValueError};
 /// The HTTP side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AdminSettings {
-    /// Where HTTP is listened on; none: nowhere.
+    /// Where /metrics, /livez, /readyz, /healthz and the status page are. Change it for a Prometheus elsewhere; empty
+    /// turns it off.
     #[serde(serialize_with = "write::optional_address")]
     pub listen: Option<SocketAddr>,
-    /// Host names that the pages may be reached by, in lower case, besides addresses and names of one label.
+    /// Names by which browsers and Prometheus reach it, such as "gate-1.corp.example", besides addresses and names of
+    /// one label. Requests for other hosts are refused, for a web page can point its own name here; /livez, /readyz and
+    /// /healthz take any.
     pub hosts: Vec<String>,
-    /// A file with the token that requests which change state must bring; none: such requests are refused.
+    /// A file with the token that state-changing requests must bring. Empty: such requests are refused.
     #[serde(serialize_with = "write::optional_path")]
     pub token_file: Option<PathBuf>,
-    /// [`limits::MAX_TEMPORARY`], whole seconds: longest that a name may be allowed for a while.
+    /// Longest that a name may be allowed for a while (`namegate allow`), 1m to 30days. Lower it where each such name
+    /// is to be looked at by somebody else within the day.
     #[serde(serialize_with = "write::quantity")]
     pub max_temporary: Duration,
-    /// [`limits::TOP`]
+    /// How many of the most blocked names, and of the clients that asked for them, are shown and exported, 0 to 100.
     pub top: usize,
 }
 

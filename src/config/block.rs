@@ -11,14 +11,16 @@ use crate::diagnostics::Section;
 /// How a blocked name is answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockSettings {
-    /// The kind of answer.
+    /// "nxdomain", or "nodata" for clients that take a missing name for the end of everything below it, or "refused"
+    /// for clients that are to go on to their next server.
     pub answer: BlockAnswer,
-    /// [`limits::BLOCK_TTL`], whole seconds.
+    /// How long clients remember that a name was blocked, 0s to 1h. Lower it while you still add rules.
     #[serde(serialize_with = "write::quantity")]
     pub ttl: Duration,
-    /// Blocked names that machines ask on their own, counted apart.
+    /// Names that machines ask by themselves: search suffixes put behind other names. They stay blocked, but are
+    /// counted as reason "noise" and kept out of the most blocked names. Add the suffix your DHCP hands out.
     pub noise: Vec<InlineRule>,
-    /// Names of one label are noise.
+    /// Names of a single label, such as "wpad", are noise as well.
     pub noise_single_labels: bool,
 }
 

@@ -11,20 +11,20 @@ use crate::diagnostics::Section;
 /// What is remembered of upstream answers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CacheSettings {
-    /// [`limits::CACHE_BYTES`]; 0: no cache.
+    /// Memory for answers, up to 64GiB; "0B" turns the cache off.
     #[serde(serialize_with = "write::quantity")]
     pub max_bytes: ByteSize,
-    /// [`limits::CACHE_MAX_TTL`], whole seconds.
+    /// Longest that an answer is kept, 0s to 24h, whatever its own time to live. Lower it while private endpoints move.
     #[serde(serialize_with = "write::quantity")]
     pub max_ttl: Duration,
-    /// [`limits::CACHE_MAX_NEGATIVE_TTL`], whole seconds.
+    /// Longest that "no such name" is kept, 0s to 3h. Lower it while names are being created.
     #[serde(serialize_with = "write::quantity")]
     pub max_negative_ttl: Duration,
-    /// Answers that are asked for again and again are fetched anew shortly before they expire.
+    /// Fetch an answer anew when it is asked for in the last tenth of its time, so that no client waits for it.
     pub prefetch: bool,
-    /// Expired answers are given while no upstream has a newer one (RFC 8767).
+    /// While no upstream answers, give answers that have expired (RFC 8767) rather than SERVFAIL, to be kept for 30 s.
     pub serve_stale: bool,
-    /// [`limits::CACHE_MAX_STALE`], whole seconds.
+    /// Longest time after its end that an answer is given so, 1s to 3days.
     #[serde(serialize_with = "write::quantity")]
     pub max_stale: Duration,
 }

@@ -11,9 +11,10 @@ use crate::diagnostics::Section;
 /// Whether clients are given cookies, and what they are made with.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CookieSettings {
-    /// Clients that send a cookie are given one.
+    /// Answer DNS cookies (RFC 7873): who brings back the one it was given has not forged its address.
     pub enabled: bool,
-    /// A file with the secret; none: one that is made at the start.
+    /// A file with the secret they are made with, 32 hexadecimal digits, for several gates behind one address; a second
+    /// line may have the secret before. Empty: one that is made up at each start.
     #[serde(serialize_with = "write::optional_path")]
     pub secret_file: Option<PathBuf>,
 }

@@ -12,27 +12,27 @@ use crate::diagnostics::Section;
 /// What is written to the logs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LogSettings {
-    /// The least severe level written.
+    /// "error", "warn", "info", "debug" or "trace".
     pub level: LogLevel,
-    /// For people or for programs.
+    /// "text" for people, "json" for programs.
     pub format: LogFormat,
-    /// Which queries get a line.
+    /// Which queries get a line: "none", "blocked" or "all". "all" costs a line for every packet.
     pub queries: LogQueries,
-    /// [`limits::SAMPLE`]: of the queries that are not blocked, one in this many gets a line.
+    /// Of the queries that are not blocked, one in this many gets a line. Raise it where "all" is too much.
     pub sample: u32,
-    /// How clients are shown, here and everywhere else.
+    /// How clients are shown, here, in dnstap and on all pages: "full", "subnet" (/24 and /56) or "none".
     pub client: ClientAddress,
-    /// Put the answer's records on the line.
+    /// Put the records of the answer on the line.
     pub answers: bool,
-    /// Write query lines to standard output, in [`LogSettings::format`].
+    /// Write query lines to standard output, in the format above.
     pub stdout: bool,
-    /// Write query lines to this file, as JSON.
+    /// Write query lines to this file, as JSON. Empty: no file.
     #[serde(serialize_with = "write::optional_path")]
     pub file: Option<PathBuf>,
-    /// [`limits::FILE_BYTES`]: size at which a new file is begun.
+    /// Size at which a new file is begun; the old one becomes FILE.1, and so on.
     #[serde(serialize_with = "write::quantity")]
     pub file_max_size: ByteSize,
-    /// [`limits::FILE_KEEP`]: files that are kept beside the one being written.
+    /// Files kept beside the one being written.
     pub file_keep: usize,
 }
 
@@ -56,10 +56,10 @@ impl Default for LogSettings {
 /// Where queries and replies are sent whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DnstapSettings {
-    /// The Unix socket of a reader; none: nowhere.
+    /// Unix socket of a dnstap reader, which gets queries and replies whole. Empty: off.
     #[serde(serialize_with = "write::optional_path")]
     pub socket: Option<PathBuf>,
-    /// Which queries are sent.
+    /// Which queries are sent: "none", "blocked" or "all".
     pub queries: LogQueries,
 }
 

@@ -15,26 +15,32 @@ use crate::policy::cname::CnamePolicy;
 /// What is allowed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PolicySettings {
-    /// Whether the verdict is carried out.
+    /// "enforce", or "observe" to forward everything and count what would be blocked: for the first days.
     pub mode: Mode,
-    /// Zones by name, or paths that end in `.toml` or `.list`.
+    /// Shipped allowlists by name, or paths of your own ending in .toml, or in .list for a plain list of patterns.
     pub zones: Vec<String>,
-    /// A directory whose `NAME.toml` and `NAME.list` files come before the shipped ones.
+    /// A directory whose NAME.toml and NAME.list files add to the shipped lists or replace those of the same name.
+    /// Empty: none. It must be there: a shipped list never takes the place of a file that is gone.
     #[serde(serialize_with = "write::optional_path")]
     pub zones_directory: Option<PathBuf>,
-    /// Leave out rules marked `broad`.
+    /// Leave out the rules that also open names of other tenants, once `[parameters]` names your own resources.
     pub strict: bool,
-    /// Names allowed besides the zones.
+    /// Single rules: "ml.azure.com" is that name, "*.azureml.ms" every name below, ".azurecr.io" both.
     pub allow: Vec<InlineRule>,
-    /// Names blocked whatever the zones say.
+    /// Names to block even where an equally specific rule allows them.
     pub deny: Vec<InlineRule>,
-    /// What becomes of aliases in answers, where a zone does not say.
+    /// Aliases in the answers for allowed names: "trust" relays them, "inspect" gives an answer only where every name
+    /// it leads to is allowed too, "follow" allows those names to the same clients while they may remember the answer,
+    /// for a Windows DNS server or another recursive one in between. A zone file may say it for its own names.
     pub cname: CnamePolicy,
-    /// Answers with other addresses than their rule expects are not given.
+    /// Rules of zone files may say expect = "private" or "public". Answers with other addresses are counted; with true
+    /// they are SERVFAIL instead.
     pub enforce_expect: bool,
-    /// Forward DS, DNSKEY, NS and SOA queries for the zones above allowed names.
+    /// Forward DS, DNSKEY, NS and SOA queries for the names above allowed ones, so that a validating resolver behind
+    /// namegate can build its chain of trust. Other types of such a name are answered without data.
     pub dnssec_ancestors: bool,
-    /// Settings whose policy is evaluated beside this one, for the difference; none: nothing is.
+    /// Settings of a policy to come. Where it would decide otherwise is counted and listed, and nothing else. Empty:
+    /// none.
     #[serde(serialize_with = "write::optional_path")]
     pub shadow: Option<PathBuf>,
 }

@@ -12,14 +12,14 @@ use crate::wire::name::Name;
 /// What is asked to see whether names that must not resolve do not, and those that must do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProveSettings {
-    /// [`limits::PROVE_INTERVAL`], whole seconds: time between rounds of a running gate; 0: it asks itself nothing.
+    /// How often a running gate asks itself for the names below, 0s to 24h, and after each reload; 0s turns it off.
+    /// What it finds is the metric `namegate_canary_ok`; `namegate prove` asks much more, at once, and writes a report.
     #[serde(serialize_with = "write::quantity")]
     pub interval: Duration,
-    /// Names that must resolve; at most [`limits::CANARIES`]. None by default: only the operator knows which name is
-    /// always there, and asking for one that nobody set would bother the upstream.
+    /// Names that must resolve, at most 32. Name one that your workspace cannot do without.
     #[serde(serialize_with = "write::names")]
     pub must_resolve: Vec<Name>,
-    /// Names that must not resolve; at most [`limits::CANARIES`].
+    /// Names that must not resolve, at most 32. The last one tells browsers to ask no resolver but this.
     #[serde(serialize_with = "write::names")]
     pub must_not_resolve: Vec<Name>,
 }

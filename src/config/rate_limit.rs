@@ -10,11 +10,14 @@ use crate::diagnostics::Section;
 /// How many replies one client may have over UDP.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RateLimitSettings {
-    /// [`limits::RESPONSES_PER_SECOND`]; 0: no limit.
+    /// Replies over UDP that one client may have in a second, up to 1000000; 0 is no limit. Set it where clients'
+    /// addresses can be forged, well above what the busiest client needs; clients with a DNS cookie, and TCP, are not
+    /// limited.
     pub responses_per_second: u32,
-    /// [`limits::SLIP`]
+    /// Of the replies beyond, one in this many is sent truncated, so that a true client asks over TCP; 0 to 10, 0 is
+    /// none.
     pub slip: u32,
-    /// Clients without a limit.
+    /// Subnets without a limit, such as those of resolvers that ask for many clients.
     pub exempt: Vec<IpNet>,
 }
 

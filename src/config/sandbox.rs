@@ -7,13 +7,16 @@ use crate::diagnostics::Section;
 /// What the process gives up once its sockets are bound, each for as long as it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SandboxSettings {
-    /// All capabilities (capabilities(7)).
+    /// Capabilities, the one for ports below 1024 included. Set false where files belong to another user and root is to
+    /// read them.
     pub drop_capabilities: bool,
-    /// Gaining privileges by executing a file (`PR_SET_NO_NEW_PRIVS`). What follows needs it.
+    /// Gaining privileges by executing a file. The next two need it.
     pub no_new_privileges: bool,
-    /// Files that the settings do not name, and listening on TCP (landlock(7)).
+    /// Files outside of the directories that these settings name (Landlock). Set false where a reload is to name new
+    /// ones.
     pub landlock: bool,
-    /// System calls that it has no use for (seccomp(2)).
+    /// System calls that the gate has no use for, such as executing a program. Set false where the log shows "Operation
+    /// not permitted" that nothing else explains, and report it.
     pub seccomp: bool,
 }
 

@@ -14,36 +14,42 @@ use crate::diagnostics::Section;
 /// What clients reach.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerSettings {
-    /// Where UDP and TCP are listened on; at least one.
+    /// Addresses to answer on, over UDP and TCP; an address alone means port 53. Change it to serve other machines.
     pub listen: Vec<SocketAddr>,
-    /// [`limits::WORKERS`]; 0: one per core.
+    /// Threads that answer UDP, 0 to 256; 0 is one per core. Lower it to leave cores to other programs.
     pub workers: usize,
-    /// [`limits::UDP_PAYLOAD`], bytes.
+    /// Largest UDP payload in bytes, 512 to 4096. Raise it only where no path drops fragments.
     pub udp_payload: u16,
-    /// The answer to `id.server` and `hostname.bind`; empty: refused.
+    /// Answer to `dig CH TXT id.server`, to tell servers behind one address apart. Empty: such questions are refused.
     pub identity: String,
-    /// Who is answered. At least one.
+    /// Who is answered. Narrow it to the subnets you serve. 168.63.129.16 sends Azure's probes.
     pub allow_clients: Vec<IpNet>,
-    /// What everyone else gets.
+    /// What all others get: "refuse" for REFUSED, "drop" for no reply; their TCP connections are then closed at once.
+    /// Set "drop" where the listener is reachable from networks that it does not serve.
     pub other_clients: OtherClients,
-    /// [`limits::IPV6_PREFIX_LENGTH`]
+    /// Bits of an IPv6 address that are one client for all limits, 32 to 128. Set 128 where hosts share a /64, as in
+    /// Azure, or one of them uses up the share of all.
     pub ipv6_prefix_length: u8,
-    /// [`limits::TCP_CONNECTIONS`]
+    /// TCP connections open at once, 1 to 65535; each needs a file descriptor. When all are open, the client with most
+    /// loses its longest idle one to a client with fewer. Raise it, and the limit on open files, for more than 40 nodes
+    /// that keep 150 each.
     pub tcp_connections: usize,
-    /// [`limits::TCP_CONNECTIONS_PER_CLIENT`]
+    /// TCP connections of one client open at once, 1 to 65535. Raise it for a forwarder or a NAT that opens more.
     pub tcp_connections_per_client: usize,
-    /// [`limits::TCP_QUERIES_PER_CONNECTION`]
+    /// Queries of one TCP connection worked on at once, 1 to 1024. Raise it for a forwarder that asks through one
+    /// connection.
     pub tcp_queries_per_connection: usize,
-    /// [`limits::TCP_IDLE_TIMEOUT`]
+    /// How long a TCP connection stays open without an answered query, 1s to 5m.
     #[serde(serialize_with = "write::quantity")]
     pub tcp_idle_timeout: Duration,
-    /// [`limits::IN_FLIGHT`]
+    /// Queries that may wait for upstreams in all, 100 to 1000000; more are dropped and counted.
     pub in_flight: usize,
-    /// [`limits::IN_FLIGHT_PER_CLIENT`]
+    /// The same for one client, 1 to 1000000. Raise it for a resolver that asks for a whole network through this gate.
     pub in_flight_per_client: usize,
-    /// Other processes may listen on the same addresses, to take over.
+    /// Let another gate listen on the same addresses, which then takes over without losing a query
+    /// (docs/operations.md). A second gate started by mistake is not told of the first any more.
     pub reuse_port: bool,
-    /// Where is kept what must outlive the process: temporary allowances; none: nothing does.
+    /// A directory of the gate's own, where temporary allowances outlive a restart. Empty: they end with the process.
     #[serde(serialize_with = "write::optional_path")]
     pub state_directory: Option<PathBuf>,
 }

@@ -25,44 +25,82 @@ use crate::config::values::parameter_lists;
 use crate::diagnostics::{Diagnostic, Faults, Section, Source};
 
 /// Everything that can be set. Paths are resolved against the settings file's directory.
+///
+/// What stands here and at each section's fields is for operators: `config/every-option.toml` is made of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Settings {
-    /// `[server]`
+    /// Whom it answers, and how.
     pub server: ServerSettings,
-    /// `[rate_limit]`
+    /// Replies over UDP by client and second.
     pub rate_limit: RateLimitSettings,
-    /// `[cookies]`
+    /// DNS cookies.
     pub cookies: CookieSettings,
-    /// `[upstream]`
+    /// Where names that are allowed are asked for.
     pub upstream: UpstreamSettings,
-    /// `[policy]`
+    /// What is allowed.
     pub policy: PolicySettings,
-    /// `[parameters]`: values for `{name}` in zone files; each value is one label in lower case, no list is empty.
+    /// Values for the rules that hold {region}, {storage} and the like. A rule without a value sleeps. Each value is one
+    /// label; a zone of your own may use any other name of a to z and _.
+    ///
+    /// ```toml
+    /// [parameters]
+    /// region = ["westeurope"]
+    /// storage = ["workspacestorage"]
+    /// acr = ["workspaceregistry"]
+    /// key_vault = ["workspacevault"]
+    /// ```
     pub parameters: BTreeMap<String, Vec<String>>,
-    /// `[[client]]`
+    /// Clients with rules of their own; repeat the table for each group. What a group leaves out it has from `[policy]` and
+    /// `[parameters]`; its deny adds to that of `[policy]`. Of nested subnets the narrowest counts.
+    ///
+    /// ```toml
+    /// [[client]]
+    /// name = "build"
+    /// subnets = ["10.1.0.0/16"]
+    /// zones = ["azure-ml", "python"]
+    /// mode = "observe"
+    /// strict = true
+    /// allow = ["proxy.corp.example"]
+    /// deny = []
+    /// parameters = { storage = ["buildstorage"] }
+    /// ```
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub client: Vec<ClientGroup>,
-    /// `[[route]]`
+    /// Names that go to servers of their own, if a rule allows them; repeat the table for each. The most specific pattern
+    /// counts, and no answer is kept for another route.
+    ///
+    /// ```toml
+    /// [[route]]
+    /// names = [".corp.example", ".10.in-addr.arpa"]
+    /// servers = ["10.0.0.4"]
+    /// ```
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RouteSettings>,
-    /// `[[local]]`
+    /// Zones answered from a master file instead of an upstream; repeat the table for each.
+    ///
+    /// ```toml
+    /// [[local]]
+    /// origin = "corp.example"
+    /// file = "corp.example.zone"
+    /// ```
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub local: Vec<LocalZoneSettings>,
-    /// `[block]`
+    /// What the client of a name that is not allowed gets.
     pub block: BlockSettings,
-    /// `[tunnel_guard]`
+    /// How many new names a client may ask for below one rule: names can carry data out below a rule for many names, such
+    /// as `*.blob.core.windows.net`.
     pub tunnel_guard: TunnelGuardSettings,
-    /// `[cache]`
+    /// What is remembered of upstream answers.
     pub cache: CacheSettings,
-    /// `[admin]`
+    /// The HTTP side: metrics, health, pages.
     pub admin: AdminSettings,
-    /// `[log]`
+    /// The log, and which queries are in it.
     pub log: LogSettings,
-    /// `[dnstap]`
+    /// Queries and replies for another program.
     pub dnstap: DnstapSettings,
-    /// `[prove]`
+    /// What a running gate asks itself.
     pub prove: ProveSettings,
-    /// `[sandbox]`
+    /// What the process gives up once its sockets are bound, until it ends. The log says what is in force.
     pub sandbox: SandboxSettings,
 }
 

@@ -11,14 +11,15 @@ use crate::diagnostics::Section;
 /// How many new names a client may ask for below one rule that covers many. Rules for a single name are never its business.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TunnelGuardSettings {
-    /// What becomes of names beyond.
+    /// What becomes of a client's new names beyond what is set below: "observe" counts and tells them, "enforce" blocks
+    /// them, "off" does neither. A server that asks for many clients needs more than the defaults before "enforce".
     pub mode: GuardMode,
-    /// [`limits::GUARD_NAMES`], for each client and rule within a window.
+    /// New names that one client may ask for below one rule within the window, 10 to 1000000.
     pub new_names: u32,
-    /// [`limits::GUARD_BYTES`]: the labels in front of the rule's own, for each client and rule within a window.
+    /// Bytes of those names, the rule's own labels left out, 1KiB to 1GiB.
     #[serde(serialize_with = "write::quantity")]
     pub name_bytes: ByteSize,
-    /// [`limits::GUARD_WINDOW`]
+    /// Time in which they are counted, 1s to 24h.
     #[serde(serialize_with = "write::quantity")]
     pub window: Duration,
 }

@@ -16,21 +16,32 @@ use crate::diagnostics::Section;
 /// Where allowed queries go.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UpstreamSettings {
-    /// In order of preference; at least one.
+    /// Resolvers to ask, in order of preference: "system" for those this machine is configured with, "10.0.0.4",
+    /// "10.0.0.4:5353", `"[fd00::4]:53"`, or `"tcp://10.0.0.4"` for TCP alone. Encrypted:
+    /// `"tls://10.0.0.4#dns.example"`, `"https://10.0.0.4/dns-query#dns.example"` or `"quic://10.0.0.4#dns.example"`,
+    /// with the name that the server's certificate is for behind "#", or `"tls://dns.example"` and so on with a host
+    /// name alone. No others are ever asked.
     pub servers: Vec<UpstreamAddress>,
-    /// [`limits::DEADLINE`], for one query over all servers and retries.
+    /// The whole time one query may take, 1s to 30s. Below 4s private names in Azure may fail; above 5s clients that
+    /// use musl give up before they are answered.
     #[serde(serialize_with = "write::quantity")]
     pub deadline: Duration,
-    /// [`limits::MAX_IN_FLIGHT`], for each server.
+    /// Queries waiting at one server at once, 1 to 65535. Azure's resolver drops beyond 200; raise it for others. One
+    /// client gets as many as it leaves free for others, alone half of them: where a whole network comes from one
+    /// address (source NAT, a resolver in front), raise it with what the server takes.
     pub max_in_flight: usize,
-    /// [`limits::MAX_QPS`], for each server; 0: no limit.
+    /// Queries per second to one server; 0 is no limit. Azure's resolver drops beyond 1000; raise it for others.
     pub max_qps: u32,
-    /// Over UDP the letters of names are sent in a case drawn by chance, and replies must repeat it.
+    /// Send names over UDP with upper and lower case by chance, and ignore replies that do not repeat it ("0x20"). Turn
+    /// it on where the way to the upstream crosses a network that others send into, and the upstream keeps the case, as
+    /// nearly all do.
     pub randomize_case: bool,
-    /// Whose certificates encrypted servers must have.
+    /// Whose certificates encrypted servers must have: "platform" for those this machine trusts, or the path of a PEM
+    /// file.
     #[serde(serialize_with = "write::roots")]
     pub roots: Roots,
-    /// Plain resolvers that know the addresses of encrypted servers written with a host name.
+    /// Plain resolvers, such as "10.0.0.4", that are asked for the addresses of encrypted servers written with a host
+    /// name, and for nothing else.
     pub bootstrap: Vec<SocketAddr>,
 }
 
