@@ -4,7 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use namegate::events::outcome::{AnswerSource, Decision};
+use namegate::wire::reply::Transport;
 use serde::Deserialize;
+use strum::VariantNames;
+use tempfile::TempDir;
+
+use crate::support::command::namegate;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -171,5 +177,83 @@ fn every_row_of_what_went_wrong_names_what_holds_it() {
     assert!(rows.len() >= 40, "{} rows", rows.len());
     for row in rows {
         assert!(code(row).into_iter().any(is_test), "nothing holds: {row}");
+    }
+}
+
+/// What stands in backticks in the first column of the table behind this head.
+fn first_column(page: &str, head: &str) -> BTreeSet<String> {
+    let (_, table) = page.split_once(&format!("\n{head}\n")).unwrap_or_else(|| panic!("no table {head}"));
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with("| "));
+    rows.flat_map(|row| code(row.split(" | ").next().unwrap_or_default())).map(str::to_owned).collect()
+}
+
+/// What `namegate COMMAND --help` lists, each name followed by what it is; `indent` spaces before it.
+fn listed(command: &[&str], head: &str, indent: &str) -> BTreeSet<String> {
+    let help = namegate(root(), &[command, &["--help"]].concat()).expect_code(0).stdout;
+    let (_, list) = help.split_once(&format!("{head}:\n")).unwrap_or_else(|| panic!("no {head} in {help}"));
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.strip_prefix(indent).filter(|rest| !rest.starts_with(' ')));
+    names.filter_map(|line| line.split([' ', ':']).next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_has_its_row() {
+    let page = read(&root().join("README.md"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `namegate "));
+    let rows: BTreeSet<String> =
+        rows.filter_map(|row| row.split([' ', '`']).next()).map(|row| row.replace(['[', ']'], "")).collect();
+    let mut commands = listed(&[], "Commands", "  ");
+    commands.remove("help");
+    assert_eq!(rows, commands);
+}
+
+#[test]
+fn every_import_and_export_has_its_row() {
+    let page = read(&root().join("docs/lists.md"));
+    let imports = first_column(&page, "| command | makes of | what |");
+    let imports: BTreeSet<String> =
+        imports.iter().filter_map(|row| row.split(' ').nth(2)).map(str::to_owned).collect();
+    assert_eq!(imports, listed(&["import"], "Possible values", "          - "));
+    let exports = first_column(&page, "| target | as |");
+    assert_eq!(exports, listed(&["export"], "Possible values", "          - "));
+}
+
+#[test]
+fn every_allowlist_is_named() {
+    let page = read(&root().join("README.md"));
+    let (_, named) = page.split_once("These are built in ([`zones/`](zones)): ").expect("the list");
+    let (named, _) = named.split_once(". The default").expect("its end");
+    let named: BTreeSet<String> = code(named).into_iter().map(str::to_owned).collect();
+    let stem = |path: &PathBuf| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+    assert_eq!(named, files(&root().join("zones"), "toml").iter().filter_map(stem).collect());
+    // Each is part of the program: it is known where there are no files.
+    let empty = TempDir::new().expect("a temporary directory");
+    for name in named {
+        namegate(empty.path(), &["check", "--zones", &name]).expect_code(0);
+    }
+}
+
+#[test]
+fn every_field_of_a_log_line_has_its_row() {
+    let page = read(&root().join("docs/operations.md"));
+    let rows = first_column(&page, "| field | what it is |");
+    let lines = read(&root().join("tests/data/interface/log.txt"));
+    let mut is_query = false;
+    let keys = lines.lines().filter_map(|line| {
+        if !line.starts_with(' ') {
+            is_query = line.starts_with("query log, ");
+        }
+        line.strip_prefix("  [].").filter(|_| is_query)?.split([':', '[']).next()
+    });
+    // Where lookups are left out.
+    let keys: BTreeSet<String> = keys.chain(["sample"]).map(str::to_owned).collect();
+    assert_eq!(rows, keys);
+    for (field, values) in [
+        ("decision", Decision::VARIANTS),
+        ("source", AnswerSource::VARIANTS),
+        ("protocol", Transport::VARIANTS),
+    ] {
+        let row = page.lines().find_map(|line| line.strip_prefix(&format!("| `{field}` | "))).expect(field);
+        assert_eq!(code(row), values, "{field}");
     }
 }

@@ -16,11 +16,6 @@ fn blocks(language: &str) -> Vec<&'static str> {
     std::iter::from_fn(move || blocks.next().map(body)).flatten().collect()
 }
 
-/// The lines of `text` that begin with `start`, without it.
-fn lines<'t>(text: &'t str, start: &str) -> Vec<&'t str> {
-    text.lines().filter_map(|line| line.strip_prefix(start)).collect()
-}
-
 fn check(directory: &Path) {
     namegate(directory, &["check", "--config", "namegate.toml"]).expect_code(0);
 }
@@ -69,18 +64,6 @@ fn the_local_zone_shown_is_good() {
     std::fs::write(directory.path().join("privatelink.zone"), zone).unwrap();
     std::fs::write(directory.path().join("namegate.toml"), local).unwrap();
     check(directory.path());
-}
-
-#[test]
-fn every_command_in_the_table_exists() {
-    let directory = TempDir::new().unwrap();
-    let rows: Vec<&str> =
-        lines(README, "| `namegate ").into_iter().filter(|row| !row.starts_with('[')).collect();
-    assert_eq!(rows.len(), 15);
-    for row in rows {
-        let command = row.split([' ', '`']).next().unwrap();
-        namegate(directory.path(), &[command, "--help"]).expect_code(0);
-    }
 }
 
 /// The dig commands and what is printed under each.
