@@ -96,7 +96,6 @@ impl ServerHost {
         }
     }
 
-    /// Who it must be, where nothing else is said.
     /// Its port.
     pub(crate) fn port(&self) -> u16 {
         match self {
@@ -105,6 +104,7 @@ impl ServerHost {
         }
     }
 
+    /// Who it must be, where nothing else is said.
     fn server_name(&self) -> ServerName<'static> {
         match self {
             Self::Address(socket) => ServerName::from(socket.ip()),
