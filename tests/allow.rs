@@ -119,7 +119,7 @@ fn a_canary_that_is_allowed_for_a_while_is_found() {
 }
 
 #[test]
-fn an_allowed_name_goes_where_its_zone_sends_it_and_above_every_rule() {
+fn an_allowed_name_goes_where_its_zone_sends_it() {
     let (usual, corp) = (ScriptedUpstream::start(), ScriptedUpstream::start());
     let private = ["secret.corp.example 60 A 192.0.2.1", "secret.corp.example 60 AAAA 2001:db8::1"];
     corp.by_default(Script::reply(Response::answering(&private)));
@@ -149,7 +149,7 @@ fn an_allowed_name_goes_where_its_zone_sends_it_and_above_every_rule() {
 }
 
 #[test]
-fn what_is_allowed_outlives_a_restart_where_there_is_a_place_for_it() {
+fn what_is_allowed_outlives_a_restart() {
     let upstream = ScriptedUpstream::start();
     let directory = TempDir::new().expect("a temporary directory");
     let path = directory.path().join("token");

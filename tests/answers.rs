@@ -234,7 +234,7 @@ fn a_zone_that_asks_for_what_is_not_there_is_refused() {
 }
 
 #[test]
-fn an_inspected_answer_that_renames_without_an_alias_leads_nowhere_good() {
+fn an_inspected_answer_that_renames_without_alias_is_blocked() {
     let upstream = ScriptedUpstream::start();
     let renamed = ["y.example 60 DNAME out.test", "x.out.test 60 A 192.0.2.1"];
     upstream.on("x.y.example", Script::reply(Response::answering(&renamed)));

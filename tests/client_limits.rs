@@ -7,7 +7,7 @@ use crate::support::client::TcpEvent;
 use crate::support::{Gate, Query, Script, ScriptedUpstream, TcpClient, UdpClient, eventually};
 
 #[test]
-fn a_client_whose_queries_wait_for_a_silent_upstream_leaves_room_for_others() {
+fn a_client_that_waits_for_silence_leaves_room_for_others() {
     let upstream = ScriptedUpstream::start();
     let settings = "server.in_flight_per_client = 20\nupstream = { deadline = \"3s\", max_qps = 0 }";
     let gate = Gate::start(&upstream, settings);

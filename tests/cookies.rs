@@ -28,7 +28,7 @@ fn server_cookie(reply: &Message) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn who_sends_a_cookie_is_given_one_on_every_kind_of_reply_and_nothing_of_it_goes_upstream() {
+fn a_cookie_is_given_on_every_kind_of_reply() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     let mut given = Vec::new();
@@ -49,7 +49,7 @@ fn who_sends_a_cookie_is_given_one_on_every_kind_of_reply_and_nothing_of_it_goes
 }
 
 #[test]
-fn a_cookie_of_another_client_or_server_is_replaced_and_the_query_answered() {
+fn a_cookie_of_another_client_or_server_is_replaced() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     let own = server_cookie(&gate.send(&with_cookie("evil.example", &[]))).expect("a cookie");
@@ -83,7 +83,7 @@ fn without_cookies_the_option_is_passed_over() {
 }
 
 #[test]
-fn gates_with_one_secret_know_each_other_s_cookies_over_reloads_and_a_change_of_secret() {
+fn gates_with_one_secret_know_each_others_cookies() {
     let upstream = ScriptedUpstream::start();
     let secret = |digits: &str| digits.repeat(16);
     let settings = "cookies.secret_file = \"{dir}/secret\"";

@@ -56,7 +56,7 @@ fn script(refuse: Refuse) -> Script {
 }
 
 #[test]
-fn a_server_without_edns_is_asked_once_more_without_and_remembered() {
+fn a_server_without_edns_is_asked_without_and_remembered() {
     for scheme in ["", "tcp://"] {
         for (refusal, refuse) in refusals() {
             let upstream = ScriptedUpstream::start();
@@ -104,7 +104,7 @@ fn a_server_that_knows_edns_is_not_taken_for_one_without() {
 }
 
 #[test]
-fn a_refusal_goes_to_the_next_server_and_is_never_the_clients_fault() {
+fn a_refusal_goes_to_the_next_server() {
     for rcode in ["FORMERR", "NOTIMP", "REFUSED", "NOTAUTH"] {
         let (refusing, sound) = (ScriptedUpstream::start(), ScriptedUpstream::start());
         refusing.by_default(Script::reply(Response::failing(rcode)));

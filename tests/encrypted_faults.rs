@@ -109,7 +109,7 @@ fn an_answer_to_another_question_over_tls_is_rejected() {
 }
 
 #[test]
-fn a_server_that_only_closes_is_not_connected_to_for_every_query() {
+fn a_server_that_only_closes_is_not_connected_to_each_time() {
     for carrier in Carrier::ALL {
         let (upstream, gate) = start(carrier, "");
         for number in 0..30 {
@@ -379,7 +379,7 @@ fn a_server_that_answers_only_errors_of_http_is_left_alone() {
 
 #[test]
 #[allow(clippy::needless_collect, reason = "all are asked before any is waited for")]
-fn a_server_that_answers_one_query_for_each_connection_answers_all() {
+fn a_server_of_one_query_a_connection_answers_all() {
     let (upstream, gate) = start(Carrier::Tls, "");
     let names: Vec<String> = (0..200).map(|number| format!("n{number}.allowed.example")).collect();
     for name in &names {
@@ -431,7 +431,7 @@ fn what_http_says_of_a_reply_is_heeded() {
 /// A record that hickory does not decode, for its parameters are out of order; over UDP it is relayed, and so it is here. QUIC is
 /// hickory's.
 #[test]
-fn a_reply_that_one_library_cannot_read_is_relayed_from_its_bytes() {
+fn a_reply_that_a_library_cannot_read_is_relayed() {
     for carrier in [Carrier::Tls, Carrier::Https] {
         let (upstream, gate) = start(carrier, "");
         // SvcPriority 1, target ".", and the key alpn (1) behind port (3).

@@ -66,7 +66,7 @@ fn dnsmasq_has_a_server_for_each_allowed_name() {
 }
 
 #[test]
-fn what_unbound_cannot_say_is_left_out_and_told_or_widened_and_told() {
+fn what_unbound_cannot_say_is_told() {
     let narrow = run(SMALL, &["unbound"]).expect_code(0);
     let zones = |text: &str| {
         let zones = lines(text, "#")

@@ -106,7 +106,7 @@ fn resolver_policy(text: &str) -> Box<dyn Fn(&str) -> bool> {
 }
 
 #[test]
-fn an_azure_dns_policy_would_let_pass_what_namegate_does_or_less() {
+fn an_azure_dns_policy_lets_pass_no_more_than_namegate() {
     read_as(Target::AzureDnsPolicy, false, resolver_policy);
     read_as(Target::AzureDnsPolicy, true, resolver_policy);
 }
@@ -138,7 +138,7 @@ fn cilium(text: &str) -> Box<dyn Fn(&str) -> bool> {
 }
 
 #[test]
-fn targets_without_denials_would_let_pass_what_namegate_does_or_less() {
+fn targets_without_denials_let_pass_no_more_than_namegate() {
     for widen in [false, true] {
         read_as(Target::AzureMl, widen, managed_network);
         read_as(Target::Cilium, widen, cilium);

@@ -190,7 +190,7 @@ fn a_clock_set_back_before_a_restart_makes_no_allowance_longer() {
 
 #[test]
 #[ignore = "needs libfaketime (Debian package faketime); .ci/run installs it"]
-fn the_budget_is_neither_renewed_nor_lost_whatever_the_time_of_day() {
+fn the_budget_is_the_same_whatever_the_time_of_day() {
     let (upstream, room) = (ScriptedUpstream::start(), Room::new());
     let gate = room.start(&upstream, "upstream.max_qps = 20");
     for (round, (step, _)) in STEPS.into_iter().enumerate() {

@@ -203,7 +203,7 @@ fn where_any_address_can_be_bound_only_own_ones_are_loops() {
 /// Azure's subnets are /64, and machines share them.
 #[test]
 #[ignore = "makes network namespaces, which takes root and iproute2; .ci/run runs it"]
-fn machines_that_share_a_64_have_shares_of_their_own_where_that_is_set() {
+fn machines_of_one_64_have_shares_of_their_own_where_set() {
     let namespaces = Namespaces::new("shared");
     for address in ["fd77::1/64", "fd77::2/64", "fd77::3/64"] {
         namespaces.add_address(Place::Gate, "lo", address);

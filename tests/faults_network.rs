@@ -78,7 +78,7 @@ fn replies_out_of_order_and_twice_find_their_queries() {
 }
 
 #[test]
-fn clients_on_a_bad_line_ask_again_and_cost_the_upstream_nothing() {
+fn clients_on_a_bad_line_cost_the_upstream_nothing() {
     const QUERIES: usize = 300;
     let upstream = upstream();
     let gate = Gate::start(&upstream, "");

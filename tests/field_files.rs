@@ -68,7 +68,7 @@ fn rules_and_lists_take_any_label() {
 }
 
 #[test]
-fn parameters_of_services_stand_in_any_order_and_unknown_data_is_read() {
+fn service_parameters_stand_in_any_order() {
     let zone = format!(
         "{HEAD}a HTTPS 1 . port=8443 alpn=h2\nb TYPE65 \\# 16 000100000100030268320003000221fb\nc TYPE1 \\# 4 0a000009\n\
          d TYPE65280 \\# 3 010203\n"
@@ -240,7 +240,7 @@ fn a_name_too_long_for_a_policy_zone_is_left_out_and_told() {
 
 /// What `inspect` looks at and what a query is decided by are the same.
 #[test]
-fn an_alias_into_a_local_zone_is_given_though_a_rule_denies_the_name() {
+fn an_alias_into_a_local_zone_is_given_though_denied() {
     let upstream = ScriptedUpstream::start();
     let records = ["a.allowed.example 60 CNAME ns.corp.example", "ns.corp.example 60 A 10.0.0.2"];
     upstream.on(

@@ -154,7 +154,7 @@ fn a_response_policy_zone_becomes_rules_and_the_rest_is_told() {
 }
 
 #[test]
-fn an_exported_response_policy_zone_says_the_same_when_it_comes_back() {
+fn an_exported_policy_zone_comes_back_the_same() {
     let directory = TempDir::new().expect("a temporary directory");
     std::fs::write(
         directory.path().join("namegate.toml"),

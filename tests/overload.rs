@@ -113,7 +113,7 @@ fn a_flood_of_misses_leaves_what_is_known_alone() {
 
 #[test]
 #[ignore = "takes two cores for some seconds, and a release binary; .ci/run runs it"]
-fn a_flood_of_misses_within_a_large_budget_leaves_what_is_known_alone() {
+fn misses_within_a_large_budget_leave_what_is_known_alone() {
     // As many as 1,024 descriptors allow, which is all that some machines give a process.
     hold(|| flood("upstream.max_in_flight = 800\nupstream.max_qps = 0"));
 }

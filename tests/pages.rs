@@ -179,7 +179,7 @@ fn pages_are_not_for_other_sites() {
 }
 
 #[test]
-fn connections_that_ask_nothing_take_no_descriptors_from_queries() {
+fn idle_connections_take_no_descriptors_from_queries() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     let silent: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(gate.admin()).unwrap()).collect();

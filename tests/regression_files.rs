@@ -24,7 +24,7 @@ fn rcode(gate: &Gate, name: &str) -> String {
 }
 
 #[test]
-fn a_directory_of_zones_that_is_not_there_is_no_leave_to_take_the_shipped_ones() {
+fn a_missing_directory_does_not_bring_the_shipped_zones() {
     let directory = tempfile::tempdir().unwrap();
     write_settings(directory.path(), &["127.0.0.1:9".parse().unwrap()], NARROWED);
     let check = || namegate(directory.path(), &["check", "--config", "namegate.toml"]);
@@ -53,7 +53,7 @@ fn of_two_groups_with_a_zone_of_one_name_each_keeps_its_file() {
 }
 
 #[test]
-fn a_file_that_is_gone_at_a_reload_is_not_replaced_by_a_shipped_zone() {
+fn a_file_gone_at_a_reload_is_not_replaced_by_a_shipped_one() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::with_files(&[upstream.address()], NARROWED, &[("zones/python.toml", NARROW)]);
     let directory = gate.directory().join("zones");
@@ -76,7 +76,7 @@ fn a_file_that_is_gone_at_a_reload_is_not_replaced_by_a_shipped_zone() {
 }
 
 #[test]
-fn settings_of_which_a_comment_is_left_change_nothing_at_a_reload() {
+fn settings_without_any_setting_change_nothing_at_a_reload() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     for text in [
@@ -134,7 +134,7 @@ fn audit(directory: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn a_gate_that_starts_beside_another_loses_none_of_its_allowances() {
+fn a_gate_that_starts_beside_another_keeps_its_allowances() {
     let upstream = ScriptedUpstream::start();
     let gate = stateful(&upstream);
     std::thread::scope(|scope| {

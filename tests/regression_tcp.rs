@@ -118,7 +118,7 @@ fn half_a_message_does_not_delay_the_end() {
 
 // A connection may be neither cut nor kept open when the gate ends with its reply still to come.
 #[test]
-fn a_query_in_flight_at_the_end_is_answered_before_the_connection_ends() {
+fn a_query_in_flight_is_answered_before_the_connection_ends() {
     let upstream = ScriptedUpstream::start();
     let answer = Response::answering(&["slow.allowed.example 60 A 192.0.2.9"]);
     upstream.on("slow.allowed.example", Script::late(Duration::from_millis(500), answer));

@@ -83,7 +83,7 @@ fn what_a_gate_keeps_is_closed_to_others() {
 }
 
 #[test]
-fn links_and_what_others_can_change_are_refused_by_check_and_serve() {
+fn links_and_what_others_can_change_are_refused() {
     type Spoil = fn(&Stand);
     let cases: [(&str, Spoil, &str, &str); 6] = [
         (

@@ -14,7 +14,7 @@ fn rcodes(gate: &Gate, names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 #[test]
-fn new_names_beyond_the_budget_are_blocked_for_that_client_below_that_rule() {
+fn new_names_beyond_the_budget_are_blocked_for_that_client() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, ENFORCED);
     let many = rcodes(&gate, (0..14).map(|index| format!("n{index}.wide.example")));

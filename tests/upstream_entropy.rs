@@ -76,7 +76,7 @@ fn pattern(name: &str) -> String {
 }
 
 #[test]
-fn case_is_drawn_by_chance_for_each_query_and_what_repeats_it_is_taken() {
+fn case_is_drawn_for_each_query_and_its_repetition_taken() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, RANDOM_CASE);
     for number in 0..20 {
@@ -90,7 +90,7 @@ fn case_is_drawn_by_chance_for_each_query_and_what_repeats_it_is_taken() {
 }
 
 #[test]
-fn case_that_does_not_match_is_ignored_while_the_true_reply_is_awaited() {
+fn case_that_does_not_match_is_ignored() {
     let upstream = ScriptedUpstream::start();
     let lie = Response::answering(&["workspace-number-1.allowed.example 60 A 198.51.100.66"]);
     let truth = Response::answering(&["workspace-number-1.allowed.example 60 A 192.0.2.9"]);

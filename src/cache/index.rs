@@ -215,7 +215,7 @@ mod tests {
 
     /// Whoever found names whose hashes are equal would have them push each other out, and make nobody look longer.
     #[test]
-    fn however_many_hashes_are_equal_no_more_is_looked_at_than_two_buckets() {
+    fn equal_hashes_cost_no_more_than_two_buckets() {
         let (index, hash) = (Index::new(1 << 20).unwrap(), 0x0123_4567_89ab_cdef);
         for position in 1..=1000 {
             if let Some(slot) = index.free_slot(hash) {

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_for_each_client_and_in_all_and_are_free_again() {
+    fn places_are_counted_by_client_and_in_all() {
         let (connections, now) = (Arc::new(Connections::new(4, 2)), Instant::now());
         let admit = |from: &str| connections.admit(client(from), false, now);
         let first = admit("10.0.0.1").unwrap();

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_by_another_route_is_not_taken_for_ones_own_after_a_second_reload() {
+    fn an_answer_by_another_route_is_not_taken_after_two_reloads() {
         let (client, now) = (std::net::Ipv4Addr::LOCALHOST.into(), Instant::now());
         let name = Name::from_labels([&b"a"[..], b"example"]).unwrap();
         let question = Question { name, qtype: Type::A, class: Class::IN };
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_whose_time_is_over_before_it_is_asked_is_asked_no_more() {
+    fn a_name_whose_time_is_over_is_asked_no_more() {
         let (client, now, time) = (std::net::Ipv4Addr::LOCALHOST.into(), Instant::now(), SystemTime::now());
         let grant = Grant {
             pattern: Pattern::parse("b.example").unwrap(),

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_up_outlives_a_reload_and_nothing_is_made_where_they_are_off() {
+    fn what_was_made_up_outlives_a_reload() {
         let settings = config::CookieSettings::default();
         let first = cookies(&settings, None).unwrap().unwrap();
         let second = cookies(&settings, Some(&first)).unwrap().unwrap();

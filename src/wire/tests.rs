@@ -214,7 +214,7 @@ fn what_is_no_answer_is_refused() {
 }
 
 #[test]
-fn an_answer_over_tcp_goes_without_cookie_or_opt_where_it_does_not_fit_with_them() {
+fn an_answer_that_does_not_fit_over_tcp_goes_without_opt() {
     const NAME: &[u8] = b"\x01b\x07example\0";
     let question = [NAME, &[0xff, 0, 0, 1]].concat();
     for (length, opt, cookie) in [

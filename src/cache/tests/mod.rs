@@ -155,7 +155,7 @@ fn each_kind_of_answer_has_its_own_time() {
 }
 
 #[test]
-fn a_newer_answer_takes_the_place_and_one_without_time_takes_none() {
+fn a_newer_answer_takes_the_place_of_the_older() {
     let (cache, query, now) =
         (Cache::new(1 << 20, LIFETIMES, None), Asker::new().a("a.test"), Instant::now());
     cache.insert(&query, answer(Lifetime::Positive(60), b"first"), now);
@@ -191,7 +191,7 @@ fn what_is_in_demand_is_said_to_expire_once() {
 }
 
 #[test]
-fn stale_answers_are_given_when_asked_for_or_held_and_never_too_old() {
+fn stale_answers_are_given_and_never_too_old() {
     let (cache, query, now) = (Cache::new(1 << 20, LENIENT, None), Asker::new().a("a.test"), Instant::now());
     let stale = |age| Some((b"x".to_vec(), age, Freshness::Stale));
     cache.insert(&query, answer(Lifetime::Positive(100), b"x"), now);

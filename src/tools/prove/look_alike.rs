@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_rule_or_a_local_zone_has_is_left_out_and_counted() {
+    fn what_another_rule_or_a_local_zone_has_is_left_out() {
         let (names, left_out) = look_alikes(&["ml.azure.com", ".azure.com"], &[]);
         assert!(!names.iter().any(|name| name.ends_with(".azure.com A")), "{names:?}");
         assert!(left_out > 2, "{left_out}");
