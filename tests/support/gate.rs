@@ -243,7 +243,7 @@ impl Gate {
 
     /// Fails when the gate has logged a warning or worse.
     pub(crate) fn expect_clean_log(&self) {
-        // What the kernel has no means for is this machine's fault; tests/sandbox.rs holds the rest.
+        // What the kernel has no means for is this machine's fault; tests/service/sandbox.rs holds the rest.
         let is_bad = |line: &&String| {
             (line.contains("ERROR") || line.contains("WARN") || line.contains("panicked"))
                 && !line.contains("not confined: ")

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use crate::admin_token::{TOKEN, write_token};
+use crate::admin::token::{TOKEN, write_token};
 use crate::support::command::namegate;
 use crate::support::http::Http;
 use crate::support::settings::write_settings;

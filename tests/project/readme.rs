@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::support::command::namegate;
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
 
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 /// The text of every fenced block in `language`.
 fn blocks(language: &str) -> Vec<&'static str> {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::admin_token::{TOKEN, gate_with_token};
+use crate::admin::token::{TOKEN, gate_with_token};
 use crate::support::http::Http;
 use crate::support::{Gate, PATIENCE, ScriptedUpstream};
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::admin_token::{TOKEN, write_token};
+use crate::admin::token::{TOKEN, write_token};
 use crate::support::command::{binary, namegate};
 use crate::support::gate::Reload;
 use crate::support::http::Http;

@@ -13,7 +13,7 @@ use expect_test::expect_file;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::admin_token::{TOKEN, write_token};
+use crate::admin::token::{TOKEN, write_token};
 use crate::support::command::namegate;
 use crate::support::http::Http;
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually};
@@ -168,7 +168,7 @@ fn help_of_every_command() {
             out += &transcript(directory.path(), &[name, below, "--help"]);
         }
     }
-    expect_file!["data/interface/help.txt"].assert_eq(&out);
+    expect_file!["../data/interface/help.txt"].assert_eq(&out);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn output_of_every_command() {
         };
         out += &transcript(directory.path(), &[arguments, config].concat());
     }
-    expect_file!["data/interface/commands.txt"].assert_eq(&out);
+    expect_file!["../data/interface/commands.txt"].assert_eq(&out);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn reports_of_every_kind_of_faulty_file() {
         fs::write(directory.path().join(&name), settings).expect("a file can be written");
         out += &transcript(directory.path(), &["check", "--config", &name]);
     }
-    expect_file!["data/interface/faults.txt"].assert_eq(&out);
+    expect_file!["../data/interface/faults.txt"].assert_eq(&out);
 }
 
 /// A gate with all of its parts in use, which has seen some of everything.
@@ -227,7 +227,7 @@ impl Busy {
             path.display()
         );
         let candidate = "[policy]\nzones = []\nallow = [\"new.example\"]\n";
-        let zone = include_str!("data/interface/input/corp.example.zone");
+        let zone = include_str!("../data/interface/input/corp.example.zone");
         let files = [("candidate.toml", candidate), ("corp.example.zone", zone)];
         let gate = Gate::with_files(&[upstream.address()], &settings, &files);
         let allowed = Http::to(gate.admin()).token(TOKEN).json(
@@ -287,7 +287,7 @@ fn metrics_with_their_labels() {
             let _ = writeln!(out, "{name}{labels}");
         }
     }
-    expect_file!["data/interface/metrics.txt"].assert_eq(&out);
+    expect_file!["../data/interface/metrics.txt"].assert_eq(&out);
 }
 
 /// Adds the path of every member of `value`, with the kind of its values.
@@ -371,7 +371,7 @@ fn members_of_every_page() {
             let _ = writeln!(out, "  {text:?}");
         }
     }
-    expect_file!["data/interface/pages.txt"].assert_eq(&out);
+    expect_file!["../data/interface/pages.txt"].assert_eq(&out);
 }
 
 /// Each kind of line once, with its members: operations by message, queries by what became of them.
@@ -407,7 +407,7 @@ fn members_of_every_log_line() {
     for (message, line) in operations {
         let _ = write!(out, "{message}\n{}", described(&line));
     }
-    expect_file!["data/interface/log.txt"].assert_eq(&out);
+    expect_file!["../data/interface/log.txt"].assert_eq(&out);
 }
 
 /// Commands that ask a running gate, without times, ports and counts.
@@ -439,5 +439,5 @@ fn output_of_commands_that_ask_a_running_gate() {
         out += &[others, differences].concat().join("\n");
         out += "\n";
     }
-    expect_file!["data/interface/running.txt"].assert_eq(&without_numbers(&out));
+    expect_file!["../data/interface/running.txt"].assert_eq(&without_numbers(&out));
 }

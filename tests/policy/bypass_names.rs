@@ -1,6 +1,6 @@
 //! Names by which software finds another resolver: answered here in every mode, whatever rules say.
 
-use crate::admin_token::gate_with_token;
+use crate::admin::token::gate_with_token;
 use crate::support::code::AA;
 use crate::support::command::namegate;
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};

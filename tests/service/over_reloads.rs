@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::admin_token::{TOKEN, write_token};
+use crate::admin::token::{TOKEN, write_token};
 use crate::support::gate::Reload;
 use crate::support::http::Http;
 use crate::support::metrics::Metrics;

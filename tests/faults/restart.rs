@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::admin_token::{TOKEN, write_token};
+use crate::admin::token::{TOKEN, write_token};
 use crate::support::http::Http;
 use crate::support::random::Random;
 use crate::support::{Gate, ScriptedUpstream};

@@ -1,7 +1,7 @@
 //! Names above allowed ones: they exist, have no data, and their zones can be validated.
 
-use crate::admin_token::gate_with_token;
-use crate::allow::{allow, run};
+use crate::admin::token::gate_with_token;
+use crate::policy::allow::{allow, run};
 use crate::support::code::{AD, RA, RD};
 use crate::support::gate::Reload;
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream};

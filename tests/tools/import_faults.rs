@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::import::import_text;
 use crate::support::command::namegate;
+use crate::tools::import::import_text;
 
 #[test]
 fn what_is_wrong_is_refused_with_its_place_and_a_remedy() {

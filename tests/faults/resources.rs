@@ -141,7 +141,7 @@ fn a_full_disk_costs_log_lines_and_allowances_and_nothing_else() {
     let upstream = ScriptedUpstream::start();
     upstream.by_default(truth::script());
     let token = keys.path().join("token");
-    crate::admin_token::write_token(&token, crate::admin_token::TOKEN, 0o600);
+    crate::admin::token::write_token(&token, crate::admin::token::TOKEN, 0o600);
     let place = disk.0.path().display();
     let settings = format!(
         "admin.token_file = \"{}\"\nserver.state_directory = \"{place}/state\"\n\
@@ -149,7 +149,7 @@ fn a_full_disk_costs_log_lines_and_allowances_and_nothing_else() {
         token.display()
     );
     let gate = Gate::start(&upstream, &settings);
-    let http = || crate::support::http::Http::to(gate.admin()).token(crate::admin_token::TOKEN);
+    let http = || crate::support::http::Http::to(gate.admin()).token(crate::admin::token::TOKEN);
     let allow = |name: &str| {
         http().json(
             "POST",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::admin_token::{TOKEN, gate_with_token, write_token};
+use crate::admin::token::{TOKEN, gate_with_token, write_token};
 use crate::support::command::{Finished, namegate};
 use crate::support::gate::Reload;
 use crate::support::http::{Http, Reply};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::admin_token::{TOKEN, write_token};
+use crate::admin::token::{TOKEN, write_token};
 use crate::support::gate::Reload;
 use crate::support::http::Http;
 use crate::support::random::Random;

@@ -6,8 +6,8 @@ use namegate::tools::export::{Target, export};
 use namegate::wire::name::Name;
 use serde_json::Value;
 
-use crate::export::lines;
-use crate::export_servers::{NESTED, SHIPPED, Told, allows, assembly, names::names};
+use crate::tools::export::lines;
+use crate::tools::export_servers::{NESTED, SHIPPED, Told, allows, assembly, names::names};
 
 /// Names that each reading is compared on.
 const NAMES: usize = 20_000;

@@ -1,8 +1,8 @@
 //! Files that people really have: labels beyond letters and digits, exports of Azure, resolver configurations, lists of other programs.
 
-use crate::import::import_text;
 use crate::support::command::{Finished, namegate};
 use crate::support::{Gate, Query, ScriptedUpstream};
+use crate::tools::import::import_text;
 
 const HEAD: &str = "$ORIGIN corp.example.\n$TTL 300\n@ SOA ns.corp.example. hostmaster.corp.example. 1 3600 600 86400 30\n\
                     @ NS ns\nns A 10.0.0.2\n";

@@ -2,9 +2,9 @@
 
 use tempfile::TempDir;
 
-use crate::import::{data, import};
 use crate::support::command::namegate;
 use crate::support::{Gate, ScriptedUpstream};
+use crate::tools::import::{data, import};
 
 #[test]
 fn a_private_endpoint_becomes_local_zones_that_answer() {

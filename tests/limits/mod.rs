@@ -1,0 +1,7 @@
+//! Nobody takes another's share.
+
+mod clients;
+mod fair_shares;
+mod forged_clients;
+mod overload;
+mod rate_limit;

@@ -1,0 +1,4 @@
+//! Zones served with authority.
+
+mod aliases;
+mod zones;

@@ -1,0 +1,14 @@
+//! Messages in and out: what any client may send, and what it gets.
+
+mod amplification;
+mod answers;
+mod cookies;
+mod dig;
+mod floods;
+mod hostile_clients;
+mod messages;
+mod other_clients;
+mod tcp;
+mod tcp_limits;
+mod tcp_places;
+mod udp;

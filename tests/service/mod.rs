@@ -1,0 +1,13 @@
+//! Start, reload, hand-over, end, and what is on disk.
+
+mod drain;
+mod files;
+mod inherited_sockets;
+mod interleavings;
+mod over_reloads;
+mod reload;
+mod running;
+mod sandbox;
+mod service_manager;
+mod state_directory;
+mod systemd;

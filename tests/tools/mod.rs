@@ -1,0 +1,16 @@
+//! Commands beside a running gate.
+
+mod check;
+mod cli;
+mod demo;
+mod diff;
+mod export;
+mod export_readings;
+mod export_servers;
+mod field_files;
+mod import;
+mod import_faults;
+mod import_local_zones;
+mod learn;
+mod prove;
+mod validators;

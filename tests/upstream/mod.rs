@@ -1,0 +1,18 @@
+//! What is asked of upstreams, what they answer, and what becomes of it.
+
+mod budget;
+mod dying;
+mod edns_fallback;
+mod encrypted;
+mod encrypted_faults;
+mod encrypted_trust;
+mod entropy;
+mod exchanges;
+mod forged_icmp;
+mod forwarding;
+mod hostile_answers;
+mod loops;
+mod replies;
+mod routes;
+mod spoofing;
+mod unbound;
