@@ -1,7 +1,6 @@
 //! Outputs that nobody reads hold up no query and not the end.
 
 use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use crate::support::command::binary;
 use crate::support::metrics::get;
 use crate::support::settings::write_settings;
-use crate::support::{Query, Script, ScriptedUpstream, TcpClient, UdpClient, eventually};
+use crate::support::{Query, Script, ScriptedUpstream, TcpClient, UdpClient, eventually, free_address};
 
 /// An output that takes nothing more, and the end of it that must stay open.
 fn full() -> (Stdio, UnixStream) {
@@ -23,10 +22,6 @@ fn full() -> (Stdio, UnixStream) {
 }
 
 /// A port that was free a moment ago: what is listened on cannot be read where standard error is stuck.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 struct Gate(Child);
 
 impl Drop for Gate {

@@ -11,7 +11,9 @@ use crate::support::command::binary;
 use crate::support::gate::Reload;
 use crate::support::metrics::get;
 use crate::support::settings::write_settings;
-use crate::support::{Gate, Message, Query, ScriptedUpstream, TcpClient, UdpClient, eventually};
+use crate::support::{
+    Gate, Message, Query, ScriptedUpstream, TcpClient, UdpClient, eventually, free_address,
+};
 
 /// A shell that finds sockets as its standard input and output, and becomes the gate with them as descriptors from 3 on.
 const SHELL: &str = "exec 3<&0 4>&1 </dev/null >/dev/null; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
@@ -174,7 +176,7 @@ fn systemd_itself_hands_over_the_admin_listeners_socket() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let nowhere = "127.0.0.1:53535".parse().expect("an address");
     let settings = write_settings(directory.path(), &[nowhere], "admin.listen = \"\"");
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|tcp| tcp.local_addr()).expect("a port");
+    let free = free_address();
     let mut systemd = Command::new("systemd-socket-activate")
         .args(["--listen", &free.to_string(), "--fdname=admin"])
         .arg(binary())

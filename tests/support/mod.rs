@@ -44,6 +44,7 @@ pub(crate) use response::Response;
 pub(crate) use script::Script;
 pub(crate) use upstream::ScriptedUpstream;
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that must happen, before it calls it missing. Never waited out when all is well.
@@ -59,4 +60,14 @@ pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) ->
         assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// An address on loopback for another program, free over UDP and TCP; below the ports that the system gives to whom asks for any,
+/// so that nobody is given it meanwhile (ip(7), `ip_local_port_range`).
+pub(crate) fn free_address() -> SocketAddr {
+    eventually("a free port", || {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(10_000..32_768)));
+        let is_free = UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok();
+        is_free.then_some(address)
+    })
 }

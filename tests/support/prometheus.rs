@@ -1,16 +1,16 @@
 //! [`Prometheus`]: a real Prometheus server that watches a gate by the rules in `config/prometheus`.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::eventually;
 use super::lines::Lines;
 use super::metrics::get;
+use super::{eventually, free_address};
 
 /// Where the committed configuration is.
 pub(crate) const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/prometheus");
@@ -107,11 +107,6 @@ fn remember(directory: &Path, storage: &Path, past: &str) {
     promtool.args(["tsdb", "create-blocks-from", "openmetrics"]).arg(samples).arg(storage);
     let output = promtool.stdin(Stdio::null()).output().expect("promtool is installed");
     assert!(output.status.success(), "promtool: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback address can be bound");
-    listener.local_addr().expect("a bound socket has an address")
 }
 
 /// Percent-encodes all but what is safe anywhere in a URL.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::command::{Finished, namegate};
 use crate::support::settings::write_settings;
-use crate::support::{Gate, PATIENCE, ScriptedUpstream};
+use crate::support::{Gate, PATIENCE, ScriptedUpstream, free_address};
 
 /// A directory with these settings in `namegate.toml`, and an upstream that nobody asks.
 fn settings(own: &str) -> TempDir {
@@ -194,8 +194,7 @@ fn healthcheck_asks_the_running_gate() {
     crate::support::eventually("readiness", || (gate.get("/readyz").0 == 200).then_some(()));
     let arguments = ["healthcheck", "--config", "namegate.toml", "--admin", admin];
     namegate(gate.directory(), &arguments).expect_code(0);
-    let closed =
-        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a port");
+    let closed = free_address();
     let arguments = ["healthcheck", "--config", "namegate.toml", "--admin", &closed.to_string()];
     assert_ne!(namegate(gate.directory(), &arguments).code, 0);
 }

@@ -3,14 +3,13 @@
 //! Needs Debian's unbound, so that a plain `cargo test` leaves it out; `.ci/run` installs it and runs these with the
 //! release binary.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::support::authority::Authority;
 use crate::support::lines::Lines;
-use crate::support::{Gate, PATIENCE, Query};
+use crate::support::{Gate, PATIENCE, Query, free_address};
 
 /// Unbound on loopback with a zone of its own, and nothing beyond: it asks nobody. It is killed when dropped.
 struct Unbound {
@@ -24,7 +23,7 @@ impl Unbound {
     fn start(authority: &Authority) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let (certificate, key) = authority.issue(&["dns.example"]).pem();
-        let [tls, https] = free_ports();
+        let [tls, https] = [(); 2].map(|()| free_address().port());
         let path = directory.path().to_str().expect("a path in UTF-8");
         let config = format!(
             r#"
@@ -72,11 +71,6 @@ impl Drop for Unbound {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The servers, each with as little configuration of its own as it needs to run on loopback.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use super::asker::{Answered, ask_all};
-use crate::support::eventually;
+use crate::support::{eventually, free_address};
 
 /// A server and what it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,7 @@ impl Server {
     /// Starts a server that reads `export` and forwards to `upstream` on loopback, and nowhere else.
     pub(super) fn start(kind: Kind, export: &str, upstream: u16) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
-        let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-        let address = free.expect("a port");
+        let address = free_address();
         let path = directory.path().to_str().expect("a path in UTF-8");
         let (program, arguments, settings) = launch(kind, path, address.port(), upstream);
         fs::write(directory.path().join("export"), export).expect("a file can be written");

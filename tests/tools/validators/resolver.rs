@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::world::{Anchor, Running, free_address};
-use crate::support::{Query, UdpClient};
+use super::world::{Anchor, Running};
+use crate::support::{Query, UdpClient, free_address};
 
 /// Whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::upstream::bind_both;
-use crate::support::{Query, eventually};
+use crate::support::{Query, eventually, free_address};
 
 /// How a zone is signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,12 +104,6 @@ impl Drop for Running {
         drop(self.0.kill());
         drop(self.0.wait());
     }
-}
-
-/// An address on loopback with a port that nobody has, for UDP or TCP. BIND listens on 127.0.0.1 alone of all loopback
-/// addresses.
-pub(super) fn free_address() -> SocketAddr {
-    bind_both(Ipv4Addr::LOCALHOST.into()).0.local_addr().expect("a bound socket has an address")
 }
 
 impl World {
