@@ -11,6 +11,7 @@ use crate::support::code::{CD, RD};
 use crate::support::encrypted::{Act, Carrier, EncryptedUpstream};
 use crate::support::gate::Reload;
 use crate::support::message::texts;
+use crate::support::metrics::Metrics;
 use crate::support::{Gate, Query, Record, Response, Script, ScriptedUpstream, eventually};
 
 const NAME: &str = "ws.allowed.example";
@@ -215,10 +216,15 @@ fn reloads_keep_connections_while_the_same_servers_are_trusted() {
     let upstream = EncryptedUpstream::start(Carrier::Tls, &authority.issue(&["dns.example"]));
     let servers = [upstream.address("dns.example")];
     let gate = gate(&authority, &servers, "");
+    let is_idle = |metrics: &Metrics| metrics.sum("namegate_upstream_in_flight", &[]) == 0.0;
     assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "NOERROR");
+    gate.expect_metrics("nothing in flight", is_idle);
+    let before = upstream.connections();
     assert_eq!(gate.reload(), Reload::Success);
+    gate.expect_metrics("nothing in flight", is_idle);
     assert_eq!(gate.ask("b.allowed.example", "A").rcode(), "NOERROR");
-    assert_eq!(upstream.ended(), 0);
+    let through = upstream.queries()[1].connection;
+    assert!(through < before, "through connection {through} of {before} there were");
 
     gate.write_file("ca.pem", &Authority::new().pem());
     assert_eq!(gate.reload(), Reload::Success);
