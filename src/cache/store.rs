@@ -29,7 +29,7 @@ const EXPIRING: u64 = 10;
 /// change. Whatever else changes the cache takes turns.
 pub struct Cache {
     table: CacheTable,
-    keeper: Mutex<Evictor>,
+    evictor: Mutex<Evictor>,
     clock: CacheClock,
     lifetimes: Lifetimes,
     limits: Limits,
@@ -51,7 +51,7 @@ impl Cache {
         };
         Self {
             table,
-            keeper: Mutex::new(Evictor::new(hands, ghosts)),
+            evictor: Mutex::new(Evictor::new(hands, ghosts)),
             clock: CacheClock::default(),
             lifetimes,
             limits: Limits::from(&lifetimes),
@@ -112,7 +112,7 @@ impl Cache {
     pub fn insert(&self, query: &AllowedQuery<'_>, answer: AnswerRef<'_>, now: Instant) {
         if self.limits.fresh(answer.lifetime()) > 0 {
             let now = self.clock.down(now);
-            self.change(|keeper| keeper.insert(self.context(now), Key::from(query), answer));
+            self.change(|evictor| evictor.insert(self.context(now), Key::from(query), answer));
         }
     }
 
@@ -121,7 +121,7 @@ impl Cache {
     pub fn hold_stale(&self, query: &AllowedQuery<'_>, now: Instant, time: Duration) {
         let Some(now) = self.clock.up(now) else { return };
         let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.change(|keeper| keeper.hold(self.context(now), Key::from(query), time));
+        self.change(|evictor| evictor.hold(self.context(now), Key::from(query), time));
     }
 
     /// Drops every entry whose name and route `keep` refuses.
@@ -129,9 +129,9 @@ impl Cache {
         let keep = |name: &[u8], route| Name::parse(name).is_ok_and(|name| keep(&name, route));
         let buckets = self.table.index.buckets();
         for first in (0..buckets).step_by(RETAINED_AT_ONCE) {
-            self.change(|keeper| {
+            self.change(|evictor| {
                 for bucket in first..buckets.min(first + RETAINED_AT_ONCE) {
-                    keeper.retain(&self.table, bucket, keep);
+                    evictor.retain(&self.table, bucket, keep);
                 }
             });
         }
@@ -144,7 +144,7 @@ impl Cache {
 
     /// Entries kept, expired ones included whose room was not needed yet.
     pub fn len(&self) -> usize {
-        self.keeper().entries()
+        self.evictor().entries()
     }
 
     /// True where nothing is kept.
@@ -154,8 +154,8 @@ impl Cache {
 
     /// Bytes of the entries kept, with their slots of the index.
     pub fn bytes(&self) -> u64 {
-        let keeper = self.keeper();
-        ((keeper.words() + keeper.entries()) * size_of::<u64>()) as u64
+        let evictor = self.evictor();
+        ((evictor.words() + evictor.entries()) * size_of::<u64>()) as u64
     }
 
     /// Bytes allowed.
@@ -169,13 +169,13 @@ impl Cache {
     }
 
     fn change(&self, change: impl FnOnce(&mut Evictor)) {
-        let mut keeper = self.keeper();
-        change(&mut keeper);
-        self.evictions.fetch_add(keeper.take_evicted(), Ordering::Relaxed);
+        let mut evictor = self.evictor();
+        change(&mut evictor);
+        self.evictions.fetch_add(evictor.take_evicted(), Ordering::Relaxed);
     }
 
-    fn keeper(&self) -> MutexGuard<'_, Evictor> {
-        lock(&self.keeper)
+    fn evictor(&self) -> MutexGuard<'_, Evictor> {
+        lock(&self.evictor)
     }
 
     fn context(&self, now: u64) -> Context<'_> {

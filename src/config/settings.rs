@@ -29,7 +29,7 @@ use crate::diagnostics::{Diagnostic, Faults, Section, Source};
 /// What stands here and at each section's fields is for operators: `config/every-option.toml` is made of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Settings {
-    /// Whom it answers, and how.
+    /// Who is answered, and how.
     pub server: ServerSettings,
     /// Replies over UDP by client and second.
     pub rate_limit: RateLimitSettings,

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash};
 
 use rapidhash::quality::RandomState;
 
-/// Rows of the sketch, and counters in each: 16 KiB, which at 80 candidates keeps errors far below one in a hundred.
+/// Rows of the sketch, and counters in each: 16 KiB.
 const DEPTH: usize = 4;
 const WIDTH: usize = 512;
 
@@ -18,8 +18,8 @@ const DECAY: f64 = 0.925;
 /// A counter beyond this is not worn down any more: the chance is less than one in a million.
 const WORN: u32 = 177;
 
-/// Counts approximately and, but for hashes that are equal, never too high. Nobody outside knows the hash, so that nobody can choose
-/// names that wear others away.
+/// Counts approximately, and never too high except where hashes are equal. The hash is seeded at random, so that clients cannot
+/// choose names that wear others away.
 pub(super) struct HeavyKeeper<T> {
     rows: Box<[[Counter; WIDTH]; DEPTH]>,
     hash: RandomState,

@@ -62,8 +62,8 @@ pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// An address on loopback for another program, free over UDP and TCP; below the ports that the system gives to whom asks for any,
-/// so that nobody is given it meanwhile (ip(7), `ip_local_port_range`).
+/// An address on loopback for another program, free over UDP and TCP. The port is below the range from which the system
+/// chooses (ip(7), `ip_local_port_range`), so that no other socket takes it meanwhile.
 pub(crate) fn free_address() -> SocketAddr {
     eventually("a free port", || {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(10_000..32_768)));
