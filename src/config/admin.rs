@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::values::{optional_path, plain};
-use crate::config::{limits, value, write};
+use crate::config::{limits, serializers, value};
 use crate::diagnostics::{Section, ValueError};
 
 /// The HTTP side.
@@ -15,18 +15,18 @@ use crate::diagnostics::{Section, ValueError};
 pub struct AdminSettings {
     /// Where /metrics, /livez, /readyz, /healthz and the status page are. Change it for a Prometheus elsewhere; empty
     /// turns it off.
-    #[serde(serialize_with = "write::optional_address")]
+    #[serde(serialize_with = "serializers::optional_address")]
     pub listen: Option<SocketAddr>,
     /// Names by which browsers and Prometheus reach it, such as "gate-1.corp.example", besides addresses and names of
     /// one label. Requests for other hosts are refused, for a web page can point its own name here; /livez, /readyz and
     /// /healthz take any.
     pub hosts: Vec<String>,
     /// A file with the token that state-changing requests must bring. Empty: such requests are refused.
-    #[serde(serialize_with = "write::optional_path")]
+    #[serde(serialize_with = "serializers::optional_path")]
     pub token_file: Option<PathBuf>,
     /// Longest that a name may be allowed for a while (`namegate allow`), 1m to 30days. Lower it where each such name
     /// is to be looked at by somebody else within the day.
-    #[serde(serialize_with = "write::quantity")]
+    #[serde(serialize_with = "serializers::quantity")]
     pub max_temporary: Duration,
     /// How many of the most blocked names, and of the clients that asked for them, are shown and exported, 0 to 100.
     pub top: usize,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::inline_rule::{InlineRule, inline_rules};
-use crate::config::{limits, value, write};
+use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 
 /// How a blocked name is answered.
@@ -15,7 +15,7 @@ pub struct BlockSettings {
     /// for clients that are to go on to their next server.
     pub answer: BlockAnswer,
     /// How long clients remember that a name was blocked, 0s to 1h. Lower it while you still add rules.
-    #[serde(serialize_with = "write::quantity")]
+    #[serde(serialize_with = "serializers::quantity")]
     pub ttl: Duration,
     /// Names that machines ask by themselves: search suffixes put behind other names. They stay blocked, but are
     /// counted as reason "noise" and kept out of the most blocked names. Add the suffix your DHCP hands out.

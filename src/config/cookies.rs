@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::config::serializers;
 use crate::config::values::optional_path;
-use crate::config::write;
 use crate::diagnostics::Section;
 
 /// Whether clients are given cookies, and what they are made with.
@@ -15,7 +15,7 @@ pub struct CookieSettings {
     pub enabled: bool,
     /// A file with the secret they are made with, 32 hexadecimal digits, for several gates behind one address; a second
     /// line may have the secret before. Empty: one that is made up at each start.
-    #[serde(serialize_with = "write::optional_path")]
+    #[serde(serialize_with = "serializers::optional_path")]
     pub secret_file: Option<PathBuf>,
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::{value, write};
+use crate::config::{serializers, value};
 use crate::diagnostics::{Section, ValueError};
 use crate::wire::name::Name;
 
@@ -12,10 +12,10 @@ use crate::wire::name::Name;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LocalZoneSettings {
     /// The name the zone begins at.
-    #[serde(serialize_with = "write::shown")]
+    #[serde(serialize_with = "serializers::shown")]
     pub origin: Name,
     /// The master file (RFC 1035 section 5).
-    #[serde(serialize_with = "write::path")]
+    #[serde(serialize_with = "serializers::path")]
     pub file: PathBuf,
 }
 

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::config::values::optional_path;
-use crate::config::{limits, value, write};
+use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 
 /// What is written to the logs.
@@ -27,10 +27,10 @@ pub struct LogSettings {
     /// Write query lines to standard output, in the format above.
     pub stdout: bool,
     /// Write query lines to this file, as JSON. Empty: no file.
-    #[serde(serialize_with = "write::optional_path")]
+    #[serde(serialize_with = "serializers::optional_path")]
     pub file: Option<PathBuf>,
     /// Size at which a new file is begun; the old one becomes FILE.1, and so on.
-    #[serde(serialize_with = "write::quantity")]
+    #[serde(serialize_with = "serializers::quantity")]
     pub file_max_size: ByteSize,
     /// Files kept beside the one being written.
     pub file_keep: usize,
@@ -57,7 +57,7 @@ impl Default for LogSettings {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DnstapSettings {
     /// Unix socket of a dnstap reader, which gets queries and replies whole. Empty: off.
-    #[serde(serialize_with = "write::optional_path")]
+    #[serde(serialize_with = "serializers::optional_path")]
     pub socket: Option<PathBuf>,
     /// Which queries are sent: "none", "blocked" or "all".
     pub queries: LogQueries,

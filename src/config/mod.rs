@@ -21,13 +21,13 @@ mod prove;
 mod rate_limit;
 mod route;
 mod sandbox;
+mod serializers;
 mod server;
 mod settings;
 mod tunnel_guard;
 mod upstream;
 mod value;
 mod values;
-mod write;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::config::inline_rule::{InlineRule, inline_rules};
 use crate::config::values::{optional_path, plain};
-use crate::config::{allowlist_name, value, write};
+use crate::config::{allowlist_name, serializers, value};
 use crate::diagnostics::{Section, ValueError};
 use crate::policy::Mode;
 use crate::policy::cname::CnamePolicy;
@@ -21,7 +21,7 @@ pub struct PolicySettings {
     pub zones: Vec<String>,
     /// A directory whose NAME.toml and NAME.list files add to the shipped lists or replace those of the same name.
     /// Empty: none. It must be there: a shipped list never takes the place of a file that is gone.
-    #[serde(serialize_with = "write::optional_path")]
+    #[serde(serialize_with = "serializers::optional_path")]
     pub zones_directory: Option<PathBuf>,
     /// Leave out the rules that also open names of other tenants, once `[parameters]` names your own resources.
     pub strict: bool,
@@ -41,7 +41,7 @@ pub struct PolicySettings {
     pub dnssec_ancestors: bool,
     /// Settings of a policy to come. Where it would decide otherwise is counted and listed, and nothing else. Empty:
     /// none.
-    #[serde(serialize_with = "write::optional_path")]
+    #[serde(serialize_with = "serializers::optional_path")]
     pub shadow: Option<PathBuf>,
 }
 

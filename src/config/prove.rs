@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::values::plain;
-use crate::config::{limits, value, write};
+use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 use crate::wire::name::Name;
 
@@ -14,13 +14,13 @@ use crate::wire::name::Name;
 pub struct ProveSettings {
     /// How often a running gate asks itself for the names below, 0s to 24h, and after each reload; 0s turns it off.
     /// What it finds is the metric `namegate_canary_ok`; `namegate prove` asks much more, at once, and writes a report.
-    #[serde(serialize_with = "write::quantity")]
+    #[serde(serialize_with = "serializers::quantity")]
     pub interval: Duration,
     /// Names that must resolve, at most 32. Name one that your workspace cannot do without.
-    #[serde(serialize_with = "write::names")]
+    #[serde(serialize_with = "serializers::names")]
     pub must_resolve: Vec<Name>,
     /// Names that must not resolve, at most 32. The last one tells browsers to ask no resolver but this.
-    #[serde(serialize_with = "write::names")]
+    #[serde(serialize_with = "serializers::names")]
     pub must_not_resolve: Vec<Name>,
 }
 

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::config::values::{optional_path, plain};
-use crate::config::{limits, value, write};
+use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 
 /// What clients reach.
@@ -40,7 +40,7 @@ pub struct ServerSettings {
     /// connection.
     pub tcp_queries_per_connection: usize,
     /// How long a TCP connection stays open without an answered query, 1s to 5m.
-    #[serde(serialize_with = "write::quantity")]
+    #[serde(serialize_with = "serializers::quantity")]
     pub tcp_idle_timeout: Duration,
     /// Queries that may wait for upstreams in all, 100 to 1000000; more are dropped and counted.
     pub in_flight: usize,
@@ -50,7 +50,7 @@ pub struct ServerSettings {
     /// (docs/operations.md). A second gate started by mistake is not told of the first any more.
     pub reuse_port: bool,
     /// A directory of the gate's own, where temporary allowances outlive a restart. Empty: they end with the process.
-    #[serde(serialize_with = "write::optional_path")]
+    #[serde(serialize_with = "serializers::optional_path")]
     pub state_directory: Option<PathBuf>,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{limits, value, write};
+use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 
 /// How many new names a client may ask for below one rule that covers many. Rules for a single name are never its business.
@@ -17,10 +17,10 @@ pub struct TunnelGuardSettings {
     /// New names that one client may ask for below one rule within the window, 10 to 1000000.
     pub new_names: u32,
     /// Bytes of those names, the rule's own labels left out, 1KiB to 1GiB.
-    #[serde(serialize_with = "write::quantity")]
+    #[serde(serialize_with = "serializers::quantity")]
     pub name_bytes: ByteSize,
     /// Time in which they are counted, 1s to 24h.
-    #[serde(serialize_with = "write::quantity")]
+    #[serde(serialize_with = "serializers::quantity")]
     pub window: Duration,
 }
 

@@ -10,7 +10,7 @@ use toml::Spanned;
 use crate::address::roots::Roots;
 use crate::address::upstream::UpstreamAddress;
 use crate::config::values::plain;
-use crate::config::{limits, value, write};
+use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 
 /// Where allowed queries go.
@@ -24,7 +24,7 @@ pub struct UpstreamSettings {
     pub servers: Vec<UpstreamAddress>,
     /// The whole time one query may take, 1s to 30s. Below 4s private names in Azure may fail; above 5s clients that
     /// use musl give up before they are answered.
-    #[serde(serialize_with = "write::quantity")]
+    #[serde(serialize_with = "serializers::quantity")]
     pub deadline: Duration,
     /// Queries waiting at one server at once, 1 to 65535. Azure's resolver drops beyond 200; raise it for others. One
     /// client gets as many as it leaves free for others, alone half of them: where a whole network comes from one
@@ -38,7 +38,7 @@ pub struct UpstreamSettings {
     pub randomize_case: bool,
     /// Whose certificates encrypted servers must have: "platform" for those this machine trusts, or the path of a PEM
     /// file.
-    #[serde(serialize_with = "write::roots")]
+    #[serde(serialize_with = "serializers::roots")]
     pub roots: Roots,
     /// Plain resolvers, such as "10.0.0.4", that are asked for the addresses of encrypted servers written with a host
     /// name, and for nothing else.
