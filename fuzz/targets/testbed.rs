@@ -16,12 +16,9 @@ use namegate::policy::cname::CnamePolicy;
 use namegate::policy::expect::Expect;
 use namegate::policy::policies::Group;
 use namegate::policy::route::{Route, Routes};
-use namegate::policy::verdict::NOT_LISTED;
 use namegate::policy::{Compile, Mode, Policies, Policy, PolicyBuilder};
 use namegate::upstream::UpstreamConfig;
 use namegate::upstream::upstreams::Upstreams;
-use namegate::wire::code::Rcode;
-use namegate::wire::denial::Denial;
 use namegate::wire::reply::{MAX_MESSAGE, Transport};
 
 use super::oracle::Rules;
@@ -91,14 +88,7 @@ pub(super) fn policies(everyone: Arc<Policy>, one: Arc<Policy>, generation: u64)
 
 /// Upstreams with a server for each of `routes`, never asked, and the numbers of the routes in `policies`.
 pub(super) fn upstreams(routes: &[&str], before: Option<&Upstreams>, policies: &mut Policies) -> Upstreams {
-    let config = UpstreamConfig {
-        deadline: Duration::from_secs(5),
-        max_in_flight: 1000,
-        max_qps: 0,
-        randomize_case: false,
-        system: Vec::new(),
-        encryption: None,
-    };
+    let config = UpstreamConfig::new(Duration::from_secs(5), 1000);
     let lists = routes.iter().map(|server| vec![server.parse().unwrap()]).collect();
     let (upstreams, numbers) = Upstreams::new(config, lists, before).expect("a free number");
     policies.number_routes(numbers);
@@ -107,24 +97,16 @@ pub(super) fn upstreams(routes: &[&str], before: Option<&Upstreams>, policies: &
 
 /// All that queries are judged by.
 pub(super) fn state(policies: Policies, upstreams: Upstreams, cache: Arc<Cache>) -> State {
-    let sources = policies.groups().iter().map(|group| vec![0; group.policy.sources().len()]).collect();
+    let local = LocalZones::from_texts(&[]).unwrap();
+    let state = State::new(policies, upstreams, cache, local, 30);
+    let places = ZonePlaces { temporary: 1, followed: 2, ancestors: 3, ..(*state.zones).clone() };
     State {
-        policies,
-        tunnel_guard: None,
-        shadow: None,
-        denial: Denial::negative(Rcode::NXDOMAIN, 30, 7, NOT_LISTED),
-        no_data: Denial::negative(Rcode::NOERROR, 30, 7, NOT_LISTED),
-        no_name: Denial::negative(Rcode::NXDOMAIN, 30, 7, NOT_LISTED),
         identity: Some("fuzz".into()),
         udp_payload: UDP_PAYLOAD,
-        cache,
-        local: Arc::new(LocalZones::from_texts(&[]).unwrap()),
-        upstreams: Arc::new(upstreams),
-        zones: Arc::new(ZonePlaces { sources, temporary: 1, followed: 2, ancestors: 3 }),
+        zones: Arc::new(places),
         limits: WaitLimits { in_flight: 100, in_flight_per_client: 20 },
-        rate_limit: None,
         cookies: Some(Cookies::new([7; 16], None, (Instant::now(), 0))),
-        drops_others: false,
+        ..state
     }
 }
 

@@ -25,13 +25,14 @@ use crate::local::LocalZones;
 use crate::policy::clients::GroupId;
 use crate::policy::shadow::Shadow;
 use crate::policy::tunnel_guard::TunnelGuard;
+use crate::policy::verdict::NOT_LISTED;
 use crate::policy::{AllowReason, AllowedQuery, Mode, Policies, Reason, Verdict};
 use crate::upstream::loop_watch;
 use crate::upstream::upstreams::Upstreams;
 use crate::wire::answer::AnswerRef;
 use crate::wire::code::{Class, ErrorCode, Rcode};
 use crate::wire::denial::Denial;
-use crate::wire::edns::Edns;
+use crate::wire::edns::{Edns, MIN_UDP_PAYLOAD};
 use crate::wire::header::Flags;
 use crate::wire::query::{Query, Question};
 use crate::wire::reply::{self, Ageing, Envelope, ExtendedError, Transport};
@@ -74,6 +75,42 @@ pub struct State {
     pub drops_others: bool,
 }
 
+impl State {
+    /// A state of the parts that every state has. The rest is off, without a limit, or as little as DNS allows: what is to
+    /// be otherwise is set with `State { field, ..State::new(…) }`.
+    ///
+    /// Blocked names are NXDOMAIN, which may be kept for `block_ttl` seconds.
+    pub fn new(
+        policies: Policies,
+        upstreams: Upstreams,
+        cache: Arc<Cache>,
+        local: LocalZones,
+        block_ttl: u32,
+    ) -> Self {
+        let negative = |rcode| Denial::negative(rcode, block_ttl, policies.default().serial(), NOT_LISTED);
+        let (no_data, no_name) = (negative(Rcode::NOERROR), negative(Rcode::NXDOMAIN));
+        let sources = policies.groups().iter().map(|group| vec![0; group.policy.sources().len()]).collect();
+        Self {
+            policies,
+            tunnel_guard: None,
+            shadow: None,
+            denial: no_name.clone(),
+            no_data,
+            no_name,
+            identity: None,
+            udp_payload: MIN_UDP_PAYLOAD,
+            cache,
+            local: Arc::new(local),
+            upstreams: Arc::new(upstreams),
+            zones: Arc::new(ZonePlaces { sources, ..ZonePlaces::default() }),
+            limits: WaitLimits { in_flight: usize::MAX, in_flight_per_client: usize::MAX },
+            rate_limit: None,
+            cookies: None,
+            drops_others: false,
+        }
+    }
+}
+
 /// How many queries may wait for an upstream; more are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitLimits {
@@ -84,7 +121,7 @@ pub struct WaitLimits {
 }
 
 /// Where allowed names are counted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ZonePlaces {
     /// By client group and source of its policy.
     pub sources: Vec<Vec<usize>>,

@@ -22,7 +22,6 @@ use crate::service::cookie_secrets::cookies;
 use crate::upstream::encrypted::encryption::Encryption;
 use crate::upstream::upstreams::Upstreams;
 use crate::upstream::{UpstreamConfig, loops, system};
-use crate::wire::code::Rcode;
 use crate::wire::denial::Denial;
 
 /// Makes a state of what was assembled; what `before` has and still fits is kept: the cache, and upstreams' health.
@@ -52,11 +51,10 @@ pub fn make_state(
     };
     let config = UpstreamConfig {
         encryption,
-        deadline: settings.upstream.deadline,
-        max_in_flight: settings.upstream.max_in_flight,
         max_qps: settings.upstream.max_qps,
         randomize_case: settings.upstream.randomize_case,
         system,
+        ..UpstreamConfig::new(settings.upstream.deadline, settings.upstream.max_in_flight)
     };
     let (upstreams, numbers) =
         Upstreams::new(config, lists, before_upstreams).map_err(|error| error.to_string())?;
@@ -69,30 +67,24 @@ pub fn make_state(
         None => Arc::new(new_cache(&settings, before.map(|before| &*before.state.cache))),
     };
     let block_ttl = u32::try_from(settings.block.ttl.as_secs()).unwrap_or(u32::MAX);
-    let negative = |rcode| Denial::negative(rcode, block_ttl, policies.default().serial(), NOT_LISTED);
-    let (no_data, no_name) = (negative(Rcode::NOERROR), negative(Rcode::NXDOMAIN));
-    let denial = match settings.block.answer {
-        BlockAnswer::Nxdomain => no_name.clone(),
-        BlockAnswer::Nodata => no_data.clone(),
-        BlockAnswer::Refused => Denial::refused(NOT_LISTED),
-    };
     let before_state = before.map(|before| &*before.state);
     let cookies_before = before_state.and_then(|state| state.cookies.as_ref());
     let cookies = cookies(&settings.cookies, cookies_before).map_err(|error| error.to_string())?;
     let identity = Some(settings.server.identity.as_str()).filter(|identity| !identity.is_empty());
+    let zones = Arc::new(zone_places(&policies, catalogue));
+    let state = State::new(policies, upstreams, cache, local, block_ttl);
+    let denial = match settings.block.answer {
+        BlockAnswer::Nxdomain => state.no_name.clone(),
+        BlockAnswer::Nodata => state.no_data.clone(),
+        BlockAnswer::Refused => Denial::refused(NOT_LISTED),
+    };
     Ok(State {
-        zones: Arc::new(zone_places(&policies, catalogue)),
-        policies,
         tunnel_guard: tunnel_guard(&settings.tunnel_guard, before),
         shadow: shadow.map(|policies| Arc::new(Shadow::new(policies))),
         denial,
-        no_data,
-        no_name,
         identity: identity.map(Into::into),
         udp_payload: settings.server.udp_payload,
-        cache,
-        local: Arc::new(local),
-        upstreams: Arc::new(upstreams),
+        zones,
         limits: WaitLimits {
             in_flight: settings.server.in_flight,
             in_flight_per_client: settings.server.in_flight_per_client,
@@ -100,6 +92,7 @@ pub fn make_state(
         rate_limit: rate_limit(&settings.rate_limit, before),
         cookies,
         drops_others: settings.server.other_clients == OtherClients::Drop,
+        ..state
     })
 }
 

@@ -150,6 +150,21 @@ pub struct UpstreamConfig {
     pub encryption: Option<Arc<Encryption>>,
 }
 
+impl UpstreamConfig {
+    /// Plain servers, with `max_in_flight` exchanges at once and nothing else that is limited or turned on: what is to be
+    /// otherwise is set with `UpstreamConfig { field, ..UpstreamConfig::new(…) }`.
+    pub fn new(deadline: Duration, max_in_flight: usize) -> Self {
+        Self {
+            deadline,
+            max_in_flight,
+            max_qps: 0,
+            randomize_case: false,
+            system: Vec::new(),
+            encryption: None,
+        }
+    }
+}
+
 /// An answer and when it came.
 #[derive(Clone, Debug)]
 pub struct Fetched {
