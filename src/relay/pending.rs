@@ -9,13 +9,10 @@ use crate::engine::State;
 use crate::events::counters::Dropped;
 use crate::policy::{AllowedQuery, Policies, Verdict};
 use crate::relay::pending_table::{Asked, PendingTable, Ticket, Waiters};
+use crate::upstream::budget::MAX_WAITING;
 use crate::upstream::{Fetched, Upstream};
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
-
-/// Queries that may wait for one exchange; more are refused. A name that nobody answers must not take every place that
-/// misses have. One client may have as many of them as it leaves free.
-const MAX_SHARING: usize = 1000;
 
 /// Every question in flight, and who of the waiters `W` waits for it.
 pub struct PendingQueries<W> {
@@ -83,7 +80,7 @@ impl<W> PendingQueries<W> {
             if is_overdue && let Some(hit) = state.cache.get_stale(&query, now, &mut self.kept) {
                 return Taken::Answered(waiter, stale::fetched(&hit, now));
             }
-            return match self.in_flight.join(ticket, client, waiter, MAX_SHARING) {
+            return match self.in_flight.join(ticket, client, waiter, MAX_WAITING) {
                 Ok(()) => Taken::Shared,
                 Err(waiter) => Taken::Answered(waiter, failure("too many queries wait for this name")),
             };

@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::policy::clients::ShareHolder;
 use crate::util::sync::lock;
 
-/// Queries that may wait for room at one upstream. More could not be served within the deadline anyway: at 180 in
-/// flight and 10 ms each, 1,000 wait 60 ms; at 4 s each they are lost.
-const MAX_WAITING: usize = 1000;
+/// Queries that may wait for one upstream to have room, or for the answer to one question; more are refused. More could
+/// not be served within the deadline anyway: at 180 in flight and 10 ms each, 1,000 wait 60 ms; at 4 s each they are lost.
+/// And a name that nobody answers must not take every place that misses have.
+pub const MAX_WAITING: usize = 1000;
 
 /// How far a burst may run ahead of the steady rate: a tenth of a second's worth, well inside the difference between
 /// our 900 and Azure's 1,000 queries a second.
