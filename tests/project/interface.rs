@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use expect_test::expect_file;
 use serde_json::Value;
@@ -112,9 +112,14 @@ fn transcript(directory: &Path, arguments: &[&str]) -> String {
         let _ = write!(out, "--- standard error\n{}", run.stderr);
     }
     let _ = write!(out, "--- exit {}\n\n", run.code);
-    let today = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let out =
-        out.replace(directory.to_str().expect("a path in UTF-8"), "{dir}").replace(&today[..10], "{today}");
+    let day = |time| humantime::format_rfc3339_seconds(time).to_string()[..10].to_owned();
+    let (today, tomorrow) =
+        (day(SystemTime::now()), day(SystemTime::now() + Duration::from_secs(24 * 60 * 60)));
+    // What is granted for an hour before midnight ends tomorrow.
+    let out = out
+        .replace(directory.to_str().expect("a path in UTF-8"), "{dir}")
+        .replace(&today, "{today}")
+        .replace(&format!("{tomorrow}T"), "{today}T");
     let mut times = out.split("{today}T");
     let first = times.next().unwrap_or_default().to_owned();
     times.fold(first, |out, rest| {
