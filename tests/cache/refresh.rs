@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gate, Record, Response, Script, ScriptedUpstream, eventually};
+use crate::support::{Gate, Record, Response, Script, ScriptedUpstream, beside, eventually};
 
 /// "Stale Answer" and "Stale NXDOMAIN Answer" (RFC 8914 sections 4.4 and 4.20).
 const STALE_ANSWER: u16 = 3;
@@ -142,11 +142,12 @@ fn a_newer_answer_is_never_passed_over() {
 
 #[test]
 fn stale_answers_have_an_end_and_are_off_unless_wanted() {
-    for (settings, stale) in [
+    let cases = [
         ("", false),
         ("cache.serve_stale = true\ncache.max_stale = \"1s\"", false),
         ("cache.serve_stale = true\ncache.max_stale = \"10s\"", true),
-    ] {
+    ];
+    beside(cases, |(settings, stale)| {
         let upstream = ScriptedUpstream::start();
         upstream.on_each("ws.allowed.example", vec![first(), Script::reply(Response::failing("SERVFAIL"))]);
         let gate = Gate::start(&upstream, settings);
@@ -154,5 +155,5 @@ fn stale_answers_have_an_end_and_are_off_unless_wanted() {
         sleep(Duration::from_millis(2200));
         let reply = gate.ask("ws.allowed.example", "A");
         assert_eq!(reply.rcode() == "NOERROR", stale, "{settings}");
-    }
+    });
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
 use crate::support::client::{TcpEvent, framed};
 use crate::support::process::memory;
-use crate::support::{Gate, PATIENCE, Query, ScriptedUpstream, TcpClient};
+use crate::support::{Gate, PATIENCE, Query, ScriptedUpstream, TcpClient, beside};
 
 /// Nodes of a cluster, and the connections that AKS LocalDNS opens from each.
 const NODES: u8 = 20;
@@ -46,8 +47,10 @@ fn trick(name: &str, turn: usize) -> Vec<u8> {
     }
 }
 
-/// Lets this process have the connections that a test needs.
-fn raise_descriptors(needed: u64) {
+/// Lets this process have the connections that a test needs, which is the only one to need so many while the guard lives.
+fn many_descriptors(needed: u64) -> MutexGuard<'static, ()> {
+    static ONE_TEST: Mutex<()> = Mutex::new(());
+    let guard = ONE_TEST.lock().unwrap_or_else(PoisonError::into_inner);
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
@@ -56,6 +59,7 @@ fn raise_descriptors(needed: u64) {
         limit.maximum.is_none_or(|most| most >= needed),
         "this test needs {needed} descriptors: `ulimit -Hn`"
     );
+    guard
 }
 
 /// A client's connections and how long each took until its first query was answered.
@@ -82,7 +86,7 @@ fn answered(clients: &mut [TcpClient]) -> usize {
 
 #[test]
 fn twenty_nodes_with_150_connections_each_are_served() {
-    raise_descriptors(4_000);
+    let _descriptors = many_descriptors(4_000);
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     // What the first connections cost is not theirs alone.
@@ -148,7 +152,7 @@ fn attackers_who_take_all_places_lock_nobody_out() {
 
 /// Has attackers on so many addresses take what they can, and then nodes connect; how many places those took from others.
 fn nodes_are_served_beside(attackers: u8) -> f64 {
-    raise_descriptors(14_000);
+    let _descriptors = many_descriptors(14_000);
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     let (stop, opened) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -251,8 +255,8 @@ fn half_sent_long_messages_are_few_and_others_are_served() {
 fn only_answered_queries_keep_a_connection() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "server.tcp_idle_timeout = \"1s\"");
-    let mut open_for = BTreeMap::new();
-    for name in TRICKS.into_iter().chain(["answered"]) {
+    let open_for = Mutex::new(BTreeMap::new());
+    beside(TRICKS.into_iter().chain(["answered"]), |name| {
         let mut client = gate.tcp();
         let start = Instant::now();
         for turn in 0.. {
@@ -267,8 +271,9 @@ fn only_answered_queries_keep_a_connection() {
                 break;
             }
         }
-        open_for.insert(name, start.elapsed());
-    }
+        open_for.lock().unwrap().insert(name, start.elapsed());
+    });
+    let open_for = open_for.into_inner().unwrap();
     eprintln!("{open_for:?}");
     let second = Duration::from_secs(1);
     assert!(open_for["zero length"] < second / 2 && open_for["response"] < second / 2, "{open_for:?}");

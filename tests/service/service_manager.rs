@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::support::gate::Reload;
-use crate::support::{Gate, PATIENCE, ScriptedUpstream, eventually};
+use crate::support::{Gate, PATIENCE, ScriptedUpstream, beside, eventually};
 
 /// A service manager's end.
 struct Manager {
@@ -112,7 +112,7 @@ fn thread(gate: &Gate, name: &str) -> Pid {
 
 #[test]
 fn one_thread_that_hangs_is_enough_to_starve_it() {
-    for name in ["udp-0", "relay"] {
+    beside(["udp-0", "relay"], |name| {
         let (manager, upstream) = (Manager::new(), ScriptedUpstream::start());
         let gate = manager.start(&upstream, PATIENCE_OF_WATCHDOG);
         let thread = thread(&gate, name);
@@ -127,5 +127,5 @@ fn one_thread_that_hangs_is_enough_to_starve_it() {
         gate.stderr.expect(&format!("the thread {name}"));
         ptrace::detach(thread, None).expect("it can go on");
         eventually("the watchdog to be fed again", || manager.receive_within(Duration::from_secs(1)));
-    }
+    });
 }

@@ -62,6 +62,12 @@ pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) ->
     }
 }
 
+/// Runs each case in a thread of its own, for cases that mostly wait; the test fails with the first that fails.
+pub(crate) fn beside<T: Send>(cases: impl IntoIterator<Item = T>, case: impl Fn(T) + Sync) {
+    let case = &case;
+    std::thread::scope(|scope| cases.into_iter().for_each(|each| drop(scope.spawn(move || case(each)))));
+}
+
 /// An address on loopback for another program, free over UDP and TCP. The port is below the range from which the system
 /// chooses (ip(7), `ip_local_port_range`), so that no other socket takes it meanwhile.
 pub(crate) fn free_address() -> SocketAddr {

@@ -9,7 +9,7 @@ use crate::support::code::TC;
 use crate::support::encrypted::{Act, Carrier, EncryptedUpstream};
 use crate::support::metrics::Metrics;
 use crate::support::script::changed;
-use crate::support::{Gate, Message, Query, Response};
+use crate::support::{Gate, Message, Query, Response, beside};
 
 const NAME: &str = "ws.allowed.example";
 
@@ -300,7 +300,7 @@ fn a_reset_stream_costs_no_other_stream() {
 #[test]
 #[allow(clippy::needless_collect, reason = "all are asked before any is waited for")]
 fn slow_names_do_not_hold_up_the_rest() {
-    for carrier in [Carrier::Tls, Carrier::Https] {
+    beside([Carrier::Tls, Carrier::Https], |carrier| {
         let (upstream, gate) = start(carrier, "");
         if carrier == Carrier::Tls {
             upstream.work_in_turn();
@@ -347,7 +347,7 @@ fn slow_names_do_not_hold_up_the_rest() {
         assert!(took[80] < Duration::from_millis(100), "{carrier:?}: p50 {:?}", took[80]);
         assert!(took[152] < Duration::from_millis(400), "{carrier:?}: p95 {:?}", took[152]);
         assert!(connections <= 40, "{carrier:?}: {connections} connections");
-    }
+    });
 }
 
 /// HTTP's errors are the server's: it is left alone, is not up, and the next one is asked.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Gate, Query, ScriptedUpstream, eventually};
+use crate::support::{Gate, Query, ScriptedUpstream, beside, eventually};
 
 /// A resolver that forwards every datagram to one address, and relays what comes back. It ends when dropped.
 struct Forwarder {
@@ -59,7 +59,7 @@ impl Drop for Forwarder {
 
 #[test]
 fn a_loop_is_logged_and_not_ready_until_it_ends() {
-    for settings in ["", "policy.dnssec_ancestors = false", "policy.mode = \"observe\""] {
+    beside(["", "policy.dnssec_ancestors = false", "policy.mode = \"observe\""], |settings| {
         let (forwarder, upstream) = (Forwarder::start(), ScriptedUpstream::start());
         let gate = Gate::with_upstreams(&[forwarder.address], settings);
         forwarder.forward_to(gate.address());
@@ -75,7 +75,7 @@ fn a_loop_is_logged_and_not_ready_until_it_ends() {
         eventually("the loop is over", || (gate.get("/readyz").0 == 200).then_some(()));
         gate.stderr.expect(&format!("upstream {name} does not forward back to this resolver any more"));
         assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), "NOERROR", "{settings}");
-    }
+    });
 }
 
 #[test]
