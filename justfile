@@ -1,0 +1,63 @@
+# Tasks for people who change the code; `.ci/run` uses the same ones. `just` lists them.
+
+# List the tasks
+default:
+    @just --list
+
+# Run the resolver with its built-in settings
+run *ARGUMENTS:
+    cargo run --release --locked -- {{ ARGUMENTS }}
+
+# Check formatting and lints
+lint:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- --deny warnings
+
+# Run the tests
+test *ARGUMENTS:
+    cargo test --locked {{ ARGUMENTS }}
+
+# Rewrite the generated files: settings, metrics, and the snapshots of the interface
+generate:
+    UPDATE_DOCS=1 cargo test --locked --test black_box -- every_option documented
+    UPDATE_EXPECT=1 cargo test --locked --test black_box -- interface
+
+# Build the API documentation; warnings are errors
+rustdoc:
+    RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items
+
+# Build the documentation as a book, in target/book
+book:
+    mdbook build
+
+# Build what a package needs (binary, debug symbols, man pages, completions) with cargo-auditable, in target/dist
+dist:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    target=${CARGO_TARGET_DIR:-target} dist=${CARGO_TARGET_DIR:-target}/dist
+    rm -rf "$dist" && mkdir -p "$dist/man" "$dist/completions"
+    export CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
+    cargo auditable build --locked --release
+    objcopy --only-keep-debug "$target/release/namegate" "$dist/namegate.debug"
+    objcopy --strip-all --add-gnu-debuglink="$dist/namegate.debug" "$target/release/namegate" "$dist/namegate"
+    "$dist/namegate" man "$dist/man"
+    for shell in bash fish zsh; do "$dist/namegate" completions "$shell" > "$dist/completions/namegate.$shell"; done
+
+# Check a commit message: `area: what changes`, at most 72 characters
+commit-msg FILE:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    subject=$(grep -v '^#' '{{ FILE }}' | head -n 1)
+    case $subject in fixup!*|squash!*|Merge*|Revert*) exit 0 ;; esac
+    if ((${#subject} > 72)); then echo "subject has ${#subject} characters, at most 72" >&2; exit 1; fi
+    if ! [[ $subject =~ ^[a-z0-9./_-]+:\ [a-z] ]]; then echo "write the subject as \`area: what changes\`: $subject" >&2; exit 1; fi
+    if [[ $subject == *. ]]; then echo "leave out the full stop: $subject" >&2; exit 1; fi
+
+# Check each commit message before it is made
+hooks:
+    printf '#!/bin/sh\nexec just commit-msg "$1"\n' > "$(git rev-parse --git-path hooks)/commit-msg"
+    chmod +x "$(git rev-parse --git-path hooks)/commit-msg"
+
+# Run everything that must pass before a change lands
+ci:
+    .ci/run
