@@ -1,10 +1,10 @@
-//! The instructions that the packet path may take, counted by callgrind: more than the limit, and the run fails.
+//! Counts instructions of the packet path with callgrind and fails above a limit.
 //!
-//! `.ci/instructions`, which installs the two tools it needs: valgrind, and gungraun-runner. Counts are much the same
-//! on every x86-64 machine and under every load, unlike times; those are `cargo bench --bench packet`'s.
+//! Run `.ci/instructions`, which installs valgrind and gungraun-runner. Counts hardly differ between x86-64 machines or
+//! under load; for times, run `cargo bench --bench packet`.
 
 #![allow(clippy::unwrap_used)]
-// What gungraun's macros write.
+// Lints that gungraun's macros trigger.
 #![allow(missing_docs, unused_qualifications, clippy::disallowed_methods)]
 
 mod testbed;
@@ -17,22 +17,22 @@ use gungraun::{
 use namegate::wire::query::{Query, Question};
 use testbed::{Arrivals, QUERIES, Testbed};
 
-/// Instructions per query as they were last counted. To renew one, after a change that makes it less or is worth its
-/// price, take the number that `.ci/instructions` shows and cut off its last two digits: it is that of 100 queries.
+/// Instructions per query at the last count. To update one, after a change that lowers it or is worth its cost, take
+/// the number that `.ci/instructions` shows and drop its last two digits: it counts 100 queries.
 mod counted {
-    /// Reading a request.
+    /// Parsing a request.
     pub(super) const PARSE: usize = 499;
-    /// The whole reply to a name that is not allowed, whatever the number of rules.
+    /// The complete reply for a blocked name, for any number of rules.
     pub(super) const BLOCKED: usize = 1995;
-    /// The whole reply from the cache.
+    /// The complete reply from the cache.
     pub(super) const CACHED: usize = 2919;
-    /// Handing on what is not in the cache.
+    /// Passing on a cache miss.
     pub(super) const MISSED: usize = 3159;
-    /// Reading an answer and keeping it.
+    /// Parsing an answer and caching it.
     pub(super) const STORE: usize = 1955;
 }
 
-/// What a count may be above the last one, in percent: a compiler's whims are less, a lost optimisation more.
+/// Tolerated increase over the last count, in percent: more than compiler noise, less than a lost optimisation.
 const TOLERANCE: usize = 8;
 
 fn limit(counted: usize) -> LibraryBenchmarkConfig {
@@ -51,8 +51,8 @@ fn parse(requests: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     requests
 }
 
-// What is built by `setup` was used once there, so that nothing is counted that happens only once; and it is given
-// back, so that taking it down is not counted.
+// `setup` runs each object once, so that one-time costs are not counted. The object is returned, so that dropping it is
+// not counted.
 #[library_benchmark]
 #[bench::blocked_20_rules(args = (20), setup = Testbed::blocked, config = limit(counted::BLOCKED))]
 #[bench::blocked_20_groups(args = (20), setup = Testbed::blocked_of_groups, config = limit(counted::BLOCKED))]

@@ -1,6 +1,7 @@
-//! The packet path without sockets: from a request's bytes to the reply's, and an answer on its way into the cache.
+//! Benchmarks the packet path without sockets: from request bytes to reply bytes, and from an upstream answer into the
+//! cache.
 //!
-//! `cargo bench --bench packet`.
+//! Run `cargo bench --bench packet`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +17,7 @@ fn main() {
     divan::main();
 }
 
-/// The places of all queries, over and over.
+/// The indices of all queries, over and over.
 fn in_turn() -> impl FnMut() -> usize {
     let mut next = 0;
     move || {
@@ -48,13 +49,13 @@ fn cached(bencher: Bencher<'_, '_>) {
     answer(bencher, Testbed::cached());
 }
 
-/// What client groups cost: none, and twenty.
+/// The cost of client groups: none, and twenty.
 #[divan::bench(args = [0, 20], sample_size = 1024, sample_count = 1000)]
 fn blocked_of_groups(bencher: Bencher<'_, '_>, groups: usize) {
     answer(bencher, Testbed::blocked_of_groups(groups));
 }
 
-/// The same for kept answers.
+/// The same for cached answers.
 #[divan::bench(args = [0, 20], sample_size = 1024, sample_count = 1000)]
 fn cached_of_groups(bencher: Bencher<'_, '_>, groups: usize) {
     answer(bencher, Testbed::cached_of_groups(groups));

@@ -1,4 +1,4 @@
-//! [`Testbed`]: a gate without sockets, and the queries it is asked; for every benchmark of the packet path.
+//! [`Testbed`]: namegate's engine without sockets, and requests for it; used by every benchmark of the packet path.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -16,16 +16,16 @@ use namegate::service::state::make_state;
 use namegate::wire::answer::Answer;
 use namegate::wire::reply::Transport;
 
-/// Queries in turn, each for a name of its own; a count over all of them is per query once two digits are cut off.
+/// Queries in turn, each for its own name; drop two digits of a total to get the count per query.
 pub(crate) const QUERIES: usize = 100;
 
-/// Rules where their number is of no interest.
+/// Number of rules where it does not matter.
 const FEW_RULES: usize = 20;
 
-/// Subnets that clients ask from in turn, each with a group of its own where there are groups.
+/// Client subnets in turn; each has its own group if there are groups.
 const SUBNETS: usize = 20;
 
-/// How old kept answers are when they are asked for: neither new nor about to expire.
+/// Age of cache entries when queried: neither new nor about to expire.
 const AGE: Duration = Duration::from_secs(10);
 
 /// TTL of every record in seconds.
@@ -37,10 +37,10 @@ const ADDRESS: [u8; 4] = [0, 1, 0, 1];
 /// An OPT record that offers 1232 bytes, as common stub resolvers send it.
 const OPT: [u8; 11] = [0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0];
 
-/// A process has one registry of metrics.
+/// A process has only one metrics registry.
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::install().unwrap());
 
-/// A gate whose requests all have the same kind of outcome.
+/// An engine and requests that all have the same kind of outcome.
 pub(crate) struct Testbed {
     cache: Arc<Cache>,
     gate: Engine,
@@ -58,17 +58,17 @@ impl Testbed {
         Self { cache, gate, requests, now: Instant::now(), reply: Vec::with_capacity(4096) }
     }
 
-    /// Names that none of so many rules covers: the reply is written at once.
+    /// Names that none of `rules` rules covers: the reply is written at once.
     pub(crate) fn blocked(rules: usize) -> Self {
         Self::new(rules, 0, blocked_requests()).assert_replies(3)
     }
 
-    /// The same, asked by clients of so many groups in turn, each with rules of its own.
+    /// The same from clients of `groups` groups in turn, each with its own rules.
     pub(crate) fn blocked_of_groups(groups: usize) -> Self {
         Self::new(FEW_RULES, groups, blocked_requests()).assert_replies(3)
     }
 
-    /// Allowed names that nobody asked for before: they are handed on.
+    /// Allowed names that are not cached: the query is passed on.
     pub(crate) fn missed() -> Self {
         Self::missed_of_groups(0)
     }
@@ -81,12 +81,12 @@ impl Testbed {
         testbed
     }
 
-    /// Allowed names whose answers are kept.
+    /// Allowed names with cached answers.
     pub(crate) fn cached() -> Self {
         Self::cached_of_groups(0)
     }
 
-    /// The same, asked by clients of so many groups in turn.
+    /// The same from clients of `groups` groups in turn.
     pub(crate) fn cached_of_groups(groups: usize) -> Self {
         let mut testbed = Self::missed_of_groups(groups);
         let arrivals = testbed.arrivals();
@@ -95,7 +95,7 @@ impl Testbed {
         testbed.assert_replies(0)
     }
 
-    /// The answers to all requests, which are misses, before they are kept.
+    /// The upstream answers to all requests, before they are cached.
     pub(crate) fn arrivals(&mut self) -> Arrivals {
         let answers =
             (0..QUERIES).map(|index| (self.fetch(index), response(&self.requests[index]))).collect();
@@ -112,7 +112,7 @@ impl Testbed {
     fn fetch(&mut self, index: usize) -> AllowedQuery<'static> {
         match self.answer(index) {
             Outcome::Fetch(_, query) => query,
-            other => panic!("no miss but {other:?}"),
+            other => panic!("not a cache miss: {other:?}"),
         }
     }
 
@@ -125,7 +125,7 @@ impl Testbed {
     }
 }
 
-/// Answers on their way into the cache, as an upstream sent them.
+/// Upstream answers that are not yet cached.
 pub(crate) struct Arrivals {
     cache: Arc<Cache>,
     answers: Vec<(AllowedQuery<'static>, Vec<u8>)>,
@@ -133,7 +133,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Reads and keeps the `index`th answer.
+    /// Parses and caches the `index`th answer.
     pub(crate) fn store(&self, index: usize) {
         let (query, response) = &self.answers[index];
         let answer = Answer::parse(response).unwrap();
@@ -159,7 +159,7 @@ fn state(rules: usize, groups: usize) -> State {
     );
     for group in 0..groups {
         let (name, subnet) = (format!("g{group}"), format!("10.{group}.0.0/16"));
-        // Rules of its own, or the groups would share them.
+        // Each group needs different rules, or the groups would share them.
         let deny = format!("\"denied{group}.example\"");
         settings += &format!("[[client]]\nname = \"{name}\"\nsubnets = [\"{subnet}\"]\ndeny = [{deny}]\n");
     }
@@ -182,7 +182,7 @@ fn request(name: &str) -> Vec<u8> {
     message
 }
 
-/// The answer to a request, as Azure gives it for private endpoints: an alias, and its address.
+/// The answer to a request as Azure sends it for private endpoints: a CNAME and its address.
 fn response(request: &[u8]) -> Vec<u8> {
     const QUESTION: usize = 12;
     /// A pointer to the name of the question.

@@ -1,6 +1,6 @@
-//! The decision alone: reading and compiling rules, and finding the one that covers a name.
+//! Benchmarks the policy decision alone: parsing and compiling rules, and finding the rule that covers a name.
 //!
-//! `cargo bench --bench trie`. The head of the output is measured once, in a process that holds nothing else.
+//! Run `cargo bench --bench trie`. The first lines of output are measured once, in a process that holds nothing else.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -14,9 +14,9 @@ use namegate::policy::rule::{Action, Pattern, Scope};
 use namegate::policy::trie::{Trie, TrieBuilder};
 use namegate::wire::name::Name;
 
-/// Names looked up in turn, as a network asks for the same names again and again.
+/// Names looked up in turn, as a network queries the same names again and again.
 const NAMES: u64 = 1 << 10;
-/// More names than the near caches of a processor hold the way to, as in a flood of random ones.
+/// More names than fit the processor's inner caches, as in a flood of random names.
 const MANY_NAMES: u64 = 1 << 16;
 
 fn main() {
@@ -54,7 +54,7 @@ fn compile(patterns: &[Pattern]) -> Trie {
     builder.build()
 }
 
-/// The `index`th rule: one to three random labels under a public suffix, as real lists are.
+/// The `index`th rule: one to three random labels under a public suffix, as in real lists.
 fn pattern(index: u64) -> Pattern {
     let scope = [Scope::Exact, Scope::Below, Scope::Subtree][(index % 3) as usize];
     Pattern::new(scope, name(index, 1 + index % 3))
@@ -83,14 +83,14 @@ fn find(bencher: Bencher<'_, '_>, rules: u64, names: &[Name]) {
     });
 }
 
-/// A name of four labels that a rule covers: one below the name of a rule.
+/// A four-label name that a rule covers: one label below the rule's name.
 fn covered(index: u64, rules: u64) -> Name {
     let rule = pattern(mix(index) % (rules / 3) * 3 + 1);
     let labels = [&b"eastus"[..]].into_iter().chain(rule.name().labels());
     Name::from_labels(labels).unwrap()
 }
 
-/// A name of four labels that no rule covers, under a suffix that many rules share.
+/// A four-label name that no rule covers, under a suffix that many rules share.
 fn uncovered(index: u64) -> Name {
     name(index + (1 << 50), 3)
 }

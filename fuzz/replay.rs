@@ -1,4 +1,4 @@
-//! Every committed input of every fuzz target, run without a fuzzer: what was found once stays found.
+//! Replays every committed input of every fuzz target without a fuzzer, as a regression test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 #![allow(clippy::print_stdout, reason = "the harness reports by printing")]
@@ -29,13 +29,13 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Runs every input of one target; says how many there are.
+/// Runs every input of one target; returns their number.
 fn replay(name: &str, run: fn(&[u8])) -> Result<usize, Failed> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
     let entries = fs::read_dir(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
     let files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<PathBuf>, _>>()?;
     if files.is_empty() {
-        return Err(format!("{}: there is no input", corpus.display()).into());
+        return Err(format!("{}: no input", corpus.display()).into());
     }
     for file in &files {
         let input = fs::read(file)?;

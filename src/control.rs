@@ -1,4 +1,4 @@
-//! [`ControlHandle`]: what a running gate can be told to change.
+//! [`ControlHandle`]: sends commands to the running service.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,37 +11,37 @@ use tokio::time::timeout;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::Grant;
 
-/// Orders that may wait; beyond, they are refused. Each is done in milliseconds.
+/// Most commands that may be pending; further ones are refused. Each takes milliseconds.
 const QUEUE: usize = 64;
 
-/// How long someone waits for an order to be done: longer than the policy of a million rules takes to come into force.
+/// How long a caller waits for a command to finish: longer than a policy of a million rules takes to become active.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One thing to change.
+/// A command to the running service.
 pub enum ControlCommand {
-    /// Look whether a reload waits.
+    /// Check whether a reload is pending.
     Wake,
-    /// Allow names for a time.
+    /// Add a grant.
     Allow(Grant, oneshot::Sender<Result<(), String>>),
-    /// Take an allowance back; the result says whether there was one.
+    /// Revoke a grant; the result is false if there was none.
     Revoke(Pattern, oneshot::Sender<Result<bool, String>>),
 }
 
-/// A way to give orders. When the last one is dropped there will be no more.
+/// Sends commands. When the last handle is dropped, the receiving end stops.
 #[derive(Clone)]
 pub struct ControlHandle {
     queue: SyncSender<ControlCommand>,
     reload_waits: Arc<AtomicBool>,
 }
 
-/// Where orders arrive.
+/// The receiving end of the commands.
 pub struct CommandQueue {
     queue: Receiver<ControlCommand>,
     reload_waits: Arc<AtomicBool>,
 }
 
 impl ControlHandle {
-    /// A way to give orders, and where they arrive.
+    /// A handle and its receiving end.
     pub fn new() -> (Self, CommandQueue) {
         let (sender, queue) = sync_channel(QUEUE);
         let reload_waits = Arc::<AtomicBool>::default();
@@ -49,20 +49,20 @@ impl ControlHandle {
         (orders, CommandQueue { queue, reload_waits })
     }
 
-    /// Has everything read again. One waiting reload is enough: it will read what is there by then.
+    /// Requests a reload. One pending reload is enough: it reads the files as they are when it starts.
     pub fn reload(&self) {
         self.reload_waits.store(true, Ordering::Release);
-        // Where the queue is full, who takes orders from it is awake and will look.
+        // If the queue is full, its receiver is awake and checks for a reload anyway.
         let _ = self.queue.try_send(ControlCommand::Wake);
     }
 
-    /// Allows names for a time; an error says why that cannot be.
+    /// Adds a grant. Errors: why it was not added.
     pub async fn allow(&self, grant: Grant) -> Result<(), String> {
         let (result, done) = oneshot::channel();
         self.give(ControlCommand::Allow(grant, result), done).await
     }
 
-    /// Takes an allowance back; false where there is none.
+    /// Revokes a grant; false if there is none.
     pub async fn revoke(&self, pattern: Pattern) -> Result<bool, String> {
         let (result, done) = oneshot::channel();
         self.give(ControlCommand::Revoke(pattern, result), done).await
@@ -73,22 +73,22 @@ impl ControlHandle {
         order: ControlCommand,
         done: oneshot::Receiver<Result<T, String>>,
     ) -> Result<T, String> {
-        self.queue.try_send(order).map_err(|_| "too many changes wait already; try again".to_owned())?;
+        self.queue.try_send(order).map_err(|_| "too many changes are pending; try again".to_owned())?;
         let done = timeout(PATIENCE, done).await;
-        done.map_err(|_| "it takes too long; see the log whether it was done".to_owned())?
-            .map_err(|_| "it was not done; see the log why".to_owned())?
+        done.map_err(|_| "the change takes too long; check the log for its result".to_owned())?
+            .map_err(|_| "the change failed; see the log".to_owned())?
     }
 }
 
 impl CommandQueue {
-    /// True where a reload was ordered since this was last asked.
+    /// True if a reload was requested since the last call.
     pub fn take_reload(&self) -> bool {
         self.reload_waits.swap(false, Ordering::AcqRel)
     }
 
-    /// The next order, for which it waits no longer than `patience`.
+    /// The next command; waits at most `patience`.
     ///
-    /// Errors: there was none, or there will be no more.
+    /// Errors: no command arrived in time, or all handles are dropped.
     pub fn next(&self, patience: Duration) -> Result<ControlCommand, RecvTimeoutError> {
         self.queue.recv_timeout(patience)
     }
@@ -112,7 +112,7 @@ mod tests {
         for _ in 0..QUEUE {
             assert!(matches!(queue.next(Duration::ZERO), Ok(ControlCommand::Revoke(..))));
         }
-        assert!(queue.take_reload(), "the reload waits");
-        assert!(!queue.take_reload(), "once");
+        assert!(queue.take_reload(), "the reload is pending");
+        assert!(!queue.take_reload(), "only once");
     }
 }

@@ -1,28 +1,29 @@
-//! namegate: a DNS resolver for networks that must not resolve everything.
+//! namegate: a DNS resolver that answers only what you allow.
 //!
-//! Names on an allowlist are forwarded to an upstream resolver and answered whole; every other name is NXDOMAIN. The rooms follow
-//! one query; ARCHITECTURE.md says which may use which.
+//! Names on an allowlist are forwarded to an upstream resolver; every other name gets NXDOMAIN. The modules follow one
+//! query; ARCHITECTURE.md says which module may use which.
 //!
 //! ```text
 //!   listen     udp, tcp: bytes in, bytes out
 //!     ↓ bytes
 //!   wire       bytes ↔ typed facts, in place
 //!     ↓ Query
-//!   policy     may the name leave? Allowed(AllowedQuery) | Blocked(reason) | Local | Refused
-//!     ↓ AllowedQuery: only policy makes one, and only it opens the next doors
-//!   cache      answers kept as bytes
-//!     ↓ miss
-//!   relay      who waits for which question
-//!   upstream   asked for the whole answer        local   zones answered here
+//!   policy     may the query be forwarded? Allowed(AllowedQuery) | Blocked(reason) | Local | Refused
+//!     ↓ AllowedQuery: only policy creates it; cache and upstream accept nothing else
+//!   cache      answers stored as bytes
+//!     ↓ cache miss
+//!   relay      pending queries, coalescing
+//!   upstream   the exchange with a server        local   local zones
 //!     ↓ Answer
-//!   engine     the whole journey as one function: request bytes → reply | miss | silence
+//!   engine     one query as one function: request bytes → reply | miss | silence
 //!     ↓
-//!   events     counted;   observe   told: metrics, logs, and what happened lately
+//!   events     one event per query;   observe   metrics, logs, recent history
 //! ```
 //!
-//! Around it: [`config`] and [`allowlist`] are read and compiled by [`assemble`], [`service`] makes of it the state that queries are
-//! judged by, runs it all, and swaps the policy under traffic as [`control`] says. [`admin`] is the HTTP side, [`cli`] the command
-//! line, [`tools`] what commands do beside a running resolver; what [`hazard`] knows of dangerous names serves several of them.
+//! Around it: [`assemble`] reads and compiles [`config`] and [`allowlist`]. [`service`] builds the state that decides
+//! queries, runs everything, and swaps the policy under traffic on a [`control`] command. [`admin`] is the HTTP side,
+//! [`cli`] the command line, [`tools`] the commands that work next to a running resolver. [`hazard`] holds what is
+//! known about dangerous names.
 
 pub mod cli;
 pub mod service;

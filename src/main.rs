@@ -1,4 +1,4 @@
-//! The `namegate` command; all of it is in the library.
+//! The `namegate` command. All code is in the library.
 
 use std::process::ExitCode;
 

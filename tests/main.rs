@@ -1,7 +1,7 @@
-//! Black-box tests: the real binary on loopback, between clients that send any bytes and an upstream that follows a
-//! script. Each test asserts both ends: what the client got and what the upstream received.
+//! Black-box tests: the real binary on loopback, between clients that send any bytes and a scripted upstream. Each test
+//! asserts both ends: what the client got and what the upstream received.
 //!
-//! One folder per topic, one module per question. The behaviour tables are the other test target, `tables`.
+//! One folder per topic, one module per question. The behaviour tables are a separate test target, `tables`.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
-//! The behaviour tables of `tests/data`, one named test per row and transport.
+//! Runs the behaviour tables of `tests/data`, one named test per row and transport.
 //!
-//! `bypass.toml` holds the ways around an allowlist, `protocol.toml` what the protocol demands, `rule_files.toml` how
-//! rules may and may not be written. Rows of the first two are asked over UDP and TCP, against rule sets of several
-//! sizes, and both ends are asserted: what the client gets and what the upstream receives.
+//! `bypass.toml` lists ways to bypass an allowlist, `protocol.toml` requirements of the protocol, `rule_files.toml`
+//! valid and invalid rules. Rows of the first two run over UDP and TCP, against rule sets of several sizes, and assert
+//! both ends: what the client gets and what the upstream receives.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "the harness reports by printing")]
@@ -19,7 +19,7 @@ use libtest_mimic::{Arguments, Trial};
 use table::fleet::Fleet;
 use table::{Table, rule_file};
 
-/// Threads that run rows unless the command line says otherwise: rows wait for processes more than they compute.
+/// Default number of threads: rows wait for processes more than they compute.
 const THREADS: usize = 8;
 
 fn main() -> ExitCode {

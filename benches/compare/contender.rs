@@ -1,4 +1,4 @@
-//! [`Contender`]: a server that can be started, and what it must be told to be a gate for a list of names.
+//! [`Contender`]: a server under test, and its configuration as an allowlisting resolver.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,41 +9,42 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Contender {
     /// Its name in the tables.
     pub(crate) name: &'static str,
-    /// Whose it is.
+    /// Whose server it is.
     pub(crate) kind: Kind,
     pub(crate) program: PathBuf,
     pub(crate) arguments: fn(&Site<'_>) -> Vec<String>,
-    /// Its files in the site's directory: name and text.
+    /// Files in the site's directory: name and text.
     pub(crate) files: fn(&Site<'_>) -> Vec<(&'static str, String)>,
     /// How many threads answer queries.
     pub(crate) workers: usize,
-    /// Whether it bears a list of a million names; for the others that takes minutes, or all memory.
+    /// Whether it can load a million names; the others need minutes, or all memory.
     pub(crate) many_rules: bool,
 }
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// No server at all: what the kernel's part costs.
+    /// No server at all: only the kernel's cost.
     Floor,
-    /// Namegate in one of its settings.
+    /// Namegate, in one of its configurations.
     Own,
-    /// From a package of this name.
+    /// From the Debian package with this name.
     Peer(&'static str),
 }
 
-/// What a server is to do: allow these names and all below them, ask the upstream for them, and deny the rest.
+/// What a server must do: allow these names and everything below them, forward those to the upstream, and deny the
+/// rest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site<'a> {
     pub(crate) listen: SocketAddr,
     pub(crate) upstream: SocketAddr,
     pub(crate) suffixes: &'a [String],
-    /// For the server's files; exists, and is empty.
+    /// Directory for the server's files; exists and is empty.
     pub(crate) directory: &'a Path,
 }
 
 impl Site<'_> {
-    /// The path of a file of the server's.
+    /// The path of one of the server's files.
     pub(crate) fn path(&self, file: &str) -> String {
         self.directory.join(file).display().to_string()
     }
@@ -59,7 +60,7 @@ impl Site<'_> {
     }
 }
 
-/// The floor, which is this program again.
+/// The floor: this program, run again.
 pub(crate) fn floor() -> io::Result<Contender> {
     Ok(Contender {
         name: "floor",
@@ -72,7 +73,7 @@ pub(crate) fn floor() -> io::Result<Contender> {
     })
 }
 
-/// Namegate as its users run it, without its HTTP side, and with a second worker.
+/// Namegate as users run it but without its HTTP listener; and a second configuration with two workers.
 pub(crate) fn own(program: &Path) -> [Contender; 3] {
     let arguments = |site: &Site<'_>| vec!["--config".into(), site.path("namegate.toml")];
     let usual = Contender {

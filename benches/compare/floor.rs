@@ -1,4 +1,4 @@
-//! The floor: what the kernel's part costs, measured with a server that reads nothing and says NXDOMAIN to all.
+//! The floor: the kernel's cost, measured with a server that reads nothing and answers NXDOMAIN to everything.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -22,7 +22,7 @@ pub(crate) fn serve(address: SocketAddr) -> io::Result<()> {
     let mut requests = ReceiveBatch::new(BATCH, ROOM);
     let mut replies = SendBatch::new(BATCH);
     loop {
-        // An error here is an earlier reply's, to a client that has gone.
+        // An error here belongs to an earlier reply whose client is gone.
         if requests.receive(&socket, Wait::ForOne).is_err() {
             continue;
         }
@@ -35,7 +35,7 @@ pub(crate) fn serve(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Sends every whole query of a read back with one write.
+/// Sends back every complete query of one read with one write.
 fn serve_connection(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = [0; 1 << 14];

@@ -1,4 +1,4 @@
-//! [`Machine`]: the facts without which a figure means nothing.
+//! [`Machine`]: the hardware and software that the figures were measured on.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,11 +16,11 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) processor: String,
     pub(crate) kernel: String,
-    /// A line for each weakness of the processor that the kernel knows of and the machine has.
+    /// One line per processor vulnerability that the kernel knows and the machine has.
     pub(crate) mitigations: Vec<String>,
-    /// Namegate's commit, with a mark where files differ from it.
+    /// Namegate's commit, marked if files differ from it.
     pub(crate) commit: String,
-    /// Of the peers' packages.
+    /// Versions of the peers' packages.
     pub(crate) versions: BTreeMap<&'static str, String>,
 }
 
@@ -57,7 +57,7 @@ fn mitigations() -> Vec<String> {
     states
 }
 
-/// What a program prints; nothing where it cannot be run.
+/// What a program prints; empty if it cannot be run.
 fn said_by(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim_end().to_owned()).unwrap_or_default()

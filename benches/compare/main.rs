@@ -1,8 +1,9 @@
-//! Namegate beside the DNS servers it might be chosen instead of: what a query costs, how many a core answers, how long
-//! a client waits, what a million rules take.
+//! Compares namegate with other DNS servers: CPU cost per query, queries per core, client latency, and cost of a
+//! million rules.
 //!
-//! `cargo bench --bench compare`, as root on a Debian with two cores or more; `-- --help` shows how to measure a part.
-//! Peers that are missing are installed from Debian's packages. A run of everything is kept in `benches/results/`.
+//! Run `cargo bench --bench compare` as root on Debian with at least two cores; `-- --help` shows how to measure a
+//! part. Missing peers are installed from Debian's packages. The results of a full run are stored in
+//! `benches/results/`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -35,44 +36,44 @@ use machine::Machine;
 use report::{Report, Row};
 use scenario::{Effort, Measurement, Scenario};
 
-/// Namegate beside its peers.
+/// Compare namegate with its peers.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Part>,
-    /// Times that everything is measured, in turn
+    /// Number of rounds; each measures everything once
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// How long each measurement takes, after a second of the same traffic
+    /// Seconds per measurement, after one second of the same traffic
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Queries under way on each of the 8 UDP sockets, at most 64. Those of all must fit the receive buffer that a socket
-    /// has by default, fewer than 200 small datagrams: servers that ask for no larger one would lose the rest
+    /// Outstanding queries on each of the 8 UDP sockets, at most 64. All of them together must fit a socket's default
+    /// receive buffer (fewer than 200 small datagrams), or servers that do not ask for a larger one lose the rest
     #[arg(long, default_value_t = 16)]
     outstanding: usize,
-    /// Measure these alone, such as `blocked,cached`
+    /// Measure only these, such as `blocked,cached`
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Scenario>,
-    /// Measure these alone, and the floor, such as `namegate,unbound`
+    /// Measure only these and the floor, such as `namegate,unbound`
     #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
     /// Measure this build of namegate
     #[arg(long, default_value = env!("CARGO_BIN_EXE_namegate"))]
     namegate: PathBuf,
-    /// Do without the peers that are missing
+    /// Skip peers that are not installed
     #[arg(long)]
     no_install: bool,
-    /// Where to keep the results of a run of everything, or of any run where this is given
+    /// Directory for the results; partial runs are stored only if this is given
     #[arg(long)]
     results: Option<PathBuf>,
-    /// What cargo tells a benchmark; without it, nothing is measured
+    /// Passed by cargo to benchmarks; without it, nothing is measured
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// Be the floor: answer NXDOMAIN to everything
+    /// Run the floor server: answer NXDOMAIN to everything
     #[command(hide = true)]
     Floor {
         #[arg(long)]
@@ -87,7 +88,7 @@ fn main() -> ExitCode {
         None if arguments.bench => compare(&arguments),
         // `cargo test --all-targets` runs benchmarks too, and must not install servers.
         None => {
-            println!("to compare: cargo bench --bench compare");
+            println!("run: cargo bench --bench compare");
             Ok(())
         }
     };
@@ -105,7 +106,7 @@ fn compare(arguments: &Arguments) -> io::Result<()> {
     let machine = Machine::inspect(&contenders);
     if machine.cores < 2 {
         return Err(io::Error::other(
-            "a server and a sender on one core would measure each other: two are needed",
+            "needs two cores: server and sender on one core would disturb each other",
         ));
     }
     let chosen = |scenario: &&Scenario| arguments.only.is_empty() || arguments.only.contains(scenario);
@@ -120,12 +121,12 @@ fn compare(arguments: &Arguments) -> io::Result<()> {
     let is_whole = arguments.only.is_empty() && arguments.servers.is_empty();
     let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results");
     if let Some(directory) = arguments.results.clone().or_else(|| is_whole.then_some(usual)) {
-        println!("kept in {}", report.store(&directory)?.display());
+        println!("stored in {}", report.store(&directory)?.display());
     }
     Ok(())
 }
 
-/// The servers to measure: the floor, namegate, and the peers that are there or can be installed.
+/// The servers to measure: the floor, namegate, and the peers that are installed or can be.
 fn contenders(arguments: &Arguments) -> io::Result<Vec<Contender>> {
     let chosen = |contender: &Contender| {
         contender.kind == Kind::Floor
@@ -135,10 +136,7 @@ fn contenders(arguments: &Arguments) -> io::Result<Vec<Contender>> {
     let (floor, own, peers) = (contender::floor()?, contender::own(&arguments.namegate), peers::all());
     let names: Vec<&str> = own.iter().chain(&peers).map(|contender| contender.name).collect();
     if let Some(unknown) = arguments.servers.iter().find(|server| !names.contains(&server.as_str())) {
-        return Err(io::Error::other(format!(
-            "no server is called {unknown}; there are {}",
-            names.join(", ")
-        )));
+        return Err(io::Error::other(format!("unknown server {unknown}; use one of {}", names.join(", "))));
     }
     let mut peers: Vec<Contender> = peers.into_iter().filter(chosen).collect();
     let missing: Vec<&str> =
@@ -152,7 +150,7 @@ fn contenders(arguments: &Arguments) -> io::Result<Vec<Contender>> {
     peers.retain(|peer| {
         let is_there = peer.program.exists();
         if !is_there {
-            eprintln!("compare: {} is not installed, and left out", peer.name);
+            eprintln!("compare: {} is not installed, skipped", peer.name);
         }
         is_there
     });
@@ -168,7 +166,7 @@ fn measure(
     effort: Effort,
 ) -> io::Result<Vec<Row>> {
     let mut rows: BTreeMap<(usize, usize), Row> = BTreeMap::new();
-    // The upstream's thread takes over the cores of this one.
+    // The upstream's thread inherits the cores of this one.
     keep_to(std::process::id(), "1")?;
     let upstream = upstream::start()?;
     for round in 1..=rounds {

@@ -1,4 +1,4 @@
-//! The peers' packages: installed where they are missing, without their services.
+//! Installs the peers' packages if they are missing, without starting their services.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Debian asks this program whether a package's service may be started; 101 is no.
+/// Debian runs this program to ask whether a package's service may start; exit code 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// The version of an installed package.
@@ -17,7 +17,7 @@ pub(crate) fn version(package: &str) -> Option<String> {
     status.strip_prefix("ii ").map(str::to_owned)
 }
 
-/// Installs packages, and sees to it that none of their services runs, now or after the next start.
+/// Installs packages and disables their services, so that none runs now or after a reboot.
 pub(crate) fn install(packages: &[&str]) -> io::Result<()> {
     let _no_services = NoServices::begin()?;
     apt_get(&["update", "-qq"], &[])?;
@@ -25,7 +25,7 @@ pub(crate) fn install(packages: &[&str]) -> io::Result<()> {
     if Path::new("/run/systemd/system").exists() {
         for package in packages {
             for unit in units(package)? {
-                // A unit that is only a template, or an alias, cannot be disabled, and need not be.
+                // Templates and aliases cannot be disabled, and need not be.
                 run(Command::new("systemctl").args(["--quiet", "disable", "--now", &unit])).ok();
             }
         }
@@ -38,7 +38,7 @@ fn apt_get(arguments: &[&str], packages: &[&str]) -> io::Result<()> {
     run(command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments).args(packages))
 }
 
-/// The service units that a package brings.
+/// The service units in a package.
 fn units(package: &str) -> io::Result<Vec<String>> {
     let files = Command::new("dpkg").args(["--listfiles", package]).output()?.stdout;
     let files = String::from_utf8_lossy(&files);
@@ -55,7 +55,7 @@ fn run(command: &mut Command) -> io::Result<()> {
     Err(io::Error::other(format!("{command:?}: {}", error.trim_end())))
 }
 
-/// As long as it lives, installing a package starts no service.
+/// While this exists, installing a package starts no service.
 struct NoServices {
     is_ours: bool,
 }

@@ -1,4 +1,4 @@
-//! The peers: Debian's packages, each told to deny by default, with one worker and caches of their usual size.
+//! The peers: Debian's packages, each configured to deny by default, with one worker and its usual cache size.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -40,7 +40,7 @@ pub(crate) fn all() -> Vec<Contender> {
 
 type Files = Vec<(&'static str, String)>;
 
-/// A peer named like its package.
+/// A peer with the same name as its package.
 fn peer(
     name: &'static str,
     program: &str,
@@ -139,7 +139,7 @@ policy.add(policy.all(policy.DENY))
     vec![("kresd.conf", configuration)]
 }
 
-/// dnsmasq's own limits are for a household: 150 names cached, 150 queries waiting.
+/// dnsmasq's default limits suit a household: 150 cached names, 150 pending queries.
 fn dnsmasq(site: &Site<'_>) -> Files {
     let (listen, upstream) = (site.listen, site.upstream);
     let target = format!("{}#{}", upstream.ip(), upstream.port());
@@ -182,10 +182,10 @@ zone "allowed" {{ type primary; file "allowed.rpz"; allow-query {{ none; }}; }};
     vec![("named.conf", configuration), ("allowed.rpz", response_policy(site))]
 }
 
-/// A response policy zone that passes the suffixes and denies the rest.
+/// A response policy zone that passes the suffixes and denies everything else.
 ///
-/// A wildcard covers no name below one that exists in its zone (RFC 4592 3.3.1), and `com` exists where `a.com` does: each
-/// such name is denied by itself, or half the world would pass.
+/// A wildcard does not cover names below one that exists in its zone (RFC 4592 3.3.1), and `com` exists if `a.com`
+/// does. So each such parent gets its own denial; without it, everything below it would pass.
 fn response_policy(site: &Site<'_>) -> String {
     let head =
         "$TTL 60\n@ SOA localhost. hostmaster.localhost. 1 3600 600 86400 60\n@ NS localhost.\n* CNAME .\n";
@@ -196,7 +196,7 @@ fn response_policy(site: &Site<'_>) -> String {
     format!("{head}{denied}{rules}")
 }
 
-/// The names above a name, without the root.
+/// The parents of a name, without the root.
 fn parents(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('.').map(|(dot, _)| &name[dot + 1..])
 }

@@ -1,4 +1,4 @@
-//! [`Reloads`]: how long clients wait while a server reads its rules again, beside how long they do otherwise.
+//! [`Reloads`]: client latency while a server reloads its rules, compared with latency at rest.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -12,13 +12,13 @@ use crate::load::workload::Workload;
 use crate::load::{Load, after};
 use crate::server::Server;
 
-/// Reloads of one measurement.
+/// Reloads per measurement.
 const RELOADS: usize = 5;
-/// How long a reload may take: the server may have no more than what answering leaves of one core.
+/// Timeout for a reload: the server shares one core with answering.
 const LIMIT: Duration = Duration::from_secs(120);
-/// How often it is looked whether a reload is over.
+/// Interval of checks whether a reload is over.
 const STEP: Duration = Duration::from_millis(20);
-/// What belongs to a reload after it: the old rules are freed, and the queries it lost are found to be lost.
+/// Time after a reload that still counts as part of it: the old rules are freed, and lost queries time out.
 const AFTERMATH: Duration = Duration::from_millis(1_500);
 
 /// The same traffic at rest and during reloads.
@@ -26,18 +26,18 @@ const AFTERMATH: Duration = Duration::from_millis(1_500);
 pub(crate) struct Reloads {
     pub(crate) quiet: Waits,
     pub(crate) reloading: Waits,
-    /// The longest from the signal to the new rules being in force, in seconds.
+    /// Longest time from the signal until the new rules are in force, in seconds.
     pub(crate) longest_seconds: f64,
 }
 
-/// How long clients waited for their replies, in microseconds.
+/// Client latency, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Waits {
     pub(crate) p50_microseconds: f64,
     pub(crate) p99_microseconds: f64,
     pub(crate) p999_microseconds: f64,
     pub(crate) max_microseconds: f64,
-    /// Answered in a second.
+    /// Answered queries per second.
     pub(crate) queries_per_second: f64,
     pub(crate) answered: u64,
     pub(crate) wrong: u64,
@@ -45,9 +45,9 @@ pub(crate) struct Waits {
 }
 
 impl Reloads {
-    /// Puts the traffic on a server for a `window` without a reload for each that follows, and then during these.
+    /// Sends the traffic to a server for one `window` per reload, first without reloads and then during them.
     ///
-    /// Returns also what came of all queries. Errors: a reload fails, or takes too long.
+    /// Also returns the tally of all queries. Errors: a reload fails or times out.
     pub(crate) fn measure(
         server: &Server,
         load: &mut dyn Load,
@@ -74,13 +74,13 @@ impl Reloads {
         Ok((reloads, quiet))
     }
 
-    /// What reloading adds to the time within which all but a hundredth of the replies come, in milliseconds.
+    /// What reloading adds to the 99th percentile of latency, in milliseconds.
     pub(crate) fn added_milliseconds(&self) -> f64 {
         (self.reloading.p99_microseconds - self.quiet.p99_microseconds) / 1e3
     }
 }
 
-/// Reloads one time after the other; says how long the longest took.
+/// Reloads one after the other; returns the longest duration.
 fn reload_in_turn(server: &Server) -> io::Result<Duration> {
     let mut longest = Duration::ZERO;
     for reload in 1..=RELOADS {
@@ -88,7 +88,7 @@ fn reload_in_turn(server: &Server) -> io::Result<Duration> {
         server.reload()?;
         while server.reloads()? < reload {
             if begin.elapsed() > LIMIT {
-                return Err(io::Error::other(format!("reload {reload} is not over after {LIMIT:?}")));
+                return Err(io::Error::other(format!("reload {reload} has not finished after {LIMIT:?}")));
             }
             thread::sleep(STEP);
         }

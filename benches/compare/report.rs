@@ -12,10 +12,10 @@ use crate::machine::Machine;
 use crate::reloads::{Reloads, Waits};
 use crate::scenario::{Measurement, Scenario};
 
-/// Of all queries, the share whose loss or wrong reply makes a row's figures worthless.
+/// Share of lost or wrong replies above which a row's figures are worthless.
 const TOLERATED: f64 = 0.001;
 
-/// Share of the time that other programs may take from a server before its figures are in doubt.
+/// Share of CPU time lost to other programs above which a row's figures are doubtful.
 const DISTURBED: f64 = 0.03;
 
 /// All measurements of a run.
@@ -25,7 +25,7 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     /// How long each measurement took, in seconds.
     pub(crate) seconds: f64,
-    /// Queries under way on each UDP socket.
+    /// Outstanding queries on each UDP socket.
     pub(crate) outstanding: usize,
     pub(crate) rows: Vec<Row>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Row {
     pub(crate) server: &'static str,
     #[serde(skip)]
     pub(crate) kind: Kind,
-    /// One for each round, nothing for those in which it did not run.
+    /// One measurement per round; `None` where the server did not run.
     pub(crate) rounds: Vec<Option<Measurement>>,
 }
 
@@ -51,7 +51,7 @@ impl Row {
         self.median(|measurement| headline(self.scenario, measurement))
     }
 
-    /// The median of the ratios to another row, each taken within one round.
+    /// The median of the per-round ratios to another row.
     fn ratio(&self, other: Option<&Self>) -> f64 {
         let pairs = self.rounds.iter().zip(other.map_or(&[][..], |other| &other.rounds));
         median(pairs.filter_map(|(ours, theirs)| {
@@ -106,7 +106,7 @@ impl Report {
         self.rows_of(scenario).find(|row| row.kind == Kind::Floor)
     }
 
-    /// The peer with the lowest figure, among those that answered nearly everything.
+    /// The peer with the lowest figure among those that answered nearly everything.
     fn best_peer(&self, scenario: Scenario) -> Option<&Row> {
         self.rows_of(scenario)
             .filter(|row| matches!(row.kind, Kind::Peer(_)) && row.is_sound() && row.headline().is_finite())
@@ -121,12 +121,12 @@ impl Report {
             if mitigations.is_empty() { "none needed".to_owned() } else { mitigations.join("; ") };
         format!(
             "# Namegate and its peers, {date}\n\n\
-             {cores} cores ({processor}), {kernel}. Weaknesses and mitigations: {mitigations}.\n\
+             {cores} cores ({processor}), {kernel}. CPU vulnerabilities and mitigations: {mitigations}.\n\
              Namegate {commit}; {}.\n\n\
-             The server has core 0, the sender and the upstream core 1, over loopback. {} rounds in turn of {} s each;\n\
-             all figures are medians over the rounds, and a ratio is taken within its round. The floor answers NXDOMAIN\n\
-             without reading the query: what the kernel's part costs. CPU is the server process's own, user and kernel,\n\
-             for each answered query. **!** marks a row with more than one query in a thousand lost or answered wrongly.\n\
+             The server runs on core 0, sender and upstream on core 1, over loopback. {} alternating rounds of {} s each;\n\
+             figures are medians over the rounds, ratios are taken within a round. The floor answers NXDOMAIN without\n\
+             reading the query: it measures the kernel's cost. CPU is the server process's user and kernel time per\n\
+             answered query. **!** marks a row with more than one query in a thousand lost or answered wrongly.\n\
              {}\n\n",
             versions.join(", "),
             self.rounds,
@@ -135,7 +135,8 @@ impl Report {
         )
     }
 
-    /// How far the machine was not ours: the floor has one thread on its core, which nothing of ours makes wait.
+    /// How much other programs disturbed the run: the floor has one thread and its own core, so any waiting comes from
+    /// them.
     fn disturbance(&self) -> String {
         let floors =
             self.rows.iter().filter(|row| row.kind == Kind::Floor && row.scenario != Scenario::Workers);
@@ -143,7 +144,7 @@ impl Report {
             return String::new();
         }
         let share = median(floors.map(|row| row.median(|measurement| measurement.waiting)));
-        let warning = if share > DISTURBED { "**Something else was running: measure again.** " } else { "" };
+        let warning = if share > DISTURBED { "**Other programs were running: measure again.** " } else { "" };
         format!("{warning}The floor waited for its core {:.1} % of the time.", share * 100.0)
     }
 
@@ -161,7 +162,7 @@ impl Report {
         }
         let titles: Vec<String> = scenarios.iter().map(|scenario| scenario.name()).collect();
         let mut text =
-            String::from("CPU µs a query, or µs of waiting (latency-…), and in parentheses × floor:\n\n");
+            String::from("CPU µs per query, or latency in µs (latency-…); in parentheses × floor:\n\n");
         let _ = writeln!(text, "| server | {} |\n|---|{}", titles.join(" | "), "--:|".repeat(titles.len()));
         for server in servers {
             let cells = scenarios.iter().map(|scenario| {
@@ -228,7 +229,7 @@ impl Report {
         text
     }
 
-    /// How long clients wait at rest and during reloads.
+    /// Client latency at rest and during reloads.
     fn reloads(&self) -> String {
         let mut text = format!(
             "\n## {}\n{}\n\n\
@@ -262,7 +263,7 @@ impl Report {
             let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             let _ = writeln!(
                 text,
-                "\nReloads add {:.2} ms to p99; the longest of a round took {:.1} s. Memory: {:.0} MiB, {:.0} at its peak.",
+                "\nReloads add {:.2} ms to p99; the longest took {:.1} s. Memory: {:.0} MiB, {:.0} at its peak.",
                 median(rounds.clone().map(Reloads::added_milliseconds)),
                 median(rounds.map(|reloads| reloads.longest_seconds)),
                 row.median(|measurement| mebibytes(measurement.resident_bytes)),
@@ -287,7 +288,7 @@ fn figure(number: f64) -> String {
     }
 }
 
-/// The middle one, or the mean of the two in the middle; NaN of none.
+/// The median; NaN for an empty list.
 fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.collect();
     numbers.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! [`Scenario`]: one row of the comparison: which traffic, how it is put on a server, and where.
+//! [`Scenario`]: one row of the comparison: which traffic is sent, how, and on which cores.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,25 +16,25 @@ use crate::load::{Load, Pace, after};
 use crate::reloads::Reloads;
 use crate::server::Server;
 
-/// Sockets that together saturate a server.
+/// Sockets needed together to saturate a server.
 const SOCKETS: usize = 8;
-/// Connections, and queries on each, fewer than what servers take from one connection by default.
+/// Connections, and queries on each; fewer than servers accept from one connection by default.
 const CONNECTIONS: usize = 4;
 const PIPELINED: usize = 32;
-/// Rules of the large list.
+/// Rules in the large list.
 const MANY: usize = 1_000_000;
-/// Queries a second that a machine with two cores bears beside their sender, over sockets enough to spread evenly.
+/// Queries per second that a two-core machine sustains with the sender on it, over enough sockets to spread evenly.
 const OFFERED: f64 = 50_000.0;
 const MANY_SOCKETS: usize = 64;
 const OUTSTANDING_OF_MANY: usize = 2;
-/// Queries a second during reloads, which a server bears on a fraction of its core. So many may be under way that a
-/// server must stand still for 100 ms to hold the next one up, which would hide how long it would have waited.
+/// Queries per second during reloads, which a server sustains on a fraction of its core. The number outstanding is so
+/// high that only a pause of 100 ms blocks the next query, which would hide how long it would have waited.
 const STEADY: f64 = 20_000.0;
 const SOCKETS_OF_STEADY: usize = 32;
 const OUTSTANDING_OF_STEADY: usize = 64;
-/// How long traffic runs before it is measured.
+/// Warm-up before a measurement.
 const WARM_UP: Duration = Duration::from_millis(1_000);
-/// The same before reloads: long enough that what a cold server loses is not counted with what reloads lose.
+/// Warm-up before reloads: long enough that losses of a cold server do not count as losses of reloads.
 const LONG_WARM_UP: Duration = Duration::from_millis(3_000);
 
 /// A row of the comparison.
@@ -43,11 +43,11 @@ const LONG_WARM_UP: Duration = Duration::from_millis(3_000);
 pub(crate) enum Scenario {
     /// Names that no rule allows.
     Blocked,
-    /// Allowed names, asked before.
+    /// Allowed names, queried before.
     Cached,
     /// 70 % cached, 30 % blocked.
     Mixed,
-    /// Allowed names, none asked twice.
+    /// Allowed names, each queried once.
     Miss,
     /// Blocked names over TCP.
     TcpBlocked,
@@ -59,48 +59,48 @@ pub(crate) enum Scenario {
     LatencyCached,
     /// Blocked names, with a million rules.
     Million,
-    /// 70 % cached, 30 % blocked at a fixed rate, while a million rules are read again on the server's own core.
+    /// 70 % cached, 30 % blocked at a fixed rate, while a million rules are reloaded on the server's own core.
     Reload,
     /// Blocked names at a fixed rate, with one and with two workers.
     Workers,
 }
 
-/// How hard and how long each server is asked.
+/// Load and duration of each measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// How long it is measured.
+    /// Duration of the measurement.
     pub(crate) window: Duration,
-    /// Queries that each UDP socket has under way, up to 64.
+    /// Outstanding queries per UDP socket, up to 64.
     pub(crate) outstanding: usize,
 }
 
 /// What one server did in one scenario and round.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Measurement {
-    /// From the start of the process to its first right answer to an allowed name, in seconds.
+    /// Seconds from process start to the first correct answer for an allowed name.
     pub(crate) start_seconds: f64,
-    /// Of that, what it spent on a CPU.
+    /// CPU time within `start_seconds`.
     pub(crate) start_cpu_seconds: f64,
-    /// The server's own CPU time for each answered query, in microseconds.
+    /// The server's CPU time per answered query, in microseconds.
     pub(crate) cpu_microseconds: f64,
-    /// Queries answered in a second.
+    /// Answered queries per second.
     pub(crate) queries_per_second: f64,
-    /// Share of the time the server was on a CPU; of two, where it has two.
+    /// Share of the time the server was on a CPU; of two CPUs if it has two.
     pub(crate) busy: f64,
-    /// Share of the time its threads were ready, but something else had the CPU.
+    /// Share of the time its threads were runnable but something else had the CPU.
     pub(crate) waiting: f64,
-    /// Half of the replies came within this, in microseconds.
+    /// Median latency, in microseconds.
     pub(crate) p50_microseconds: f64,
-    /// All but a hundredth of the replies came within this, in microseconds.
+    /// 99th percentile of latency, in microseconds.
     pub(crate) p99_microseconds: f64,
     pub(crate) resident_bytes: u64,
     pub(crate) peak_bytes: u64,
     pub(crate) answered: u64,
     pub(crate) wrong: u64,
     pub(crate) lost: u64,
-    /// What was wrong first.
+    /// The first fault found.
     pub(crate) complaint: Option<String>,
-    /// For [`Scenario::Reload`] alone.
+    /// Only for [`Scenario::Reload`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reloads: Option<Reloads>,
 }
@@ -111,14 +111,14 @@ impl Scenario {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// What it is, in a sentence.
+    /// One sentence about it.
     pub(crate) fn description(self) -> String {
         self.to_possible_value()
             .and_then(|value| value.get_help().map(ToString::to_string))
             .unwrap_or_default()
     }
 
-    /// Whether its figure is the time a client waits, and not what a query costs.
+    /// Whether its figure is client latency rather than CPU cost.
     pub(crate) fn is_latency(self) -> bool {
         matches!(self, Self::LatencyBlocked | Self::LatencyCached)
     }
@@ -136,7 +136,7 @@ impl Scenario {
         }
     }
 
-    /// The suffixes that its servers let pass.
+    /// The suffixes that its servers allow.
     pub(crate) fn suffixes(self) -> Vec<String> {
         let mut random = Random::new(2);
         let is_large = matches!(self, Self::Million | Self::Reload);
@@ -144,7 +144,7 @@ impl Scenario {
         SUFFIXES.map(str::to_owned).into_iter().chain((0..more).map(|_| random.listed_name())).collect()
     }
 
-    /// The cores of the sender: one of its own, or all that the two workers have.
+    /// The sender's cores: one of its own, or both if the server has two workers.
     pub(crate) fn sender_cores(self) -> &'static str {
         if self == Self::Workers { "0,1" } else { "1" }
     }
@@ -179,7 +179,7 @@ impl Scenario {
         })
     }
 
-    /// Starts a contender, asks it for a while, and ends it.
+    /// Starts a contender, queries it for the window, and stops it.
     pub(crate) fn measure(
         self,
         contender: &Contender,

@@ -1,4 +1,4 @@
-//! [`Server`]: a contender that runs: started on cores of its own, measured from outside, killed when dropped.
+//! [`Server`]: a running contender: pinned to its own cores, measured from outside, killed when dropped.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,11 +14,11 @@ use crate::load::process::{self, Memory, Times};
 use crate::load::reply;
 use crate::load::workload::{Expected, query};
 
-/// How long a server may take until it answers: the slowest reads a million rules in a quarter of a minute.
+/// Start timeout: the slowest server reads a million rules in 15 seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// How long to wait for the reply to one attempt.
+/// Timeout for the reply to one attempt.
 const ATTEMPT: Duration = Duration::from_millis(20);
-/// Of what a server that does not answer wrote, the lines to show.
+/// Log lines to show from a server that does not answer.
 const LOG_LINES: usize = 5;
 
 /// A running server.
@@ -30,7 +30,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a contender on the given cores, written as taskset(1) takes them.
+    /// Starts a contender on the given cores, in taskset(1) syntax.
     pub(crate) fn start(
         contender: &Contender,
         cores: &str,
@@ -45,8 +45,8 @@ impl Server {
         }
         let log = File::create(directory.path().join("log"))?;
         let started = Instant::now();
-        // Both programs hand the process over to the next, so that the child is the server itself; the first sees to it
-        // that the server does not outlive this program, however that ends.
+        // Both programs exec the next one, so that the child is the server itself. setpriv makes sure that the server
+        // does not outlive this program.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "taskset", "--cpu-list", cores])
             .arg(&contender.program)
@@ -63,7 +63,7 @@ impl Server {
         self.address
     }
 
-    /// Asks for `name` until the right reply comes; says how long that was since the start.
+    /// Queries `name` until the correct reply comes; returns the time since the start.
     pub(crate) fn wait_for(&mut self, name: &str, expected: Expected) -> io::Result<Duration> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(self.address)?;
@@ -76,7 +76,7 @@ impl Server {
                 break;
             }
             request[..2].copy_from_slice(&attempt.to_be_bytes());
-            // Where nothing listens yet, one of these is refused at once.
+            // If nothing listens yet, the send fails at once.
             if socket.send(&request).is_err() {
                 thread::sleep(ATTEMPT / 10);
             } else if let Ok(length) = socket.recv(&mut buffer) {
@@ -93,13 +93,13 @@ impl Server {
         Err(io::Error::other(format!("{complaint} to {name}; it wrote:\n{end}")))
     }
 
-    /// Tells namegate to read its files again.
+    /// Sends namegate a reload signal.
     pub(crate) fn reload(&self) -> io::Result<()> {
         let status = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status()?;
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("kill: {status}"))) }
     }
 
-    /// How many times namegate has done so, by its log. Errors: once it could not.
+    /// Number of reloads according to namegate's log. Errors: a reload failed.
     pub(crate) fn reloads(&self) -> io::Result<usize> {
         let log = fs::read_to_string(self.directory.path().join("log"))?;
         match log.find("reload failed") {
@@ -108,7 +108,7 @@ impl Server {
         }
     }
 
-    /// Times of the process and its children so far.
+    /// CPU times of the process and its children so far.
     pub(crate) fn times(&self) -> io::Result<Times> {
         process::times(self.child.id())
     }
@@ -126,7 +126,7 @@ impl Drop for Server {
     }
 }
 
-/// An address of loopback that is free for UDP and TCP.
+/// A loopback address that is free for UDP and TCP.
 fn free_address() -> io::Result<SocketAddr> {
     loop {
         let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;

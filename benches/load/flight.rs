@@ -1,4 +1,4 @@
-//! [`Flight`]: the queries of one socket that wait for their replies.
+//! [`Flight`]: the outstanding queries of one socket.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use super::reply;
 use super::tally::Tally;
 use super::workload::{Expected, Workload};
 
-/// How long a query is waited for.
+/// Timeout of a query.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Most queries of one flight; the low bits of an id tell which it is.
+/// Maximum number of queries; the low bits of an id are the query's index.
 const LARGEST: usize = 1 << INDEX_BITS;
 const INDEX_BITS: u32 = 6;
 
-/// The queries of one socket that wait for their replies.
+/// The outstanding queries of one socket.
 pub(crate) struct Flight {
     slots: Vec<Slot>,
     idle: Vec<usize>,
@@ -41,7 +41,7 @@ impl Flight {
     /// The next query to send, if there is room for one more.
     pub(crate) fn launch(&mut self, workload: &mut Workload, now: Instant) -> Option<&[u8]> {
         let slot = &mut self.slots[self.idle.pop()?];
-        // Each turn of a slot has another id, so that what comes too late is not taken for the answer.
+        // Each reuse of a slot gets a new id, so that a late reply does not match.
         slot.id = slot.id.wrapping_add(LARGEST as u16);
         slot.sent = Some(now);
         (_, slot.expected) = workload.write_next(&mut slot.message);
@@ -49,7 +49,8 @@ impl Flight {
         Some(&slot.message)
     }
 
-    /// Takes a reply in. One that belongs to no waiting query is stray: it came twice, or too late, and was counted as lost.
+    /// Matches a reply to its query. A reply that matches none is stray: it is a duplicate, or came after its query was
+    /// counted as lost.
     pub(crate) fn land(&mut self, reply: &[u8], now: Instant, tally: &mut Tally) {
         let Some(&[high, low]) = reply.first_chunk() else { return };
         let id = u16::from_be_bytes([high, low]);
@@ -66,7 +67,7 @@ impl Flight {
         }
     }
 
-    /// Gives up the queries that waited too long.
+    /// Gives up queries past their timeout.
     pub(crate) fn expire(&mut self, now: Instant, tally: &mut Tally) {
         self.give_up(tally, |sent| now - sent > PATIENCE);
     }

@@ -1,8 +1,7 @@
-//! Load on a server from outside: what is asked, how fast, and what came of it; the upstream behind it, and what the
-//! server takes of the machine meanwhile.
+//! Load generators: workload, pace and tally of results, the upstream behind the server, and the server's resource use.
 //!
-//! [`Load`] is whatever can put a workload on a server for a while, [`Pace`] how fast. [`udp`] and [`tcp`] ask the next
-//! thing when an earlier one is answered, [`open`] at its own pace whatever is answered.
+//! [`Load`] sends a workload to a server, [`Pace`] says how fast. [`udp`] and [`tcp`] send the next query when an
+//! earlier one is answered; [`open`] sends at its own pace, answered or not.
 
 pub(crate) mod flight;
 pub(crate) mod open;
@@ -21,22 +20,22 @@ use std::time::{Duration, Instant};
 use tally::Tally;
 use workload::Workload;
 
-/// How often queries without a reply are looked for.
+/// Interval of the search for timed-out queries.
 pub(crate) const EXPIRY: Duration = Duration::from_millis(100);
 
-/// Puts a workload on a server. Queries under way at the end of a run are waited for in the next.
+/// Sends a workload to a server. Queries outstanding at the end of a run are awaited in the next.
 pub(crate) trait Load {
-    /// Asks until `is_over`.
+    /// Sends queries until `is_over`.
     fn run(&mut self, workload: &mut Workload, is_over: &dyn Fn() -> bool) -> io::Result<Tally>;
 }
 
-/// Whether so much time has passed from now on.
+/// Returns a check whether `duration` has passed since this call.
 pub(crate) fn after(duration: Duration) -> impl Fn() -> bool {
     let end = Instant::now() + duration;
     move || Instant::now() >= end
 }
 
-/// How fast queries are sent, beyond what is allowed to be outstanding. What could not be sent in time is made up for.
+/// How fast queries are sent, within the limit of outstanding ones. Queries that are late are made up for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     per_second: Option<f64>,
@@ -45,12 +44,12 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// The next one as soon as an earlier one is answered.
+    /// Sends the next query as soon as an earlier one is answered.
     pub(crate) fn as_answered() -> Self {
         Self { per_second: None, start: Instant::now(), sent: 0 }
     }
 
-    /// So many a second.
+    /// Sends this many queries per second.
     pub(crate) fn per_second(queries: f64) -> Self {
         Self { per_second: Some(queries), ..Self::as_answered() }
     }
@@ -67,13 +66,13 @@ impl Pace {
         self.sent += 1;
     }
 
-    /// Queries that should have been sent by now and were not.
+    /// Queries that are due by now and not yet sent.
     pub(crate) fn due(&self, now: Instant) -> u64 {
         let rate = self.per_second.unwrap_or(f64::INFINITY);
         ((now.saturating_duration_since(self.start).as_secs_f64() * rate) as u64).saturating_sub(self.sent)
     }
 
-    /// Milliseconds after which to look again though nothing came.
+    /// Milliseconds after which to look again even if nothing came.
     pub(crate) fn tick(&self) -> u8 {
         if self.per_second.is_some() { 1 } else { 100 }
     }

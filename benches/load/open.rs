@@ -1,4 +1,4 @@
-//! [`OpenLoad`]: queries over UDP at a pace of their own, whatever is answered.
+//! [`OpenLoad`]: UDP queries at a fixed pace, whether or not earlier ones are answered.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -13,18 +13,18 @@ use super::tally::Tally;
 use super::workload::Workload;
 use super::{Pace, reply};
 
-/// Queries sent by one socket before the next has its turn.
+/// Queries that one socket sends before the next socket's turn.
 const BATCH: usize = 32;
-/// Calls that read from one socket before queries are sent again.
+/// Read calls on one socket before sending again.
 const CALLS: usize = 4;
-/// Larger than any reply to a query that allows 1232 bytes.
+/// Receive buffer: larger than any reply to a query that allows 1232 bytes.
 const ROOM: usize = 1280;
-/// Receive buffer asked for each socket, in bytes: what is lost here the server has answered.
+/// Kernel receive buffer per socket, in bytes: replies lost here count against the server.
 const RECEIVE_BUFFER: usize = 4 << 20;
-/// Queries of one socket that are remembered: one for each id.
+/// Queries remembered per socket: one per id.
 const IDS: usize = 1 << 16;
 
-/// A load that waits for no reply, and takes all that come, however late.
+/// A load that waits for no reply, but accepts every reply, however late.
 pub(crate) struct OpenLoad {
     clients: Vec<Client>,
     workload: Workload,
@@ -39,7 +39,7 @@ struct Client {
     socket: UdpSocket,
     requests: SendBatch,
     replies: ReceiveBatch,
-    /// By id.
+    /// Indexed by message id.
     asked: Vec<Option<Asked>>,
     id: u16,
 }
@@ -51,7 +51,7 @@ struct Asked {
 }
 
 impl OpenLoad {
-    /// A socket for each of `sources`, all to one server.
+    /// One socket for each of `sources`, all connected to one server.
     pub(crate) fn new(
         server: SocketAddr,
         sources: impl IntoIterator<Item = Ipv4Addr>,
@@ -71,27 +71,27 @@ impl OpenLoad {
         })
     }
 
-    /// The same, but no reply is taken in, for which there is no time where more is sent than the server can bear.
+    /// The same, but ignores replies: there is no time to read them when more is sent than the server can handle.
     pub(crate) fn deaf(self) -> Self {
         Self { is_deaf: true, ..self }
     }
 
-    /// Sends so many queries a second from now on.
+    /// Sets the rate in queries per second.
     pub(crate) fn set_rate(&mut self, per_second: f64) {
         self.pace = Pace::per_second(per_second);
     }
 
-    /// What came of the queries since this was asked last.
+    /// The tally since the last call.
     pub(crate) fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
     }
 
-    /// Replies that this side's sockets had no room for.
+    /// Replies dropped by this side's full socket buffers.
     pub(crate) fn dropped(&self) -> u64 {
         self.clients.iter().filter_map(|client| dropped_by_kernel(&client.socket)).map(u64::from).sum()
     }
 
-    /// Sends what is due, up to a batch for each socket, and takes in what has come.
+    /// Sends due queries, up to one batch per socket, and reads replies.
     fn turn(&mut self, now: Instant) {
         let mut due = self.pace.due(now);
         for _ in 0..self.clients.len() {
@@ -106,7 +106,7 @@ impl OpenLoad {
                 self.tally.sent += 1;
                 client.write(&mut self.workload, now);
             }
-            // What could not be sent gets no reply.
+            // A query that could not be sent gets no reply.
             let _ = client.requests.flush([&client.socket]);
             self.next = (self.next + 1) % self.clients.len();
         }
@@ -116,7 +116,7 @@ impl OpenLoad {
     }
 }
 
-/// Puts loads on their server side by side until `is_over`, from one thread: none waits for another's turn of the core.
+/// Runs several loads in parallel from one thread until `is_over`, so that none waits for the core.
 pub(crate) fn run(loads: &mut [&mut OpenLoad], is_over: impl Fn() -> bool) -> io::Result<()> {
     loads.iter_mut().for_each(|load| load.pace.begin(Instant::now()));
     while !is_over() {
@@ -135,7 +135,7 @@ pub(crate) fn run(loads: &mut [&mut OpenLoad], is_over: impl Fn() -> bool) -> io
     Ok(())
 }
 
-/// Sends nothing, and takes in for a while what is still to come.
+/// Sends nothing, and reads late replies for `patience`.
 pub(crate) fn settle(loads: &mut [&mut OpenLoad], patience: Duration) -> io::Result<()> {
     loads.iter_mut().for_each(|load| load.set_rate(0.0));
     run(loads, super::after(patience))
@@ -169,7 +169,7 @@ impl Client {
 
     fn receive(&mut self, workload: &Workload, message: &mut Vec<u8>, tally: &mut Tally) {
         for _ in 0..CALLS {
-            // An error is an earlier query's, refused by a server that is not there.
+            // An error belongs to an earlier query: no server listens there.
             let Ok(count) = self.replies.receive(&self.socket, Wait::No) else { return };
             let now = Instant::now();
             for datagram in self.replies.iter() {

@@ -1,4 +1,4 @@
-//! What a process takes of the machine, read from outside (proc(5)), and which cores it has.
+//! Resource use of a process, read from outside (proc(5)), and CPU pinning.
 
 use std::fs;
 use std::io;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// The unit of times in /proc/PID/stat, on Linux everywhere.
+/// Unit of times in /proc/PID/stat on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What a process had of the processors, and wanted of them.
+/// CPU time of a process, used and waited for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Times {
-    /// Spent on a CPU, in user and kernel mode.
+    /// Time on a CPU, in user and kernel mode.
     pub(crate) on_cpu: Duration,
-    /// Spent ready to run, while something else did.
+    /// Time runnable while something else ran.
     pub(crate) waiting: Duration,
 }
 
@@ -25,13 +25,13 @@ pub(crate) struct Times {
 pub(crate) struct Memory {
     /// In RAM now.
     pub(crate) resident: u64,
-    /// Of that, what belongs to no file.
+    /// Part of `resident` that is not backed by a file.
     pub(crate) anonymous: u64,
-    /// The most that ever was.
+    /// Highest value so far.
     pub(crate) peak: u64,
 }
 
-/// Keeps a process, and the threads it starts from now on, to some cores, written as taskset(1) takes them.
+/// Pins a process, and threads it starts later, to some cores, in taskset(1) syntax.
 pub(crate) fn keep_to(id: u32, cores: &str) -> io::Result<()> {
     let id = id.to_string();
     let output = Command::new("taskset").args(["--all-tasks", "--pid", "--cpu-list", cores, &id]).output()?;
@@ -41,7 +41,7 @@ pub(crate) fn keep_to(id: u32, cores: &str) -> io::Result<()> {
     Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-/// Keeps this thread, and what it starts from now on, to one core.
+/// Pins this thread, and what it starts later, to one core.
 pub(crate) fn keep_thread_to(core: usize) -> io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core);
@@ -59,12 +59,12 @@ pub(crate) fn memory(id: u32) -> io::Result<Memory> {
     Ok(Memory { resident: bytes("VmRSS:"), anonymous: bytes("RssAnon:"), peak: bytes("VmHWM:") })
 }
 
-/// How many descriptors a process has open.
+/// Number of open descriptors.
 pub(crate) fn descriptors(id: u32) -> io::Result<usize> {
     Ok(fs::read_dir(directory(id).join("fd"))?.count())
 }
 
-/// How many threads a process has.
+/// Number of threads.
 pub(crate) fn threads(id: u32) -> io::Result<usize> {
     Ok(fs::read_dir(directory(id).join("task"))?.count())
 }
@@ -73,9 +73,9 @@ fn directory(id: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{id}"))
 }
 
-/// Time that all programs together had on a core since the machine's start (proc_stat(5)); nothing where it is not told.
+/// Time all programs together spent on a core since boot (proc_stat(5)); zero if unavailable.
 pub(crate) fn busy(core: usize) -> Duration {
-    /// Fields that are no work: idle, and idle with something to be read; and those that are counted twice, of guests.
+    /// Fields to skip: idle, iowait, and guest times, which are counted twice.
     const NOT: [usize; 4] = [3, 4, 8, 9];
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")));
@@ -85,7 +85,7 @@ pub(crate) fn busy(core: usize) -> Duration {
     TICK * ticks.sum()
 }
 
-/// Time that this thread had on a CPU.
+/// CPU time of this thread.
 pub(crate) fn time_of_thread() -> Duration {
     let figures = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     figures
@@ -95,13 +95,13 @@ pub(crate) fn time_of_thread() -> Duration {
         .map_or(Duration::ZERO, Duration::from_nanos)
 }
 
-/// Times of the threads of a process, of its running children, and of those that have ended.
+/// CPU times of a process's threads, of its running children, and of those that ended.
 pub(crate) fn times(id: u32) -> io::Result<Times> {
     let mut total = Times::default();
     total.on_cpu += TICK * ended_children(&fs::read_to_string(directory(id).join("stat"))?);
     for thread in fs::read_dir(directory(id).join("task"))? {
         let thread = thread?.path();
-        // A thread, or a child, may end between being listed and being read.
+        // A thread or child may end between listing and reading.
         let Ok(figures) = fs::read_to_string(thread.join("schedstat")) else { continue };
         let mut figures = figures.split(' ').map(|nanoseconds| nanoseconds.parse().map(Duration::from_nanos));
         let mut next = || figures.next().and_then(Result::ok).unwrap_or_default();
@@ -117,7 +117,7 @@ pub(crate) fn times(id: u32) -> io::Result<Times> {
     Ok(total)
 }
 
-/// Ticks of children that were waited for: fields 16 and 17 of proc_pid_stat(5), counted after the name in parentheses.
+/// Ticks of reaped children: fields 16 and 17 of proc_pid_stat(5), counted after the name in parentheses.
 fn ended_children(stat: &str) -> u32 {
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(13).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum()

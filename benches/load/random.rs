@@ -1,6 +1,6 @@
-//! [`Random`]: names made up, the same ones on every run.
+//! [`Random`]: generated names, the same on every run.
 
-/// A sequence of numbers that only looks like chance (SplitMix64).
+/// A pseudo-random sequence (SplitMix64).
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
@@ -21,12 +21,13 @@ impl Random {
         (mixed ^ (mixed >> 31)) % limit
     }
 
-    /// One to three labels of letters below a public suffix: a name for a list.
+    /// A name for an allowlist: one to three labels of letters below a public suffix.
     pub(crate) fn listed_name(&mut self) -> String {
         self.name("")
     }
 
-    /// The same, but covered by no [`Random::listed_name`]: the label next to the public suffix begins with a digit.
+    /// The same, but never covered by a [`Random::listed_name`]: the label next to the public suffix begins with a
+    /// digit.
     pub(crate) fn unlisted_name(&mut self) -> String {
         self.name("0")
     }

@@ -1,23 +1,23 @@
-//! [`Tally`]: what came of the queries.
+//! [`Tally`]: counts of queries by result, with latencies.
 
 use std::time::Duration;
 
-/// What came of the queries of one stretch of time.
+/// Counts of queries by result over one interval.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Queries sent, where they are sent at a pace of their own.
+    /// Queries sent; counted only by loads with a fixed pace.
     pub(crate) sent: u64,
-    /// Queries with the right reply.
+    /// Queries with the correct reply.
     pub(crate) answered: u64,
-    /// Queries with another reply.
+    /// Queries with a wrong reply.
     pub(crate) wrong: u64,
     /// Queries without a reply.
     pub(crate) lost: u64,
-    /// Replies to no query, or to one that had its reply already.
+    /// Replies to no query, or to one that was already answered.
     pub(crate) stray: u64,
-    /// What was wrong first.
+    /// The first fault found.
     pub(crate) complaint: Option<String>,
-    /// From sending to receiving, in nanoseconds, of each answered query.
+    /// Latency of each answered query, in nanoseconds.
     latencies: Vec<u32>,
 }
 
@@ -32,7 +32,7 @@ impl Tally {
         self.complaint.get_or_insert(complaint);
     }
 
-    /// Takes in what came of the queries of another stretch.
+    /// Adds the tally of another interval.
     pub(crate) fn add(&mut self, other: Self) {
         self.sent += other.sent;
         self.stray += other.stray;
@@ -43,12 +43,12 @@ impl Tally {
         self.latencies.extend(other.latencies);
     }
 
-    /// The counts alone.
+    /// The counts without latencies.
     pub(crate) fn without_waits(self) -> Self {
         Self { latencies: Vec::new(), ..self }
     }
 
-    /// Latencies, in microseconds, that the given shares of the answered queries did not exceed.
+    /// Quantiles of latency, in microseconds.
     pub(crate) fn quantiles<const N: usize>(&mut self, shares: [f64; N]) -> [f64; N] {
         self.latencies.sort_unstable();
         let last = self.latencies.len().saturating_sub(1);

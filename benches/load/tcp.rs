@@ -1,4 +1,4 @@
-//! [`TcpLoad`]: queries over a few TCP connections, each with several of them under way (RFC 7766 6.2.1.1).
+//! [`TcpLoad`]: queries over a few TCP connections, each with several outstanding (RFC 7766 6.2.1.1).
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use super::tally::Tally;
 use super::workload::Workload;
 use super::{EXPIRY, Load, Pace};
 
-/// Connections that send the next query when a reply has come, and are made anew when the server closes them.
+/// Connections that send the next query when a reply comes, and reconnect when the server closes them.
 pub(crate) struct TcpLoad {
     server: SocketAddr,
     connections: Vec<Connection>,
@@ -27,7 +27,7 @@ struct Connection {
 }
 
 impl TcpLoad {
-    /// `connections` connections with at most `outstanding` queries each to one server.
+    /// Opens `connections` connections to one server, with at most `outstanding` queries on each.
     pub(crate) fn new(
         server: SocketAddr,
         connections: usize,
@@ -45,7 +45,7 @@ impl TcpLoad {
         Ok(Self { server, connections: (0..connections).map(connection).collect::<io::Result<_>>()?, pace })
     }
 
-    /// Sends so fast from now on.
+    /// Sets the pace.
     pub(crate) fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
     }
@@ -59,7 +59,7 @@ impl Load for TcpLoad {
         while !is_over() {
             let now = Instant::now();
             for connection in &mut self.connections {
-                // Whatever ends a connection, the client's part is to come again (RFC 7766 6.2.4).
+                // Whatever closed the connection, the client reconnects (RFC 7766 6.2.4).
                 if connection.exchange(workload, &mut self.pace, &mut tally).is_err() {
                     connection.flight.abort(&mut tally);
                     connection.incoming.clear();
@@ -85,7 +85,7 @@ impl Connection {
         PollFd::new(self.stream.as_fd(), PollFlags::POLLIN | writing)
     }
 
-    /// Takes the replies that came and sends as many queries.
+    /// Reads replies and sends as many queries.
     fn exchange(&mut self, workload: &mut Workload, pace: &mut Pace, tally: &mut Tally) -> io::Result<()> {
         self.read()?;
         let now = Instant::now();

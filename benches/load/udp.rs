@@ -1,4 +1,4 @@
-//! [`UdpLoad`]: queries over UDP, each socket with a few of them under way at any time.
+//! [`UdpLoad`]: queries over UDP, with a few outstanding on each socket.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -13,10 +13,10 @@ use super::tally::Tally;
 use super::workload::Workload;
 use super::{EXPIRY, Load, Pace};
 
-/// Larger than any reply to a query that allows 1232 bytes.
+/// Receive buffer: larger than any reply to a query that allows 1232 bytes.
 const ROOM: usize = 1280;
 
-/// Sockets that send the next query when a reply has come.
+/// Sockets that send the next query when a reply comes.
 pub(crate) struct UdpLoad {
     sockets: Vec<UdpSocket>,
     clients: Vec<Client>,
@@ -30,7 +30,7 @@ struct Client {
 }
 
 impl UdpLoad {
-    /// `sockets` sockets with at most `outstanding` queries each to one server.
+    /// Opens `sockets` sockets to one server, with at most `outstanding` queries on each.
     pub(crate) fn new(
         server: SocketAddr,
         sockets: usize,
@@ -96,13 +96,13 @@ impl Client {
             pace.count();
         }
         if !self.requests.is_empty() {
-            // What could not be sent gets no reply, and is counted then.
+            // A query that could not be sent times out and is counted then.
             let _ = self.requests.flush([socket]);
         }
     }
 
     fn receive(&mut self, socket: &UdpSocket, tally: &mut Tally) {
-        // An error is an earlier query's, refused by a server that is not there: that query is lost, and counted then.
+        // An error belongs to an earlier query: no server listens there. That query times out and is counted then.
         if self.replies.receive(socket, Wait::No).is_err() {
             return;
         }

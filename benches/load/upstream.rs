@@ -1,4 +1,4 @@
-//! The resolver behind every server under test: each A query has one answer, unless it is told to be at fault.
+//! The upstream of every server under test: answers each A query with one address, or simulates a fault.
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read, Write};
@@ -13,43 +13,43 @@ use namegate::net::batch::{ReceiveBatch, SendBatch, Wait};
 use super::reply::ADDRESS;
 use super::workload::OPT;
 
-/// Datagrams taken in one call.
+/// Datagrams read per call.
 const BATCH: usize = 64;
-/// Room for any query.
+/// Buffer size, enough for any query.
 const ROOM: usize = 1232;
-/// Longer than a run, so that what was cached stays so.
+/// Longer than a run, so that cache entries do not expire.
 const TTL: u32 = 3_600;
 
-/// How often a resolver that can be at fault looks whether it is, and sends what it held back.
+/// Interval at which a faulty upstream checks its state and sends delayed replies.
 const TICK: Duration = Duration::from_millis(5);
-/// How long a slow one waits: below the second after which a gate asks another.
+/// Delay of a slow upstream: below the second after which namegate tries another.
 const SLOW: Duration = Duration::from_millis(400);
 
 const TRUNCATED: u8 = 0x02;
 const SERVFAIL: u8 = 2;
 
-/// What a resolver does with queries over UDP. Over TCP it answers, unless it is killed.
+/// What the upstream does with UDP queries. Over TCP it answers, unless it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Conduct {
     /// Answers.
     Sound,
-    /// Takes queries, and says nothing.
+    /// Reads queries and never replies.
     Silent,
-    /// SERVFAIL to all.
+    /// Answers SERVFAIL.
     Failing,
     /// Answers late.
     Slow,
-    /// TC to all: to be asked over TCP.
+    /// Answers with TC, so that clients retry over TCP.
     Truncating,
-    /// Bytes that are no reply.
+    /// Sends bytes that are not a reply.
     Garbling,
     /// Its port is closed.
     Killed,
 }
 
 impl Conduct {
-    /// All of them.
+    /// All conducts.
     pub(crate) const ALL: [Self; 7] = [
         Self::Sound,
         Self::Silent,
@@ -61,14 +61,14 @@ impl Conduct {
     ];
 }
 
-/// A resolver that does as it is told.
+/// An upstream whose conduct can be changed.
 pub(crate) struct Upstream {
     address: SocketAddr,
     conduct: Arc<AtomicU8>,
 }
 
 impl Upstream {
-    /// Answers on a port of loopback until the process ends, on threads that stay on the caller's core.
+    /// Answers on a loopback port until the process ends, on threads that share the caller's core.
     pub(crate) fn start() -> io::Result<Self> {
         let address = start_tcp()?;
         let conduct = Arc::new(AtomicU8::new(Conduct::Sound as u8));
@@ -78,7 +78,7 @@ impl Upstream {
                 if conduct_of(&told) == Conduct::Killed {
                     thread::sleep(TICK);
                 } else if let Ok(socket) = UdpSocket::bind(address) {
-                    // Ends when it is killed.
+                    // Returns when it is killed.
                     let _ = serve_as_told(&socket, &told);
                 }
             }
@@ -86,12 +86,12 @@ impl Upstream {
         Ok(Self { address, conduct })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Does so from now on.
+    /// Changes the conduct.
     pub(crate) fn set(&self, conduct: Conduct) {
         self.conduct.store(conduct as u8, Ordering::Relaxed);
     }
@@ -101,7 +101,7 @@ fn conduct_of(told: &AtomicU8) -> Conduct {
     Conduct::ALL[usize::from(told.load(Ordering::Relaxed))]
 }
 
-/// Answers on a port of loopback until the process ends, on threads that stay on the caller's core.
+/// Answers on a loopback port until the process ends, on threads that share the caller's core.
 pub(crate) fn start() -> io::Result<SocketAddr> {
     let address = start_tcp()?;
     let socket = UdpSocket::bind(address)?;
@@ -109,7 +109,7 @@ pub(crate) fn start() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Some servers pass on over TCP what they were asked over TCP.
+/// Some servers forward over TCP what they received over TCP.
 fn start_tcp() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
@@ -125,7 +125,7 @@ fn serve(socket: &UdpSocket) {
     let mut requests = ReceiveBatch::new(BATCH, ROOM);
     let mut replies = SendBatch::new(BATCH);
     loop {
-        // An error here is an earlier reply's, to a client that has gone.
+        // An error here belongs to an earlier reply whose client is gone.
         if requests.receive(socket, Wait::ForOne).is_err() {
             continue;
         }
@@ -190,7 +190,7 @@ fn serve_connection(mut stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// The question's bytes, if it is a whole one.
+/// The question's bytes, if the question is complete.
 fn question(request: &[u8]) -> Option<&[u8]> {
     let mut end = 12;
     loop {
@@ -201,7 +201,7 @@ fn question(request: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Appends the answer: an address for an A query, no data for another, and an OPT record where there was one.
+/// Appends the answer: an address for an A query, NODATA for other types, and an OPT record if the query has one.
 fn answer(request: &[u8], question: &[u8], reply: &mut Vec<u8>) {
     let asks_for_address = question.ends_with(&[0, 1, 0, 1]);
     let has_additional = request[11] != 0;

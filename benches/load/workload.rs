@@ -1,4 +1,4 @@
-//! [`Workload`]: what is asked, and what the right answer is.
+//! [`Workload`]: the queries to send, and the reply expected for each.
 
 use std::io::Write as _;
 
@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::random::Random;
 
-/// What every server under test lets pass, each with everything below it.
+/// Suffixes that every server under test allows, with everything below them.
 pub(crate) const SUFFIXES: [&str; 6] = [
     "azureml.ms",
     "azurecr.io",
@@ -16,23 +16,23 @@ pub(crate) const SUFFIXES: [&str; 6] = [
     "pypi.org",
 ];
 
-/// Names that are asked again and again, as by a few hundred machines that all run the same software.
+/// Names queried again and again, as by a few hundred machines that run the same software.
 const CACHED_NAMES: usize = 1_000;
-/// Names that nothing allows. More than the cached ones, since blocked lookups are what a network has least in common.
+/// Names that no rule allows. More than the cached ones, since blocked names vary most between machines.
 const BLOCKED_NAMES: usize = 10_000;
-/// Of ten mixed queries, those for cached names.
+/// Cached names per ten mixed queries.
 const CACHED_OF_TEN: usize = 7;
 
-/// The reply a query must get.
+/// The expected reply to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// NXDOMAIN.
     Blocked,
     /// NOERROR with the upstream's address.
     Answered,
-    /// The same, or SERVFAIL: the upstream may not be there.
+    /// The same, or SERVFAIL: the upstream may be down.
     AnsweredOrFailed,
-    /// This response code, whatever else comes with it.
+    /// This response code, whatever the rest of the reply.
     Code(u8),
     /// No reply.
     Nothing,
@@ -43,15 +43,15 @@ pub(crate) enum Expected {
 pub(crate) enum Traffic {
     /// Names that no rule allows.
     Blocked,
-    /// Allowed names that were asked before.
+    /// Allowed names that were queried before.
     Cached,
     /// Seven cached names to three blocked ones.
     Mixed,
-    /// Allowed names of which none is asked twice.
+    /// Allowed names, each queried once.
     Miss,
 }
 
-/// An endless sequence of numbered queries, encoded beforehand.
+/// An endless sequence of numbered, pre-encoded queries.
 pub(crate) struct Workload {
     questions: Vec<(Vec<u8>, Expected)>,
     asked: u64,
@@ -59,7 +59,7 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// Traffic for a server that lets [`SUFFIXES`] pass.
+    /// Traffic for a server that allows [`SUFFIXES`].
     pub(crate) fn new(traffic: Traffic) -> Self {
         let names: Vec<(String, Expected)> = match traffic {
             Traffic::Blocked => blocked_names().map(|name| (name, Expected::Blocked)).collect(),
@@ -69,7 +69,7 @@ impl Workload {
                 let blocked = blocked_names().map(|name| (name, Expected::Blocked)).enumerate();
                 blocked
                     .flat_map(|(index, blocked)| {
-                        // Blocked ones take three of every ten places, and not always the same three.
+                        // Three of every ten queries are blocked ones, not always at the same positions.
                         let before = CACHED_OF_TEN / 3 + usize::from(index % 3 == 0);
                         cached.by_ref().take(before).chain([blocked]).collect::<Vec<_>>()
                     })
@@ -83,22 +83,22 @@ impl Workload {
         Self { unique: traffic == Traffic::Miss, ..Self::of(names) }
     }
 
-    /// These names in turn.
+    /// Queries these names in turn.
     pub(crate) fn of(names: impl IntoIterator<Item = (String, Expected)>) -> Self {
         Self::of_messages(names.into_iter().map(|(name, expected)| (query(&name), expected)))
     }
 
-    /// Begins after number `asked`: what is unique is other than what smaller numbers asked for.
+    /// Starts after number `asked`, so that unique names differ from those of smaller numbers.
     pub(crate) fn after(self, asked: u64) -> Self {
         Self { asked, ..self }
     }
 
-    /// These messages in turn, whatever they are.
+    /// Sends these messages in turn, whatever they are.
     pub(crate) fn of_messages(messages: impl IntoIterator<Item = (Vec<u8>, Expected)>) -> Self {
         Self { questions: messages.into_iter().collect(), asked: 0, unique: false }
     }
 
-    /// The same queries to an upstream that may not be there.
+    /// The same queries when the upstream may be down.
     pub(crate) fn may_fail(mut self) -> Self {
         for (_, expected) in &mut self.questions {
             *expected = Expected::AnsweredOrFailed;
@@ -106,7 +106,7 @@ impl Workload {
         self
     }
 
-    /// The same queries to a server that has but one answer, NXDOMAIN.
+    /// The same queries to a server that always answers NXDOMAIN.
     pub(crate) fn all_blocked(mut self) -> Self {
         for (_, expected) in &mut self.questions {
             *expected = Expected::Blocked;
@@ -114,26 +114,26 @@ impl Workload {
         self
     }
 
-    /// Writes the next query, of id 0, in place of what `message` holds; says which it is, and what must come back.
+    /// Replaces `message` with the next query, with id 0; returns its number and the expected reply.
     pub(crate) fn write_next(&mut self, message: &mut Vec<u8>) -> (u64, Expected) {
         self.asked += 1;
         (self.asked, self.write(self.asked, message))
     }
 
-    /// Writes query number `number`, of id 0, in place of what `message` holds; says what must come back.
+    /// Replaces `message` with query number `number`, with id 0; returns the expected reply.
     pub(crate) fn write(&self, number: u64, message: &mut Vec<u8>) -> Expected {
         let (question, expected) = &self.questions[(number % self.questions.len() as u64) as usize];
         message.clear();
         message.extend_from_slice(question);
         if self.unique {
-            // A number of ten digits fills its place; one of more, after hours, would end it and repeat names.
+            // A ten-digit number fills its slot; a longer one, after hours, would be cut off and repeat names.
             let _ = write!(&mut message[COUNTER], "{number:010}");
         }
         *expected
     }
 }
 
-/// Where a unique name has its number: after the header, the first label's length and its letter.
+/// Position of the number in a unique name: after the header, the first label's length and its letter.
 const COUNTER: std::ops::Range<usize> = 14..24;
 
 fn cached_names() -> impl Iterator<Item = String> + Clone {

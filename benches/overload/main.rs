@@ -1,11 +1,11 @@
-//! Namegate beyond what it can bear: what is left for names it knows while a flood of misses or of packets comes, and how
-//! soon it is well again.
+//! Measures namegate under overload: how many known names it still answers during a flood of cache misses or of
+//! packets, and how soon it recovers.
 //!
-//! `cargo bench --bench overload`, on a machine with two cores or more: the gate has the first, its clients and its
-//! upstream the second. The exit status says whether what is promised was kept.
+//! Run `cargo bench --bench overload` on a machine with at least two cores: namegate runs on the first, its clients and
+//! upstream on the second. The exit status says whether every promise was met.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what starts the gate is shared with the tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "starting namegate uses the tests' support code")]
 
 #[allow(dead_code, reason = "shared with other benchmarks, which use the rest")]
 #[path = "../load/mod.rs"]
@@ -22,34 +22,34 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-/// Namegate beyond what it can bear.
+/// Measure namegate under overload.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Times that everything is measured, in turn
+    /// Number of rounds; each measures everything once
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// How long each measurement takes
+    /// Seconds per measurement
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Measure this alone
+    /// Measure only this
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// What cargo tells a benchmark; without it, nothing is measured
+    /// Passed by cargo to benchmarks; without it, nothing is measured
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// A flood of names that nobody has an answer to, within the usual budget
+    /// A flood of names that no upstream answers, with the default budget
     Misses,
-    /// The same with a budget beyond all need
+    /// The same with a budget that is never reached
     ManyMisses,
-    /// More packets than can be read
+    /// More packets than namegate can read
     Packets,
 }
 
-/// What was promised and what was measured.
+/// A promise and its measured value.
 struct Promise {
     text: &'static str,
     wanted: String,
@@ -70,7 +70,7 @@ impl Promise {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if !arguments.bench {
-        println!("to measure: cargo bench --bench overload");
+        println!("run: cargo bench --bench overload");
         return ExitCode::SUCCESS;
     }
     match measure(&arguments) {
@@ -85,14 +85,14 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> io::Result<Vec<Promise>> {
     println!(
-        "The gate has core 0; clients and upstream have core 1, over loopback. {} rounds.",
+        "Namegate runs on core 0; clients and upstream on core 1, over loopback. {} rounds.",
         arguments.rounds
     );
     let mut promises = Vec::new();
     for part in Part::value_variants().iter().filter(|part| arguments.only.is_none_or(|only| only == **part))
     {
         promises.extend(match part {
-            Part::Misses => misses::measure("the usual budget", "", arguments)?,
+            Part::Misses => misses::measure("default budget", "", arguments)?,
             Part::ManyMisses => {
                 misses::measure("65,535 in flight, any rate", misses::LARGE_BUDGET, arguments)?
             }
@@ -106,7 +106,7 @@ fn measure(arguments: &Arguments) -> io::Result<Vec<Promise>> {
     Ok(promises)
 }
 
-/// The middle one, or the mean of the two in the middle; NaN of none.
+/// The median; NaN for an empty list.
 fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     match numbers.len() {

@@ -1,4 +1,4 @@
-//! A flood of misses: names that are allowed and that no upstream answers.
+//! A flood of cache misses: allowed names that no upstream answers.
 
 use std::io;
 use std::time::Duration;
@@ -7,37 +7,38 @@ use crate::load::upstream::Conduct;
 use crate::stand::{Rates, Stand};
 use crate::{Arguments, Promise, mebibytes, median};
 
-/// No limit that a flood could reach.
+/// Limits that no flood can reach.
 pub(crate) const LARGE_BUDGET: &str = "upstream.max_in_flight = 65535\nupstream.max_qps = 0";
 
-/// Names the gate knows, asked in a second: a fifth of what a core answers.
+/// Known names per second: a fifth of what a core answers.
 const KNOWN: Rates = Rates { blocked: 20_000.0, cached: 20_000.0, misses: 0.0, ballast: 0.0 };
-/// The same beside a flood: some fifty times what the usual budget lets through, some five times what a large one does.
+/// The same with a flood: about fifty times what the default budget lets through, about five times what a large one
+/// does.
 const FLOOD: Rates = Rates { misses: 50_000.0, ..KNOWN };
 
-/// How much of what is answered without a flood must be answered in one.
+/// Share of the replies without a flood that must also come during one.
 const LEAST_SHARE: f64 = 0.90;
-/// Longest that all but a hundredth may wait, in milliseconds.
+/// Limit on the 99th percentile of latency, in milliseconds.
 const MOST_MILLISECONDS: f64 = 5.0;
-/// Longest until a new name is answered, once there is somebody to do it, in seconds.
+/// Limit on the time until a new name is answered once the upstream works again, in seconds.
 const MOST_SECONDS: f64 = 2.0;
-/// How long a flood comes until it takes no more memory: all three attempts of a query are under way after two seconds.
+/// Duration after which a flood takes no more memory: after two seconds all three attempts of a query are in flight.
 const UNTIL_FULL: Duration = Duration::from_secs(4);
-/// How much the memory may grow after such a flood.
+/// Factor by which memory may grow after that.
 const MOST_GROWTH: f64 = 1.10;
-/// How long it is waited for at all.
+/// Timeout for recovery.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Measures in turn without a flood and in one.
+/// Measures alternately without a flood and during one.
 pub(crate) fn measure(budget: &str, settings: &str, arguments: &Arguments) -> io::Result<Vec<Promise>> {
-    println!("\n## A flood of misses, {budget}\n");
+    println!("\n## A flood of cache misses, {budget}\n");
     println!(
         "| round | misses/s | known/s | answered | wrong | lost by the kernel | p50 ms | p99 ms | misses told of failure | \
          memory MiB | answered anew after s | others' share |\n|---|{}",
         "--:|".repeat(11)
     );
     let time = Duration::from_secs_f64(arguments.seconds);
-    // What a flood leaves in the cache is no leak: a small one is soon full.
+    // A flood's cache entries are no leak: with a small cache it is full soon.
     let mut stand = Stand::start(&format!("cache.max_bytes = \"8MiB\"\n{settings}"))?;
     stand.upstream(Conduct::Silent);
     stand.measure(FLOOD, UNTIL_FULL)?;
@@ -81,12 +82,12 @@ pub(crate) fn measure(budget: &str, settings: &str, arguments: &Arguments) -> io
     let growth = median(memories) / full;
     Ok(vec![
         Promise::at_least(
-            "answered in a flood of misses, of what is answered without",
+            "known names answered in a flood, relative to without",
             LEAST_SHARE,
             median(shares),
         ),
-        Promise::at_most("p99 of what is known meanwhile, ms", MOST_MILLISECONDS, median(waits)),
-        Promise::at_most("until a new name is answered after it, s", MOST_SECONDS, median(recoveries)),
-        Promise::at_most("memory after a flood, of that after the first", MOST_GROWTH, growth),
+        Promise::at_most("p99 of known names in a flood, ms", MOST_MILLISECONDS, median(waits)),
+        Promise::at_most("time until a new name is answered afterwards, s", MOST_SECONDS, median(recoveries)),
+        Promise::at_most("memory after a flood, relative to after the first", MOST_GROWTH, growth),
     ])
 }

@@ -1,4 +1,4 @@
-//! More packets than the gate can read.
+//! A flood of more packets than namegate can read.
 
 use std::io;
 use std::time::Duration;
@@ -6,24 +6,24 @@ use std::time::Duration;
 use crate::stand::{Rates, Stand};
 use crate::{Arguments, Promise, median};
 
-/// Queries a second that the search for the most begins with, and by how much each step asks for more.
+/// Rate in queries per second at which the search for the maximum starts, and the factor per step.
 const FIRST: f64 = 60_000.0;
 const STEP: f64 = 1.25;
 const LAST: f64 = 500_000.0;
-/// Of all that, the queries whose replies are taken in.
+/// The part of these queries whose replies are read.
 const HEARD: Rates = Rates { blocked: 5_000.0, cached: 5_000.0, misses: 0.0, ballast: 0.0 };
-/// How long each step takes.
+/// Duration of each step.
 const STEP_TIME: Duration = Duration::from_millis(700);
-/// What is then offered, of the most that was answered.
+/// Rates offered afterwards, as multiples of the maximum.
 const OFFERS: [f64; 3] = [1.0, 1.5, 2.0];
-/// How much of the most must still be answered, whatever is offered.
+/// Share of the maximum that must still be answered at every offered rate.
 const LEAST_SHARE: f64 = 0.90;
 
-/// Finds the most that is answered, and offers more.
+/// Finds the maximum answered rate, and offers more.
 pub(crate) fn measure(arguments: &Arguments) -> io::Result<Vec<Promise>> {
-    println!("\n## More packets than can be read\n");
+    println!("\n## More packets than namegate can read\n");
     println!(
-        "| | offered/s | answered/s | of what is listened for | wrong | lost by the kernel/s | p50 ms | p99 ms | others' share |\n|---|{}",
+        "| | offered/s | answered/s | of replies read | wrong | lost by the kernel/s | p50 ms | p99 ms | others' share |\n|---|{}",
         "--:|".repeat(8)
     );
     let mut stand = Stand::start("")?;
@@ -39,7 +39,7 @@ pub(crate) fn measure(arguments: &Arguments) -> io::Result<Vec<Promise>> {
         let rounds = (0..arguments.rounds).map(|_| offer(&mut stand, &title, most * share, time));
         worst = worst.min(median(rounds.collect::<io::Result<_>>()?));
     }
-    Ok(vec![Promise::at_least("answered when more is offered, of the most", LEAST_SHARE, worst / most)])
+    Ok(vec![Promise::at_least("answered at higher load, relative to the maximum", LEAST_SHARE, worst / most)])
 }
 
 fn offer(stand: &mut Stand, title: &str, rate: f64, time: Duration) -> io::Result<f64> {

@@ -1,4 +1,4 @@
-//! [`Stand`]: a gate on a core of its own, and on the other core all that is put on it.
+//! [`Stand`]: namegate on one core, and all its load on the other.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,24 +14,24 @@ use crate::load::workload::{SUFFIXES, Traffic, Workload};
 use crate::support::Gate;
 use crate::support::metrics::Metrics;
 
-/// The gate's core, and that of everything else.
+/// Namegate's core, and the core of everything else.
 const CORES: [usize; 2] = [0, 1];
-/// Sockets that ask for blocked names, and as many that ask for cached ones.
+/// Sockets that query blocked names; as many query cached ones.
 const CLIENTS: u8 = 8;
-/// Sockets, each of another address, that ask for names nobody has an answer to.
+/// Sockets with different addresses that query names no upstream answers.
 const STRANGERS: u8 = 32;
-/// What is behind the cached names, before the flood's.
+/// Rate and duration of queries for cached names before the flood.
 const WARM_UP: (f64, Duration) = (700.0, Duration::from_millis(2_500));
-/// How long replies to the last queries of a stretch are waited for.
+/// Wait for replies to the last queries of a measurement.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How long it is asked before it is counted.
+/// Time of load before counting starts.
 const LEAD: Duration = Duration::from_millis(200);
-/// Fresh names asked a second to find out when the upstream is asked again, and how long each look takes.
+/// Rate of new names used to detect that upstream lookups work again, and the interval between checks.
 const FRESH: (f64, Duration) = (100.0, Duration::from_millis(20));
-/// Names that the flood does not reach.
+/// First number of names that the flood does not use.
 const BEYOND_THE_FLOOD: u64 = 5_000_000_000;
 
-/// A gate with one worker, an upstream, and loads that can be put on the gate side by side.
+/// Namegate with one worker, an upstream, and loads that can run in parallel.
 pub(crate) struct Stand {
     gate: Gate,
     upstream: Upstream,
@@ -42,46 +42,46 @@ pub(crate) struct Stand {
     fresh: OpenLoad,
 }
 
-/// What is asked for in a second.
+/// Queries per second of each kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rates {
     /// Blocked names.
     pub(crate) blocked: f64,
-    /// Names whose answers are kept.
+    /// Cached names.
     pub(crate) cached: f64,
-    /// Allowed names, none asked twice.
+    /// Allowed names, each queried once.
     pub(crate) misses: f64,
-    /// Cached and blocked names whose replies nobody reads: the gate counts them.
+    /// Cached and blocked names whose replies nobody reads; namegate's counters count them.
     pub(crate) ballast: f64,
 }
 
-/// What came of it.
+/// The result of one measurement.
 #[derive(Debug)]
 pub(crate) struct Stretch {
-    /// How long it was asked.
+    /// Duration of the load.
     pub(crate) time: Duration,
-    /// Of the blocked and the cached names.
+    /// Tally of blocked and cached names.
     pub(crate) known: Tally,
-    /// Of the misses: those with an answer are `answered`, those told of a failure `wrong`.
+    /// Tally of cache misses: answered ones are `answered`, reported failures are `wrong`.
     pub(crate) misses: Tally,
     /// All queries sent.
     pub(crate) sent: u64,
-    /// Replies the gate made in a second, by its own count, while it was asked.
+    /// Replies per second by namegate's own count, during the load.
     pub(crate) goodput: f64,
-    /// Datagrams that the gate's socket had no room for.
+    /// Datagrams dropped by namegate's full socket buffer.
     pub(crate) kernel_drops: f64,
-    /// The gate's memory at the end, in bytes.
+    /// Namegate's memory at the end, in bytes.
     pub(crate) resident: u64,
-    /// What other programs had of the two cores meanwhile: beyond a tenth the figures say little about the gate.
+    /// Share of the two cores used by other programs: above a tenth, the figures say little about namegate.
     pub(crate) others: f64,
 }
 
 impl Stand {
-    /// Starts all of it, asks for the cached names once, and pins this thread.
+    /// Starts everything, queries the cached names once, and pins this thread.
     pub(crate) fn start(settings: &str) -> io::Result<Self> {
         keep_thread_to(CORES[1])?;
         let upstream = Upstream::start()?;
-        // What a thread starts has its cores.
+        // Child threads and processes inherit the pinning.
         keep_thread_to(CORES[0])?;
         let allow = SUFFIXES.map(|suffix| format!("\".{suffix}\"")).join(", ");
         let settings =
@@ -107,12 +107,12 @@ impl Stand {
         Ok(stand)
     }
 
-    /// Has the upstream do so from now on.
+    /// Changes the upstream's conduct.
     pub(crate) fn upstream(&self, conduct: Conduct) {
         self.upstream.set(conduct);
     }
 
-    /// Asks for a while.
+    /// Runs the load for `time`.
     pub(crate) fn measure(&mut self, rates: Rates, time: Duration) -> io::Result<Stretch> {
         let admin = self.gate.admin();
         let drops = || Metrics::fetch(admin).sum("namegate_udp_receive_drops_total", &[]);
@@ -126,7 +126,7 @@ impl Stand {
         let goodput = thread::scope(|scope| {
             let goodput = scope.spawn(|| goodput(admin, time));
             open::run(&mut loads, || goodput.is_finished())?;
-            goodput.join().map_err(|_| io::Error::other("the gate does not tell its counts"))
+            goodput.join().map_err(|_| io::Error::other("namegate does not serve its metrics"))
         })?;
         open::settle(&mut loads, SETTLE)?;
         let [mut known, cached, misses, ballast] = loads.map(OpenLoad::take_tally);
@@ -144,7 +144,7 @@ impl Stand {
         })
     }
 
-    /// How long it takes until a name is answered that nobody asked for before.
+    /// Time until a name that was never queried before is answered.
     pub(crate) fn recover(&mut self, patience: Duration) -> io::Result<Option<Duration>> {
         let (start, (rate, look)) = (Instant::now(), FRESH);
         self.fresh.set_rate(rate);
@@ -157,19 +157,19 @@ impl Stand {
         Ok(None)
     }
 
-    /// Time that neither the gate nor this thread had of the two cores.
+    /// Time on the two cores that neither namegate nor this thread used.
     fn foreign(&self) -> io::Result<Duration> {
         let ours = times(self.gate.pid())?.on_cpu + time_of_thread();
         Ok(CORES.map(busy).iter().sum::<Duration>().saturating_sub(ours))
     }
 
-    /// The gate's memory in bytes.
+    /// Namegate's memory in bytes.
     pub(crate) fn resident(&self) -> io::Result<u64> {
         Ok(memory(self.gate.pid())?.resident)
     }
 }
 
-/// Replies a second over `time`, after a while of the same.
+/// Replies per second over `time`, after a lead of the same load.
 fn goodput(admin: SocketAddr, time: Duration) -> f64 {
     let count = || (Metrics::fetch(admin).sum("namegate_responses_total", &[]), Instant::now());
     thread::sleep(LEAD);
@@ -180,12 +180,12 @@ fn goodput(admin: SocketAddr, time: Duration) -> f64 {
 }
 
 impl Stretch {
-    /// Of the blocked and the cached names, the share that had the right reply.
+    /// Share of blocked and cached names with the correct reply.
     pub(crate) fn share(&self) -> f64 {
         self.known.answered as f64 / self.known.sent as f64
     }
 
-    /// So many of these in a second.
+    /// `count` as a rate per second.
     pub(crate) fn per_second(&self, count: u64) -> f64 {
         count as f64 / self.time.as_secs_f64()
     }

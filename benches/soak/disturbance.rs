@@ -1,4 +1,4 @@
-//! [`Disturbances`]: what happens beside the traffic, each on a thread of its own.
+//! [`Disturbances`]: reloads, upstream faults, page reads and grants during the soak, each on its own thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
@@ -8,16 +8,16 @@ use crate::load::upstream::{Conduct, Upstream};
 use crate::site::{Site, TOKEN};
 use crate::support::http::Http;
 
-/// Between two reloads.
+/// Interval between reloads.
 const RELOAD: Duration = Duration::from_secs(2);
-/// How long the upstream is at fault, and how long it is well in between.
+/// Duration of an upstream fault, and of the pause after it.
 const FAULT: Duration = Duration::from_secs(4);
-/// Between two looks at all pages.
+/// Interval between reads of all pages.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between two names that are allowed for a while.
+/// Interval between grants.
 const WISH: Duration = Duration::from_secs(3);
 
-/// What is looked at.
+/// The pages that are read.
 const PAGES: [&str; 9] = [
     "/metrics",
     "/",
@@ -30,7 +30,7 @@ const PAGES: [&str; 9] = [
     "/api/v1/explain?name=ws.azureml.ms",
 ];
 
-/// What happens until it is over, and how often it did.
+/// Everything that disturbs the run, with counts.
 pub(crate) struct Disturbances<'a> {
     site: &'a Site,
     upstream: &'a Upstream,
@@ -38,19 +38,19 @@ pub(crate) struct Disturbances<'a> {
     reloads: AtomicUsize,
     faults: AtomicUsize,
     looks: AtomicUsize,
-    /// Queries asked besides the traffic, each with a reply.
+    /// Queries sent outside the traffic, each with a reply.
     asked: AtomicU64,
 }
 
 impl<'a> Disturbances<'a> {
-    /// Nothing has happened yet.
+    /// Prepares without starting.
     pub(crate) fn new(site: &'a Site, upstream: &'a Upstream, is_over: &'a AtomicBool) -> Self {
         let none = AtomicUsize::default;
         let (reloads, faults, looks, asked) = (none(), none(), none(), AtomicU64::default());
         Self { site, upstream, is_over, reloads, faults, looks, asked }
     }
 
-    /// Begins.
+    /// Starts all threads.
     pub(crate) fn start<'s>(&'s self, scope: &'s Scope<'s, '_>) -> Vec<ScopedJoinHandle<'s, ()>> {
         vec![
             scope.spawn(|| self.each(RELOAD, &self.reloads, |number| self.site.reload(number))),
@@ -60,17 +60,17 @@ impl<'a> Disturbances<'a> {
         ]
     }
 
-    /// How often it happened, and what.
+    /// Counts of what happened.
     pub(crate) fn happened(&self) -> [(&'static str, usize); 3] {
         let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
         [
             ("reloads", count(&self.reloads)),
             ("changes of the upstream's conduct", count(&self.faults)),
-            ("looks at all pages", count(&self.looks)),
+            ("reads of all pages", count(&self.looks)),
         ]
     }
 
-    /// Queries asked besides the traffic, each with a reply.
+    /// Queries sent outside the traffic, each with a reply.
     pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
@@ -89,7 +89,7 @@ impl<'a> Disturbances<'a> {
         }
     }
 
-    /// Allows a name for a while, which then is not denied; takes every second one back, which then is.
+    /// Grants a name, which then must resolve; revokes every second one, which then must be blocked.
     fn wish(&self, number: usize) {
         let name = format!("wish-{number}.example.org");
         self.expect(&name, &["NXDOMAIN"]);
@@ -112,7 +112,7 @@ impl<'a> Disturbances<'a> {
     }
 }
 
-/// Every second time well, and in between one fault after the other.
+/// Alternates between sound and one fault after the other.
 fn conduct(number: usize) -> Conduct {
     let faults = &Conduct::ALL[1..];
     if number.is_multiple_of(2) { Conduct::Sound } else { faults[number / 2 % faults.len()] }

@@ -1,11 +1,11 @@
-//! Namegate over a longer time: all kinds of traffic at a moderate rate, reloads, faults of the upstream and readers of its
-//! pages side by side; and what must hold meanwhile: nothing grows, everything is counted, no answer is wrong.
+//! Soak test: runs all kinds of traffic at a moderate rate with reloads, upstream faults and page reads, and checks
+//! that nothing grows, everything is counted and no answer is wrong.
 //!
-//! `cargo bench --bench soak -- --minutes 30`, on any machine that is not idle for it alone. The exit status is the verdict;
-//! with `--output DIRECTORY` the curve is kept as CSV, with a table and a chart.
+//! Run `cargo bench --bench soak -- --minutes 30`; the machine need not be idle. The exit status is the verdict.
+//! `--output DIRECTORY` stores a CSV of all samples, a table and a chart.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what starts the gate is shared with the tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "starting namegate uses the tests' support code")]
 
 mod disturbance;
 #[allow(dead_code, reason = "shared with other benchmarks, which use the rest")]
@@ -39,24 +39,24 @@ use site::Site;
 use traffic::Traffic;
 use verdict::Verdict;
 
-/// How often the gate is looked at.
+/// Interval between samples.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// How long replies may come after the last query: beyond the upstream deadline of 6 s, and what is left of a fault.
+/// Wait for replies after the last query: longer than the upstream deadline of 6 s plus the rest of a fault.
 const SETTLE: Duration = Duration::from_secs(9);
 
-/// Namegate over a longer time.
+/// Run namegate over a longer time.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How long it is asked
+    /// Duration in minutes
     #[arg(long, default_value_t = 30.0)]
     minutes: f64,
-    /// Queries a second, over all kinds
+    /// Queries per second, over all kinds
     #[arg(long, default_value_t = 4_000.0)]
     rate: f64,
-    /// Where to keep the curve, the table and the chart
+    /// Directory for the samples, the table and the chart
     #[arg(long)]
     output: Option<PathBuf>,
-    /// What cargo tells a benchmark; without it, nothing is measured
+    /// Passed by cargo to benchmarks; without it, nothing is measured
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -64,7 +64,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if !arguments.bench {
-        println!("to soak: cargo bench --bench soak -- --minutes 30");
+        println!("run: cargo bench --bench soak -- --minutes 30");
         return ExitCode::SUCCESS;
     }
     match soak(&arguments) {
@@ -87,7 +87,7 @@ fn soak(arguments: &Arguments) -> io::Result<bool> {
         let threads = disturbances.start(scope);
         let samples = ask(&mut traffic, &site, start, Duration::from_secs_f64(arguments.minutes * 60.0));
         is_over.store(true, Ordering::Relaxed);
-        // One that panicked has said what it found.
+        // A thread that panicked has already printed why.
         let outcomes: Vec<_> = threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
         (samples, outcomes.iter().all(Result::is_ok))
     });
@@ -98,12 +98,12 @@ fn soak(arguments: &Arguments) -> io::Result<bool> {
     let report = Report { minutes: arguments.minutes, rate: arguments.rate, samples, verdict };
     println!("\n{}", report.markdown());
     if let Some(directory) = &arguments.output {
-        println!("kept in {}", report.store(directory)?.display());
+        println!("stored in {}", report.store(directory)?.display());
     }
     Ok(report.verdict.is_good())
 }
 
-/// Asks until it is over, and looks at the gate now and then.
+/// Sends traffic until the end and takes samples.
 fn ask(traffic: &mut Traffic, site: &Site, start: Instant, time: Duration) -> io::Result<Vec<Sample>> {
     let mut samples = Vec::new();
     println!("{}", Sample::HEAD);

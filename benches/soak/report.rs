@@ -1,4 +1,4 @@
-//! [`Report`]: a run as a table, a curve and a chart.
+//! [`Report`]: the results of a run as tables, CSV and a chart.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use crate::sample::Sample;
 use crate::verdict::Verdict;
 
-/// The chart's size in pixels, and the room around it for what is written there.
+/// The chart's size in pixels, and the margin for its labels.
 const SIZE: (f64, f64) = (720.0, 240.0);
 const MARGIN: f64 = 48.0;
 
-/// A run that is over.
+/// The results of a finished run.
 pub(crate) struct Report {
     pub(crate) minutes: f64,
-    /// Queries a second.
+    /// Queries per second.
     pub(crate) rate: f64,
     pub(crate) samples: Vec<Sample>,
     pub(crate) verdict: Verdict,
@@ -25,10 +25,10 @@ impl Report {
     /// The tables.
     pub(crate) fn markdown(&self) -> String {
         let Self { minutes, rate, verdict, .. } = self;
-        format!("# Namegate over {minutes} minutes at {rate} queries a second\n\n{}", verdict.markdown())
+        format!("# Namegate over {minutes} minutes at {rate} queries per second\n\n{}", verdict.markdown())
     }
 
-    /// Writes `soak.md`, `soak.csv` and `soak.svg`; the path is the first one's.
+    /// Writes `soak.md`, `soak.csv` and `soak.svg`; returns the path of `soak.md`.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<PathBuf> {
         fs::create_dir_all(directory)?;
         let path = directory.join("soak.md");
@@ -46,7 +46,7 @@ impl Report {
         text
     }
 
-    /// Memory over time: in RAM, and of that what is kept answers.
+    /// Memory over time: resident, and the part used by cache entries.
     fn chart(&self) -> String {
         let (width, height) = SIZE;
         let end = self.samples.last().map_or(1.0, |sample| sample.at.as_secs_f64());
@@ -65,7 +65,7 @@ impl Report {
 <path d="M{MARGIN} {MARGIN}V{bottom}H{right}" fill="none" stroke="#888"/>
 <text x="{MARGIN}" y="{above}">{mebibytes:.0} MiB</text>
 <text x="{right}" y="{below}" text-anchor="end">{minutes:.1} min</text>
-<text x="{MARGIN}" y="{below}"><tspan fill="#1668b8">memory (RSS)</tspan>, <tspan fill="#b85c16">kept answers</tspan></text>
+<text x="{MARGIN}" y="{below}"><tspan fill="#1668b8">memory (RSS)</tspan>, <tspan fill="#b85c16">cache entries</tspan></text>
 <polyline points="{resident}" fill="none" stroke="#1668b8"/>
 <polyline points="{cache}" fill="none" stroke="#b85c16"/>
 </svg>

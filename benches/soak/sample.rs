@@ -1,4 +1,4 @@
-//! [`Sample`]: the gate at one moment, from outside and by its own counters.
+//! [`Sample`]: namegate's state at one moment, from outside and from its own counters.
 
 use std::fmt;
 use std::io;
@@ -7,17 +7,17 @@ use std::time::Duration;
 use crate::load::process;
 use crate::support::Gate;
 
-/// The gate at one moment.
+/// Namegate's state at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
-    /// Since the start.
+    /// Time since the start.
     pub(crate) at: Duration,
-    /// Memory in bytes: in RAM, and of that what it shares with nobody and no file.
+    /// Memory in bytes: resident, and the part that is anonymous.
     pub(crate) resident: u64,
     pub(crate) anonymous: u64,
     pub(crate) descriptors: usize,
     pub(crate) threads: usize,
-    /// By its own counters.
+    /// From its own counters.
     pub(crate) queries: f64,
     pub(crate) responses: f64,
     pub(crate) dropped: f64,
@@ -26,10 +26,10 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// The first line of a file of samples.
+    /// Header line of the CSV.
     pub(crate) const HEAD: &str = "seconds,resident_kib,anonymous_kib,descriptors,threads,queries,responses,dropped,in_flight,cache_kib";
 
-    /// Looks.
+    /// Takes a sample.
     pub(crate) fn take(gate: &Gate, at: Duration) -> io::Result<Self> {
         let metrics = gate.metrics();
         let sum = |name| metrics.sum(name, &[]);

@@ -1,4 +1,4 @@
-//! [`Site`]: the gate, and what it is told: settings that change with every reload, some of them broken.
+//! [`Site`]: the running namegate and its files: settings change with every reload, and some are broken.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,22 +13,22 @@ use crate::load::reply::ADDRESS;
 use crate::load::workload::SUFFIXES;
 use crate::support::Gate;
 
-/// Names in the list that is read at each reload, each time other ones.
+/// Names in the allowlist, which changes with each reload.
 const LISTED: usize = 20_000;
-/// How long a reload may take: it has the lowest priority there is, and other programs may want all cores.
+/// Timeout of a reload: its thread has the lowest priority, and other programs may want all cores.
 const RELOAD_LIMIT: Duration = Duration::from_secs(120);
-/// How often it is looked whether it is over.
+/// Interval of checks whether it is over.
 const STEP: Duration = Duration::from_millis(100);
-/// The token of the gate.
+/// The admin token.
 pub(crate) const TOKEN: &str = "soak-soak-soak-soak-soak-soak-soak-soak";
-/// Who is not answered: outside of the subnet that is.
+/// A client outside the allowed subnet.
 pub(crate) const REFUSED: Ipv4Addr = Ipv4Addr::new(127, 200, 0, 1);
-/// The name that the gate has of its own.
+/// A name in a local zone.
 pub(crate) const LOCAL: &str = "www.corp.example";
-/// What an error of a broken reload begins with.
+/// Start of the log line of a failed reload.
 pub(crate) const BROKEN: &str = "reload failed";
 
-/// A gate in whose directory everything is.
+/// A running namegate whose directory holds all files.
 pub(crate) struct Site {
     gate: Gate,
     lists: [String; 2],
@@ -36,14 +36,14 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Starts the gate.
+    /// Starts namegate.
     pub(crate) fn start(upstream: SocketAddr) -> io::Result<Self> {
         let lists = [3, 4].map(list);
         let zone = format!(
             "$ORIGIN corp.example.\n$TTL 300\n@ IN SOA ns hostmaster 1 7200 900 1209600 60\n@ IN NS ns\n\
              ns IN A 10.0.0.53\nwww IN A {ADDRESS}\n"
         );
-        // Made for its owner alone, as the gate asks of it.
+        // The token file must be readable by its owner only.
         let mut token = NamedTempFile::new()?;
         token.write_all(TOKEN.as_bytes())?;
         let files = [("big.list", lists[0].as_str()), ("corp.zone", &zone)];
@@ -59,9 +59,9 @@ impl Site {
         self.gate.address()
     }
 
-    /// Has the gate read its files again, changed; every fifth time they cannot be read.
+    /// Changes the files and reloads; every fifth time they are broken.
     ///
-    /// Panics where what becomes of it is not what should.
+    /// Panics if the result is not the expected one.
     pub(crate) fn reload(&self, number: usize) {
         let is_broken = number % 5 == 4;
         self.gate.write_file("big.list", &self.lists[number % 2]);
@@ -82,7 +82,7 @@ impl Site {
     }
 }
 
-/// What the gate is told; each number has something of its own.
+/// The settings; each number makes them different.
 fn settings(number: usize, token: &Path) -> String {
     let allow = SUFFIXES.map(|suffix| format!("\".{suffix}\"")).join(", ");
     format!(

@@ -1,4 +1,4 @@
-//! [`Traffic`]: all kinds of queries at once, each with its clients, and what came of them.
+//! [`Traffic`]: all kinds of queries in parallel, each from its own clients, with tallies.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,21 +19,21 @@ const FORMERR: u8 = 1;
 const NOTIMP: u8 = 4;
 const REFUSED_CODE: u8 = 5;
 
-/// Connections at once, queries under way on each, and how long they last.
+/// Parallel connections, outstanding queries on each, and their lifetime.
 const CONNECTIONS: usize = 4;
 const PIPELINED: usize = 16;
 const CONNECTED: Duration = Duration::from_millis(1_500);
-/// How long the last replies of a connection are waited for.
+/// Wait for the last replies of a connection.
 const HANG_UP: Duration = Duration::from_millis(300);
 
-/// A kind of query over UDP: who asks, how much of the whole, and what.
+/// A kind of UDP query: its clients, its share of the whole, and its workload.
 struct Kind {
     name: &'static str,
     share: f64,
     load: OpenLoad,
 }
 
-/// All loads, and what came of each since the start.
+/// All loads, and the tally of each since the start.
 pub(crate) struct Traffic {
     server: SocketAddr,
     rate: f64,
@@ -42,11 +42,11 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Clients for `rate` queries a second.
+    /// Clients for `rate` queries per second.
     pub(crate) fn new(server: SocketAddr, rate: f64) -> io::Result<Self> {
         let of = |traffic| Workload::new(traffic);
         let from = |number| Ipv4Addr::new(127, 0, 1, number);
-        // The upstream is at fault half of the time, and a cached answer may have had to give way.
+        // The upstream is at fault half of the time, and a cache entry may have been evicted.
         let kinds: [(_, _, _, Workload); 7] = [
             ("blocked", 0.40, vec![from(1), from(2), from(3)], of(workload::Traffic::Blocked)),
             ("cached", 0.35, vec![from(4), from(5), from(6)], of(workload::Traffic::Cached).may_fail()),
@@ -70,7 +70,7 @@ impl Traffic {
         Ok(Self { server, rate, tallies: tallies.map(|name| (name, Tally::default())).collect(), kinds })
     }
 
-    /// Asks until `is_over`.
+    /// Sends queries until `is_over`.
     pub(crate) fn run(&mut self, is_over: impl Fn() -> bool) -> io::Result<()> {
         for kind in &mut self.kinds {
             kind.load.set_rate(self.rate * kind.share);
@@ -93,7 +93,7 @@ impl Traffic {
         result
     }
 
-    /// Takes in what is still to come.
+    /// Reads late replies.
     pub(crate) fn settle(&mut self, patience: Duration) -> io::Result<()> {
         let mut loads: Vec<&mut OpenLoad> = self.kinds.iter_mut().map(|kind| &mut kind.load).collect();
         open::settle(&mut loads, patience)?;
@@ -107,18 +107,18 @@ impl Traffic {
         }
     }
 
-    /// What came of each kind.
+    /// The tally of each kind.
     pub(crate) fn tallies(&self) -> &[(&'static str, Tally)] {
         &self.tallies
     }
 
-    /// Replies that the clients' sockets had no room for.
+    /// Replies dropped by the clients' full socket buffers.
     pub(crate) fn dropped(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.load.dropped()).sum()
     }
 }
 
-/// Connects, asks for a while, hangs up, and does so again.
+/// Connects, sends queries for a while, closes, and repeats.
 fn ask_over_tcp(server: SocketAddr, rate: f64, hang_up: &AtomicBool, all: &Mutex<Tally>) -> io::Result<()> {
     let mut blocked = Workload::new(workload::Traffic::Blocked);
     while !hang_up.load(Ordering::Relaxed) {
@@ -132,7 +132,7 @@ fn ask_over_tcp(server: SocketAddr, rate: f64, hang_up: &AtomicBool, all: &Mutex
     Ok(())
 }
 
-/// Messages that are told of their fault.
+/// Malformed messages that get an error reply.
 fn malformed() -> Vec<(Vec<u8>, Expected)> {
     let whole = query("ws.azureml.ms");
     let changed = |change: fn(&mut Vec<u8>)| {

@@ -1,18 +1,18 @@
-//! [`Trend`]: whether something grows.
+//! [`Trend`]: detects growth in a series of samples.
 
 /// A straight line through samples, by least squares.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trend {
-    /// Of all samples.
+    /// Mean of all samples.
     pub(crate) mean: f64,
-    /// By how much it rises in a minute.
+    /// Increase per minute.
     pub(crate) slope: f64,
-    /// How far the true slope may be from it, with 95 % confidence where samples err independently of each other.
+    /// 95 % confidence interval of the slope (plus or minus), if errors of samples are independent.
     pub(crate) margin: f64,
 }
 
 impl Trend {
-    /// Through points of minutes and values; three or more.
+    /// Fits (minutes, value) points; needs at least three.
     pub(crate) fn through(points: &[(f64, f64)]) -> Self {
         let count = points.len() as f64;
         let mean_of = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
@@ -22,17 +22,17 @@ impl Trend {
         let error = |(time, value): &(f64, f64)| (value - mean - slope * (time - middle)).powi(2);
         let freedom = count - 2.0;
         let deviation = (points.iter().map(error).sum::<f64>() / freedom / spread).sqrt();
-        // Student's t for 95 %, to two digits from five degrees of freedom on.
+        // Student's t for 95 %, to two digits from five degrees of freedom up.
         Self { mean, slope, margin: deviation * (1.96 + 2.4 / freedom + 3.0 / freedom.powi(2)) }
     }
 
-    /// True where it does not grow: less in a minute than `share` of the mean, or less than can be told from nothing.
+    /// True if there is no growth: the slope per minute is below `share` of the mean, or not significant.
     pub(crate) fn is_flat(&self, share: f64) -> bool {
         self.slope <= share * self.mean || self.slope <= self.margin
     }
 }
 
-/// The later half of the samples, after what is filled once is full.
+/// The later half of the samples, when caches and pools are full.
 pub(crate) fn later_half<T>(samples: &[T]) -> &[T] {
     &samples[samples.len() / 2..]
 }

@@ -1,4 +1,4 @@
-//! [`Verdict`]: what must hold, and whether it did.
+//! [`Verdict`]: checks the results of a soak run against what must hold.
 
 use std::fmt::Write as _;
 
@@ -8,17 +8,17 @@ use crate::site::{BROKEN, Site};
 use crate::traffic::Traffic;
 use crate::trend::{Trend, later_half};
 
-/// How much something may grow in a minute, of what it is, and count as level: 3 % in half an hour, less than the pages of
-/// an allocator that are in use by chance.
+/// Growth per minute, as a share of the value, that still counts as level: 3 % in half an hour, less than the random
+/// variation of an allocator's pages.
 const LEVEL: f64 = 0.001;
 
-/// What the log says of an upstream that is at fault.
-const FAULTS: [&str; 2] = ["is down:", "was not asked:"];
+/// Log texts about an upstream at fault.
+const FAULTS: [&str; 2] = ["is down:", "cannot query upstream"];
 
-/// What must hold, and whether it did.
+/// All findings of a run.
 pub(crate) struct Verdict {
     findings: Vec<Finding>,
-    /// Traffic by kind.
+    /// Tables of traffic by kind.
     tables: String,
 }
 
@@ -29,7 +29,7 @@ struct Finding {
 }
 
 impl Verdict {
-    /// Judges a run that is over and has settled.
+    /// Checks a run that has ended and settled.
     pub(crate) fn new(
         samples: &[Sample],
         site: &Site,
@@ -46,11 +46,7 @@ impl Verdict {
         findings.push(answered(traffic));
         findings.push(logged(site));
         let found = if is_as_wanted { "all" } else { "one failed; see standard error" }.to_owned();
-        findings.push(Finding {
-            what: "reloads, pages and allowances as wanted",
-            found,
-            is_good: is_as_wanted,
-        });
+        findings.push(Finding { what: "reloads, pages and grants work", found, is_good: is_as_wanted });
         let mut tables = String::from(
             "| traffic | sent | right | wrong | no reply | stray |\n|---|--:|--:|--:|--:|--:|\n",
         );
@@ -69,14 +65,14 @@ impl Verdict {
         Self { findings, tables }
     }
 
-    /// True where all of it did.
+    /// True if every check passed.
     pub(crate) fn is_good(&self) -> bool {
         self.findings.iter().all(|finding| finding.is_good)
     }
 
-    /// As tables.
+    /// Renders tables.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = String::from("| what must hold | found | |\n|---|---|---|\n");
+        let mut text = String::from("| requirement | found | |\n|---|---|---|\n");
         for Finding { what, found, is_good } in &self.findings {
             let _ =
                 writeln!(text, "| {what} | {found} | {} |", if *is_good { "holds" } else { "**broken**" });
@@ -85,19 +81,19 @@ impl Verdict {
     }
 }
 
-/// Whether something does not grow in the later half.
+/// Checks that a value does not grow in the later half.
 fn level(what: &'static str, samples: &[Sample], of: impl Fn(&Sample) -> f64) -> Finding {
     let points: Vec<(f64, f64)> =
         later_half(samples).iter().map(|sample| (sample.at.as_secs_f64() / 60.0, of(sample))).collect();
     if points.len() < 3 {
-        return Finding { what, found: "too short a run".to_owned(), is_good: false };
+        return Finding { what, found: "run too short".to_owned(), is_good: false };
     }
     let trend @ Trend { mean, slope, margin } = Trend::through(&points);
     let found = format!("{slope:+.1} ± {margin:.1} a minute, {mean:.1} on average");
     Finding { what, found, is_good: trend.is_flat(LEVEL) }
 }
 
-/// Whether each message was counted once, here and there.
+/// Checks that the clients' counts and namegate's counters agree.
 fn counted(site: &Site, traffic: &Traffic, disturbances: &Disturbances<'_>) -> Vec<Finding> {
     let metrics = site.gate().metrics();
     let sum = |name| metrics.sum(name, &[]) as u64;
@@ -137,7 +133,7 @@ fn counted(site: &Site, traffic: &Traffic, disturbances: &Disturbances<'_>) -> V
     ]
 }
 
-/// Whether every reply was the right one, and to a query.
+/// Checks that every reply was correct and matched a query.
 fn answered(traffic: &Traffic) -> Finding {
     let wrong: u64 = traffic.tallies().iter().map(|(_, tally)| tally.wrong + tally.stray).sum();
     let first = traffic
@@ -148,7 +144,7 @@ fn answered(traffic: &Traffic) -> Finding {
     Finding { what: "no wrong answer", found, is_good: wrong == 0 }
 }
 
-/// Whether the log warns of nothing but what was done to the gate.
+/// Checks that the log warns only of faults that the test caused.
 fn logged(site: &Site) -> Finding {
     let lines = site.gate().stderr.all();
     let is_wish = |line: &str| line.contains("wish-");
@@ -159,5 +155,5 @@ fn logged(site: &Site) -> Finding {
     let strange: Vec<&String> = lines.iter().filter(is_warning).filter(|line| !is_known(line)).collect();
     let first = strange.first().map(|line| format!(" ({line})"));
     let found = format!("{} of {} lines{}", strange.len(), lines.len(), first.unwrap_or_default());
-    Finding { what: "no warning but of what was done", found, is_good: strange.is_empty() }
+    Finding { what: "no unexpected warnings", found, is_good: strange.is_empty() }
 }

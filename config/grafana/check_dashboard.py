@@ -1,7 +1,7 @@
-"""Holds the dashboard against Grafana's own schema.
+"""Checks the dashboards against Grafana's schema.
 
-Grafana publishes models of its dashboards for several languages. Here each dashboard is read into the Python models and
-written back: what the schema does not know is gone then, and is reported.
+Grafana publishes models of its dashboards for several languages. This script reads each dashboard into the Python models
+and writes it back. Fields that the schema does not know are lost on the way, and the script reports them.
 
     python3 -m venv VENV
     VENV/bin/pip install 'grafana-foundation-sdk==1769699379!11.6.0'
@@ -16,12 +16,12 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-# The Prometheus data source keeps these beside what the schema has for annotations.
+# Fields of annotations that the Prometheus data source defines in addition to the schema.
 BESIDE_THE_SCHEMA = ("step", "titleFormat", "tagKeys")
 
 
 def differences(own, known, path=""):
-    """Yields every place of `own` that `known` lacks or has otherwise."""
+    """Yields every path where `known` lacks a value of `own` or has a different one."""
     if isinstance(own, dict) and isinstance(known, dict):
         for key, value in own.items():
             if key in known:
@@ -32,7 +32,7 @@ def differences(own, known, path=""):
         for index, (value, other) in enumerate(zip(own, known)):
             yield from differences(value, other, f"{path}/{index}")
     elif own != known:
-        yield f"{path}: {own!r} is {known!r} by the schema"
+        yield f"{path}: {own!r} becomes {known!r}"
 
 
 def main():

@@ -1,5 +1,5 @@
-//! What other programs print, in every format: what is made of it can be read by what it is made for, and every fault has a
-//! place inside the file.
+//! Fuzzes every import format: the result can be read back by its target, and every error has a position inside the
+//! file.
 
 use namegate::diagnostics::{Severity, Source};
 use namegate::local::LocalZones;
@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn check(format: Format, wildcards: bool, imported: &Imported) {
-    // The last remark of master files is a piece of settings.
+    // The last remark of a master file is a settings snippet.
     let is_master_file = matches!(format, Format::PrivateEndpoint | Format::PrivateZone);
     for remark in imported.remarks.iter().filter(|_| !is_master_file) {
         assert!(!remark.contains(char::is_control), "{remark:?}");
@@ -47,7 +47,11 @@ fn check(format: Format, wildcards: bool, imported: &Imported) {
         assert!(found.iter().all(|one| one.severity != Severity::Error), "{found:?}: {text}");
         for rule in &zone.rules {
             let is_wide = rule.host.starts_with(['*', '.']);
-            assert!(wildcards || rule.action == Action::Deny || !is_wide, "nobody asked for {}", rule.host);
+            assert!(
+                wildcards || rule.action == Action::Deny || !is_wide,
+                "{} is not in the input",
+                rule.host
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Master files of local zones: every fault has a line of the file, and a zone that is taken answers with authority.
+//! Fuzzes master files of local zones: every error has a line of the file, and an accepted zone answers with authority.
 
 use hickory_proto::op::Message;
 use namegate::local::{LocalFailure, LocalZones};
@@ -10,7 +10,7 @@ use super::{HEADER, Name, Question, Type};
 
 const ORIGIN: &str = "corp.example";
 
-/// Names that seeds have, one that wildcards make, and one that nothing does.
+/// Names in the seeds, one that wildcards create, and one that does not exist.
 const NAMES: [&str; 5] =
     ["corp.example", "www.corp.example", "a.corp.example", "x.y.corp.example", "ns.corp.example"];
 

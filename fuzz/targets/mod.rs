@@ -1,6 +1,6 @@
-//! What the fuzz targets hold: each is a function of bytes that panics where something does not hold.
+//! The fuzz targets: functions of bytes that panic if a property does not hold.
 //!
-//! `cargo fuzz` runs them on inputs it makes up; namegate's own test `corpus` runs them on every input that is committed.
+//! `cargo fuzz` runs them on generated inputs; namegate's own test `corpus` runs them on every committed input.
 
 #[path = "../../src/wire/tests/differential.rs"]
 mod differential;
@@ -20,17 +20,17 @@ pub mod tcp_framing;
 pub mod trie;
 pub mod zone_file;
 
-// What the two shared files name.
+// Imports used by the two shared files.
 use namegate::policy::rule::{Action, Pattern, Scope};
 use namegate::wire::code::Type;
 use namegate::wire::header::{Flags, HEADER, Header};
 use namegate::wire::name::Name;
 use namegate::wire::query::{Malformed, Query, Question, parse_question};
 
-/// A target: what it is called, and what it does with an input.
+/// A target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets.
 pub const ALL: [Target; 11] = [
     ("imports", imports::run),
     ("interleaving", interleaving::run),

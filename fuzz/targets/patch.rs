@@ -1,5 +1,5 @@
-//! Replies made of any answers, of any age, for any client: nothing is written outside the records, no TTL grows, and no
-//! message has more bytes than the client takes.
+//! Fuzzes replies built from any answer, of any age, for any client: nothing is written outside the records, no TTL
+//! grows, and no message exceeds the client's size limit.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use namegate::wire::reply::{self, Ageing, Envelope, ExtendedError, MAX_MESSAGE, 
 
 use super::{Flags, HEADER, Header, Name};
 
-/// The first type that is nobody's (RFC 6895 section 3.1): hickory-proto leaves its data as they are.
+/// The first private-use type (RFC 6895 section 3.1): hickory-proto leaves its data unchanged.
 const PRIVATE_USE: u16 = 65_280;
 
 /// TTL of stale answers in seconds.
 const STALE_TTL: u32 = 30;
 
-/// What a client's query says of its reply.
+/// What a client's query says about its reply.
 #[derive(Arbitrary, Debug)]
 struct Asked {
     id: u16,
@@ -29,9 +29,9 @@ struct Asked {
     udp_payload: u16,
 }
 
-/// `data` is a query, and the answers to it.
+/// `data` is a query and the answers to it.
 pub fn run(data: &[u8]) {
-    // What is no such thing says nothing.
+    // Input that is neither proves nothing.
     let _ = try_run(&mut Unstructured::new(data));
 }
 
@@ -102,7 +102,7 @@ fn try_run(input: &mut Unstructured<'_>) -> Result<()> {
         }
     }
 
-    // An entry of the cache that is torn, were there one: no sense, but no harm either.
+    // A torn cache entry, if there were one: it makes no sense, but does no harm.
     let bytes = Vec::<u8>::arbitrary(input)?;
     let ttls = u16::arbitrary(input)? % (bytes.len() as u16 / 2 + 1);
     let rest = bytes.len() as u16 - 2 * ttls;
@@ -133,12 +133,12 @@ fn question(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     Ok([name.as_bytes(), &PRIVATE_USE.to_be_bytes(), &[0, 1]].concat())
 }
 
-/// A message with any records that hickory-proto leaves as they are, and with an OPT in front of, behind or between them.
+/// A message with any records that hickory-proto leaves unchanged, and with an OPT before, after or between them.
 fn upstream_message(input: &mut Unstructured<'_>, question: &[u8]) -> Result<Vec<u8>> {
     let mut records = Vec::new();
     let count = input.int_in_range(0..=30_u16)?;
     let opt_at = input.int_in_range(0..=count + 3)?;
-    // The section that has the OPT is the last one.
+    // The section with the OPT is the last one.
     let answers = if opt_at <= count { 0 } else { count };
     for index in 0..=count {
         if index == opt_at {
@@ -152,7 +152,7 @@ fn upstream_message(input: &mut Unstructured<'_>, question: &[u8]) -> Result<Vec
             records.extend_from_slice(&options);
         }
         if index < count {
-            // hickory-proto takes a record without data for a part of an update.
+            // hickory-proto reads a record without data as part of an update.
             let data = [vec![7], Vec::arbitrary(input)?].concat();
             records.extend_from_slice(&[0xc0, HEADER as u8]);
             records.extend_from_slice(&PRIVATE_USE.to_be_bytes());

@@ -1,7 +1,8 @@
-//! Any bytes from clients through the whole gate.
+//! Fuzzes the whole engine with any bytes from clients.
 //!
-//! A reply has QR, the request's id and question, no more bytes than the client takes, and hickory-proto can read it. Silence
-//! meets only what is no query at all. Nothing is fetched, and no record given, but for names that a look at every rule allows.
+//! A reply has QR, the request's id and question, fits the client's size limit, and hickory-proto can read it. Only
+//! messages that are not queries get no reply. Upstream queries and records are only for names that checking every rule
+//! allows.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use super::testbed::{
 };
 use super::{Action, HEADER, Name, Query, Question, Type, parse_question};
 
-/// Everyone's rules, and those of one group.
+/// Default rules, and those of one group.
 static RULES: LazyLock<[Rules; 2]> = LazyLock::new(|| {
     [
         rules(
@@ -34,11 +35,11 @@ static RULES: LazyLock<[Rules; 2]> = LazyLock::new(|| {
     ]
 });
 
-/// Clients of both, and one that may not ask.
+/// Clients of both, and one that is not permitted.
 const CLIENTS: [([u8; 4], Option<usize>); 3] =
     [([10, 0, 0, 7], Some(0)), ([10, 1, 0, 7], Some(1)), ([192, 0, 2, 7], None)];
 
-/// How old the kept answers are.
+/// Age of the cached answers.
 const AGE: Duration = Duration::from_secs(10);
 
 static STATE: LazyLock<Arc<ArcSwap<State>>> = LazyLock::new(|| {
@@ -46,7 +47,7 @@ static STATE: LazyLock<Arc<ArcSwap<State>>> = LazyLock::new(|| {
     let mut policies = policies(compiled(&RULES[0]), compiled(&RULES[1]), 1);
     let upstreams = upstreams(&["127.0.0.1:9"], None, &mut policies);
     let state = state(policies, upstreams, Arc::new(Cache::new(1 << 20, LIFETIMES, None)));
-    // Small, with more than fits in 512 bytes, and negative.
+    // One small answer, one larger than 512 bytes, and a negative one.
     for (name, records) in [("ml.azure.com", 1), ("big.example", 40), ("none.example", 0)] {
         let name = Name::from_labels(name.split('.').map(str::as_bytes)).unwrap();
         let question = Question { name, qtype: Type::A, class: Class::IN };
@@ -58,7 +59,7 @@ static STATE: LazyLock<Arc<ArcSwap<State>>> = LazyLock::new(|| {
     Arc::new(ArcSwap::from_pointee(state))
 });
 
-/// So many addresses, or a SOA where there are none.
+/// An answer with `addresses` addresses, or with an SOA if that is 0.
 fn answer(question: &Question, addresses: u16) -> Answer {
     let authorities = u16::from(addresses == 0);
     let mut message = [0x0001_u16, 0x8180, 1, addresses, authorities, 0].map(u16::to_be_bytes).concat();
@@ -77,7 +78,7 @@ fn answer(question: &Question, addresses: u16) -> Answer {
 /// `data` is the message.
 pub fn run(data: &[u8]) {
     let mut gate = gate(&STATE);
-    // What a reply is written into is never empty.
+    // The reply buffer is never empty.
     let mut reply = vec![0xff; 700];
     for (address, group) in CLIENTS {
         for transport in [Transport::Udp, Transport::Tcp] {
@@ -104,19 +105,19 @@ fn check(data: &[u8], transport: Transport, group: Option<usize>, outcome: &Outc
             }
         }
         Outcome::Fetch(miss, query) => {
-            assert!(is_allowed(group, data), "a fetch for a name that is not allowed");
+            assert!(is_allowed(group, data), "an upstream query for a name that is not allowed");
             let mut question = Question::empty();
             let asked = Query::parse(data, &mut question).unwrap();
             assert_eq!(query.question(), asked.question);
             assert_eq!(query.question().class, Class::IN);
             assert_eq!(query.flags().dnssec_ok, asked.dnssec_ok());
             assert_eq!(miss.request(), data);
-            assert!(data[2] & 1 != 0, "a fetch where recursion was not desired");
+            assert!(data[2] & 1 != 0, "an upstream query without RD");
         }
     }
 }
 
-/// The verdict on the question of `data` by a look at every rule.
+/// The verdict on the question of `data` by checking every rule.
 fn is_allowed(group: Option<usize>, data: &[u8]) -> bool {
     let (Some(group), Some((question, _))) = (group, parse_question(data)) else { return false };
     let rules = &RULES[group];

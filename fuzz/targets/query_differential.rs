@@ -1,4 +1,5 @@
-//! A client's message: we see in it what hickory-proto sees, or one of the reasons in the shared list says why not.
+//! Compares our parser of client messages with hickory-proto: both agree, or a reason in the shared list explains why
+//! not.
 
 use super::differential::compare;
 

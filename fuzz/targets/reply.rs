@@ -1,7 +1,7 @@
-//! Bytes from an upstream: what is taken for the answer, and what of it reaches clients, at once and out of the cache.
+//! Fuzzes bytes from an upstream: what is accepted as an answer, and what reaches clients, at once and from the cache.
 //!
-//! An answer has QR, our id and our question, and is none where any of them differs. What hickory-proto reads in it, it reads in
-//! what a client gets: the same records, none of them with a longer TTL, in no more bytes than the client takes.
+//! An answer has QR, our id and our question; with any other it is rejected. What hickory-proto reads in it, it also
+//! reads in the client's reply: the same records, no longer TTL, within the client's size limit.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -28,13 +28,13 @@ use super::testbed::{
 };
 use super::{Question, parse_question};
 
-/// How long answers wait to be given, and how much later they are asked for again.
+/// Ages in seconds at which answers are given and queried again.
 const AGES: [u64; 3] = [0, 7, 1000];
 
-/// What clients add to a question: nothing, and EDNS of several sizes, with DO or without.
+/// EDNS of clients: none, and several sizes with or without DO.
 const EDNS: [Option<(u16, bool)>; 4] = [None, Some((0, false)), Some((1232, true)), Some((65_535, false))];
 
-/// What is relayed as it is, and what is looked at before.
+/// One policy that relays answers unchanged, and one that inspects them.
 static STATE: LazyLock<State> = LazyLock::new(|| {
     let zone = |allow: &[&str], cname, expect| Zone { rules: rules(allow, &[]), cname, expect };
     let tops: Vec<String> =
@@ -55,7 +55,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
     state(policies, upstreams, Arc::new(Cache::new(0, LIFETIMES, None)))
 });
 
-/// `data` is the message. It is judged as the answer to its own question and id.
+/// `data` is the message, judged as the answer to its own question and id.
 pub fn run(data: &[u8]) {
     let Some((question, _)) = parse_question(data) else {
         return assert!(!matches!(
@@ -84,7 +84,7 @@ fn example() -> Question {
     parse_question(b"\0\0\0\0\0\0\0\0\0\0\0\0\x07example\0\0\x01\0\x01").unwrap().0
 }
 
-/// The same bytes are no answer under another id, or to any other question.
+/// The same bytes are rejected under another id, or for any other question.
 fn check_rejections(data: &[u8], id: u16, question: &Question) {
     for other in [id ^ 1, id ^ 0x8000, !id] {
         let judged = judge(data, SentQuery { id: other, question, case: None, edns: true }, Channel::Stream);
@@ -99,18 +99,18 @@ fn check_rejections(data: &[u8], id: u16, question: &Question) {
         Question { name: example().name, qtype: super::Type(!question.qtype.0), class: question.class },
     ];
     for other in others {
-        // A refusal of EDNS may come as a header alone, which names no question.
+        // A refusal of EDNS may be only a header without a question.
         assert!(
             matches!(
                 judge(data, SentQuery { id, question: &other, case: None, edns: true }, Channel::Stream),
                 Judgement::Reject(_) | Judgement::EdnsRefused
             ),
-            "{other:?} was not asked"
+            "{other:?} was not queried"
         );
     }
 }
 
-/// Gives the answer to clients who asked for it, and again to those who ask later.
+/// Gives the answer to waiting clients, and again to later ones.
 fn relay(data: &[u8], question: &Question, answer: Answer) {
     let cache = Arc::new(Cache::new(1 << 18, LIFETIMES, None));
     let state = Arc::new(ArcSwap::from_pointee(State { cache: Arc::clone(&cache), ..STATE.clone() }));
@@ -145,7 +145,7 @@ fn relay(data: &[u8], question: &Question, answer: Answer) {
     }
 }
 
-/// A query is a miss as long as nothing is kept; none for types and classes that nobody is asked for.
+/// A query is a cache miss while the cache is empty; `None` for types and classes that are never forwarded.
 fn fetch(gate: &mut Engine, request: &[u8], client: Client) -> Option<(Box<Miss>, AllowedQuery<'static>)> {
     match gate.answer(request, client, *START, &mut Vec::new()) {
         Outcome::Fetch(miss, query) => Some((miss, query)),
@@ -153,7 +153,7 @@ fn fetch(gate: &mut Engine, request: &[u8], client: Client) -> Option<(Box<Miss>
     }
 }
 
-/// What is kept is given, where there is any.
+/// Checks the cached answer, if there is one.
 fn again(
     gate: &mut Engine,
     request: &[u8],
@@ -182,22 +182,22 @@ fn request(question: &Question, edns: Option<(u16, bool)>) -> Vec<u8> {
     request
 }
 
-/// What an upstream sent.
+/// An upstream's message.
 struct Relayed {
-    /// Bytes of its records.
+    /// Length of its records in bytes.
     records: usize,
-    /// The same without the additional ones, which give way first.
+    /// The same without additional records, which are dropped first.
     needed: usize,
-    /// What hickory-proto reads in it, where that is the same at any age: what it cannot read is relayed as it came.
+    /// What hickory-proto reads in it, if that is the same at any age. What it cannot read is relayed unchanged.
     seen: Option<Message>,
 }
 
-/// True where names point to where no name is, and run through TTLs, id or flags from there: they read otherwise when those have
-/// shrunk, or are the client's. No server writes that. What some zones ask of answers is asked of them as they are sent.
+/// True if names point outside names and through TTLs, id or flags: they read differently once TTLs shrink or the id is
+/// the client's. No server writes that. What some allowlists demand of answers is checked on the original message.
 fn runs_through_what_changes(data: &[u8], seen: &Message, answer: AnswerRef<'_>) -> bool {
     let at = parse_question(data).map_or(0, |(_, end)| end);
     if !data[at..].starts_with(answer.records()) {
-        // What was written anew has all names where they belong.
+        // A rewritten message has all names in valid positions.
         return false;
     }
     let mut other = data.to_vec();
@@ -229,8 +229,8 @@ fn check(
     let given = Message::from_vec(reply).unwrap_or_else(|error| panic!("{error}: {reply:02x?}"));
     assert_eq!(given.metadata.response_code.low(), seen.metadata.response_code.low());
     if given.metadata.truncation {
-        // A request here is as long as what its reply repeats of it and adds: header, question, OPT.
-        assert!(request.len() + sent.needed > limit(request, transport), "cut although there is room");
+        // The request is as long as the part of the reply that repeats it: header, question, OPT.
+        assert!(request.len() + sent.needed > limit(request, transport), "truncated although there is room");
         return assert_eq!(records(&given).count(), 0);
     }
     let fits = request.len() + sent.records <= limit(request, transport);

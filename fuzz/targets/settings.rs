@@ -1,4 +1,5 @@
-//! Settings files: every fault has a place inside the file, and settings that are taken read back equal from what they print.
+//! Fuzzes settings files: every error has a position inside the file, and accepted settings read back equal from their
+//! printed form.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use super::zone_file::{check_places, check_report};
 /// `data` is the file.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    // Certificates are read where the settings name them: nothing of the machine is to be.
+    // Certificates would be read from paths in the settings: nothing of the machine may be read here.
     if text.contains("roots") {
         return;
     }

@@ -1,4 +1,4 @@
-//! A connection's bytes, cut at any places: the messages in them are the same as in one piece.
+//! Fuzzes TCP framing: however the bytes are cut into pieces, the messages are the same as in one piece.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,9 +10,9 @@ use namegate::listen::tcp::read_message;
 use tokio::io::{AsyncRead, BufReader, ReadBuf};
 use tokio::sync::Semaphore;
 
-/// `data` is the places of cuts, and the bytes.
+/// `data` is the positions of cuts and the bytes.
 pub fn run(data: &[u8]) {
-    // What is no such thing says nothing.
+    // Input that is neither proves nothing.
     let _ = try_run(Unstructured::new(data));
 }
 
@@ -30,7 +30,7 @@ fn try_run(mut input: Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// All messages up to the one that is cut short.
+/// All messages up to the truncated one.
 async fn read_all(mut reader: impl AsyncRead + Unpin) -> Vec<Vec<u8>> {
     let (mut read, mut message) = (Vec::new(), vec![7; 9]);
     let long = Semaphore::new(1);
@@ -45,7 +45,7 @@ async fn read_all(mut reader: impl AsyncRead + Unpin) -> Vec<Vec<u8>> {
     }
 }
 
-/// The same from the whole (RFC 1035 section 4.2.2: "a two byte length field").
+/// The same from all bytes at once (RFC 1035 section 4.2.2: "a two byte length field").
 fn messages(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<2>()
@@ -57,7 +57,7 @@ fn messages(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     messages
 }
 
-/// A stream that has one piece at a time, and none in between.
+/// A stream that returns one piece at a time and is pending in between.
 struct Pieces<'b> {
     left: &'b [u8],
     cuts: VecDeque<usize>,

@@ -1,4 +1,4 @@
-//! A gate without sockets, files or clocks, and what must hold for everything it sends.
+//! The engine without sockets, files or clocks, and checks for everything it sends.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -24,13 +24,13 @@ use namegate::wire::reply::{MAX_MESSAGE, Transport};
 use super::oracle::Rules;
 use super::{Action, HEADER, Malformed, Name, Pattern, Query, Question};
 
-/// Largest UDP reply of the gate in bytes.
+/// Largest UDP reply of namegate in bytes.
 pub(super) const UDP_PAYLOAD: u16 = 1232;
 
-/// When everything begins: a gate is given its times.
+/// Start time; all times are passed in.
 pub(super) static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Bounds that runs of a few hours meet.
+/// Lifetime limits that runs of a few hours reach.
 pub(super) const LIFETIMES: Lifetimes = Lifetimes {
     max: Duration::from_secs(3600),
     max_negative: Duration::from_secs(300),
@@ -38,7 +38,7 @@ pub(super) const LIFETIMES: Lifetimes = Lifetimes {
     prefetch: true,
 };
 
-/// Rules by their text.
+/// Rules from text.
 pub(super) fn rules(allow: &[&str], deny: &[&str]) -> Rules {
     let of = |action, patterns: &[&str]| -> Rules {
         patterns.iter().map(|pattern| (action, Pattern::parse(pattern).unwrap())).collect()
@@ -46,7 +46,7 @@ pub(super) fn rules(allow: &[&str], deny: &[&str]) -> Rules {
     [of(Action::Allow, allow), of(Action::Deny, deny)].concat()
 }
 
-/// Rules that make one demand on answers, as those of a zone file do.
+/// Rules that share one demand on answers, as those of an allowlist do.
 pub(super) struct Zone {
     pub(super) rules: Rules,
     pub(super) cname: CnamePolicy,
@@ -54,13 +54,14 @@ pub(super) struct Zone {
 }
 
 impl Zone {
-    /// Rules whose answers are given as they are.
+    /// Rules whose answers are relayed unchanged.
     pub(super) fn trusted(rules: Rules) -> Self {
         Self { rules, cname: CnamePolicy::Trust, expect: Expect::Any }
     }
 }
 
-/// Compiles zones; the `index`th rule of each is on line `index`. Names of `routed` go by the route with its index.
+/// Compiles allowlists; the `index`th rule of each is on line `index`. Names in `routed` use the route with their
+/// index.
 pub(super) fn policy(zones: &[Zone], routed: &[(Pattern, Route)]) -> Arc<Policy> {
     let mut builder = PolicyBuilder::new();
     for Zone { rules, cname, expect } in zones {
@@ -78,7 +79,7 @@ pub(super) fn policy(zones: &[Zone], routed: &[(Pattern, Route)]) -> Arc<Policy>
     }))
 }
 
-/// Policies for everyone of 10.0.0.0/8, and others for 10.1.0.0/16.
+/// Policies for all of 10.0.0.0/8, and others for 10.1.0.0/16.
 pub(super) fn policies(everyone: Arc<Policy>, one: Arc<Policy>, generation: u64) -> Policies {
     let net = |text: &str| text.parse().unwrap();
     let clients = Clients::new(&[net("10.0.0.0/8")], &[(net("10.1.0.0/16"), GroupId::new(1).unwrap())]);
@@ -86,7 +87,7 @@ pub(super) fn policies(everyone: Arc<Policy>, one: Arc<Policy>, generation: u64)
     Policies::new(clients, vec![group(Group::DEFAULT, everyone), group("one", one)], generation)
 }
 
-/// Upstreams with a server for each of `routes`, never asked, and the numbers of the routes in `policies`.
+/// Upstreams with one server per entry of `routes`, never queried, and the route ids in `policies`.
 pub(super) fn upstreams(routes: &[&str], before: Option<&Upstreams>, policies: &mut Policies) -> Upstreams {
     let config = UpstreamConfig::new(Duration::from_secs(5), 1000);
     let lists = routes.iter().map(|server| vec![server.parse().unwrap()]).collect();
@@ -95,7 +96,7 @@ pub(super) fn upstreams(routes: &[&str], before: Option<&Upstreams>, policies: &
     upstreams
 }
 
-/// All that queries are judged by.
+/// The state that queries are judged by.
 pub(super) fn state(policies: Policies, upstreams: Upstreams, cache: Arc<Cache>) -> State {
     let local = LocalZones::from_texts(&[]).unwrap();
     let state = State::new(policies, upstreams, cache, local, 30);
@@ -110,7 +111,7 @@ pub(super) fn state(policies: Policies, upstreams: Upstreams, cache: Arc<Cache>)
     }
 }
 
-/// A door to `state`. What it counts is of no interest.
+/// An engine on `state`. Its counters do not matter here.
 pub(super) fn gate(state: &Arc<ArcSwap<State>>) -> Engine {
     static COUNTERS: LazyLock<Arc<Counters>> = LazyLock::new(|| Arc::new(Counters::shared()));
     Engine::new(state, Arc::clone(&COUNTERS))
@@ -121,7 +122,7 @@ pub(super) fn client(address: [u8; 4], transport: Transport) -> Client {
     Client { address: (address, 40_000).into(), transport }
 }
 
-/// The most bytes that a reply to `request` may have: RFC 6891 section 6.2.3, RFC 1035 section 4.2.1.
+/// Size limit of a reply to `request`: RFC 6891 section 6.2.3, RFC 1035 section 4.2.1.
 pub(super) fn limit(request: &[u8], transport: Transport) -> usize {
     let mut question = Question::empty();
     let edns = match Query::parse(request, &mut question) {
@@ -135,13 +136,13 @@ pub(super) fn limit(request: &[u8], transport: Transport) -> usize {
     }
 }
 
-/// Checks what every reply to `request` owes; gives it as hickory-proto reads it.
+/// Checks what must hold for every reply to `request`; returns it as hickory-proto reads it.
 pub(super) fn check_reply(request: &[u8], reply: &[u8], transport: Transport) -> Option<Message> {
     check_frame(request, reply, transport);
     Some(Message::from_vec(reply).unwrap_or_else(|error| panic!("{error}: {reply:02x?} to {request:02x?}")))
 }
 
-/// The same for a reply with records that nobody but an upstream answers for.
+/// The same for a reply with an upstream's records, which namegate does not check.
 pub(super) fn check_frame(request: &[u8], reply: &[u8], transport: Transport) {
     assert!(reply.len() >= HEADER, "a reply of {} bytes", reply.len());
     assert_eq!(reply[..2], request[..2], "the id");
@@ -151,7 +152,7 @@ pub(super) fn check_frame(request: &[u8], reply: &[u8], transport: Transport) {
     assert!(reply.len() <= limit, "{} bytes where {limit} are allowed", reply.len());
     if reply[5] == 1 {
         let question = request.get(HEADER..).and_then(|rest| Some(&rest[..Name::length(rest).ok()? + 4]));
-        let question = question.unwrap_or_else(|| panic!("a question that nobody asked: {reply:02x?}"));
+        let question = question.unwrap_or_else(|| panic!("a question that was not asked: {reply:02x?}"));
         assert_eq!(&reply[HEADER..HEADER + question.len()], question, "the question, case kept");
     }
 }

@@ -1,4 +1,4 @@
-//! Any rules, asked for any names: the compiled policy finds the rule that a look at every rule finds.
+//! Fuzzes the compiled policy: for any rules and any name it finds the same rule as checking every rule.
 
 use arbitrary::{Result, Unstructured};
 use namegate::policy::clients::GroupId;
@@ -10,13 +10,13 @@ use super::oracle::{Rules, oracle, oracle_allows_below};
 use super::testbed::{START, Zone, policies, policy};
 use super::{Action, Name, Pattern, Question, Scope, Type};
 
-/// Labels that are likely to meet; two of them hold what is no label boundary.
+/// Labels likely to collide; two of them contain bytes that look like a label boundary.
 const LABELS: [&[u8]; 12] =
     [b"a", b"b", b"c", b"aa", b"ab", b"A", b"aB", b"*", b"a.b", b"\0", b"\x01a", &[b'x'; 63]];
 
-/// `data` is rules, and the names they are asked for.
+/// `data` is rules and the names to look up.
 pub fn run(data: &[u8]) {
-    // What is no such thing says nothing.
+    // Input that is neither proves nothing.
     let _ = try_run(&mut Unstructured::new(data));
 }
 
@@ -45,7 +45,7 @@ fn try_run(input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A name of up to eight labels more than `above` it; none where that is too long.
+/// A name with up to eight labels in front of `above`; `None` if it is too long.
 fn name(input: &mut Unstructured<'_>, above: &[&[u8]]) -> Result<Option<Name>> {
     let mut labels = Vec::new();
     for _ in 0..input.int_in_range(0..=8)? {

@@ -1,5 +1,5 @@
-//! Allowlist files, as tables and as lists: every fault has a place inside the file, and a rule that is taken reads the same
-//! where it is written again.
+//! Fuzzes allowlist files, as TOML tables and as plain lists: every error has a position inside the file, and an
+//! accepted rule reads the same after being written again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ fn list(data: &[u8]) {
         Action::Allow => format!("{pattern}\n"),
         Action::Deny => format!("!{pattern}\n"),
     };
-    // A file of no rules says so in a comment, or it would be taken for one that is cut off.
+    // A file without rules needs a comment, or it counts as truncated.
     let written: String = std::iter::once("# rules\n".to_owned()).chain(rules.iter().map(line)).collect();
     assert_eq!(read_rules(written.as_bytes()).unwrap(), rules, "{written}");
 }
@@ -49,7 +49,7 @@ fn tables(text: &str) {
     check_report(&Report::new(source, found), text.as_bytes());
 }
 
-/// The zone that a text is, with what is wrong in it.
+/// Reads a text as an allowlist; returns it with its errors.
 pub(super) fn read_zone(source: &Source) -> (Allowlist, Vec<Diagnostic>) {
     let values = ["one", "two", "x.y"].map(str::to_owned).to_vec();
     let parameters =
@@ -57,7 +57,7 @@ pub(super) fn read_zone(source: &Source) -> (Allowlist, Vec<Diagnostic>) {
     zone("fuzz", source, &parameters, &mut BTreeSet::new())
 }
 
-/// Every fault points at bytes of its source.
+/// Every error points at bytes of its source.
 pub(super) fn check_places(source: &Source, found: &[Diagnostic]) {
     for one in found {
         if let Some(span) = &one.span {
@@ -67,7 +67,7 @@ pub(super) fn check_places(source: &Source, found: &[Diagnostic]) {
     }
 }
 
-/// Every fault that has a place has one inside the file, and can be drawn.
+/// Every error with a position has one inside the file, and can be rendered.
 pub(super) fn check_report(report: &Report, data: &[u8]) {
     for one in report.diagnostics() {
         assert_eq!(one.message.lines().count(), 1, "{:?}", one.message);
@@ -79,7 +79,7 @@ pub(super) fn check_report(report: &Report, data: &[u8]) {
     report.render(true);
 }
 
-/// Lines that an editor counts.
+/// Number of lines as an editor counts them.
 pub(super) fn lines(data: &[u8]) -> usize {
     data.iter().filter(|byte| **byte == b'\n').count() + 1
 }

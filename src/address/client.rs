@@ -1,14 +1,14 @@
-//! [`Client`]: who asks.
+//! [`Client`]: the sender of a query.
 
 use std::net::SocketAddr;
 
 use crate::wire::reply::Transport;
 
-/// Where a query came from.
+/// The sender of a query.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
     /// Source address.
     pub address: SocketAddr,
-    /// How it came.
+    /// Transport of the query.
     pub transport: Transport,
 }

@@ -1,4 +1,4 @@
-//! [`EncryptedAddress`]: an upstream that is asked over TLS, HTTPS or QUIC, as written in the settings.
+//! [`EncryptedAddress`]: an upstream over TLS, HTTPS or QUIC, as written in the settings.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use rustls::pki_types::{DnsName, ServerName};
 
 use crate::address::socket::{AddressError, upstream_socket};
 
-/// The path of DNS over HTTPS where none is written: what nearly every server has, and RFC 8484 uses in its examples.
+/// The default path of DNS over HTTPS: nearly every server uses it, and so do the examples of RFC 8484.
 const USUAL_PATH: &str = "/dns-query";
 
-/// What carries the queries.
+/// An encrypted DNS transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EncryptedProtocol {
     /// DNS over TLS (RFC 7858).
@@ -22,7 +22,7 @@ pub enum EncryptedProtocol {
 }
 
 impl EncryptedProtocol {
-    /// The protocol that addresses beginning with `scheme://` mean.
+    /// The protocol of `scheme://`.
     pub(crate) fn from_scheme(scheme: &str) -> Option<Self> {
         [Self::Tls, Self::Https, Self::Quic].into_iter().find(|protocol| protocol.scheme() == scheme)
     }
@@ -48,25 +48,25 @@ impl EncryptedProtocol {
         match self {
             Self::Tls | Self::Quic if text.is_empty() => Ok(String::new()),
             Self::Tls | Self::Quic => {
-                let message = format!("an upstream over `{}://` has no path", self.scheme());
-                Err(AddressError::new(message, format!("leave `{text}` out")))
+                let message = format!("`{}://` upstreams have no path", self.scheme());
+                Err(AddressError::new(message, format!("remove `{text}`")))
             }
             Self::Https if text.is_empty() => Ok(USUAL_PATH.to_owned()),
             Self::Https if text.bytes().all(is_of_a_path) => Ok(text.to_owned()),
             Self::Https => {
-                let message = format!("`{text}` is no path");
-                Err(AddressError::new(message, "write it without a template, such as `/dns-query`"))
+                let message = format!("invalid path `{text}`");
+                Err(AddressError::new(message, "write a path without a URI template, such as `/dns-query`"))
             }
         }
     }
 }
 
-/// Where a server is.
+/// A server's host and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerHost {
-    /// There.
+    /// An address with a port.
     Address(SocketAddr),
-    /// At the addresses of this name, and this port.
+    /// A name with a port.
     Name(DnsName<'static>, u16),
 }
 
@@ -82,13 +82,13 @@ impl ServerHost {
         let port = match port {
             None => default_port,
             Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
-                AddressError::new(format!("`{port}` is no port"), "write a port from 1 to 65535")
+                AddressError::new(format!("invalid port `{port}`"), "write a port from 1 to 65535")
             })?,
         };
         Ok(Self::Name(host_name(name)?, port))
     }
 
-    /// Where it is, where that is known without asking.
+    /// The address; `None` for a name, which must be resolved first.
     pub(crate) fn socket(&self) -> Option<SocketAddr> {
         match self {
             Self::Address(socket) => Some(*socket),
@@ -104,7 +104,7 @@ impl ServerHost {
         }
     }
 
-    /// Who it must be, where nothing else is said.
+    /// The default server name: the host itself.
     fn server_name(&self) -> ServerName<'static> {
         match self {
             Self::Address(socket) => ServerName::from(socket.ip()),
@@ -116,31 +116,31 @@ impl ServerHost {
 fn host_name(text: &str) -> Result<DnsName<'static>, AddressError> {
     let help = match text.is_ascii() {
         true => "write a host name such as `dns.example`",
-        false => "write the name in its ASCII form, which begins with `xn--`",
+        false => "write the A-label form of the name: `xn--…`",
     };
     DnsName::try_from(text.to_ascii_lowercase())
-        .map_err(|_| AddressError::new(format!("`{text}` is no host name"), help))
+        .map_err(|_| AddressError::new(format!("invalid host name `{text}`"), help))
 }
 
-/// An upstream that is asked over a connection nobody on the way can read or change.
+/// An upstream over an encrypted and authenticated connection.
 ///
-/// Written `tls://10.0.0.4#dns.example`, `https://dns.example/dns-query` or `quic://[fd00::4]:8853`, the port only where
-/// it is not 853, or 443 for HTTPS. What is behind `#` is whom the server's certificate must be for, where that is not
-/// the host itself. [`fmt::Display`] writes the shortest form that reads back equal, with the path.
+/// Written `tls://10.0.0.4#dns.example`, `https://dns.example/dns-query` or `quic://[fd00::4]:8853`. The default port
+/// is 853, and 443 for HTTPS. The certificate must match the name after `#`, or the host if there is none.
+/// [`fmt::Display`] writes the shortest form that parses back to the same value, with the path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EncryptedAddress {
-    /// What carries the queries.
+    /// The transport.
     pub protocol: EncryptedProtocol,
-    /// Where the server is.
+    /// The server's host and port.
     pub host: ServerHost,
-    /// Whom its certificate must be for.
+    /// The name or address that the certificate must match.
     pub server_name: ServerName<'static>,
-    /// Path and query of its URI, for HTTPS; else empty.
+    /// Path and query of the URI for HTTPS; otherwise empty.
     pub path: String,
 }
 
 impl EncryptedAddress {
-    /// Reads what stands behind `scheme://`.
+    /// Parses the part after `scheme://`.
     pub(crate) fn parse(protocol: EncryptedProtocol, text: &str) -> Result<Self, AddressError> {
         let (place, name) = match text.split_once('#') {
             Some((place, name)) => (place, Some(name)),
@@ -162,7 +162,7 @@ impl fmt::Display for EncryptedAddress {
         write!(f, "{}://", self.protocol.scheme())?;
         let default_port = self.protocol.default_port();
         match &self.host {
-            // A scope id is read only together with a port.
+            // A scope id can be parsed only with a port.
             ServerHost::Address(SocketAddr::V6(socket)) if socket.scope_id() != 0 => write!(f, "{socket}")?,
             ServerHost::Address(socket) if socket.port() != default_port => write!(f, "{socket}")?,
             ServerHost::Address(SocketAddr::V6(socket)) => write!(f, "[{}]", socket.ip())?,
@@ -262,20 +262,20 @@ mod tests {
     fn refuses_and_helps() {
         for (text, message, help) in [
             ("tls://", "empty", "10.0.0.4"),
-            ("tls://10.0.0.4#", "`` is no host name", "dns.example"),
-            ("tls://10.0.0.4#dns example", "no host name", "dns.example"),
-            ("tls://10.0.0.4#10.0.0.5", "`10.0.0.5` is no host name", "dns.example"),
-            ("tls://10.0.0.4/dns-query", "no path", "leave `/dns-query` out"),
-            ("quic://dns.example/", "no path", "leave `/` out"),
-            ("tls://10.0.0.4:0", "port 0", "none for 853"),
-            ("https://10.0.0.4:0", "port 0", "none for 443"),
-            ("tls://dns.example:0", "`0` is no port", "1 to 65535"),
-            ("tls://dns.example:dns", "`dns` is no port", "1 to 65535"),
-            ("tls://dns..example", "no host name", "dns.example"),
-            ("tls://user@dns.example", "no host name", "dns.example"),
-            ("tls://bücher.example", "no host name", "xn--"),
+            ("tls://10.0.0.4#", "invalid host name ``", "dns.example"),
+            ("tls://10.0.0.4#dns example", "invalid host name", "dns.example"),
+            ("tls://10.0.0.4#10.0.0.5", "invalid host name `10.0.0.5`", "dns.example"),
+            ("tls://10.0.0.4/dns-query", "no path", "remove `/dns-query`"),
+            ("quic://dns.example/", "no path", "remove `/`"),
+            ("tls://10.0.0.4:0", "port 0", "use 853"),
+            ("https://10.0.0.4:0", "port 0", "use 443"),
+            ("tls://dns.example:0", "invalid port `0`", "1 to 65535"),
+            ("tls://dns.example:dns", "invalid port `dns`", "1 to 65535"),
+            ("tls://dns..example", "invalid host name", "dns.example"),
+            ("tls://user@dns.example", "invalid host name", "dns.example"),
+            ("tls://bücher.example", "invalid host name", "xn--"),
             ("tls://0.0.0.0", "the unspecified address", "one resolver"),
-            ("https://dns.example/dns-query{?dns}", "no path", "without a template"),
+            ("https://dns.example/dns-query{?dns}", "invalid path", "without a URI template"),
         ] {
             let error = text.parse::<UpstreamAddress>().unwrap_err();
             assert!(error.message.contains(message), "{text}: {error}");

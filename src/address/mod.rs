@@ -1,4 +1,4 @@
-//! Addresses as settings write them, and who asks: data.
+//! Addresses as written in settings, and the address of a client. Data only.
 
 pub mod client;
 pub mod encrypted;

@@ -1,4 +1,4 @@
-//! [`Roots`]: whose word is taken for who a server is.
+//! [`Roots`]: the trusted certificate authorities (CAs) for encrypted upstreams.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,39 +14,39 @@ use rustls::server::ParsedCertificate;
 
 use super::trust::with_remedy;
 
-/// The certificate authorities that encrypted upstreams' certificates must come from.
+/// The certificate authorities that must have issued an encrypted upstream's certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Roots {
-    /// Those that this machine trusts. Where the environment has `SSL_CERT_FILE` or `SSL_CERT_DIR`, those they name.
+    /// The CAs that the system trusts, or those named by `SSL_CERT_FILE` or `SSL_CERT_DIR`.
     #[default]
     Platform,
-    /// Those of a file, and no others.
+    /// Only the CAs in a file.
     File {
-        /// Where they were read.
+        /// The file.
         path: PathBuf,
-        /// What was read.
+        /// Its CAs.
         anchors: Vec<TrustAnchor<'static>>,
     },
 }
 
-/// Why there is nobody to trust: what is wrong, and what to do about it.
+/// Why CA certificates cannot be loaded: what is wrong, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}\n  help: {help}")]
 pub struct RootsError {
-    /// What is wrong, for people.
+    /// What is wrong.
     pub message: String,
-    /// What to do instead.
+    /// What to do.
     pub help: String,
 }
 
 impl Roots {
-    /// Reads a PEM file. Sections of it that are no certificates are passed over.
+    /// Reads a PEM file. Skips sections that are not certificates.
     ///
-    /// Errors: it cannot be read, is no PEM, or has no certificate or a broken one.
+    /// Errors: the file cannot be read, is not PEM, or has no certificate or an invalid one.
     pub fn read(path: &Path) -> Result<Self, RootsError> {
         let fail = |reason: String| RootsError {
-            message: format!("no certificate authorities from {}: {reason}", path.display()),
-            help: "write `platform`, or the path of a file with certificates in PEM form".to_owned(),
+            message: format!("cannot read CA certificates from {}: {reason}", path.display()),
+            help: "write `platform`, or the path of a PEM file with CA certificates".to_owned(),
         };
         let sections = CertificateDer::pem_file_iter(path).map_err(|error| fail(explain(error)))?;
         let mut store = RootCertStore::empty();
@@ -55,44 +55,43 @@ impl Roots {
             store.add(certificate).map_err(|error| fail(format!("certificate {number}: {error}")))?;
         }
         match store.is_empty() {
-            true => Err(fail("it holds no certificate".to_owned())),
+            true => Err(fail("the file contains no certificate".to_owned())),
             false => Ok(Self::File { path: path.to_owned(), anchors: store.roots }),
         }
     }
 
-    /// The authorities' names and keys.
+    /// Loads the CAs' names and keys.
     ///
-    /// Errors: the machine has none, or they cannot be read.
+    /// Errors: the system has no CAs, or they cannot be read.
     pub fn load(&self) -> Result<RootCertStore, RootsError> {
         if let Self::File { anchors, .. } = self {
             return Ok(RootCertStore { roots: anchors.clone() });
         }
         let found = rustls_native_certs::load_native_certs();
         let mut store = RootCertStore::empty();
-        // Among the machine's some are usually too old for anyone; the others are enough.
+        // Some of the system's certificates are usually too old to parse; the others are enough.
         store.add_parsable_certificates(found.certs);
         if !store.is_empty() {
             return Ok(store);
         }
         let reasons: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-        let reasons = if reasons.is_empty() { "there are none".to_owned() } else { reasons.join("; ") };
+        let reasons = if reasons.is_empty() { "none found".to_owned() } else { reasons.join("; ") };
         Err(RootsError {
-            message: format!("this machine's certificate authorities cannot be used: {reasons}"),
-            help: "install the package `ca-certificates`, or name a PEM file as `roots` in [upstream]"
-                .to_owned(),
+            message: format!("cannot load the system's CA certificates: {reasons}"),
+            help: "install the package `ca-certificates`, or set `upstream.roots` to a PEM file".to_owned(),
         })
     }
 }
 
 impl Roots {
-    /// What speaks against a certificate of the file that is for the server `name` itself, as a self-signed one is: what a client would
-    /// say of it. None where all is well, or no certificate is for that server.
+    /// The error that a client would report for a certificate in the file that is the one of server `name` itself, such
+    /// as a self-signed one. `None` if it is valid, or if no certificate is for that server.
     pub fn doubt(&self, name: &ServerName<'_>) -> Option<String> {
         let Self::File { path, anchors } = self else { return None };
         let roots = Arc::new(RootCertStore { roots: anchors.clone() });
         let provider = Arc::new(ring::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build().ok()?;
-        // It was read a moment ago, and its faults were told.
+        // The file was read a moment ago, and errors were reported then.
         let certificates = CertificateDer::pem_file_iter(path).ok()?.filter_map(Result::ok);
         let is_of_server = |certificate: &CertificateDer<'_>| {
             ParsedCertificate::try_from(certificate)
@@ -101,13 +100,13 @@ impl Roots {
         let error = certificates.filter(is_of_server).find_map(|certificate| {
             verifier.verify_server_cert(&certificate, &[], name, &[], UnixTime::now()).err()
         })?;
-        Some(with_remedy(error.to_string()))
+        Some(with_remedy(&error.to_string()))
     }
 }
 
 fn explain(error: rustls::pki_types::pem::Error) -> String {
     match error {
         rustls::pki_types::pem::Error::Io(error) => error.to_string(),
-        other => format!("it is no PEM file: {other}"),
+        other => format!("not a PEM file: {other}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses with ports, read from text.
+//! Parses addresses with ports.
 
 use std::fmt;
 #[cfg(target_os = "linux")]
@@ -8,12 +8,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 /// Port of DNS over UDP and TCP (RFC 1035 section 4.2).
 pub const DNS_PORT: u16 = 53;
 
-/// Why a text is no address, and what to write instead where that can be known.
+/// An invalid address: what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct AddressError {
-    /// What is wrong, for people.
+    /// What is wrong.
     pub message: String,
-    /// What to write instead.
+    /// What to write instead, if known.
     pub help: Option<String>,
 }
 
@@ -30,20 +30,20 @@ impl fmt::Display for AddressError {
     }
 }
 
-/// Reads the address of a resolver, with the port where it is not `default_port`, and refuses what cannot be asked.
+/// Parses the address of a resolver, with an optional port. Refuses addresses that cannot be queried.
 pub fn upstream_socket(text: &str, default_port: u16) -> Result<SocketAddr, AddressError> {
     let address = parse_socket_address(text, default_port)?;
     if address.port() == 0 {
-        let help = format!("write a port from 1 to 65535, or none for {default_port}");
-        return Err(AddressError::new("port 0 cannot be asked", help));
+        let help = format!("write a port from 1 to 65535, or no port to use {default_port}");
+        return Err(AddressError::new("port 0 cannot be queried", help));
     }
     if let SocketAddr::V6(v6) = address
         && v6.ip().is_unicast_link_local()
         && v6.scope_id() == 0
     {
-        let help = format!("write the interface it is reached through behind it, such as `{}%eth0`", v6.ip());
+        let help = format!("append the interface, such as `{}%eth0`", v6.ip());
         return Err(AddressError::new(
-            format!("`{}` is a link-local address, which each interface has its own of", v6.ip()),
+            format!("link-local address `{}` without an interface", v6.ip()),
             help,
         ));
     }
@@ -53,14 +53,14 @@ pub fn upstream_socket(text: &str, default_port: u16) -> Result<SocketAddr, Addr
         IpAddr::V4(ip) if ip.is_broadcast() => "the broadcast address",
         _ => return Ok(address),
     };
-    let message = format!("`{}` is {kind}, which no single resolver has", address.ip());
+    let message = format!("`{}` is {kind}, not a resolver's address", address.ip());
     Err(AddressError::new(message, "write the address of one resolver, or `system`"))
 }
 
-/// Reads `IP:port`, `[IPv6]:port` or an address alone, which gets `default_port`.
+/// Parses `IP:port`, `[IPv6]:port` or an address alone, which gets `default_port`.
 ///
-/// IPv4-mapped IPv6 addresses become IPv4. Port 0 is accepted here. Host names are refused. The interface of a link-local address
-/// stands behind a `%`, by name or number (RFC 4007 section 11).
+/// IPv4-mapped addresses become IPv4. Port 0 is accepted, host names are refused. A link-local address has its
+/// interface after a `%`, by name or number (RFC 4007 section 11).
 pub fn parse_socket_address(text: &str, default_port: u16) -> Result<SocketAddr, AddressError> {
     if let Some(scoped) = parse_scoped(text, default_port) {
         return scoped;
@@ -78,7 +78,7 @@ pub fn parse_socket_address(text: &str, default_port: u16) -> Result<SocketAddr,
     }
 }
 
-/// Reads `IPv6%interface`, with or without brackets and port; none where `text` is nothing of the kind.
+/// Parses `IPv6%interface`, with or without brackets and port; `None` if `text` has another form.
 fn parse_scoped(text: &str, default_port: u16) -> Option<Result<SocketAddr, AddressError>> {
     let (inside, port) = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
@@ -91,7 +91,7 @@ fn parse_scoped(text: &str, default_port: u16) -> Option<Result<SocketAddr, Addr
             Ok(port) => port,
             Err(_) => {
                 return Some(Err(AddressError::new(
-                    format!("`{port}` is no port"),
+                    format!("invalid port `{port}`"),
                     "write a port from 1 to 65535",
                 )));
             }
@@ -100,19 +100,19 @@ fn parse_scoped(text: &str, default_port: u16) -> Option<Result<SocketAddr, Addr
     };
     let scope = interface.parse().ok().filter(|index| *index > 0).or_else(|| interface_index(interface));
     Some(scope.map(|scope| SocketAddrV6::new(ip, port, 0, scope).into()).ok_or_else(|| {
-        let help = "`ip link` lists the interfaces; write one of them behind the `%`";
-        AddressError::new(format!("this machine has no network interface `{interface}`"), help)
+        let help = "write an interface after the `%`; `ip link` lists them";
+        AddressError::new(format!("no network interface `{interface}` on this machine"), help)
     }))
 }
 
-/// The number of a network interface; none where there is none of that name.
+/// The index of a network interface; `None` if there is no interface with this name.
 #[cfg(target_os = "linux")]
 fn interface_index(name: &str) -> Option<u32> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     rustix::net::netdevice::name_to_index(socket, name).ok()
 }
 
-/// The same where interfaces are known by their numbers alone.
+/// On other systems interfaces have only numbers.
 #[cfg(not(target_os = "linux"))]
 fn interface_index(_: &str) -> Option<u32> {
     None
@@ -125,12 +125,12 @@ fn explain_no_address(text: &str) -> AddressError {
     if text.is_empty() {
         AddressError::new("the address is empty", example)
     } else if host.parse::<IpAddr>().is_ok() {
-        AddressError::new(format!("`{port}` is no port"), "write a port from 1 to 65535")
+        AddressError::new(format!("invalid port `{port}`"), "write a port from 1 to 65535")
     } else if host.is_empty() {
         AddressError::new(format!("`{text}` has a port but no address"), example)
     } else if host.contains(|c: char| c.is_alphabetic()) && !host.contains([':', '/', '%']) {
-        AddressError::new(format!("`{host}` is a host name, which would itself have to be resolved"), example)
+        AddressError::new(format!("`{host}` is a host name, not an IP address"), example)
     } else {
-        AddressError::new(format!("`{text}` is no IP address"), example)
+        AddressError::new(format!("invalid IP address `{text}`"), example)
     }
 }

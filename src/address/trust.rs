@@ -1,45 +1,70 @@
-//! Why a server is not believed, in words that say what to change.
+//! Certificate and handshake errors, with what to change.
 
 use std::io;
 
-/// The words for an error of connecting.
+/// The text for a connection error.
 pub(crate) fn explain(error: &io::Error) -> String {
-    with_remedy(error.to_string())
+    with_remedy(&error.to_string())
 }
 
-/// What the TLS library says of certificates and handshakes, and what to do about it.
+/// Texts of rustls about certificates and handshakes, and the remedy for each. The first match counts.
 const REMEDIES: [(&str, &str); 7] = [
     (
         "CaUsedAsEndEntity",
-        "the server uses a CA's certificate as its own, as `openssl req -x509` makes it unless told otherwise; make it again with \
+        "the server presents a CA certificate as its own, which is the default of `openssl req -x509`; reissue it with \
          `-addext basicConstraints=critical,CA:FALSE`",
     ),
-    ("UnknownIssuer", "whose certificates are accepted is set by `roots` in [upstream]"),
+    ("UnknownIssuer", "accepted CAs are set by `upstream.roots`"),
     (
         "certificate is not valid for any names",
-        "it names the server in its common name alone, which no TLS client looks at; issue it with a subjectAltName",
+        "the certificate has only a common name, which TLS clients ignore; reissue it with a subjectAltName",
     ),
     (
         "UnsupportedSignatureAlgorithm",
-        "its key or its issuer's is of a kind that is not supported; P-256, P-384, Ed25519 and RSA from 2048 bits are",
+        "the key of the certificate or of its issuer is not supported; use P-256, P-384, Ed25519, or RSA with at least \
+         2048 bits",
     ),
     (
         "HandshakeFailure",
-        "client and server have no cipher suite or kind of key in common; certificates with P-256, P-384, Ed25519 or RSA keys \
-         from 2048 bits work, P-521 does not",
+        "client and server share no cipher suite or key type; use a certificate with a P-256, P-384 or Ed25519 key, or \
+         RSA with at least 2048 bits; P-521 is not supported",
     ),
     (
         "NoApplicationProtocol",
-        "the server does not speak DNS this way on this port: over `https://` it must offer HTTP/2",
+        "the server does not speak this DNS transport on this port; for `https://` it must offer HTTP/2",
     ),
-    ("certificate", "whose certificates are accepted is set by `roots` in [upstream]"),
+    ("certificate", "accepted CAs are set by `upstream.roots`"),
 ];
 
-/// `text` with the remedy for it, where there is one.
-pub(crate) fn with_remedy(text: String) -> String {
+/// Longest text of a server in an error, in characters: a server may send a whole page.
+const MAX_SHOWN: usize = 200;
+
+/// Makes `text` safe for the log, because a server may have chosen it.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// `text`, made [`printable`], followed by its remedy if there is one.
+pub(crate) fn with_remedy(text: &str) -> String {
     let remedy = REMEDIES.iter().find(|(sign, _)| text.to_lowercase().contains(&sign.to_lowercase()));
     match remedy {
-        Some((_, remedy)) => format!("{text}; {remedy}"),
-        None => text,
+        Some((_, remedy)) => format!("{}; {remedy}", printable(text)),
+        None => printable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_server_is_printable_and_bounded() {
+        let names = "; certificate is only valid for \u{1b}[2J; ".repeat(100);
+        for error in [format!("invalid peer certificate{names}"), names] {
+            let shown = with_remedy(&error);
+            assert!(!shown.contains('\u{1b}'), "{shown}");
+            assert!(shown.ends_with("; accepted CAs are set by `upstream.roots`"), "{shown}");
+            assert!(shown.chars().count() < MAX_SHOWN + 100, "{}", shown.chars().count());
+        }
     }
 }

@@ -9,24 +9,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::address::encrypted::{EncryptedAddress, EncryptedProtocol, ServerHost};
 use crate::address::socket::{AddressError, DNS_PORT, upstream_socket};
 
-/// Where allowed queries go, and over which transport.
+/// The address and transport of an upstream server.
 ///
 /// Written `system`, `168.63.129.16`, `10.0.0.4:5353`, `[::1]:53`, `udp://…` or `tcp://…`, or as an
-/// [`EncryptedAddress`]; [`fmt::Display`] writes the shortest form that reads back equal.
+/// [`EncryptedAddress`]. [`fmt::Display`] writes the shortest form that parses back to the same value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamAddress {
-    /// The resolvers that the system's own configuration names when the program starts.
+    /// The resolvers in the system's configuration at startup.
     System,
-    /// UDP first, TCP where an answer does not fit.
+    /// UDP, with TCP fallback for answers that do not fit.
     Udp(SocketAddr),
-    /// TCP alone.
+    /// TCP only.
     Tcp(SocketAddr),
-    /// Over a connection that is encrypted, to a server that proves who it is; never in any other way.
+    /// Only over an encrypted connection to an authenticated server.
     Encrypted(EncryptedAddress),
 }
 
 impl UpstreamAddress {
-    /// Where it is, where that is written; none for what has to be looked up.
+    /// The address; `None` for `system` and for a host name.
     pub fn socket(&self) -> Option<SocketAddr> {
         match self {
             Self::System => None,
@@ -35,7 +35,7 @@ impl UpstreamAddress {
         }
     }
 
-    /// The name whose addresses have to be looked up before it can be asked; none where an address is written.
+    /// The host name that must be resolved before the first query; `None` for an address.
     pub fn host_name(&self) -> Option<&str> {
         match self {
             Self::Encrypted(EncryptedAddress { host: ServerHost::Name(name, _), .. }) => Some(name.as_ref()),
@@ -43,7 +43,7 @@ impl UpstreamAddress {
         }
     }
 
-    /// True where it is asked through encrypted connections.
+    /// True for an encrypted upstream.
     pub fn is_encrypted(&self) -> bool {
         matches!(self, Self::Encrypted(_))
     }
@@ -56,7 +56,7 @@ impl FromStr for UpstreamAddress {
         match text.split_once("://") {
             None if text == "system" => Ok(Self::System),
             None if text.eq_ignore_ascii_case("system") => {
-                Err(AddressError::new(format!("`{text}` is no upstream"), "write `system` in lower case"))
+                Err(AddressError::new(format!("invalid upstream `{text}`"), "write `system` in lower case"))
             }
             None => upstream_socket(text, DNS_PORT).map(Self::Udp),
             Some(("udp", address)) => upstream_socket(address, DNS_PORT).map(Self::Udp),
@@ -64,8 +64,9 @@ impl FromStr for UpstreamAddress {
             Some((scheme, rest)) => match EncryptedProtocol::from_scheme(scheme) {
                 Some(protocol) => EncryptedAddress::parse(protocol, rest).map(Self::Encrypted),
                 None => Err(AddressError::new(
-                    format!("`{scheme}://` is no transport for an upstream"),
-                    "write an address alone for UDP and TCP, or `tcp://`, `tls://`, `https://` or `quic://` before it",
+                    format!("unsupported upstream scheme `{scheme}://`"),
+                    "use `tcp://`, `tls://`, `https://` or `quic://`, or an address without scheme for UDP with TCP \
+                     fallback",
                 )),
             },
         }
@@ -81,7 +82,7 @@ impl fmt::Display for UpstreamAddress {
             Self::Encrypted(address) => return address.fmt(f),
         };
         match address.port() {
-            // A scope id needs the brackets that only the form with a port has.
+            // A scope id needs brackets, which only the form with a port has.
             DNS_PORT if !matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) => {
                 write!(f, "{scheme}{}", address.ip())
             }
@@ -131,7 +132,7 @@ mod tests {
             ("fe80::1", "link-local", "`fe80::1%eth0`"),
             ("[fe80::1]:53", "link-local", "`fe80::1%eth0`"),
             ("fe80::1%no-such-one", "no network interface `no-such-one`", "ip link"),
-            ("[fe80::1%lo]:x", "`x` is no port", "1 to 65535"),
+            ("[fe80::1%lo]:x", "invalid port `x`", "1 to 65535"),
         ] {
             let error = text.parse::<UpstreamAddress>().map_err(|error| error.to_string()).err();
             let error = error.unwrap_or_default();
@@ -167,14 +168,14 @@ mod tests {
     fn refuses_and_helps() {
         for (text, message, help) in [
             ("", "empty", "10.0.0.4"),
-            ("System", "no upstream", "lower case"),
+            ("System", "invalid upstream", "lower case"),
             ("dns.example", "`dns.example` is a host name", "10.0.0.4"),
             ("tcp://dns.example:53", "`dns.example` is a host name", "10.0.0.4"),
-            ("ftp://10.0.0.4", "no transport", "tcp://"),
-            ("TLS://10.0.0.4", "no transport", "tls://"),
+            ("ftp://10.0.0.4", "unsupported upstream scheme", "tcp://"),
+            ("TLS://10.0.0.4", "unsupported upstream scheme", "tls://"),
             ("10.0.0.4:0", "port 0", "1 to 65535"),
-            ("10.0.0.4:99999", "`99999` is no port", "1 to 65535"),
-            ("[::1]:dns", "`dns` is no port", "1 to 65535"),
+            ("10.0.0.4:99999", "invalid port `99999`", "1 to 65535"),
+            ("[::1]:dns", "invalid port `dns`", "1 to 65535"),
             (":53", "no address", "10.0.0.4"),
             ("0.0.0.0", "the unspecified address", "one resolver"),
             ("[::]:53", "the unspecified address", "one resolver"),
@@ -182,8 +183,8 @@ mod tests {
             ("224.0.0.251:5353", "a multicast address", "one resolver"),
             ("ff02::fb", "a multicast address", "one resolver"),
             ("255.255.255.255", "the broadcast address", "one resolver"),
-            ("10.0.0.4/32", "no IP address", "10.0.0.4"),
-            ("10.0.0.256", "no IP address", "10.0.0.4"),
+            ("10.0.0.4/32", "invalid IP address", "10.0.0.4"),
+            ("10.0.0.256", "invalid IP address", "10.0.0.4"),
         ] {
             let error = text.parse::<UpstreamAddress>().unwrap_err();
             assert!(error.message.contains(message), "{text}: {error}");

@@ -1,4 +1,4 @@
-//! Names allowed for a while: who asks, brings the token.
+//! Grants: list, create and revoke. Changes need the token.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,18 +16,18 @@ use crate::policy::bypass::BypassName;
 use crate::policy::rule::{Pattern, PatternError, Scope};
 use crate::policy::temporary::Grant;
 
-/// Longest reason, and longest author, in characters: a line.
+/// Longest reason and author in characters: one line.
 const MAX_TEXT: usize = 200;
 
-/// Who asked, where the request does not say.
+/// Author if the request names none.
 const UNKNOWN_AUTHOR: &str = "unknown";
 
-/// What is allowed for a while, now.
+/// Lists the current grants.
 pub(super) async fn list(Shared(admin): Shared<Admin>) -> Json<Vec<Grant>> {
     Json(admin.grants())
 }
 
-/// Allows a name for a while.
+/// Creates a grant.
 pub(super) async fn allow(
     authorized: Authorized,
     Shared(admin): Shared<Admin>,
@@ -39,7 +39,7 @@ pub(super) async fn allow(
     Ok((StatusCode::CREATED, Json(grant)))
 }
 
-/// Allows a name no more.
+/// Revokes a grant.
 pub(super) async fn revoke(
     authorized: Authorized,
     pattern: Result<Path<String>, PathRejection>,
@@ -51,27 +51,29 @@ pub(super) async fn revoke(
     match authorized.orders.revoke(pattern.clone()).await.map_err(unavailable)? {
         true => Ok(StatusCode::NO_CONTENT),
         false => {
-            let text =
-                format!("`{pattern}` is not allowed for a while; help: `namegate allowed` lists what is");
+            let text = format!("no grant for `{pattern}`; help: run `namegate allowed` to list grants");
             Err(Refusal::new(StatusCode::NOT_FOUND, text))
         }
     }
 }
 
-/// What is to be allowed from `now` on, where it can be.
+/// The requested grant, starting at `now`.
 fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<Grant, Refusal> {
     let pattern = Pattern::parse(&wish.name).map_err(|error| no_pattern(&error))?;
-    // What is above it belongs to a registry and not to anyone: everything would be open.
+    // Anyone can register names below a registry's suffix, so this would open everything there.
     if pattern.scope() != Scope::Exact && is_public_suffix(&pattern) && !wish.wide {
         return Err(Refusal::unfit(format!(
-            "name: `{pattern}` opens every domain of a registry; help: name what is needed, or say so with `--wide` \
-             (`\"wide\": true`)"
+            "name: `{pattern}` opens every domain of a registry; help: use a narrower pattern, or confirm with \
+             `--wide` (`\"wide\": true`)"
         )));
     }
     if let Some(bypass) = BypassName::covering(pattern.name()) {
-        let remedy =
-            if bypass.may_be_allowed { "write a rule for exactly this name" } else { "nothing allows it" };
-        let message = format!("name: `{pattern}` is answered here: {}; help: {remedy}", bypass.purpose);
+        let remedy = match bypass.may_be_allowed {
+            true => "write a rule for exactly this name",
+            false => "leave it out; nothing can allow it",
+        };
+        let message =
+            format!("name: `{pattern}` is denied by a built-in rule: {}; help: {remedy}", bypass.purpose);
         return Err(Refusal::unfit(message));
     }
     let duration = duration(&wish.duration, longest)?;
@@ -80,12 +82,13 @@ fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<
         Some(author) => text("author", author)?,
         None => UNKNOWN_AUTHOR.to_owned(),
     };
-    let until =
-        now.checked_add(duration).ok_or_else(|| Refusal::unfit("for: the clock does not reach so far"))?;
+    let until = now
+        .checked_add(duration)
+        .ok_or_else(|| Refusal::unfit("for: the end is beyond the range of the clock"))?;
     Ok(Grant { pattern, reason, author, since: now, until })
 }
 
-/// True for a name that no one registers but a registry gives names below (Public Suffix List).
+/// True for a public suffix: a registry gives out names below it (Public Suffix List).
 fn is_public_suffix(pattern: &Pattern) -> bool {
     reach(pattern.name()) == Reach::Registry
 }
@@ -99,27 +102,29 @@ fn no_pattern(error: &PatternError) -> Refusal {
 fn duration(text: &str, longest: Duration) -> Result<Duration, Refusal> {
     let shown = humantime::format_duration(longest);
     match humantime::parse_duration(text) {
-        Err(error) => Err(Refusal::unfit(format!("for: {error}; help: write a time such as `30m` or `2h`"))),
+        Err(error) => {
+            Err(Refusal::unfit(format!("for: {error}; help: write a duration such as `30m` or `2h`")))
+        }
         Ok(duration) if duration < Duration::from_secs(1) => {
-            Err(Refusal::unfit("for: that is no time at all; help: write a time such as `30m` or `2h`"))
+            Err(Refusal::unfit("for: must be at least 1s; help: write a duration such as `30m` or `2h`"))
         }
         Ok(duration) if duration > longest => Err(Refusal::unfit(format!(
-            "for: at most {shown} (`max_temporary` in [admin]); help: what is needed longer belongs in a zone file"
+            "for: at most {shown} (`admin.max_temporary`); help: to allow it for longer, add a rule to an allowlist"
         ))),
         Ok(duration) => Ok(duration),
     }
 }
 
-/// A line that says something.
+/// A non-empty line of text, trimmed.
 fn text(key: &str, text: &str) -> Result<String, Refusal> {
     let text = text.trim();
     let fault = match text.chars().count() {
-        0 => "it is empty; help: say it in a few words".to_owned(),
+        0 => "is empty; help: write a few words".to_owned(),
         length if length > MAX_TEXT => {
-            format!("it has {length} characters, and may have {MAX_TEXT}; help: shorten it")
+            format!("has {length} characters, limit {MAX_TEXT}; help: shorten it")
         }
         _ if text.chars().any(char::is_control) => {
-            "it holds control characters; help: write one line".to_owned()
+            "contains control characters; help: write one line".to_owned()
         }
         _ => return Ok(text.to_owned()),
     };
@@ -169,25 +174,26 @@ mod tests {
         for (wish, told) in [
             (
                 wish("*example.org", "1h", "r"),
-                "name: `*` may stand only as the whole first label (bytes 0 to 8); help: write `*.example.org`",
+                "name: `*` must be the whole first label (bytes 0 to 8); help: write `*.example.org`",
             ),
             (wish("", "1h", "r"), "name: the host is empty"),
             (wish("*.org", "1h", "r"), "opens every domain of a registry; help: "),
             (wish(".", "1h", "r"), "name: this would match every name"),
             (
                 wish("mask.icloud.com", "1h", "r"),
-                "name: `mask.icloud.com` is answered here: iCloud Private Relay would take over names and traffic; help: write",
+                "name: `mask.icloud.com` is denied by a built-in rule: iCloud Private Relay would bypass this \
+                 resolver; help: write",
             ),
-            (wish("_dns.resolver.arpa", "1h", "r"), "; help: nothing allows it"),
-            (wish("a.example", "0s", "r"), "for: that is no time at all; help: "),
+            (wish("_dns.resolver.arpa", "1h", "r"), "; help: leave it out; nothing can allow it"),
+            (wish("a.example", "0s", "r"), "for: must be at least 1s; help: "),
             (wish("a.example", "soon", "r"), "for: expected number at 0; help: "),
-            (wish("a.example", "25h", "r"), "for: at most 1day (`max_temporary` in [admin]); help: "),
-            (wish("a.example", "1h", "  "), "reason: it is empty; help: "),
-            (wish("a.example", "1h", &long), "reason: it has 201 characters, and may have 200; help: "),
-            (wish("a.example", "1h", "two\nlines"), "reason: it holds control characters; help: "),
+            (wish("a.example", "25h", "r"), "for: at most 1day (`admin.max_temporary`); help: "),
+            (wish("a.example", "1h", "  "), "reason: is empty; help: "),
+            (wish("a.example", "1h", &long), "reason: has 201 characters, limit 200; help: "),
+            (wish("a.example", "1h", "two\nlines"), "reason: contains control characters; help: "),
             (
                 AllowRequestJson { author: Some("\u{1b}[2J".to_owned()), ..wish("a.example", "1h", "r") },
-                "author: it holds control",
+                "author: contains control",
             ),
         ] {
             let text = refused(&wish);

@@ -1,4 +1,4 @@
-//! The JSON pages: read-only, and without a token.
+//! The JSON pages that only read; they need no token.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -32,7 +32,7 @@ use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
 use crate::wire::query::Question;
 
-/// What runs and how it fares.
+/// Version, policy, counts, cache and upstreams.
 pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<StatusJson> {
     let state = admin.state.load();
     let totals = admin.catalogue.totals();
@@ -114,7 +114,7 @@ fn upstream(server: &Server, state: &State) -> pages::UpstreamJson {
     }
 }
 
-/// The most blocked names and clients.
+/// The names and clients with the most blocked lookups.
 pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<TopJson> {
     let now = Instant::now();
     let count = |(key, count)| CountJson { key, count };
@@ -125,7 +125,7 @@ pub(super) async fn top(Shared(admin): Shared<Admin>) -> Json<TopJson> {
     })
 }
 
-/// The names that are not allowed, and who asked for them.
+/// Blocked names with their clients.
 pub(super) async fn blocked(Shared(admin): Shared<Admin>) -> Json<BlockedJson> {
     let (names, forgotten, no_hosts) = {
         let blocked = admin.live.blocked();
@@ -156,13 +156,13 @@ fn refuse(text: &str) -> Refusal {
     (StatusCode::BAD_REQUEST, Json(json!({ "error": text })))
 }
 
-/// Where to go on.
+/// Query string of `/api/v1/recent`.
 #[derive(Deserialize)]
 pub(super) struct After {
     after: Option<u64>,
 }
 
-/// The last blocked lookups.
+/// Recent blocked lookups.
 pub(super) async fn recent(
     Shared(admin): Shared<Admin>,
     from: Result<Query<After>, QueryRejection>,
@@ -190,7 +190,7 @@ fn shown(sequence: u64, lookup: &event::QueryEvent, admin: &Admin, state: &State
     }
 }
 
-/// What to explain.
+/// Query string of `/api/v1/explain`.
 #[derive(Deserialize)]
 pub(super) struct Subject {
     name: String,
@@ -198,19 +198,19 @@ pub(super) struct Subject {
     client: Option<String>,
 }
 
-/// What would become of a lookup.
+/// Explains how a lookup would be decided.
 pub(super) async fn explain(
     Shared(admin): Shared<Admin>,
     subject: Result<Query<Subject>, QueryRejection>,
 ) -> Result<Json<ExplanationJson>, Refusal> {
     let Query(subject) = subject.map_err(|rejection| refuse(&rejection.body_text()))?;
     let name = read_name(host_of(subject.name.trim()))
-        .ok_or_else(|| refuse("this is no domain name: labels are 1 to 63 bytes, names at most 255"))?;
+        .ok_or_else(|| refuse("not a domain name: a label has 1 to 63 bytes, a name at most 255"))?;
     let qtype = subject.r#type.as_deref().unwrap_or("A");
-    let qtype: Type = qtype.parse().map_err(|_| refuse("this is no record type"))?;
+    let qtype: Type = qtype.parse().map_err(|_| refuse("not a record type"))?;
     let client = subject.client.filter(|client| !client.is_empty());
     let client: Option<IpAddr> = match client.map(|client| client.parse()) {
-        Some(Err(_)) => return Err(refuse("the client is no IP address")),
+        Some(Err(_)) => return Err(refuse("`client` is not an IP address")),
         client => client.and_then(Result::ok),
     };
     let state = admin.state.load();

@@ -1,4 +1,4 @@
-//! [`Authorized`]: a request that brought the token, and the only way to what changes state.
+//! [`Authorized`]: proof that a request has the token; handlers that change state require it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use super::throttle::ErrorThrottle;
 use super::token::TokenFile;
 use crate::control::ControlHandle;
 
-/// Who may give orders, and where they go.
+/// Checks tokens and sends commands to the running service.
 #[derive(Clone)]
 pub struct Control {
-    /// The token that requests must bring; none: nobody may give orders.
+    /// The token that requests need; none: changes are disabled.
     pub token: Option<TokenFile>,
-    /// Where they go.
+    /// Sends the commands.
     pub orders: ControlHandle,
     refused: Arc<ErrorThrottle>,
 }
 
-/// Who sent a request.
+/// Address of the client of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AdminPeer(pub(super) SocketAddr);
 
-/// A request that brought the token. A handler that changes state takes one, and gets at the orders through it alone.
+/// A request with the right token. Handlers reach the [`ControlHandle`] only through it.
 pub(super) struct Authorized {
     pub(super) orders: ControlHandle,
 }
@@ -49,12 +49,12 @@ impl FromRequestParts<Admin> for Authorized {
 }
 
 impl Control {
-    /// Orders go to `orders`, where a request brings `token`.
+    /// Passes commands to `orders` for requests with `token`.
     pub fn new(token: Option<TokenFile>, orders: ControlHandle) -> Self {
         Self { token, orders, refused: Arc::default() }
     }
 
-    /// Logs a request without the token, unless there were many.
+    /// Logs a request without the right token, at a limited rate.
     fn tell_refused(&self, parts: &Parts, has_token: bool) {
         let Some(left_out) = self.refused.admit(Instant::now()) else { return };
         let peer = parts
@@ -63,31 +63,32 @@ impl Control {
             .map_or_else(|| "unknown".to_owned(), |AdminPeer(address)| address.to_string());
         let what = if has_token { "a wrong token" } else { "no token" };
         tracing::warn!(
-            "refused an admin request with {what}: {} from {peer}; others since the last such line: {left_out}",
+            "admin request refused, {what}: {} from {peer}; {left_out} more since the last such line",
             parts.method
         );
     }
 
-    /// Holds the value of an `Authorization` header against the token.
+    /// Compares the value of an `Authorization` header with the token.
     async fn authorize(&self, given: Option<Vec<u8>>) -> Result<Authorized, Refusal> {
         let Some(file) = self.token.clone() else {
             return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
-                "this gate takes no orders: no token is set; help: set `token_file` in [admin] to a file with a token of \
-                 16 characters or more, and start the gate again",
+                "changes are disabled: no token is set; help: set `admin.token_file` to a file with a token of 16 \
+                 characters or more, and restart namegate",
             ));
         };
         let read = tokio::task::spawn_blocking(move || file.read()).await;
-        // Where the file is, and what is wrong with it, is for the log; whoever asks may be anyone.
+        // Details about the file go only to the log, because the client is not authenticated.
         let token =
             read.map_err(|error| error.to_string()).and_then(|token| token.map_err(|e| e.to_string()));
         let token = token.map_err(|error| {
-            tracing::error!("no order is taken: {error}");
-            let text = "this gate takes no orders: its token cannot be read; help: its log says why";
+            tracing::error!("admin request refused: {error}");
+            let text =
+                "changes are disabled: the token cannot be read; help: see namegate's log for the reason";
             Refusal::new(StatusCode::FORBIDDEN, text)
         })?;
         if !given.as_deref().and_then(bearer).is_some_and(|given| token.is(given)) {
-            let text = "the token is missing or wrong; help: send the header `Authorization: Bearer TOKEN`";
+            let text = "token missing or wrong; help: send the header `Authorization: Bearer TOKEN`";
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, text));
         }
         Ok(Authorized { orders: self.orders.clone() })
@@ -136,7 +137,7 @@ mod tests {
             assert_eq!(status(given).await, wanted, "{given:?}");
         }
         std::fs::write(&path, "fedcba9876543210").unwrap();
-        assert_eq!(status(Some(&right)).await, Err(401), "a new token holds at once");
+        assert_eq!(status(Some(&right)).await, Err(401), "a new token applies at once");
         assert_eq!(status(Some("Bearer fedcba9876543210")).await, Ok(()));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(status(Some("Bearer fedcba9876543210")).await, Err(403));

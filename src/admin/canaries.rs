@@ -1,4 +1,4 @@
-//! The page about the names that the gate asks itself for.
+//! The page with the results of canary queries.
 
 use axum::Json;
 use axum::extract::State as Shared;
@@ -9,30 +9,30 @@ use super::api::time;
 use crate::observe::canary_results::CanaryOutcome;
 use crate::util::label::Label;
 
-/// `/api/v1/canaries`: how the names of `[prove]` fared when the gate last asked itself for all of them.
+/// `/api/v1/canaries`: results of the last round of queries for the names in `[prove]`.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Canaries {
-    /// When that ended (RFC 3339); absent where there was no round that could tell anything.
+    /// End of the round (RFC 3339); absent if there was no conclusive round.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_run: Option<String>,
     /// The names, in the order of the settings.
     canaries: Vec<Canary>,
 }
 
-/// A name that must resolve, or one that must not.
+/// Result for one name.
 #[derive(Clone, Debug, Serialize)]
 struct Canary {
     name: String,
     /// `resolve` or `not_resolve`.
     expect: &'static str,
-    /// It does as it must.
+    /// True if all replies were as expected.
     ok: bool,
-    /// The first reply that was not as it must be.
+    /// The first unexpected reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
 }
 
-/// How the names fare.
+/// Results of the canary queries.
 pub(super) async fn canaries(Shared(admin): Shared<Admin>) -> Json<Canaries> {
     let round = admin.catalogue.standing().last();
     let shown = |CanaryOutcome { canary, fault }: &CanaryOutcome| Canary {

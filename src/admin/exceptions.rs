@@ -1,4 +1,4 @@
-//! The pages about what is decided, or watched, besides the rules.
+//! The pages about the candidate policy and the tunnel guard.
 
 use std::time::{Instant, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::api::pages::{DifferenceJson, ShadowJson, SuspectJson, TunnelGuardJson
 use crate::observe::client::ShownClient;
 use crate::util::label::Label;
 
-/// Where a policy to come would decide otherwise.
+/// Lookups that the candidate policy would decide differently; null without one.
 pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<ShadowJson>> {
     let state = admin.state.load();
     let shown = |difference: crate::policy::shadow::ShadowDifference| DifferenceJson {
@@ -31,7 +31,7 @@ pub(super) async fn shadow(Shared(admin): Shared<Admin>) -> Json<Option<ShadowJs
     }))
 }
 
-/// Clients that ask for many new names below one rule.
+/// Clients that look up many new names below one rule; null if the tunnel guard is off.
 pub(super) async fn tunnel_guard(Shared(admin): Shared<Admin>) -> Json<Option<TunnelGuardJson>> {
     let state = admin.state.load();
     let shown = |suspect: crate::policy::tunnel_guard::Suspect| SuspectJson {

@@ -1,10 +1,10 @@
-//! Headers that every response has.
+//! Headers of every response.
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 
-/// A browser takes no response for another type than it says, keeps none, and runs and frames nothing of it. A page that is
-/// meant to run something says so itself.
+/// Defaults: browsers must not guess types, cache responses, run scripts or allow framing. A page that needs scripts
+/// sets its own content policy.
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -12,7 +12,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// Adds the headers that a response does not have yet.
+/// Adds the headers that a response does not set itself.
 pub(super) async fn complete(mut response: Response) -> Response {
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));

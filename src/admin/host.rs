@@ -1,4 +1,4 @@
-//! Which names the pages may be reached by.
+//! Checks the `Host` header against DNS rebinding.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use axum::http::{StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Refuses requests for another site. A web page can have its own name point to this listener (DNS rebinding), and would
-/// then read what is shown here; it cannot choose an address or a name of one label.
-/// `hosts` are names that the settings vouch for.
+/// Refuses requests that name another site. A web page can point its own name at this listener (DNS rebinding) and
+/// would then read these pages. It cannot do so with an IP address or a single-label name. `hosts` are the names from
+/// `admin.hosts`.
 pub(super) async fn refuse_other_sites(
     Shared(hosts): Shared<Arc<[String]>>,
     request: Request,
     next: Next,
 ) -> Response {
-    // RFC 9112 section 3.2: a client MUST send one Host field in HTTP/1.1, and a target in absolute form has the host in its place.
+    // RFC 9112 section 3.2: an HTTP/1.1 client MUST send one Host field; an absolute-form target overrides it.
     let named = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or("?.?"));
     let named: Vec<&str> =
         request.uri().authority().map(Authority::as_str).into_iter().chain(named).collect();
@@ -25,12 +25,12 @@ pub(super) async fn refuse_other_sites(
     if (is_old || !named.is_empty()) && named.iter().all(|host| is_own(host, &hosts)) {
         return next.run(request).await;
     }
-    let text =
-        "reach this page by an IP address, `localhost`, a name of one label, or one of `hosts` in [admin]\n";
+    let text = "host name not permitted; help: use an IP address, `localhost` or a single-label name, or add the \
+                name to `admin.hosts`\n";
     (StatusCode::FORBIDDEN, text).into_response()
 }
 
-/// True for an address, a name of one label or one of `hosts`, each with or without a port.
+/// True for an IP address, a single-label name or one of `hosts`, with or without a port.
 fn is_own(host: &str, hosts: &[String]) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

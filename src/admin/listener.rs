@@ -1,4 +1,4 @@
-//! The admin listener's connections: bounded in number, and in the time and memory they may take.
+//! Connections of the admin listener, with limits on number, time and memory.
 
 use std::time::Duration;
 
@@ -15,27 +15,27 @@ use tokio_util::sync::CancellationToken;
 use super::authorized::AdminPeer;
 use super::places::{PlacePermit, Places};
 
-/// Connections at once: some browsers, a Prometheus or two, and probes. Of more, those without a request give way, so that
-/// nobody takes the descriptors that queries need.
+/// Most connections: some browsers, one or two Prometheus servers, and probes. Beyond that, idle connections are
+/// closed, so that nobody uses up the file descriptors that queries need.
 const CONNECTIONS: usize = 64;
 
-/// Time for a request's head to come, also for the next one on a connection that stays open.
+/// Time limit for the head of each request, including the next one on a persistent connection.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// Largest head of a request in bytes; browsers send some 1 KiB, with cookies of other services on this host more. Beyond,
-/// the answer is 431 (RFC 6585 section 5) and the connection ends.
+/// Largest request head in bytes. Browsers send about 1 KiB, more with cookies of other services on this host. A larger
+/// head gets 431 (RFC 6585 section 5) and the connection is closed.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// Header lines of a request; browsers send some 20. Beyond, the same.
+/// Most header lines of a request; browsers send about 20. More get 431 as well.
 const HEADERS: usize = 64;
 
-/// Longest that one connection lives, whatever its client does.
+/// Longest lifetime of a connection.
 const LIFE: Duration = Duration::from_secs(300);
 
-/// Pause after a failed accept, so that a shortage of descriptors costs no CPU.
+/// Pause after a failed accept, so that a shortage of file descriptors costs no CPU.
 const BACKOFF: Duration = Duration::from_millis(100);
 
-/// Serves `router` until told to stop.
+/// Serves `router` until `stop` is cancelled.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let places = Places::new(CONNECTIONS);
     loop {
@@ -53,7 +53,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     }
 }
 
-/// Answers the requests of one connection, until its client, its time or another who needs its place ends it.
+/// Serves one connection until its client closes it, its lifetime ends, or another connection needs its slot.
 async fn converse(stream: TcpStream, router: Router, place: PlacePermit) {
     let requests = place.requests();
     let peer = stream.peer_addr().ok().map(AdminPeer);
@@ -77,7 +77,7 @@ async fn converse(stream: TcpStream, router: Router, place: PlacePermit) {
         .max_headers(HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::select! {
-        // A client that is gone or too slow misses its page.
+        // Errors mean that the client went away or was too slow.
         _ = timeout(LIFE, connection) => {}
         () = place.is_needed() => {}
     }

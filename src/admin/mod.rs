@@ -1,6 +1,7 @@
-//! The HTTP side: metrics, health, the status page and its JSON, and names allowed for a while.
+//! The admin listener: metrics, health, the status page, its JSON, and grants.
 //!
-//! What changes state is `POST` or `DELETE` and takes an `Authorized`, which only a request with the token is.
+//! Handlers that change state use `POST` or `DELETE` and take an `Authorized`, which only a request with the token
+//! yields.
 
 mod allowed;
 mod api;
@@ -37,33 +38,33 @@ use crate::policy::temporary::Grant;
 use crate::upstream::server::{LATELY, Server};
 use crate::util::heartbeat::Health;
 
-/// What the pages show.
+/// Data behind the pages.
 #[derive(Clone)]
 pub struct Admin {
-    /// What queries are judged by.
+    /// The state that decides queries.
     pub state: Arc<ArcSwap<State>>,
-    /// All counts.
+    /// All counters.
     pub catalogue: Arc<Catalogue>,
-    /// What happened lately.
+    /// Recent activity.
     pub live: Arc<LiveStats>,
-    /// What could not be told.
+    /// Counts of lost lookups and log lines.
     pub losses: Losses,
-    /// When the gate began to serve, on either clock.
+    /// Start of the service, on both clocks.
     pub started: (Instant, SystemTime),
-    /// What changes state, and who may.
+    /// Changes state, for requests with the token.
     pub control: Control,
-    /// Longest that a name may be allowed for a while.
+    /// Longest duration of a grant.
     pub max_temporary: Duration,
-    /// Whether threads and sockets work.
+    /// State of threads and sockets.
     pub health: Health,
 }
 
-/// Largest body of a request in bytes: a name, a reason and room.
+/// Largest request body in bytes: a name and a reason, with room to spare.
 const MAX_BODY: usize = 16 * 1024;
 
 impl Admin {
-    /// `/`, `/metrics`, `/healthz`, `/livez`, `/readyz` and `/api/v1/…`. All but those that tell a probe whether the gate lives may be
-    /// reached by addresses, names of one label and `hosts` alone.
+    /// Routes for `/`, `/metrics`, `/healthz`, `/livez`, `/readyz` and `/api/v1/…`. Health probes may use any host
+    /// name; all other pages require an IP address, a single-label name or one of `hosts`.
     pub fn router(self, hosts: &[String]) -> Router {
         let pages = Router::new()
             .route("/", get(page::page))
@@ -89,7 +90,7 @@ impl Admin {
             .with_state(self)
     }
 
-    /// What is allowed for a while, now.
+    /// The current grants.
     fn grants(&self) -> Vec<Grant> {
         self.state.load().policies.temporary().iter().cloned().collect()
     }
@@ -100,12 +101,13 @@ async fn metrics(Shared(admin): Shared<Admin>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
-/// The process lives.
+/// The process runs.
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Every thread works and every worker can reply, whatever upstreams do: blocked names and cache entries are answered.
+/// Every thread works and every worker can reply, even without upstreams: blocked names and cache entries still get
+/// answers.
 async fn livez(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
     match admin.health.fault() {
         Some(fault) => (StatusCode::SERVICE_UNAVAILABLE, format!("not live: {fault}\n")),
@@ -113,7 +115,7 @@ async fn livez(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
     }
 }
 
-/// A policy is loaded (or nothing would listen), every worker can reply, and an upstream replied lately.
+/// Every worker can reply and an upstream replied recently. A policy is always loaded before anything listens.
 async fn readyz(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
     if let Some(fault) = admin.health.fault() {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {fault}\n"));

@@ -1,4 +1,4 @@
-//! The status page at `/`: one document with its style and script in it, which asks the JSON pages for all it shows.
+//! The status page at `/`: one document with inline style and script that gets its data from the JSON pages.
 
 use std::sync::LazyLock;
 
@@ -21,9 +21,9 @@ const SCRIPT: &str = concat!(
 static DOCUMENT: LazyLock<String> =
     LazyLock::new(|| format!(include_str!("page/index.html"), style = STYLE, script = SCRIPT));
 
-/// What the browser may do (Content Security Policy level 3): run this script, apply this style, ask this listener.
-/// Names are text that strangers chose, so that even a mistake in the script must not turn them into markup; the
-/// last two directives have the browser refuse every assignment that could.
+/// Content Security Policy (level 3) of the page: run only this script, apply only this style, connect only to this
+/// listener. Clients choose the names on the page, so even a mistake in the script must not turn them into markup. With
+/// the last two directives the browser refuses every assignment that could.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; base-uri 'none'; \
@@ -42,7 +42,7 @@ pub(super) async fn page() -> impl IntoResponse {
     (headers, DOCUMENT.as_str())
 }
 
-/// The hash by which a policy names an inline style or script.
+/// The hash of an inline style or script, as in a Content Security Policy.
 fn source_hash(text: &str) -> String {
     format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(text)))
 }

@@ -1,4 +1,4 @@
-//! [`Places`]: who has a connection to the admin listener, and who gives way when there are too many.
+//! [`Places`]: connection slots of the admin listener; idle connections give up theirs when all are taken.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,25 +9,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::util::sync::lock;
 
-/// How often it is looked for one to give way while all have requests under way.
+/// Interval for retrying while every connection has a request in progress.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// A fixed number of places. When all are taken, the connection that has been without a request for longest gives its place
-/// to the next: whoever opens connections and says nothing cannot keep others out.
+/// A fixed number of slots. When all are taken, the connection that has been idle for longest loses its slot to the
+/// next one, so that silent connections cannot keep others out.
 #[derive(Clone)]
 pub(super) struct Places {
     free: Arc<Semaphore>,
     taken: Arc<Mutex<Vec<Arc<Place>>>>,
 }
 
-/// What is known of one connection.
+/// State of one connection.
 struct Place {
-    /// Since when no request is under way; none while one is.
+    /// Idle since; none while a request is in progress.
     quiet: Mutex<Option<Instant>>,
     give_way: CancellationToken,
 }
 
-/// A place that is taken, until this is dropped.
+/// A slot, held until dropped.
 pub(super) struct PlacePermit {
     place: Arc<Place>,
     places: Places,
@@ -35,12 +35,12 @@ pub(super) struct PlacePermit {
 }
 
 impl Places {
-    /// `count` places.
+    /// Creates `count` slots.
     pub(super) fn new(count: usize) -> Self {
         Self { free: Arc::new(Semaphore::new(count)), taken: Arc::default() }
     }
 
-    /// Takes a place, from another if need be.
+    /// Takes a slot, if necessary from an idle connection.
     pub(super) async fn take(&self) -> std::io::Result<PlacePermit> {
         let slot = loop {
             if self.free.available_permits() == 0 {
@@ -57,7 +57,7 @@ impl Places {
         Ok(PlacePermit { place, places: self.clone(), _slot: slot })
     }
 
-    /// Tells the connection that has been without a request for longest to end, if there is one.
+    /// Closes the connection that has been idle for longest, if any is idle.
     fn make_room(&self) {
         let taken = lock(&self.taken);
         let quiet = taken.iter().filter_map(|place| Some(((*lock(&place.quiet))?, place)));
@@ -68,12 +68,12 @@ impl Places {
 }
 
 impl PlacePermit {
-    /// Ends when another needs the place.
+    /// Waits until another connection needs the slot.
     pub(super) async fn is_needed(&self) {
         self.place.give_way.cancelled().await;
     }
 
-    /// What notes the connection's requests.
+    /// Tracks the requests of the connection.
     pub(super) fn requests(&self) -> Requests {
         Requests(Arc::clone(&self.place))
     }
@@ -85,15 +85,15 @@ impl Drop for PlacePermit {
     }
 }
 
-/// Notes whether a connection has a request under way.
+/// Tracks whether a connection has a request in progress.
 #[derive(Clone)]
 pub(super) struct Requests(Arc<Place>);
 
-/// A request under way, until this is dropped.
+/// A request in progress, until dropped.
 pub(super) struct UnderWay(Arc<Place>);
 
 impl Requests {
-    /// A request came.
+    /// Records the start of a request.
     pub(super) fn begin(&self) -> UnderWay {
         *lock(&self.0.quiet) = None;
         UnderWay(Arc::clone(&self.0))
@@ -121,13 +121,13 @@ mod tests {
             async move { places.take().await.unwrap() }
         });
         second.is_needed().await;
-        assert!(!first.place.give_way.is_cancelled(), "it has a request under way");
+        assert!(!first.place.give_way.is_cancelled(), "it has a request in progress");
         drop(second);
         let third = wanted.await.unwrap();
         drop(under_way);
         let wanted = tokio::spawn(async move { places.take().await.unwrap() });
         third.is_needed().await;
-        assert!(!first.place.give_way.is_cancelled(), "it had a request later than the third came");
+        assert!(!first.place.give_way.is_cancelled(), "its last request ended after the third connected");
         drop(third);
         wanted.await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! [`Refusal`]: why a request that would change something is not obeyed.
+//! [`Refusal`]: error response to a request that would change something.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::allow_request::ErrorJson;
 
-/// A status code, and what is wrong with a remedy, for people.
+/// A status code and an error text with a hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
@@ -18,7 +18,7 @@ impl Refusal {
         Self { status, text: text.into() }
     }
 
-    /// 422: it was understood, and cannot be.
+    /// 422: the request is well-formed but cannot be carried out.
     pub(super) fn unfit(text: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
     }
@@ -28,7 +28,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(ErrorJson { error: self.text })).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            // RFC 9110 section 11.6.1: a 401 says how to do better.
+            // RFC 9110 section 11.6.1: a 401 MUST have a WWW-Authenticate challenge.
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

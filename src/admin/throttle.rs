@@ -1,21 +1,21 @@
-//! [`ErrorThrottle`]: limits repeated error lines, so that who causes them cannot fill the log.
+//! [`ErrorThrottle`]: limits repeated error lines, so that clients cannot fill the log.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::util::sync::lock;
 
-/// Time between two lines.
+/// Shortest time between two lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// At most one line in [`PAUSE`]; it says how many were left out before it.
+/// Admits at most one line per [`PAUSE`], and counts the lines left out.
 #[derive(Debug, Default)]
 pub(super) struct ErrorThrottle {
     last: Mutex<Option<(Instant, u64)>>,
 }
 
 impl ErrorThrottle {
-    /// How many lines were left out since the last one; none where this one is left out as well.
+    /// The number of lines left out since the last one; none if this line must be left out too.
     pub(super) fn admit(&self, now: Instant) -> Option<u64> {
         let mut last = lock(&self.last);
         match &mut *last {

@@ -1,4 +1,4 @@
-//! [`TokenFile`]: the secret that requests which change state must bring.
+//! [`TokenFile`]: the token that authorizes admin requests to change state.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,33 +8,33 @@ use subtle::ConstantTimeEq;
 use crate::config::Settings;
 use crate::util::secret_file::{SecretFile, SecretFileError};
 
-/// Fewest characters of a token: 16 of a random one are beyond guessing over a network.
+/// Shortest token in characters: 16 random ones cannot be guessed over a network.
 const MIN_LENGTH: usize = 16;
 
 static FILE: SecretFile =
-    SecretFile { what: "the token file", setting: "`token_file` in [admin]", make: "openssl rand -hex 32" };
+    SecretFile { what: "the token file", setting: "`admin.token_file`", make: "openssl rand -hex 32" };
 
-const UNPRINTABLE: &str = "it must hold one line of printable ASCII without spaces";
+const UNPRINTABLE: &str = "must contain one line of printable ASCII without spaces";
 
-/// A file with a token on its only line. It is read for each request that needs it, so that a new token holds at once.
+/// A file with the token on its only line. It is read for each request that needs it, so a new token applies at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenFile {
     path: PathBuf,
 }
 
-/// A token. Nothing shows it, and it is compared in a time that does not depend on where it differs.
+/// A token. It is never shown, and is compared in constant time.
 #[derive(Clone)]
 pub struct Token {
     secret: Box<str>,
 }
 
 impl TokenFile {
-    /// The token in the file at `path`.
+    /// The token file at `path`.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// The file that `settings` name, which must have a token already; none where they name none.
+    /// The file in `settings`, if set; it must already contain a token.
     pub fn of(settings: &Settings) -> Result<Option<Self>, SecretFileError> {
         let file = settings.admin.token_file.clone().map(Self::new);
         file.as_ref().map(Self::read).transpose()?;
@@ -43,7 +43,7 @@ impl TokenFile {
 
     /// Reads the token.
     ///
-    /// Errors: the file cannot be read, others may read it, or what it holds is no token.
+    /// Errors: the file cannot be read, other users can read it, or its content is not a token.
     pub fn read(&self) -> Result<Token, SecretFileError> {
         FILE.read(&self.path, |lines| match lines {
             [line] => Token::parse(line),
@@ -57,7 +57,7 @@ impl Token {
         match std::str::from_utf8(line) {
             Ok(text) if line.iter().all(u8::is_ascii_graphic) => match text.len() {
                 length @ 0..MIN_LENGTH => {
-                    Err(format!("the token has {length} characters, and must have at least {MIN_LENGTH}"))
+                    Err(format!("the token has {length} characters, needs at least {MIN_LENGTH}"))
                 }
                 _ => Ok(Self { secret: text.into() }),
             },
@@ -65,7 +65,7 @@ impl Token {
         }
     }
 
-    /// True for the same token.
+    /// True if `given` is this token.
     pub fn is(&self, given: &[u8]) -> bool {
         self.secret.as_bytes().ct_eq(given).into()
     }
@@ -119,8 +119,8 @@ mod tests {
     fn what_is_no_token_is_refused_with_a_remedy() {
         let long = vec![b'x'; 5000];
         for (content, mode, told, remedy) in [
-            (SECRET.as_bytes(), 0o644, "everyone", "chmod"),
-            (SECRET.as_bytes(), 0o602, "everyone", "chmod"),
+            (SECRET.as_bytes(), 0o644, "other users", "chmod"),
+            (SECRET.as_bytes(), 0o602, "other users", "chmod"),
             (b"", 0o600, "has 0 characters", "openssl"),
             (b"\n", 0o600, "has 0 characters", "openssl"),
             (b"0123456789abcde\n", 0o600, "has 15 characters", "openssl"),
@@ -135,7 +135,7 @@ mod tests {
         }
         let directory = tempfile::tempdir().unwrap();
         let error = TokenFile::new(directory.path().to_owned()).read().unwrap_err().to_string();
-        assert!(error.contains("no file"), "{error}");
+        assert!(error.contains("not a regular file"), "{error}");
         let error = TokenFile::new(directory.path().join("none")).read().unwrap_err().to_string();
         assert!(error.contains("none") && error.contains("token_file"), "{error}");
     }

@@ -1,17 +1,17 @@
-//! [`Dependency`]: a host that something needs, as Azure says.
+//! [`Dependency`]: a host that a workspace needs, from Azure's list of dependencies.
 
 use crate::allowlist::port::Port;
 use crate::policy::rule::Pattern;
 
-/// Something a workspace needs to reach.
+/// A host that a workspace needs to reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependency {
-    /// What Azure says it is for: `Azure Active Directory`.
+    /// Azure's category, such as `Azure Active Directory`.
     pub category: String,
     /// The host, or the hosts.
     pub pattern: Pattern,
-    /// The ports; TCP where the file does not say.
+    /// The ports; TCP if the file has no protocol.
     pub ports: Vec<Port>,
-    /// Where it stands, as a JSON path.
+    /// Its location in the file, as a JSON path.
     pub place: String,
 }

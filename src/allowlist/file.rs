@@ -1,4 +1,4 @@
-//! A [`Allowlist`] from the text of its file.
+//! Reads an [`Allowlist`] from the text of a TOML file.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,13 +18,13 @@ use crate::diagnostics::{Diagnostic, Faults, Section, Source, ValueError};
 use crate::policy::expect::Expect;
 use crate::policy::rule::Action;
 
-/// How much text is handed to the TOML parser at once, in bytes. Its tables take twenty times the memory of their text:
-/// 3.5 GB for a file of a million rules in one piece.
+/// Bytes of text that the TOML parser gets at once. Its tables take twenty times the memory of their text: 3.5 GB for a
+/// file of a million rules in one piece.
 const PIECE: usize = 1 << 16;
 
-/// Reads the zone `name` from `source` and notes in `used` which parameters it names.
+/// Reads the allowlist `name` from `source` and adds the parameters that it uses to `used`.
 ///
-/// The zone is meant to be used only where no diagnostic is an error.
+/// Use the allowlist only if no diagnostic is an error.
 pub fn zone(
     name: &str,
     source: &Source,
@@ -70,10 +70,10 @@ pub fn zone(
     (zone, faults.into_found())
 }
 
-/// Cuts a long text before a rule's header wherever a piece is long enough.
+/// Splits a long text into pieces of about [`PIECE`] bytes, each starting at a rule's header.
 ///
-/// A line that begins with `[[allow]]` or `[[deny]]` is a header unless it is within a multi-line string, since no TOML
-/// value looks like that. A text with such strings is therefore left in one piece.
+/// A line that starts with `[[allow]]` or `[[deny]]` is a header unless it is within a multi-line string, since no TOML
+/// value looks like that. A text with such strings is therefore not split.
 fn pieces(text: &str) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut start = 0;
@@ -87,7 +87,7 @@ fn pieces(text: &str) -> Vec<Range<usize>> {
     pieces
 }
 
-/// Where the first rule's header at or after `from` begins, if any.
+/// Offset of the first rule's header at or after `from`, if any.
 fn next_header(text: &str, from: usize) -> Option<usize> {
     let from = (from..text.len()).find(|at| text.is_char_boundary(*at))?;
     let mut tables = text[from..].match_indices("\n[[").map(|(at, _)| from + at + 1);
@@ -99,8 +99,8 @@ fn next_header(text: &str, from: usize) -> Option<usize> {
 fn revised(root: &mut Section<'_, '_>) -> Option<Date> {
     let (datetime, span) = root.field::<Datetime>("revised").map(|at| (*at.get_ref(), at.span()))?;
     if datetime.time.is_some() {
-        let help = "write the date alone, such as `2026-03-19`".to_owned();
-        root.faults.error(&span, "`revised`: a date belongs here, without a time", help);
+        let help = "write only the date, such as `2026-03-19`".to_owned();
+        root.faults.error(&span, "`revised`: expected a date without a time", help);
     }
     datetime.date
 }
@@ -120,12 +120,12 @@ fn rule(
     let broad = section.field("broad");
     let reason = section.field("reason").map(Spanned::into_inner);
     if let (Action::Deny, Some(broad)) = (action, &broad) {
-        let help = "remove it; `strict` would leave the rule out and so open the names".to_owned();
-        section.faults.error(&broad.span(), "`deny.broad`: only a rule that allows can be broad", help);
+        let help = "remove it; `strict` would leave the rule out and so allow the names".to_owned();
+        section.faults.error(&broad.span(), "`deny.broad`: only allow rules can be broad", help);
     }
     if let (Action::Deny, Some(expect)) = (action, &expect) {
-        let help = "remove it; a denied name has no answer".to_owned();
-        section.faults.error(&expect.span(), "`deny.expect`: only a rule that allows can expect", help);
+        let help = "remove it; a denied name has no addresses to check".to_owned();
+        section.faults.error(&expect.span(), "`deny.expect`: only allow rules can have it", help);
     }
     let line = host.as_ref().map_or(0, |host| section.faults.line(host.span().start));
     section.finish();
@@ -151,19 +151,18 @@ fn rule(
 
 /// The kind of address that answers should have.
 fn expected(text: &str) -> Result<Expect, ValueError> {
-    text.parse().map_err(|help: &str| {
-        ValueError::new(format!("`{}` is nothing to expect", text.escape_debug()), help)
-    })
+    text.parse()
+        .map_err(|help: &str| ValueError::new(format!("invalid value `{}`", text.escape_debug()), help))
 }
 
 /// The date of an edition of a vendor's list.
 fn edition(text: &str) -> Result<Date, ValueError> {
     let read = text.parse::<Datetime>().ok();
     read.and_then(|datetime| datetime.date.filter(|_| datetime.time.is_none()))
-        .ok_or_else(|| ValueError::new(format!("`{text}` is no date"), "write it such as `2026-03-19`"))
+        .ok_or_else(|| ValueError::new(format!("invalid date `{text}`"), "write a date such as `2026-03-19`"))
 }
 
-/// A host written twice with the same action says nothing new, and the second may be a slip for another name.
+/// Warns of hosts that occur twice with the same action: the second may be a typing error for another name.
 fn warn_of_duplicates(rules: &[AllowlistRule], source: &Source, faults: &mut Faults<'_>) {
     let mut first_lines: RapidHashMap<(Action, Cow<'_, str>), u32> = RapidHashMap::default();
     faults.set_base(0);

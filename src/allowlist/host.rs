@@ -1,4 +1,4 @@
-//! [`HostPattern`]: a host as a zone file writes it, with its parameters filled in.
+//! [`HostPattern`]: a host from an allowlist, with its parameters filled in.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use crate::config::is_parameter_name;
 use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
 
-/// Most patterns that one rule may become. The product of long lists is nearly always a mistake, and each costs memory.
+/// Most patterns that one rule may expand to. The product of long lists is nearly always a mistake, and costs memory.
 pub const MAX_PATTERNS: usize = 10_000;
 
 /// A host as written and the patterns it stands for.
@@ -15,16 +15,16 @@ pub const MAX_PATTERNS: usize = 10_000;
 pub(super) struct HostPattern {
     /// As written.
     pub(super) text: String,
-    /// One for each combination of the values of its parameters; none while one of them has no value.
+    /// One for each combination of parameter values; empty if a parameter has no value.
     pub(super) patterns: Vec<Pattern>,
     /// Its parameters.
     pub(super) parameters: Vec<String>,
-    /// Those of them without a value.
+    /// Parameters without a value.
     pub(super) missing: Vec<String>,
 }
 
 impl HostPattern {
-    /// Reads a host and fills in its parameters. Syntax is checked even where a value is missing.
+    /// Reads a host and fills in its parameters. Checks the syntax even if a value is missing.
     pub(super) fn parse(text: &str, values: &BTreeMap<String, Vec<String>>) -> Result<Self, ValueError> {
         let places = placeholders(text)?;
         if places.is_empty() {
@@ -47,7 +47,7 @@ impl HostPattern {
     }
 }
 
-/// Where the `{name}` of a host stand, braces included.
+/// The locations of `{name}` in a host, braces included.
 fn placeholders(text: &str) -> Result<Vec<Range<usize>>, ValueError> {
     let mut places = Vec::new();
     let mut from = 0;
@@ -55,16 +55,12 @@ fn placeholders(text: &str) -> Result<Vec<Range<usize>>, ValueError> {
         let at =
             |span, message, help: &str| ValueError { span: Some(span), ..ValueError::new(message, help) };
         let Some(end) = text[start..].find('}').map(|length| start + length + 1) else {
-            return Err(at(
-                start..start + 1,
-                "`{` without `}`".to_owned(),
-                "parameters are written `{name}`",
-            ));
+            return Err(at(start..start + 1, "`{` without `}`".to_owned(), "write parameters as `{name}`"));
         };
         let name = &text[start + 1..end - 1];
         if !is_parameter_name(name) {
-            let message = format!("`{}` is no parameter's name", name.escape_debug());
-            return Err(at(start..end, message, "write `a` to `z` and `_`, such as `{key_vault}`"));
+            let message = format!("invalid parameter name `{}`", name.escape_debug());
+            return Err(at(start..end, message, "use only `a` to `z` and `_`, such as `{key_vault}`"));
         }
         places.push(start..end);
         from = end;
@@ -82,8 +78,8 @@ fn fill(
     let lists = parameters.iter().map(|name| (name, values.get(name).map(Vec::as_slice).unwrap_or_default()));
     let count = lists.clone().fold(1_usize, |count, (_, list)| count.saturating_mul(list.len()));
     if count > MAX_PATTERNS {
-        let message = format!("this becomes {count} patterns with the values in [parameters]");
-        return Err(ValueError::new(message, format!("use fewer values; a rule may become {MAX_PATTERNS}")));
+        let message = format!("the values in [parameters] expand this rule to {count} patterns");
+        return Err(ValueError::new(message, format!("use fewer values; the limit is {MAX_PATTERNS}")));
     }
     let mut texts = vec![text.to_owned()];
     for (name, list) in lists {
@@ -95,12 +91,15 @@ fn fill(
     }
     let parse = |filled: &String| {
         Pattern::parse(filled).map_err(|error| {
-            // What is wrong without the values can be pointed at; what is wrong with them stands in no one place.
+            // An error in the host itself has a location; an error that the values cause has none.
             match Pattern::parse(&stand_in(text, places)) {
                 Err(error) => error.into(),
                 Ok(_) => ValueError {
                     span: None,
-                    message: format!("with the values in [parameters] this is `{filled}`: {}", error.message),
+                    message: format!(
+                        "the values in [parameters] expand this to `{filled}`: {}",
+                        error.message
+                    ),
                     help: error.help,
                 },
             }
@@ -109,7 +108,7 @@ fn fill(
     texts.iter().map(parse).collect()
 }
 
-/// The host with letters in place of its parameters, of the same length so that places in it stay right.
+/// The host with letters in place of its parameters, of the same length so that locations in it stay valid.
 fn stand_in(text: &str, places: &[Range<usize>]) -> String {
     let mut text = text.to_owned();
     for place in places {
@@ -164,9 +163,9 @@ mod tests {
     fn refuses_and_points() {
         for (text, span, message) in [
             ("{acr.azurecr.io", Some(0..1), "`{` without `}`"),
-            ("a.{Acr}.io", Some(2..7), "`Acr` is no parameter's name"),
-            ("a.{}.io", Some(2..4), "`` is no parameter's name"),
-            ("acr}.azurecr.io", Some(3..4), "`}` has no place"),
+            ("a.{Acr}.io", Some(2..7), "invalid parameter name `Acr`"),
+            ("a.{}.io", Some(2..4), "invalid parameter name ``"),
+            ("acr}.azurecr.io", Some(3..4), "invalid character `}`"),
             ("{storage}..io", Some(9..11), "two dots"),
             ("{acr}..io", Some(5..7), "two dots"),
             ("*{acr}.io", Some(0..6), "whole first label"),

@@ -1,6 +1,6 @@
-//! Plain lists: one pattern on each line, for lists too long to be worth a table for each rule.
+//! Plain lists: one pattern per line, for lists too long for a table per rule.
 //!
-//! A list is read line by line and each rule handed on at once, so that neither text nor rules of a million lines are held.
+//! A list is read line by line, and each rule is passed on at once, so that a million lines are never held in memory.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -11,26 +11,26 @@ use std::path::Path;
 use crate::diagnostics::{Diagnostic, Report, Source, ValueError};
 use crate::policy::rule::{Action, Pattern};
 
-/// Longest line, in bytes. Names are at most 255 bytes long, so that longer ones are comments, or no list at all.
+/// Longest line, in bytes. Names have at most 255 bytes, so a longer line is a comment, or the file is not a list.
 const MAX_LINE: usize = 1 << 16;
-/// Faults after which the rest of a list is not read: a file with so many is something else.
+/// Number of errors after which reading stops: a file with so many is not a list.
 const MAX_FAULTS: usize = 100;
-/// What some editors put before the first character of a UTF-8 file.
+/// Some editors write this before the first character of a UTF-8 file.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Reads the list at `path`, gives each of its rules with its line (from 1) to `rule`, and says how many there are.
+/// Reads the list at `path`, passes each rule with its line (from 1) to `rule`, and returns the number of rules.
 ///
-/// On each line stands a pattern, or `!` and a pattern to deny; `#` begins a comment. Every rule's line has a line ending.
+/// Each line is a pattern, or `!` and a pattern to deny; `#` starts a comment. Every rule's line needs a line ending.
 ///
-/// Errors: the file cannot be read or has nothing in it, its last line is cut off, or lines in it are no rules. What was given
-/// to `rule` is then part of the list.
+/// Errors: the file cannot be read or is empty, its last line is cut off, or lines are not valid rules. `rule` then got
+/// only a part of the list.
 pub(super) fn read(path: &Path, rule: impl FnMut(Action, &Pattern, u32)) -> Result<usize, Report> {
     let file = path.display().to_string();
     let opened = File::open(path).map_err(|error| Diagnostic::unreadable(&file, &error))?;
     read_from(&file, BufReader::with_capacity(MAX_LINE, opened), rule)
 }
 
-/// The same of a text that messages call `file`.
+/// The same for a text whose name in messages is `file`.
 pub fn read_from(
     file: &str,
     text: impl BufRead,
@@ -67,7 +67,7 @@ fn read_lines(
         };
         match read_line(line) {
             Ok(None) => {}
-            // Half a name is often a wider one: `*.com` of `*.company.example`.
+            // A truncated name can cover more: `*.com` instead of `*.company.example`.
             Ok(Some(_)) if !bytes.ends_with(b"\n") => faults.add(number, line, LineError::CutOff),
             Ok(Some((action, pattern))) => {
                 rules += 1;
@@ -85,19 +85,19 @@ fn read_lines(
     Ok(rules)
 }
 
-/// Why a line is no rule.
+/// Why a line is not a valid rule.
 enum LineError {
     /// It does not end within [`MAX_LINE`] bytes.
     Long,
     /// It is not UTF-8 from this byte on.
     NotUtf8(usize),
-    /// It is a rule, and the last line, and has no line ending.
+    /// It is a rule on the last line, without a line ending.
     CutOff,
-    /// It says what is no pattern; the span is within the line.
+    /// It is not a pattern; the span is within the line.
     Value(ValueError),
 }
 
-/// The rule that a line holds, none where it is blank or a comment.
+/// The rule of a line; none if it is blank or a comment.
 fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
     if line.len() == MAX_LINE && !line.ends_with(b"\n") {
         return Err(LineError::Long);
@@ -124,7 +124,7 @@ fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
     }
 }
 
-/// What stands before the first `#` that has no backslash before it.
+/// The text before the first `#` that is not escaped with a backslash.
 fn before_comment(line: &str) -> &str {
     let comment = line.match_indices('#').map(|(at, _)| at).find(|at| {
         let backslashes = line[..*at].bytes().rev().take_while(|byte| *byte == b'\\').count();
@@ -133,27 +133,27 @@ fn before_comment(line: &str) -> &str {
     comment.map_or(line, |at| &line[..at])
 }
 
-/// Adds what is different in lists: other things are pasted into them than into a rule of its own.
+/// Replaces the hint for errors that are typical of lists, where people paste other formats.
 fn explain(host: &str, error: ValueError) -> ValueError {
     let first = host.split_ascii_whitespace().next().unwrap_or_default();
     let help = if first.len() < host.len() && first.parse::<IpAddr>().is_ok() {
-        "this is a line of a hosts file: write the name alone if it is to be allowed, with `!` before it if denied"
+        "this is a line of a hosts file: write only the name to allow it, or `!` and the name to deny it"
     } else if host.contains(|c: char| c.is_ascii_whitespace()) {
-        "put one pattern on each line, and `#` before a comment"
+        "write one pattern per line, and `#` before a comment"
     } else if host.contains(['{', '}']) {
-        "write the value itself; parameters belong in a zone file that ends in `.toml`"
+        "write the value itself; only `.toml` allowlists can use parameters"
     } else {
         return error;
     };
     ValueError { help: Some(help.to_owned()), ..error }
 }
 
-/// What is wrong in a list, with the lines it stands on.
+/// Errors in a list, with their lines.
 struct Faults<'f> {
     file: &'f str,
     found: Vec<Diagnostic>,
     lines: Vec<usize>,
-    /// Those lines, one behind the other.
+    /// Those lines, concatenated.
     text: String,
 }
 
@@ -167,8 +167,8 @@ impl<'f> Faults<'f> {
         let line = String::from_utf8_lossy(line.trim_ascii_end());
         let (message, help, span) = match error {
             LineError::Long => {
-                let message = format!("a line of more than {MAX_LINE} bytes");
-                (message, Some("put one pattern on each line".to_owned()), 0..0)
+                let message = format!("line longer than {MAX_LINE} bytes");
+                (message, Some("write one pattern per line".to_owned()), 0..0)
             }
             LineError::NotUtf8(at) => {
                 let message = "the file is not UTF-8 from here on".to_owned();
@@ -180,7 +180,7 @@ impl<'f> Faults<'f> {
             }
             LineError::CutOff => {
                 let message = "the last line has no line ending: the file may be cut off".to_owned();
-                (message, Some("end it with a line ending".to_owned()), 0..line.len())
+                (message, Some("if it is complete, end it with a newline".to_owned()), 0..line.len())
             }
             LineError::Value(error) => (error.message, error.help, error.span.unwrap_or(0..line.len())),
         };
@@ -197,8 +197,8 @@ impl<'f> Faults<'f> {
 
     fn into_report(mut self) -> Report {
         if self.found.len() == MAX_FAULTS {
-            let message = format!("the file was not read further than these {MAX_FAULTS} faults");
-            let help = "a list has one pattern on each line: `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`";
+            let message = format!("reading stopped after {MAX_FAULTS} errors");
+            let help = "write one pattern per line, such as `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`";
             self.found.push(Diagnostic::error(self.file, message).with_help(help.to_owned()));
         }
         Report::new(Source::excerpt(self.file, self.text, self.lines), self.found)

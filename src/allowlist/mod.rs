@@ -1,8 +1,8 @@
-//! Reading allowlist files: the shipped ones, which are part of the program, and the operator's own.
+//! Reads allowlists: the shipped ones, which are built in, and the operator's own.
 //!
-//! `NAME.toml` has a table for each rule, with what people want to know of it; `NAME.list` has patterns and nothing else,
-//! one on each line, and may be a million lines long. A file with one bad rule is refused whole, and everything wrong in it is reported at once. How rules are matched is
-//! [`crate::policy`]'s part.
+//! `NAME.toml` has a table for each rule, with metadata for people. `NAME.list` has only patterns, one per line, and
+//! may have a million lines. A file with one bad rule is rejected as a whole, and all its errors are reported at once.
+//! [`crate::policy`] matches the rules.
 
 mod dependency;
 mod file;

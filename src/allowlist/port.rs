@@ -1,4 +1,4 @@
-//! [`Port`]: a port that a rule's vendor says to open. DNS takes no notice; exports do.
+//! [`Port`]: a port that the vendor says to open. DNS ignores it; exports use it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ pub enum Protocol {
     Any,
 }
 
-/// A port as rules write it: `tcp/443`, `udp/123`, `any/443`.
+/// A port in a rule: `tcp/443`, `udp/123`, `any/443`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Port {
     /// The transport.
@@ -41,7 +41,7 @@ impl FromStr for Port {
         };
         text.split_once('/').and_then(read).ok_or_else(|| {
             let help = "write `tcp/443`, `udp/443` or `any/443`, with a number from 1 to 65535";
-            ValueError::new(format!("`{text}` is no port"), help)
+            ValueError::new(format!("invalid port `{text}`"), help)
         })
     }
 }
@@ -68,7 +68,7 @@ mod tests {
             assert_eq!(text.parse::<Port>().unwrap().to_string(), text);
         }
         for text in ["", "443", "tcp/0", "tcp/65536", "tcp:443", "TCP/443", "icmp/1", "tcp/443 "] {
-            assert!(text.parse::<Port>().unwrap_err().message.contains("no port"), "{text}");
+            assert!(text.parse::<Port>().unwrap_err().message.contains("invalid port"), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`read`]: the zones that the settings name.
+//! [`read`]: the allowlists that the settings name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,23 +13,24 @@ use crate::diagnostics::{Diagnostic, Report, Source, read_source};
 use crate::policy::PolicyBuilder;
 use crate::policy::rule::Action;
 
-/// The zones read, and what is probably not meant in them.
+/// The allowlists read, and probable mistakes in them.
 #[derive(Clone, Debug, Default)]
 pub struct Allowlists {
-    /// In the order they were named.
+    /// In the order of the settings.
     pub list: Vec<Allowlist>,
-    /// Such as hosts written twice.
+    /// Probable mistakes, such as duplicate hosts.
     pub warnings: Report,
-    /// Parameters that have values and stand in none of the zones: probably misspelt.
+    /// Parameters that have values but occur in none of the allowlists: probably misspelt.
     pub unused_parameters: Vec<String>,
 }
 
-/// Reads the zones that the settings name and gives their rules to `policy`, and to `routes` the servers that some have of
-/// their own; `strict` leaves out the broad rules. A name
-/// is looked for in the settings' directory first, then among the shipped ones. One given twice is read once.
+/// Reads the allowlists that the settings name. Their rules go to `policy`; the servers that some have go to `routes`.
 ///
-/// Errors: a zone is not known or cannot be read, or something in one is wrong; the report then has all of it, and
-/// `policy` is of no use.
+/// `strict` leaves out broad rules. A name is looked up in `zones_directory` first, then among the shipped allowlists.
+/// An allowlist that is listed twice is read once.
+///
+/// Errors: an allowlist is unknown, cannot be read or has errors. The report has all of them, and `policy` must not be
+/// used.
 pub fn read(
     settings: &config::PolicySettings,
     parameters: &BTreeMap<String, Vec<String>>,
@@ -45,9 +46,9 @@ pub fn read(
     for text in settings.zones.iter().filter(|text| seen.insert(text.as_str())) {
         let name = zone_name(text);
         if let Some(other) = zones.list.iter().find(|zone| zone.name == name) {
-            let message = format!("`{text}` and {} are both zone `{name}`", other.file);
+            let message = format!("`{text}` and {} are both allowlist `{name}`", other.file);
             let error = Diagnostic::error("", message)
-                .with_help("rename one of the files, or name one zone".to_owned());
+                .with_help("rename one of the files, or list only one of them".to_owned());
             zones.warnings.push(error);
             continue;
         }
@@ -78,15 +79,15 @@ pub fn read(
     Ok(zones)
 }
 
-/// Without the directory, shipped zones would stand in for the files of the same names, and may be wider.
+/// Without the directory, shipped allowlists would replace files of the same names, and may allow more.
 fn refuse_no_directory(directory: &Path) -> Result<(), Report> {
     let fault = match std::fs::metadata(directory) {
         Ok(found) if found.is_dir() => return Ok(()),
-        Ok(_) => "it is no directory".to_owned(),
+        Ok(_) => "not a directory".to_owned(),
         Err(error) => error.to_string(),
     };
-    let message = format!("zones_directory {} cannot be read: {fault}", directory.display());
-    Err(Diagnostic::error("", message).with_help("correct `zones_directory` in [policy]".to_owned()).into())
+    let message = format!("cannot read zones_directory {}: {fault}", directory.display());
+    Err(Diagnostic::error("", message).with_help("correct `policy.zones_directory`".to_owned()).into())
 }
 
 fn give(
@@ -109,7 +110,7 @@ fn give(
     }
 }
 
-/// What a zone is read from.
+/// Where an allowlist is read from.
 enum Found {
     Tables { source: Source, shipped: bool },
     List(PathBuf),
@@ -130,19 +131,19 @@ fn find(text: &str, directory: Option<&Path>) -> Result<Found, Report> {
         }
         [(form, path)] => open(*form, path.clone()),
         [(_, path), (_, other), ..] => {
-            let message = format!("zone `{text}` is both {} and {}", path.display(), other.display());
-            let help = "rename one of the files, or name the one that is meant by its path".to_owned();
+            let message = format!("allowlist `{text}` is both {} and {}", path.display(), other.display());
+            let help = "rename one of the files, or write the path of the one to use".to_owned();
             Err(Diagnostic::error("", message).with_help(help).into())
         }
     }
 }
 
 fn open(form: Form, path: PathBuf) -> Result<Found, Report> {
-    // Reading a pipe would wait for who writes into it, for good.
+    // Reading a pipe could block forever.
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         let file = path.display().to_string();
-        let help = "name an allowlist file".to_owned();
-        return Err(Diagnostic::error(&file, "is no regular file").with_help(help).into());
+        let help = "write the path of an allowlist".to_owned();
+        return Err(Diagnostic::error(&file, "not a regular file").with_help(help).into());
     }
     match form {
         Form::Tables => match read_source(&path)? {

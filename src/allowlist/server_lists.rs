@@ -1,24 +1,24 @@
-//! [`ServerLists`]: the lists of servers that names may go to, each once.
+//! [`ServerLists`]: the server lists of all routes, without duplicates.
 
 use crate::address::upstream::UpstreamAddress;
 use crate::policy::route::{MAX_ROUTES, Route};
 use crate::policy::rule::Pattern;
 
-/// Lists of servers as they are written, by [`Route`]; the first is for all names without a route.
+/// Server lists by [`Route`]. The first is for names without a route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerLists {
     lists: Vec<Vec<UpstreamAddress>>,
-    /// Patterns of zone files that have servers of their own.
+    /// Patterns of allowlists that have their own servers.
     zones: Vec<(Pattern, Route)>,
 }
 
 impl ServerLists {
-    /// The list of all names without a route.
+    /// Starts with the list for names without a route.
     pub fn new(servers: Vec<UpstreamAddress>) -> Self {
         Self { lists: vec![servers], zones: Vec::new() }
     }
 
-    /// The route to `servers`; none where there are none, or no place for another list.
+    /// The route to `servers`; none if `servers` is empty or there are too many lists.
     pub fn route(&mut self, servers: &[UpstreamAddress]) -> Option<Route> {
         if servers.is_empty() {
             return None;
@@ -31,22 +31,22 @@ impl ServerLists {
         u8::try_from(index).ok().filter(|_| index < MAX_ROUTES).map(Route)
     }
 
-    /// True where there are more lists than there can be routes.
+    /// True if there are more lists than possible routes.
     pub fn is_overfull(&self) -> bool {
         self.lists.len() > MAX_ROUTES
     }
 
-    /// All lists, by route.
+    /// All lists with their routes.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Route, &[UpstreamAddress])> {
         self.lists.iter().enumerate().map(|(index, list)| (Route(index as u8), &**list))
     }
 
-    /// Notes that a zone file sends what `pattern` covers to `route`.
+    /// Records that an allowlist sends the names of `pattern` to `route`.
     pub fn note(&mut self, pattern: &Pattern, route: Route) {
         self.zones.push((pattern.clone(), route));
     }
 
-    /// Where zone files send what they allow.
+    /// The routes of allowlists.
     pub fn zones(&self) -> impl Iterator<Item = (&Pattern, Route)> {
         self.zones.iter().map(|(pattern, route)| (pattern, *route))
     }

@@ -1,4 +1,4 @@
-//! [`Allowlist`]: one allowlist file, read and checked.
+//! [`Allowlist`]: one allowlist, read and checked.
 
 use toml::value::Date;
 
@@ -9,33 +9,33 @@ use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
 use crate::wire::name::Name;
 
-/// One allowlist file.
+/// One allowlist.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allowlist {
-    /// What settings and metrics call it: the file's name without `.toml` or `.list`.
+    /// Its name in settings and metrics: the file name without `.toml` or `.list`.
     pub name: String,
-    /// What people call it; the name where the file has no title.
+    /// Its title for people; the name if the file has none.
     pub title: String,
-    /// Where its rules were taken from; may be empty.
+    /// Where its rules come from; may be empty.
     pub source: String,
     /// The edition of that source.
     pub revised: Option<Date>,
-    /// The file as messages show it: `zones/azure-ml.toml` for a shipped one, else its path.
+    /// The file name in messages: `zones/azure-ml.toml` for a shipped one, otherwise its path.
     pub file: String,
-    /// What becomes of aliases in the answers for its names; none leaves it to the settings.
+    /// How CNAME targets in answers for its names are treated; none uses `policy.cname`.
     pub cname: Option<CnamePolicy>,
-    /// Upstreams of its names' own, in order of preference; none: those of all names.
+    /// Upstream servers for its names, in order of preference; empty for the general ones.
     pub servers: Vec<UpstreamAddress>,
-    /// It is one of those that are part of the program.
+    /// True for a built-in allowlist.
     pub shipped: bool,
-    /// In the order of the file. None of a plain list: they go straight to the policy, which alone holds them.
+    /// Its rules, in the order of the file. Empty for a plain list, whose rules are only in the policy.
     pub rules: Vec<AllowlistRule>,
-    /// How many rules the file has.
+    /// Number of rules in the file.
     pub count: usize,
 }
 
 impl Allowlist {
-    /// What is known of a plain list of `count` rules.
+    /// A plain list of `count` rules.
     pub(super) fn plain(name: String, file: String, count: usize) -> Self {
         let (title, source) = (name.clone(), String::new());
         Self {
@@ -53,38 +53,38 @@ impl Allowlist {
     }
 }
 
-/// One rule of a zone.
+/// One rule of an allowlist.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AllowlistRule {
     /// Whether the names are allowed or denied.
     pub action: Action,
-    /// The host as written, parameters in braces.
+    /// The host as written, with parameters in braces.
     pub host: String,
-    /// The line its host stands on, counted from 1.
+    /// The line of its host, counted from 1.
     pub line: u32,
-    /// What the host stands for, one for each combination of its parameters' values. Empty: the rule sleeps.
+    /// The patterns of the host, one for each combination of parameter values. Empty: the rule is inactive.
     pub patterns: Vec<Pattern>,
-    /// Parameters of the host that have no value.
+    /// Parameters of the host without a value.
     pub missing: Vec<String>,
     /// What the names are for; may be empty.
     pub purpose: String,
-    /// Editions of the vendor's list that have the rule.
+    /// Editions of the vendor's list that contain the rule.
     pub listed: Vec<Date>,
-    /// Ports that the vendor says to open; DNS takes no notice of them.
+    /// Ports that the vendor says to open; DNS ignores them.
     pub ports: Vec<Port>,
-    /// What the vendor's list prints, where that is not the host.
+    /// The entry in the vendor's list, if it differs from the host.
     pub as_listed: Option<String>,
-    /// What kind of address its names' answers should have.
+    /// The kind of address that answers should have.
     pub expect: Expect,
-    /// Opens names that other tenants control; `strict` leaves it out. Never set on a deny rule.
+    /// Allows names that other tenants control; `strict` leaves the rule out. Never set on a deny rule.
     pub broad: bool,
-    /// Why the rule is there, for deny rules.
+    /// Why the rule exists, for deny rules.
     pub reason: Option<String>,
 }
 
 impl AllowlistRule {
-    /// What the parameters that are a whole label of the host would have to be for it to cover `name`; none where no
-    /// values would do.
+    /// The parameter values with which the host covers `name`; none if no values do. Only parameters that are a whole
+    /// label count.
     pub fn values_for(&self, name: &Name) -> Option<Vec<(&str, String)>> {
         let (host, with_itself, with_below) = match self.host.strip_prefix("*.") {
             Some(host) => (host, false, true),

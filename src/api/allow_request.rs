@@ -1,29 +1,29 @@
-//! [`AllowRequestJson`]: what the pages about names allowed for a while are sent, and what they say where they do not obey.
+//! [`AllowRequestJson`] and [`ErrorJson`]: request and error bodies of `/api/v1/allowed`.
 
 use serde::{Deserialize, Serialize};
 
-/// What is to be allowed for a while: the body of `POST /api/v1/allowed`.
+/// A request for a grant (a temporary allow): the body of `POST /api/v1/allowed`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AllowRequestJson {
-    /// A name or pattern, as a rule has it.
+    /// A name or pattern, written as in a rule.
     pub name: String,
-    /// For how long, such as `1h`.
+    /// Duration, such as `1h`.
     #[serde(rename = "for")]
     pub duration: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Who asks.
+    /// The author.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Everything below a registry's suffix is meant.
+    /// Confirms a pattern that covers every domain of a registry, such as `*.com`.
     #[serde(default)]
     pub wide: bool,
 }
 
-/// Why a request was not obeyed.
+/// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorJson {
-    /// What is wrong, and what to do.
+    /// The error, with a hint after `; help: `.
     pub error: String,
 }

@@ -1,51 +1,51 @@
-//! What the JSON pages show; `namegate top` reads the same types back.
+//! Response bodies of the JSON pages; `namegate top` reads the same types.
 
 use serde::{Deserialize, Serialize};
 
-/// `/api/v1/status`: what runs and how it fares.
+/// `/api/v1/status`: version, policy, counts, cache and upstreams.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusJson {
     /// The running version.
     pub version: String,
     /// When the process started (RFC 3339).
     pub started: String,
-    /// Seconds since then.
+    /// Seconds since the start.
     pub uptime_seconds: f64,
     /// The policy in force.
     pub policy: PolicyJson,
-    /// Queries by what became of them, since the start.
+    /// Queries by result, since the start.
     pub totals: TotalsJson,
-    /// The same per second, for the last minutes.
+    /// Queries per second, for the last 5 minutes.
     pub rates: RatesJson,
     /// The cache.
     pub cache: CacheJson,
-    /// The upstreams, in the order they are preferred.
+    /// The upstreams, in order of preference.
     pub upstreams: Vec<UpstreamJson>,
-    /// Lookups missing in the query log: a queue was full, or the line could not be written.
+    /// Lookups missing from the query log: a queue was full, or the line could not be written.
     pub log_lost: u64,
 }
 
 /// The policy in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolicyJson {
-    /// First digits of its hash.
+    /// First digits of the policy's hash.
     pub hash: String,
     /// `enforce` or `observe`.
     pub mode: String,
     /// Rules in force.
     pub rules: usize,
-    /// Where they come from.
+    /// The allowlists the rules come from.
     pub zones: Vec<AllowlistJson>,
-    /// When it was loaded (RFC 3339).
+    /// When the policy was loaded (RFC 3339).
     pub loaded: String,
-    /// False where a later reload failed.
+    /// False if a later reload failed.
     pub last_reload_succeeded: bool,
 }
 
 /// A source of rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AllowlistJson {
-    /// Its name; `settings` for rules written inline.
+    /// Name of the allowlist; `settings` for rules written inline.
     pub name: String,
     /// The file.
     pub file: String,
@@ -62,24 +62,24 @@ pub struct TotalsJson {
     pub allowed: u64,
     /// Blocked.
     pub blocked: u64,
-    /// Of the names not allowed, those asked only because of search suffixes, whether blocked or observed.
+    /// Noise: lookups caused only by search suffixes; part of `blocked` or `observed`.
     pub noise: u64,
-    /// Forwarded by observe mode though not allowed.
+    /// Not allowed, but forwarded by observe mode.
     pub observed: u64,
-    /// Refused: client, class or type.
+    /// Refused because of client, class or type.
     pub refused: u64,
-    /// No proper query.
+    /// Malformed or unsupported queries.
     pub errors: u64,
-    /// Left without a reply.
+    /// Dropped without a reply.
     pub dropped: u64,
 }
 
-/// Queries in each second, oldest first; all lists are equally long.
+/// Queries in each second, oldest first; all lists have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RatesJson {
     /// Allowed by a rule, or answered from a local zone.
     pub allowed: Vec<u64>,
-    /// Blocked, with noise, and what observe mode would block.
+    /// Blocked, or not allowed but forwarded by observe mode; noise included.
     pub blocked: Vec<u64>,
     /// Everything else.
     pub other: Vec<u64>,
@@ -88,49 +88,49 @@ pub struct RatesJson {
 /// The cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheJson {
-    /// Answers kept.
+    /// Cache entries.
     pub entries: usize,
-    /// Their bytes.
+    /// Bytes used.
     pub bytes: u64,
-    /// Bytes allowed.
+    /// Byte limit.
     pub max_bytes: u64,
-    /// Answers found.
+    /// Cache hits.
     pub hits: u64,
-    /// Answers not found.
+    /// Cache misses.
     pub misses: u64,
 }
 
 /// An upstream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamJson {
-    /// Its address.
+    /// The upstream's address.
     pub name: String,
     /// False after too many failures in a row.
     pub up: bool,
-    /// False while it is asked without EDNS, because it answered only so.
+    /// False while namegate sends it queries without EDNS, because it answered only those.
     pub edns: bool,
-    /// Seconds since its last reply; absent where there was none.
+    /// Seconds since its last reply; null if there was none.
     pub seconds_since_reply: Option<f64>,
-    /// Exchanges under way.
+    /// Queries waiting for its reply.
     pub in_flight: usize,
-    /// Exchanges allowed at once.
+    /// Most queries that may wait at once.
     pub max_in_flight: usize,
-    /// Exchanges allowed per second; 0: no limit.
+    /// Most queries per second; 0: no limit.
     pub max_qps: u32,
-    /// Exchanges that brought an answer, since the start.
+    /// Queries answered, since the start.
     pub answered: u64,
-    /// Exchanges that did not.
+    /// Queries without an answer, since the start.
     pub failed: u64,
-    /// Queries not asked for want of budget.
+    /// Queries not sent because a limit was reached.
     pub shed: u64,
-    /// Mean time to an answer in seconds, since the start.
+    /// Mean time to a reply in seconds, since the start.
     pub mean_seconds: Option<f64>,
 }
 
-/// `/api/v1/top`: the most blocked names and the clients that asked for them, noise left out.
+/// `/api/v1/top`: the names and clients with the most blocked lookups, noise excluded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopJson {
-    /// Seconds looked back.
+    /// Period covered, in seconds.
     pub window_seconds: u64,
     /// Names, most blocked first.
     pub names: Vec<CountJson>,
@@ -138,79 +138,79 @@ pub struct TopJson {
     pub clients: Vec<CountJson>,
 }
 
-/// One of the most frequent.
+/// One name or client with its count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountJson {
     /// The name or the client's address.
     pub key: String,
-    /// Blocked lookups within the window.
+    /// Blocked lookups in the window.
     pub count: u64,
 }
 
-/// `/api/v1/blocked`: the names that are not allowed and were asked for since the start, noise left out. Of very many
-/// those asked for most are kept.
+/// `/api/v1/blocked`: names blocked since the start, noise excluded. When there are too many, the most frequent are
+/// stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockedJson {
-    /// When the gate began to take note (RFC 3339).
+    /// Start of the record (RFC 3339).
     pub since: String,
-    /// The names, most asked for first.
+    /// The names, most lookups first.
     pub names: Vec<BlockedNameJson>,
-    /// How often a name was forgotten to make room for another.
+    /// Number of names dropped to make room.
     pub forgotten: u64,
-    /// Lookups of names that no rule can be written for: they are no host names.
+    /// Lookups of names that are not host names, so that no rule can express them.
     pub no_hosts: u64,
 }
 
-/// A name that is not allowed.
+/// A blocked name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockedNameJson {
     /// The name.
     pub name: String,
-    /// Lookups told of; in a flood (over 5,000 blocked a second on one worker) that is a part of all.
+    /// Lookups seen; in a flood (over 5,000 blocked lookups a second on one worker) only a sample of all.
     pub count: u64,
     /// Its first lookup (RFC 3339).
     pub first: String,
     /// Its last lookup (RFC 3339).
     pub last: String,
-    /// At its last lookup a rule denied it.
+    /// True if a deny rule blocked the last lookup.
     pub denied: bool,
-    /// Up to eight who asked, as far as the settings let them be shown.
+    /// Up to eight clients, as far as `log.client` lets them be shown.
     pub clients: Vec<String>,
-    /// More than those asked.
+    /// True if there were more clients.
     pub more_clients: bool,
-    /// Types asked for.
+    /// Query types.
     pub types: Vec<String>,
 }
 
-/// `/api/v1/recent`: blocked lookups, oldest first; among different threads, to some milliseconds.
+/// `/api/v1/recent`: recent blocked lookups, oldest first; across threads the order is exact to a few milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecentJson {
-    /// What to ask for next with `after`.
+    /// Value of `after` for the next request.
     pub next: u64,
     /// The lookups.
     pub lookups: Vec<LookupJson>,
 }
 
-/// A blocked lookup, or one that enforcing would block.
+/// A blocked lookup, or one that enforce mode would block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LookupJson {
-    /// Number within the process, upwards.
+    /// Sequence number, counted from the start of the process.
     pub sequence: u64,
-    /// When it was asked (RFC 3339).
+    /// Time of the query (RFC 3339).
     pub time: String,
-    /// Who asked, as far as the settings let it be shown.
+    /// The client, as far as `log.client` lets it be shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// The name asked for.
+    /// The name queried.
     pub name: String,
-    /// The type asked for.
+    /// The query type.
     #[serde(rename = "type")]
     pub qtype: String,
     /// `blocked` or `observed`.
     pub decision: String,
-    /// A reason of `namegate_blocked_total`.
+    /// Reason, as in `namegate_blocked_total`.
     pub reason: String,
-    /// The rule that denies it.
+    /// The rule that blocks the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// `file:line` of the rule.
@@ -218,17 +218,17 @@ pub struct LookupJson {
     pub place: Option<String>,
 }
 
-/// `/api/v1/explain`: what would become of a lookup. Nothing is sent for it.
+/// `/api/v1/explain`: how namegate would decide a lookup. Sends no query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplanationJson {
-    /// The name, folded.
+    /// The name, in lower case.
     pub name: String,
     /// The type.
     #[serde(rename = "type")]
     pub qtype: String,
     /// `allowed`, `blocked`, `observed`, `local` or `refused`.
     pub verdict: String,
-    /// Why, in one sentence for people.
+    /// The reason, as a sentence.
     pub because: String,
     /// The rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,72 +236,72 @@ pub struct ExplanationJson {
     /// `file:line` of the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// The zone the rule is in.
+    /// The allowlist that contains the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Settings that would allow the name, where it is not allowed.
+    /// Settings that would allow the name, if it is not allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snippet: Option<String>,
 }
 
-/// Where a policy to come would decide otherwise than the one in force, since it was loaded.
+/// `/api/v1/shadow`: lookups that the candidate policy would decide differently, since it was loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShadowJson {
-    /// First digits of the hash of its rules for clients without a group.
+    /// First digits of the hash of the candidate's rules for clients in no group.
     pub hash: String,
-    /// How many those are.
+    /// Number of those rules.
     pub rules: usize,
-    /// Lookups that are answered and would be blocked.
+    /// Lookups answered now that would be blocked.
     pub would_block: u64,
-    /// Lookups that are blocked and would be answered.
+    /// Lookups blocked now that would be answered.
     pub would_allow: u64,
-    /// Their names, the most asked first; some thousand at most.
+    /// Names of these lookups, most lookups first; a few thousand at most.
     pub differences: Vec<DifferenceJson>,
 }
 
-/// A name about which two policies differ.
+/// A name that the two policies decide differently.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DifferenceJson {
     /// The name, in presentation form.
     pub name: String,
     /// `would_block` or `would_allow`.
     pub change: String,
-    /// Lookups.
+    /// Number of lookups.
     pub count: u64,
-    /// Time of the first, RFC 3339.
+    /// Time of the first lookup (RFC 3339).
     pub first: String,
-    /// Time of the last, RFC 3339.
+    /// Time of the last lookup (RFC 3339).
     pub last: String,
-    /// Who asked last; none where clients are not shown.
+    /// Client of the last lookup; null if clients are hidden.
     pub client: Option<String>,
 }
 
-/// Clients that ask for many new names below one rule.
+/// `/api/v1/tunnel-guard`: clients that look up many new names below one rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TunnelGuardJson {
-    /// Names beyond the budget are blocked.
+    /// True if names over the budget are blocked.
     pub enforced: bool,
     /// The window, in seconds.
     pub window_seconds: u64,
-    /// New names that one client may ask for below one rule within it.
+    /// Most new names per client, rule and window.
     pub new_names: u32,
-    /// Bytes of those.
+    /// Most bytes of new names per client, rule and window.
     pub name_bytes: u64,
-    /// Who went beyond within the present window, the worst first.
+    /// Clients over the budget in the current window, worst first.
     pub suspects: Vec<SuspectJson>,
 }
 
-/// A client beyond its budget.
+/// A client over its budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SuspectJson {
-    /// Who; an IPv6 client is shown by its /64. None where clients are not shown.
+    /// The client (for IPv6 its /64); null if clients are hidden.
     pub client: Option<String>,
-    /// The name below which it asks.
+    /// The name below which the client looks up names.
     pub below: String,
-    /// New names within the budget, in the present window.
+    /// New names within the budget, in the current window.
     pub names: u32,
-    /// Their bytes.
+    /// Bytes of these names.
     pub bytes: u64,
-    /// Names beyond.
+    /// Names over the budget.
     pub exceeded: u64,
 }

@@ -1,6 +1,6 @@
-//! [`Effective`]: a policy's rules as a tree of names, for what looks at all of them at once: exports and comparisons.
+//! [`Effective`]: a policy's rules as a tree of names, for exports and comparisons.
 //!
-//! Packets are judged by the trie in [`crate::policy`]; this says the same of every name, in an order to be written down.
+//! Queries use the trie in [`crate::policy`]. This tree gives the same verdict for every name, in a stable order.
 
 use std::collections::BTreeMap;
 
@@ -8,28 +8,28 @@ use crate::policy::rule::{Action, Scope};
 use crate::policy::{Policy, RuleRef};
 use crate::wire::name::Name;
 
-/// A policy's rules by name, each name after those above it.
+/// A policy's rules by name; each name comes after its parents.
 pub struct Effective<'p> {
     nodes: BTreeMap<Key, Node<'p>>,
 }
 
-/// A name that rules are written with, or that lies above such a name.
+/// A name that has a rule, or a parent of such a name.
 #[derive(Clone, Debug)]
 pub struct Node<'p> {
     /// The name.
     pub name: Name,
-    /// The rule here that decides on the name itself; none where only rules above it may.
+    /// The rule at this node for the name itself; none if only rules of parents apply.
     pub own: Option<RuleRef<'p>>,
-    /// The rule here that decides on the names below it.
+    /// The rule at this node for the names below it.
     pub below: Option<RuleRef<'p>>,
 }
 
-/// What is said of a name, and by which rule; names without a rule are blocked.
+/// The verdict on a name, and its rule. Names without a rule are blocked.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'p> {
     /// Allowed or denied.
     pub action: Action,
-    /// The rule; none where nothing covers the name.
+    /// The rule; none if no rule covers the name.
     pub rule: Option<RuleRef<'p>>,
 }
 
@@ -38,13 +38,13 @@ impl<'p> Said<'p> {
         Self { action: rule.map_or(Action::Deny, |rule| rule.action()), rule }
     }
 
-    /// The rule that denies; none where no rule does, or nothing is denied.
+    /// The rule that denies the name, if any.
     pub fn denying(self) -> Option<RuleRef<'p>> {
         self.rule.filter(|rule| rule.action() == Action::Deny)
     }
 }
 
-/// Labels from the right, each followed by a zero byte: a name sorts before the names below it, and they stay together.
+/// Labels from the right, each followed by a zero byte: a name sorts directly before the names below it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key(Vec<u8>);
 
@@ -57,11 +57,11 @@ impl Key {
 }
 
 impl<'p> Effective<'p> {
-    /// The rules of `policy`. Those that another rule of the same pattern hides are left out.
+    /// The rules of `policy`, without those that another rule of the same pattern overrules.
     pub fn of(policy: &'p Policy) -> Self {
         let mut effective = Self { nodes: BTreeMap::new() };
         policy.iter().filter(|rule| !rule.is_overruled()).for_each(|rule| effective.add(rule));
-        // What is answered here in every mode is said where the rules would allow it, and nowhere else.
+        // Built-in denials matter only for names that the rules would allow.
         for rule in policy.built_in() {
             let name = rule.pattern().name().clone();
             if [effective.own(&name), effective.below(&name)].iter().any(|said| said.action == Action::Allow)
@@ -84,7 +84,7 @@ impl<'p> Effective<'p> {
         }
     }
 
-    /// The node of `name`, made with all above it where there is none.
+    /// The node of `name`, created with its parents if missing.
     fn node(&mut self, name: &Name) -> &mut Node<'p> {
         for above in ancestors(name).skip(1) {
             self.insert(above);
@@ -96,7 +96,7 @@ impl<'p> Effective<'p> {
         self.nodes.entry(Key::of(&name)).or_insert_with(|| Node { name, own: None, below: None })
     }
 
-    /// All nodes but the root, each after those above it.
+    /// All nodes except the root, each after its parents.
     pub fn nodes(&self) -> impl Iterator<Item = &Node<'p>> {
         self.nodes.values()
     }
@@ -109,13 +109,13 @@ impl<'p> Effective<'p> {
         within.filter(|(_, node)| node.name != *name).map(|(_, node)| node)
     }
 
-    /// What is said of `name` itself.
+    /// The verdict on `name` itself.
     pub fn own(&self, name: &Name) -> Said<'p> {
         let own = self.nodes.get(&Key::of(name)).and_then(|node| node.own);
         Said::by(own.or_else(|| ancestors(name).skip(1).find_map(|above| self.below_node(&above))))
     }
 
-    /// What is said of the names below `name`, of those that no rule further down is about.
+    /// The verdict on names below `name` that have no more specific rule.
     pub fn below(&self, name: &Name) -> Said<'p> {
         Said::by(ancestors(name).find_map(|above| self.below_node(&above)))
     }
@@ -125,13 +125,13 @@ impl<'p> Effective<'p> {
     }
 }
 
-/// The name, and each name above it but the root.
+/// The name and its parents, except the root.
 fn ancestors(name: &Name) -> impl Iterator<Item = Name> {
     std::iter::successors(Some(name.clone()), |name| Name::from_labels(name.labels().skip(1)).ok())
         .take_while(|name| !name.is_root())
 }
 
-/// Of two rules at one name: exact beats subtree, then deny beats allow, then the first stays.
+/// Of two rules at one name, exact beats subtree, then deny beats allow, then the first wins.
 fn keep_stronger<'p>(slot: &mut Option<RuleRef<'p>>, rule: RuleRef<'p>) {
     let strength =
         |rule: RuleRef<'p>| (rule.pattern().scope() == Scope::Exact, rule.action() == Action::Deny);

@@ -1,10 +1,10 @@
-//! What would become of a name, and why, without asking anyone.
+//! Explains how a question would be decided, without sending a query.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use crate::local::{LocalFailure, LocalZones};
-use crate::policy::bypass::BypassName;
+use crate::policy::bypass::{BypassAnswer, BypassName};
 use crate::policy::clients::GroupId;
 use crate::policy::route::Route;
 use crate::policy::rule::{Action, Pattern, Scope};
@@ -13,25 +13,27 @@ use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::{self, AnswerFlags};
 
-/// What would become of a question.
+/// How a question would be decided.
 pub struct Explanation<'p> {
     /// `allowed`, `blocked`, `observed`, `local` or `refused`.
     pub verdict: &'static str,
-    /// Why, for people; empty where the rule says it all.
+    /// Why, for people; empty if the rule is the reason.
     pub reason: String,
     /// The most specific rule for the name.
     pub rule: Option<RuleRef<'p>>,
-    /// The client would get data.
+    /// True if the client would get an answer with data.
     pub allowed: bool,
-    /// The client's group, where there are several.
+    /// The client's group, if there are several.
     pub group: Option<&'p str>,
-    /// Where the question would go.
+    /// The route that the question would take.
     pub route: Option<Route>,
+    /// The answer for a blocked name, if it is not `block.answer`.
+    pub fixed_answer: Option<BypassAnswer>,
 }
 
-/// Judges a question as if `client` had asked it; any client where none is given. Nothing is sent or counted.
+/// Decides a question as if `client` had sent it; without a client, for the default group. Nothing is sent or counted.
 ///
-/// For a name of a local zone the finding says where its aliases lead, too.
+/// For a name in a local zone, the result also covers the target of its CNAMEs.
 pub fn judge<'p>(
     question: &Question,
     client: Option<IpAddr>,
@@ -47,7 +49,7 @@ pub fn judge<'p>(
     let answer = match local.answer_now(&request) {
         Ok(answer) => answer,
         Err(LocalFailure::TooManyAliases) => {
-            let reason = "local zones: SERVFAIL, too many aliases; they may go in a circle".to_owned();
+            let reason = "local zones: SERVFAIL, CNAME chain too long, possibly a loop".to_owned();
             return Explanation { reason, allowed: false, ..finding };
         }
         Err(LocalFailure::NotHeld) => return finding,
@@ -59,7 +61,7 @@ pub fn judge<'p>(
         ("", None) => String::new(),
         (reason, _) => format!(": {reason}"),
     };
-    let reason = format!("answered by a local zone; its alias leads to {name}, {}{why}", target.verdict);
+    let reason = format!("answered by a local zone; its CNAME target {name} is {}{why}", target.verdict);
     Explanation { reason, rule: target.rule, allowed: target.allowed, route: target.route, ..finding }
 }
 
@@ -67,7 +69,7 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
     let group = client.map_or(Some(GroupId::DEFAULT), |client| policies.group(client));
     let Some(group) = group else {
         let client = client.map(|client| client.to_string()).unwrap_or_default();
-        let reason = format!("{client} is in none of the subnets of `allow_clients` in [server]");
+        let reason = format!("client {client} is not permitted by server.allow_clients");
         return Explanation {
             verdict: "refused",
             reason,
@@ -75,6 +77,7 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
             allowed: false,
             group: None,
             route: None,
+            fixed_answer: None,
         };
     };
     let policy = policies.policy(group);
@@ -87,18 +90,23 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
         }
         _ => None,
     };
+    let fixed_answer = match &verdict {
+        Verdict::Blocked(Reason::Ancestor(_)) => Some(BypassAnswer::NoData),
+        Verdict::Blocked(_) => rule.and_then(|rule| rule.bypass()).map(|bypass| bypass.answer),
+        _ => None,
+    };
     let (verdict, reason, allowed) = match verdict {
         Verdict::Allowed(_, AllowReason::Rule(_)) => ("allowed", String::new(), true),
         Verdict::Allowed(_, AllowReason::Temporary(grant)) => {
             let until = crate::util::rfc3339::seconds(grant.until);
-            ("allowed", format!("allowed until {until}: {}", grant.reason), true)
+            ("allowed", format!("granted until {until}: {}", grant.reason), true)
         }
         Verdict::Allowed(_, AllowReason::Followed) => {
-            ("allowed", "an answer to these clients led to it".to_owned(), true)
+            ("allowed", "CNAME target in a recent answer to these clients".to_owned(), true)
         }
         Verdict::Allowed(_, AllowReason::Ancestor) => {
-            let reason = "only names below it are allowed; resolvers may ask for this type to find zones and \
-                          validate answers (policy.dnssec_ancestors)";
+            let reason = "only subdomains of this name are allowed; this type is forwarded so that resolvers can find \
+                          zones and validate answers (policy.dnssec_ancestors)";
             ("allowed", reason.to_owned(), true)
         }
         Verdict::MinimalAny(Some(reason)) => ("observed", format!("would be blocked: {reason}"), true),
@@ -111,18 +119,25 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
             ("blocked", Reason::Noise.to_string() + " (search-suffix noise)", false)
         }
         Verdict::Blocked(reason @ Reason::Ancestor(_)) => {
-            let answer = "; answered without data, not with NXDOMAIN";
-            ("blocked", reason.to_string() + answer, false)
+            ("blocked", format!("{reason}; answered with NODATA, not NXDOMAIN"), false)
         }
         Verdict::Blocked(reason) => ("blocked", reason.to_string(), false),
         Verdict::Refused => ("refused", format!("{} is never forwarded", question.qtype), false),
     };
     let rule = rule.filter(|_| verdict != "local" && verdict != "refused");
     let group = policies.groups().get(group.index()).filter(|_| policies.groups().len() > 1);
-    Explanation { verdict, reason, rule, allowed, group: group.map(|group| &*group.name), route }
+    Explanation {
+        verdict,
+        reason,
+        rule,
+        allowed,
+        group: group.map(|group| &*group.name),
+        route,
+        fixed_answer,
+    }
 }
 
-/// The host of a URL, or of a host with a port; the text itself where it is neither.
+/// The host of a URL or of `HOST:PORT`; otherwise the text itself.
 pub fn host_of(text: &str) -> &str {
     let authority = match text.split_once("://") {
         Some((_, rest)) => {
@@ -137,16 +152,18 @@ pub fn host_of(text: &str) -> &str {
     }
 }
 
-/// Settings that would allow `name`, which `rule` denies or no rule covers. None where no rule can be written for it (it
-/// is no host name, or no rule may allow it), or where the rule that denies it stands for just this name: that rule has to go.
+/// Settings that would allow `name`, which `rule` denies or no rule covers.
+///
+/// None if it is not a host name, if no rule may allow it, or if `rule` denies exactly this name and must be removed
+/// instead.
 pub fn snippet(name: &Name, rule: Option<RuleRef<'_>>) -> Option<String> {
     let written = Pattern::new(Scope::Exact, name.clone()).to_string();
-    // Names that software or people make have no other labels; others are typing errors more often than hosts.
+    // Real host names have only such labels; others are more likely typing errors.
     let is_host =
         !name.is_root() && Pattern::parse(&name.to_string()).is_ok_and(|pattern| pattern.name() == name);
     let is_denied = rule.is_some_and(|rule| rule.pattern().scope() == Scope::Exact);
     let is_final = BypassName::covering(name).is_some_and(|bypass| !bypass.may_be_allowed);
-    // Names are what clients chose: the writer quotes and escapes whatever stands in them.
+    // Clients choose the names, so the TOML writer must quote and escape them.
     (is_host && !is_denied && !is_final)
         .then(|| format!("[policy]\nallow = [{}]\n", toml::Value::from(written)))
 }

@@ -1,4 +1,4 @@
-//! [`Assembly`]: settings, zone files and master files read and compiled into one consistent whole, or refused.
+//! [`Assembly`]: settings, allowlists and master files, read and compiled together, or rejected together.
 
 pub mod effective;
 pub mod explain;
@@ -23,55 +23,55 @@ use crate::policy::route::{Route, Routes};
 use crate::policy::rule::{Action, Pattern};
 use crate::policy::{Compile, Policies, Policy, PolicyBuilder, RuleRef};
 
-/// Where to read from, and what the command line says otherwise. Reloads read it again.
+/// The settings file and the command-line overrides. Reloads read them again.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The settings file; none looks in the usual place.
+    /// The settings file; none for the default path.
     pub config: Option<PathBuf>,
     /// Settings given on the command line.
     pub overrides: Overrides,
 }
 
 impl Sources {
-    /// Has the settings at `origin`, where they were first read from, read again, and no others: those in the usual place may be gone for a moment,
-    /// and the built-in ones are no stand-in for them.
+    /// Makes reloads read the settings from `origin`, where they were first read from. Otherwise a reload while the
+    /// default file is missing for a moment would use the built-in settings.
     pub fn pin(&mut self, origin: &str) {
         let is_usual = origin == config::DEFAULT_PATH;
         self.config = self.config.take().or_else(|| is_usual.then(|| config::DEFAULT_PATH.into()));
     }
 }
 
-/// Everything a policy is made of, and the policy.
+/// The compiled policies and everything they are built from.
 pub struct Assembly {
     /// The settings in force.
     pub settings: Settings,
-    /// Where they were read from, for people.
+    /// The file they were read from, for messages.
     pub origin: String,
-    /// That file sets nothing: nothing stands in it but comments.
+    /// The file sets nothing: it has only comments and table headers.
     pub is_unset: bool,
-    /// The allowlist files in force for any client, each once.
+    /// The allowlists in force for any client, without duplicates.
     pub zones: Vec<Allowlist>,
     /// The compiled rules.
     pub policies: Policies,
-    /// Policies to come, whose verdicts are only compared.
+    /// The candidate policy, whose verdicts are only compared.
     pub shadow: Option<Policies>,
-    /// The servers that names may go to.
+    /// The servers of all routes.
     pub routes: ServerLists,
     /// The local zones.
     pub local: LocalZones,
-    /// What is probably not meant, and does no harm.
+    /// Probable mistakes.
     pub warnings: Report,
-    /// Parameters that have values and are used by no zone.
+    /// Parameters that have values but are used by no allowlist.
     pub unused_parameters: Vec<String>,
 }
 
 impl Assembly {
-    /// The rules of clients that no group claims.
+    /// The policy of clients without a group.
     pub fn policy(&self) -> &Policy {
         self.policies.default()
     }
 
-    /// The rule as its zone file has it. None for rules of plain lists and of the settings, which are patterns alone.
+    /// The rule as written in its allowlist. None for rules of plain lists and settings, which are only patterns.
     pub fn written(&self, rule: RuleRef<'_>) -> Option<&AllowlistRule> {
         let zone = self.zones.iter().find(|zone| zone.file == rule.source().file)?;
         let index = zone.rules.binary_search_by_key(&rule.line(), |written| written.line).ok()?;
@@ -79,7 +79,7 @@ impl Assembly {
     }
 }
 
-/// Everything found wrong.
+/// All errors found.
 #[derive(Debug, Default)]
 pub struct AssemblyFaults {
     report: Report,
@@ -87,7 +87,7 @@ pub struct AssemblyFaults {
 }
 
 impl AssemblyFaults {
-    /// Draws all of it, with places and remedies.
+    /// Renders all errors, with locations and hints.
     pub fn render(&self, color: bool) -> String {
         let report = (!self.report.is_empty()).then(|| self.report.render(color));
         let local = self.local.iter().map(|error| format!("error: {error}"));
@@ -109,7 +109,7 @@ impl From<Report> for AssemblyFaults {
     }
 }
 
-/// Reads and compiles everything. The policies get the number `generation`.
+/// Reads and compiles everything. The policies get the generation number `generation`.
 pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, AssemblyFaults> {
     let mut assembly = assemble_one(sources, generation)?;
     if let Some(candidate) = assembly.settings.policy.shadow.clone() {
@@ -129,7 +129,7 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Assembly
     let everyone = (settings.policy.clone(), settings.parameters.clone());
     let wanted = std::iter::once(everyone)
         .chain(settings.client.iter().map(|group| group.policy(&settings.policy, &settings.parameters)));
-    // Groups that want the same share it: less to read, and less for the processor's caches.
+    // Groups with the same rules share one policy: less to read, and less load on CPU caches.
     let mut different: Vec<(config::PolicySettings, BTreeMap<String, Vec<String>>)> = Vec::new();
     let of_group: Vec<usize> = wanted
         .map(|one| {
@@ -183,7 +183,7 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Assembly
     })
 }
 
-/// A digest of what changes answers besides the rules of a group.
+/// A digest of everything that affects answers, other than the rules of a group.
 fn context(settings: &Settings, compiler: &Compiler<'_>, local: &LocalZones) -> [u8; 32] {
     let mut digest = Sha256::new();
     for (_, servers) in compiler.lists.iter() {
@@ -199,7 +199,7 @@ fn context(settings: &Settings, compiler: &Compiler<'_>, local: &LocalZones) -> 
     digest.finalize().into()
 }
 
-/// Who may ask, and by whose rules.
+/// The clients that are served, and their groups.
 fn clients(settings: &Settings) -> Clients {
     let numbered = settings.client.iter().zip(1..);
     let claims: Vec<(IpNet, GroupId)> = numbered
@@ -210,11 +210,11 @@ fn clients(settings: &Settings) -> Clients {
     Clients::new(&settings.server.allow_clients, &claims).with_prefix(prefix)
 }
 
-/// What speaks against the servers of routes and zone files.
+/// Errors in the server lists of routes and allowlists.
 fn refuse_lists(lists: &ServerLists, settings: &Settings) -> Option<Report> {
     if lists.is_overfull() {
-        let message = "there are too many lists of servers in [[route]] and zone files".to_owned();
-        let help = "let more of them go to the same servers".to_owned();
+        let message = "too many different server lists in [[route]] and allowlists".to_owned();
+        let help = "use the same servers in more of them".to_owned();
         return Some(Diagnostic::error("", message).with_help(help).into());
     }
     let servers = lists.iter().flat_map(|(_, servers)| servers);
@@ -231,20 +231,20 @@ fn local_sources(settings: &Settings) -> Vec<LocalSource> {
     settings.local.iter().map(source).collect()
 }
 
-/// Name of the source of rules written in the settings.
+/// Source name of rules written in the settings.
 const SETTINGS: &str = "settings";
 
-/// Reads and compiles the rules of one client group after the other.
+/// Reads and compiles the rules of all client groups, one after another.
 struct Compiler<'a> {
     settings: &'a Settings,
-    /// Where the settings were read from, for people.
+    /// The file that the settings were read from, for messages.
     origin: &'a str,
     lists: ServerLists,
-    /// Where the names of `[[route]]` go.
+    /// The routes from `[[route]]`.
     named: Vec<(&'a Pattern, Route)>,
-    /// Zones read, each once.
+    /// Allowlists read, without duplicates.
     zones: Vec<Allowlist>,
-    /// Parameters that no group has had use for; none before the first was read.
+    /// Parameters that no group uses so far; none before the first group is read.
     unused: Option<Vec<String>>,
     warnings: Report,
 }
@@ -259,7 +259,7 @@ impl<'a> Compiler<'a> {
         Self { settings, origin, lists, named, zones: Vec::new(), unused: None, warnings: Report::default() }
     }
 
-    /// Reads the zones of one group and what the settings add to them.
+    /// Reads the allowlists of one group and the rules that the settings add.
     fn read(
         &mut self,
         policy: &config::PolicySettings,
@@ -273,7 +273,7 @@ impl<'a> Compiler<'a> {
                 self.zones.push(zone);
             }
         }
-        // What one file has to be warned of is said once, by the group that reads it first.
+        // Only the first group reports warnings, so that each appears once.
         if self.unused.is_none() {
             self.warnings.append(warnings);
         }

@@ -1,19 +1,19 @@
-//! [`CacheClock`]: points in time as numbers.
+//! [`CacheClock`]: times as numbers of milliseconds.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// What the clock shows when it starts, in milliseconds: times up to 49 days earlier have numbers too.
+/// The clock's value when it starts, in milliseconds. Times up to 49 days earlier are representable.
 const START: u64 = 1 << 32;
 
-/// Milliseconds since the cache was first written to.
+/// Milliseconds since the first write to the cache.
 #[derive(Default)]
 pub(super) struct CacheClock {
     start: OnceLock<Instant>,
 }
 
 impl CacheClock {
-    /// The number of `time`, rounded down; the clock starts if it has not.
+    /// `time` in milliseconds, rounded down; starts the clock if it has not started.
     pub(super) fn down(&self, time: Instant) -> u64 {
         let start = *self.start.get_or_init(|| time);
         match time.checked_duration_since(start) {
@@ -22,8 +22,8 @@ impl CacheClock {
         }
     }
 
-    /// The number of `time`, rounded up: since the time an answer came is rounded down, none is kept too long.
-    /// None where the clock has not started.
+    /// `time` in milliseconds, rounded up. Storage times are rounded down, so no entry lives too long. `None` if the
+    /// clock has not started.
     pub(super) fn up(&self, time: Instant) -> Option<u64> {
         let start = *self.start.get()?;
         Some(match time.checked_duration_since(start) {

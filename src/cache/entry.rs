@@ -1,11 +1,11 @@
-//! [`CacheEntry`]: a key and its answer as words.
+//! [`CacheEntry`]: a key and its answer, encoded as 64-bit words.
 //!
 //! | word | bits, lowest first |
 //! |---|---|
-//! | 0 | length of the records 16, TTL fields 16, length of the Extended DNS Errors 16, flags of the answer 16 |
-//! | 1 | counts of the sections 3 × 16, length of the name 8, flags of the key 2, kind of lifetime 2 |
-//! | 2 | when it was stored 40, type of the key 16, route of the key 8 |
-//! | 3 | lifetime 32, age until which it is held although stale 32 |
+//! | 0 | record bytes 16, number of TTL fields 16, bytes of Extended DNS Errors 16, answer flags 16 |
+//! | 1 | section counts 3 × 16, name length 8, key flags 2, lifetime kind 2 |
+//! | 2 | time stored 40, key type 16, key route 8 |
+//! | 3 | lifetime 32, age until which a stale entry is held 32 |
 //! | 4… | name, then the answer's bytes, then zeros |
 
 use super::key::{Key, flags_of};
@@ -17,26 +17,26 @@ use crate::wire::header::Flags;
 /// Words before the name.
 pub(super) const HEADER: usize = 4;
 
-/// The one word that changes while an entry is kept.
+/// Index of the only word that changes while an entry is in the cache.
 pub(super) const HELD: usize = 3;
 
-/// Words of the largest entry: a name of 255 bytes and a message of 65,535, two of every eleven bytes of which (the
-/// smallest record) are counted twice for the places of its TTLs.
+/// Words of the largest entry: a name of 255 bytes and a message of 65,535. Every eleven bytes (the smallest record)
+/// need two more for the offset of their TTL.
 pub(super) const MAX_WORDS: usize = 10 * 1024;
 
-/// An entry as it stands in [`CacheEntry::write`]'s words.
+/// An entry as written by [`CacheEntry::write`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CacheEntry<'a> {
     pub(super) key: Key<'a>,
     pub(super) answer: AnswerRef<'a>,
-    /// When it was stored, on the cache's clock.
+    /// Time stored, on the cache's clock.
     stored: u64,
-    /// Age in milliseconds until which it is given although it is stale; zero is not at all.
+    /// Age in milliseconds until which the stale entry is held; zero means not held.
     held: u32,
 }
 
 impl<'a> CacheEntry<'a> {
-    /// Puts an entry stored at `stored` into `words`, which is cleared.
+    /// Writes an entry stored at `stored` into `words`, which is cleared first.
     pub(super) fn write(words: &mut Vec<u64>, key: Key<'_>, answer: AnswerRef<'_>, stored: u64) {
         let head = answer.head();
         let (kind, ttl) = match head.lifetime {
@@ -62,14 +62,14 @@ impl<'a> CacheEntry<'a> {
         rest[..answer.bytes().len()].copy_from_slice(answer.bytes());
     }
 
-    /// Words of the entry that begins with `header`, at least [`HEADER`] words.
+    /// Length in words of the entry that begins with `header`, which has at least [`HEADER`] words.
     pub(super) fn len(header: &[u64]) -> usize {
         let [records, ttls, extended_errors, _] = split(header[0]).map(usize::from);
         let name = usize::from(name_len(header[1]));
         HEADER + (name + records + 2 * ttls + extended_errors).div_ceil(8)
     }
 
-    /// True where the entry in `words` is kept under `key`.
+    /// True if the entry in `words` has this key.
     pub(super) fn has_key(words: &[u64], key: Key<'_>) -> bool {
         let Some((header, body)) = words.split_first_chunk::<HEADER>() else { return false };
         let body: &[u8] = bytemuck::cast_slice(body);
@@ -80,7 +80,7 @@ impl<'a> CacheEntry<'a> {
             && body.starts_with(key.name)
     }
 
-    /// Reads what [`CacheEntry::write`] wrote; none where it cannot have been that.
+    /// Reads an entry written by [`CacheEntry::write`]; `None` if it is invalid.
     pub(super) fn read(words: &'a [u64]) -> Option<Self> {
         let (header, body) = words.split_first_chunk::<HEADER>()?;
         let [records, ttls, extended_errors, flags] = split(header[0]);
@@ -116,23 +116,23 @@ impl<'a> CacheEntry<'a> {
         })
     }
 
-    /// How old it is at `now`, in milliseconds.
+    /// Its age at `now`, in milliseconds.
     pub(super) fn age(&self, now: u64) -> u64 {
         now.saturating_sub(self.stored)
     }
 
-    /// True while it is held although stale, at `age`.
+    /// True if the entry is still held at `age`.
     pub(super) fn is_held(&self, age: u64) -> bool {
         age < u64::from(self.held)
     }
 
-    /// The word [`HELD`] of this entry, held until it is `age` milliseconds old.
+    /// The word [`HELD`] for holding this entry until it is `age` milliseconds old.
     pub(super) fn held_until(words: &[u64], age: u64) -> u64 {
         words[HELD] & u64::from(u32::MAX) | u64::from(u32::try_from(age).unwrap_or(u32::MAX)) << 32
     }
 }
 
-/// The bits that hold when an entry was stored: 34 years of milliseconds.
+/// Bits of the time stored: 34 years in milliseconds.
 const STORED: u64 = (1 << 40) - 1;
 
 fn name_len(word: u64) -> u8 {

@@ -1,11 +1,11 @@
-//! [`Evictor`]: decides what stays, which is S3-FIFO (Yang et al., SOSP 2023) on two rings that are logs.
+//! [`Evictor`]: decides which entries stay, with S3-FIFO (Yang et al., SOSP 2023) on two rings used as logs.
 //!
-//! What is new goes to the small ring. What was asked for while it was there goes on to the main ring, and so does what
-//! comes again: under a key that is still known, or soon after it was put out. In the main ring an entry stays for as many
-//! laps as it was visited, three at most. A name that is asked for once takes no room from those asked for again.
+//! New entries go to the small ring. Entries requested while there move on to the main ring. So do entries that are
+//! inserted again while still cached, or soon after their eviction. In the main ring an entry stays for as many laps as
+//! it was visited, three at most. A name requested once does not displace names requested repeatedly.
 //!
-//! Since entries are replaced by appending, a ring is full of the replaced and the expired long before it is full of what
-//! is of use. So nothing is put out for want of room while an eighth of the ring can be had by moving entries together.
+//! Entries are replaced by appending, so a ring fills with replaced and expired entries long before it fills with
+//! useful ones. No entry is evicted as long as compacting can free an eighth of the ring.
 
 use super::entry::{CacheEntry, HELD};
 use super::ghosts::Ghosts;
@@ -17,23 +17,23 @@ use super::table::CacheTable;
 use crate::policy::route::RouteId;
 use crate::wire::answer::{AnswerRef, Lifetime};
 
-/// Entries that are moved at most to make room for one: bounds the time that an insertion takes (some 50 µs).
+/// Entries moved at most to make room for one: bounds the time of an insertion (about 50 µs).
 const MAX_MOVES: usize = 256;
 
-/// The half of the cache that writes; there is one at a time.
+/// The writer of the cache; there is only one.
 pub(super) struct Evictor {
     small: Hands,
     main: Hands,
     ghosts: Ghosts,
     entries: usize,
-    /// Entries put out for want of room since the last time somebody looked.
+    /// Entries evicted for lack of room since the last [`Evictor::take_evicted`].
     evicted: u64,
-    /// The entry that is on its way into a ring, and those on their way from each.
+    /// Copies of the entry being inserted, and of the entry leaving each ring.
     incoming: Vec<u64>,
     leaving: [Vec<u64>; 2],
 }
 
-/// What everything is decided by.
+/// What the evictor bases its decisions on.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'t> {
     pub(super) table: &'t CacheTable,
@@ -42,7 +42,7 @@ pub(super) struct Context<'t> {
 }
 
 impl Context<'_> {
-    /// True where `entry` can be given to nobody any more.
+    /// True if `entry` can no longer be served.
     fn is_over(&self, entry: &CacheEntry<'_>) -> bool {
         entry.age(self.now) >= self.limits.stale(entry.answer.lifetime())
     }
@@ -52,7 +52,7 @@ impl Context<'_> {
 struct Oldest {
     place: IndexPlace,
     words: usize,
-    /// None where the index leads to it no more.
+    /// `None` if the index no longer points to it.
     slot: Option<IndexSlot>,
     hash: u64,
     is_over: bool,
@@ -71,22 +71,22 @@ impl Evictor {
         }
     }
 
-    /// Entries the index leads to.
+    /// Entries in the index.
     pub(super) fn entries(&self) -> usize {
         self.entries
     }
 
-    /// Words of these entries.
+    /// Words of the entries in the index.
     pub(super) fn words(&self) -> usize {
         self.small.live() + self.main.live()
     }
 
-    /// Entries put out for want of room since this was last asked.
+    /// Entries evicted for lack of room since the last call.
     pub(super) fn take_evicted(&mut self) -> u64 {
         std::mem::take(&mut self.evicted)
     }
 
-    /// Keeps `answer` under `key` from now on; not a failure where there is an answer that may still be given.
+    /// Stores `answer` under `key`. A failure does not replace an answer that can still be served.
     pub(super) fn insert(&mut self, context: Context<'_>, key: Key<'_>, answer: AnswerRef<'_>) {
         let table = context.table;
         let hash = table.hash(key);
@@ -109,7 +109,7 @@ impl Evictor {
                 Which::Small => self.make_room_in_small(context, entry.len()),
                 Which::Main => self.make_room_in_main(context, entry.len()),
             }
-            // Making room may have moved the entry before, or put it out; nobody else has got its slot.
+            // Making room may have moved or evicted the previous entry, but nothing else has taken its slot.
             let Some(slot) = before.or_else(|| self.free_slot(context, hash)) else { return };
             self.vacate(table, slot);
             table.index.mark(slot, Marks::default());
@@ -134,7 +134,7 @@ impl Evictor {
         }
     }
 
-    /// Drops the entries of one bucket whose name `keep` refuses.
+    /// Removes the entries of one bucket for which `keep` returns false.
     pub(super) fn retain(
         &mut self,
         table: &CacheTable,
@@ -152,7 +152,7 @@ impl Evictor {
         }
     }
 
-    /// A slot for what has `hash`; where all are taken, that of what is over or else least visited.
+    /// A slot for `hash`. If all are in use, takes the slot of an expired entry, or else of the least visited one.
     fn free_slot(&mut self, context: Context<'_>, hash: u64) -> Option<IndexSlot> {
         let table = context.table;
         if let Some(slot) = table.index.free_slot(hash) {
@@ -170,7 +170,7 @@ impl Evictor {
         Some(slot)
     }
 
-    /// Counts out the entry that `slot` leads to; false where it leads to none. The slot must then be changed.
+    /// Stops counting the entry of `slot`; false if the slot is free. The caller must then change the slot.
     fn vacate(&mut self, table: &CacheTable, slot: IndexSlot) -> bool {
         let Some(place) = table.index.place(slot) else { return false };
         let words = table.ring(place.ring).len_at(place.position);
@@ -218,7 +218,7 @@ impl Evictor {
         }
     }
 
-    /// True where the main ring takes an entry of `words` without putting one out that is of use.
+    /// True if the main ring can take an entry of `words` without evicting a useful one.
     fn main_is_loose(&mut self, context: Context<'_>, words: usize) -> bool {
         for _ in 0..MAX_MOVES {
             if self.main.is_loose(words) {
@@ -234,7 +234,7 @@ impl Evictor {
         false
     }
 
-    /// The oldest entry of a ring, copied to where those leaving it are.
+    /// The oldest entry of a ring, copied to `leaving`.
     fn oldest(&mut self, context: Context<'_>, ring: Which) -> Option<Oldest> {
         let table = context.table;
         let position = self.hands(ring).oldest()?;
@@ -249,8 +249,8 @@ impl Evictor {
         Some(Oldest { place, words: words.len(), slot, hash, is_over: context.is_over(&entry) })
     }
 
-    /// Gives up the place of a ring's oldest entry, and its slot where it is over. Else the slot is returned, which must
-    /// get another place.
+    /// Frees the ring space of a ring's oldest entry, and its slot if the entry has expired. Otherwise returns the
+    /// slot, which the caller must point to a new place or clear.
     fn give_up(&mut self, table: &CacheTable, oldest: &Oldest) -> Option<IndexSlot> {
         let ring = oldest.place.ring;
         self.hands(ring).give_up_oldest(table.ring(ring), oldest.words);
@@ -264,14 +264,14 @@ impl Evictor {
         Some(slot)
     }
 
-    /// Frees the slot of an entry that was of use and whose place is given up.
+    /// Evicts a useful entry: frees its slot. Its ring space is already free.
     fn put_out(&mut self, table: &CacheTable, slot: IndexSlot) {
         table.index.clear(slot);
         self.entries -= 1;
         self.evicted += 1;
     }
 
-    /// Writes an entry into a ring that has room, and lets `slot` lead to it.
+    /// Appends an entry to a ring that has room, and points `slot` to it.
     fn append(&mut self, table: &CacheTable, ring: Which, slot: IndexSlot, hash: u64, entry: &[u64]) {
         let position = self.hands(ring).append(table.ring(ring), entry);
         table.index.set(slot, hash, IndexPlace { ring, position });

@@ -1,13 +1,13 @@
-//! [`Ghosts`]: the names of those that were put out before anybody asked for them again.
+//! [`Ghosts`]: remembers entries that were evicted before a second request.
 
-/// Fingerprints of hashes, each at a place of its own: a newer one takes the place of an older one, so that a ghost is
-/// remembered for about as many evictions as there are places.
+/// Fingerprints of hashes, each in a fixed slot. A newer one replaces an older one, so a ghost is remembered for about
+/// as many evictions as there are slots.
 pub(super) struct Ghosts {
     prints: Box<[u16]>,
 }
 
 impl Ghosts {
-    /// Room for `places` ghosts; none where there is no memory for it.
+    /// Room for `places` ghosts; `None` if there is not enough memory.
     pub(super) fn new(places: usize) -> Option<Self> {
         bytemuck::try_zeroed_slice_box(places.max(1)).ok().map(|prints| Self { prints })
     }
@@ -18,7 +18,7 @@ impl Ghosts {
         self.prints[place] = print;
     }
 
-    /// True where `hash` is remembered, which it is no more from then on; one in 65,535 others is taken for it.
+    /// Forgets `hash` and returns true if it was remembered. One in 65,535 other hashes matches by chance.
     pub(super) fn take(&mut self, hash: u64) -> bool {
         let (place, print) = self.find(hash);
         let found = self.prints[place] == print;

@@ -1,47 +1,47 @@
-//! [`Hit`]: a kept answer as it is found.
+//! [`Hit`]: a cache entry that was found.
 
 use std::time::Duration;
 
 use crate::wire::answer::AnswerRef;
 
-/// Room for the answers that a thread gets from the cache, one at a time: it grows to the largest of them.
+/// A thread's buffer for answers from the cache, one at a time. It grows to the largest of them.
 #[derive(Debug, Default)]
 pub struct Kept {
     pub(super) words: Vec<u64>,
 }
 
 impl Kept {
-    /// Room for nothing yet.
+    /// An empty buffer.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
-/// Room of its own, without what is in it.
+/// Clones to a new, empty buffer.
 impl Clone for Kept {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-/// A kept answer.
+/// A cache entry that was found.
 #[derive(Clone, Copy, Debug)]
 pub struct Hit<'k> {
-    /// The answer, as it was received.
+    /// The answer as received.
     pub answer: AnswerRef<'k>,
-    /// How long ago that was, to the millisecond.
+    /// Time since it was received, in milliseconds.
     pub age: Duration,
-    /// Whether it is still good.
+    /// Whether it is fresh.
     pub freshness: Freshness,
 }
 
-/// Whether a kept answer is still good.
+/// Whether a cache entry is fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// It is.
+    /// The entry is fresh.
     Fresh,
-    /// It is, but not for long: it is in demand and should be fetched anew. This is said once.
+    /// Fresh, but it expires soon and is in demand: fetch it again. Reported once per entry.
     Expiring,
-    /// Its time is over, and it is given because there is no newer one (RFC 8767).
+    /// Expired; served because no newer answer is available (RFC 8767).
     Stale,
 }

@@ -1,41 +1,41 @@
-//! [`Index`]: from a key's hash to where its entry is.
+//! [`Index`]: maps a key's hash to the place of its entry.
 
 use super::ring::POSITION;
 use crate::util::sync::{AtomicU64, Ordering, zeroed};
 
-/// Slots of a bucket; with the word of their marks they fill a cache line.
+/// Slots per bucket. With the word for their marks they fill a cache line.
 const SLOTS: usize = 7;
 
-/// Words of a bucket.
+/// Words per bucket.
 const BUCKET: usize = 8;
 
-/// Bytes of a cache line on every machine this is meant for.
+/// Bytes of a cache line on all supported machines.
 const CACHE_LINE: usize = 64;
 
-/// Which ring an entry is in.
+/// The ring of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
-    /// Where new entries are.
+    /// For new entries.
     Small = 0,
-    /// Where entries are that were asked for again.
+    /// For entries that were requested again.
     Main = 1,
 }
 
-/// Where an entry is.
+/// The place of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexPlace {
     pub(super) ring: Which,
     pub(super) position: u64,
 }
 
-/// A slot, by its number.
+/// A slot, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexSlot(usize);
 
-/// How an entry has fared since it was put in its slot.
+/// The use of an entry since it got its slot.
 ///
-/// Readers write it without a lock, over what others may just have written: a visit may be lost, or be taken for one of
-/// the entry that has the slot next. Nothing but what is kept for how long hangs on it.
+/// Readers write marks without a lock, possibly over the marks of other readers. A visit may be lost, or be counted for
+/// the next entry in the slot. Marks only affect how long entries stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks(u8);
 
@@ -44,51 +44,51 @@ impl Marks {
     const ASKED: u8 = 0b0100;
     const TOLD: u8 = 0b1000;
 
-    /// Visits not yet paid for with a stay in the ring, 0 to 3.
+    /// Visits not yet used up by laps in the ring, 0 to 3.
     pub(super) fn visits(self) -> u8 {
         self.0 & Self::VISITS
     }
 
-    /// After one more visit.
+    /// The marks after one more visit.
     pub(super) fn visited(self) -> Self {
         let visits = (self.visits() + 1).min(Self::VISITS);
         Self(self.0 & !Self::VISITS | visits | Self::ASKED)
     }
 
-    /// After a stay in the ring.
+    /// The marks after one more lap in the ring.
     pub(super) fn stayed(self) -> Self {
         Self(self.0 & !Self::VISITS | self.visits().saturating_sub(1))
     }
 
-    /// Without any visits.
+    /// The marks without visits.
     pub(super) fn unvisited(self) -> Self {
         Self(self.0 & !Self::VISITS)
     }
 
-    /// True where somebody asked since the entry was stored, and nobody was told that it expires.
+    /// True if the entry was requested since it was stored, and was not reported as expiring yet.
     pub(super) fn wants_refresh(self) -> bool {
         self.0 & (Self::ASKED | Self::TOLD) == Self::ASKED
     }
 
-    /// After somebody was told that it expires.
+    /// The marks after reporting that the entry expires.
     pub(super) fn told(self) -> Self {
         Self(self.0 | Self::TOLD)
     }
 }
 
-/// A hash table without keys: every key has two buckets, and a slot has 15 bits of its hash and a place.
+/// A hash table without keys. Every key has two buckets; a slot holds 15 bits of its hash, and a place.
 ///
-/// A slot that holds zero is free. The writer changes a slot with one store, so that a reader finds an entry that moves
-/// either where it was or where it is.
+/// A zero slot is free. The writer changes a slot with a single store, so a reader finds an entry that moves either at
+/// its old place or at its new one.
 pub(super) struct Index {
     words: Box<[AtomicU64]>,
-    /// The first word that begins a cache line.
+    /// The first word at a cache line boundary.
     start: usize,
     buckets: usize,
 }
 
 impl Index {
-    /// An index of at most `bytes`, and of one bucket at least; none where there is no memory for it.
+    /// An index of at most `bytes`, but at least one bucket; `None` if there is not enough memory.
     pub(super) fn new(bytes: usize) -> Option<Self> {
         let buckets = (bytes.saturating_sub(CACHE_LINE) / CACHE_LINE).max(1);
         let words = zeroed((buckets + 1) * BUCKET)?;
@@ -101,12 +101,13 @@ impl Index {
         self.buckets
     }
 
-    /// The first slot that may lead to what has `hash` and of which `is_it` says that it does.
+    /// The first slot for `hash` whose place `is_it` accepts.
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(IndexPlace) -> bool) -> Option<IndexSlot> {
         let tag = tag(hash);
         for bucket in self.buckets_of(hash) {
             let slots = self.words[self.start + bucket * BUCKET..].first_chunk::<SLOTS>()?;
-            // All are compared before any is looked into: that takes no branch, and nearly always there is one at most.
+            // Compares all tags before reading any entry: this needs no branch, and there is nearly always one match at
+            // most.
             let mut same_tag = 0_u32;
             for (number, slot) in slots.iter().enumerate() {
                 same_tag |= u32::from(slot.load(Ordering::Relaxed) >> 48 == tag) << number;
@@ -122,13 +123,13 @@ impl Index {
         None
     }
 
-    /// The slot that leads to `place`, of what has `hash`.
+    /// The slot of `hash` that points to `place`.
     pub(super) fn slot_of(&self, hash: u64, place: IndexPlace) -> Option<IndexSlot> {
         let word = word_of(hash, place);
         self.slots_of(hash).find(|slot| self.slot(*slot).load(Ordering::Relaxed) == word)
     }
 
-    /// A free slot for what has `hash`: of its two buckets the emptier one's, so that they fill up evenly.
+    /// A free slot for `hash`, from the emptier of its two buckets, so that buckets fill evenly.
     pub(super) fn free_slot(&self, hash: u64) -> Option<IndexSlot> {
         let is_free = |slot: &IndexSlot| self.place(*slot).is_none();
         let buckets = self.buckets_of(hash);
@@ -136,18 +137,18 @@ impl Index {
         self.bucket(buckets[usize::from(second > first)]).find(is_free)
     }
 
-    /// All slots in which what has `hash` can be.
+    /// All slots that may hold `hash`.
     pub(super) fn slots_of(&self, hash: u64) -> impl Iterator<Item = IndexSlot> + use<'_> {
         self.buckets_of(hash).into_iter().flat_map(|bucket| self.bucket(bucket))
     }
 
-    /// Where `slot` leads to.
+    /// The place that `slot` points to.
     pub(super) fn place(&self, slot: IndexSlot) -> Option<IndexPlace> {
         let word = self.slot(slot).load(Ordering::Relaxed);
         (word != 0).then(|| place_in(word))
     }
 
-    /// Lets `slot` lead to `place`, where an entry was just written whose key has `hash`.
+    /// Points `slot` to `place`, where an entry whose key has `hash` was just written.
     pub(super) fn set(&self, slot: IndexSlot, hash: u64, place: IndexPlace) {
         self.slot(slot).store(word_of(hash, place), Ordering::Release);
     }
@@ -163,8 +164,8 @@ impl Index {
         Marks((word.load(Ordering::Relaxed) >> shift) as u8)
     }
 
-    /// Changes the marks of `slot`. Where they are as they should be nothing is written, so that the cache line of what is
-    /// asked for often stays shared.
+    /// Changes the marks of `slot`. Writes nothing if they are unchanged, so that the cache line of a popular entry
+    /// stays shared.
     pub(super) fn mark(&self, slot: IndexSlot, marks: Marks) {
         let (word, shift) = self.marks_word(slot);
         let before = word.load(Ordering::Relaxed);
@@ -179,7 +180,7 @@ impl Index {
         (bucket * BUCKET..bucket * BUCKET + SLOTS).map(IndexSlot)
     }
 
-    /// The upper half of the hash says the first bucket, the upper half of a multiple of it the second.
+    /// The upper half of the hash selects the first bucket, the upper half of a multiple of it the second.
     fn buckets_of(&self, hash: u64) -> [usize; 2] {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         [hash, hash.wrapping_mul(ODD)].map(|hash| (((hash >> 32) * self.buckets as u64) >> 32) as usize)
@@ -194,7 +195,7 @@ impl Index {
     }
 }
 
-/// The lowest bits of the hash; never zero.
+/// The lowest 16 bits of the hash; never zero.
 fn tag(hash: u64) -> u64 {
     hash & 0xffff | 1
 }
@@ -213,7 +214,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Whoever found names whose hashes are equal would have them push each other out, and make nobody look longer.
+    /// Names with equal hashes evict each other, but make no lookup slower.
     #[test]
     fn equal_hashes_cost_no_more_than_two_buckets() {
         let (index, hash) = (Index::new(1 << 20).unwrap(), 0x0123_4567_89ab_cdef);

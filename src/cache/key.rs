@@ -1,4 +1,4 @@
-//! [`Key`]: what an answer is kept under.
+//! [`Key`]: the key of a cache entry.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -7,11 +7,11 @@ use crate::policy::route::RouteId;
 use crate::wire::code::Type;
 use crate::wire::request::AnswerFlags;
 
-/// Name, type, DO and CD of an allowed query (the class is always IN) and where it goes: everything that changes an answer.
-/// Compared in full, never by hash alone.
+/// Name, type, DO and CD of an allowed query (the class is always IN), and its route: everything that affects an
+/// answer. Always compared in full, never by hash alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key<'a> {
-    /// The folded name in wire format.
+    /// The lowercase name in wire format.
     pub(super) name: &'a [u8],
     pub(super) qtype: Type,
     pub(super) flags: AnswerFlags,
@@ -31,7 +31,7 @@ impl<'q> From<&'q AllowedQuery<'_>> for Key<'q> {
 }
 
 impl Key<'_> {
-    /// All 64 bits are used, each for one purpose.
+    /// A hash whose 64 bits are all used, each for one purpose.
     pub(super) fn hash(&self, state: &impl BuildHasher) -> u64 {
         let mut hasher = state.build_hasher();
         hasher.write(self.name);

@@ -1,29 +1,29 @@
-//! [`Lifetimes`]: how long answers are kept and shown.
+//! [`Lifetimes`]: how long answers are cached and which TTLs are shown.
 
 use std::time::Duration;
 
 use crate::wire::answer::{AnswerRef, Lifetime};
 use crate::wire::reply::Ageing;
 
-/// How long a failure is kept, in milliseconds: RFC 9520 section 3.2 wants at least 1 s and at most 5 min; Azure's
-/// resolver recovers within seconds, so that a short time spares it without prolonging an outage.
+/// How long a failure is cached, in milliseconds. RFC 9520 section 3.2 requires 1 s to 5 min. Azure's resolver recovers
+/// within seconds, so a short time protects it without prolonging an outage.
 const FAILURE: u64 = 2000;
 
-/// Bounds on how long answers are kept and shown.
+/// Limits on how long answers are cached and which TTLs are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     /// For answers with data.
     pub max: Duration,
-    /// For answers that say there is no such name or data.
+    /// For negative answers (no such name or no such data).
     pub max_negative: Duration,
-    /// How long beyond its time an answer may stand in for one that cannot be had (RFC 8767); zero is not at all.
+    /// How long an expired answer may be served if no newer one is available (RFC 8767); zero means never.
     pub max_stale: Duration,
-    /// Whether an answer in demand is said to be expiring shortly before it does, so that it is fetched anew in time.
+    /// Report answers in demand as expiring shortly before they do, so that they are fetched again in time.
     pub prefetch: bool,
 }
 
 impl Lifetimes {
-    /// How `answer`'s TTLs are shown when it is `age` old and not stale.
+    /// How to show the TTLs of `answer` when it is `age` old and not stale.
     pub fn ageing(&self, answer: AnswerRef<'_>, age: Duration) -> Ageing {
         let max_ttl = match answer.lifetime() {
             Lifetime::Negative(_) => self.max_negative,
@@ -33,7 +33,7 @@ impl Lifetimes {
     }
 }
 
-/// The same in milliseconds, as entries are judged.
+/// The same limits in milliseconds, for checking entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     max: u64,
@@ -50,7 +50,7 @@ impl From<&Lifetimes> for Limits {
 }
 
 impl Limits {
-    /// The age from which on an answer is no longer fresh; zero is not to be kept.
+    /// The age from which an answer is no longer fresh; zero means that it is not cached.
     pub(super) fn fresh(&self, lifetime: Lifetime) -> u64 {
         match lifetime {
             Lifetime::Positive(ttl) => (u64::from(ttl) * 1000).min(self.max),
@@ -60,7 +60,7 @@ impl Limits {
         }
     }
 
-    /// The age from which on it is of no use, not even where no newer one can be had. A failure is never stale data.
+    /// The age from which an answer may not even be served stale. A failure is never served stale.
     pub(super) fn stale(&self, lifetime: Lifetime) -> u64 {
         match lifetime {
             Lifetime::Positive(_) | Lifetime::Negative(_) => {

@@ -1,13 +1,13 @@
-//! Answers kept as bytes, found by what was allowed to be asked.
+//! The cache: answers as bytes, keyed by allowed queries.
 //!
-//! The key is everything that changes an answer: name, type, DO and CD (class is always IN). An answer never outlives
-//! the TTL it came with unless the settings let stale ones stand in for what cannot be had, blocked names never get one,
-//! and the whole is bounded in bytes.
+//! The key is everything that affects an answer: name, type, DO, CD and route (the class is always IN). No answer
+//! outlives its TTL unless the settings allow stale answers when no newer one is available. Blocked names get no cache
+//! entry. The size is bounded in bytes.
 //!
 //! ```text
-//!   store      the cache: asking (no lock), keeping, holding, dropping
+//!   store      the cache: get (no lock), insert, hold, remove
 //!     ↓
-//!   table      index: hash → place        ring: place → words, read while others write
+//!   table      index: hash → place        ring: place → words, read during writes
 //!     ↑                                   entry: words ↔ key and answer
 //!   evictor    the one writer: what stays and what goes (S3-FIFO; ghosts: what went)
 //! ```

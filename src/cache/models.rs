@@ -1,4 +1,4 @@
-//! The cache's readers beside its writer, in every order that the memory model allows: what `ring` says in its head.
+//! The cache's readers and its writer in every order that the memory model allows; checks the claims of `ring`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,19 +14,19 @@ use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::{ErrorCode, Type};
 use crate::wire::request::AnswerFlags;
 
-/// Words of a ring whose first laps have room for two of the entries below: every third takes the first one's words.
+/// Words of a ring whose first laps hold two of the entries below: every third entry overwrites the first.
 const RING: usize = 48;
 
-/// Words of each entry: a header, a name, an answer.
+/// Words per entry: a header, a name, an answer.
 const ENTRY: usize = 6;
 
-/// Switches of threads that are gone through in every combination, besides those where a thread waits.
+/// Thread switches explored in every combination, besides those where a thread waits.
 const PREEMPTIONS: usize = 2;
 
-/// Both names have the same hash, so that only the comparison tells them apart.
+/// Both names have the same hash, so only comparing the keys tells them apart.
 const HASH: u64 = 0x1234_5678_9abc_def0;
 
-/// What is kept under `name`, told from everything else by its answer.
+/// An entry for `name` whose answer is unique.
 fn entry(name: &[u8; 3], text: &str) -> Vec<u64> {
     let answer = Answer::failure(ErrorCode(0), text, Lifetime::Failure);
     let mut words = Vec::new();
@@ -39,14 +39,14 @@ fn key(name: &[u8; 3]) -> Key<'_> {
     Key { name, qtype: Type(1), flags: AnswerFlags::default(), route: RouteId(0) }
 }
 
-/// What readers and the writer share.
+/// State shared by readers and the writer.
 struct Shared {
     index: Index,
     ring: Ring,
 }
 
 impl Shared {
-    /// One entry is kept.
+    /// State with one entry.
     fn with(words: &[u64]) -> (Arc<Self>, Hands, IndexSlot) {
         let shared = Self { index: Index::new(0).unwrap(), ring: Ring::new(RING).unwrap() };
         let mut hands = Hands::new(&shared.ring);
@@ -56,7 +56,7 @@ impl Shared {
         (Arc::new(shared), hands, slot)
     }
 
-    /// As the evictor replaces an entry: its room is given up, then written over, then led to.
+    /// Replaces an entry as the evictor does: frees its space, overwrites it, then updates the index.
     fn replace(&self, hands: &mut Hands, slot: IndexSlot, words: &[u64]) {
         hands.give_up_oldest(&self.ring, ENTRY);
         hands.forget(ENTRY);
@@ -65,7 +65,7 @@ impl Shared {
         self.index.set(slot, HASH, IndexPlace { ring: Which::Small, position });
     }
 
-    /// As the table finds an entry.
+    /// Finds an entry as the table does.
     fn find(&self, name: &[u8; 3]) -> Option<Vec<u64>> {
         let mut words = Vec::new();
         let is_it = |place: IndexPlace| {
@@ -111,7 +111,7 @@ fn a_newer_answer_never_gives_way_to_the_older() {
             thread::spawn(move || {
                 let version = |found| versions.iter().position(|version| *version == found).unwrap();
                 let [first, second] = [(); 2].map(|()| shared.find(b"\x01a\0").map(version));
-                assert!(second.is_none() || first <= second, "an older one came back");
+                assert!(second.is_none() || first <= second, "an older answer came back");
             })
         };
         shared.replace(&mut hands, slot, &older);

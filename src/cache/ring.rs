@@ -1,36 +1,36 @@
-//! [`Ring`]: entries as words, one behind the other, read without a lock while the oldest make room for the newest.
+//! [`Ring`]: entries as consecutive words, read without a lock while new entries overwrite the oldest.
 //!
-//! # Places
+//! # Positions
 //!
-//! Entries are written at positions that only grow. A position's low bits say where in the ring it is, the bits above count
-//! laps, and an entry is never cut by the end of a lap. One writer appends at the head and gives up entries at the tail;
-//! it is the owner of the ring's [`Hands`].
+//! Entries are written at ever-increasing positions. The low bits of a position are the offset in the ring, the bits
+//! above count laps, and no entry spans the end of a lap. One writer, the owner of the ring's [`Hands`], appends at the
+//! head and frees entries at the tail.
 //!
 //! # Why a reader without a lock never sees half of another entry
 //!
-//! A reader copies an entry's words and then looks whether the tail has passed the entry's position; if so it throws the
-//! copy away. That is enough, because for every word it copied
+//! A reader copies an entry's words and then checks whether the tail has passed the entry's position; if so, it
+//! discards the copy. That suffices, because for every copied word:
 //!
-//! - the word is not older than the entry: the reader got the position from the index with an Acquire load, which the
-//!   writer had put there with a Release store after it wrote the words;
-//! - if the word is newer than the entry, the tail is seen to have passed: the writer moves the tail, issues a Release
-//!   fence, and only then overwrites; a reader that saw an overwritten word and issues an Acquire fence is synchronised
-//!   with that fence, and so its later load sees that tail, or one further on (the fences make it a seqlock, as in Boehm,
-//!   "Can seqlocks get along with programming language memory models?", 2012).
+//! - The word is not older than the entry: the reader got the position from the index with an Acquire load, which the
+//!   writer stored with Release after it wrote the words.
+//! - If the word is newer than the entry, the reader sees that the tail has passed: the writer moves the tail, issues a
+//!   Release fence, and only then overwrites. A reader that saw an overwritten word and issues an Acquire fence is
+//!   synchronised with that fence, so its later load sees that tail or a later one (the fences make it a seqlock, as in
+//!   Boehm, "Can seqlocks get along with programming language memory models?", 2012).
 //!
-//! All words are atomics, so that a race is a mix of old and new words and nothing worse. The word that says how long an
-//! entry is held may change in place: either value of it goes with all the others.
+//! All words are atomics, so a race yields at worst a mix of old and new words. The word that says how long an entry is
+//! held may change in place: either value is valid with the other words.
 
 use super::entry::{CacheEntry, HEADER, MAX_WORDS};
 use crate::util::sync::{AtomicU64, Ordering, fence, zeroed};
 
-/// Bits of a position that are kept; positions are compared modulo this, so that it does not matter when they run over.
+/// Bits of a position. Positions are compared modulo this, so overflow is harmless.
 pub(super) const POSITION: u64 = (1 << 47) - 1;
 
-/// Growth steps from nothing to the whole ring.
+/// Steps by which the used part grows from nothing to the whole ring.
 const STEPS: usize = 16;
 
-/// The half of a ring that everybody shares.
+/// The part of a ring shared by readers and the writer.
 pub(super) struct Ring {
     words: Box<[AtomicU64]>,
     /// The tail as readers see it.
@@ -40,25 +40,25 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// A ring of `words` words; none where there is no memory for them. Memory that was never written takes none.
+    /// A ring of `words` words; `None` if there is not enough memory. Words never written use no memory.
     pub(super) fn new(words: usize) -> Option<Self> {
         let lap = words.next_power_of_two() as u64;
         Some(Self { words: zeroed(words)?, tail: AtomicU64::new(lap), lap })
     }
 
-    /// Words of the largest entry it takes: any that there can be, but at most an eighth of the ring.
+    /// Words of the largest entry accepted: [`MAX_WORDS`], but at most an eighth of the ring.
     pub(super) fn max_entry(&self) -> usize {
         (self.words.len() / 8).min(MAX_WORDS)
     }
 
-    /// Copies the entry at `position` into `copy`; false where the entry is gone.
+    /// Copies the entry at `position` into `copy`; false if the entry is gone.
     pub(super) fn read(&self, position: u64, copy: &mut Vec<u64>) -> bool {
         let start = self.offset(position);
         let Some(header) = self.words.get(start..start + HEADER).filter(|_| self.has(position)) else {
             return false;
         };
         let header: [u64; HEADER] = std::array::from_fn(|index| header[index].load(Ordering::Relaxed));
-        // Where the header is torn its lengths say nothing, but they must do no harm.
+        // The lengths in a torn header are meaningless, but must not cause an access out of bounds.
         let end = start + CacheEntry::len(&header);
         let Some(words) = self.words.get(start..end).filter(|words| words.len() <= self.max_entry()) else {
             return false;
@@ -76,7 +76,7 @@ impl Ring {
         self.has(position)
     }
 
-    /// Words of the entry at `position`, which the writer knows to be there.
+    /// Words of the entry at `position`, which the writer knows to exist.
     pub(super) fn len_at(&self, position: u64) -> usize {
         let start = self.offset(position);
         let header: [u64; HEADER] =
@@ -84,12 +84,12 @@ impl Ring {
         CacheEntry::len(&header)
     }
 
-    /// Puts `word` into the entry at `position`, which the writer knows to be there.
+    /// Stores `word` in the entry at `position`, which the writer knows to exist.
     pub(super) fn put(&self, position: u64, index: usize, word: u64) {
         self.words[self.offset(position) + index].store(word, Ordering::Relaxed);
     }
 
-    /// False where the tail has passed `position`.
+    /// False if the tail has passed `position`.
     fn has(&self, position: u64) -> bool {
         position.wrapping_sub(self.tail.load(Ordering::Relaxed)) & POSITION < self.lap
     }
@@ -99,19 +99,19 @@ impl Ring {
     }
 }
 
-/// The writer's half of a ring.
+/// The writer's part of a ring.
 ///
-/// A lap does not go round the whole ring while less of it will do: memory that was never written stays untouched.
+/// A lap uses only part of the ring while that is enough, so memory never written stays untouched.
 pub(super) struct Hands {
     head: u64,
     tail: u64,
-    /// Where the lap before the head's ended.
+    /// The end of the lap before the head's.
     lap_end: u64,
     /// A lap ends with the first entry that reaches this offset.
     extent: usize,
-    /// The largest extent: the rest of the ring is for the entry that reaches beyond it.
+    /// The largest extent. The rest of the ring is for the entry that crosses it.
     max_extent: usize,
-    /// Words of entries that the index leads to.
+    /// Words of entries in the index.
     live: usize,
 }
 
@@ -122,18 +122,18 @@ impl Hands {
         Self { head: ring.lap, tail: ring.lap, lap_end: 0, extent, max_extent, live: 0 }
     }
 
-    /// Words of entries that the index leads to.
+    /// Words of entries in the index.
     pub(super) fn live(&self) -> usize {
         self.live
     }
 
-    /// True where at least an eighth of the ring is free or holds what the index does not lead to: room is to be had by
-    /// moving entries together, and none needs to be put out for it.
+    /// True if at least an eighth of the ring is free or holds entries no longer in the index: compacting frees room
+    /// without evicting an entry.
     pub(super) fn is_loose(&self, words: usize) -> bool {
         self.live + words <= self.max_extent - self.max_extent / 8
     }
 
-    /// True where `words` fit in behind the newest entry.
+    /// True if `words` fit behind the newest entry.
     pub(super) fn has_room(&self, ring: &Ring, words: usize) -> bool {
         self.head + words as u64 - ring.lap <= self.tail
     }
@@ -143,7 +143,7 @@ impl Hands {
         (self.tail != self.head).then_some(self.tail & POSITION)
     }
 
-    /// Writes an entry, for which there is room, and tells where. It is live from now on.
+    /// Writes an entry, for which there must be room, and returns its position. The entry counts as live.
     pub(super) fn append(&mut self, ring: &Ring, entry: &[u64]) -> u64 {
         let position = self.head;
         let start = ring.offset(position);
@@ -156,7 +156,7 @@ impl Hands {
         position & POSITION
     }
 
-    /// Gives up the oldest entry, of `words` words: from here on readers know that it is gone.
+    /// Frees the oldest entry, of `words` words. From here on readers see that it is gone.
     pub(super) fn give_up_oldest(&mut self, ring: &Ring, words: usize) {
         self.tail += words as u64;
         if self.tail == self.lap_end {
@@ -165,14 +165,14 @@ impl Hands {
         self.publish_tail(ring);
     }
 
-    /// Notes that the index leads to an entry of `words` words no more.
+    /// Stops counting an entry of `words` words that is no longer in the index.
     pub(super) fn forget(&mut self, words: usize) {
         self.live -= words;
     }
 
-    /// At the end of a lap: lengthens it where most of it is live, else begins the next one.
+    /// At the end of a lap: extends the lap if most of it is live, otherwise begins the next one.
     ///
-    /// The tail is then in the head's lap: it is at most one lap behind, and in the lap before no entry began at an
+    /// The tail is then in the head's lap. It is at most one lap behind, and in the previous lap no entry began at an
     /// offset as high as the head's now.
     fn turn(&mut self, ring: &Ring) {
         let offset = ring.offset(self.head);
@@ -210,7 +210,7 @@ mod tests {
     use crate::wire::code::{ErrorCode, Type};
     use crate::wire::request::AnswerFlags;
 
-    /// An entry of 8 words that is told from others by its type.
+    /// An entry of 8 words, identified by its type.
     fn entry(number: u16) -> Vec<u64> {
         let answer = Answer::failure(ErrorCode(0), "0123456789012345", Lifetime::Failure);
         let key = Key {

@@ -1,4 +1,4 @@
-//! [`Cache`]: all kept answers, bounded in bytes.
+//! [`Cache`]: all cache entries, bounded in bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,16 +17,16 @@ use crate::util::sync::lock;
 use crate::wire::answer::AnswerRef;
 use crate::wire::name::Name;
 
-/// Buckets that [`Cache::retain`] looks through in one go; insertions wait that long.
+/// Buckets that [`Cache::retain`] checks under one lock, while insertions wait.
 const RETAINED_AT_ONCE: usize = 64;
 
-/// An answer is expiring when less than one part in so many is left of its time.
+/// An answer is expiring when less than one tenth of its lifetime is left.
 const EXPIRING: u64 = 10;
 
-/// Answers of allowed queries.
+/// Answers to allowed queries.
 ///
-/// Asking takes no lock, allocates nothing and writes at most a few bits next to the index's slot, and only while they
-/// change. Whatever else changes the cache takes turns.
+/// Reading takes no lock, allocates nothing, and writes at most a few mark bits next to the index slot, only if they
+/// change. All writers share one lock.
 pub struct Cache {
     table: CacheTable,
     evictor: Mutex<Evictor>,
@@ -38,8 +38,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache of at most `max_bytes`, index included, or less where the system does not grant that much; zero keeps
-    /// nothing. Memory is taken as it is needed. Its count of evictions goes on from `before`'s.
+    /// A cache of at most `max_bytes`, index included, or less if the system does not grant that much; zero disables
+    /// caching. Memory is used as needed. The eviction count continues from `before`.
     pub fn new(max_bytes: u64, lifetimes: Lifetimes, before: Option<&Self>) -> Self {
         let evictions = before.map(|before| Arc::clone(&before.evictions)).unwrap_or_default();
         let mut bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
@@ -60,13 +60,12 @@ impl Cache {
         }
     }
 
-    /// The kept answer to `query`, if there is one and `now` is within its time, or within the time for which it is
-    /// held.
+    /// The cached answer to `query`, if it is fresh at `now` or held.
     pub fn get<'k>(&self, query: &AllowedQuery<'_>, now: Instant, kept: &'k mut Kept) -> Option<Hit<'k>> {
         self.look_up(query, now, kept, false)
     }
 
-    /// The same, or an answer that has expired at most [`Lifetimes::max_stale`] ago.
+    /// The same, or an answer that expired at most [`Lifetimes::max_stale`] ago.
     pub fn get_stale<'k>(
         &self,
         query: &AllowedQuery<'_>,
@@ -106,9 +105,9 @@ impl Cache {
         Some(Hit { answer: entry.answer, age: Duration::from_millis(age), freshness })
     }
 
-    /// Keeps the answer to `query` received at `now`, for as long as it allows.
+    /// Caches the answer to `query` received at `now`, for as long as its lifetime allows.
     ///
-    /// A failure does not take the place of an answer that may still be given.
+    /// A failure does not replace an answer that can still be served.
     pub fn insert(&self, query: &AllowedQuery<'_>, answer: AnswerRef<'_>, now: Instant) {
         if self.limits.fresh(answer.lifetime()) > 0 {
             let now = self.clock.down(now);
@@ -116,15 +115,15 @@ impl Cache {
         }
     }
 
-    /// Lets [`Cache::get`] give the stale answer to `query` for `time` from `now` on: its refresh has failed, and is not
-    /// to be tried again for so long (RFC 8767 section 5). The answer's age, and when it is too old, stay as they are.
+    /// Lets [`Cache::get`] return the stale answer to `query` for `time` from `now` on: its refresh has failed and is
+    /// not retried during that time (RFC 8767 section 5). The answer's age and its stale limit do not change.
     pub fn hold_stale(&self, query: &AllowedQuery<'_>, now: Instant, time: Duration) {
         let Some(now) = self.clock.up(now) else { return };
         let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.change(|evictor| evictor.hold(self.context(now), Key::from(query), time));
     }
 
-    /// Drops every entry whose name and route `keep` refuses.
+    /// Removes every entry for whose name and route `keep` returns false.
     pub fn retain(&self, keep: impl Fn(&Name, RouteId) -> bool) {
         let keep = |name: &[u8], route| Name::parse(name).is_ok_and(|name| keep(&name, route));
         let buckets = self.table.index.buckets();
@@ -137,33 +136,33 @@ impl Cache {
         }
     }
 
-    /// Bounds on how long answers are kept and shown.
+    /// Limits on how long answers are cached and which TTLs are shown.
     pub fn lifetimes(&self) -> &Lifetimes {
         &self.lifetimes
     }
 
-    /// Entries kept, expired ones included whose room was not needed yet.
+    /// Entries in the cache, including expired ones whose room was not needed yet.
     pub fn len(&self) -> usize {
         self.evictor().entries()
     }
 
-    /// True where nothing is kept.
+    /// True if the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of the entries kept, with their slots of the index.
+    /// Bytes of the entries and their index slots.
     pub fn bytes(&self) -> u64 {
         let evictor = self.evictor();
         ((evictor.words() + evictor.entries()) * size_of::<u64>()) as u64
     }
 
-    /// Bytes allowed.
+    /// Most bytes allowed.
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes
     }
 
-    /// Entries evicted for want of room since the start.
+    /// Entries evicted for lack of room since the start.
     pub fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! [`CacheTable`]: what readers and the writer share.
+//! [`CacheTable`]: the index and rings shared by readers and the writer.
 
 use rapidhash::quality::RandomState;
 
@@ -8,27 +8,27 @@ use super::index::{Index, IndexPlace, IndexSlot, Which};
 use super::key::Key;
 use super::ring::{Hands, Ring};
 
-/// Bytes of the whole for each slot of the index: what an entry takes whose answer is small. Where entries are smaller
-/// still, the index is full before the rings are.
+/// Total bytes per index slot: the size of an entry with a small answer. With smaller entries the index fills before
+/// the rings do.
 const BYTES_PER_SLOT: usize = 136;
 
-/// Bytes of the index for each slot.
+/// Bytes of the index per slot.
 const SLOT: usize = 64 / 7 + 1;
 
-/// The small ring's part of both: one in ten (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023).
+/// The small ring gets one part in ten (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023).
 const SMALL: usize = 10;
 
-/// Entries, and the index that leads to them.
+/// The entries and their index.
 pub(super) struct CacheTable {
     small: Ring,
     main: Ring,
     pub(super) index: Index,
-    /// Names are chosen by clients, so that hashes must not be foreseeable: seeded by the process and by the table.
+    /// Clients choose names, so hashes must be unpredictable: seeded per process and per table.
     hasher: RandomState,
 }
 
 impl CacheTable {
-    /// A table of `bytes` with all that belongs to it; none where there is no memory for it.
+    /// A table of `bytes` in total, with its writer's parts; `None` if there is not enough memory.
     pub(super) fn new(bytes: usize) -> Option<(Self, Ghosts, [Hands; 2])> {
         let slots = bytes / BYTES_PER_SLOT;
         let words = (bytes - slots * (SLOT + size_of::<u16>())) / size_of::<u64>();
@@ -53,12 +53,12 @@ impl CacheTable {
         }
     }
 
-    /// Copies the entry at `place` into `words`; false where it is gone.
+    /// Copies the entry at `place` into `words`; false if it is gone.
     pub(super) fn read(&self, place: IndexPlace, words: &mut Vec<u64>) -> bool {
         self.ring(place.ring).read(place.position, words)
     }
 
-    /// Finds the entry kept under `key`, whose hash is `hash`, and leaves a copy of it in `words`.
+    /// Finds the entry under `key`, whose hash is `hash`, and copies it into `words`.
     pub(super) fn find(&self, key: Key<'_>, hash: u64, words: &mut Vec<u64>) -> Option<IndexSlot> {
         self.index.find(hash, |place| self.read(place, words) && CacheEntry::has_key(words, key))
     }

@@ -1,4 +1,4 @@
-//! `namegate allow` and `namegate allowed`: names that a running gate allows for a while.
+//! `namegate allow` and `namegate allowed`: grants, which allow a name for a limited time.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -17,52 +17,52 @@ use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::Grant;
 
-/// What to allow.
+/// The grant.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// A name or pattern: `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`
+    /// Name or pattern, as `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`
     name: String,
-    /// How long, such as `30m` or `2h`
+    /// Duration, as `30m` or `2h`
     #[arg(long = "for", value_name = "DURATION", required_unless_present = "revoke")]
     duration: Option<humantime::Duration>,
-    /// Why, for the list and the log
+    /// Reason, shown in the list and the log
     #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
     reason: Option<String>,
-    /// Who asks
+    /// Who requests it
     #[arg(long, value_name = "WHO", env = "USER")]
     author: Option<String>,
-    /// Everything below a top-level domain is meant
+    /// Accept a pattern that covers a whole top-level domain
     #[arg(long)]
     wide: bool,
-    /// Allow it no more
+    /// Revoke the grant
     #[arg(long, conflicts_with_all = ["duration", "reason", "wide"])]
     revoke: bool,
-    /// A file with the gate's token [default: `token_file` in the settings]
-    #[arg(long, value_name = "FILE")]
+    /// File with the admin token [default: `admin.token_file` in the settings]
+    #[arg(long, value_name = "FILE", env = "NAMEGATE_TOKEN_FILE", hide_env_values = true)]
     token_file: Option<PathBuf>,
 }
 
-/// How to list.
+/// The format.
 #[derive(Debug, Args)]
 pub(super) struct ListArguments {
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 type Error = Box<dyn std::error::Error>;
 
-/// Has the gate that the settings name allow a name for a while, or no more.
+/// Asks the running resolver to make or revoke a grant.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
-    told(if arguments.revoke { revoke(arguments, sources) } else { allow(arguments, sources) })
+    printed(if arguments.revoke { revoke(arguments, sources) } else { allow(arguments, sources) })
 }
 
-/// Lists what the gate allows for a while.
+/// Lists the grants in force.
 pub(super) fn list(arguments: &ListArguments, sources: &Sources) -> u8 {
-    told(listed(arguments, sources))
+    printed(listed(arguments, sources))
 }
 
-fn told(outcome: Result<String, Error>) -> u8 {
+fn printed(outcome: Result<String, Error>) -> u8 {
     match outcome {
         Ok(text) => print(&text),
         Err(error) => {
@@ -73,27 +73,27 @@ fn told(outcome: Result<String, Error>) -> u8 {
 }
 
 fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
-    let wish = AllowRequestJson {
+    let request = AllowRequestJson {
         name: arguments.name.clone(),
         duration: arguments.duration.map(|duration| duration.to_string()).unwrap_or_default(),
         reason: arguments.reason.clone().unwrap_or_default(),
         author: arguments.author.clone().filter(|author| !author.trim().is_empty()),
         wide: arguments.wide,
     };
-    let page = order(arguments, sources, Method::POST, "/api/v1/allowed", Some(&wish))?;
+    let page = order(arguments, sources, Method::POST, "/api/v1/allowed", Some(&request))?;
     if page.status != 201 {
         return Err(refusal(&page));
     }
-    let granted: Grant = serde_json::from_slice(&page.body).map_err(|_| "what answers there is no gate")?;
-    Ok(format!("{} is allowed until {}", granted.pattern, crate::util::rfc3339::seconds(granted.until)))
+    let granted: Grant = serde_json::from_slice(&page.body).map_err(|_| "the answer is not from namegate")?;
+    Ok(format!("Granted: {} until {}", granted.pattern, crate::util::rfc3339::seconds(granted.until)))
 }
 
 fn revoke(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
-    // Nothing but what is a pattern may become part of a path.
+    // Only a valid pattern becomes part of a path.
     let pattern = Pattern::parse(&arguments.name).map_err(ValueError::from)?;
     let page = order(arguments, sources, Method::DELETE, &format!("/api/v1/allowed/{pattern}"), None)?;
     match page.status {
-        204 => Ok(format!("{pattern} is allowed for a while no more")),
+        204 => Ok(format!("Revoked: {pattern}")),
         _ => Err(refusal(&page)),
     }
 }
@@ -105,7 +105,7 @@ fn listed(arguments: &ListArguments, sources: &Sources) -> Result<String, Error>
 
 fn as_text(allowed: &[Grant]) -> String {
     if allowed.is_empty() {
-        return "nothing is allowed for a while".to_owned();
+        return "No grants in force".to_owned();
     }
     let width = allowed.iter().map(|grant| grant.pattern.to_string().len()).max().unwrap_or(0).min(60);
     allowed.iter().fold(String::new(), |mut text, Grant { pattern, reason, author, until, .. }| {
@@ -121,16 +121,16 @@ fn order(
     sources: &Sources,
     method: Method,
     path: &str,
-    wish: Option<&AllowRequestJson>,
+    request: Option<&AllowRequestJson>,
 ) -> Result<Page, Error> {
     let listener = AdminClient::of(sources)?;
     let token = token(arguments, sources)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let page = runtime.block_on(listener.order(method, path, &token, wish));
+    let page = runtime.block_on(listener.order(method, path, &token, request));
     Ok(page.map_err(|error| listener.no_answer(path, &error))?)
 }
 
-/// The token in the file that the command line, or else the settings, name.
+/// The token from the file named on the command line, else in the settings.
 fn token(arguments: &Arguments, sources: &Sources) -> Result<Token, Error> {
     let file = match &arguments.token_file {
         Some(file) => Some(file.clone()),
@@ -141,7 +141,7 @@ fn token(arguments: &Arguments, sources: &Sources) -> Result<Token, Error> {
         }
     };
     let file = file.ok_or(
-        "there is no token to bring\n  help: `--token-file`, or `token_file` in [admin], names its file",
+        "no admin token\n  help: pass --token-file, set NAMEGATE_TOKEN_FILE, or set `admin.token_file`",
     )?;
     Ok(TokenFile::new(file).read()?)
 }
@@ -149,5 +149,5 @@ fn token(arguments: &Arguments, sources: &Sources) -> Result<Token, Error> {
 fn refusal(page: &Page) -> Error {
     let error = serde_json::from_slice::<allow_request::ErrorJson>(&page.body);
     let text = error.map_or_else(|_| page.text(), |error| printable(&error.error));
-    format!("the gate refused ({}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1)).into()
+    format!("namegate refused ({}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1)).into()
 }

@@ -1,4 +1,4 @@
-//! `namegate check`: everything wrong with settings, zones, parameters and master files.
+//! `namegate check`: faults of settings, allowlists, parameters and local zones.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use clap::Args;
 
 use crate::assemble::Assembly;
-use crate::cli::output::{FAILED, print, today, warn};
+use crate::cli::output::{FAILED, counted, print, today, warn};
 use crate::diagnostics::Severity;
 use crate::service::registry::Registry;
 use crate::service::reload::summary;
@@ -14,29 +14,29 @@ use crate::service::state::check_upstreams;
 use crate::tools::advise::{Advice, AdviceKind, advise};
 use crate::util::label::Label;
 
-/// Places told of each kind of advice; `--all` tells all.
+/// Occurrences shown of each kind of warning without `--all`.
 const PLACES: usize = 5;
 
-/// How much to say, and how strictly to take it.
+/// What to report, and what counts as a failure.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Tell every place a warning is about, not the first five
+    /// Show every occurrence of each warning
     #[arg(long)]
     all: bool,
-    /// Warnings are errors: exit status 1
+    /// Treat warnings as errors (exit status 1)
     #[arg(long)]
     deny_warnings: bool,
-    /// Do not warn of this; may be repeated
+    /// Do not report this kind of warning; repeatable
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     allow: Vec<AdviceKind>,
 }
 
-/// Reports what was read, and what `serve` would not start with; other errors were reported before.
+/// Prints an overview and warnings, then runs the tests that `serve` runs before it binds. Faults of the files were reported before.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     let warnings = warn_of(arguments, assembly);
     let printed = print(&overview(assembly));
     if arguments.deny_warnings && warnings > 0 {
-        warn(&format!("error: warnings: {warnings}, and `--deny-warnings` allows none"));
+        warn(&format!("error: {}, and --deny-warnings is set", counted(warnings as u64, "warning")));
         return FAILED;
     }
     let state = Registry::new(assembly.settings.server.state_directory.clone());
@@ -47,14 +47,14 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     print("ok\n").max(printed)
 }
 
-/// Warns of what is probably not meant; how many warnings that were.
+/// Prints the warnings and returns their number.
 fn warn_of(arguments: &Arguments, assembly: &Assembly) -> usize {
     if !assembly.warnings.is_empty() {
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         warn(&assembly.warnings.render(color));
     }
     for parameter in &assembly.unused_parameters {
-        warn(&format!("warning: the parameter `{parameter}` is used by no zone that is loaded"));
+        warn(&format!("warning: no loaded allowlist uses the parameter `{parameter}`"));
     }
     let most = if arguments.all { usize::MAX } else { PLACES };
     let mut advice = advise(assembly, today(), most);
@@ -66,7 +66,7 @@ fn warn_of(arguments: &Arguments, assembly: &Assembly) -> usize {
     reported.count() + assembly.unused_parameters.len() + advice.len()
 }
 
-/// A warning with its first places and its remedy.
+/// A warning with its first occurrences and its remedy.
 fn shown(advice: &Advice) -> String {
     let group = advice.group.as_ref().map(|group| format!("client group `{group}`: ")).unwrap_or_default();
     let mut text = format!("warning[{}]: {group}{} ({})\n", advice.kind.word(), advice.message, advice.count);
@@ -74,23 +74,23 @@ fn shown(advice: &Advice) -> String {
         let _ = writeln!(text, "  --> {}: {}", finding.place, finding.text);
     }
     if let Some(more @ 1..) = advice.untold() {
-        let _ = writeln!(text, "  … and {more} more; `--all` tells them");
+        let _ = writeln!(text, "  … and {more} more (--all shows them)");
     }
     text + "  help: " + &advice.help
 }
 
-/// What is in force, and where it comes from.
+/// The policy, its allowlists, client groups and local zones.
 fn overview(assembly: &Assembly) -> String {
     let mut text = format!("{}: {}\n", assembly.origin, summary(assembly));
     for zone in &assembly.zones {
-        let asleep = zone.rules.iter().filter(|rule| !rule.missing.is_empty()).count();
-        let _ = write!(text, "  {}: {} rules", zone.file, zone.count - asleep);
-        if asleep > 0 {
+        let inactive = zone.rules.iter().filter(|rule| !rule.missing.is_empty()).count();
+        let _ = write!(text, "  {}: {} rules", zone.file, zone.count - inactive);
+        if inactive > 0 {
             let mut missing: Vec<&str> =
                 zone.rules.iter().flat_map(|rule| &rule.missing).map(String::as_str).collect();
             missing.sort_unstable();
             missing.dedup();
-            let _ = write!(text, ", {asleep} asleep for want of [parameters] {}", missing.join(", "));
+            let _ = write!(text, ", {inactive} inactive: [parameters] {} not set", missing.join(", "));
         }
         text.push('\n');
     }

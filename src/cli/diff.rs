@@ -1,4 +1,4 @@
-//! `namegate diff`: what a workspace needs against what is allowed.
+//! `namegate diff`: compares the hosts that a workspace needs with the policy.
 
 use std::path::PathBuf;
 
@@ -11,20 +11,20 @@ use crate::cli::output::{FAILED, OK, USAGE, complain, print};
 use crate::tools::diff::{Difference, Needed, Unlisted, compare};
 use crate::tools::import::azure_ml;
 
-/// What to compare with.
+/// The list to compare with.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// JSON of the workspace's `outboundNetworkDependenciesEndpoints`; `-` is standard input
+    /// JSON of `outboundNetworkDependenciesEndpoints`; `-` is standard input
     file: PathBuf,
-    /// Only what is needed and blocked
+    /// Show only hosts that are needed and blocked
     #[arg(long)]
     needed_only: bool,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Compares; exit status 0 without a difference, 1 with one, 2 where the file or the settings are refused.
+/// Compares; exit status 0 without a difference, 1 with one, 2 if the file or the settings cannot be used.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     let dependencies = match read(&arguments.file).and_then(|source| azure_ml::read(&source)) {
         Ok(dependencies) => dependencies,
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
 
 fn as_text(difference: &Difference) -> String {
     let needed = difference.needed.iter().map(|needed| {
-        let what = if needed.in_part { "needed, blocked in part" } else { "needed, blocked" };
+        let what = if needed.in_part { "needed, partly blocked" } else { "needed, blocked" };
         let categories = needed.categories.join(", ").escape_debug().to_string();
         format!(
             "+ {what}: {}  {categories}  {}  {}\n",
@@ -64,7 +64,7 @@ fn as_text(difference: &Difference) -> String {
     });
     let unlisted = difference.unlisted.iter();
     let unlisted =
-        unlisted.map(|Unlisted { pattern, place }| format!("- allowed, not listed: {pattern}  {place}\n"));
+        unlisted.map(|Unlisted { pattern, place }| format!("- allowed, not needed: {pattern}  {place}\n"));
     let text: String = needed.chain(unlisted).collect();
     if text.is_empty() { "no difference\n".to_owned() } else { text }
 }

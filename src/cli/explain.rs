@@ -1,4 +1,4 @@
-//! `namegate explain`: what would happen to a name, and why, without asking anyone.
+//! `namegate explain`: the decision for a name and its reason, without a query to any server.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -18,48 +18,48 @@ use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
 use crate::wire::query::Question;
 
-/// What to explain.
+/// The question to explain.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The name as a client would ask it
+    /// Name that a client looks up
     name: String,
-    /// The record type
+    /// Record type
     #[arg(long, value_name = "TYPE", default_value = "A")]
     r#type: Type,
-    /// The client's address
+    /// Client address, which selects the client group
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Explains; exit status 0 where the name would be answered with data, 1 where it is blocked or refused.
+/// Explains; exit status 0 if the name would be answered, 1 if it is blocked or refused.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     if let Some(pattern) = arguments.name.strip_prefix("*.").and_then(read_name) {
         warn(&format!(
-            "error: `{}` is a pattern, and clients ask for names\n  help: explain a name below `{pattern}`, such as `any.{pattern}`",
+            "error: `{}` is a pattern, not a name\n  help: explain a name below `{pattern}`, as `any.{pattern}`",
             on_one_line(&arguments.name)
         ));
         return USAGE;
     }
     let host = host_of(&arguments.name);
     if host != arguments.name {
-        warn(&format!("note: DNS knows nothing but the host of this: {}", on_one_line(host)));
+        warn(&format!("note: DNS only sees the host name: {}", on_one_line(host)));
     }
     let Some(name) = read_name(host) else {
         warn(&format!(
-            "error: `{}` is no domain name: labels are 1 to 63 bytes, names at most 255",
+            "error: `{}` is not a domain name: a label has 1 to 63 bytes, a name at most 255",
             on_one_line(&arguments.name)
         ));
         return USAGE;
     };
     let question = Question { name, qtype: arguments.r#type, class: Class::IN };
     let finding = judge(&question, arguments.client, &assembly.policies, &assembly.local);
-    let asleep = (!finding.allowed).then(|| sleeping_rule(&question.name, assembly)).flatten();
+    let inactive = (!finding.allowed).then(|| inactive_rule(&question.name, assembly)).flatten();
     let printed = match arguments.json {
         true => print(&as_json(&question, &finding, assembly)),
-        false => print(&as_text(&question, &finding, asleep, assembly)),
+        false => print(&as_text(&question, &finding, inactive, assembly)),
     };
     printed.max(if finding.allowed { OK } else { FAILED })
 }
@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
 fn as_text(
     question: &Question,
     finding: &Explanation<'_>,
-    asleep: Option<&AllowlistRule>,
+    inactive: Option<&AllowlistRule>,
     assembly: &Assembly,
 ) -> String {
     let mut text = format!("{} — {} {}\n", finding.verdict, question.name, question.qtype);
@@ -91,10 +91,10 @@ fn as_text(
         "local" if finding.route.is_some() => line("route", &servers(finding.route, assembly)),
         "blocked" => {
             line("answer", &denial(finding, assembly));
-            if let Some(rule) = asleep {
+            if let Some(rule) = inactive {
                 let hint =
-                    format!("`{}` would cover it; give [parameters] {}", rule.host, rule.missing.join(", "));
-                line("asleep", &hint);
+                    format!("`{}` would allow it: set [parameters] {}", rule.host, rule.missing.join(", "));
+                line("inactive", &hint);
             }
             if let Some(snippet) = snippet(&question.name, finding.rule) {
                 line("allow it", &format!("{} in the settings", snippet.trim_end().replace('\n', " ")));
@@ -136,20 +136,20 @@ fn servers(route: Option<Route>, assembly: &Assembly) -> String {
 fn denial(finding: &Explanation<'_>, assembly: &Assembly) -> String {
     use crate::config::BlockAnswer;
     let ttl = humantime::format_duration(assembly.settings.block.ttl);
-    let answer = match finding.rule.and_then(|rule| rule.bypass()).map(|bypass| bypass.answer) {
+    let answer = match finding.fixed_answer {
         Some(BypassAnswer::NoData) => BlockAnswer::Nodata,
         Some(BypassAnswer::NxDomain) => BlockAnswer::Nxdomain,
         None => assembly.settings.block.answer,
     };
     match answer {
-        BlockAnswer::Nxdomain => format!("NXDOMAIN, kept by clients for {ttl}"),
-        BlockAnswer::Nodata => format!("NOERROR without data, kept by clients for {ttl}"),
+        BlockAnswer::Nxdomain => format!("NXDOMAIN, cached by clients for {ttl}"),
+        BlockAnswer::Nodata => format!("NOERROR without data, cached by clients for {ttl}"),
         BlockAnswer::Refused => "REFUSED".to_owned(),
     }
 }
 
-/// A rule that would cover the name if its parameters had the values that stand in the name.
-fn sleeping_rule<'a>(name: &Name, assembly: &'a Assembly) -> Option<&'a AllowlistRule> {
+/// An inactive rule that would cover the name if its parameters had the values found in the name.
+fn inactive_rule<'a>(name: &Name, assembly: &'a Assembly) -> Option<&'a AllowlistRule> {
     let rules = assembly.zones.iter().flat_map(|zone| &zone.rules);
     rules.filter(|rule| !rule.missing.is_empty()).find(|rule| rule.values_for(name).is_some())
 }

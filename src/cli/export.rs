@@ -1,4 +1,4 @@
-//! `namegate export`: the effective policy in the words of other enforcers.
+//! `namegate export`: the effective policy for firewalls and other resolvers.
 
 use std::path::PathBuf;
 
@@ -13,31 +13,31 @@ use crate::tools::export::{Target, export};
 /// What to write, and where to.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// What to write the policy for
+    /// Firewall or resolver to write for
     #[arg(value_enum)]
     target: Target,
     /// Write to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Where the target can only say more than a rule does, say more instead of leaving the rule out
+    /// Widen rules that the target cannot express, instead of leaving them out
     #[arg(long)]
     widen: bool,
-    /// Exit with status 1 where anything was left out or widened
+    /// Exit with status 1 if a rule was left out or widened
     #[arg(long)]
     strict: bool,
 }
 
-/// True where no upstream can be asked in clear.
-fn asks_encrypted_alone(assembly: &Assembly) -> bool {
+/// True if every upstream is encrypted.
+fn has_only_encrypted_upstreams(assembly: &Assembly) -> bool {
     assembly.settings.upstream.servers.iter().all(UpstreamAddress::is_encrypted)
 }
 
-/// Exports. What the target cannot express is told on standard error, a line for each rule.
+/// Exports. Prints a line on standard error for each rule that the target cannot express.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
-    if arguments.target.names_upstreams() && asks_encrypted_alone(assembly) {
+    if arguments.target.names_upstreams() && has_only_encrypted_upstreams(assembly) {
         warn(
-            "error: all upstreams are encrypted, and the file would have their names asked in clear\n  help: name the \
-             resolver that is to be asked with `--upstream ADDRESS`",
+            "error: all upstreams are encrypted, and this format would query them in clear\n  help: name a plain resolver with \
+             `--upstream ADDRESS`",
         );
         return USAGE;
     }

@@ -1,10 +1,10 @@
-//! `namegate healthcheck`: for containers, where nothing else can ask /readyz.
+//! `namegate healthcheck`: queries /readyz, for containers without another HTTP client.
 
 use super::http::{AdminClient, NoPage, Page};
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, OK, print, warn};
 
-/// Asks the admin listener that the settings name.
+/// Queries the admin listener that the settings name.
 pub(super) fn run(sources: &Sources) -> u8 {
     let listener = match AdminClient::of(sources) {
         Ok(listener) => listener,
@@ -15,7 +15,7 @@ pub(super) fn run(sources: &Sources) -> u8 {
     };
     match ask(&listener) {
         Ok(Page { status: 200, .. }) => {
-            // What it finds is the exit status.
+            // The exit status is the result.
             let _ = print("ready");
             OK
         }

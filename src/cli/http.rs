@@ -1,4 +1,4 @@
-//! [`AdminClient`]: a running gate's admin listener, as its own commands ask it.
+//! [`AdminClient`]: requests to a running resolver's admin listener.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -20,24 +21,24 @@ use crate::net::socket::reachable;
 
 /// Time for one page, from connecting to its last byte: container runtimes give up after some seconds themselves.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Time for an order, which may have to wait for a reload.
+/// Time for a command, which may wait for a reload.
 const ORDER_PATIENCE: Duration = Duration::from_secs(35);
-/// Largest page in bytes. The gate's are far smaller; whatever sends more is not the gate.
+/// Largest page in bytes. Pages of namegate are far smaller.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// Longest text shown, in characters: a name of 255 bytes, each escaped as `\DDD`, and some room.
 const MAX_TEXT: usize = 1100;
 
-/// Where a gate serves HTTP.
+/// The admin listener of a running resolver.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AdminClient {
     address: SocketAddr,
 }
 
-/// A page, whatever its status.
+/// A page with any status.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// The status code; 200 is a page as it should be.
+    /// HTTP status code.
     pub(super) status: u16,
     /// At most [`MAX_BODY`] bytes.
     pub(super) body: Vec<u8>,
@@ -46,24 +47,35 @@ pub(super) struct Page {
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoPage {
-    /// Nothing listens, or the network is in the way.
+    /// Nothing listens there, or the network does not lead there.
     #[error(transparent)]
     Unreachable(#[from] std::io::Error),
     /// It took longer than this.
-    #[error("nothing came within {} s", .0.as_secs())]
+    #[error("no reply within {} s", .0.as_secs())]
     Silence(Duration),
-    /// What answers is not HTTP/1.1.
-    #[error("what listens there does not speak HTTP: {0}")]
+    /// The reply is not HTTP/1.1.
+    #[error("the server there does not speak HTTP: {0}")]
     NotHttp(#[from] hyper::Error),
-    /// The page broke off, or has more than [`MAX_BODY`] bytes.
-    #[error("its page broke off or is larger than {} MiB", MAX_BODY >> 20)]
+    /// The page is cut off, or has more than [`MAX_BODY`] bytes.
+    #[error("the page is cut off or larger than {} MiB", MAX_BODY >> 20)]
     NotWhole,
 }
 
+/// Why a page could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoJson {
+    /// No page.
+    #[error("no answer from {0}: {1}")]
+    Unanswered(String, NoPage),
+    /// Not the expected page.
+    #[error("{url} is not a page of namegate (HTTP {status}{why})")]
+    NoGate { url: String, status: u16, why: &'static str },
+}
+
 impl AdminClient {
-    /// The listener that the settings name; the error is for people.
+    /// The listener that the settings name; the error is ready to print.
     pub(super) fn of(sources: &Sources) -> Result<Self, String> {
-        // Named on the command line, or in a container's environment: a settings file being edited is nobody's illness.
+        // With an address from the command line or the environment, a broken settings file does not matter.
         if let Some(Some(address)) = sources.overrides.admin {
             return Ok(Self { address });
         }
@@ -71,7 +83,10 @@ impl AdminClient {
             .map_err(|report| report.render(false))?;
         match loaded.settings.admin.listen {
             Some(address) => Ok(Self { address }),
-            None => Err("error: the admin listener is off; set `listen` in [admin], or `--admin`".to_owned()),
+            None => {
+                Err("error: the admin listener is off\n  help: set `admin.listen`, or pass --admin"
+                    .to_owned())
+            }
         }
     }
 
@@ -91,20 +106,34 @@ impl AdminClient {
         let page = runtime.map_err(NoPage::from).and_then(|runtime| runtime.block_on(self.get(path)));
         let url = self.url(path);
         let page = page.map_err(|error| self.no_answer(path, &error))?;
-        serde_json::from_slice(&page.body)
-            .map_err(|error| format!("error: {url} has no gate's answer (HTTP {}): {error}", page.status))
+        serde_json::from_slice(&page.body).map_err(|error| {
+            format!("error: {url} is not a page of namegate (HTTP {}): {error}", page.status)
+        })
     }
 
-    /// That `path` cannot be had, for people.
+    /// Fetches the JSON page `path`; every text in it is printable ASCII.
+    pub(super) async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoJson> {
+        let url = || self.url(path);
+        let page = self.get(path).await.map_err(|error| NoJson::Unanswered(self.url(""), error))?;
+        if page.status != 200 {
+            return Err(NoJson::NoGate { url: url(), status: page.status, why: "" });
+        }
+        let why = ", unexpected JSON: it may be another version";
+        let no_gate = |_| NoJson::NoGate { url: url(), status: page.status, why };
+        let mut value = serde_json::from_slice(&page.body).map_err(no_gate)?;
+        make_printable(&mut value);
+        serde_json::from_value(value).map_err(no_gate)
+    }
+
+    /// The error for a page that could not be fetched, ready to print.
     pub(super) fn no_answer(&self, path: &str, error: &NoPage) -> String {
         format!(
-            "error: no answer from {}: {error}\n  help: `--admin` or `listen` in [admin] must name a gate that runs \
-             (`namegate serve`)",
+            "error: no answer from {}: {error}\n  help: name a running resolver with --admin (`namegate serve` starts one)",
             self.url(path)
         )
     }
 
-    /// Gives an order, which brings `token`, with `body` as JSON.
+    /// Sends a command with `token`, and `body` as JSON.
     pub(super) async fn order<T: Serialize>(
         &self,
         method: Method,
@@ -164,11 +193,21 @@ impl Page {
 
 /// `text` with `?` for every character but printable ASCII, cut after [`MAX_TEXT`].
 ///
-/// The gate itself sends nothing else; but something else may answer at its address, and a terminal obeys control
+/// namegate itself sends nothing else. But another program may answer at its address, and terminals obey control
 /// characters.
 pub(super) fn printable(text: &str) -> String {
     let shown = |character| if matches!(character, ' '..='~') { character } else { '?' };
     text.chars().take(MAX_TEXT).map(shown).collect()
+}
+
+/// Makes every text within `value` [`printable`].
+fn make_printable(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = printable(text),
+        Value::Array(values) => values.iter_mut().for_each(make_printable),
+        Value::Object(members) => members.values_mut().for_each(make_printable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Drives the connection until the page is there; dropping it then closes it.
@@ -187,6 +226,7 @@ async fn both<T>(page: impl Future<Output = T>, connection: impl Future) -> T {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
+    use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -258,9 +298,16 @@ mod tests {
     }
 
     #[test]
-    fn terminals_are_told_nothing() {
+    fn no_control_character_reaches_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\u{9b}31m\u{202e}\r\n"), "a?[2Jb?31m???");
         let page = Page { status: 503, body: b"not ready\n\x1b]0;x\x07\xff\n".to_vec() };
         assert_eq!(page.text(), "not ready\n?]0;x??");
+    }
+
+    #[test]
+    fn texts_are_printable_at_every_depth() {
+        let mut value = json!({"a": ["x\u{1b}[31m", {"b": "y\n", "c": [1, null, true]}]});
+        make_printable(&mut value);
+        assert_eq!(value, json!({"a": ["x?[31m", {"b": "y?", "c": [1, null, true]}]}));
     }
 }

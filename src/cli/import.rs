@@ -1,4 +1,4 @@
-//! `namegate import`: allowlist files and local zones from what others print.
+//! `namegate import`: allowlists and local zones from the lists of Azure and other resolvers.
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -13,20 +13,20 @@ use crate::tools::import::{Format, ImportOptions, Imported, import};
 /// What to import, and where to.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// What the file is
+    /// Format of the file
     #[arg(value_enum)]
     format: Format,
-    /// The file; `-` is standard input
+    /// File to convert; `-` is standard input
     file: PathBuf,
-    /// Write to this file instead of standard output; a directory for `private-endpoint`
+    /// Write to this file, or directory for `private-endpoint`
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Carry over patterns that allow many names: `*.x` and `.x`
+    /// Convert patterns that allow many names too: `*.x` and `.x`
     #[arg(long)]
     wildcards: bool,
 }
 
-/// Imports. Exit status 1 where something was not carried over, 2 where the input is refused.
+/// Imports; exit status 1 if a line was left out, 2 if the input cannot be read.
 pub(super) fn run(arguments: &Arguments) -> u8 {
     let options = ImportOptions { wildcards: arguments.wildcards, today: today() };
     let imported = match read(&arguments.file).and_then(|source| import(arguments.format, &source, options)) {
@@ -53,12 +53,12 @@ pub(super) fn read(file: &Path) -> Result<Source, Report> {
     std::io::stdin().lock().read_to_end(&mut bytes).map_err(unreadable)?;
     let text = String::from_utf8(bytes).map_err(|_| {
         let help = "save it as UTF-8".to_owned();
-        Diagnostic::error("standard input", "this is not UTF-8").with_help(help)
+        Diagnostic::error("standard input", "not UTF-8").with_help(help)
     })?;
     Ok(Source::new("standard input", text))
 }
 
-/// Shows what is wrong with the input.
+/// Prints the faults of the input.
 pub(super) fn refuse(report: &Report) {
     warn(&report.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
 }
@@ -75,7 +75,11 @@ fn write(imported: &Imported, output: Option<&Path>) -> u8 {
             deliver(&each.collect::<Vec<_>>().join("\n"), None)
         }
         (Some(path), files) => {
-            warn(&format!("error: {}: there are {} files; name a directory", path.display(), files.len()));
+            warn(&format!(
+                "error: {}: {} files to write\n  help: name a directory with --output",
+                path.display(),
+                files.len()
+            ));
             USAGE
         }
     }

@@ -1,4 +1,4 @@
-//! `namegate learn`: rules for what was blocked, out of a query log or of a running gate.
+//! `namegate learn`: suggests rules for blocked names, from query logs or a running resolver.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -12,7 +12,7 @@ use super::http::AdminClient;
 use crate::allowlist::server_lists::ServerLists;
 use crate::api::pages::BlockedJson;
 use crate::assemble::{Assembly, Sources};
-use crate::cli::output::{FAILED, OK, try_print, warn};
+use crate::cli::output::{FAILED, OK, counted, try_print, warn};
 use crate::config::embedded::embedded_names;
 use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
 use crate::tools::learn::{
@@ -23,25 +23,25 @@ use crate::{allowlist, config};
 /// What to learn from, and how.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Query logs in either form, also rotated ones; `-` is standard input [default: ask the running gate]
+    /// Query logs, text or JSON; `-` is standard input [default: ask the running resolver]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Write the zone file here instead of standard output
+    /// Write the allowlist to this file
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// For programs: one JSON object with rules, not_folded and left_out
+    /// Print JSON: one object with rules, not_folded and left_out
     #[arg(long)]
     json: bool,
-    /// Lookups from which on a name is worth a rule
+    /// Ignore names looked up fewer than N times
     #[arg(long, value_name = "N", default_value_t = 1)]
     min_count: u64,
-    /// Names next to each other from which on they become one wildcard
+    /// Minimum siblings to fold into a wildcard
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
     fold: u16,
-    /// Fold also where a wildcard opens names that anyone can take, such as *.blob.core.windows.net
+    /// Fold domains where any tenant can create names too, as *.blob.core.windows.net
     #[arg(long)]
     fold_risky: bool,
-    /// Only what was asked since then: `7d`, `2026-11-23` or `2026-11-23T07:00:00Z`
+    /// Ignore lookups before this time: `7d`, `2026-11-23` or `2026-11-23T07:00:00Z`
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<SystemTime>,
 }
@@ -52,10 +52,10 @@ fn moment(text: &str) -> Result<SystemTime, String> {
     let time = humantime::parse_rfc3339(text).ok();
     time.or_else(|| midnight(text))
         .or_else(|| ago(text))
-        .ok_or_else(|| "write how long ago, such as `36h`, or a date, such as `2026-11-23`".to_owned())
+        .ok_or_else(|| "use a duration, as `36h`, or a date, as `2026-11-23`".to_owned())
 }
 
-/// Proposes rules; the settings say what is allowed already.
+/// Suggests rules for names that the settings do not allow yet.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> u8 {
     match learn(arguments, assembly, sources) {
         Ok(()) => OK,
@@ -88,7 +88,10 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
     };
     match &arguments.output {
         Some(path) => std::fs::write(path, text).map_err(|error| {
-            format!("error: {}: cannot be written: {error}\n  help: set `--output`", path.display())
+            format!(
+                "error: {}: cannot write: {error}\n  help: name another file with --output",
+                path.display()
+            )
         })?,
         None => try_print(&text)?,
     }
@@ -96,7 +99,7 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
     Ok(())
 }
 
-/// Reads logs; says what they are, for people.
+/// Reads logs; returns their names for the heading.
 fn read(evidence: &mut Evidence, files: &[PathBuf]) -> Result<String, String> {
     let mut names = Vec::new();
     for path in files {
@@ -107,9 +110,7 @@ fn read(evidence: &mut Evidence, files: &[PathBuf]) -> Result<String, String> {
             false => File::open(path).and_then(|file| evidence.read_log(BufReader::new(file))),
         };
         let unreadable = read.map_err(|error| {
-            format!(
-                "error: {name}: cannot be read: {error}\n  help: name the file that `file` in [log] names"
-            )
+            format!("error: {name}: cannot read: {error}\n  help: name the query log, as set in `log.file`")
         })?;
         complain(&name, &unreadable)?;
         names.push(name);
@@ -120,37 +121,35 @@ fn read(evidence: &mut Evidence, files: &[PathBuf]) -> Result<String, String> {
 fn complain(name: &str, unreadable: &UnreadableLog) -> Result<(), String> {
     if unreadable.all {
         return Err(format!(
-            "error: {name}: this is no query log of namegate's: no line of it can be read\n  \
-             help: give what `file` in [log] names, or standard output of the gate"
+            "error: {name}: not a query log of namegate: no line can be read\n  \
+             help: name the file set in `log.file`, or a copy of namegate's standard output"
         ));
     }
     for line in &unreadable.lines {
-        warn(&format!("warning: {name}:{line}: this is no line of a query log; it is left out"));
+        warn(&format!("warning: {name}:{line}: not a line of a query log, skipped"));
     }
     if let Some(more @ 1..) = unreadable.count.checked_sub(unreadable.lines.len() as u64) {
-        warn(&format!("warning: {name}: and {more} more such lines"));
+        warn(&format!("warning: {name}: {more} more lines skipped"));
     }
     Ok(())
 }
 
-/// Asks the running gate; says where it is, for people.
+/// Asks the running resolver; returns its address for the heading.
 fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
     let listener = AdminClient::of(sources)?;
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(|error| format!("error: {error}"))?;
     let page: BlockedJson = runtime.block_on(listener.json("/api/v1/blocked")).map_err(|error| {
-        format!(
-            "error: {error}\n  help: `--admin` or `listen` in [admin] must name a gate that runs, or give a query log"
-        )
+        format!("error: {error}\n  help: name a running resolver with --admin, or pass a query log")
     })?;
     let unreadable = evidence.add_page(&page);
     if unreadable > 0 {
-        warn(&format!("warning: {unreadable} names of the gate cannot be read: is it another version?"));
+        warn(&format!("warning: {unreadable} names cannot be read; the resolver may be of another version"));
     }
-    Ok(format!("the gate at {}, since {}", listener.url(""), page.since))
+    Ok(format!("the resolver at {}, since {}", listener.url(""), page.since))
 }
 
-/// The shipped zones that are not in use, each with its rules but the broad ones.
+/// The shipped allowlists that are not loaded, each without its broad rules.
 fn shipped(assembly: &Assembly) -> Result<Vec<(&'static str, Policy)>, String> {
     let is_unused = |name: &&str| assembly.policy().sources().all(|(source, _)| source.zone != *name);
     let read = |name: &'static str| {
@@ -172,32 +171,36 @@ fn shipped(assembly: &Assembly) -> Result<Vec<(&'static str, Policy)>, String> {
     embedded_names().filter(is_unused).map(read).collect()
 }
 
-/// What was read and what became of it, in one line.
+/// One line of counts: what was read, suggested and left out.
 fn summary(evidence: &Evidence, proposal: &Proposal) -> String {
     let names: usize = proposal.rules.iter().map(|rule| rule.names).sum();
-    let rules = proposal.rules.len();
-    let mut parts = vec![format!("rules: {rules}, for names: {names}, of lookups: {}", evidence.lookups)];
+    let rules = counted(proposal.rules.len() as u64, "rule");
+    let (names, lookups) = (counted(names as u64, "name"), counted(evidence.lookups, "lookup"));
+    let mut parts = vec![format!("{rules} for {names}, from {lookups}")];
     let left_out = |is_meant: fn(&Why) -> bool| -> u64 {
         let meant = proposal.left_out.iter().filter(|left_out| is_meant(&left_out.why));
         meant.map(|left_out| left_out.names.len() as u64).sum()
     };
     let (no_hosts, forgotten) = (evidence.names.no_hosts(), evidence.names.forgotten());
-    for (what, count) in [
-        ("as shipped", left_out(|why| matches!(why, Why::Shipped(_)))),
-        ("as public resolvers", left_out(|why| matches!(why, Why::PublicResolver(_)))),
-        ("as data in disguise", left_out(|why| matches!(why, Why::Tunnel(_)))),
-        ("as denied by rule", left_out(|why| matches!(why, Why::Denied(_)))),
-        ("as no host's", left_out(|why| matches!(why, Why::Registry))),
-        ("as allowed already", left_out(|why| matches!(why, Why::Allowed))),
-        ("as asked for too seldom", left_out(|why| matches!(why, Why::Seldom))),
-        ("as not asked for lately", left_out(|why| matches!(why, Why::Before))),
-        ("lookups of noise", evidence.noise),
-        ("lookups of what is no host name", no_hosts),
-        ("names forgotten for want of room (the query log has them)", forgotten),
+    for (count, what, which) in [
+        (left_out(|why| matches!(why, Why::Shipped(_))), "name", " in a shipped allowlist"),
+        (left_out(|why| matches!(why, Why::PublicResolver(_))), "public resolver", ""),
+        (left_out(|why| matches!(why, Why::Tunnel(_))), "name", " with encoded data"),
+        (left_out(|why| matches!(why, Why::Denied(_))), "name", " denied by a rule"),
+        (left_out(|why| matches!(why, Why::Registry)), "registry name", ""),
+        (left_out(|why| matches!(why, Why::Allowed)), "name", " allowed already"),
+        (left_out(|why| matches!(why, Why::Seldom)), "name", " below --min-count"),
+        (left_out(|why| matches!(why, Why::Before)), "name", " before --since"),
+        (evidence.noise, "noise lookup", ""),
+        (no_hosts, "lookup", " without a host name"),
+        (forgotten, "name", " dropped from memory (see the query log)"),
     ] {
         if count > 0 {
-            parts.push(format!("{what}: {count}"));
+            parts.push(counted(count, what) + which);
         }
     }
-    parts.join("; ")
+    match parts.split_first() {
+        Some((rules, left_out @ [_, ..])) => format!("{rules}; left out: {}", left_out.join(", ")),
+        _ => parts.concat(),
+    }
 }

@@ -2,6 +2,7 @@
 
 mod allow;
 mod check;
+mod completions;
 mod demo;
 mod diff;
 mod explain;
@@ -9,9 +10,9 @@ mod export;
 mod healthcheck;
 mod http;
 mod prove;
-mod json_page;
 mod learn;
 mod import;
+mod man;
 mod output;
 mod rules;
 mod serve;
@@ -30,38 +31,89 @@ use crate::config::{Overrides, admin_address, listen_address};
 use crate::policy::Mode;
 use output::{FAILED, OK, complain, print, warn};
 
-/// A DNS resolver for networks that must not resolve everything.
+/// Version, commit, and the target the binary was built for; `build.rs` sets the latter two.
+const LONG_VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("NAMEGATE_COMMIT"), ", ", env!("NAMEGATE_TARGET"), ")");
+
+/// A DNS resolver that answers only what you allow.
 ///
-/// Names on the allowlist are forwarded; every other name is NXDOMAIN. Without a command the gate runs.
+/// Names on the allowlist are forwarded to an upstream resolver. Every other name gets NXDOMAIN. Without a command,
+/// namegate runs the resolver.
 #[derive(Debug, Parser)]
-#[command(name = "namegate", version, max_term_width = 100)]
+#[command(
+    name = "namegate",
+    version,
+    long_version = LONG_VERSION,
+    max_term_width = 80,
+    after_help = "Examples:
+  namegate                         Run with built-in settings on 127.0.0.1:1053
+  namegate check                   Validate the settings before a reload
+  namegate explain ml.azure.com    Show which rule decides
+
+Run `namegate COMMAND --help` for a command's options and examples."
+)]
 struct Command {
     #[command(flatten)]
-    options: Options,
+    overrides: SettingsOverrides,
     #[command(subcommand)]
     action: Option<Action>,
 }
 
-#[derive(Debug, Args)]
-struct Options {
-    /// Settings file [default: /etc/namegate/namegate.toml if it exists, else the built-in defaults]
-    #[arg(long, global = true, value_name = "FILE", env = "NAMEGATE_CONFIG")]
+/// Where the settings are, and what the command line sets in their place.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Settings overrides")]
+struct SettingsOverrides {
+    /// Settings file [default: /etc/namegate/namegate.toml if it exists]
+    #[arg(long, value_name = "FILE", env = "NAMEGATE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// Listen here instead, `IP:PORT` or `IP`; may be repeated
-    #[arg(long, global = true, value_name = "ADDRESS", value_parser = listen_address, env = "NAMEGATE_LISTEN", value_delimiter = ',')]
+    /// Listen on this address, `IP:PORT` or `IP`; repeatable
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address, env = "NAMEGATE_LISTEN", value_delimiter = ',', hide_env_values = true)]
     listen: Vec<SocketAddr>,
-    /// Forward to this server instead, such as 168.63.129.16 or tls://10.0.0.4#dns.example; may be repeated
-    #[arg(long, global = true, value_name = "SERVER", env = "NAMEGATE_UPSTREAM", value_delimiter = ',')]
+    /// Forward to this server, as 168.63.129.16 or tls://10.0.0.4#dns.example; repeatable
+    #[arg(
+        long,
+        value_name = "SERVER",
+        env = "NAMEGATE_UPSTREAM",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     upstream: Vec<UpstreamAddress>,
-    /// Serve metrics and health here instead; `off` turns it off
-    #[arg(long, global = true, value_name = "ADDRESS", value_parser = admin, env = "NAMEGATE_ADMIN")]
+    /// Serve the status page and metrics on this address; `off` disables them
+    #[arg(long, value_name = "ADDRESS", value_parser = admin, env = "NAMEGATE_ADMIN", hide_env_values = true)]
     admin: Option<AdminOption>,
-    /// `enforce`, or `observe` to forward everything and only count
-    #[arg(long, global = true, value_name = "MODE", env = "NAMEGATE_MODE")]
+    /// `enforce`, or `observe` to forward every name and only count
+    #[arg(long, value_name = "MODE", env = "NAMEGATE_MODE", hide_env_values = true)]
     mode: Option<Mode>,
-    /// Use this allowlist instead, by name or path; may be repeated
-    #[arg(long, global = true, value_name = "ZONE", env = "NAMEGATE_ZONES", value_delimiter = ',')]
+    /// Load this allowlist, by name or path; repeatable
+    #[arg(
+        long,
+        value_name = "ALLOWLIST",
+        env = "NAMEGATE_ZONES",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     zones: Vec<String>,
+}
+
+/// Where a running resolver serves its pages.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings overrides")]
+struct AdminOverrides {
+    /// Settings file that names the address [default: /etc/namegate/namegate.toml if it exists]
+    #[arg(long, value_name = "FILE", env = "NAMEGATE_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Address of the resolver's status page [default: `admin.listen` in the settings]
+    #[arg(long, value_name = "ADDRESS", value_parser = admin, env = "NAMEGATE_ADMIN", hide_env_values = true)]
+    admin: Option<AdminOption>,
+}
+
+/// A command's own arguments, and the settings that it lets the command line override.
+#[derive(Debug, Args)]
+struct With<A: Args, O: Args> {
+    #[command(flatten)]
+    arguments: A,
+    #[command(flatten)]
+    overrides: O,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,41 +128,140 @@ fn admin(text: &str) -> Result<AdminOption, String> {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Run the gate (the default)
-    Serve,
-    /// Read settings, zones and parameters, report everything wrong and what is probably not meant, bind nothing
-    Check(check::Arguments),
-    /// Say what would happen to a name, and why; exit status 0 allowed, 1 blocked
-    Explain(explain::Arguments),
-    /// List the rules in force with where each comes from
-    Rules(rules::Arguments),
+    /// Run the resolver (default)
+    #[command(after_help = "Examples:
+  namegate serve --config /etc/namegate/namegate.toml
+  namegate serve --listen 127.0.0.1:1053 --upstream 168.63.129.16
+  namegate serve --mode observe
+
+Signals: SIGHUP reloads settings and allowlists, SIGTERM and SIGINT stop.")]
+    Serve(SettingsOverrides),
+    /// Validate settings and allowlists; opens no sockets
+    #[command(after_help = "Examples:
+  namegate check --config /etc/namegate/namegate.toml
+  namegate check --deny-warnings --allow broad
+
+Exit status: 0 valid, 1 errors, or warnings with --deny-warnings.")]
+    Check(With<check::Arguments, SettingsOverrides>),
+    /// Show whether a name would resolve, and which rule decides
+    #[command(after_help = "Examples:
+  namegate explain ml.azure.com
+  namegate explain mystore.blob.core.windows.net --client 10.1.0.4
+  namegate explain ml.azure.com --type AAAA --json
+
+Exit status: 0 allowed, 1 blocked.")]
+    Explain(With<explain::Arguments, SettingsOverrides>),
+    /// List the rules in force, and where each comes from
+    #[command(after_help = "Examples:
+  namegate rules
+  namegate rules --group build-agents --json")]
+    Rules(With<rules::Arguments, SettingsOverrides>),
     /// Print the effective settings as TOML
-    Config,
-    /// Turn what Azure and other resolvers print into allowlist files and local zones
+    #[command(after_help = "Examples:
+  namegate config
+  namegate config --config /etc/namegate/namegate.toml --mode observe")]
+    Config(SettingsOverrides),
+    /// Convert lists from Azure and other resolvers to allowlists or local zones
+    #[command(after_help = "Examples:
+  namegate import list hosts.txt --output zones/mine.toml
+  az network nic show --ids \"$NIC\" | namegate import private-endpoint - --output /etc/namegate
+
+Exit status: 0 all converted, 1 some lines were left out, 2 not readable.")]
     Import(import::Arguments),
-    /// Compare what an Azure ML workspace needs with what is allowed; exit status 1 on a difference
-    Diff(diff::Arguments),
-    /// Write the effective allowlist for a firewall or another resolver
-    Export(export::Arguments),
-    /// Show it working on this machine alone: a gate, an embedded upstream and a few queries
+    /// Compare the policy with the hosts that an Azure ML workspace needs
+    #[command(after_help = "Examples:
+  az rest --method get --url \"$WORKSPACE/outboundNetworkDependenciesEndpoints?api-version=2024-10-01\" > needed.json
+  namegate diff needed.json --needed-only
+
+Exit status: 0 no difference, 1 differences, 2 not readable.")]
+    Diff(With<diff::Arguments, SettingsOverrides>),
+    /// Write the policy for a firewall or another resolver
+    #[command(after_help = "Examples:
+  namegate export azure-firewall --output rules.json
+  namegate export unbound --strict > allowlist.conf")]
+    Export(With<export::Arguments, SettingsOverrides>),
+    /// Run a demonstration on loopback: a resolver, an upstream, six queries
+    #[command(after_help = "Examples:
+  namegate demo
+  namegate demo upstream
+  namegate demo traffic --rate 50 --for 1m")]
     Demo(demo::Arguments),
-    /// Propose rules for what was blocked, as a zone file, from a query log or the running gate
-    Learn(learn::Arguments),
-    /// Watch a running gate: rates, upstreams, most blocked names, blocked lookups as they come
-    Top(top::Arguments),
-    /// List where the policy to come (`policy.shadow`) would decide otherwise; exit status 1 where it would
-    Shadow(shadow::Arguments),
-    /// Ask a running gate for names that must not resolve, in every way there is, and for those that must, and report
-    Prove(prove::Arguments),
-    /// Have a running gate allow a name for a while
-    Allow(allow::Arguments),
-    /// List what a running gate allows for a while
-    Allowed(allow::ListArguments),
-    /// Ask a running gate's /readyz; exit status 0 when it is ready
-    Healthcheck,
+    /// Suggest rules for blocked names, from query logs or a running resolver
+    #[command(after_help = "Examples:
+  namegate learn --output zones/learned.toml
+  namegate learn /var/log/namegate/queries.log --since 7d --min-count 3
+
+Read the suggestions before you use them: that a name was looked up does not
+mean that it should be allowed.")]
+    Learn(With<learn::Arguments, SettingsOverrides>),
+    /// Show a running resolver: rates, upstreams, most blocked names
+    #[command(after_help = "Examples:
+  namegate top
+  namegate top --once --admin 10.0.0.4:9153
+  namegate top --json | jq .status.totals
+
+Keys: q quit, p pause.")]
+    Top(With<top::Arguments, AdminOverrides>),
+    /// List lookups that the candidate policy would decide differently
+    #[command(after_help = "Examples:
+  namegate shadow
+  namegate shadow --json
+
+The candidate policy is the one that `policy.shadow` names.
+Exit status: 0 no difference, 1 differences, 2 no candidate policy.")]
+    Shadow(With<shadow::Arguments, AdminOverrides>),
+    /// Test a running resolver: forbidden names stay blocked, required names resolve
+    #[command(after_help = "Examples:
+  namegate prove
+  namegate prove --server 10.0.0.4 --admin 10.0.0.4:9153 --output report.txt
+
+The names are `prove.must_not_resolve` and `prove.must_resolve` in the settings.
+Exit status: 0 proven, 1 not proven, 2 not tested.")]
+    Prove(With<prove::Arguments, AdminOverrides>),
+    /// Allow a name for a limited time (a grant)
+    #[command(after_help = "Examples:
+  namegate allow packages.example.com --for 2h --reason \"patch CVE-2026-1234\"
+  namegate allow packages.example.com --revoke
+
+The token is the one in `admin.token_file`.")]
+    Allow(With<allow::Arguments, AdminOverrides>),
+    /// List the grants in force
+    #[command(after_help = "Examples:
+  namegate allowed
+  namegate allowed --json")]
+    Allowed(With<allow::ListArguments, AdminOverrides>),
+    /// Check that a running resolver is ready
+    #[command(after_help = "Examples:
+  namegate healthcheck
+  namegate healthcheck --admin 127.0.0.1:9153
+
+Exit status: 0 ready, 1 not ready or not reachable.")]
+    Healthcheck(AdminOverrides),
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:
+  namegate completions bash > /etc/bash_completion.d/namegate
+  namegate completions zsh > \"${fpath[1]}/_namegate\"")]
+    Completions(completions::Arguments),
+    /// Write the man pages to a directory
+    #[command(after_help = "Examples:
+  namegate man /usr/local/share/man/man1")]
+    Man(man::Arguments),
 }
 
-impl Options {
+impl SettingsOverrides {
+    /// Fills in what stands before the command's name: `namegate --config FILE check`.
+    fn or(self, before: Self) -> Self {
+        let or = |these: Vec<SocketAddr>, others| if these.is_empty() { others } else { these };
+        Self {
+            config: self.config.or(before.config),
+            listen: or(self.listen, before.listen),
+            upstream: if self.upstream.is_empty() { before.upstream } else { self.upstream },
+            admin: self.admin.or(before.admin),
+            mode: self.mode.or(before.mode),
+            zones: if self.zones.is_empty() { before.zones } else { self.zones },
+        }
+    }
+
     fn sources(self) -> Sources {
         let overrides = Overrides {
             listen: self.listen,
@@ -123,31 +274,54 @@ impl Options {
     }
 }
 
+impl From<AdminOverrides> for SettingsOverrides {
+    fn from(AdminOverrides { config, admin }: AdminOverrides) -> Self {
+        Self { config, admin, ..Self::default() }
+    }
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let Command { options, action } = Command::parse();
-    let sources = options.sources();
-    let status = match action.unwrap_or(Action::Serve) {
-        Action::Serve => done(serve::run(sources)),
-        Action::Check(arguments) => with_assembly(&sources, |assembly| check::run(&arguments, &assembly)),
-        Action::Explain(arguments) => with_assembly(&sources, |assembly| explain::run(&arguments, &assembly)),
-        Action::Rules(arguments) => with_assembly(&sources, |assembly| rules::run(&arguments, &assembly)),
-        Action::Config => with_assembly(&sources, |assembly| print(&assembly.settings.to_toml())),
+    let Command { overrides: before, action } = Command::parse();
+    let action = action.unwrap_or_else(|| Action::Serve(SettingsOverrides::default()));
+    ExitCode::from(run(action, before))
+}
+
+fn run(action: Action, before: SettingsOverrides) -> u8 {
+    let sources = |overrides: SettingsOverrides| overrides.or(before).sources();
+    match action {
+        Action::Serve(overrides) => done(serve::run(sources(overrides))),
+        Action::Check(With { arguments, overrides }) => {
+            with_assembly(&sources(overrides), |assembly| check::run(&arguments, &assembly))
+        }
+        Action::Explain(With { arguments, overrides }) => {
+            with_assembly(&sources(overrides), |assembly| explain::run(&arguments, &assembly))
+        }
+        Action::Rules(With { arguments, overrides }) => {
+            with_assembly(&sources(overrides), |assembly| rules::run(&arguments, &assembly))
+        }
+        Action::Config(overrides) => {
+            with_assembly(&sources(overrides), |assembly| print(&assembly.settings.to_toml()))
+        }
         Action::Import(arguments) => import::run(&arguments),
-        Action::Diff(arguments) => diff::run(&arguments, &sources),
-        Action::Export(arguments) => with_assembly(&sources, |assembly| export::run(&arguments, &assembly)),
-        Action::Demo(arguments) => done(demo::run(&arguments, &sources)),
-        Action::Learn(arguments) => {
+        Action::Diff(With { arguments, overrides }) => diff::run(&arguments, &sources(overrides)),
+        Action::Export(With { arguments, overrides }) => {
+            with_assembly(&sources(overrides), |assembly| export::run(&arguments, &assembly))
+        }
+        Action::Demo(arguments) => done(demo::run(arguments)),
+        Action::Learn(With { arguments, overrides }) => {
+            let sources = sources(overrides);
             with_assembly(&sources, |assembly| learn::run(&arguments, &assembly, &sources))
         }
-        Action::Top(arguments) => top::run(&arguments, &sources),
-        Action::Shadow(arguments) => shadow::run(&arguments, &sources),
-        Action::Prove(arguments) => prove::run(&arguments, &sources),
-        Action::Allow(arguments) => allow::run(&arguments, &sources),
-        Action::Allowed(arguments) => allow::list(&arguments, &sources),
-        Action::Healthcheck => healthcheck::run(&sources),
-    };
-    ExitCode::from(status)
+        Action::Top(With { arguments, overrides }) => top::run(&arguments, &sources(overrides.into())),
+        Action::Shadow(With { arguments, overrides }) => shadow::run(&arguments, &sources(overrides.into())),
+        Action::Prove(With { arguments, overrides }) => prove::run(&arguments, &sources(overrides.into())),
+        Action::Allow(With { arguments, overrides }) => allow::run(&arguments, &sources(overrides.into())),
+        Action::Allowed(With { arguments, overrides }) => allow::list(&arguments, &sources(overrides.into())),
+        Action::Healthcheck(overrides) => healthcheck::run(&sources(overrides.into())),
+        Action::Completions(arguments) => completions::run(&arguments),
+        Action::Man(arguments) => man::run(&arguments),
+    }
 }
 
 fn with_assembly(sources: &Sources, command: impl FnOnce(Assembly) -> u8) -> u8 {

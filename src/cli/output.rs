@@ -1,4 +1,4 @@
-//! What commands print, and where: standard output, standard error, or the file that `--output` names; and exit codes.
+//! Output of commands (standard output, standard error, or the file of `--output`) and exit statuses.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -8,13 +8,13 @@ use toml::value::{Date, Datetime};
 
 use crate::assemble::AssemblyFaults;
 
-/// Nothing is wrong; for `explain`: the name is allowed.
+/// Success; for `explain`: the name is allowed.
 pub(in crate::cli) const OK: u8 = 0;
 
-/// Something is wrong; for `explain`: the name is blocked.
+/// Failure; for `explain`: the name is blocked.
 pub(in crate::cli) const FAILED: u8 = 1;
 
-/// The command line cannot be understood, or there is nothing to tell by.
+/// The command line or the input cannot be used.
 pub(in crate::cli) const USAGE: u8 = 2;
 
 pub(in crate::cli) fn complain(faults: &AssemblyFaults) {
@@ -25,18 +25,18 @@ pub(in crate::cli) fn complain(faults: &AssemblyFaults) {
 pub(in crate::cli) fn today() -> Date {
     let now = crate::util::rfc3339::seconds(SystemTime::now()).to_string();
     let date = now.parse::<Datetime>().ok().and_then(|now| now.date);
-    // The year 0 makes no list look old.
+    // With year 0 no allowlist looks outdated.
     date.unwrap_or(Date { year: 0, month: 1, day: 1 })
 }
 
-/// An error as people see it, with its mark.
+/// An error with its `error: ` mark.
 pub(in crate::cli) fn marked(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
-    // What reports on settings marks each fault itself.
+    // A report on settings marks each fault itself.
     if text.starts_with("error: ") { text } else { format!("error: {text}") }
 }
 
-/// Writes to standard output, for an exit status. What is cut off must not be taken for whole.
+/// Writes to standard output and returns the exit status, because output that is cut off must not look complete.
 #[must_use]
 pub(in crate::cli) fn print(text: &str) -> u8 {
     try_print(text).map_or_else(
@@ -48,19 +48,24 @@ pub(in crate::cli) fn print(text: &str) -> u8 {
     )
 }
 
-/// The same for those who have an error of their own.
+/// The same, with an error in place of an exit status.
 pub(in crate::cli) fn try_print(text: &str) -> Result<(), String> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes()));
     match written.and_then(|()| out.flush()) {
-        // A reader that has gone (`| head`) has what it wanted.
+        // A reader that has closed the pipe (`| head`) has what it wanted.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(format!("error: standard output cannot be written: {error}"))
+            Err(format!("error: cannot write to standard output: {error}"))
         }
         _ => Ok(()),
     }
+}
+
+/// `1 name`, `2 names`.
+pub(in crate::cli) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Writes to standard error.
@@ -77,14 +82,14 @@ pub(super) fn deliver(text: &str, output: Option<&Path>) -> u8 {
     match write_whole(path, text) {
         Ok(()) => OK,
         Err(error) => {
-            warn(&format!("error: {}: cannot be written: {error}", path.display()));
+            warn(&format!("error: {}: cannot write: {error}", path.display()));
             FAILED
         }
     }
 }
 
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    // What is no regular file, such as /dev/stdout, cannot be replaced.
+    // Only a regular file can be replaced, not /dev/stdout.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return std::fs::write(path, text);
     }

@@ -1,5 +1,4 @@
-//! `namegate prove`: asks a running gate for names that must not resolve in every way there is, for names that must, and
-//! reports.
+//! `namegate prove`: queries forbidden and required names over every transport and record type, and writes a report.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +10,7 @@ use tokio::runtime::Builder;
 use super::http::AdminClient;
 use crate::api::pages::{PolicyJson, StatusJson};
 use crate::assemble::{Assembly, Sources, assemble};
-use crate::cli::output::{FAILED, OK, marked, try_print, warn};
+use crate::cli::output::{FAILED, OK, counted, marked, try_print, warn};
 use crate::config::listen_address;
 use crate::observe::canary::{Canary, CanaryExpect};
 use crate::policy::temporary::{Grant, Temporary};
@@ -22,16 +21,16 @@ use crate::tools::prove::matrix::every_way;
 use crate::tools::prove::report::{ProofReport, TestedResolver};
 use crate::tools::prove::watch::random_label;
 
-/// Nothing could be told: there is no gate, or it does not serve this machine.
+/// The test could not run: no resolver answers, or it does not serve this machine.
 const CANNOT_TELL: u8 = 2;
 
-/// Whom to ask, and where the report goes.
+/// The resolver to test, and the report.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The gate's address, `IP:PORT` or `IP`; may be repeated [default: `listen` in the settings]
+    /// Address of the resolver to test; repeatable [default: `server.listen`]
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     server: Vec<SocketAddr>,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
     /// Write the report to this file
@@ -39,12 +38,12 @@ pub(super) struct Arguments {
     output: Option<PathBuf>,
 }
 
-/// Where a gate says what it runs.
+/// Page with the version and the policy in force.
 const STATUS: &str = "/api/v1/status";
 
 type Error = Box<dyn std::error::Error>;
 
-/// Asks and reports; exit status 0 where everything is proven, 1 where something is not, 2 where nothing can be told.
+/// Tests and reports; exit status 0 if everything is proven, 1 if something is not, 2 if the test could not run.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     let outcome = prove(arguments, sources).and_then(|report| {
         write(arguments, &report)?;
@@ -75,7 +74,7 @@ fn write(arguments: &Arguments, report: &ProofReport) -> Result<(), Error> {
 }
 
 fn prove(arguments: &Arguments, sources: &Sources) -> Result<ProofReport, Error> {
-    let assembly = assemble(sources, 1).map_err(|faults| format!("the settings cannot be used\n{faults}"))?;
+    let assembly = assemble(sources, 1).map_err(|faults| format!("invalid settings\n{faults}"))?;
     let listener = AdminClient::of(sources)?;
     let servers = match arguments.server.is_empty() {
         true => &assembly.settings.server.listen,
@@ -83,13 +82,13 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<ProofReport, Error>
     };
     if servers.iter().any(|server| server.port() == 0) {
         return Err(
-            "the port that the gate listens on is not in the settings\n  help: name it with `--server`"
+            "the settings do not name a port (port 0)\n  help: name the resolver's address with --server"
                 .into(),
         );
     }
     let canaries = Canary::of(&assembly.settings.prove);
     if canaries.is_empty() {
-        return Err("there is nothing to ask for\n  help: name what must not resolve in [prove]".into());
+        return Err("no names to test\n  help: set `prove.must_not_resolve`".into());
     }
     let status: StatusJson = listener.read(STATUS)?;
     let allowed: Vec<Grant> = listener.read("/api/v1/allowed")?;
@@ -103,7 +102,7 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<ProofReport, Error>
     let left_out =
         ancestors.iter().filter(|canary| canary.expect == CanaryExpect::NotResolve).map(|canary| {
             format!(
-                "names below {} are allowed: its NS, SOA, DS and DNSKEY may be asked for and were left out",
+                "NS, SOA, DS and DNSKEY of {} were not tested: they are forwarded because names below it are allowed",
                 canary.name
             )
         });
@@ -114,7 +113,7 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<ProofReport, Error>
     report.ended = now();
     let PolicyJson { hash, mode, .. } = listener.read::<StatusJson>(STATUS)?.policy;
     if (&hash, &mode) != (&status.policy.hash, &status.policy.mode) {
-        return Err("the policy changed while it was being proven\n  help: run this again".into());
+        return Err("the policy changed during the test\n  help: run the test again".into());
     }
     report.conclude();
     Ok(report)
@@ -169,28 +168,26 @@ fn notes(
 ) -> Vec<String> {
     let mut notes = Vec::new();
     if running.mode == "observe" {
-        notes.push("the gate observes: it forwards every name and blocks none".to_owned());
+        notes.push("the resolver is in observe mode: it forwards every name".to_owned());
     }
     if allowed > 0 {
-        notes.push(format!(
-            "names allowed for a while, whatever the policy says: {allowed} (`namegate allowed`)"
-        ));
+        notes.push(format!("{} in force (`namegate allowed`)", counted(allowed as u64, "grant")));
     }
     if running.hash != assembly.policy().hash() {
         notes.push(format!(
-            "the settings read here make policy {}, and the gate runs {}: names that look like allowed ones are those of \
-             the former",
+            "these settings give policy {}, but the resolver runs {}: look-alike names were derived from \
+             these settings",
             assembly.policy().hash(),
             running.hash
         ));
     }
     if !canaries.iter().any(|canary| canary.expect == CanaryExpect::Resolve) {
-        notes.push("that anything resolves was not asked: `must_resolve` in [prove] is empty".to_owned());
+        notes.push("not tested that anything resolves: `prove.must_resolve` is empty".to_owned());
     }
     if look_alikes.left_out > 0 {
         notes.push(format!(
-            "{} names that look like allowed ones are allowed by other rules or for a while, or local, and were left out",
-            look_alikes.left_out
+            "{} not tested: another rule, a grant or a local zone covers them",
+            counted(look_alikes.left_out as u64, "look-alike name")
         ));
     }
     notes
@@ -199,7 +196,7 @@ fn notes(
 /// Serial of the SOA in denials: the first four bytes of the policy's hash.
 fn serial(policy: &PolicyJson) -> Result<u32, Error> {
     let digits = policy.hash.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    digits.ok_or_else(|| "the gate's status has no policy hash".into())
+    digits.ok_or_else(|| "the resolver's status has no policy hash".into())
 }
 
 fn now() -> String {

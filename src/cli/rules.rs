@@ -21,13 +21,13 @@ struct Row {
     broad: bool,
 }
 
-/// Which rules, and how.
+/// Which rules to list, and the format.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Of this client group; without, of clients that belong to none
+    /// Client group; `default` is for clients in no group
     #[arg(long, value_name = "NAME", default_value = Group::DEFAULT)]
     group: String,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     let Some(group) = groups.iter().find(|group| group.name == arguments.group) else {
         let known: Vec<&str> = groups.iter().map(|group| &*group.name).collect();
         warn(&format!(
-            "error: there is no client group `{}`\n  help: the groups are {}",
+            "error: no client group `{}`\n  help: use one of {}",
             arguments.group.escape_debug(),
             known.join(", ")
         ));

@@ -1,4 +1,4 @@
-//! `namegate serve`: the gate in the foreground.
+//! `namegate serve`: the resolver in the foreground.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::service::sockets::Sockets;
 use crate::service::{StartError, notify, sandbox};
 use crate::util::allocator;
 
-/// Runs the gate in the foreground until SIGTERM or SIGINT.
+/// Runs the resolver in the foreground until SIGTERM or SIGINT.
 ///
-/// What takes privileges comes first: sockets are opened, and the sandbox is entered, before there is a second thread.
+/// Steps that need privileges come first: it opens sockets and enters the sandbox before it starts a second thread.
 pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     allocator::give_back_what_is_freed();
     let hangups = Hangups::catch().map_err(|error| cannot_start(&error))?;
@@ -58,27 +58,27 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     service.obey_orders(reloader).map_err(|error| cannot_start(&error))?;
     announce(&service, &origin, &summary);
     service.run_until_stopped(signals);
-    tracing::info!("stopping: no new queries, waiting for those in flight");
+    tracing::info!("shutting down: waiting for queries in flight");
     notify::stopping();
     service.shut_down();
     tracing::info!("stopped");
     Ok(())
 }
 
-/// What has no place and remedy of its own is told with one: the kernel gives this process no more.
+/// Adds a remedy to a plain I/O error: at this point it means that a resource limit is reached.
 fn with_remedy(error: StartError) -> StartError {
     error.downcast::<std::io::Error>().map_or_else(|other| other, |error| cannot_start(&error))
 }
 
 fn cannot_start(error: &std::io::Error) -> StartError {
     format!(
-        "the system gives this process too little to start with: {error}\n  help: raise its limits: threads (TasksMax=, ulimit -u), \
+        "cannot start: resource limit reached: {error}\n  help: raise the limit of threads (TasksMax=, ulimit -u), file \
          descriptors (LimitNOFILE=, ulimit -n) and memory (ulimit -v)"
     )
     .into()
 }
 
-/// Has sockets that were handed over stand for the settings' addresses, at every reload as well.
+/// Takes the addresses of inherited sockets in place of those in the settings, at every reload as well.
 fn adopt(sources: &mut Sources, inherited: &Inherited) {
     let overrides = &mut sources.overrides;
     if !inherited.listen().is_empty() {
@@ -87,7 +87,7 @@ fn adopt(sources: &mut Sources, inherited: &Inherited) {
     overrides.admin = inherited.admin().map(Some).or(overrides.admin);
 }
 
-/// Tells what is loaded, where it listens and forwards, and how to try it.
+/// Logs what is loaded, where the resolver listens and forwards, and how to try it.
 fn announce(service: &Service, origin: &str, summary: &str) {
     tracing::info!("namegate {} with settings from {origin}", env!("CARGO_PKG_VERSION"));
     tracing::info!("{summary}");

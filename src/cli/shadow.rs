@@ -1,4 +1,4 @@
-//! `namegate shadow`: where a policy to come would decide otherwise, as the running gate has seen it.
+//! `namegate shadow`: lookups that the candidate policy would decide differently, as the running resolver has counted them.
 
 use std::fmt::Write;
 
@@ -9,15 +9,15 @@ use crate::api::pages::ShadowJson;
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, OK, USAGE, print, warn};
 
-/// How to show it.
+/// The format.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Shows the differences; exit status 0 where there are none, 1 where there are.
+/// Prints the differences; exit status 0 without any, 1 with some.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     let listener = match AdminClient::of(sources) {
         Ok(listener) => listener,
@@ -35,9 +35,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
             printed.max(if shadow.would_block + shadow.would_allow == 0 { OK } else { FAILED })
         }
         Ok(None) => {
-            warn(
-                "error: the gate has no policy to come\n  help: name its settings with `shadow` in [policy], and reload",
-            );
+            warn("error: no candidate policy\n  help: set `policy.shadow` to its settings file, and reload");
             USAGE
         }
         Err(error) => {
@@ -49,7 +47,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
 
 fn text(shadow: &ShadowJson) -> String {
     let mut text = format!(
-        "policy to come {} ({} rules): {} lookups would be blocked, {} would be allowed\n",
+        "candidate policy {} ({} rules): {} lookups would be blocked, {} would be allowed\n",
         shadow.hash, shadow.rules, shadow.would_block, shadow.would_allow
     );
     for difference in &shadow.differences {

@@ -1,4 +1,4 @@
-//! Settings of `[admin]`: the HTTP side.
+//! Settings of `[admin]`: the HTTP server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,25 +10,25 @@ use crate::config::values::{optional_path, plain};
 use crate::config::{limits, serializers, value};
 use crate::diagnostics::{Section, ValueError};
 
-/// The HTTP side.
+/// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AdminSettings {
-    /// Where /metrics, /livez, /readyz, /healthz and the status page are. Change it for a Prometheus elsewhere; empty
-    /// turns it off.
+    /// Address of /metrics, /livez, /readyz, /healthz and the status page. Change it if Prometheus runs elsewhere;
+    /// empty turns it off.
     #[serde(serialize_with = "serializers::optional_address")]
     pub listen: Option<SocketAddr>,
-    /// Names by which browsers and Prometheus reach it, such as "gate-1.corp.example", besides addresses and names of
-    /// one label. Requests for other hosts are refused, for a web page can point its own name here; /livez, /readyz and
-    /// /healthz take any.
+    /// Host names that browsers and Prometheus use for it, such as "gate-1.corp.example". IP addresses and names of one
+    /// label always work. Requests for other hosts are refused, because any web page can point its own name here (DNS
+    /// rebinding); /livez, /readyz and /healthz accept any host.
     pub hosts: Vec<String>,
-    /// A file with the token that state-changing requests must bring. Empty: such requests are refused.
+    /// File with the token that is required for requests that change state. Empty: such requests are refused.
     #[serde(serialize_with = "serializers::optional_path")]
     pub token_file: Option<PathBuf>,
-    /// Longest that a name may be allowed for a while (`namegate allow`), 1m to 30days. Lower it where each such name
-    /// is to be looked at by somebody else within the day.
+    /// Longest duration of a grant (`namegate allow`), 1m to 30days. Lower it if someone else must review each grant
+    /// within the day.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_temporary: Duration,
-    /// How many of the most blocked names, and of the clients that asked for them, are shown and exported, 0 to 100.
+    /// How many of the most blocked names, and of the clients that query them, are shown and exported, 0 to 100.
     pub top: usize,
 }
 
@@ -44,7 +44,7 @@ impl Default for AdminSettings {
     }
 }
 
-/// A host name of labels and dots alone, folded to lower case.
+/// A host name without scheme and port, folded to lower case.
 pub(super) fn host(text: &str) -> Result<String, ValueError> {
     let labels = text.trim_end_matches('.').split('.').map(value::label);
     let labels: Vec<String> = labels.collect::<Result<_, _>>().map_err(|error| ValueError {

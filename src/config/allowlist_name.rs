@@ -1,4 +1,5 @@
-//! How settings name an allowlist: by a name, which is looked for in a directory and then among the shipped ones, or by a path.
+//! How settings refer to an allowlist: by path, or by a name that is looked up in `zones_directory` and then among the
+//! shipped allowlists.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +9,9 @@ use crate::diagnostics::{ValueError, suggest};
 /// The two forms of an allowlist file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Form {
-    /// A table for each rule.
+    /// TOML: one table per rule.
     Tables,
-    /// A pattern on each line.
+    /// Plain list: one pattern per line.
     List,
 }
 
@@ -24,45 +25,46 @@ impl Form {
         }
     }
 
-    /// The form that a path's extension tells, and the path without the extension.
+    /// The form that a path's extension stands for, and the path without the extension.
     pub(crate) fn split(path: &str) -> Option<(Self, &str)> {
         Self::ALL.into_iter().find_map(|form| Some((form, path.strip_suffix(form.extension())?)))
     }
 }
 
-/// True for the path of an allowlist file, in contrast to a zone's name.
+/// True for the path of an allowlist, false for a name.
 pub(crate) fn is_path(text: &str) -> bool {
     Form::split(text).is_some()
 }
 
-/// A zone: the name of a shipped file or of one in `zones_directory`, or a path ending in `.toml` or `.list`.
+/// Reads a reference to an allowlist: the name of a shipped one or of one in `zones_directory`, or a path ending in
+/// `.toml` or `.list`.
 pub(super) fn allowlist_name(text: &str) -> Result<String, ValueError> {
     if is_path(text) || is_zone_name(text) {
         return Ok(text.to_owned());
     }
     Err(ValueError::new(
-        format!("`{text}` is neither a zone's name nor the path of a zone file"),
-        "write a name such as `azure-ml`, or a path that ends in `.toml` or `.list`",
+        format!("`{text}` is neither an allowlist name nor a path"),
+        "write a name such as `azure-ml`, or a path ending in `.toml` or `.list`",
     ))
 }
 
-/// True for what can name a zone without being a path.
+/// True for a valid allowlist name.
 pub(crate) fn is_zone_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// The zone's name: the file's, without directory and extension.
+/// The name of an allowlist: its file name without directory and extension.
 pub(crate) fn zone_name(text: &str) -> String {
     let stem =
         Form::split(text).map(|(_, path)| Path::new(path).file_name().unwrap_or_default().to_string_lossy());
     stem.map_or_else(|| text.to_owned(), |stem| stem.into_owned())
 }
 
-/// The files in a directory that a zone may be read from.
+/// The files of the allowlist `name` in a directory.
 pub(crate) fn files_in(directory: Option<&Path>, name: &str) -> Vec<(Form, PathBuf)> {
     let Some(directory) = directory.filter(|_| is_zone_name(name)) else { return Vec::new() };
     let mut files: Vec<_> = Form::ALL.into_iter().zip(files_of(directory, name)).collect();
-    // What cannot be told, say for lack of permission, and what leads to nothing is read and so reported.
+    // A file whose existence cannot be checked, such as for lack of permission, counts: reading it reports the error.
     if let Some(untold) =
         files.iter().find(|(_, path)| path.symlink_metadata().is_err_and(|error| is_untold(&error)))
     {
@@ -76,12 +78,12 @@ fn is_untold(error: &std::io::Error) -> bool {
     error.kind() != std::io::ErrorKind::NotFound
 }
 
-/// The files that the zone `name` may have in `directory`, whether they are there or not.
+/// The possible paths of the allowlist `name` in `directory`, whether they exist or not.
 pub(crate) fn files_of(directory: &Path, name: &str) -> [PathBuf; 2] {
     Form::ALL.map(|form| directory.join(format!("{name}{}", form.extension())))
 }
 
-/// What to say of a zone that is nowhere.
+/// Error texts for an allowlist that does not exist.
 pub(crate) struct Unknown {
     pub(crate) message: String,
     pub(crate) help: String,
@@ -94,21 +96,19 @@ impl Unknown {
         known.extend(own.iter().map(String::as_str));
         let suggestion = suggest(name, &known);
         Self {
-            message: format!("no zone is named `{}`", name.escape_debug()),
-            help: format!(
-                "{suggestion} (a file of your own is named by its path, ending in `.toml` or `.list`)"
-            ),
+            message: format!("unknown allowlist `{}`", name.escape_debug()),
+            help: format!("{suggestion} (for your own file, write its path, ending in `.toml` or `.list`)"),
         }
     }
 }
 
-/// Says that a zone is neither shipped nor in `directory`, so that the settings can be told where they name it.
+/// The error for an allowlist that is neither shipped nor in `directory`; none if it exists.
 pub(crate) fn unknown(name: &str, directory: Option<&Path>) -> Option<Unknown> {
     let is_known = is_path(name) || embedded(name).is_some() || !files_in(directory, name).is_empty();
     (!is_known).then(|| Unknown::new(name, directory))
 }
 
-/// Names of the zones in a directory, for suggestions.
+/// Names of the allowlists in a directory, for suggestions.
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries

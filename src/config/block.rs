@@ -1,4 +1,4 @@
-//! Settings of `[block]`: how a blocked name is answered.
+//! Settings of `[block]`: how blocked names are answered.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::config::inline_rule::{InlineRule, inline_rules};
 use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 
-/// How a blocked name is answered.
+/// How blocked names are answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockSettings {
-    /// "nxdomain", or "nodata" for clients that take a missing name for the end of everything below it, or "refused"
-    /// for clients that are to go on to their next server.
+    /// "nxdomain"; or "nodata" for clients that take NXDOMAIN as proof that no name below exists either; or "refused"
+    /// for clients that should try their next server.
     pub answer: BlockAnswer,
-    /// How long clients remember that a name was blocked, 0s to 1h. Lower it while you still add rules.
+    /// How long clients cache the answer for a blocked name, 0s to 1h. Lower it while you are still adding rules.
     #[serde(serialize_with = "serializers::quantity")]
     pub ttl: Duration,
-    /// Names that machines ask by themselves: search suffixes put behind other names. They stay blocked, but are
-    /// counted as reason "noise" and kept out of the most blocked names. Add the suffix your DHCP hands out.
+    /// Names that machines query on their own: other names with a search suffix appended. They stay blocked, but count
+    /// as reason "noise" and are left out of the most blocked names. Add the search suffix of your DHCP server.
     pub noise: Vec<InlineRule>,
-    /// Names of a single label, such as "wpad", are noise as well.
+    /// Treat names of a single label, such as "wpad", as noise too.
     pub noise_single_labels: bool,
 }
 
@@ -35,9 +35,9 @@ impl Default for BlockSettings {
     }
 }
 
-/// Suffixes that stub resolvers put behind names: Azure's placeholder for networks with DNS servers of their own and its
-/// default zone (Microsoft Learn, "Name resolution for resources in Azure virtual networks"), and what home routers, mDNS
-/// (RFC 6762) and private networks use (RFC 8375).
+/// Suffixes that stub resolvers append to names: Azure's placeholder for networks with custom DNS servers and its
+/// default zone (Microsoft Learn, "Name resolution for resources in Azure virtual networks"), and those of home
+/// routers, mDNS (RFC 6762) and private networks (RFC 8375).
 const NOISE: [&str; 7] = [
     ".reddog.microsoft.com",
     ".internal.cloudapp.net",
@@ -54,9 +54,9 @@ const NOISE: [&str; 7] = [
 pub enum BlockAnswer {
     /// The name does not exist.
     Nxdomain,
-    /// The name exists and has no such record.
+    /// The name exists, but has no record of this type.
     Nodata,
-    /// REFUSED: clients may go on to their next server.
+    /// REFUSED: clients may try their next server.
     Refused,
 }
 

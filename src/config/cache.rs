@@ -1,4 +1,4 @@
-//! [`CacheSettings`]: what is remembered of upstream answers.
+//! [`CacheSettings`]: the cache of upstream answers.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use serde::Serialize;
 use crate::config::{limits, serializers};
 use crate::diagnostics::Section;
 
-/// What is remembered of upstream answers.
+/// The cache of upstream answers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CacheSettings {
-    /// Memory for answers, up to 64GiB; "0B" turns the cache off.
+    /// Memory for cache entries, up to 64GiB; "0B" turns the cache off.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_bytes: ByteSize,
-    /// Longest that an answer is kept, 0s to 24h, whatever its own time to live. Lower it while private endpoints move.
+    /// Longest time an answer is cached, 0s to 24h, whatever its TTL. Lower it while private endpoints are moving.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_ttl: Duration,
-    /// Longest that "no such name" is kept, 0s to 3h. Lower it while names are being created.
+    /// Longest time a negative answer is cached, 0s to 3h. Lower it while names are being created.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_negative_ttl: Duration,
-    /// Fetch an answer anew when it is asked for in the last tenth of its time, so that no client waits for it.
+    /// Refresh a cache entry that is queried in the last tenth of its TTL, so that no client waits for it.
     pub prefetch: bool,
-    /// While no upstream answers, give answers that have expired (RFC 8767) rather than SERVFAIL, to be kept for 30 s.
+    /// While no upstream answers, serve expired cache entries (RFC 8767) with a TTL of 30 s instead of SERVFAIL.
     pub serve_stale: bool,
-    /// Longest time after its end that an answer is given so, 1s to 3days.
+    /// Longest time after expiry that a cache entry is served, 1s to 3days.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_stale: Duration,
 }

@@ -1,4 +1,4 @@
-//! [`ClientGroup`]: clients with rules of their own, as `[[client]]` says.
+//! [`ClientGroup`]: clients with their own rules, from `[[client]]`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,34 +17,34 @@ use crate::policy::Mode;
 use crate::policy::clients::MAX_GROUPS;
 use crate::policy::policies::Group;
 
-/// Clients with rules of their own. What a group does not say it has from `[policy]` and `[parameters]`.
+/// Clients with their own rules. What a group does not set comes from `[policy]` and `[parameters]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClientGroup {
-    /// What it is called, in labels and messages.
+    /// Its name in metric labels and messages.
     pub name: String,
-    /// Who belongs to it; of several subnets that hold an address the one with the longest prefix counts.
+    /// Its subnets; of nested subnets, the longest prefix applies.
     pub subnets: Vec<IpNet>,
-    /// In the place of `policy.mode`.
+    /// Replaces `policy.mode`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// In the place of `policy.zones`.
+    /// Replaces `policy.zones`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zones: Option<Vec<String>>,
-    /// In the place of `policy.strict`.
+    /// Replaces `policy.strict`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
-    /// In the place of `policy.allow`.
+    /// Replaces `policy.allow`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<InlineRule>>,
-    /// Besides `policy.deny`, which holds for everyone.
+    /// Adds to `policy.deny`, which applies to all clients.
     pub deny: Vec<InlineRule>,
-    /// In the place of the parameters of the same names.
+    /// Replaces the parameters of the same names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, Vec<String>>,
 }
 
 impl ClientGroup {
-    /// The rules and parameters of this group, given those of everyone.
+    /// The rules and parameters of this group: its own on top of the general ones.
     pub fn policy(
         &self,
         everyone: &PolicySettings,
@@ -66,7 +66,7 @@ impl ClientGroup {
     }
 }
 
-/// Reads the tables `[[client]]`. `admitted` are the subnets that may ask at all; zones are looked for as `policy` says.
+/// Reads the tables `[[client]]`. `admitted` is `server.allow_clients`; `policy` has the `zones_directory`.
 pub(super) fn client_groups(
     root: &mut Section<'_, '_>,
     admitted: &[IpNet],
@@ -77,8 +77,8 @@ pub(super) fn client_groups(
     let (mut names, mut claimed) = (BTreeSet::new(), BTreeMap::new());
     for (table, span) in root.sections("client") {
         if groups.len() + 1 == MAX_GROUPS {
-            let message = format!("there can be {} client groups at most", MAX_GROUPS - 1);
-            root.faults.error(&span, message, "put subnets with the same rules into one group".to_owned());
+            let message = format!("too many client groups, at most {} are allowed", MAX_GROUPS - 1);
+            root.faults.error(&span, message, "merge groups that have the same rules".to_owned());
             break;
         }
         let mut section = Section::new("client", table, span.clone(), root.faults);
@@ -98,8 +98,8 @@ pub(super) fn client_groups(
         if let Some(name) = &name
             && !names.insert(name.get_ref().clone())
         {
-            let message = format!("there already is a client group `{}`", name.get_ref());
-            root.faults.error(&name.span(), message, "give it a name of its own, or join the two".to_owned());
+            let message = format!("duplicate client group `{}`", name.get_ref());
+            root.faults.error(&name.span(), message, "rename one of the two, or merge them".to_owned());
         }
         for subnet in &subnets {
             claim(root, &mut claimed, subnet, &group.name, admitted);
@@ -109,7 +109,7 @@ pub(super) fn client_groups(
     groups
 }
 
-/// Notes that a group claims a subnet, and what speaks against it.
+/// Notes that a group has a subnet, and reports conflicts.
 fn claim(
     root: &mut Section<'_, '_>,
     claimed: &mut BTreeMap<IpNet, String>,
@@ -121,28 +121,27 @@ fn claim(
     if let Some(other) = claimed.insert(net, group.to_owned())
         && other != group
     {
-        let message = format!("{net} already belongs to the client group `{other}`");
-        let help = "name it in one of the two; of nested subnets the narrowest counts".to_owned();
+        let message = format!("{net} already belongs to client group `{other}`");
+        let help = "list it in one group only; of nested subnets, the most specific applies".to_owned();
         root.faults.error(&subnet.span(), message, help);
     }
     if !admitted.iter().any(|admitted| admitted.contains(&net) || net.contains(admitted)) {
-        let message =
-            format!("nobody in {net} may ask: it is in none of the subnets of `server.allow_clients`");
-        root.faults.error(&subnet.span(), message, format!("add \"{net}\" to `allow_clients` in [server]"));
+        let message = format!("no client in {net} is served: `server.allow_clients` does not include it");
+        root.faults.error(&subnet.span(), message, format!("add \"{net}\" to `server.allow_clients`"));
     }
 }
 
-/// A group's name: it becomes a label.
+/// A group's name, which becomes a metric label.
 fn group_name(text: &str) -> Result<String, ValueError> {
     match text {
         Group::DEFAULT => Err(ValueError::new(
-            format!("`{text}` is what clients without a group are called"),
-            "give the group another name",
+            format!("group name `{text}` is reserved for clients without a group"),
+            "choose another name",
         )),
         text if is_zone_name(text) && text.len() <= 63 => Ok(text.to_owned()),
         _ => Err(ValueError::new(
-            format!("`{}` cannot be a group's name", text.escape_debug()),
-            "write up to 63 letters, digits, `-` and `_`",
+            format!("invalid group name `{}`", text.escape_debug()),
+            "use up to 63 letters, digits, `-` and `_`",
         )),
     }
 }

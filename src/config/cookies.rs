@@ -8,13 +8,13 @@ use crate::config::serializers;
 use crate::config::values::optional_path;
 use crate::diagnostics::Section;
 
-/// Whether clients are given cookies, and what they are made with.
+/// DNS cookies (RFC 7873) and their secret.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CookieSettings {
-    /// Answer DNS cookies (RFC 7873): who brings back the one it was given has not forged its address.
+    /// Answer DNS cookies (RFC 7873). A client that returns its cookie has not forged its address.
     pub enabled: bool,
-    /// A file with the secret they are made with, 32 hexadecimal digits, for several gates behind one address; a second
-    /// line may have the secret before. Empty: one that is made up at each start.
+    /// File with the cookie secret, 32 hexadecimal digits, for several servers behind one address. A second line may
+    /// hold the previous secret. Empty: a random secret at each start.
     #[serde(serialize_with = "serializers::optional_path")]
     pub secret_file: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The allowlist files that are part of the program.
+//! The allowlists that are built into the program.
 
 macro_rules! embedded {
     ($($name:literal),* $(,)?) => {
@@ -6,7 +6,7 @@ macro_rules! embedded {
     };
 }
 
-/// The shipped zones: name and text.
+/// The shipped allowlists: name and text.
 const EMBEDDED: &[(&str, &str)] = embedded![
     "azure-ml",
     "azure-government",
@@ -24,12 +24,12 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "private-reverse",
 ];
 
-/// Names of the shipped zones.
+/// Names of the shipped allowlists.
 pub(crate) fn embedded_names() -> impl Iterator<Item = &'static str> + Clone {
     EMBEDDED.iter().map(|(name, _)| *name)
 }
 
-/// The text of a shipped zone.
+/// The text of a shipped allowlist.
 pub(crate) fn embedded(name: &str) -> Option<&'static str> {
     EMBEDDED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }

@@ -7,17 +7,17 @@ use crate::config::value;
 use crate::diagnostics::Section;
 use crate::policy::rule::Pattern;
 
-/// A rule written in the settings. Equal where the pattern is: the line says only where it was read.
+/// A rule written in the settings. Two are equal if their patterns are; the line is only for messages.
 #[derive(Clone, Debug)]
 pub struct InlineRule {
-    /// Which names it covers.
+    /// The names it covers.
     pub pattern: Pattern,
     /// Its line in the settings file, counted from 1.
     pub line: u32,
 }
 
 impl InlineRule {
-    /// A rule that is written nowhere.
+    /// A default rule, which is in no file.
     pub(super) fn shipped(text: &str) -> Option<Self> {
         Pattern::parse(text).ok().map(|pattern| Self { pattern, line: 0 })
     }
@@ -35,7 +35,7 @@ impl Serialize for InlineRule {
     }
 }
 
-/// Rules written in the settings themselves.
+/// Reads the list of rules at `key`.
 pub(super) fn inline_rules(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<InlineRule>> {
     let patterns = section.set(key, value::inline_rule)?;
     let rule = |pattern: Spanned<_>| InlineRule {

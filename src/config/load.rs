@@ -1,4 +1,4 @@
-//! [`load`]: the settings in effect, from a file or the embedded defaults, with the command line's word on top.
+//! [`load`]: the settings in effect, from a file or the built-in defaults, with command-line overrides applied.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,10 +10,10 @@ use crate::config::{settings, value};
 use crate::diagnostics::{Diagnostic, Report, Source, ValueError, read_source};
 use crate::policy::Mode;
 
-/// Where settings are looked for unless a path is given.
+/// Default path of the settings file.
 pub const DEFAULT_PATH: &str = "/etc/namegate/namegate.toml";
 
-/// The settings used where there is no file, and what messages call them.
+/// The settings used if there is no file, with their name in messages.
 const EMBEDDED: (&str, &str) =
     ("config/namegate.toml (built in)", include_str!("../../config/namegate.toml"));
 
@@ -22,15 +22,15 @@ const EMBEDDED: (&str, &str) =
 pub struct Loaded {
     /// The settings, overrides applied.
     pub settings: Settings,
-    /// The file they were read from, for people.
+    /// The file they were read from, for messages.
     pub origin: String,
-    /// That file sets nothing: nothing stands in it but comments.
+    /// The file sets nothing: it has only comments and table headers.
     pub is_unset: bool,
-    /// What is probably not meant.
+    /// Probable mistakes.
     pub warnings: Report,
 }
 
-/// What the command line sets. Whatever is empty leaves the setting as it is; the rest replaces it.
+/// Settings given on the command line. Empty ones leave the setting unchanged; the others replace it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// `server.listen`
@@ -41,7 +41,7 @@ pub struct Overrides {
     pub admin: Option<Option<SocketAddr>>,
     /// `policy.mode`
     pub mode: Option<Mode>,
-    /// `policy.zones`; paths are as seen from the working directory.
+    /// `policy.zones`; relative paths start at the working directory.
     pub zones: Vec<String>,
 }
 
@@ -61,15 +61,16 @@ fn replace<T: Clone>(setting: &mut Vec<T>, with: &[T]) {
     }
 }
 
-/// Loads the settings from `path`, else from [`DEFAULT_PATH`] if that exists, else the embedded defaults.
+/// Loads the settings from `path`, else from [`DEFAULT_PATH`] if that exists, else the built-in defaults.
 ///
-/// Errors: the file cannot be read, or something in it is wrong; the report then has all of it.
+/// Errors: the file cannot be read or has errors; the report has all of them.
 pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Report> {
     load_or(path, Path::new(DEFAULT_PATH), overrides)
 }
 
 fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> Result<Loaded, Report> {
-    // A default path whose existence cannot be told, say for lack of permission, is read and so reported.
+    // If the existence of the default path cannot be checked, such as for lack of permission, reading it reports the
+    // error.
     let path = path.or_else(|| default_path.try_exists().unwrap_or(true).then_some(default_path));
     let (source, base) = match path {
         Some(path) => (read_source(path)?, path.parent().unwrap_or_else(|| Path::new(""))),
@@ -87,7 +88,7 @@ fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> R
     if warnings.has_errors() { Err(warnings) } else { Ok(Loaded { settings, origin, is_unset, warnings }) }
 }
 
-/// An upstream that is this server itself would ask itself until the deadline.
+/// Errors for upstreams that are this server itself: its queries would loop until the deadline.
 fn refuse_loops(settings: &Settings) -> Vec<Diagnostic> {
     let is_own = |upstream: SocketAddr| {
         settings.server.listen.iter().any(|listen| {
@@ -102,21 +103,22 @@ fn refuse_loops(settings: &Settings) -> Vec<Diagnostic> {
     let error = |address: SocketAddr| {
         Diagnostic::error(
             "",
-            format!("upstream {address} is one of this server's own `server.listen` addresses"),
+            format!("upstream {address} is this resolver itself, listed in `server.listen`"),
         )
-        .with_help("name the resolver that this server is to ask".to_owned())
+        .with_help("use the address of another resolver".to_owned())
     };
     addresses.filter(|address| is_own(*address)).map(error).collect()
 }
 
-/// A host name on the command line that nobody can be asked for; those of the file were seen to.
+/// Errors for host names on the command line that no `bootstrap` server can resolve. Those in the file are already
+/// checked.
 fn refuse_unknown_places(settings: &Settings, overrides: &Overrides) -> Vec<Diagnostic> {
     let unknown = |server| value::needs_bootstrap(server, &settings.upstream.bootstrap);
     let error = |unknown: ValueError| Diagnostic::error("", unknown.message).with_help(unknown.help);
     overrides.upstream.iter().filter_map(unknown).map(error).collect()
 }
 
-/// Certificates among the roots that are for an upstream itself, and that it would not be believed with.
+/// Warnings for an upstream's own certificate in `upstream.roots` that verification would reject.
 fn doubt_certificates(settings: &Settings) -> Vec<Diagnostic> {
     let routed = settings.route.iter().flat_map(|route| &route.servers);
     let servers = settings.upstream.servers.iter().chain(routed);
@@ -124,13 +126,13 @@ fn doubt_certificates(settings: &Settings) -> Vec<Diagnostic> {
         let UpstreamAddress::Encrypted(address) = server else { return None };
         let doubt = settings.upstream.roots.doubt(&address.server_name)?;
         let message =
-            format!("the certificate for upstream {server} among `upstream.roots` will not do: {doubt}");
+            format!("the certificate for upstream {server} in `upstream.roots` cannot be used: {doubt}");
         Some(Diagnostic::warning("", message))
     };
     servers.filter_map(doubt).collect()
 }
 
-/// Encrypted upstreams would all be refused where nobody is trusted.
+/// The error for encrypted upstreams without any trusted certificate authority: verification would always fail.
 fn refuse_no_roots(settings: &Settings) -> Option<Diagnostic> {
     settings.upstream.servers.iter().find(|server| server.is_encrypted())?;
     let error = settings.upstream.roots.load().err()?;
@@ -154,7 +156,7 @@ mod tests {
         );
 
         let report = load_or(Some(&path), Path::new("/nonexistent"), &none).unwrap_err().to_string();
-        assert!(report.contains("cannot be read") && report.contains("own.toml"), "{report}");
+        assert!(report.contains("cannot read") && report.contains("own.toml"), "{report}");
 
         std::fs::write(&path, "[admin]\ntoken_file = \"token\"\n[server]\nlisten = [\"::1\", \"::1\"]\n")
             .unwrap();

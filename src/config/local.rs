@@ -1,4 +1,4 @@
-//! Settings of `[[local]]`: zones served from master files.
+//! Settings of `[[local]]`: local zones, served from master files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use crate::config::{serializers, value};
 use crate::diagnostics::{Section, ValueError};
 use crate::wire::name::Name;
 
-/// A zone served from a master file.
+/// A local zone, served from a master file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LocalZoneSettings {
-    /// The name the zone begins at.
+    /// The zone's name.
     #[serde(serialize_with = "serializers::shown")]
     pub origin: Name,
     /// The master file (RFC 1035 section 5).

@@ -1,4 +1,4 @@
-//! Settings of what is written down: `[log]` and `[dnstap]`.
+//! Settings of `[log]` and `[dnstap]`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,30 +9,30 @@ use crate::config::values::optional_path;
 use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 
-/// What is written to the logs.
+/// The log, and which queries it contains.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LogSettings {
-    /// "error", "warn", "info", "debug" or "trace".
+    /// Log level: "error", "warn", "info", "debug" or "trace".
     pub level: LogLevel,
-    /// "text" for people, "json" for programs.
+    /// Log format: "text" for people, "json" for programs.
     pub format: LogFormat,
-    /// Which queries get a line: "none", "blocked" or "all". "all" costs a line for every packet.
+    /// Queries to log: "none", "blocked" or "all". "all" writes a line for every query.
     pub queries: LogQueries,
-    /// Of the queries that are not blocked, one in this many gets a line. Raise it where "all" is too much.
+    /// Of the queries that are not blocked, log one in this many. Raise it if "all" is too much.
     pub sample: u32,
-    /// How clients are shown, here, in dnstap and on all pages: "full", "subnet" (/24 and /56) or "none".
+    /// How client addresses appear in logs, dnstap and all pages: "full", "subnet" (/24 and /56) or "none".
     pub client: ClientAddress,
-    /// Put the records of the answer on the line.
+    /// Include the records of the answer in query lines.
     pub answers: bool,
     /// Write query lines to standard output, in the format above.
     pub stdout: bool,
     /// Write query lines to this file, as JSON. Empty: no file.
     #[serde(serialize_with = "serializers::optional_path")]
     pub file: Option<PathBuf>,
-    /// Size at which a new file is begun; the old one becomes FILE.1, and so on.
+    /// Size at which the file is rotated; the old one becomes FILE.1, and so on.
     #[serde(serialize_with = "serializers::quantity")]
     pub file_max_size: ByteSize,
-    /// Files kept beside the one being written.
+    /// Rotated files to keep, besides the current one.
     pub file_keep: usize,
 }
 
@@ -53,13 +53,13 @@ impl Default for LogSettings {
     }
 }
 
-/// Where queries and replies are sent whole.
+/// dnstap: complete queries and replies for another program.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DnstapSettings {
-    /// Unix socket of a dnstap reader, which gets queries and replies whole. Empty: off.
+    /// Unix socket of a dnstap reader, which receives complete queries and replies. Empty: off.
     #[serde(serialize_with = "serializers::optional_path")]
     pub socket: Option<PathBuf>,
-    /// Which queries are sent: "none", "blocked" or "all".
+    /// Queries to send: "none", "blocked" or "all".
     pub queries: LogQueries,
 }
 
@@ -75,7 +75,7 @@ impl Default for DnstapSettings {
 pub enum ClientAddress {
     /// All of it.
     Full,
-    /// Its subnet: 24 bits of an IPv4 address, 56 of an IPv6 address.
+    /// Its subnet: /24 for IPv4, /56 for IPv6.
     Subnet,
     /// Nothing.
     None,
@@ -87,7 +87,7 @@ pub enum ClientAddress {
 pub enum LogLevel {
     /// Something does not work.
     Error,
-    /// Something will not work, or is not what it seems.
+    /// Something is about to fail, or is probably not intended.
     Warn,
     /// Starts, stops, reloads.
     Info,
@@ -103,7 +103,7 @@ pub enum LogLevel {
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -1,8 +1,8 @@
-//! Settings: a TOML file in, [`Settings`] out, and every mistake in it reported with its place and a remedy.
+//! Settings: a TOML file in, [`Settings`] out. Every error in it is reported with its location and a hint.
 //!
-//! [`load()`] finds and reads the file. Reading goes section by section through a crate-internal `Section`, which keeps
-//! the place of every value, so that all faults of a file are found in one go. Zone files are read the same way by
-//! [`crate::allowlist`].
+//! [`load()`] finds and reads the file. It reads each section through a crate-internal `Section`, which remembers the
+//! location of every value, so that all errors of a file are reported at once. [`crate::allowlist`] reads allowlists
+//! the same way.
 
 mod admin;
 pub(crate) mod allowlist_name;

@@ -1,4 +1,4 @@
-//! Settings of `[policy]`: what is allowed.
+//! Settings of `[policy]`: which names are allowed.
 
 use std::path::{Path, PathBuf};
 
@@ -12,35 +12,37 @@ use crate::diagnostics::{Section, ValueError};
 use crate::policy::Mode;
 use crate::policy::cname::CnamePolicy;
 
-/// What is allowed.
+/// Which names are allowed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PolicySettings {
-    /// "enforce", or "observe" to forward everything and count what would be blocked: for the first days.
+    /// "enforce", or "observe" to forward everything and count what would be blocked. Use "observe" for the first days.
     pub mode: Mode,
-    /// Shipped allowlists by name, or paths of your own ending in .toml, or in .list for a plain list of patterns.
+    /// Allowlists: names of shipped ones, or paths of your own ending in .toml, or in .list for a plain list of
+    /// patterns.
     pub zones: Vec<String>,
-    /// A directory whose NAME.toml and NAME.list files add to the shipped lists or replace those of the same name.
-    /// Empty: none. It must be there: a shipped list never takes the place of a file that is gone.
+    /// Directory whose NAME.toml and NAME.list files add to the shipped allowlists or replace those of the same name.
+    /// Empty: none. The directory must exist; without it, shipped allowlists would replace your files.
     #[serde(serialize_with = "serializers::optional_path")]
     pub zones_directory: Option<PathBuf>,
-    /// Leave out the rules that also open names of other tenants, once `[parameters]` names your own resources.
+    /// Leave out the rules that also allow names of other tenants. First list your own resources in `[parameters]`.
     pub strict: bool,
-    /// Single rules: "ml.azure.com" is that name, "*.azureml.ms" every name below, ".azurecr.io" both.
+    /// Single rules: "ml.azure.com" is that name only, "*.azureml.ms" every name below it, ".azurecr.io" both.
     pub allow: Vec<InlineRule>,
-    /// Names to block even where an equally specific rule allows them.
+    /// Names to block even if an equally specific rule allows them.
     pub deny: Vec<InlineRule>,
-    /// Aliases in the answers for allowed names: "trust" relays them, "inspect" gives an answer only where every name
-    /// it leads to is allowed too, "follow" allows those names to the same clients while they may remember the answer,
-    /// for a Windows DNS server or another recursive one in between. A zone file may say it for its own names.
+    /// CNAME targets in answers for allowed names: "trust" relays them; "inspect" relays an answer only if all its
+    /// targets are allowed too; "follow" also allows the targets, to the same clients while they may cache the answer,
+    /// for a Windows DNS server or another recursive resolver between clients and namegate. An allowlist can set
+    /// `cname` for its own names.
     pub cname: CnamePolicy,
-    /// Rules of zone files may say expect = "private" or "public". Answers with other addresses are counted; with true
-    /// they are SERVFAIL instead.
+    /// Rules in allowlists can set `expect` to "private" or "public". Answers with other addresses are counted; true
+    /// turns them into SERVFAIL.
     pub enforce_expect: bool,
-    /// Forward DS, DNSKEY, NS and SOA queries for the names above allowed ones, so that a validating resolver behind
-    /// namegate can build its chain of trust. Other types of such a name are answered without data.
+    /// Forward DS, DNSKEY, NS and SOA queries for parent domains of allowed names, so that a validating resolver behind
+    /// namegate can build its chain of trust. Other types of such a name get NODATA.
     pub dnssec_ancestors: bool,
-    /// Settings of a policy to come. Where it would decide otherwise is counted and listed, and nothing else. Empty:
-    /// none.
+    /// Settings file of a candidate policy. Lookups that it would decide differently are counted and listed; replies do
+    /// not change. Empty: none.
     #[serde(serialize_with = "serializers::optional_path")]
     pub shadow: Option<PathBuf>,
 }
@@ -82,7 +84,7 @@ pub(super) fn policy(mut section: Section<'_, '_>, base: &Path) -> PolicySetting
     policy
 }
 
-/// The zones a policy names; paths begin at `base`, and each must be there.
+/// The allowlists that a policy names; relative paths start at `base`. Reports unknown names.
 pub(super) fn zones(
     section: &mut Section<'_, '_>,
     directory: Option<&Path>,

@@ -1,4 +1,4 @@
-//! Settings of `[prove]`: names that show whether the gate does its work.
+//! Settings of `[prove]`: the self-test of a running resolver.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 use crate::wire::name::Name;
 
-/// What is asked to see whether names that must not resolve do not, and those that must do.
+/// Names that the running resolver queries to test itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProveSettings {
-    /// How often a running gate asks itself for the names below, 0s to 24h, and after each reload; 0s turns it off.
-    /// What it finds is the metric `namegate_canary_ok`; `namegate prove` asks much more, at once, and writes a report.
+    /// How often namegate queries itself for the names below, 0s to 24h, in addition to each reload; 0s turns it off.
+    /// The result is the metric `namegate_canary_ok`. `namegate prove` tests much more, on demand, and writes a report.
     #[serde(serialize_with = "serializers::quantity")]
     pub interval: Duration,
-    /// Names that must resolve, at most 32. Name one that your workspace cannot do without.
+    /// Names that must resolve, at most 32. Add one that your workspace cannot work without.
     #[serde(serialize_with = "serializers::names")]
     pub must_resolve: Vec<Name>,
-    /// Names that must not resolve, at most 32. The last one tells browsers to ask no resolver but this.
+    /// Names that must not resolve, at most 32. The last one, while blocked, tells browsers to use no other resolver.
     #[serde(serialize_with = "serializers::names")]
     pub must_not_resolve: Vec<Name>,
 }
@@ -35,8 +35,8 @@ impl Default for ProveSettings {
     }
 }
 
-/// A name that exists and is on nobody's list (RFC 2606), two public resolvers through which names could be asked past the
-/// gate (DNS over HTTPS), and the name whose absence tells browsers not to do so (Mozilla Support, "Canary domain -
+/// A name that exists and is on no allowlist (RFC 2606), two public DNS-over-HTTPS resolvers that would bypass
+/// namegate, and the name whose absence tells browsers not to use them (Mozilla Support, "Canary domain -
 /// use-application-dns.net", read 2026-11).
 const MUST_NOT_RESOLVE: [&str; 4] =
     ["example.com", "dns.google", "cloudflare-dns.com", "use-application-dns.net"];
@@ -55,8 +55,8 @@ pub(super) fn prove(mut section: Section<'_, '_>) -> ProveSettings {
 fn canaries(section: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<Name>> {
     let names = section.set(key, value::canary)?;
     if let Some(beyond) = names.get(limits::CANARIES) {
-        let message = format!("`prove.{key}`: at most {} names can be watched", limits::CANARIES);
-        section.faults.error(&beyond.span(), message, "keep those that tell most".to_owned());
+        let message = format!("`prove.{key}`: too many names, at most {} are allowed", limits::CANARIES);
+        section.faults.error(&beyond.span(), message, "keep the most important ones".to_owned());
     }
     Some(plain(names))
 }

@@ -1,4 +1,4 @@
-//! [`RateLimitSettings`]: how many replies one client may have over UDP.
+//! [`RateLimitSettings`]: limits UDP replies per client.
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -7,17 +7,16 @@ use crate::config::values::plain;
 use crate::config::{limits, value};
 use crate::diagnostics::Section;
 
-/// How many replies one client may have over UDP.
+/// Limits UDP replies per client.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RateLimitSettings {
-    /// Replies over UDP that one client may have in a second, up to 1000000; 0 is no limit. Set it where clients'
-    /// addresses can be forged, well above what the busiest client needs; clients with a DNS cookie, and TCP, are not
-    /// limited.
+    /// UDP replies per second to one client, up to 1000000; 0 means no limit. Set it where client addresses can be
+    /// forged, well above what the busiest client needs. Clients with a DNS cookie, and TCP, are not limited.
     pub responses_per_second: u32,
-    /// Of the replies beyond, one in this many is sent truncated, so that a true client asks over TCP; 0 to 10, 0 is
-    /// none.
+    /// Of the replies above the limit, one in this many is sent truncated, so that a genuine client retries over TCP; 0
+    /// to 10, 0 means none.
     pub slip: u32,
-    /// Subnets without a limit, such as those of resolvers that ask for many clients.
+    /// Subnets without a limit, such as those of forwarders with many clients.
     pub exempt: Vec<IpNet>,
 }
 

@@ -1,4 +1,4 @@
-//! [`RouteSettings`]: names that go to upstreams of their own, as `[[route]]` says.
+//! [`RouteSettings`]: names that go to other upstream servers, from `[[route]]`.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,23 +13,23 @@ use crate::diagnostics::Section;
 use crate::policy::route::MAX_ROUTES;
 use crate::policy::rule::Pattern;
 
-/// Names that go to upstreams of their own. A route allows nothing: a rule must.
+/// Names that go to other upstream servers. A route does not allow names; rules do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RouteSettings {
-    /// Which names; of several routes the most specific pattern counts.
+    /// The names; of overlapping patterns, the most specific applies.
     pub names: Vec<InlineRule>,
-    /// In order of preference; at least one.
+    /// The servers in order of preference; at least one.
     pub servers: Vec<UpstreamAddress>,
 }
 
-/// Reads the tables `[[route]]`. Servers written with a host name need `bootstrap` servers.
+/// Reads the tables `[[route]]`. Servers with a host name need `bootstrap` servers.
 pub(super) fn routes(root: &mut Section<'_, '_>, bootstrap: &[SocketAddr]) -> Vec<RouteSettings> {
     let mut routes: Vec<RouteSettings> = Vec::new();
     let mut taken: HashMap<Pattern, u32> = HashMap::new();
     for (table, span) in root.sections("route") {
         if routes.len() + 1 == MAX_ROUTES {
-            let message = format!("there can be {} routes at most", MAX_ROUTES - 1);
-            root.faults.error(&span, message, "join routes to the same servers".to_owned());
+            let message = format!("too many routes, at most {} are allowed", MAX_ROUTES - 1);
+            root.faults.error(&span, message, "merge routes that go to the same servers".to_owned());
             break;
         }
         let mut section = Section::new("route", table, span, root.faults);
@@ -45,7 +45,7 @@ pub(super) fn routes(root: &mut Section<'_, '_>, bootstrap: &[SocketAddr]) -> Ve
             let line = root.faults.line(name.span().start);
             if let Some(other) = taken.insert(name.get_ref().clone(), line) {
                 let message = format!("`{}` already has a route, on line {other}", name.get_ref());
-                let help = "name it in one of the two; of patterns that overlap the most specific counts";
+                let help = "list it in one route only; of overlapping patterns, the most specific applies";
                 root.faults.error(&name.span(), message, help.to_owned());
             }
         }

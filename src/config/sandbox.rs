@@ -1,22 +1,22 @@
-//! Settings of `[sandbox]`: what the process gives up once its sockets are bound.
+//! Settings of `[sandbox]`: privileges dropped after the sockets are bound.
 
 use serde::Serialize;
 
 use crate::diagnostics::Section;
 
-/// What the process gives up once its sockets are bound, each for as long as it runs.
+/// Privileges dropped after the sockets are bound, for as long as the process runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SandboxSettings {
-    /// Capabilities, the one for ports below 1024 included. Set false where files belong to another user and root is to
-    /// read them.
+    /// Drop all capabilities, including the one for ports below 1024. Set false if namegate runs as root and must read
+    /// files of another user.
     pub drop_capabilities: bool,
-    /// Gaining privileges by executing a file. The next two need it.
+    /// Never gain privileges by executing a file. The next two settings require it.
     pub no_new_privileges: bool,
-    /// Files outside of the directories that these settings name (Landlock). Set false where a reload is to name new
-    /// ones.
+    /// Deny access to files outside the directories that these settings name (Landlock). Set false if reloads must be
+    /// able to name new directories.
     pub landlock: bool,
-    /// System calls that the gate has no use for, such as executing a program. Set false where the log shows "Operation
-    /// not permitted" that nothing else explains, and report it.
+    /// Deny system calls that namegate does not use, such as executing a program. Set false if the log shows "Operation
+    /// not permitted" without another explanation, and report it.
     pub seccomp: bool,
 }
 
@@ -38,10 +38,10 @@ pub(super) fn sandbox(mut section: Section<'_, '_>) -> SandboxSettings {
         landlock: section.or("landlock", default.landlock),
         seccomp: section.or("seccomp", default.seccomp),
     };
-    // The kernel demands it of whoever has no CAP_SYS_ADMIN (landlock(7), seccomp(2)).
+    // The kernel requires it of a process without CAP_SYS_ADMIN (landlock(7), seccomp(2)).
     if let Some(off) = no_new_privileges.filter(|on| !on.get_ref() && (sandbox.landlock || sandbox.seccomp)) {
-        let message = "`sandbox.no_new_privileges`: neither Landlock nor seccomp can be had without it";
-        let help = "set `landlock = false` and `seccomp = false` as well, or leave the key out".to_owned();
+        let message = "`sandbox.no_new_privileges`: Landlock and seccomp require it";
+        let help = "set `landlock = false` and `seccomp = false` as well, or remove this key".to_owned();
         section.faults.error(&off.span(), message, help);
     }
     section.finish();

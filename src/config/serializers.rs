@@ -1,4 +1,4 @@
-//! Writing settings back as the TOML they can be read from.
+//! Serializers that write settings as TOML that reads back equal.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -11,17 +11,17 @@ use crate::config::value::PLATFORM;
 use crate::diagnostics::limit::Quantity;
 use crate::wire::name::Name;
 
-/// A number with its unit, as [`Quantity::written`] but left to TOML to quote.
+/// A number with its unit, as in [`Quantity::written`], but TOML adds the quotes.
 pub(super) fn quantity<T: Quantity, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(value.written().trim_matches('"'))
 }
 
-/// What people see.
+/// A value in its display form.
 pub(super) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-/// Names as people see them.
+/// Names in their display form.
 pub(super) fn names<S: Serializer>(names: &[Name], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(names.iter().map(Name::to_string))
 }
@@ -50,7 +50,7 @@ pub(super) fn optional_address<S: Serializer>(
     }
 }
 
-/// The path of the certificates, or the word for the machine's own.
+/// The path of the certificates, or `platform`.
 pub(super) fn roots<S: Serializer>(roots: &Roots, serializer: S) -> Result<S::Ok, S::Error> {
     match roots {
         Roots::Platform => serializer.serialize_str(PLATFORM),

@@ -1,4 +1,4 @@
-//! Settings of `[server]`: what clients reach.
+//! Settings of `[server]`: listeners, clients and their limits.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,45 +11,46 @@ use crate::config::values::{optional_path, plain};
 use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 
-/// What clients reach.
+/// Listeners, clients and their limits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerSettings {
-    /// Addresses to answer on, over UDP and TCP; an address alone means port 53. Change it to serve other machines.
+    /// Addresses to listen on, over UDP and TCP; without a port, 53. Change it to serve other machines.
     pub listen: Vec<SocketAddr>,
-    /// Threads that answer UDP, 0 to 256; 0 is one per core. Lower it to leave cores to other programs.
+    /// UDP worker threads, 0 to 256; 0 means one per core. Lower it to leave cores to other programs.
     pub workers: usize,
-    /// Largest UDP payload in bytes, 512 to 4096. Raise it only where no path drops fragments.
+    /// Largest UDP payload in bytes, 512 to 4096. Raise it only if no network path drops fragments.
     pub udp_payload: u16,
-    /// Answer to `dig CH TXT id.server`, to tell servers behind one address apart. Empty: such questions are refused.
+    /// Answer to `dig CH TXT id.server`, to identify a server behind a shared address. Empty: such queries are refused.
     pub identity: String,
-    /// Who is answered. Narrow it to the subnets you serve. 168.63.129.16 sends Azure's probes.
+    /// Subnets that are answered. Narrow it to those you serve. Azure's health probes come from 168.63.129.16.
     pub allow_clients: Vec<IpNet>,
-    /// What all others get: "refuse" for REFUSED, "drop" for no reply; their TCP connections are then closed at once.
-    /// Set "drop" where the listener is reachable from networks that it does not serve.
+    /// Reply to all other clients: "refuse" sends REFUSED; "drop" sends nothing and closes their TCP connections at
+    /// once. Set "drop" if networks that you do not serve can reach the listener.
     pub other_clients: OtherClients,
-    /// Bits of an IPv6 address that are one client for all limits, 32 to 128. Set 128 where hosts share a /64, as in
-    /// Azure, or one of them uses up the share of all.
+    /// IPv6 prefix length that counts as one client for all limits, 32 to 128. Set 128 where hosts share a /64, as in
+    /// Azure; otherwise one host can use up the limits of all of them.
     pub ipv6_prefix_length: u8,
-    /// TCP connections open at once, 1 to 65535; each needs a file descriptor. When all are open, the client with most
-    /// loses its longest idle one to a client with fewer. Raise it, and the limit on open files, for more than 40 nodes
-    /// that keep 150 each.
+    /// Open TCP connections of all clients, 1 to 65535; each needs a file descriptor. When the limit is reached, the
+    /// client with the most connections loses its longest-idle one to a client with fewer. Raise it, and the limit on
+    /// open files, for more than 40 nodes with 150 connections each.
     pub tcp_connections: usize,
-    /// TCP connections of one client open at once, 1 to 65535. Raise it for a forwarder or a NAT that opens more.
+    /// Open TCP connections per client, 1 to 65535. Raise it for a forwarder or a NAT that opens more.
     pub tcp_connections_per_client: usize,
-    /// Queries of one TCP connection worked on at once, 1 to 1024. Raise it for a forwarder that asks through one
+    /// Queries in progress per TCP connection, 1 to 1024. Raise it for a forwarder that sends all queries over one
     /// connection.
     pub tcp_queries_per_connection: usize,
-    /// How long a TCP connection stays open without an answered query, 1s to 5m.
+    /// Time without an answered query after which a TCP connection is closed, 1s to 5m.
     #[serde(serialize_with = "serializers::quantity")]
     pub tcp_idle_timeout: Duration,
-    /// Queries that may wait for upstreams in all, 100 to 1000000; more are dropped and counted.
+    /// Pending queries (those waiting for upstreams) in total, 100 to 1000000; queries beyond are dropped and counted.
     pub in_flight: usize,
-    /// The same for one client, 1 to 1000000. Raise it for a resolver that asks for a whole network through this gate.
+    /// Pending queries per client, 1 to 1000000. Raise it for a resolver that forwards the queries of a whole network.
     pub in_flight_per_client: usize,
-    /// Let another gate listen on the same addresses, which then takes over without losing a query
-    /// (docs/operations.md). A second gate started by mistake is not told of the first any more.
+    /// Allow a second namegate to listen on the same addresses and to take over without losing a query
+    /// (docs/operations/upgrade.md). Starting a second one by mistake is then no longer an error.
     pub reuse_port: bool,
-    /// A directory of the gate's own, where temporary allowances outlive a restart. Empty: they end with the process.
+    /// Directory for namegate's own use, where temporary allows (grants) survive a restart. Empty: grants end with the
+    /// process.
     #[serde(serialize_with = "serializers::optional_path")]
     pub state_directory: Option<PathBuf>,
 }
@@ -76,17 +77,17 @@ impl Default for ServerSettings {
     }
 }
 
-/// What clients outside `allow_clients` get.
+/// Reply to clients outside `allow_clients`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OtherClients {
     /// REFUSED.
     Refuse,
-    /// No reply; TCP connections are closed when they are accepted.
+    /// No reply; TCP connections are closed as soon as they are accepted.
     Drop,
 }
 
-/// Loopback, private addresses (RFC 1918, RFC 4193), and the address that Azure's load balancer probes come from.
+/// Loopback, private addresses (RFC 1918, RFC 4193), and the source address of Azure's load balancer probes.
 fn private_subnets() -> Vec<IpNet> {
     let v4 = |address: [u8; 4], prefix| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from(address), prefix));
     let unique_local = Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0);
@@ -129,8 +130,8 @@ pub(super) fn server(mut section: Section<'_, '_>, base: &Path) -> ServerSetting
 fn clients(section: &mut Section<'_, '_>) -> Option<Vec<IpNet>> {
     let subnets = section.some("allow_clients", value::subnet)?;
     for subnet in subnets.iter().filter(|subnet| subnet.get_ref().prefix_len() == 0) {
-        let help = "name the subnets that are to be served".to_owned();
-        section.faults.warning(&subnet.span(), "this answers the whole internet: an open resolver", help);
+        let help = "list only the subnets you serve".to_owned();
+        section.faults.warning(&subnet.span(), "this serves the whole internet: an open resolver", help);
     }
     Some(plain(subnets))
 }

@@ -1,4 +1,4 @@
-//! [`Settings`]: everything that can be set, read, checked and resolved.
+//! [`Settings`]: all settings, read and checked.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,23 +24,24 @@ use crate::config::upstream::{UpstreamSettings, upstream};
 use crate::config::values::parameter_lists;
 use crate::diagnostics::{Diagnostic, Faults, Section, Source};
 
-/// Everything that can be set. Paths are resolved against the settings file's directory.
+/// All settings. Paths are resolved against the settings file's directory.
 ///
-/// What stands here and at each section's fields is for operators: `config/every-option.toml` is made of it.
+/// The doc comments here and on each section's fields are for operators: `config/every-option.toml` is generated from
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Settings {
-    /// Who is answered, and how.
+    /// Listeners, clients and their limits.
     pub server: ServerSettings,
-    /// Replies over UDP by client and second.
+    /// Response rate limiting: UDP replies per client and second.
     pub rate_limit: RateLimitSettings,
-    /// DNS cookies.
+    /// DNS cookies, against forged client addresses.
     pub cookies: CookieSettings,
-    /// Where names that are allowed are asked for.
+    /// Where allowed queries go.
     pub upstream: UpstreamSettings,
-    /// What is allowed.
+    /// Which names are allowed.
     pub policy: PolicySettings,
-    /// Values for the rules that hold {region}, {storage} and the like. A rule without a value sleeps. Each value is one
-    /// label; a zone of your own may use any other name of a to z and _.
+    /// Values for rules with parameters such as {region} and {storage}. A rule whose parameter is not set is inactive.
+    /// Each value is one label. Your own allowlists may use other parameters, with names of a to z and _.
     ///
     /// ```toml
     /// [parameters]
@@ -50,8 +51,9 @@ pub struct Settings {
     /// key_vault = ["workspacevault"]
     /// ```
     pub parameters: BTreeMap<String, Vec<String>>,
-    /// Clients with rules of their own; repeat the table for each group. What a group leaves out it has from `[policy]` and
-    /// `[parameters]`; its deny adds to that of `[policy]`. Of nested subnets the narrowest counts.
+    /// Client groups: clients with their own rules. Repeat the table for each group. A group takes what it does not set
+    /// from `[policy]` and `[parameters]`; its `deny` adds to that of `[policy]`. Of nested subnets, the most specific
+    /// applies.
     ///
     /// ```toml
     /// [[client]]
@@ -66,8 +68,8 @@ pub struct Settings {
     /// ```
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub client: Vec<ClientGroup>,
-    /// Names that go to servers of their own, if a rule allows them; repeat the table for each. The most specific pattern
-    /// counts, and no answer is kept for another route.
+    /// Routes: names that go to other upstream servers, if a rule allows them. Repeat the table for each route. The
+    /// most specific pattern applies. Cache entries are separate for each route.
     ///
     /// ```toml
     /// [[route]]
@@ -76,7 +78,7 @@ pub struct Settings {
     /// ```
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RouteSettings>,
-    /// Zones answered from a master file instead of an upstream; repeat the table for each.
+    /// Local zones: answered from a master file instead of an upstream. Repeat the table for each zone.
     ///
     /// ```toml
     /// [[local]]
@@ -85,36 +87,36 @@ pub struct Settings {
     /// ```
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub local: Vec<LocalZoneSettings>,
-    /// What the client of a name that is not allowed gets.
+    /// How blocked names are answered.
     pub block: BlockSettings,
-    /// How many new names a client may ask for below one rule: names can carry data out below a rule for many names, such
-    /// as `*.blob.core.windows.net`.
+    /// Limits on new names per client and rule. Below a rule for many names, such as `*.blob.core.windows.net`, query
+    /// names can carry data out (DNS tunneling).
     pub tunnel_guard: TunnelGuardSettings,
-    /// What is remembered of upstream answers.
+    /// The cache of upstream answers.
     pub cache: CacheSettings,
-    /// The HTTP side: metrics, health, pages.
+    /// The HTTP server: metrics, health checks and status pages.
     pub admin: AdminSettings,
-    /// The log, and which queries are in it.
+    /// The log, and which queries it contains.
     pub log: LogSettings,
-    /// Queries and replies for another program.
+    /// dnstap: complete queries and replies for another program.
     pub dnstap: DnstapSettings,
-    /// What a running gate asks itself.
+    /// Self-test: names that a running namegate queries itself for.
     pub prove: ProveSettings,
-    /// What the process gives up once its sockets are bound, until it ends. The log says what is in force.
+    /// Privileges dropped after the sockets are bound, until the process ends. The log shows which are in force.
     pub sandbox: SandboxSettings,
 }
 
 impl Settings {
-    /// The effective settings as TOML that reads back equal. Relative paths are as seen from the working directory.
+    /// The effective settings as TOML that reads back equal. Relative paths start at the working directory.
     pub fn to_toml(&self) -> String {
-        // Every type in the settings has a TOML form, so the error is never seen; a comment would be read as defaults.
+        // Every type in the settings has a TOML form, so this error never occurs. A comment would read as defaults.
         toml::to_string(self).unwrap_or_else(|error| format!("error = {:?}\n", error.to_string()))
     }
 }
 
-/// Reads all settings from `source`; what is absent or faulty has its default. Relative paths begin at `base`.
+/// Reads all settings from `source`; absent and faulty ones get their defaults. Relative paths start at `base`.
 ///
-/// The settings are meant to be used only where no diagnostic is an error.
+/// Use the settings only if no diagnostic is an error.
 pub fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnostic>) {
     let mut faults = Faults::new(source);
     let (table, errors) = DeTable::parse_recoverable(source.text());

@@ -1,4 +1,4 @@
-//! [`TunnelGuardSettings`]: how many new names a client may ask for below one rule.
+//! [`TunnelGuardSettings`]: limits new names per client and rule.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use serde::{Deserialize, Serialize};
 use crate::config::{limits, serializers, value};
 use crate::diagnostics::Section;
 
-/// How many new names a client may ask for below one rule that covers many. Rules for a single name are never its business.
+/// Limits new names per client below rules that cover many names. Rules for a single name are not checked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TunnelGuardSettings {
-    /// What becomes of a client's new names beyond what is set below: "observe" counts and tells them, "enforce" blocks
-    /// them, "off" does neither. A server that asks for many clients needs more than the defaults before "enforce".
+    /// What happens to a client's new names above the limits below: "observe" counts and reports them, "enforce" also
+    /// blocks them, "off" does neither. Before "enforce", raise the limits if a forwarder queries for many clients.
     pub mode: GuardMode,
-    /// New names that one client may ask for below one rule within the window, 10 to 1000000.
+    /// New names per client below one rule within the window, 10 to 1000000.
     pub new_names: u32,
-    /// Bytes of those names, the rule's own labels left out, 1KiB to 1GiB.
+    /// Bytes in those names, without the rule's own labels, 1KiB to 1GiB.
     #[serde(serialize_with = "serializers::quantity")]
     pub name_bytes: ByteSize,
-    /// Time in which they are counted, 1s to 24h.
+    /// Window in which they are counted, 1s to 24h.
     #[serde(serialize_with = "serializers::quantity")]
     pub window: Duration,
 }
 
-/// What becomes of names beyond a client's budget.
+/// What happens to new names above a client's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GuardMode {
     /// Nothing is counted.
     Off,
-    /// They are counted and told, and answered all the same.
+    /// They are counted and reported, but answered.
     Observe,
     /// They are blocked.
     Enforce,

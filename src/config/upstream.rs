@@ -16,32 +16,32 @@ use crate::diagnostics::Section;
 /// Where allowed queries go.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UpstreamSettings {
-    /// Resolvers to ask, in order of preference: "system" for those this machine is configured with, "10.0.0.4",
-    /// "10.0.0.4:5353", `"[fd00::4]:53"`, or `"tcp://10.0.0.4"` for TCP alone. Encrypted:
-    /// `"tls://10.0.0.4#dns.example"`, `"https://10.0.0.4/dns-query#dns.example"` or `"quic://10.0.0.4#dns.example"`,
-    /// with the name that the server's certificate is for behind "#", or `"tls://dns.example"` and so on with a host
-    /// name alone. No others are ever asked.
+    /// Upstream servers in order of preference: "system" for the resolvers this machine is configured with, "10.0.0.4",
+    /// "10.0.0.4:5353", `"[fd00::4]:53"`, or `"tcp://10.0.0.4"` for TCP only. Encrypted:
+    /// `"tls://10.0.0.4#dns.example"`, `"https://10.0.0.4/dns-query#dns.example"` or `"quic://10.0.0.4#dns.example"`;
+    /// the server's certificate must match the name after "#". A host name alone, as in `"tls://dns.example"`, needs
+    /// `bootstrap`. No other servers are queried, except those of routes, allowlists and `bootstrap`.
     pub servers: Vec<UpstreamAddress>,
-    /// The whole time one query may take, 1s to 30s. Below 4s private names in Azure may fail; above 5s clients that
-    /// use musl give up before they are answered.
+    /// Time limit for one query, retries included, 1s to 30s. Below 4s private names in Azure may fail; above 5s
+    /// clients that use musl give up before they get an answer.
     #[serde(serialize_with = "serializers::quantity")]
     pub deadline: Duration,
-    /// Queries waiting at one server at once, 1 to 65535. Azure's resolver drops beyond 200; raise it for others. One
-    /// client gets as many as it leaves free for others, alone half of them: where a whole network comes from one
-    /// address (source NAT, a resolver in front), raise it with what the server takes.
+    /// Queries in flight to one server, 1 to 65535. Azure's resolver drops queries above 200; raise it for others. A
+    /// client can hold only as many slots as it leaves free, so half of them when it is alone. If a whole network uses
+    /// one address (source NAT, a forwarder), raise it as far as the server allows.
     pub max_in_flight: usize,
-    /// Queries per second to one server; 0 is no limit. Azure's resolver drops beyond 1000; raise it for others.
+    /// Queries per second to one server; 0 means no limit. Azure's resolver drops queries above 1000; raise it for
+    /// others.
     pub max_qps: u32,
-    /// Send names over UDP with upper and lower case by chance, and ignore replies that do not repeat it ("0x20"). Turn
-    /// it on where the way to the upstream crosses a network that others send into, and the upstream keeps the case, as
-    /// nearly all do.
+    /// Randomize upper and lower case of names in UDP queries, and ignore replies that do not repeat it ("0x20").
+    /// Enable it if others can send packets into the network between namegate and the upstream, and the upstream
+    /// preserves case, as nearly all do.
     pub randomize_case: bool,
-    /// Whose certificates encrypted servers must have: "platform" for those this machine trusts, or the path of a PEM
+    /// Certificate authorities for encrypted servers: "platform" for those this machine trusts, or the path of a PEM
     /// file.
     #[serde(serialize_with = "serializers::roots")]
     pub roots: Roots,
-    /// Plain resolvers, such as "10.0.0.4", that are asked for the addresses of encrypted servers written with a host
-    /// name, and for nothing else.
+    /// Plain DNS resolvers, such as "10.0.0.4", used only to resolve the host names of encrypted servers.
     pub bootstrap: Vec<SocketAddr>,
 }
 

@@ -1,4 +1,4 @@
-//! Values that settings are written with: read from text, refused with a reason and a remedy.
+//! Parsers for the values of settings. Errors have a reason and a hint.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -34,12 +34,12 @@ impl From<RootsError> for ValueError {
     }
 }
 
-/// An address to listen on for DNS: `IP:port`, or an address alone for port 53. Port 0 lets the system choose.
+/// An address to listen on for DNS: `IP:port`; without a port, 53. Port 0 lets the system choose.
 pub fn listen_address(text: &str) -> Result<SocketAddr, ValueError> {
     socket_to_bind(text, DNS_PORT)
 }
 
-/// The address to listen on for HTTP: `IP:port`, or an address alone for port 9153; an empty text turns it off.
+/// The address to listen on for HTTP: `IP:port`; without a port, 9153. An empty text turns it off.
 pub fn admin_address(text: &str) -> Result<Option<SocketAddr>, ValueError> {
     if text.is_empty() { Ok(None) } else { socket_to_bind(text, ADMIN_PORT).map(Some) }
 }
@@ -48,53 +48,56 @@ fn socket_to_bind(text: &str, default_port: u16) -> Result<SocketAddr, ValueErro
     let address = parse_socket_address(text, default_port)?;
     if address.ip().is_multicast() {
         return Err(ValueError::new(
-            "a multicast address cannot be listened on",
-            "write an address of this machine",
+            "cannot listen on a multicast address",
+            "use an address of this machine",
         ));
     }
     Ok(address)
 }
 
-/// A plain resolver: `IP:port`, or an address alone for port 53.
+/// A plain resolver: `IP:port`; without a port, 53.
 pub(super) fn resolver(text: &str) -> Result<SocketAddr, AddressError> {
     upstream_socket(text, DNS_PORT)
 }
 
-/// How the settings call this machine's own certificate authorities.
+/// The value that stands for this machine's certificate authorities.
 pub(super) const PLATFORM: &str = "platform";
 
-/// `platform`, or a PEM file of certificates, which is read; a relative path begins at `base`.
+/// `platform`, or a PEM file of certificates, which is read; a relative path starts at `base`.
 pub(super) fn roots(text: &str, base: &Path) -> Result<Roots, ValueError> {
     if text == PLATFORM { Ok(Roots::Platform) } else { Ok(Roots::read(&base.join(text))?) }
 }
 
-/// What is wrong where `server` is written with a host name and nobody can be asked for its address.
+/// The error for a `server` with a host name that no `bootstrap` server can resolve.
 pub(crate) fn needs_bootstrap(server: &UpstreamAddress, bootstrap: &[SocketAddr]) -> Option<ValueError> {
     let name = server.host_name().filter(|_| bootstrap.is_empty())?;
     Some(ValueError::new(
-        format!("upstream {server}: no resolver is named that knows the address of `{name}`"),
+        format!("upstream {server}: no bootstrap server to resolve `{name}`"),
         format!(
-            "set `bootstrap = [\"10.0.0.4\"]` in [upstream], or write the address and `#{name}` behind it"
+            "set `upstream.bootstrap`, such as `[\"10.0.0.4\"]`, or write the IP address followed by `#{name}`"
         ),
     ))
 }
 
-/// A subnet in CIDR form; an address alone is a subnet of one.
+/// A subnet in CIDR form, or a single address.
 pub(super) fn subnet(text: &str) -> Result<IpNet, ValueError> {
-    let example = "write a subnet such as `10.0.0.0/8`, or an address alone";
+    let example = "write a subnet such as `10.0.0.0/8`, or a single address";
     let net: IpNet = match text.parse::<IpNet>() {
         Ok(net) => net,
         Err(_) => parse_socket_address(text, 0)
             .ok()
             .filter(|address| address.port() == 0)
             .map(|address| IpNet::from(address.ip()))
-            .ok_or_else(|| ValueError::new(format!("`{text}` is no subnet"), example))?,
+            .ok_or_else(|| ValueError::new(format!("invalid subnet `{text}`"), example))?,
     };
     if net.addr() != net.network() {
         let message = format!("`{text}` has bits set beyond its prefix");
-        return Err(ValueError::new(message, format!("write `{}`, or the address alone", net.trunc())));
+        return Err(ValueError::new(
+            message,
+            format!("write `{}`, or the address without a prefix", net.trunc()),
+        ));
     }
-    // Clients are looked up by the addresses they have, and IPv4 in IPv6 clothes is IPv4.
+    // Clients are looked up by canonical address, so an IPv4-mapped subnet becomes IPv4.
     if let IpNet::V6(v6) = net
         && let (Some(v4), Some(prefix)) = (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96))
     {
@@ -103,12 +106,12 @@ pub(super) fn subnet(text: &str) -> Result<IpNet, ValueError> {
     Ok(net)
 }
 
-/// One of the words an enumeration knows.
+/// One of the values of an enumeration.
 pub(crate) fn word<T: DeserializeOwned>(text: &str) -> Result<T, ValueError> {
     let deserializer: StrDeserializer<'_, WordError> = text.into_deserializer();
     T::deserialize(deserializer).map_err(|error| ValueError {
         span: None,
-        message: error.to_string().replacen("unknown variant", "unknown word", 1),
+        message: error.to_string().replacen("unknown variant", "unknown value", 1),
         help: None,
     })
 }
@@ -122,22 +125,22 @@ impl std::str::FromStr for Mode {
     }
 }
 
-/// What CHAOS queries for the server's identity are answered with: printable ASCII that fits one character-string.
+/// The server's identity, for CHAOS queries: printable ASCII that fits one character-string.
 pub(super) fn identity(text: &str) -> Result<String, ValueError> {
     let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     match text.len() {
         0..=IDENTITY_BYTES if printable => Ok(text.to_owned()),
         0..=IDENTITY_BYTES => {
-            Err(ValueError::new("an identity is printable ASCII", "write letters, digits and `-`"))
+            Err(ValueError::new("the identity must be printable ASCII", "use letters, digits and `-`"))
         }
         len => Err(ValueError::new(
-            format!("an identity of {len} bytes does not fit a TXT record's character-string"),
-            format!("write at most {IDENTITY_BYTES} bytes"),
+            format!("the identity has {len} bytes, too many for a character-string in a TXT record"),
+            format!("use at most {IDENTITY_BYTES} bytes"),
         )),
     }
 }
 
-/// True for what can name a parameter: `[a-z_]+`.
+/// True for a valid parameter name: `[a-z_]+`.
 pub(crate) fn is_parameter_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
@@ -148,21 +151,21 @@ pub(super) fn label(text: &str) -> Result<String, ValueError> {
     let message = if text.is_empty() {
         "the value is empty".to_owned()
     } else if text.len() > MAX_LABEL {
-        format!("a label is at most {MAX_LABEL} bytes long; this one has {}", text.len())
+        format!("label has {} bytes, at most {MAX_LABEL} are allowed", text.len())
     } else if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-')) {
-        format!("`{}` has no place in a label", bad.escape_debug())
+        format!("invalid character `{}` in label", bad.escape_debug())
     } else if text.starts_with('-') || text.ends_with('-') {
-        "a label neither begins nor ends with `-`".to_owned()
+        "a label must not begin or end with `-`".to_owned()
     } else {
         return Ok(text.to_ascii_lowercase());
     };
     Err(ValueError::new(message, help))
 }
 
-/// The name a local zone begins at.
+/// The name of a local zone.
 pub(super) fn origin(text: &str) -> Result<Name, ValueError> {
     if text == "." {
-        let help = "write the name below which the zone's records lie";
+        let help = "write the name of the zone, such as `corp.example`";
         return Err(ValueError::new("a local zone at the root would answer every name", help));
     }
     let pattern = Pattern::parse(text)?;
@@ -170,30 +173,30 @@ pub(super) fn origin(text: &str) -> Result<Name, ValueError> {
         Scope::Exact => Ok(pattern.name().clone()),
         Scope::Below | Scope::Subtree => {
             let help = format!("write `{}`", pattern.name());
-            Err(ValueError::new("an origin is a name, and everything below it is meant anyway", help))
+            Err(ValueError::new("an origin is a name, not a pattern; it includes all names below", help))
         }
     }
 }
 
-/// A name that is asked for to see what becomes of it.
+/// A name for the self-test.
 pub(super) fn canary(text: &str) -> Result<Name, ValueError> {
     let pattern = Pattern::parse(text)?;
     match pattern.scope() {
         Scope::Exact => Ok(pattern.name().clone()),
         Scope::Below | Scope::Subtree => {
-            let help = format!("write `{}`; names below it are asked for as well", pattern.name());
-            Err(ValueError::new("one name is asked for, not a pattern", help))
+            let help = format!("write `{}`; names below it are queried too", pattern.name());
+            Err(ValueError::new("expected a name, not a pattern", help))
         }
     }
 }
 
-/// A rule written in the settings themselves. Parameters belong in zone files.
+/// A rule written in the settings. Only allowlists can use parameters.
 pub(super) fn inline_rule(text: &str) -> Result<Pattern, ValueError> {
     Pattern::parse(text).map_err(|error| {
         let error = ValueError::from(error);
         let help = text
             .contains(['{', '}'])
-            .then(|| "write the value itself; only zone files take parameters".to_owned());
+            .then(|| "write the value itself; only allowlists can use parameters".to_owned());
         ValueError { help: help.or(error.help), ..error }
     })
 }
@@ -228,22 +231,22 @@ mod tests {
             (listen_address("localhost:53").map(drop), "host name", "IP address"),
             (listen_address("224.0.0.1").map(drop), "multicast", "this machine"),
             (subnet("10.0.0.1/8").map(drop), "beyond its prefix", "`10.0.0.0/8`"),
-            (subnet("10.0.0.0/33").map(drop), "no subnet", "10.0.0.0/8"),
-            (subnet("10.0.0.1:53").map(drop), "no subnet", "10.0.0.0/8"),
+            (subnet("10.0.0.0/33").map(drop), "invalid subnet", "10.0.0.0/8"),
+            (subnet("10.0.0.1:53").map(drop), "invalid subnet", "10.0.0.0/8"),
             ("enforced".parse::<Mode>().map(drop), "expected `enforce` or `observe`", ""),
             (identity("ü").map(drop), "printable ASCII", "letters"),
             (identity(&long).map(drop), "256 bytes", "at most 255"),
             (allowlist_name("../azure-ml").map(drop), "neither", "`.toml` or `.list`"),
             (allowlist_name("").map(drop), "neither", "`.toml`"),
             (label("").map(drop), "empty", "one label"),
-            (label("a.b").map(drop), "`.` has no place", "one label"),
-            (label("*").map(drop), "`*` has no place", "one label"),
-            (label("-a").map(drop), "begins nor ends", "one label"),
+            (label("a.b").map(drop), "invalid character `.`", "one label"),
+            (label("*").map(drop), "invalid character `*`", "one label"),
+            (label("-a").map(drop), "must not begin or end", "one label"),
             (label(&long).map(drop), "at most 63", "one label"),
             (origin("*.corp.example").map(drop), "an origin is a name", "`corp.example`"),
-            (origin("corp example").map(drop), "no place", "`corpexample`"),
+            (origin("corp example").map(drop), "invalid character", "`corpexample`"),
             (canary("*.example.com").map(drop), "not a pattern", "`example.com`"),
-            (inline_rule("{acr}.azurecr.io").map(drop), "no place", "only zone files"),
+            (inline_rule("{acr}.azurecr.io").map(drop), "invalid character", "only allowlists"),
             (inline_rule("*").map(drop), "whole first label", ""),
         ];
         for (index, (result, message, help)) in refused.into_iter().enumerate() {

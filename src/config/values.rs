@@ -1,4 +1,4 @@
-//! What several sections are read with.
+//! Helpers shared by several sections.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use crate::diagnostics::{Section, ValueError};
 pub(super) fn parameter_lists(section: Section<'_, '_>) -> BTreeMap<String, Vec<String>> {
     let is_key = |key: &str| {
         let refused =
-            || ValueError::new(format!("`{key}` is no parameter's name"), "write `a` to `z` and `_`");
+            || ValueError::new(format!("invalid parameter name `{key}`"), "use only `a` to `z` and `_`");
         value::is_parameter_name(key).then_some(()).ok_or_else(refused)
     };
     let lists = section.lists(is_key, value::label).into_iter().map(|(name, values)| (name, plain(values)));
     lists.filter(|(_, values)| !values.is_empty()).collect()
 }
 
-/// A path, none where it is empty or absent.
+/// A path; none if it is empty or absent.
 pub(super) fn optional_path(
     section: &mut Section<'_, '_>,
     key: &'static str,
@@ -29,7 +29,7 @@ pub(super) fn optional_path(
     Some(text.into_inner()).filter(|text| !text.is_empty()).map(|text| base.join(text))
 }
 
-/// Values without their places.
+/// Values without their locations.
 pub(super) fn plain<T>(values: Vec<Spanned<T>>) -> Vec<T> {
     values.into_iter().map(Spanned::into_inner).collect()
 }

@@ -1,4 +1,4 @@
-//! [`Diagnostic`]: one thing wrong with a file, where it stands and what to do about it.
+//! [`Diagnostic`]: one error or warning about a file, with its location and a hint.
 
 use std::ops::Range;
 
@@ -7,22 +7,22 @@ use std::ops::Range;
 pub enum Severity {
     /// The file is refused.
     Error,
-    /// The file is used; something in it is probably not meant.
+    /// The file is used, but something in it is probably a mistake.
     Warning,
 }
 
-/// One thing wrong with a file.
+/// One error or warning about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Whether the file is refused.
     pub severity: Severity,
-    /// The file as it is shown to people; empty where no file is to blame.
+    /// The file name for messages; empty if no file is at fault.
     pub file: String,
-    /// Bytes within the file's text; none where the file as a whole is meant.
+    /// Bytes within the file's text; none for the file as a whole.
     pub span: Option<Range<usize>>,
     /// What is wrong, in one line.
     pub message: String,
-    /// What to write or do instead, where that can be known.
+    /// What to write or do instead, if known.
     pub help: Option<String>,
 }
 
@@ -37,20 +37,20 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(file, message) }
     }
 
-    /// An error about `file`, which the system does not let be read.
+    /// The error for a `file` that cannot be read.
     pub(crate) fn unreadable(file: &str, error: &std::io::Error) -> Self {
         let help = "check the path and that this user may read the file".to_owned();
-        Self::error(file, format!("cannot be read: {error}")).with_help(help)
+        Self::error(file, format!("cannot read {file}: {error}")).with_help(help)
     }
 
-    /// An error about `file`, which has nothing in it: one that is being written is so for a moment, and what is left out of a
-    /// file has its default.
+    /// The error for an empty `file`. An empty file is not read as "all defaults", because a file that is being written
+    /// is empty for a moment.
     pub(crate) fn empty(file: &str) -> Self {
-        let help = "if nothing is meant to stand in it, say so in a comment".to_owned();
+        let help = "if the file is meant to be empty, write a comment into it".to_owned();
         Self::error(file, "the file is empty").with_help(help)
     }
 
-    /// The same diagnostic with a remedy.
+    /// The same diagnostic with a hint.
     #[must_use]
     pub fn with_help(self, help: impl Into<Option<String>>) -> Self {
         Self { help: help.into(), ..self }

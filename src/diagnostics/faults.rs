@@ -1,4 +1,4 @@
-//! [`Faults`]: what is wrong with one source, collected while it is read.
+//! [`Faults`]: errors and warnings about one source, collected while it is read.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -8,13 +8,13 @@ use crate::diagnostics::diagnostic::{Diagnostic, Severity};
 use crate::diagnostics::source::Source;
 use crate::util::escape::on_one_line;
 
-/// Collects what is wrong with one source, so that all of it is reported and not the first alone.
+/// Collects all errors and warnings about one source, so that they are reported together.
 #[derive(Debug)]
 pub(crate) struct Faults<'i> {
     source: &'i Source,
-    /// Where the text being read begins in the source; spans are counted from there.
+    /// Offset in the source of the text being read; spans are relative to it.
     base: usize,
-    /// Lines with a syntax error. What else seems wrong there follows from it.
+    /// Lines with a syntax error. Other errors there are its consequences.
     broken_lines: HashSet<usize>,
     found: Vec<Diagnostic>,
 }
@@ -24,7 +24,7 @@ impl<'i> Faults<'i> {
         Self { source, base: 0, broken_lines: HashSet::new(), found: Vec::new() }
     }
 
-    /// Counts spans from `base` from here on: the start of the part of the source that is read next.
+    /// Makes spans relative to `base`, the start of the part of the source that is read next.
     pub(crate) fn set_base(&mut self, base: usize) {
         self.base = base;
     }
@@ -34,7 +34,7 @@ impl<'i> Faults<'i> {
         u32::try_from(self.source.line(self.base + offset)).unwrap_or(u32::MAX)
     }
 
-    /// What TOML itself found wrong, once for each line: the rest of a line follows from its first error.
+    /// Adds a syntax error, one per line: further errors on a line follow from its first.
     pub(crate) fn syntax(&mut self, error: &toml::de::Error) {
         let span = error.span().unwrap_or_default();
         if !self.broken_lines.insert(self.source.line(self.base + span.start)) {
@@ -74,8 +74,8 @@ impl<'i> Faults<'i> {
         self.push(Severity::Warning, span, &message.into(), help.into());
     }
 
-    /// An error that a syntax error elsewhere may have made: something is missing, or stands in the wrong table. It is
-    /// noted only where the syntax is right.
+    /// Adds an error that a syntax error elsewhere may have caused: something is missing, or is in the wrong table.
+    /// Ignored if the source has a syntax error.
     pub(crate) fn structure(
         &mut self,
         span: &Range<usize>,
@@ -87,13 +87,13 @@ impl<'i> Faults<'i> {
         }
     }
 
-    /// A value that is none of its kind. `span` covers the TOML string with its quotes, `text` is what it says.
+    /// Adds an error about an invalid value. `span` covers the TOML string with its quotes, `text` is its content.
     pub(crate) fn value(&mut self, path: &str, span: &Range<usize>, text: &str, error: ValueError) {
         let place = error.span.map_or_else(|| span.clone(), |part| self.within_string(span, text, part));
         self.error(&place, format!("`{path}`: {}", error.message), error.help);
     }
 
-    /// Bytes of the file that hold `part` of a string; the whole string where escapes shift them.
+    /// Bytes of the file that hold `part` of a string; the whole string if it has escapes.
     fn within_string(&self, span: &Range<usize>, text: &str, part: Range<usize>) -> Range<usize> {
         let written =
             self.source.text().get(self.base + span.start..self.base + span.end).unwrap_or_default();
@@ -114,7 +114,7 @@ impl<'i> Faults<'i> {
         });
     }
 
-    /// Everything found, in the order of the file.
+    /// All diagnostics, in the order of the file.
     pub(crate) fn into_found(self) -> Vec<Diagnostic> {
         let mut found = self.found;
         found.sort_by_key(|one| one.span.as_ref().map_or(0, |span| span.start));

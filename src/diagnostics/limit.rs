@@ -1,4 +1,4 @@
-//! [`Limit`]: a number's default and range, and how it is read and written.
+//! [`Limit`]: the default and range of a number, and how it is read and written.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::de::{DeserializeSeed, Deserializer, Error, Unexpected, Visitor};
 
-/// The values a setting may have, both ends included, and the one it has unless it is set.
+/// The range of a setting, both ends included, and its default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit<T> {
-    /// Where the setting is not written.
+    /// Value if the setting is absent.
     pub default: T,
     /// Smallest allowed.
     pub min: T,
@@ -31,27 +31,27 @@ impl Limit<Duration> {
     }
 }
 
-/// A number as settings write it.
+/// A number in settings.
 pub trait Quantity: Copy + PartialOrd {
-    /// What it is called in messages.
+    /// Its name in messages.
     const KIND: &'static str;
 
-    /// From an integer, for the kinds that are written as one.
+    /// From an integer, for kinds that are written as one.
     fn from_integer(_: i64) -> Option<Self> {
         None
     }
 
-    /// From a string, for the kinds that are written with a unit.
+    /// From a string, for kinds that are written with a unit.
     fn from_text(_: &str) -> Option<Self> {
         None
     }
 
-    /// False for a duration that has a part below the second.
+    /// False for a duration with a fraction of a second.
     fn is_whole_seconds(self) -> bool {
         true
     }
 
-    /// The value as it is written, without quotes.
+    /// The value as written in TOML.
     fn written(self) -> String;
 }
 
@@ -109,7 +109,7 @@ impl Quantity for ByteSize {
     }
 }
 
-/// Reads a value and holds it against the limit.
+/// Reads a value and checks it against the limit.
 impl<'de, T: Quantity> DeserializeSeed<'de> for Limit<T> {
     type Value = T;
 

@@ -1,4 +1,4 @@
-//! What is wrong with settings and other files: file, line, caret and suggestion.
+//! Errors and warnings about settings and other files, with file, line, caret and hint.
 
 mod diagnostic;
 mod faults;

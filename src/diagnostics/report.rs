@@ -1,4 +1,4 @@
-//! [`Report`]: everything found wrong, with the texts it was found in, drawn for people.
+//! [`Report`]: diagnostics with their source texts, rendered for people.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,10 +12,10 @@ use annotate_snippets::{
 use crate::diagnostics::diagnostic::{Diagnostic, Severity};
 use crate::diagnostics::source::Source;
 
-/// Most diagnostics drawn at once; the others are counted. A file of a million bad lines has one cause, not a million.
+/// Most diagnostics rendered at once; the others are counted. A million bad lines have one cause, not a million.
 pub const MAX_DRAWN: usize = 200;
 
-/// Reads the file at `path`. Errors: it cannot be read, or it is not UTF-8.
+/// Reads the file at `path`. Errors: it cannot be read, or is not UTF-8.
 pub fn read_source(path: &Path) -> Result<Source, Report> {
     let file = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| Report::from(Diagnostic::unreadable(&file, &error)))?;
@@ -24,12 +24,12 @@ pub fn read_source(path: &Path) -> Result<Source, Report> {
         let diagnostic = Diagnostic::error(&file, "the file is not UTF-8 from here on")
             .with_help("save it as UTF-8".to_owned())
             .at(bad..bad + char::REPLACEMENT_CHARACTER.len_utf8());
-        // The replacement characters of the lossy text come after `bad`, which therefore stays right.
+        // Replacement characters in the lossy text come after `bad`, so that the offset stays valid.
         Report::new(Source::new(&file, String::from_utf8_lossy(error.as_bytes())), vec![diagnostic])
     })
 }
 
-/// Everything found wrong in one or several files, with their texts.
+/// Diagnostics about one or several files, with their texts.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     sources: BTreeMap<String, Source>,
@@ -38,7 +38,7 @@ pub struct Report {
 
 #[cfg(test)]
 impl Report {
-    /// One line for each diagnostic: place, severity, message and help.
+    /// One line for each diagnostic: location, severity, message and help.
     pub(crate) fn lines(&self) -> Vec<String> {
         let line = |one: &Diagnostic| {
             let (line, column) = self.place(one).unwrap_or_default();
@@ -50,7 +50,7 @@ impl Report {
 }
 
 impl Report {
-    /// What was found in one source. Without diagnostics the text is not kept.
+    /// Diagnostics about one source. Without diagnostics, the text is dropped.
     pub fn new(source: Source, diagnostics: Vec<Diagnostic>) -> Self {
         let sources = match diagnostics.is_empty() {
             true => BTreeMap::new(),
@@ -59,7 +59,7 @@ impl Report {
         Self { sources, diagnostics }
     }
 
-    /// Adds what another report found.
+    /// Adds the diagnostics of another report.
     pub fn append(&mut self, other: Self) {
         self.sources.extend(other.sources);
         self.diagnostics.extend(other.diagnostics);
@@ -70,30 +70,30 @@ impl Report {
         self.diagnostics.push(diagnostic);
     }
 
-    /// In the order found: file by file.
+    /// All diagnostics, file by file.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
 
-    /// True where nothing was found.
+    /// True if there are no diagnostics.
     pub fn is_empty(&self) -> bool {
         self.diagnostics.is_empty()
     }
 
-    /// True where something was found that refuses its file.
+    /// True if any diagnostic is an error.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
-    /// Line and column where a diagnostic's span begins, both counted from 1.
+    /// Line and column of the start of a diagnostic's span, both counted from 1.
     pub fn place(&self, diagnostic: &Diagnostic) -> Option<(usize, usize)> {
         let span = diagnostic.span.as_ref()?;
         Some(self.sources.get(&diagnostic.file)?.place(span.start))
     }
 
-    /// Draws each diagnostic with `file:line:column`, the source line, a caret and the remedy.
+    /// Renders each diagnostic with `file:line:column`, the source line, a caret and the hint.
     ///
-    /// At most [`MAX_DRAWN`] are drawn. Without `color` the text holds no escape sequences.
+    /// At most [`MAX_DRAWN`] are rendered. Without `color` the text has no escape sequences.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let drawn = self.diagnostics.iter().take(MAX_DRAWN).map(|one| renderer.render(&[self.group(one)]));
@@ -124,9 +124,9 @@ impl Report {
     }
 }
 
-/// The line a span begins on, with the span's part of that line marked.
+/// The first line of a span, with the span's part of that line marked.
 ///
-/// The renderer gets this one line and not the file, so that each diagnostic costs the same in a file of any size.
+/// The renderer gets only this line, so that the cost of a diagnostic does not depend on the size of the file.
 fn snippet<'a>(source: &'a Source, span: &Range<usize>) -> Snippet<'a, Annotation<'a>> {
     let line = source.line(span.start);
     let range = source.line_range(line);

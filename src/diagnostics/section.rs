@@ -1,4 +1,4 @@
-//! [`Section`]: one table of a TOML file, read key by key, with every fault noted where it stands.
+//! [`Section`]: one table of a TOML file, read key by key. Every error is recorded with its location.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -14,9 +14,9 @@ use crate::diagnostics::faults::Faults;
 use crate::diagnostics::limit::{Limit, Quantity};
 use crate::diagnostics::spelling::suggest;
 
-/// One table of a file. Each method takes a key out of it; [`Section::finish`] reports the keys nobody took.
+/// One table of a file. Each method removes a key from it; [`Section::finish`] reports the keys that remain.
 ///
-/// Absent keys give `None`, and so do faulty ones, after the fault was noted.
+/// Absent keys give `None`, and so do faulty ones, after the error is recorded.
 #[derive(Debug)]
 pub(crate) struct Section<'f, 'i> {
     name: &'f str,
@@ -29,7 +29,7 @@ pub(crate) struct Section<'f, 'i> {
 type Value<'i> = Spanned<DeValue<'i>>;
 
 impl<'f, 'i> Section<'f, 'i> {
-    /// A table and the name it has in messages; the root's is empty. `span` is pointed at for what is missing.
+    /// A table and its name in messages; the root's is empty. Errors about missing keys point at `span`.
     pub(crate) fn new(
         name: &'f str,
         table: DeTable<'i>,
@@ -63,14 +63,14 @@ impl<'f, 'i> Section<'f, 'i> {
             .ok()
     }
 
-    /// A value of a type that says itself what it expects.
+    /// A value whose type deserializes itself.
     pub(crate) fn field<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<Spanned<T>> {
         let value = self.take(key)?;
         let span = value.span();
         self.deserialize(key, value, PhantomData::<T>).map(|value| Spanned::new(span, value))
     }
 
-    /// The same, or `default` where there is none.
+    /// The same, or `default` if there is none.
     pub(crate) fn or<T: DeserializeOwned>(&mut self, key: &'static str, default: T) -> T {
         self.field(key).map_or(default, Spanned::into_inner)
     }
@@ -90,7 +90,7 @@ impl<'f, 'i> Section<'f, 'i> {
         self.parse(key, value, &parse)
     }
 
-    /// The same, or `default` where there is none.
+    /// The same, or `default` if there is none.
     pub(crate) fn parsed_or<T, E: Into<ValueError>>(
         &mut self,
         key: &'static str,
@@ -100,7 +100,7 @@ impl<'f, 'i> Section<'f, 'i> {
         self.parsed(key, parse).map_or(default, Spanned::into_inner)
     }
 
-    /// Like [`Section::parsed`], and noted as a fault where the key is absent.
+    /// Like [`Section::parsed`], but an absent key is an error.
     pub(crate) fn required<T, E: Into<ValueError>>(
         &mut self,
         key: &'static str,
@@ -131,7 +131,7 @@ impl<'f, 'i> Section<'f, 'i> {
         }
     }
 
-    /// A list of strings, each read by itself; faulty ones are noted and left out.
+    /// A list of strings, each parsed separately; faulty ones are reported and left out.
     pub(crate) fn list<T, E: Into<ValueError>>(
         &mut self,
         key: &'static str,
@@ -156,7 +156,7 @@ impl<'f, 'i> Section<'f, 'i> {
                 let help =
                     other.as_str().map(|text| format!("write `{key} = [\"{}\"]`", text.escape_debug()));
                 let message = format!(
-                    "`{}`: a list of strings belongs here, not one {}",
+                    "`{}`: expected a list of strings, found one {}",
                     self.path(key),
                     other.type_str()
                 );
@@ -166,7 +166,7 @@ impl<'f, 'i> Section<'f, 'i> {
         }
     }
 
-    /// A list of strings without repetitions: what is written twice is warned about and taken once.
+    /// A list of strings without duplicates. A duplicate gives a warning and is dropped.
     pub(crate) fn set<T: Clone + Eq + Hash, E: Into<ValueError>>(
         &mut self,
         key: &'static str,
@@ -177,7 +177,7 @@ impl<'f, 'i> Section<'f, 'i> {
         values.retain(|value| {
             let first = seen.insert(value.get_ref().clone());
             if !first {
-                self.faults.warning(&value.span(), format!("`{}`: written twice", self.path(key)), None);
+                self.faults.warning(&value.span(), format!("`{}`: duplicate value", self.path(key)), None);
             }
             first
         });
@@ -193,13 +193,17 @@ impl<'f, 'i> Section<'f, 'i> {
         if let Some(value) =
             self.table.get(key).filter(|value| value.get_ref().as_array().is_some_and(|a| a.is_empty()))
         {
-            let help = "leave the key out for its default".to_owned();
-            self.faults.error(&value.span(), format!("`{}`: at least one is needed", self.path(key)), help);
+            let help = "add one, or remove the key to use its default".to_owned();
+            self.faults.error(
+                &value.span(),
+                format!("`{}`: at least one value is required", self.path(key)),
+                help,
+            );
         }
         self.set(key, parse)
     }
 
-    /// Like [`Section::some`], and noted as a fault where the key is absent, with what could be written.
+    /// Like [`Section::some`], but an absent key is an error, with an example of what to write.
     pub(crate) fn some_required<T: Clone + Eq + Hash, E: Into<ValueError>>(
         &mut self,
         key: &'static str,
@@ -213,7 +217,7 @@ impl<'f, 'i> Section<'f, 'i> {
         self.some(key, parse)
     }
 
-    /// The lists of a table whose keys are not known beforehand.
+    /// The lists of a table with arbitrary keys.
     pub(crate) fn lists<T, E: Into<ValueError>>(
         mut self,
         is_key: impl Fn(&str) -> Result<(), ValueError>,
@@ -230,16 +234,12 @@ impl<'f, 'i> Section<'f, 'i> {
         read.collect()
     }
 
-    /// A table within this one; an empty one where absent.
+    /// A table within this one; an empty one if absent.
     pub(crate) fn section(&mut self, key: &'static str) -> Section<'_, 'i> {
         let (table, span) = match self.take(key).map(|value| (value.span(), value.into_inner())) {
             Some((span, DeValue::Table(table))) => (table, span),
             Some((span, _)) => {
-                self.faults.error(
-                    &span,
-                    format!("`{key}` is a section of settings"),
-                    format!("write `[{key}]`"),
-                );
+                self.faults.error(&span, format!("`{key}` must be a section"), format!("write `[{key}]`"));
                 (DeTable::new(), span)
             }
             None => (DeTable::new(), self.span.clone()),
@@ -252,8 +252,8 @@ impl<'f, 'i> Section<'f, 'i> {
         let value = self.take(key).map(|value| (value.span(), value.into_inner()));
         let mut tables = Vec::new();
         let mut refuse = |span| {
-            let help = format!("write `[[{key}]]` and its keys below, for each");
-            self.faults.error(&span, format!("`{key}`: each of these is a table of its own"), help);
+            let help = format!("write `[[{key}]]`, with its keys below, for each entry");
+            self.faults.error(&span, format!("`{key}` must be a list of tables"), help);
         };
         match value {
             None => {}
@@ -270,7 +270,7 @@ impl<'f, 'i> Section<'f, 'i> {
         tables
     }
 
-    /// Notes every key that was not taken.
+    /// Reports every key that was not read.
     pub(crate) fn finish(self) {
         for (key, value) in &self.table {
             let what = if is_section(value.get_ref()) { "section" } else { "key" };
@@ -285,7 +285,7 @@ impl<'f, 'i> Section<'f, 'i> {
     }
 }
 
-/// True for what is written under a header of its own. The parser keeps no trace of the header, so inline tables count.
+/// True for tables and lists of tables. The parser does not record headers, so inline tables count too.
 fn is_section(value: &DeValue<'_>) -> bool {
     match value {
         DeValue::Table(_) => true,

@@ -1,22 +1,22 @@
-//! [`Source`]: the text of a file and where its lines begin.
+//! [`Source`]: the text of a file with the offsets of its lines.
 
 use std::ops::Range;
 
-/// What some editors put before the first character of a UTF-8 file.
+/// Some editors write this before the first character of a UTF-8 file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A file's text under the name that messages show, with its lines counted once.
+/// A file's text, its name in messages, and the offsets of its lines.
 #[derive(Clone, Debug)]
 pub struct Source {
     file: String,
     text: String,
     line_starts: Vec<usize>,
-    /// The lines' numbers, where the text is not all of the file.
+    /// The line numbers, if the text is only an excerpt of the file.
     line_numbers: Vec<usize>,
 }
 
 impl Source {
-    /// A text under the name that messages show.
+    /// A text and its name in messages.
     pub fn new(file: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
         let after_newlines =
@@ -25,12 +25,12 @@ impl Source {
         Self { file: file.into(), text, line_starts, line_numbers: Vec::new() }
     }
 
-    /// Some lines of a file, each with its line ending, and their numbers in rising order.
+    /// Some lines of a file, each with its line ending, and their numbers in ascending order.
     pub(crate) fn excerpt(file: &str, lines: String, line_numbers: Vec<usize>) -> Self {
         Self { line_numbers, ..Self::new(file, lines) }
     }
 
-    /// The file as messages show it.
+    /// The file name in messages.
     pub fn file(&self) -> &str {
         &self.file
     }
@@ -40,18 +40,18 @@ impl Source {
         &self.text
     }
 
-    /// True where nothing stands in it, not even a comment.
+    /// True for a text of whitespace only, without even a comment.
     pub(crate) fn is_blank(&self) -> bool {
         self.text.trim_ascii().is_empty()
     }
 
-    /// True where a TOML file sets nothing: nothing stands in it but comments and names of tables.
+    /// True for a TOML file that sets nothing: it has only comments and table headers.
     pub(crate) fn is_unset(&self) -> bool {
         let table: Result<toml::Table, _> = self.text.trim_start_matches(BYTE_ORDER_MARK).parse();
         table.is_ok_and(|table| table.values().all(sets_nothing))
     }
 
-    /// The line that holds byte `offset`, counted from 1.
+    /// The line of byte `offset`, counted from 1.
     pub fn line(&self, offset: usize) -> usize {
         let line = self.line_starts.partition_point(|start| *start <= offset);
         self.line_numbers.get(line.saturating_sub(1)).copied().unwrap_or(line)
@@ -64,7 +64,7 @@ impl Source {
         (line, before.chars().count() + 1)
     }
 
-    /// Bytes of `line`, counted from 1, without its line ending and without a byte order mark.
+    /// Bytes of `line` (counted from 1), without line ending and byte order mark.
     pub(crate) fn line_range(&self, line: usize) -> Range<usize> {
         let line = self.line_numbers.binary_search(&line).map_or(line, |index| index + 1);
         let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());

@@ -1,10 +1,10 @@
-//! Which known word a misspelt one is nearest to.
+//! Suggestions for misspelt words.
 
-/// Least similarity (Jaro–Winkler, 0 to 1) at which a known word is worth suggesting: high enough that another word is
-/// not mistaken for a slip. The test below has examples of both.
+/// Least similarity (Jaro–Winkler, 0 to 1) for a suggestion: high enough that a different word does not count as a
+/// typing error. The test below has examples of both.
 const SIMILAR: f64 = 0.8;
 
-/// The known word most like `word`, if any is alike enough to have been meant.
+/// The known word most similar to `word`, if any is similar enough.
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
@@ -14,11 +14,11 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, known)| known)
 }
 
-/// What to write instead of a word that is not known.
+/// The hint for an unknown word: the most similar known word, or all of them.
 pub(crate) fn suggest(word: &str, known: &[&str]) -> String {
     let all = || known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
     nearest(word, known)
-        .map_or_else(|| format!("known here: {}", all()), |near| format!("did you mean `{near}`?"))
+        .map_or_else(|| format!("use one of: {}", all()), |near| format!("did you mean `{near}`?"))
 }
 
 #[cfg(test)]
@@ -40,6 +40,6 @@ mod tests {
             assert_eq!(nearest(word, &known), meant, "{word}");
         }
         assert_eq!(suggest("listn", &known), "did you mean `listen`?");
-        assert_eq!(suggest("x", &["a", "b"]), "known here: `a`, `b`");
+        assert_eq!(suggest("x", &["a", "b"]), "use one of: `a`, `b`");
     }
 }

@@ -1,16 +1,16 @@
-//! [`ValueError`]: a text is no value of its kind.
+//! [`ValueError`]: why a text is not a valid value.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Why a text is no value of its kind: where in it, what is wrong, and what to write instead.
+/// Why a text is not a valid value: where, what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ValueError {
-    /// Bytes within the text; the whole of it where absent.
+    /// Bytes within the text; none for the whole text.
     pub span: Option<Range<usize>>,
-    /// What is wrong, for people.
+    /// What is wrong.
     pub message: String,
-    /// What to write instead, where that can be known.
+    /// What to write instead, if known.
     pub help: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! [`Cookies`]: server cookies, which show that a client gets what is sent to its address (RFC 7873, RFC 9018).
+//! [`Cookies`]: server cookies, which prove that a client receives replies at its address (RFC 7873, RFC 9018).
 
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -13,47 +13,49 @@ use crate::wire::cookie::{Cookie, OPTION, SERVER};
 /// The version of the algorithm (RFC 9018 section 4.1).
 const VERSION: u8 = 1;
 
-/// How old a cookie may be, and how far in the future, in seconds (RFC 9018 section 4.3: "at most 1 hour in the past and 5
-/// minutes into the future").
+/// Greatest age of a cookie, and greatest time in the future, in seconds (RFC 9018 section 4.3: "at most 1 hour in the
+/// past and 5 minutes into the future").
 const OLDEST: i32 = 3600;
 const NEWEST: i32 = 300;
 
-/// Age in seconds from which on a client is given a new one (RFC 9018 section 4.3: "half an hour").
+/// Age in seconds after which a client gets a new cookie (RFC 9018 section 4.3: "half an hour").
 const RENEWED: i32 = 1800;
 
-/// A secret that cookies are made with.
+/// The secret that cookies are made with.
 pub type Secret = [u8; 16];
 
-/// Makes cookies and knows its own. It keeps nothing about clients.
+/// Makes and verifies cookies. It stores nothing about clients.
 #[derive(Clone)]
 pub struct Cookies {
     secret: Secret,
-    /// What cookies were made with before; they still count.
+    /// The previous secret; its cookies are still valid.
     before: Option<Secret>,
-    /// When it began, on the clock that nobody sets.
+    /// Its creation, on the monotonic clock.
     began: Instant,
-    /// Seconds since 1970 at that time, modulo 2³², as the clock says now: servers that share a secret share that clock.
+    /// The wall clock at that time, in seconds since 1970 modulo 2³². It follows changes of the wall clock, because
+    /// servers that share a secret share that clock.
     epoch: Arc<AtomicU32>,
 }
 
-/// What becomes of a client's cookie.
+/// The answer to a client's cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
-    /// The option for the reply.
+    /// The COOKIE option for the reply.
     pub option: [u8; OPTION],
-    /// The client brought a cookie that was given to its address.
+    /// True if the client sent a valid server cookie for its address.
     pub is_verified: bool,
 }
 
 impl Cookies {
-    /// Cookies made with `secret`; those made with `before` still count. `clocks` is one moment: now, and in seconds since
-    /// 1970 modulo 2³².
+    /// Makes cookies with `secret`; those made with `before` remain valid. `clocks` is one moment: as an instant, and
+    /// in seconds since 1970 modulo 2³².
     pub fn new(secret: Secret, before: Option<Secret>, clocks: (Instant, u32)) -> Self {
         let (began, seconds) = clocks;
         Self { secret, before, began, epoch: Arc::new(AtomicU32::new(seconds)) }
     }
 
-    /// It is `now`, in seconds since 1970 modulo 2³² `seconds`: the clock may have been set, or the machine have slept.
+    /// Sets the wall clock: at `now` it is `seconds` since 1970 modulo 2³². It may have been changed, or the machine
+    /// may have slept.
     pub fn set_clock(&self, now: Instant, seconds: u32) {
         self.epoch.store(seconds.wrapping_sub(self.since(now)), Ordering::Relaxed);
     }
@@ -62,12 +64,12 @@ impl Cookies {
         now.saturating_duration_since(self.began).as_secs() as u32
     }
 
-    /// The secrets, the present one first.
+    /// The secrets, the current one first.
     pub fn secrets(&self) -> (Secret, Option<Secret>) {
         (self.secret, self.before)
     }
 
-    /// Looks at `cookie`, which came from `client` at `now`, and gives what the reply brings back.
+    /// Verifies `cookie`, which came from `client` at `now`, and returns the cookie for the reply.
     pub fn answer(&self, cookie: &Cookie, client: IpAddr, now: Instant) -> Given {
         let client = client.to_canonical();
         let time = self.epoch.load(Ordering::Relaxed).wrapping_add(self.since(now));
@@ -90,15 +92,16 @@ impl Cookies {
     }
 }
 
-/// The age in seconds of a cookie that is of our version and of an acceptable time.
+/// The age in seconds of a cookie with our version and an acceptable time.
 fn age_of(server: &[u8; SERVER], time: u32) -> Option<i32> {
     let [version, _, _, _, a, b, c, d, ..] = *server;
-    // RFC 1982: the clock runs over, and differences do not.
+    // RFC 1982: the clock wraps around, differences do not.
     let age = time.wrapping_sub(u32::from_be_bytes([a, b, c, d])) as i32;
     (version == VERSION && (-NEWEST..=OLDEST).contains(&age)).then_some(age)
 }
 
-/// The cookie with this version, reserved bytes and time: all that the hash is over comes before it (RFC 9018 section 4.4).
+/// The server cookie with this version, reserved bytes and time. The hash covers all that precedes it (RFC 9018 section
+/// 4.4).
 fn make(cookie: &Cookie, client: IpAddr, fixed: &[u8], secret: &Secret) -> [u8; SERVER] {
     let mut hasher = SipHasher24::new_with_key(secret);
     hasher.write(&cookie.client);
@@ -113,7 +116,7 @@ fn make(cookie: &Cookie, client: IpAddr, fixed: &[u8], secret: &Secret) -> [u8; 
     server
 }
 
-/// Compares in a time that does not tell where they differ.
+/// Compares in constant time.
 fn is_equal(one: &[u8; SERVER], other: &[u8; SERVER]) -> bool {
     use subtle::ConstantTimeEq;
     one.ct_eq(other).into()
@@ -187,7 +190,7 @@ mod tests {
         let at = |cookies: &Cookies, seconds| {
             cookies.answer(&brought, client, start + Duration::from_secs(seconds))
         };
-        assert_eq!(at(&old, 1800), Given { is_verified: true, ..first }, "the clock has run over");
+        assert_eq!(at(&old, 1800), Given { is_verified: true, ..first }, "the clock has wrapped around");
         assert!(at(&old, 1801).is_verified && at(&old, 1801).option != first.option);
         let rolled = Cookies::new([2; 16], Some([1; 16]), (start, u32::MAX - 100));
         assert!(at(&rolled, 10).is_verified && at(&rolled, 10).option != first.option);
@@ -200,7 +203,8 @@ mod tests {
         let (client, start) = ("10.0.0.7".parse().unwrap(), Instant::now());
         let bare = Cookie { client: [9; 8], server: None };
         let later = start + Duration::from_secs(60);
-        // Between the two moments so many seconds more have passed on the wall than on the clock that a sleep stops.
+        // The wall clock advances by `slept` seconds more than the monotonic clock, which stops while the machine
+        // sleeps.
         for slept in [0, 7200, -7200, 86_400] {
             let [one, other] = [(); 2].map(|()| Cookies::new([1; 16], None, (start, 1_800_000_000)));
             let wall = 1_800_000_060_u32.wrapping_add_signed(slept);

@@ -1,4 +1,4 @@
-//! Replies that are made at once, without data: denials, refusals, errors, and the server's own name.
+//! Immediate replies without data: denials, refusals, errors, and the server's identity.
 
 use std::fmt::Display;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::wire::denial;
 use crate::wire::query::{Malformed, Query, Question};
 use crate::wire::reply::{self, Envelope, ExtendedError};
 
-/// Answers what is no query: silence for what must not be answered, else the code it deserves.
+/// Answers a malformed request: no reply where none is allowed, else the matching error code.
 pub(super) fn answer_malformed(
     state: &State,
     counters: &Counters,
@@ -54,8 +54,8 @@ fn envelope_of<'q>(state: &State, query: &Query<'q>, client: Client, now: Instan
     Envelope::of(query, client.transport, state.udp_payload).with_cookie(cookie.map(|given| given.option))
 }
 
-/// What a client gets that had all the replies it may have for now: nothing, or now and then a short reply by which it can
-/// show who it is. `limited` counts such clients' queries.
+/// Handles a query over the client's reply limit: drops it, or sometimes sends a short reply by which the client can
+/// prove its address. `limited` counts such queries.
 pub(super) fn limit(
     state: &State,
     counters: &Counters,
@@ -69,7 +69,7 @@ pub(super) fn limit(
         counters.dropped(Dropped::RateLimit);
         return Outcome::Silence;
     }
-    // RFC 7873 section 5.2.3: a client that sent a cookie is given one by which it will be known.
+    // RFC 7873 section 5.2.3: a client that sent a cookie gets a server cookie, which proves its address next time.
     let (kind, rcode) = match envelope.has_cookie() {
         true => (Limited::BadCookie, Rcode::BADCOOKIE),
         false => (Limited::Truncated, Rcode::NOERROR),
@@ -82,7 +82,7 @@ pub(super) fn limit(
     replied(Decision::Refused, AnswerSource::Policy, rcode)
 }
 
-/// A reason that is not the one that most replies to blocked names give.
+/// The reason as EDE text; none for the reasons whose text is part of the prepared denial.
 pub(super) fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
     match reason {
         Reason::NotListed | Reason::Noise => None,
@@ -95,7 +95,7 @@ pub(super) fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
     }
 }
 
-/// Writes the reply to a client of `group` that may not have an answer for `reason`.
+/// Writes the reply that blocks a query of `group` for `reason`.
 pub(super) fn block(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,
@@ -114,7 +114,7 @@ pub(super) fn block(
             denial::ancestor(out, envelope, &state.denial, reason);
             state.denial.ancestor_rcode()
         }
-        // Software looks for these very answers, whatever other blocked names get.
+        // Software expects exactly these answers, whatever other blocked names get.
         Reason::Bypass(bypass) => {
             let denial = match bypass.answer {
                 BypassAnswer::NoData => &state.no_data,
@@ -123,7 +123,7 @@ pub(super) fn block(
             denial::blocked(out, envelope, denial, unusual(reason));
             denial.rcode()
         }
-        // The name may be asked: that it does not exist would be remembered, and would be wrong.
+        // The name itself is allowed. A cached NXDOMAIN for it would be wrong.
         Reason::Tunnel(_) | Reason::Unexpected(_) => {
             let error = ExtendedError { code: ErrorCode::BLOCKED, text: reason };
             reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
@@ -133,7 +133,7 @@ pub(super) fn block(
     QueryOutcome::new(Decision::Blocked, AnswerSource::Policy, rcode).because(reason, group, &state.policies)
 }
 
-/// Leaves a message without a reply.
+/// Drops a message and counts it.
 pub(super) fn silence(counters: &Counters, reason: Dropped) -> Outcome {
     counters.dropped(reason);
     Outcome::Silence
@@ -144,12 +144,12 @@ pub(super) fn replied(decision: Decision, source: AnswerSource, rcode: Rcode) ->
 }
 
 pub(super) fn refuse_client(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Outcome {
-    let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &"this client may not ask" };
+    let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &"client not permitted by allow_clients" };
     reply::error(out, envelope, Rcode::REFUSED, Some(error));
     replied(Decision::Refused, AnswerSource::Policy, Rcode::REFUSED)
 }
 
-/// Answers `id.server` and `hostname.bind` TXT in class CH, where the server has a name to give (RFC 4892).
+/// Answers `id.server` and `hostname.bind` TXT in class CH, if an identity is set (RFC 4892).
 pub(super) fn answer_identity(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,

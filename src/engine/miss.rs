@@ -1,4 +1,4 @@
-//! [`Miss`]: a query whose answer is somewhere else, and the reply to it once the answer is there.
+//! [`Miss`]: a query whose answer must be fetched, and the reply once the answer has arrived.
 
 use std::time::{Duration, Instant};
 
@@ -23,30 +23,30 @@ use crate::wire::query::{Query, Question, parse_question};
 use crate::wire::reply::{self, Ageing, Envelope, ExtendedError};
 use crate::wire::request::{self, AnswerFlags};
 
-/// Bytes of a request that need no memory of their own: a question of 50 bytes with an OPT and a cookie.
+/// Bytes of a request stored inline: a question of 50 bytes with an OPT and a cookie.
 const USUAL_REQUEST: usize = 104;
 
-/// A query on its way to someone who can answer it.
+/// A query that waits for an upstream or a local zone.
 #[derive(Debug)]
 pub struct Miss {
-    /// Who asked.
+    /// The client.
     pub client: Client,
-    /// When it came.
+    /// When the query arrived.
     pub received: Instant,
-    /// The request as received: its id, case and EDNS are needed again for the reply.
+    /// The request as received; the reply needs its id, letter case and EDNS.
     request: SmallVec<[u8; USUAL_REQUEST]>,
     header: Header,
     question_end: usize,
     edns: Option<Edns>,
-    /// Number of the policies that decided, and what they said.
+    /// Generation of the policies that decided, and their decision.
     generation: u64,
     record: QueryOutcome,
-    /// Where the answer comes from; none from an upstream.
+    /// The route whose upstreams answer; none for local zones.
     route: Option<RouteId>,
 }
 
 impl Miss {
-    /// `request`, which is `query` and was decided on by `policies` as `record` says.
+    /// A miss for `request`, which is parsed as `query`; `policies` decided it with the outcome `record`.
     pub(super) fn new(
         client: Client,
         request: &[u8],
@@ -68,7 +68,7 @@ impl Miss {
         }
     }
 
-    /// The same, to be answered by the upstreams of `route`.
+    /// Sets the route whose upstreams answer.
     pub(super) fn by_route(self, route: RouteId) -> Self {
         Self { route: Some(route), ..self }
     }
@@ -78,7 +78,7 @@ impl Miss {
         &self.request
     }
 
-    /// The same client's request for `target`, to which an alias leads; none where recursion was not desired.
+    /// The same client's request for the CNAME target `target`; none without RD.
     pub fn request_for(&self, target: &Name) -> Option<Vec<u8>> {
         if !self.header.flags.has(Flags::RD) {
             return None;
@@ -93,7 +93,7 @@ impl Miss {
         Some(request)
     }
 
-    /// The miss with its reply, made `elapsed` after it came.
+    /// The miss with its reply, made `elapsed` after the query arrived.
     pub fn exchange<'a>(
         &'a self,
         record: &'a QueryOutcome,
@@ -113,10 +113,9 @@ impl Miss {
 }
 
 impl Engine {
-    /// Writes the reply to a miss once its answer is there, at `now`.
+    /// Writes the reply to a miss when its answer has arrived, at `now`.
     ///
-    /// Where the policy has changed the verdict is taken again, so that no answer about a name leaves after a reload that
-    /// blocks it.
+    /// If the policy has changed, it decides again, so that no answer leaves after a reload that blocks the name.
     pub fn finish(
         &mut self,
         miss: &Miss,
@@ -156,17 +155,18 @@ impl Engine {
         }
     }
 
-    /// Writes the reply to a query that a local zone has the answer to.
+    /// Writes the reply to a query that a local zone answers.
     pub fn finish_local(&mut self, miss: &Miss, fetched: &LocalFetched, out: &mut Vec<u8>) -> QueryOutcome {
         let state = self.state.load();
         let (envelope, answer) = (miss.envelope(state), fetched.answer.as_ref());
-        // Its TTLs are right as they stand: a negative answer's aliases live longer than what it denies.
+        // The TTLs are final: a negative answer's CNAMEs live longer than its denial.
         let head = AnswerHead { lifetime: Lifetime::Unknown, ..*answer.head() };
         let answer = AnswerRef::new(head, answer.bytes()).unwrap_or(answer);
         let record = match &fetched.target {
-            // No answer about a name leaves after a reload that blocks it.
+            // No answer leaves after a reload that blocks the name.
             Some(target) if target.generation != state.policies.generation() => {
-                let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
+                let text = &"the policy changed during this query; retry";
+                let error = ExtendedError { code: ErrorCode::NOT_READY, text };
                 reply::error(out, &envelope, Rcode::SERVFAIL, Some(error));
                 return QueryOutcome::new(Decision::Local, AnswerSource::Policy, Rcode::SERVFAIL);
             }
@@ -179,12 +179,12 @@ impl Engine {
     }
 }
 
-/// What there is to say to a query for a local zone.
+/// The answer to a query for a local zone.
 #[derive(Debug)]
 pub struct LocalFetched {
     /// The answer.
     pub answer: Answer,
-    /// How the target of an alias was looked up that leads out of all local zones; none where no alias does.
+    /// The lookup of a CNAME target outside all local zones; none if there is no such target.
     pub target: Option<TargetLookup>,
 }
 
@@ -194,31 +194,31 @@ impl From<Answer> for LocalFetched {
     }
 }
 
-/// How the target of an alias out of the local zones was looked up.
+/// The lookup of a CNAME target outside the local zones.
 #[derive(Debug)]
 pub struct TargetLookup {
-    /// What is told of it.
+    /// Its outcome, for counters and logs.
     pub record: QueryOutcome,
-    /// Number of the policies that decided, or of those before them.
+    /// Generation of the policies that decided, or an earlier one.
     pub generation: u64,
 }
 
-/// What came of it.
+/// The result of a target lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetOutcome {
-    /// There is an answer, with data or without.
+    /// There is an answer, with or without data.
     Answered,
-    /// The client may not have an answer about this name.
+    /// The target is blocked for this client.
     Blocked,
     /// There is no answer.
     Failed,
 }
 
 impl TargetLookup {
-    /// What came of it.
+    /// The result of the lookup.
     pub fn outcome(&self) -> TargetOutcome {
         match (self.record.decision, self.record.rcode) {
-            // The name may be asked for, and this one answer is not given.
+            // The name is allowed, but this answer is not.
             (_, Rcode::SERVFAIL) => TargetOutcome::Failed,
             (Decision::Blocked, _) => TargetOutcome::Blocked,
             (_, Rcode::NOERROR | Rcode::NXDOMAIN) => TargetOutcome::Answered,
@@ -227,18 +227,18 @@ impl TargetLookup {
     }
 }
 
-/// True where the answer to what `record` tells of is to be looked at before it is given.
+/// True if the answer to the query of `record` must be checked before it is sent.
 fn needs_vetting(record: &QueryOutcome, policies: &Policies) -> bool {
     match record.rule.and_then(|rule| rule.find(policies)) {
         Some(rule) => record.decision == Decision::Allowed && vet::is_needed(AllowReason::Rule(rule)),
-        // Allowed for a time, or by what an answer led to: either may be over.
+        // Allowed by a grant or as a followed name: either may have expired.
         None => record.decision == Decision::Allowed,
     }
 }
 
 type Judged<'q, 'p> = (AllowedQuery<'q>, GroupId, Option<AllowReason<'p>>, QueryOutcome);
 
-/// Takes the verdict on a miss again; where it is not to be answered any more the reply that says so is written.
+/// Decides a miss again. If it is no longer to be answered, writes the reply that says so.
 fn judge_again<'q, 'p>(
     miss: &'q Miss,
     state: &'p State,
@@ -249,7 +249,8 @@ fn judge_again<'q, 'p>(
     now: Instant,
 ) -> Result<Judged<'q, 'p>, QueryOutcome> {
     let fail = |out: &mut Vec<u8>, decision| {
-        let error = ExtendedError { code: ErrorCode::NOT_READY, text: &"the policy has changed" };
+        let text = &"the policy changed during this query; retry";
+        let error = ExtendedError { code: ErrorCode::NOT_READY, text };
         reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
         Err(QueryOutcome::new(decision, AnswerSource::Policy, Rcode::SERVFAIL))
     };
@@ -259,7 +260,7 @@ fn judge_again<'q, 'p>(
         return fail(out, Decision::Refused);
     };
     match state.policies.decide((address, group), query.question, flags_of(&query), now) {
-        // An answer that came another way than the name now goes is no answer to it.
+        // An answer from another route than the name's current one does not count.
         Verdict::Allowed(query, _) | Verdict::Observed(query, _) if miss.route != Some(query.route()) => {
             fail(out, Decision::Blocked)
         }
@@ -272,7 +273,7 @@ fn judge_again<'q, 'p>(
             Ok((query, group, None, record))
         }
         Verdict::Blocked(reason) => Err(block(out, envelope, state, counters, group, &reason)),
-        // What it has become is answered here; the client asks again and gets that.
+        // Such queries are now answered locally. The client retries and gets that answer.
         Verdict::Local | Verdict::MinimalAny(_) | Verdict::Refused => fail(out, Decision::Blocked),
     }
 }

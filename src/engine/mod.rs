@@ -1,4 +1,4 @@
-//! The whole journey of one query: request bytes in, a reply, a miss or silence out.
+//! The journey of one query: request bytes in; a reply, a miss or silence out.
 
 pub mod cookies;
 mod direct;
@@ -38,48 +38,48 @@ use crate::wire::query::{Query, Question};
 use crate::wire::reply::{self, Ageing, Envelope, ExtendedError, Transport};
 use crate::wire::request::AnswerFlags;
 
-/// Everything a query is judged by. A reload makes a new one and swaps it in whole.
+/// Everything that decides a query. A reload creates a new state and swaps it in as a whole.
 #[derive(Clone)]
 pub struct State {
-    /// Who may ask for what.
+    /// Which clients may resolve which names.
     pub policies: Policies,
-    /// Who asks for many new names; none: nobody looks.
+    /// Limits new names per client; none if `tunnel_guard` is off.
     pub tunnel_guard: Option<Arc<TunnelGuard>>,
-    /// Policies to come, asked beside them; none: there are none.
+    /// The candidate policy; none if none is set.
     pub shadow: Option<Arc<Shadow>>,
-    /// How blocked names are answered.
+    /// The reply for blocked names.
     pub denial: Denial,
-    /// NOERROR without data, for names that are so answered whatever `denial` is.
+    /// NOERROR without data, for names that get it whatever `denial` is.
     pub no_data: Denial,
-    /// The same with NXDOMAIN.
+    /// NXDOMAIN, likewise.
     pub no_name: Denial,
-    /// What the server calls itself in class CH; none keeps it quiet.
+    /// The server's identity in class CH; none if it is not disclosed.
     pub identity: Option<Box<str>>,
     /// Largest UDP reply in bytes.
     pub udp_payload: u16,
-    /// Kept answers.
+    /// The cache.
     pub cache: Arc<Cache>,
-    /// Zones answered here.
+    /// The local zones.
     pub local: Arc<LocalZones>,
-    /// Who is asked for the rest.
+    /// The upstream servers.
     pub upstreams: Arc<Upstreams>,
-    /// Places among the counters' zones.
+    /// Counter indexes of the allowlists.
     pub zones: Arc<ZonePlaces>,
-    /// How many queries may wait.
+    /// Limits on waiting queries.
     pub limits: WaitLimits,
-    /// How many replies a client may have over UDP; none: as many as it asks for.
+    /// Limits UDP replies per client; none means no limit.
     pub rate_limit: Option<Arc<RateLimit>>,
-    /// What clients' cookies are answered with; none: nothing.
+    /// Answers DNS cookies; none if cookies are off.
     pub cookies: Option<Cookies>,
-    /// Clients that may not ask get no reply, where others would be refused.
+    /// Drop queries from clients outside `allow_clients` instead of refusing them.
     pub drops_others: bool,
 }
 
 impl State {
-    /// A state of the parts that every state has. The rest is off, without a limit, or as little as DNS allows: what is to
-    /// be otherwise is set with `State { field, ..State::new(…) }`.
+    /// A state with its mandatory parts. Everything else is off, unlimited or the DNS minimum; set other fields with
+    /// `State { field, ..State::new(…) }`.
     ///
-    /// Blocked names are NXDOMAIN, which may be kept for `block_ttl` seconds.
+    /// Blocked names get NXDOMAIN, which may be cached for `block_ttl` seconds.
     pub fn new(
         policies: Policies,
         upstreams: Upstreams,
@@ -111,25 +111,25 @@ impl State {
     }
 }
 
-/// How many queries may wait for an upstream; more are dropped.
+/// Most queries that may wait for an upstream; further ones are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitLimits {
-    /// In all.
+    /// In total.
     pub in_flight: usize,
-    /// For one client.
+    /// Per client.
     pub in_flight_per_client: usize,
 }
 
-/// Where allowed names are counted.
+/// Counter indexes for allowed names.
 #[derive(Clone, Debug, Default)]
 pub struct ZonePlaces {
-    /// By client group and source of its policy.
+    /// By client group and allowlist of its policy.
     pub sources: Vec<Vec<usize>>,
-    /// For names allowed for a time.
+    /// For names allowed by a grant.
     pub temporary: usize,
-    /// For names that an answer led to.
+    /// For followed CNAME targets.
     pub followed: usize,
-    /// For zones above allowed names.
+    /// For ancestors of allowed names.
     pub ancestors: usize,
 }
 
@@ -144,35 +144,35 @@ impl ZonePlaces {
     }
 }
 
-/// One thread's, or one task's, door to the state.
+/// The handle of one thread or task to the state.
 pub struct Engine {
     state: SwapCache<Arc<ArcSwap<State>>, Arc<State>>,
     counters: Arc<Counters>,
-    /// Where questions are read into.
+    /// Buffer for the parsed question.
     question: Question,
-    /// Where kept answers are read into.
+    /// Buffer for a cached answer.
     kept: Kept,
-    /// Replies beyond a client's rate.
+    /// Replies over a client's rate limit.
     limited: u32,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub enum Outcome {
     /// The reply is written.
     Reply(QueryOutcome),
-    /// The reply is written, from an answer that many ask for and that is about to expire.
+    /// The reply is written, from a popular cache entry that is about to expire.
     Refresh(QueryOutcome, AllowedQuery<'static>),
-    /// The answer has to be fetched from an upstream; [`Engine::finish`] then writes the reply.
+    /// The answer must be fetched from an upstream; [`Engine::finish`] then writes the reply.
     Fetch(Box<Miss>, AllowedQuery<'static>),
     /// A local zone has the answer; [`Engine::finish_local`] then writes the reply.
     Local(Box<Miss>),
-    /// Nothing is sent.
+    /// No reply is sent.
     Silence,
 }
 
 impl Engine {
-    /// A door to `state` for one thread, or for tasks that share `counters`.
+    /// A handle to `state` for one thread, or for tasks that share `counters`.
     pub fn new(state: &Arc<ArcSwap<State>>, counters: Arc<Counters>) -> Self {
         Self {
             state: SwapCache::new(Arc::clone(state)),
@@ -183,13 +183,13 @@ impl Engine {
         }
     }
 
-    /// Judges one request received at `now` and, where it can, writes the reply into `out`.
+    /// Decides one request received at `now`, and writes the reply into `out` if it can.
     pub fn answer(&mut self, request: &[u8], client: Client, now: Instant, out: &mut Vec<u8>) -> Outcome {
         self.answer_asked::<true>(request, client, now, out)
     }
 
-    /// The same for a request that no client sent but that follows from `miss`: it is not counted among queries, and needs no leave
-    /// from the rate limit. The reply is as large as it has to be.
+    /// Decides a lookup that follows from `miss`. It is not counted as a query and not rate limited. The reply is not
+    /// truncated.
     pub fn answer_target(&mut self, request: &[u8], miss: &Miss, out: &mut Vec<u8>) -> Outcome {
         let client = Client { transport: Transport::Tcp, ..miss.client };
         self.answer_asked::<false>(request, client, miss.received, out)
@@ -274,15 +274,15 @@ impl Engine {
                 });
             }
             Verdict::Refused => {
-                let text = &"this class or type is not forwarded";
+                let text = &"this query class or type is not forwarded";
                 let error = ExtendedError { code: ErrorCode::NOT_SUPPORTED, text };
                 reply::error(out, &envelope, Rcode::REFUSED, Some(error));
                 return replied(Decision::Refused, AnswerSource::Policy, Rcode::REFUSED);
             }
         };
-        // Without RD the cache would show a client what others asked for.
+        // Without RD, the cache would disclose what other clients asked for.
         if !query.header.flags.has(Flags::RD) {
-            let text = &"recursion was not desired, and the cache is not shown";
+            let text = &"RD is not set, and cached answers are not disclosed";
             let error = ExtendedError { code: ErrorCode::NOT_AUTHORITATIVE, text };
             reply::error(out, &envelope, Rcode::REFUSED, Some(error));
             return replied(Decision::Refused, AnswerSource::Policy, Rcode::REFUSED);
@@ -318,17 +318,17 @@ impl Engine {
         Outcome::Fetch(Box::new(miss), allowed.into_owned().proven(is_proven))
     }
 
-    /// The state in force.
+    /// The current state.
     pub fn state(&mut self) -> Arc<State> {
         Arc::clone(self.state.load())
     }
 
-    /// Lets go of a state that is no more in force: for threads that have nothing to do.
+    /// Releases an outdated state; for threads that are idle.
     pub fn refresh(&mut self) {
         self.state.load();
     }
 
-    /// A message came that was too long to be read whole.
+    /// Counts a message that was too long to read.
     pub fn too_long(&self, transport: Transport) {
         self.counters.query(transport, None);
         self.counters.dropped(Dropped::Long);
@@ -336,12 +336,12 @@ impl Engine {
 }
 
 impl State {
-    /// What becomes of the cookie in a query's EDNS.
+    /// The answer to the cookie in a query's EDNS.
     fn cookie(&self, edns: Option<Edns>, client: Client, now: Instant) -> Option<Given> {
         Some(self.cookies.as_ref()?.answer(&edns?.cookie?, client.address.ip(), now))
     }
 
-    /// False where `client`, which has not shown that it has not forged its address, had all the replies it may have for now.
+    /// False if `client`, whose address is not proven, has reached its reply limit.
     fn admits(&self, client: Client, now: Instant) -> bool {
         let limit = self.rate_limit.as_ref().filter(|_| !client.transport.proves_address());
         limit.is_none_or(|limit| {
@@ -355,7 +355,7 @@ fn flags_of(query: &Query<'_>) -> AnswerFlags {
     AnswerFlags { dnssec_ok: query.dnssec_ok(), checking_disabled: query.header.flags.has(Flags::CD) }
 }
 
-/// How the TTLs of an answer are shown that is `age` old.
+/// How to reduce the TTLs of an answer that is `age` old.
 fn ageing(state: &State, answer: AnswerRef<'_>, age: Duration, is_stale: bool) -> Ageing {
     if is_stale { Ageing::Stale } else { state.cache.lifetimes().ageing(answer, age) }
 }

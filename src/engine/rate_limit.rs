@@ -1,7 +1,7 @@
-//! [`RateLimit`]: how many replies over UDP one client may have in a second.
+//! [`RateLimit`]: limits UDP replies per client and second.
 //!
-//! Who forges addresses has replies sent to others. A limit for each address keeps those others from a flood, and what goes
-//! out truncated in between lets a true client ask over TCP, which cannot be forged so.
+//! An attacker who forges addresses makes namegate send replies to others. A limit per address protects them from a
+//! flood. Truncated replies in between let a real client retry over TCP, where addresses cannot be forged.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -13,25 +13,26 @@ use rapidhash::fast::RandomState;
 
 use crate::policy::clients::WholeClient;
 
-/// Clients remembered at once, 512 KiB. Beyond, those are forgotten that had the fewest replies lately.
+/// Clients tracked at once, 512 KiB. When a bucket is full, the client with the fewest recent replies is evicted.
 const BUCKETS: usize = 16_384;
 const WAYS: usize = 4;
 
-/// Bits of a slot that hold a time in microseconds: nine years. The rest tells clients apart.
+/// Bits of a slot for a time in microseconds: nine years. The other bits identify the client.
 const TIME_BITS: u32 = 48;
 const TIME: u64 = (1 << TIME_BITS) - 1;
 
-/// How far replies may run ahead of the steady rate: a second's worth at once.
+/// Burst above the steady rate: one second's worth.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Counts replies by client, without a lock: each slot holds when its client's next reply is due at the steady rate (the
-/// generic cell rate algorithm). Two threads that write one slot at once may lose a reply's count, and nothing more.
+/// Counts replies by client, without a lock. Each slot holds when its client's next reply is due at the steady rate
+/// (the generic cell rate algorithm). If two threads write one slot at once, one reply may not be counted; nothing else
+/// is lost.
 #[derive(Debug)]
 pub struct RateLimit {
     slots: Box<[AtomicU64]>,
     /// Time between replies at the steady rate, in microseconds.
     interval: u64,
-    /// Of the replies beyond, one in so many goes out truncated; 0: none.
+    /// One in `slip` replies over the limit is sent truncated; 0: none.
     slip: u32,
     exempt: Vec<IpNet>,
     hasher: RandomState,
@@ -39,8 +40,8 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// At most `per_second` replies a second, at least one, to each client that is not in `exempt`; of those beyond, one in
-    /// `slip` goes out truncated.
+    /// At most `per_second` replies a second (at least one) to each client not in `exempt`. One in `slip` replies over
+    /// the limit is sent truncated.
     pub fn new(per_second: u32, slip: u32, exempt: Vec<IpNet>, now: Instant) -> Self {
         Self {
             slots: (0..BUCKETS * WAYS).map(|_| AtomicU64::new(0)).collect(),
@@ -52,7 +53,7 @@ impl RateLimit {
         }
     }
 
-    /// Takes one reply to `address`, which `client` has, at `now` into account; false where it is beyond the limit, and then it does
+    /// Counts one reply at `now` to `address`, which belongs to `client`. False if it is over the limit; then it does
     /// not count.
     pub fn admits(&self, address: IpAddr, client: WholeClient, now: Instant) -> bool {
         let hash = self.hasher.hash_one(client);
@@ -71,7 +72,7 @@ impl RateLimit {
         true
     }
 
-    /// True where the `count`th reply beyond the limit, counted from 1, goes out truncated.
+    /// True if the `count`th reply over the limit, counted from 1, is sent truncated.
     pub fn slips(&self, count: u32) -> bool {
         self.slip > 0 && count.is_multiple_of(self.slip)
     }
@@ -145,7 +146,7 @@ mod tests {
             limit.admits(other, whole(other), now);
             to_victim += usize::from(number % 100 == 0 && limit.admits(victim, whole(victim), now));
         }
-        // 2,000 were asked for within a second, of which 11 come at once and 10 follow.
+        // 2,000 queries came within a second: a burst of 11 replies, then 10 at the steady rate.
         assert!((20..=22).contains(&to_victim), "{to_victim}");
     }
 }

@@ -1,4 +1,4 @@
-//! What some zones ask of answers before they are given: where their aliases lead, and what addresses they hold.
+//! Checks that some rules require before an answer is sent: CNAME targets and expected addresses.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::policy::{AllowReason, AllowedQuery, Mode, Reason, RuleRef};
 use crate::wire::reply::Envelope;
 use crate::wire::section;
 
-/// False where an answer may be given as it is, as most may.
+/// False if an answer can be sent unchecked, as most can.
 pub(super) fn is_needed(ground: AllowReason<'_>) -> bool {
     match ground {
         AllowReason::Rule(rule) => rule.cname() != CnamePolicy::Trust || rule.expect() != Expect::Any,
@@ -22,8 +22,8 @@ pub(super) fn is_needed(ground: AllowReason<'_>) -> bool {
     }
 }
 
-/// Looks at `out`, the reply to `query` of a client of `group`, which is allowed on `ground`. Where it may not be given it is
-/// replaced. Returns what there is to tell instead of `record`.
+/// Checks `out`, the reply to `query` of a client of `group`, which is allowed because of `ground`. Replaces a reply
+/// that must not be sent. Returns the outcome to use instead of `record`.
 pub(super) fn reply(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,
@@ -34,10 +34,10 @@ pub(super) fn reply(
     now: Instant,
 ) -> QueryOutcome {
     let policies = &state.policies;
-    // A name that a rule has led to is held to what that rule expects: an alias is no way round it.
+    // A followed name must meet the `expect` of the rule that led to it, so that a CNAME cannot bypass it.
     let is_followed = matches!(ground, AllowReason::Followed);
     let Some(rule) = policies.opening_rule(group, ground, query.question(), now) else {
-        // What led here leads nowhere any more.
+        // The followed name has expired or its rule is gone.
         return match ground {
             AllowReason::Followed => block(out, envelope, state, counters, group, &Reason::NotListed),
             AllowReason::Rule(_) | AllowReason::Temporary(_) | AllowReason::Ancestor => record,

@@ -1,4 +1,4 @@
-//! [`Counters`]: what one thread, or the tasks of the runtime together, did.
+//! [`Counters`]: counts of one thread, or of all tasks of the runtime.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,44 +13,44 @@ use crate::policy::verdict::BlockReason;
 use crate::wire::code::{Rcode, Type};
 use crate::wire::reply::Transport;
 
-/// Why a message was not answered; the label of `dropped_total`.
+/// Why a message got no reply; label `reason` of `dropped_total`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Dropped {
-    /// Under twelve bytes.
+    /// Shorter than a DNS header (12 bytes).
     Short,
-    /// A datagram longer than any client sends.
+    /// A datagram longer than any query.
     Long,
-    /// A response.
+    /// A response, not a query.
     Response,
-    /// Too many misses were waiting.
+    /// Too many queries were pending.
     Overload,
-    /// Too many misses of one client were waiting.
+    /// Too many queries of one client were pending.
     ClientOverload,
-    /// The client had all the replies it may have for now.
+    /// The client is over its rate limit.
     RateLimit,
-    /// The client may not ask, and such clients get no reply.
+    /// The client is not permitted, and `other_clients` is `drop`.
     NotAllowed,
 }
 
-/// What became of a datagram whose client had all the replies it may have for now; the label of `rate_limited_total`.
+/// Action for a datagram from a client over its rate limit; label `action` of `rate_limited_total`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Limited {
-    /// There was no reply.
+    /// No reply.
     Dropped,
-    /// The reply was truncated.
+    /// A truncated reply.
     Truncated,
-    /// The reply asked for a cookie.
+    /// A BADCOOKIE reply, which asks for a valid cookie.
     #[strum(serialize = "badcookie")]
     BadCookie,
 }
 
-/// Types counted by name; all others are `other`, so that no client can add a series.
+/// Query types counted by name; all others count as `other`, so that clients cannot create series.
 pub const TYPES: [Type; 14] = [
     Type(1),
     Type(28),
@@ -68,7 +68,7 @@ pub const TYPES: [Type; 14] = [
     Type(255),
 ];
 
-/// Response codes counted by name; all others are `other`.
+/// Response codes counted by name; all others count as `other`.
 pub const RCODES: [Rcode; 8] = [
     Rcode::NOERROR,
     Rcode::FORMERR,
@@ -80,12 +80,12 @@ pub const RCODES: [Rcode; 8] = [
     Rcode::BADCOOKIE,
 ];
 
-/// Zones counted by name; the last place is `other`.
+/// Allowlists counted by name; the last index is `other`.
 pub const ZONES: usize = 64;
 
-/// Counts that only grow.
+/// Monotonic counters.
 ///
-/// A set that one thread writes is written without read-modify-write; a set shared by tasks is written with it.
+/// A set with a single writer uses plain loads and stores; a set shared by tasks uses atomic read-modify-write.
 #[derive(Debug, Default)]
 pub struct Counters {
     shared: bool,
@@ -115,7 +115,7 @@ impl Default for Zones {
 }
 
 impl Counters {
-    /// Counters that one thread alone writes.
+    /// Counters that only one thread writes.
     pub fn of_one_thread() -> Self {
         Self::default()
     }
@@ -133,14 +133,14 @@ impl Counters {
         }
     }
 
-    /// A message was received; its type is none where it could not be read.
+    /// Counts a received message; `qtype` is none if the message could not be parsed.
     pub fn query(&self, transport: Transport, qtype: Option<Type>) {
         let place =
             qtype.and_then(|qtype| TYPES.iter().position(|known| *known == qtype)).unwrap_or(TYPES.len());
         self.add(&self.queries[transport as usize][place]);
     }
 
-    /// A reply was made `elapsed` after its query came.
+    /// Counts a reply that was made `elapsed` after its query arrived.
     pub fn response(&self, record: &QueryOutcome, elapsed: Duration) {
         let place = RCODES.iter().position(|known| *known == record.rcode).unwrap_or(RCODES.len());
         self.add(&self.responses[record.decision as usize][place]);
@@ -151,83 +151,83 @@ impl Counters {
         }
     }
 
-    /// A message was not answered.
+    /// Counts a message without a reply.
     pub fn dropped(&self, reason: Dropped) {
         self.add(&self.dropped[reason as usize]);
     }
 
-    /// A name was found not to be allowed.
+    /// Counts a name that is not allowed.
     pub fn blocked(&self, reason: BlockReason) {
         self.add(&self.blocked[reason as usize]);
     }
 
-    /// A name was allowed by a rule of the zone at `place`.
+    /// Counts a name allowed by a rule of the allowlist with index `place`.
     pub fn allowed(&self, place: usize) {
         self.add(&self.allowed.0[place.min(ZONES - 1)]);
     }
 
-    /// An answer had an address of another kind than expected.
+    /// Counts an answer with an address that the rule does not expect.
     pub fn unexpected(&self, expect: Expect) {
         self.add(&self.unexpected[expect as usize]);
     }
 
-    /// A client was beyond its rate.
+    /// Counts a datagram from a client over its rate limit.
     pub fn rate_limited(&self, limited: Limited) {
         self.add(&self.rate_limited[limited as usize]);
     }
 
-    /// The candidate policy decides otherwise.
+    /// Counts a query that the candidate policy decides differently.
     pub fn shadow_difference(&self, change: ShadowChange) {
         self.add(&self.shadow_differences[change as usize]);
     }
 
-    /// A client asked for a name beyond its tunnel budget.
+    /// Counts a name over a client's tunnel budget.
     pub fn tunnel_exceeded(&self) {
         self.add(&self.tunnel_exceeded);
     }
 
-    /// The cache was asked.
+    /// Counts a cache lookup.
     pub fn cache(&self, hit: bool) {
         self.add(if hit { &self.cache_hits } else { &self.cache_misses });
     }
 
-    /// A miss was handed on.
+    /// Counts a query that starts to wait for an upstream or a local zone.
     pub fn miss_begun(&self) {
         self.add(&self.misses_begun);
     }
 
-    /// A miss was answered or given up.
+    /// Counts such a query that was answered or given up.
     pub fn miss_ended(&self) {
         self.add(&self.misses_ended);
     }
 }
 
-/// Sums over several [`Counters`] at one time.
+/// Sums over several [`Counters`].
 #[derive(Debug, Default)]
 pub struct Totals {
-    /// Messages by transport and place among [`TYPES`].
+    /// Messages by transport and index in [`TYPES`].
     pub queries: [[u64; TYPES.len() + 1]; Transport::VARIANTS.len()],
-    /// Replies by decision and place among [`RCODES`].
+    /// Replies by decision and index in [`RCODES`].
     pub responses: [[u64; RCODES.len() + 1]; Decision::VARIANTS.len()],
-    /// Messages not answered, by reason.
+    /// Messages without a reply, by reason.
     pub dropped: [u64; Dropped::VARIANTS.len()],
     /// Names not allowed, by reason.
     pub blocked: [u64; BlockReason::VARIANTS.len()],
-    /// Names allowed, by the zone's place.
+    /// Names allowed, by index of the allowlist.
     pub allowed: Vec<u64>,
-    /// Answers with addresses of another kind than expected, by what was.
+    /// Answers with an address that the rule does not expect, by the expected kind.
     pub unexpected: [u64; Expect::VARIANTS.len()],
-    /// Datagrams of clients beyond their rate, by what became of them.
+    /// Datagrams from clients over their rate limit, by action.
     pub rate_limited: [u64; Limited::VARIANTS.len()],
-    /// Queries that the candidate policy decides otherwise, by [`ShadowChange`].
+    /// Queries that the candidate policy decides differently, by [`ShadowChange`].
     pub shadow_differences: [u64; ShadowChange::VARIANTS.len()],
-    /// Names beyond a client's tunnel budget.
+    /// Names over a client's tunnel budget.
     pub tunnel_exceeded: u64,
-    /// Answers found in the cache.
+    /// Cache hits.
     pub cache_hits: u64,
-    /// Answers not found in the cache.
+    /// Cache misses.
     pub cache_misses: u64,
-    /// Misses not yet answered.
+    /// Queries waiting for an upstream or a local zone.
     pub in_flight: u64,
     /// Times from query to reply, by decision and source.
     pub durations: [[HistogramSnapshot; AnswerSource::VARIANTS.len()]; Decision::VARIANTS.len()],
@@ -239,7 +239,7 @@ impl Totals {
         let mut totals = Self { allowed: vec![0; ZONES], ..Self::default() };
         let (mut begun, mut ended) = (0_u64, 0_u64);
         for set in counters {
-            // What ends is read before what begins, so that nothing ends that has not begun.
+            // Read ends before begins, so that the sum never has more ends than begins.
             ended += set.misses_ended.load(Ordering::Acquire);
             add_rows(&mut totals.responses, &set.responses);
             add_row(&mut totals.dropped, &set.dropped);

@@ -1,4 +1,4 @@
-//! [`QueryEvent`]: what is told of one query and its reply, to the query log, dnstap, and the pages.
+//! [`QueryEvent`]: one query and its reply, for the query log, dnstap and the status page.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,25 +8,25 @@ use crate::events::outcome::{Decision, QueryOutcome};
 use crate::wire::query::{Question, parse_question};
 use crate::wire::reply::Transport;
 
-/// A query and the reply it got.
+/// A query and its reply, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct AnsweredQuery<'a> {
-    /// Who asked.
+    /// The client.
     pub client: Client,
     /// The request as received.
     pub request: &'a [u8],
     /// The reply as sent.
     pub reply: &'a [u8],
-    /// What became of it.
+    /// The outcome.
     pub record: &'a QueryOutcome,
-    /// When the request came.
+    /// When the request arrived.
     pub received: Instant,
-    /// Time from then to the reply.
+    /// Time from the request to the reply.
     pub elapsed: Duration,
 }
 
 impl AnsweredQuery<'_> {
-    /// True for a name that is not allowed, whether or not the verdict is carried out.
+    /// True if the name is not allowed, even if observe mode forwarded it.
     pub fn is_blocked(&self) -> bool {
         is_blocked(self.record.decision)
     }
@@ -36,29 +36,29 @@ fn is_blocked(decision: Decision) -> bool {
     matches!(decision, Decision::Blocked | Decision::Observed)
 }
 
-/// An [`AnsweredQuery`] that is kept: of one size, so that noting it takes no memory, but for the messages where they are
-/// asked for.
+/// An owned [`AnsweredQuery`]. Its size is fixed, so that queueing it allocates nothing except for the optional
+/// messages.
 #[derive(Clone, Debug)]
 pub struct QueryEvent {
-    /// Who asked.
+    /// The client.
     pub client: SocketAddr,
-    /// How it came.
+    /// The transport.
     pub transport: Transport,
-    /// What was asked, folded.
+    /// The question, in lower case.
     pub question: Question,
-    /// What became of it.
+    /// The outcome.
     pub record: QueryOutcome,
-    /// When the request came.
+    /// When the request arrived.
     pub received: Instant,
-    /// Time from then to the reply.
+    /// Time from the request to the reply.
     pub elapsed: Duration,
-    /// Request and reply.
+    /// Request and reply, if a consumer needs them.
     pub messages: Option<Box<Messages>>,
-    /// It is to be in the query log.
+    /// Write it to the query log.
     pub logged: bool,
-    /// It is to be sent over dnstap.
+    /// Send it over dnstap.
     pub tapped: bool,
-    /// How many lookups it stands for on the pages; 0: it is not for them.
+    /// Number of lookups it represents on the status page; 0: not shown there.
     pub shown: u32,
 }
 
@@ -72,7 +72,7 @@ pub struct Messages {
 }
 
 impl QueryEvent {
-    /// Keeps `exchange`, with its messages where `whole` says so; none where it has no question.
+    /// Copies `exchange`, with its messages if `whole`; none if it has no question.
     pub fn of(exchange: &AnsweredQuery<'_>, whole: bool) -> Option<Self> {
         let (question, _) = parse_question(exchange.request)?;
         let messages =
@@ -91,7 +91,7 @@ impl QueryEvent {
         })
     }
 
-    /// True for a name that is not allowed, whether or not the verdict is carried out.
+    /// True if the name is not allowed, even if observe mode forwarded it.
     pub fn is_blocked(&self) -> bool {
         is_blocked(self.record.decision)
     }

@@ -1,11 +1,11 @@
-//! [`Histogram`]: durations in fixed buckets, without an allocation per sample.
+//! [`Histogram`]: durations in fixed buckets, without allocation per sample.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the buckets in microseconds: from a reply out of memory over an upstream at Azure's 4 s to the longest
-/// `deadline` and what a failure takes beyond it.
+/// Upper bounds of the buckets in microseconds. They range from a reply from the cache over Azure's slowest reply (4 s)
+/// to the longest `deadline` plus the time a failure takes after it.
 const BOUNDS_MICROS: [u64; 18] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     4_000_000, 8_000_000, 16_000_000, 32_000_000,
@@ -14,7 +14,7 @@ const BOUNDS_MICROS: [u64; 18] = [
 /// Counts of durations.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// One count per bound, and one for what lies beyond the last.
+    /// One count per bound, and one above the last bound.
     buckets: [AtomicU64; BOUNDS_MICROS.len() + 1],
     sum_nanos: AtomicU64,
 }
@@ -27,7 +27,7 @@ impl Histogram {
         self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// Counts one duration where one thread alone counts: plain loads and stores.
+    /// Counts one duration with plain loads and stores; only for a single writer.
     pub fn observe_alone(&self, duration: Duration) {
         let (bucket, nanos) = self.cell_for(duration);
         bucket.store(bucket.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -40,7 +40,7 @@ impl Histogram {
         (&self.buckets[bucket], nanos)
     }
 
-    /// The counts now.
+    /// The current counts.
     pub fn snapshot(&self) -> HistogramSnapshot {
         HistogramSnapshot {
             buckets: std::array::from_fn(|index| self.buckets[index].load(Ordering::Relaxed)),
@@ -49,7 +49,7 @@ impl Histogram {
     }
 }
 
-/// Counts of a [`Histogram`], or of several added up, at one time.
+/// Counts of a [`Histogram`], or sums over several.
 #[derive(Clone, Debug, Default)]
 pub struct HistogramSnapshot {
     buckets: [u64; BOUNDS_MICROS.len() + 1],
@@ -57,7 +57,7 @@ pub struct HistogramSnapshot {
 }
 
 impl HistogramSnapshot {
-    /// Adds another's counts.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Self) {
         for (sum, count) in self.buckets.iter_mut().zip(other.buckets) {
             *sum += count;
@@ -65,17 +65,17 @@ impl HistogramSnapshot {
         self.sum_nanos += other.sum_nanos;
     }
 
-    /// Mean duration; none where there are no samples.
+    /// Mean duration; none without samples.
     pub fn mean(&self) -> Option<Duration> {
         self.sum_nanos.checked_div(self.count()).map(Duration::from_nanos)
     }
 
-    /// Samples counted.
+    /// Number of samples.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// Writes the series `name` with `labels` (`a="b",c="d"`) in Prometheus' text format, without its head.
+    /// Writes the series `name` with `labels` (`a="b",c="d"`) in Prometheus' text format, without its header.
     pub fn render(&self, out: &mut String, name: &str, labels: &str) {
         let mut cumulative = 0;
         for (bound, count) in BOUNDS_MICROS.iter().zip(self.buckets) {
@@ -90,7 +90,7 @@ impl HistogramSnapshot {
     }
 }
 
-/// Writes the head of a histogram's family.
+/// Writes the header (HELP and TYPE) of a histogram.
 pub fn render_head(out: &mut String, name: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}");
     let _ = writeln!(out, "# TYPE {name} histogram");

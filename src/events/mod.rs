@@ -1,4 +1,4 @@
-//! Counting: what became of each query, on counters of its thread, and the queue to those who tell it.
+//! Events: the outcome of each query, counted per thread and queued for the log, dnstap and the status page.
 
 pub mod counters;
 pub mod event;

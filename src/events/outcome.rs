@@ -1,4 +1,4 @@
-//! [`QueryOutcome`]: what became of one query, in a form that outlives the policy that judged it.
+//! [`QueryOutcome`]: the outcome of one query, in a form that outlives the policy that decided it.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use crate::policy::verdict::BlockReason;
 use crate::policy::{Policies, Reason, RuleRef};
 use crate::wire::code::Rcode;
 
-/// What was decided about a query; the label `decision`.
+/// Decision about a query; the label `decision`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Decision {
-    /// A rule allows it.
+    /// A rule allows the name.
     Allowed,
-    /// It is not allowed.
+    /// The name is not allowed.
     Blocked,
-    /// It is not allowed and was forwarded by observe mode.
+    /// The name is not allowed, but observe mode forwarded it.
     Observed,
-    /// It was answered from local knowledge.
+    /// Answered from a local zone or by the resolver itself.
     Local,
-    /// The client, class or type may not be served.
+    /// The client, class or type is not served.
     Refused,
-    /// It was no proper query.
+    /// The query was malformed or not supported.
     Error,
 }
 
-/// Where a reply came from; the label `source`.
+/// Source of a reply; the label `source`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
 )]
@@ -38,22 +38,22 @@ pub enum AnswerSource {
     Cache,
     /// An upstream.
     Upstream,
-    /// A local zone or the server itself.
+    /// A local zone or the resolver itself.
     Local,
-    /// The policy or the protocol, without data.
+    /// Made from the policy or the protocol alone, without data.
     Policy,
 }
 
-/// What is told of one reply.
+/// Outcome of one query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryOutcome {
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
-    /// Where the reply came from.
+    /// Source of the reply.
     pub source: AnswerSource,
-    /// Its response code.
+    /// Response code of the reply.
     pub rcode: Rcode,
-    /// Why the name is not allowed.
+    /// Why the name is not allowed, if it is not.
     pub reason: Option<BlockReason>,
     /// The rule that decided.
     pub rule: Option<RuleKey>,
@@ -62,7 +62,7 @@ pub struct QueryOutcome {
 }
 
 impl QueryOutcome {
-    /// A reply that no rule and no upstream had a part in.
+    /// An outcome without rule and upstream.
     pub fn new(decision: Decision, source: AnswerSource, rcode: Rcode) -> Self {
         Self { decision, source, rcode, reason: None, rule: None, upstream: None }
     }
@@ -73,20 +73,20 @@ impl QueryOutcome {
         Self { rule: rule.map(key), ..self }
     }
 
-    /// The same, for a name that clients of `group` may not have for `reason`.
+    /// The same, for a name blocked for `group` because of `reason`.
     pub fn because(self, reason: &Reason<'_>, group: GroupId, policies: &Policies) -> Self {
         Self { reason: Some(reason.kind()), ..self }.by_rule(reason.rule(), group, policies)
     }
 }
 
-/// A reply that is yet to be made.
+/// The outcome before a reply is made.
 impl From<Decision> for QueryOutcome {
     fn from(decision: Decision) -> Self {
         Self::new(decision, AnswerSource::Policy, Rcode::SERVFAIL)
     }
 }
 
-/// A rule of one of the policies this process has had.
+/// Identifies a rule of the current or an earlier policy of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleKey {
     compiled: u64,
@@ -95,7 +95,7 @@ pub struct RuleKey {
 }
 
 impl RuleKey {
-    /// The rule, where `policies` are the ones it belongs to.
+    /// The rule, if it belongs to `policies`.
     pub fn find(self, policies: &Policies) -> Option<RuleRef<'_>> {
         let is_theirs = policies.compiled() == self.compiled;
         is_theirs.then(|| policies.policy(self.group).rule_by_id(self.id))?

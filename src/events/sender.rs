@@ -1,7 +1,7 @@
-//! [`EventSender`]: one thread's way to say what it did.
+//! [`EventSender`]: counts and queues the events of one thread.
 //!
-//! The packet path counts, and puts what somebody wants to know into a queue of its own, which no other thread writes.
-//! When the queue is full the lookup is lost and counted, never waited for.
+//! Each packet thread writes only its own counters and its own queue. If the queue is full, the lookup is lost and
+//! counted; the thread never waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,32 +14,32 @@ use crate::config::{LogQueries, Settings};
 use crate::events::event::{AnsweredQuery, QueryEvent};
 use crate::util::sync::lock;
 
-/// Lookups a queue holds, of 0.4 KiB each: at 200,000 a second from one thread, 10 ms for the reader to catch its
-/// breath.
+/// Queue length in lookups of 0.4 KiB each. At 200,000 lookups a second from one thread, the event log may pause for
+/// 10 ms.
 const QUEUE: usize = 2048;
 
-/// Blocked lookups in a tenth of a second that the pages are told of one by one; of more, one stands for [`SPARSE`].
-/// What is frequent is seen all the same, and a flood costs little more than its replies.
+/// Blocked lookups per tenth of a second that the status page gets one by one. Above that it samples one in [`SPARSE`]:
+/// frequent names still show, and a flood costs little more than its replies.
 const EACH: u32 = 500;
 const SPARSE: u32 = 64;
 
-/// How long [`EACH`] is counted for.
+/// Period over which [`EACH`] applies.
 const TENTH: Duration = Duration::from_millis(100);
 
-/// Which lookups somebody wants to be told of.
+/// Which lookups the consumers want.
 #[derive(Clone, Copy, Debug)]
 pub struct Interest {
     log: LogQueries,
-    /// One in this many of the lookups that are not blocked is logged.
+    /// Of the lookups that are not blocked, one in this many is logged.
     sample: u32,
     answers: bool,
     tap: LogQueries,
-    /// The pages want blocked lookups.
+    /// The status page wants blocked lookups.
     pages: bool,
 }
 
 impl Interest {
-    /// What the settings ask for.
+    /// The consumers that `settings` enable.
     pub fn of(settings: &Settings) -> Self {
         let writes = settings.log.stdout || settings.log.file.is_some();
         Self {
@@ -60,20 +60,20 @@ fn wants(queries: LogQueries, blocked: bool) -> bool {
     }
 }
 
-/// Counts what one thread did, and tells of it.
+/// Counts and queues the events of one thread.
 pub struct EventSender {
     counters: Arc<Counters>,
     interest: Interest,
     queue: Producer<QueryEvent>,
     lost: Arc<AtomicU64>,
-    /// Lookups that are not blocked, since the last that was logged.
+    /// Lookups not blocked since the last one that was logged.
     skipped: u32,
     pages: Pages,
 }
 
-/// How many blocked lookups there were for the pages alone.
+/// Sampling of blocked lookups for the status page.
 struct Pages {
-    /// The tenth of a second that is counted, and the last time something was received in it.
+    /// Start of the current tenth of a second, and the last receive time in it.
     since: Instant,
     last: Instant,
     seen: u32,
@@ -81,9 +81,9 @@ struct Pages {
 }
 
 impl Pages {
-    /// How many lookups the one received at `received` stands for, if it is to be told.
+    /// The number of lookups that the one received at `received` represents; none if it is skipped.
     fn weight(&mut self, received: Instant) -> Option<u32> {
-        // Lookups of one batch were received at one time.
+        // Lookups of one batch have the same receive time.
         if received != self.last {
             self.last = received;
             if received.saturating_duration_since(self.since) >= TENTH {
@@ -97,7 +97,7 @@ impl Pages {
 }
 
 impl EventSender {
-    /// A sender and the end that its lookups come out of; those that find no room are counted in `lost`.
+    /// Creates a sender and the consumer of its queue; `lost` counts lookups that find the queue full.
     pub fn new(
         counters: Arc<Counters>,
         interest: Interest,
@@ -109,12 +109,12 @@ impl EventSender {
         (Self { counters, interest, queue, lost, skipped: 0, pages }, lookups)
     }
 
-    /// The counters it counts on.
+    /// The counters of this sender.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
-    /// A reply was made.
+    /// Records a reply.
     pub fn replied(&mut self, exchange: &AnsweredQuery<'_>) {
         self.counters.response(exchange.record, exchange.elapsed);
         let blocked = exchange.is_blocked();
@@ -143,7 +143,7 @@ impl EventSender {
     }
 }
 
-/// A sender that tasks on several threads share; off the path of replies that need nobody else.
+/// A sender that tasks on several threads share. UDP workers use their own for replies that wait for nothing.
 #[derive(Clone)]
 pub struct SharedEventSender {
     counters: Arc<Counters>,
@@ -157,12 +157,12 @@ impl From<EventSender> for SharedEventSender {
 }
 
 impl SharedEventSender {
-    /// The counters it counts on.
+    /// The counters of this sender.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
-    /// A reply was made.
+    /// Records a reply.
     pub fn replied(&self, exchange: &AnsweredQuery<'_>) {
         lock(&self.sender).replied(exchange);
     }
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(tell(EACH, 0), (EACH, EACH));
         assert_eq!(tell(SPARSE * 10, 50), (10, SPARSE * 10));
         assert_eq!(tell(SPARSE - 1, 60), (0, 0));
-        // What was left untold goes with the next.
+        // Skipped lookups count toward the next one.
         assert_eq!(tell(1, 100), (1, SPARSE));
         assert_eq!(tell(2, 110), (2, 2));
     }

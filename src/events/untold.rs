@@ -1,21 +1,21 @@
-//! [`Untold`]: clients that nobody is told of, because they are the gate itself.
+//! [`Untold`]: clients left out of logs, because they are the resolver itself.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-/// Sockets from which the gate asks itself. What comes from them is counted like all else; but it is in no log, not in
-/// dnstap, and not among the most blocked names, which are to show what others ask.
+/// Sockets from which namegate queries itself. Their lookups count in all other metrics, but are left out of the query
+/// log, dnstap and the most blocked names, which show the lookups of others.
 ///
-/// It is read by the event log alone, off the packet path.
+/// Only the event log reads it, off the packet path.
 #[derive(Debug, Default)]
 pub struct Untold {
     clients: ArcSwap<Vec<SocketAddr>>,
 }
 
 impl Untold {
-    /// Lookups from `client` are not told of from now on: for a socket that is bound, before it is used.
+    /// Leaves out lookups from `client` from now on. Call this after binding the socket and before using it.
     pub fn add(&self, client: SocketAddr) {
         self.clients.rcu(|clients| {
             let mut clients = Vec::clone(clients);
@@ -24,12 +24,12 @@ impl Untold {
         });
     }
 
-    /// Everyone is told of again: before sockets are closed, since others may get their ports.
+    /// Leaves out nobody. Call this before closing the sockets, because others may get their ports.
     pub fn clear(&self) {
         self.clients.store(Arc::default());
     }
 
-    /// The clients now.
+    /// The current clients.
     pub fn clients(&self) -> Arc<Vec<SocketAddr>> {
         self.clients.load_full()
     }

@@ -1,5 +1,5 @@
-//! Names that are dangerous to allow, whoever asks for them: resolvers that answer everything, and suffixes below which
-//! anyone can take a name. `check` warns of rules that open them, and `learn` proposes none.
+//! Names that are dangerous to allow for any client: public resolvers, and suffixes below which anyone can create a
+//! name. `check` warns about rules that allow them, and `learn` does not suggest any.
 
 mod public_resolver;
 mod registration;
@@ -12,18 +12,18 @@ pub use shared_suffix::shared_suffix;
 
 use crate::wire::name::Name;
 
-/// What a wildcard at a name opens.
+/// What a wildcard at a name allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Names of whoever registered the domain.
+    /// Only names of the domain's owner.
     OneOwner,
-    /// Also names that anyone can take: those below the suffix, by what they are.
+    /// Also names that anyone can create: the suffix, and what those names are.
     Anyone(&'static str, &'static str),
     /// Every domain that a registry sells below a suffix, such as `com`.
     Registry,
 }
 
-/// What a wildcard at `name` opens, by our own table and the Public Suffix List.
+/// What a wildcard at `name` allows, by our own table and the Public Suffix List.
 pub fn reach(name: &Name) -> Reach {
     let standing = standing(name);
     if standing == DomainStanding::Registry {
@@ -31,9 +31,7 @@ pub fn reach(name: &Name) -> Reach {
     }
     match shared_suffix::touching(name) {
         Some((suffix, what)) => Reach::Anyone(suffix, what),
-        None if standing == DomainStanding::Provider => {
-            Reach::Anyone("", "names that its provider gives to anyone")
-        }
+        None if standing == DomainStanding::Provider => Reach::Anyone("", "names of a provider's customers"),
         None => Reach::OneOwner,
     }
 }

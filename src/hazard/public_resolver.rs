@@ -1,15 +1,15 @@
-//! Public resolvers: whoever reaches one over HTTPS or TLS resolves any name, past every allowlist.
+//! Public resolvers: a client that reaches one over HTTPS or TLS resolves any name and bypasses the allowlist.
 
 use std::sync::LazyLock;
 
 use super::suffix_table::{SuffixRow, SuffixTable};
 use crate::wire::name::Name;
 
-/// Hosts of well-known public resolvers, and who runs them; names below a host are its too.
+/// Hosts of well-known public resolvers and their operators. Names below a host belong to it too.
 ///
-/// From the operators' own documentation and curl's list of public DoH servers, as of 2026-11. No such list is whole: an
-/// allowlist keeps the others out too, since nobody puts them on it. The last rows are names whose answers make clients
-/// look for a resolver of their own.
+/// From the operators' documentation and curl's list of public DoH servers, as of 2026-11. The list is not complete,
+/// but an allowlist also blocks resolvers that are missing here. The last rows are names whose answers make clients
+/// look for another resolver.
 #[rustfmt::skip]
 const ROWS: &[SuffixRow] = &[
     ("cloudflare-dns.com", "Cloudflare"),
@@ -90,18 +90,18 @@ const ROWS: &[SuffixRow] = &[
     ("mask.icloud.com", "Apple, iCloud Private Relay"),
     ("mask-h2.icloud.com", "Apple, iCloud Private Relay"),
     ("mask.apple-dns.net", "Apple, iCloud Private Relay"),
-    ("use-application-dns.net", "nobody: an answer tells Firefox to use DNS over HTTPS"),
-    ("resolver.arpa", "nobody: it tells where the upstream speaks DNS over HTTPS (RFC 9462)"),
+    ("use-application-dns.net", "an answer lets Firefox use DNS over HTTPS"),
+    ("resolver.arpa", "discovery of the upstream's DNS over HTTPS, RFC 9462"),
 ];
 
 static TABLE: LazyLock<SuffixTable> = LazyLock::new(|| SuffixTable::new(ROWS.iter().copied()));
 
-/// Who runs the public resolver that `name` is a name of.
+/// The operator of the public resolver at or above `name`.
 pub fn public_resolver(name: &Name) -> Option<&'static str> {
     TABLE.at_or_above(name).map(|(_, operator)| operator)
 }
 
-/// The names of public resolvers, each with who runs it.
+/// The names of public resolvers, each with its operator.
 pub fn public_resolvers() -> impl Iterator<Item = (Name, &'static str)> {
     let name = |host: &str| Name::from_labels(host.split('.').map(str::as_bytes)).ok();
     ROWS.iter().filter_map(move |(host, operator)| Some((name(host)?, *operator)))
@@ -120,7 +120,7 @@ mod tests {
             assert!(!operator.is_empty(), "{host}");
             let name = Pattern::parse(host).unwrap().name().clone();
             let above = public_resolvers().filter(|(other, _)| name.is_within(other)).count();
-            assert_eq!(above, 1, "{host} is written once, and not below another");
+            assert_eq!(above, 1, "{host} is listed once, and not below another row");
         }
         assert_eq!(public_resolvers().count(), ROWS.len());
     }

@@ -1,22 +1,22 @@
-//! [`DomainStanding`]: whether somebody registered a name, or names below it are for anyone to register.
+//! [`DomainStanding`]: whether a name is registered, or is a suffix below which anyone can register names.
 
 use psl::Type;
 
 use crate::wire::name::Name;
 
-/// What the Public Suffix List (publicsuffix.org) says of a name.
+/// The status of a name in the Public Suffix List (publicsuffix.org).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DomainStanding {
-    /// A suffix of a registry, such as `com` and `co.uk`, or a label on its own.
+    /// A registry's suffix, such as `com` or `co.uk`, or a single label.
     Registry,
-    /// A suffix of a provider whose customers get names below it, such as `github.io`.
+    /// A provider's suffix below which customers get names, such as `github.io`.
     Provider,
-    /// Somebody's: the domain that was registered has this many labels, and the name is that or is below it.
+    /// At or below a registered domain, which has this many labels.
     Registered(usize),
 }
 
-/// Where `name`, which is made of host labels, stands. A top-level domain that the list does not know counts as a
-/// registry's, as the list's own algorithm says.
+/// The standing of `name`, which consists of host labels. A top-level domain that is not on the list counts as a
+/// registry's, as in the list's own algorithm.
 pub fn standing(name: &Name) -> DomainStanding {
     let text = name.to_string();
     let Some(suffix) = psl::suffix(text.as_bytes()) else { return DomainStanding::Registry };

@@ -1,14 +1,14 @@
-//! Suffixes of clouds and content networks below which anyone can take a name: a wildcard there is a way out for data.
+//! Suffixes of clouds and CDNs below which anyone can create a name: data can leave through a wildcard there.
 
 use std::sync::LazyLock;
 
 use super::suffix_table::{SuffixRow, SuffixTable};
 use crate::wire::name::Name;
 
-/// Each suffix and what anyone can have below it.
+/// Each suffix, and what anyone can create below it.
 ///
-/// From the providers' own lists of their services' domains, as of 2026-11; the Public Suffix List has many of them, but
-/// not those without web pages (storage queues, vaults, databases).
+/// From the providers' lists of service domains, as of 2026-11. The Public Suffix List has many of them, but not those
+/// without web pages (storage queues, vaults, databases).
 #[rustfmt::skip]
 const ROWS: &[SuffixRow] = &[
     // Azure: storage, public cloud, Government, 21Vianet.
@@ -21,22 +21,22 @@ const ROWS: &[SuffixRow] = &[
     ("storage.azure.net", "storage accounts in DNS zones"),
     ("core.usgovcloudapi.net", "storage accounts"),
     ("core.chinacloudapi.cn", "storage accounts"),
-    // Azure: other services that keep or pass on data.
+    // Azure: other services that store or forward data.
     ("vault.azure.net", "key vaults"),
     ("vaultcore.azure.net", "key vaults"),
-    ("managedhsm.azure.net", "key stores"),
+    ("managedhsm.azure.net", "managed HSMs"),
     ("azurecr.io", "container registries"),
     ("azurecr.us", "container registries"),
     ("azurecr.cn", "container registries"),
     ("database.windows.net", "SQL databases"),
-    ("documents.azure.com", "Cosmos databases"),
+    ("documents.azure.com", "Cosmos DB accounts"),
     ("database.azure.com", "PostgreSQL and MySQL databases"),
     ("redis.cache.windows.net", "Redis caches"),
     ("servicebus.windows.net", "message queues, event hubs and relays"),
     ("eventgrid.azure.net", "event topics"),
     ("search.windows.net", "search services"),
     ("kusto.windows.net", "data explorer clusters"),
-    ("azure-devices.net", "device hubs"),
+    ("azure-devices.net", "IoT hubs"),
     ("azure-api.net", "API gateways"),
     ("azuredatabricks.net", "Databricks workspaces"),
     ("dev.azuresynapse.net", "Synapse workspaces"),
@@ -47,50 +47,50 @@ const ROWS: &[SuffixRow] = &[
     ("services.ai.azure.com", "AI services"),
     ("inference.ml.azure.com", "model endpoints"),
     ("models.ai.azure.com", "model deployments"),
-    // Azure: sites, gateways and machines.
+    // Azure: sites, gateways and virtual machines.
     ("azurewebsites.net", "web sites and functions"),
     ("azurewebsites.us", "web sites and functions"),
     ("chinacloudsites.cn", "web sites and functions"),
     ("azurestaticapps.net", "web sites"),
     ("azurecontainerapps.io", "container apps"),
     ("azurecontainer.io", "containers"),
-    ("azureedge.net", "content network endpoints"),
-    ("azurefd.net", "front doors"),
-    ("trafficmanager.net", "traffic profiles that lead anywhere"),
+    ("azureedge.net", "CDN endpoints"),
+    ("azurefd.net", "Front Door endpoints"),
+    ("trafficmanager.net", "Traffic Manager profiles with any target"),
     ("cloudapp.net", "cloud services"),
-    ("cloudapp.azure.com", "machines and load balancers"),
+    ("cloudapp.azure.com", "virtual machines and load balancers"),
     ("azmk8s.io", "Kubernetes clusters"),
     ("azurehdinsight.net", "HDInsight clusters"),
     // Amazon.
-    ("amazonaws.com", "buckets, machines and gateways"),
-    ("amazonaws.com.cn", "buckets, machines and gateways"),
-    ("cloudfront.net", "content network distributions"),
+    ("amazonaws.com", "buckets, virtual machines and gateways"),
+    ("amazonaws.com.cn", "buckets, virtual machines and gateways"),
+    ("cloudfront.net", "CDN distributions"),
     ("awsglobalaccelerator.com", "accelerators"),
     ("amplifyapp.com", "web sites"),
     ("elasticbeanstalk.com", "web sites"),
     ("on.aws", "functions"),
     // Google.
     ("googleapis.com", "storage buckets and every Google API"),
-    ("googleusercontent.com", "machines and user content"),
+    ("googleusercontent.com", "virtual machines and user content"),
     ("appspot.com", "web sites"),
     ("run.app", "containers"),
     ("cloudfunctions.net", "functions"),
     ("web.app", "web sites"),
     ("firebaseapp.com", "web sites"),
     ("firebaseio.com", "databases"),
-    // Content networks and hosts of sites, files and tunnels.
-    ("akamaized.net", "content network endpoints"),
-    ("akamaihd.net", "content network endpoints"),
-    ("edgekey.net", "content network endpoints"),
-    ("edgesuite.net", "content network endpoints"),
-    ("fastly.net", "content network endpoints"),
-    ("cdn.cloudflare.net", "content network endpoints"),
+    // CDNs, and hosts of sites, files and tunnels.
+    ("akamaized.net", "CDN endpoints"),
+    ("akamaihd.net", "CDN endpoints"),
+    ("edgekey.net", "CDN endpoints"),
+    ("edgesuite.net", "CDN endpoints"),
+    ("fastly.net", "CDN endpoints"),
+    ("cdn.cloudflare.net", "CDN endpoints"),
     ("workers.dev", "functions"),
     ("pages.dev", "web sites"),
     ("r2.dev", "buckets"),
     ("r2.cloudflarestorage.com", "buckets"),
     ("trycloudflare.com", "tunnels"),
-    ("b-cdn.net", "content network endpoints"),
+    ("b-cdn.net", "CDN endpoints"),
     ("digitaloceanspaces.com", "buckets"),
     ("ondigitalocean.app", "web sites"),
     ("backblazeb2.com", "buckets"),
@@ -113,12 +113,12 @@ const ROWS: &[SuffixRow] = &[
 
 static TABLE: LazyLock<SuffixTable> = LazyLock::new(|| SuffixTable::new(ROWS.iter().copied()));
 
-/// The shared suffix that `name` is at or below, and what anyone can have below it.
+/// The shared suffix at or above `name`, and what anyone can create below it.
 pub fn shared_suffix(name: &Name) -> Option<(&'static str, &'static str)> {
     TABLE.at_or_above(name)
 }
 
-/// A shared suffix that a wildcard at `name` opens names of: the one it is at or below, or else one below it.
+/// A shared suffix whose names a wildcard at `name` allows: one at or above `name`, else one below it.
 pub(super) fn touching(name: &Name) -> Option<SuffixRow> {
     TABLE.at_or_above(name).or_else(|| TABLE.below(name))
 }

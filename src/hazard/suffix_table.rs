@@ -1,21 +1,21 @@
-//! [`SuffixTable`]: names as data, found from any name below or above them.
+//! [`SuffixTable`]: a static table of names, searchable from names above or below them.
 
 use rapidhash::RapidHashMap;
 
 use crate::wire::name::Name;
 
-/// A row: a name, and what is said of it.
+/// A row: a name and its description.
 pub(super) type SuffixRow = (&'static str, &'static str);
 
-/// Rows by the name they are about.
+/// Rows by name.
 pub(super) struct SuffixTable {
     rows: RapidHashMap<Box<[u8]>, SuffixRow>,
-    /// Each name above one of a row, with the first such row.
+    /// Every parent of a row's name, with the first such row.
     above: RapidHashMap<Box<[u8]>, SuffixRow>,
 }
 
 impl SuffixTable {
-    /// The table of `rows`. One that is no name, which the tests refuse, is left out.
+    /// The table of `rows`. Skips rows with an invalid name; tests ensure that there are none.
     pub(super) fn new(rows: impl IntoIterator<Item = SuffixRow>) -> Self {
         let mut table = Self { rows: RapidHashMap::default(), above: RapidHashMap::default() };
         for row in rows {
@@ -28,7 +28,7 @@ impl SuffixTable {
         table
     }
 
-    /// The row of the longest name that `name` is or is below.
+    /// The row with the longest name at or above `name`.
     pub(super) fn at_or_above(&self, name: &Name) -> Option<SuffixRow> {
         suffixes(name).find_map(|suffix| self.rows.get(suffix).copied())
     }
@@ -39,7 +39,7 @@ impl SuffixTable {
     }
 }
 
-/// The name and every name above it, in wire format, longest first, without the root.
+/// The name and its parents in wire format, longest first, without the root.
 fn suffixes(name: &Name) -> impl Iterator<Item = &[u8]> {
     let mut rest = name.as_bytes();
     std::iter::from_fn(move || {

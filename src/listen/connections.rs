@@ -1,4 +1,4 @@
-//! [`Connections`]: which TCP connections are open, of which clients, and which one closes when another client needs its place.
+//! [`Connections`]: the open TCP connections by client, and which one closes when another client needs its slot.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -12,16 +12,17 @@ use tokio_util::sync::CancellationToken;
 use crate::policy::clients::WholeClient;
 use crate::util::sync::lock;
 
-/// Fewer free places than this part of all, a quarter: connections of clients that hold their share idle less.
+/// If fewer than a quarter of all slots are free, connections of clients that hold their share get a shorter idle
+/// timeout.
 const ROOMY: usize = 4;
 
-/// The part of all places that those who may not ask anything can have, together: an eighth. They get as far as being refused.
+/// Clients outside `allow_clients` together get at most an eighth of all slots, enough to be refused.
 const STRANGERS: usize = 8;
 
-/// What is left of their idle time: a tenth.
+/// The shortened idle timeout: a tenth.
 const HURRY: u32 = 10;
 
-/// Places for connections. When all are taken, a client that holds fewer than another takes one from it.
+/// Slots for connections. If all are taken, a client that holds fewer than another takes one from it.
 #[derive(Debug)]
 pub struct Connections {
     most: usize,
@@ -44,16 +45,16 @@ struct Open {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Crowded {
-    /// All places are taken.
+    /// All slots are taken.
     Total,
-    /// The client has all the places that one may have.
+    /// The client holds as many connections as one client may.
     Client,
-    /// The client may not ask, and all places for such clients are taken, or it gets no reply at all.
+    /// The client is outside `allow_clients`, and the slots for such clients are taken or such clients get no reply.
     #[strum(serialize = "not_allowed")]
     Stranger,
 }
 
-/// What one connection does.
+/// The activity of one connection.
 #[derive(Debug)]
 pub struct Activity {
     opened: Instant,
@@ -75,19 +76,19 @@ impl Activity {
         }
     }
 
-    /// A query was answered: the idle time begins anew.
+    /// Restarts the idle time: a query was answered.
     pub fn answered(&self, now: Instant) {
         let since = now.saturating_duration_since(self.opened).as_micros() as u64;
         self.answered.fetch_max(since, Ordering::Relaxed);
     }
 
-    /// A query is in flight until the guard is dropped.
+    /// Marks a query as in flight until the guard is dropped.
     pub fn begin(self: &Arc<Self>) -> ConnectionQuery {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         ConnectionQuery(Arc::clone(self))
     }
 
-    /// Since when nothing was answered; none while a query is in flight.
+    /// Since when the connection is idle; none while a query is in flight.
     pub fn idle_since(&self) -> Option<Instant> {
         (self.in_flight.load(Ordering::Relaxed) == 0).then(|| self.last_answer())
     }
@@ -96,18 +97,18 @@ impl Activity {
         self.opened + Duration::from_micros(self.answered.load(Ordering::Relaxed))
     }
 
-    /// Ends when another client takes this connection's place.
+    /// Completes when another client takes this connection's slot.
     pub async fn evicted(&self) {
         self.evicted.cancelled().await;
     }
 }
 
-/// A query in flight, until this is dropped.
+/// Guard of a query in flight.
 #[derive(Debug)]
 pub struct ConnectionQuery(Arc<Activity>);
 
 impl ConnectionQuery {
-    /// The connection that it is in flight on.
+    /// The connection of the query.
     pub fn activity(&self) -> &Activity {
         &self.0
     }
@@ -119,7 +120,7 @@ impl Drop for ConnectionQuery {
     }
 }
 
-/// A connection's place, free again when this is dropped.
+/// A connection's slot, released on drop.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     connections: Arc<Connections>,
@@ -128,13 +129,12 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// What the connection does.
+    /// The connection's activity.
     pub fn activity(&self) -> &Arc<Activity> {
         &self.activity
     }
 
-    /// How long this connection may idle where there is room for `idle`: less where places run out and its client holds
-    /// its share of all.
+    /// The idle timeout of this connection: normally `idle`; less if slots run low and its client holds its share.
     pub fn patience(&self, idle: Duration) -> Duration {
         let Connections { most, open, .. } = &*self.connections;
         let open = lock(open);
@@ -145,7 +145,7 @@ impl ConnectionPermit {
 }
 
 impl Connections {
-    /// At most `most` at once, and `most_per_client` of one client.
+    /// At most `most` connections in total and `most_per_client` per client.
     pub fn new(most: usize, most_per_client: usize) -> Self {
         Self {
             most,
@@ -156,7 +156,7 @@ impl Connections {
         }
     }
 
-    /// A place for one more connection of `client`, who is a stranger where nothing may be asked by it.
+    /// Takes a slot for a connection of `client`. `is_stranger` marks clients outside `allow_clients`.
     pub fn admit(
         self: &Arc<Self>,
         client: WholeClient,
@@ -184,18 +184,18 @@ impl Connections {
         Ok(ConnectionPermit { connections: Arc::clone(self), client, activity })
     }
 
-    /// Counts a connection that is closed at once.
+    /// Counts a connection that is refused.
     pub fn refuse(&self, reason: Crowded) -> Crowded {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
         reason
     }
 
-    /// Connections open now.
+    /// Open connections.
     pub fn len(&self) -> usize {
         self.open().total
     }
 
-    /// True where none is open.
+    /// True if no connection is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -209,7 +209,7 @@ impl Connections {
             .map(|(why, count)| (why, count.load(Ordering::Relaxed)))
     }
 
-    /// Connections closed so far because another client needed their place.
+    /// Connections closed so far because another client needed their slot.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
@@ -220,12 +220,12 @@ impl Connections {
 }
 
 impl Open {
-    /// Closes a connection of a client that holds most, in favour of one that holds `of_client`; false where nobody has to
-    /// give way.
+    /// Closes a connection of the client that holds most, for a client that holds `of_client`; false if no connection
+    /// has to close.
     ///
-    /// It is the one idle for longest; one with a query in flight only where no other will do. The client must still hold no
-    /// fewer than the other afterwards, or two of them would take the same place from each other for ever; but a client
-    /// that holds none gets an idle one from any other.
+    /// The longest-idle connection closes; one with a query in flight only if there is no other. The client that loses
+    /// it must still hold at least as many as the other, or both would take the same slot from each other forever. But
+    /// a client without any connection gets an idle one from any other client.
     fn evict_for(&mut self, of_client: usize) -> bool {
         let most = self.clients.values().map(Vec::len).max().unwrap_or(0);
         if most <= of_client + usize::from(of_client > 0) {
@@ -244,7 +244,7 @@ impl Open {
         true
     }
 
-    /// Frees the place of a connection, unless another has it already.
+    /// Releases the slot of a connection, unless another one already has it.
     fn forget(&mut self, client: WholeClient, activity: &Arc<Activity>) {
         let Some(held) = self.clients.get_mut(&client) else { return };
         let Some(index) = held.iter().position(|one| Arc::ptr_eq(one, activity)) else { return };
@@ -301,7 +301,7 @@ mod tests {
         drop(others);
         let refused: Vec<u64> = connections.refused().map(|(_, count)| count).collect();
         assert_eq!(refused, [0, 2, 0]);
-        assert_eq!(connections.open().clients.len(), 1, "who has gone is forgotten");
+        assert_eq!(connections.open().clients.len(), 1, "departed clients are forgotten");
     }
 
     #[test]
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!((connections.len(), connections.evicted()), (6, 1));
         let _later = connections.admit(client("10.0.0.3"), false, at(5)).unwrap();
         assert_eq!(greedy.iter().map(is_evicted).collect::<Vec<_>>(), [false, true, false, true]);
-        // All hold two now: nobody has more than another.
+        // All clients now hold two connections.
         for equal in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
             assert_eq!(connections.admit(client(equal), false, at(5)).unwrap_err(), Crowded::Total);
         }

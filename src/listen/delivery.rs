@@ -1,4 +1,4 @@
-//! [`Delivery`]: answers to misses, on their way to those who wait for them.
+//! [`Delivery`]: delivers fetched answers to waiting clients and tasks.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,22 +16,22 @@ use crate::upstream::Fetched;
 /// Replies sent with one call.
 const BATCH: usize = 64;
 
-/// Who waits for an answer.
+/// The receiver of an answer.
 pub enum Waiter {
-    /// A client that asked over UDP.
+    /// A client that queried over UDP.
     Datagram(UdpMiss),
     /// A task.
     Task(oneshot::Sender<Fetched>),
 }
 
-/// A miss with the socket its reply must leave through.
+/// A miss with the socket that its reply must leave through.
 #[derive(Debug)]
 pub struct UdpMiss {
     /// The miss.
     pub miss: Box<Miss>,
-    /// The socket it came to.
+    /// The socket that received it.
     pub socket: Arc<ReplySocket>,
-    /// Who sent it.
+    /// The sender.
     pub peer: Peer,
 }
 
@@ -42,14 +42,14 @@ pub struct Delivery {
     outboxes: Vec<Outbox>,
 }
 
-/// Replies that leave through one socket.
+/// Replies to send through one socket.
 struct Outbox {
     socket: Arc<ReplySocket>,
     replies: SendBatch,
 }
 
 impl Delivery {
-    /// Replies are made by `engine` and counted by `sender`.
+    /// `engine` makes the replies, `sender` counts them.
     pub fn new(engine: Engine, sender: EventSender) -> Self {
         Self { engine, sender, outboxes: Vec::new() }
     }
@@ -83,7 +83,7 @@ impl Deliver for Delivery {
     fn deliver(&mut self, waiter: Waiter, fetched: &Fetched, now: Instant) {
         match waiter {
             Waiter::Datagram(waiter) => self.reply(waiter, fetched, now),
-            // A task whose client left waits no more.
+            // If the client has left, the task no longer waits.
             Waiter::Task(waiter) => drop(waiter.send(fetched.clone())),
         }
     }

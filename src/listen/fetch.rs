@@ -1,4 +1,4 @@
-//! How a task gets an answer: from a local zone, or through the relay.
+//! Fetches an answer for a task: from a local zone, or through the relay.
 
 use std::time::Instant;
 
@@ -15,17 +15,17 @@ use crate::wire::code::ErrorCode;
 use crate::wire::name::Name;
 use crate::wire::reply::Transport;
 
-/// Fetches the answer to `miss`, whose question is `query`. There always is one: SERVFAIL where nobody has any.
+/// Fetches the answer to `miss`, whose question is `query`. Returns SERVFAIL if there is no answer.
 pub async fn fetch(relay: &RelayHandle<Waiter>, query: AllowedQuery<'static>, miss: &Miss) -> Fetched {
     let (waiter, answer) = oneshot::channel();
     if relay.ask(query, miss.received, Waiter::Task(waiter)).is_ok() {
         relay.ring();
     }
-    answer.await.unwrap_or_else(|_| Fetched::now(failure("too many queries wait for an upstream")))
+    answer.await.unwrap_or_else(|_| Fetched::now(failure("too many pending queries")))
 }
 
-/// The answer of the local zones to `miss`, completed where an alias leads out of them: its target is looked up through `engine`
-/// and `relay` as if the client had asked for it.
+/// The answer of the local zones to `miss`. If a CNAME leads out of them, its target is looked up through `engine` and
+/// `relay` as if the client had queried it.
 pub async fn fetch_local(engine: &mut Engine, relay: &RelayHandle<Waiter>, miss: &Miss) -> LocalFetched {
     let over_tcp = miss.client.transport == Transport::Tcp;
     let found = engine.state().local.answer(miss.request(), miss.client.address, over_tcp).await;
@@ -36,7 +36,7 @@ pub async fn fetch_local(engine: &mut Engine, relay: &RelayHandle<Waiter>, miss:
             return Answer::failure(ErrorCode::OTHER, TOO_MANY_ALIASES, Lifetime::Unknown).into();
         }
     };
-    let alone = Answer::parse(&message).unwrap_or_else(|_| failure("the local zone's answer cannot be read"));
+    let alone = Answer::parse(&message).unwrap_or_else(|_| failure("invalid answer from the local zone"));
     let Some(target) = leads_to else { return alone.into() };
     let mut reply = Vec::new();
     let Some(lookup) = look_up_target(engine, relay, miss, &target, &mut reply).await else {
@@ -46,7 +46,7 @@ pub async fn fetch_local(engine: &mut Engine, relay: &RelayHandle<Waiter>, miss:
         TargetOutcome::Blocked => alone.with_error(ErrorCode::BLOCKED, "CNAME target not allowed"),
         TargetOutcome::Answered => join(&message, &reply)
             .and_then(|message| Answer::parse(&message).ok())
-            .unwrap_or_else(|| failure("the answer for the CNAME target cannot be read")),
+            .unwrap_or_else(|| failure("invalid answer for the CNAME target")),
         TargetOutcome::Failed => {
             Answer::parse(&reply).unwrap_or_else(|_| failure("no answer for the CNAME target"))
         }
@@ -54,8 +54,8 @@ pub async fn fetch_local(engine: &mut Engine, relay: &RelayHandle<Waiter>, miss:
     LocalFetched { answer, target: Some(lookup) }
 }
 
-/// Looks up the target of an alias for the client of `miss`, and writes what it would be told into `reply`. None where it wants no
-/// recursion.
+/// Looks up a CNAME target for the client of `miss`, and writes the client's reply for it into `reply`. None without
+/// RD.
 async fn look_up_target(
     engine: &mut Engine,
     relay: &RelayHandle<Waiter>,
@@ -82,8 +82,8 @@ async fn look_up_target(
     Some(TargetLookup { record, generation })
 }
 
-/// EDNS text for aliases that lead nowhere.
-const TOO_MANY_ALIASES: &str = "too many aliases; they may go in a circle";
+/// EDE text for a CNAME chain that does not end.
+const TOO_MANY_ALIASES: &str = "CNAME chain too long, possibly a loop";
 
 fn failure(text: &str) -> Answer {
     Answer::failure(ErrorCode::NOT_READY, text, Lifetime::Unknown)

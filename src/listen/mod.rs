@@ -1,4 +1,4 @@
-//! Sockets: bytes in, bytes out, no meaning.
+//! Listeners: receive queries over UDP and TCP, and send replies.
 
 pub mod connections;
 pub mod delivery;

@@ -1,4 +1,4 @@
-//! TCP: connections with many queries in flight, each answered when its answer is there (RFC 7766).
+//! TCP: connections with many queries in flight, each answered as soon as its answer arrives (RFC 7766).
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,72 +28,73 @@ use crate::policy::AllowedQuery;
 use crate::relay::RelayHandle;
 use crate::wire::reply::Transport;
 
-/// Bounds on what TCP clients may take.
+/// Limits for TCP clients.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpLimits {
-    /// Queries in flight on one connection; more are not read until one is answered.
+    /// Most queries in flight on one connection; no more are read until one is answered.
     pub queries_per_connection: usize,
-    /// How long a connection may be without an answered query, or with an unread reply.
+    /// How long a connection may go without an answered query, or with an unread reply.
     pub idle: Duration,
 }
 
-/// First and longest pause after a failed accept, so that a shortage of descriptors costs no CPU.
+/// First and longest pause after a failed accept, so that a lack of file descriptors does not use up the CPU.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// How long connections, and queries on them, are waited for that were under way when the gate was told to end.
+/// At shutdown: how long to wait for connections and queries that are already on their way.
 const LAST_CALL: Duration = Duration::from_millis(200);
 
-/// How long queries are taken from a connection that never rests, when the gate was told to end.
+/// At shutdown: how long to keep reading from a connection that keeps sending.
 const LAST_QUERIES: Duration = Duration::from_millis(500);
 
-/// Replies that wait to be written on one connection: what a client that does not read can pile up, 64 KiB each.
+/// Replies that may wait to be written on one connection, up to 64 KiB each: what a client that does not read can pile
+/// up.
 const REPLIES: usize = 4;
 
-/// Bytes read from a connection at once: several queries. Each connection has them as long as it is open.
+/// Read buffer in bytes, enough for several queries. Each open connection has one.
 const READ_BUFFER: usize = 1024;
 
-/// Bytes kept for the next reply: a usual one with its length.
+/// Bytes of the write buffer that stay allocated: a usual reply with its length.
 const FRAMED: usize = 512;
 
-/// Bytes of a message that any connection may send, as over UDP.
+/// Largest message that any connection may send, as over UDP.
 const USUAL: usize = 4096;
 
-/// Bytes of memory taken for a message before it comes: for a query, which rarely has more.
+/// Bytes reserved for a message before it arrives; a query rarely has more.
 const RESERVED: usize = 512;
 
-/// Longer messages that may be on their way at once, on all connections: 4 MiB. No client needs one, and each connection could
-/// otherwise hold 64 KiB by half of one.
+/// Longer messages in transfer at once, over all connections: 4 MiB. No client needs one, and otherwise each connection
+/// could hold 64 KiB by sending half a message.
 pub const LONG_MESSAGES: usize = 64;
 
-/// Everything a connection needs of the gate.
+/// Everything that a connection needs.
 #[derive(Clone)]
 pub struct TcpService {
-    /// What queries are judged by.
+    /// The state that decides queries.
     pub state: Arc<ArcSwap<State>>,
-    /// Told of every reply.
+    /// Receives every reply as an event.
     pub sender: SharedEventSender,
-    /// Where misses go.
+    /// Handles misses.
     pub relay: RelayHandle<Waiter>,
-    /// Bounds.
+    /// Limits.
     pub limits: TcpLimits,
-    /// Places for messages that are longer than usual.
+    /// Permits for messages that are longer than usual.
     pub long: Arc<Semaphore>,
-    /// Places for connections, of all listeners together.
+    /// Slots for connections of all listeners.
     pub connections: Arc<Connections>,
-    /// Cancelled when no new query is to be taken.
+    /// Cancelled at shutdown, when no new queries are read.
     pub stop: CancellationToken,
-    /// Counts connections, so that shutdown can wait for them.
+    /// Tracks connections, so that shutdown can wait for them.
     pub tasks: TaskTracker,
 }
 
 impl TcpService {
-    /// A door for one task, counting on counters shared by all.
+    /// An engine for one task, with the shared counters.
     fn engine(&self) -> Engine {
         Engine::new(&self.state, Arc::clone(self.sender.counters()))
     }
 
-    /// Accepts connections until told to stop. No failure to accept ends it. What is left of an inherited listener is for
-    /// whoever has it next.
+    /// Accepts connections until shutdown; a failed accept does not end it. The backlog of an inherited listener is
+    /// left for the next process.
     pub async fn listen(self, listener: TcpListener, is_inherited: bool) {
         let mut backoff = ACCEPT_BACKOFF.0;
         loop {
@@ -106,26 +107,27 @@ impl TcpService {
                     backoff = ACCEPT_BACKOFF.0;
                     self.admit(stream, address);
                 }
-                // The client was gone before we looked; a load balancer's probe is like that.
+                // The client has already closed it, as a load balancer's probe does.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!("accepting TCP connections failed, trying again in {backoff:?}: {error}");
+                    tracing::warn!("cannot accept TCP connections, retrying in {backoff:?}: {error}");
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
                 }
             }
         }
         if !is_inherited && let Err(error) = self.accept_the_last(listener).await {
-            tracing::debug!("connections may be lost that came at the last moment: {error}");
+            tracing::debug!("connections that arrived during shutdown may be lost: {error}");
         }
     }
 
-    /// Accepts connections that clients take for open already, and no new ones.
+    /// Accepts connections that are already open for clients, and no new ones.
     async fn accept_the_last(&self, listener: TcpListener) -> io::Result<()> {
         let listener = listener.into_std()?;
-        // Some kernels refuse that now and then. What comes between the last look and the end is lost then, and nothing else.
+        // Some kernels sometimes refuse this. Then only connections that arrive between the last accept and the close
+        // are lost.
         if let Err(error) = take_no_more_connections(&listener) {
-            tracing::debug!("the listener still takes connections: {error}");
+            tracing::debug!("cannot stop the listener from taking new connections: {error}");
         }
         sleep(LAST_CALL).await;
         while let Ok((stream, address)) = listener.accept() {
@@ -143,14 +145,14 @@ impl TcpService {
             return;
         }
         let client = state.policies.whole_client(address.ip());
-        // Who finds no place is told by the end of the connection, and can go on to the next server.
+        // Without a slot the connection closes, and the client can try its next server.
         if let Ok(permit) = self.connections.admit(client, is_stranger, Instant::now()) {
             self.tasks.spawn(self.clone().serve(stream, address, permit));
         }
     }
 
     async fn serve(self, mut stream: TcpStream, address: SocketAddr, permit: ConnectionPermit) {
-        // Only delay is lost where this fails.
+        // If this fails, replies are only delayed.
         let _ = stream.set_nodelay(true);
         tokio::select! {
             () = permit.activity().evicted() => {}
@@ -158,7 +160,7 @@ impl TcpService {
         }
     }
 
-    /// Reads queries and writes replies until either side ends the connection.
+    /// Reads queries and writes replies until either side closes the connection.
     async fn converse(&self, stream: &mut TcpStream, address: SocketAddr, permit: &ConnectionPermit) {
         let client = Client { address, transport: Transport::Tcp };
         let (reader, writer) = stream.split();
@@ -166,19 +168,19 @@ impl TcpService {
         let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
         let reading = async {
             if let Err(error) = self.read_queries(&mut reader, client, permit, replies).await {
-                tracing::debug!("a TCP connection ended: {error}");
+                tracing::debug!("TCP connection closed: {error}");
             }
         };
-        // The replies still being made hold senders; the writer ends after the last of them.
+        // Unfinished replies hold senders; the writer ends after the last of them.
         tokio::join!(reading, write_replies(writer, outgoing, self.limits.idle));
         if self.stop.is_cancelled() {
-            // Closed with bytes unread the connection would be reset, and the last replies with it.
+            // Closing with unread bytes would reset the connection and lose the last replies.
             let _ = timeout(LAST_CALL, copy(&mut reader, &mut sink())).await;
         }
     }
 
-    /// Ends when no query was answered for as long as a connection may idle: less where places run out, and hardly at all
-    /// when the gate is to end. A query in flight is waited for.
+    /// Completes when the connection has been idle for too long: less if slots run low, and very short at shutdown. A
+    /// query in flight prevents it.
     async fn expiry(&self, permit: &ConnectionPermit) {
         loop {
             let now = Instant::now();
@@ -194,7 +196,8 @@ impl TcpService {
         }
     }
 
-    /// Reads queries until the client ends its side, idles too long, breaks the framing or sends what gets no reply.
+    /// Reads queries until the client closes its side, is idle too long, breaks the framing or sends a message that
+    /// gets no reply.
     async fn read_queries(
         &self,
         reader: &mut BufReader<ReadHalf<'_>>,
@@ -216,10 +219,10 @@ impl TcpService {
             request.shrink_to(USUAL);
             let slot = Arc::clone(&in_flight).acquire_owned().await.map_err(io::Error::other)?;
             let begun = tokio::select! {
-                // What has come is read, however late this thread has its turn.
+                // Read what has arrived, however late this task runs.
                 biased;
                 () = replies.closed() => return Ok(()),
-                // Takes nothing out of the stream, so that it may be given up at any time.
+                // Consumes nothing from the stream, so it can be cancelled at any time.
                 begun = reader.fill_buf() => begun?,
                 () = self.expiry(permit) => return Ok(()),
             };
@@ -254,7 +257,7 @@ impl TcpService {
                     tokio::spawn(self.clone().answer_miss(miss, None, replies.clone(), slot));
                     continue;
                 }
-                // Who sends that does not wait for replies: a response, or too little to be anything.
+                // The sender of such a message (a response, or a fragment) does not wait for replies.
                 Outcome::Silence => return Ok(()),
             };
             if let Some(query) = refresh {
@@ -273,7 +276,7 @@ impl TcpService {
         }
     }
 
-    /// Answers a miss: `query` through the relay, and none from a local zone.
+    /// Answers a miss: `query` through the relay, or without one from a local zone.
     async fn answer_miss(
         self,
         miss: Box<Miss>,
@@ -282,7 +285,8 @@ impl TcpService {
         slot: (OwnedSemaphorePermit, ConnectionQuery),
     ) {
         let mut reply = Vec::with_capacity(512);
-        // The reply is made when it can be handed on: a client that does not read costs an answer, not a copy each.
+        // Make the reply only when it can be queued: a client that does not read costs one shared answer, not a copy
+        // per reply.
         let (place, record) = match query {
             Some(query) => {
                 let fetched = fetch(&self.relay, query, &miss).await;
@@ -298,7 +302,7 @@ impl TcpService {
         };
         self.sender.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));
         self.sender.counters().miss_ended();
-        // A client that left does not miss its reply.
+        // If the client has left, the reply is discarded.
         if let Ok(place) = place {
             place.send(reply);
         }
@@ -307,8 +311,9 @@ impl TcpService {
     }
 }
 
-/// Reads one message with its length before it (RFC 1035 section 4.2.2) into `request`, for which memory is taken as its bytes
-/// come. Errors: the stream ends before it, or it is longer than usual and `long` has no place for it.
+/// Reads one message with its length prefix (RFC 1035 section 4.2.2) into `request`, which grows as bytes arrive.
+///
+/// Errors: the stream ends early, or the message is longer than usual and `long` has no permit left.
 pub async fn read_message(
     reader: &mut (impl AsyncRead + Unpin),
     request: &mut Vec<u8>,
@@ -337,12 +342,12 @@ async fn write_replies(mut writer: WriteHalf<'_>, mut replies: Receiver<Vec<u8>>
         framed.extend_from_slice(&reply);
         match timeout(idle, writer.write_all(&framed)).await {
             Ok(Ok(())) => {}
-            // A client that does not read, or is gone, gets nothing more.
+            // A client that does not read or has left gets no more replies.
             Ok(Err(_)) | Err(_) => return,
         }
-        // A long reply's memory is not kept for a client that idles.
+        // Do not hold the memory of a long reply for an idle client.
         framed.shrink_to(FRAMED);
     }
-    // Where the client is gone there is nobody to tell.
+    // The error does not matter if the client has left.
     let _ = writer.shutdown().await;
 }

@@ -1,4 +1,4 @@
-//! UDP: worker threads that answer what they can and hand on what they cannot.
+//! UDP: worker threads that answer what they can and hand over misses.
 
 use std::io;
 use std::sync::Arc;
@@ -26,43 +26,43 @@ use crate::relay::RelayHandle;
 use crate::util::heartbeat::Heartbeat;
 use crate::wire::reply::Transport;
 
-/// How often a worker without traffic looks whether it should end.
+/// How often a worker without traffic checks for shutdown.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Datagrams received and sent with one call: beyond some 16 the calls cost no less each (measured), and a burst should
-/// be answered before its last query is read.
+/// Datagrams received and sent with one call. Beyond about 16, the cost per datagram does not fall further (measured),
+/// and a burst should be answered before its last query is read.
 const BATCH: usize = 32;
 
-/// How long a worker that ends looks for datagrams that were on their way to its socket when it stopped taking new ones.
+/// At shutdown: how long a worker keeps reading datagrams that were already on their way to its socket.
 const LAST_CALL: Duration = Duration::from_millis(20);
 
-/// Longest request in bytes: the largest that a common client sends over UDP is an EDNS query padded to 128 or 468
-/// (RFC 8467); what is longer is cut, and dropped.
+/// Longest request in bytes. The largest that common clients send over UDP is an EDNS query padded to 128 or 468 (RFC
+/// 8467). Longer ones are truncated and dropped.
 const ROOM: usize = 4096;
 
-/// Queries for local zones that wait to be taken by the runtime; beyond, queries are dropped and counted.
+/// Most queries for local zones that wait for the runtime; further ones are dropped and counted.
 pub const LOCAL_QUEUE: usize = 4096;
 
-/// A worker that answers what one socket receives.
+/// A worker that answers the queries of one socket.
 pub struct Worker {
     /// The socket.
     pub socket: Arc<ReplySocket>,
-    /// What decides.
+    /// Decides queries.
     pub engine: Engine,
-    /// Told of every reply.
+    /// Receives every reply as an event.
     pub sender: EventSender,
-    /// Where misses go.
+    /// Handles misses.
     pub relay: RelayHandle<Waiter>,
-    /// Where queries for local zones go.
+    /// Receives queries for local zones.
     pub local: Sender<UdpMiss>,
-    /// What is left in the socket is for whoever has it next.
+    /// Datagrams left in the socket are for the next process.
     pub is_inherited: bool,
-    /// Shows that it works.
+    /// Shows that the worker makes progress.
     pub heartbeat: Heartbeat,
 }
 
 impl Worker {
-    /// Starts a thread that works until `stop` is cancelled.
+    /// Starts a thread that runs until `stop` is cancelled.
     pub fn spawn(self, name: String, stop: CancellationToken) -> io::Result<JoinHandle<()>> {
         self.socket.receiving().set_read_timeout(Some(IDLE))?;
         std::thread::Builder::new().name(name).spawn(move || self.run(&stop))
@@ -83,7 +83,7 @@ impl Worker {
                 Ok(_) => self.serve(&requests, &mut replies),
                 Err(error) if is_timeout(&error) => self.engine.refresh(),
                 Err(error) => {
-                    tracing::debug!("receiving over UDP failed: {error}");
+                    tracing::debug!("cannot receive over UDP: {error}");
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -94,11 +94,11 @@ impl Worker {
         }
     }
 
-    /// Answers what has come already. What comes from now on is for whoever else listens on the port, or told that nobody
-    /// does.
+    /// Answers what has already arrived. Later datagrams go to other sockets of the port, or the kernel answers port
+    /// unreachable.
     fn drain(&mut self, requests: &mut ReceiveBatch, replies: &mut Replies) {
         if let Err(error) = socket::take_no_more_datagrams(self.socket.receiving()) {
-            tracing::debug!("a socket that is to be closed may take more datagrams: {error}");
+            tracing::debug!("cannot stop a closing socket from receiving datagrams: {error}");
         }
         for pause in [Duration::ZERO, LAST_CALL] {
             std::thread::sleep(pause);
@@ -112,7 +112,7 @@ impl Worker {
         let received = Instant::now();
         let mut has_asked = false;
         for (index, Datagram { bytes, peer, is_cut }) in requests.iter().enumerate() {
-            // A reply to port 0 can reach nobody.
+            // A reply to port 0 cannot be delivered.
             if peer.address.port() == 0 {
                 continue;
             }
@@ -167,7 +167,7 @@ impl Worker {
 /// Replies to a batch of requests.
 struct Replies {
     batch: SendBatch,
-    /// For each reply, the place of its request, who sent it and what is told of it.
+    /// For each reply: the index of its request, the client and the outcome.
     records: Vec<(usize, Client, QueryOutcome)>,
 }
 
@@ -201,7 +201,7 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-/// Answers queries for local zones, each in a task of its own, until all workers are gone and all tasks done.
+/// Answers queries for local zones, each in its own task, until all workers have ended and all tasks are done.
 pub async fn answer_from_local_zones(
     mut misses: Receiver<UdpMiss>,
     state: Arc<ArcSwap<State>>,

@@ -1,4 +1,4 @@
-//! Chains of aliases over several responses: where one ends, and how the next is joined to it.
+//! Alias chains over several responses: finds where one ends and joins the next response to it.
 
 use hickory_proto::op::Message;
 
@@ -8,11 +8,11 @@ use crate::wire::name::Name;
 use crate::wire::query::question_end;
 use crate::wire::section;
 
-/// The number of aliases in `message` and the name they lead to, where the message says nothing about that name.
+/// The number of aliases in `message` and the name they lead to, if the message says nothing about that name.
 pub(super) fn open_end(message: &[u8]) -> Option<(usize, Name)> {
     let header = Header::parse(message)?;
     let (qtype, _) = question_end(message)?;
-    // An authority section says that the name, or the type, does not exist.
+    // An authority section means that the name or type does not exist.
     if header.flags.rcode() != Rcode::NOERROR.0
         || header.counts[2] > 0
         || matches!(qtype, Type::CNAME | Type::ANY)
@@ -29,15 +29,15 @@ pub(super) fn open_end(message: &[u8]) -> Option<(usize, Name)> {
     Some((aliases, last.target().ok()??))
 }
 
-/// `question`, which is header and question alone, asked of another name.
+/// `question` (header and question only) with another name.
 pub(super) fn with_name(question: &[u8], name: &Name) -> Vec<u8> {
     let type_and_class = &question[question.len() - 4..];
     [&question[..HEADER], name.as_bytes(), type_and_class].concat()
 }
 
-/// `message`, whose answer ends with an alias, completed with `next`, which answers the same question for the alias's target: the
-/// last response has the code (RFC 6604 section 3), the first one the authority (RFC 1034 section 4.3.2: AA is about the first
-/// owner name). None where one of them cannot be read.
+/// Completes `message`, whose answer ends with an alias, with `next`, the response to the same question for the alias's
+/// target. The code comes from the last response (RFC 6604 section 3), AA from the first (RFC 1034 section 4.3.2: AA
+/// is about the first owner name). `None` if one of them cannot be parsed.
 pub fn join(message: &[u8], next: &[u8]) -> Option<Vec<u8>> {
     let (mut message, next) = (Message::from_vec(message).ok()?, Message::from_vec(next).ok()?);
     message.metadata.response_code = next.metadata.response_code;

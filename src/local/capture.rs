@@ -1,4 +1,4 @@
-//! [`Capture`]: takes the catalog's response as bytes instead of sending it.
+//! [`Capture`]: collects the catalog's response as bytes instead of sending it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,12 +9,12 @@ use hickory_server::net::NetError;
 use hickory_server::server::{ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponse;
 
-/// Keeps one response of up to 65 535 bytes, the most a message over TCP can have (RFC 1035 section 4.2.2).
+/// Holds one response of up to 65,535 bytes, the limit of a message over TCP (RFC 1035 section 4.2.2).
 #[derive(Clone, Default)]
 pub(super) struct Capture(Arc<OnceLock<Vec<u8>>>);
 
 impl Capture {
-    /// The response, where there was one.
+    /// The response, if there was one.
     pub(super) fn into_bytes(self) -> Option<Vec<u8>> {
         match Arc::try_unwrap(self.0) {
             Ok(bytes) => bytes.into_inner(),

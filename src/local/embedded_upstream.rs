@@ -1,4 +1,4 @@
-//! [`EmbeddedUpstream`]: a small authoritative server on loopback that plays the upstream.
+//! [`EmbeddedUpstream`]: a small authoritative server on loopback that stands in for an upstream.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -10,32 +10,31 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use super::local_zones::LocalZones;
 
-/// How long a TCP connection may be silent before it is closed.
+/// Idle time after which a TCP connection is closed.
 const TCP_IDLE: Duration = Duration::from_secs(10);
-/// Responses that may wait on one TCP connection.
+/// Responses that may be queued on one TCP connection.
 const TCP_RESPONSES: usize = 32;
-/// Attempts at a port that is free for both UDP and TCP, where the caller leaves the port open.
+/// Attempts to find a port free for both UDP and TCP, if the caller passes port 0.
 const BIND_ATTEMPTS: usize = 8;
 
-/// What the names of a workspace resolve to in `namegate demo`: origin and master file.
+/// The names that `namegate demo` resolves: pairs of origin and master file.
 ///
-/// One zone at the root, because hickory's catalog follows a CNAME only within a zone, and a resolver returns the
-/// whole chain.
+/// One zone at the root: hickory's catalog follows a CNAME only within a zone, but a resolver returns the whole chain.
 pub fn demo_zones() -> [(&'static str, &'static str); 1] {
     [(".", include_str!("demo/root.zone"))]
 }
 
-/// A server for UDP and TCP on one loopback port; dropping it stops it.
+/// A UDP and TCP server on one loopback port. Dropping it stops it.
 pub struct EmbeddedUpstream {
     server: Server<Catalog>,
     address: SocketAddr,
 }
 
 impl EmbeddedUpstream {
-    /// Serves `zones` (origin and master file) on `listen`; port 0 takes a free one.
+    /// Serves `zones` (origin and master file) on `listen`; port 0 picks a free port.
     ///
-    /// Fails with `InvalidInput` on an address that is not loopback, with `InvalidData` on a zone that is not valid,
-    /// else as binding does.
+    /// Errors: `InvalidInput` if the address is not loopback, `InvalidData` if a zone is invalid, otherwise the error
+    /// from binding.
     pub async fn start(zones: &[(&str, &str)], listen: SocketAddr) -> Result<Self> {
         if !listen.ip().is_loopback() {
             return Err(Error::new(ErrorKind::InvalidInput, format!("{listen} is not a loopback address")));
@@ -52,12 +51,12 @@ impl EmbeddedUpstream {
         Ok(Self { server, address })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops it and waits until its sockets are closed.
+    /// Stops the server and waits until its sockets are closed.
     pub async fn shutdown(mut self) -> Result<()> {
         self.server.shutdown_gracefully().await.map_err(Error::other)
     }

@@ -1,34 +1,34 @@
 //! [`LocalEntry`]: one entry of a master file as its words (RFC 1035 section 5.1).
 //!
-//! hickory's parser names no line, stops at the first fault, takes quotes inside parentheses for text, reads `\DDD`
-//! in another base and drops what follows `\;`. So entries are split here; it sees data of the rarer types alone, and what it
-//! would misread is refused.
+//! Entries are split here because hickory's parser reports no line, stops at the first fault, reads quotes inside
+//! parentheses as text, reads `\DDD` in another base, and drops what follows `\;`. hickory only parses the data of
+//! rarer types, and input that it would misread is rejected first.
 
 use super::error::Fault;
 
 /// An entry without comments, parentheses and line breaks.
 #[derive(Debug)]
 pub(super) struct LocalEntry<'a> {
-    /// Line of its first word, from 1.
+    /// Line of its first word, starting at 1.
     pub(super) line: usize,
-    /// True where it begins with white space: it belongs to the owner stated last.
+    /// True if it begins with white space and so uses the previous owner.
     pub(super) owner_omitted: bool,
     /// Its words, at least one.
     pub(super) words: Vec<Word<'a>>,
 }
 
-/// A word as it stands in the file, escapes included.
+/// A word as written in the file, including escapes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Word<'a> {
     pub(super) text: &'a str,
-    /// True where it stood in quotes, which `text` leaves out.
+    /// True if it was quoted; `text` excludes the quotes.
     pub(super) quoted: bool,
 }
 
-/// What a line has wrong: message and remedy.
+/// A fault in a line: message and remedy.
 type Wrong = (&'static str, &'static str);
 
-/// The entries of `text` in order, faulty ones as their fault.
+/// The entries of `text` in order; a faulty one yields its fault.
 pub(super) fn entries(text: &str) -> impl Iterator<Item = Result<LocalEntry<'_>, Fault>> {
     let mut lines = text.lines().zip(1..);
     std::iter::from_fn(move || {
@@ -55,7 +55,7 @@ pub(super) fn entries(text: &str) -> impl Iterator<Item = Result<LocalEntry<'_>,
     })
 }
 
-/// Adds the words of one line. It is read to its end also after a fault, for `open` to be right on the next one.
+/// Adds the words of one line. After a fault it still reads to the end, so that `open` is right for the next line.
 fn read_line<'a>(line: &'a str, open: &mut bool, words: &mut Vec<Word<'a>>) -> Result<(), Wrong> {
     let mut result = Ok(());
     let mut rest = line;
@@ -87,7 +87,7 @@ fn read_line<'a>(line: &'a str, open: &mut bool, words: &mut Vec<Word<'a>>) -> R
     }
 }
 
-/// Bytes of a word outside quotes: to the first character that ends it and has no backslash before it.
+/// Length of an unquoted word: up to the first unescaped character that ends it.
 fn bare_length(text: &str) -> usize {
     let mut escaped = false;
     let end = text.find(|character| {
@@ -115,46 +115,43 @@ fn check_quoted(text: &str) -> Result<(), Wrong> {
     }
 }
 
-/// Refuses a word whose quotes would be read otherwise than they are meant.
+/// Rejects a word whose quotes would be misread.
 fn check_bare(text: &str) -> Result<(), Wrong> {
     if text.contains(char::is_control) {
         return Err(CONTROL);
     }
     if text.replace("\\\"", "").matches('"').count() % 2 == 1 {
-        return Err((
-            "a quote opens inside a word",
-            "put the whole word in quotes, or leave out white space",
-        ));
+        return Err(("a quote opens inside a word", "quote the whole word, or remove the white space"));
     }
     Ok(())
 }
 
-/// Refuses a word whose escapes hickory would read otherwise than they are meant: `\DDD` in another base, `\;` as the end.
+/// Rejects a word whose escapes hickory would misread: `\DDD` in another base, `\;` as the end.
 pub(super) fn check_for_hickory(word: &Word<'_>) -> Result<(), Wrong> {
     if word.quoted {
         let mut characters = word.text.chars();
         while let Some(character) = characters.next() {
             if character == '\\' && characters.next().is_some_and(char::is_numeric) {
                 return Err((
-                    "`\\` and digits are not supported in data of this type",
+                    "`\\DDD` escapes are not supported in data of this type",
                     "write the data as `\\# LENGTH HEX`",
                 ));
             }
         }
     } else if word.text.split('\\').skip(1).any(|after| !after.starts_with('.')) {
         return Err((
-            "outside quotes only `\\.` is supported as an escape in data of this type",
+            "outside quotes, the only escape supported in data of this type is `\\.`",
             "put the text in quotes",
         ));
     }
     Ok(())
 }
 
-const PARENTHESIS: Wrong = ("this parenthesis has no partner", "write one `(` and one `)` for an entry");
+const PARENTHESIS: Wrong = ("unbalanced parenthesis", "write one `(` and one `)` per entry");
 const NEVER_CLOSED: Wrong = ("the parenthesis is never closed", "end the entry with `)`");
 const UNCLOSED: Wrong =
-    ("the quoted text does not end on its line", "close it with `\"`, or write it as several quoted texts");
-const CONTROL: Wrong = ("a control character", "remove it; a master file is plain UTF-8 text");
+    ("the quoted text does not end on its line", "close it with `\"`, or split it into several quoted texts");
+const CONTROL: Wrong = ("control character", "remove it; a master file is plain UTF-8 text");
 
 #[cfg(test)]
 mod tests {

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// One fault of one master file, ready to be shown: `FILE:LINE: what is wrong; what to do`.
+/// One fault in one master file. Displayed as `FILE:LINE: what is wrong; what to do`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalZoneError {
-    /// The file as the settings name it; `zone ORIGIN` for text that came with the program.
+    /// The file as named in the settings, or `zone ORIGIN` for built-in text.
     pub file: PathBuf,
-    /// Line from 1, where the fault has a place. An entry over several lines counts by its first.
+    /// Line number from 1, if the fault has a location. For an entry over several lines, the first.
     pub line: Option<usize>,
     /// What is wrong.
     pub message: String,
@@ -28,7 +28,7 @@ impl fmt::Display for LocalZoneError {
 
 impl std::error::Error for LocalZoneError {}
 
-/// A fault before its file is known.
+/// A fault without its file name.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) line: Option<usize>,

@@ -1,4 +1,4 @@
-//! [`LocalZones`]: the zones this server answers by itself.
+//! [`LocalZones`]: the zones that the resolver serves with authority.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -25,37 +25,37 @@ use crate::wire::header::{HEADER, Header};
 use crate::wire::name::Name;
 use crate::wire::query::parse_question;
 
-/// Largest master file in bytes: some 100 000 records, which take about 170 MB of memory (measured).
+/// Largest master file in bytes: about 100,000 records, which use about 170 MB of memory (measured).
 pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A zone as the settings name it.
+/// A local zone in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalSource {
-    /// The name at the zone's top.
+    /// The zone's top name.
     pub origin: Name,
     /// Its master file (RFC 1035 section 5).
     pub file: PathBuf,
 }
 
-/// What the local zones say to a query.
+/// An answer from the local zones.
 #[derive(Clone, Debug)]
 pub struct LocalAnswer {
     /// The response.
     pub message: Vec<u8>,
-    /// The name that its aliases lead to, where no local zone holds it.
+    /// The final target of the aliases, if it is outside all local zones.
     pub leads_to: Option<Name>,
 }
 
 /// Why the local zones have no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalFailure {
-    /// No zone holds the name, or it is not a question for a zone: another class or opcode, AXFR and its like.
+    /// No zone contains the name, or zones do not answer this kind of query: another class or opcode, AXFR and similar.
     NotHeld,
-    /// More aliases than are followed; they may go in a circle. RFC 1034 section 3.6.2: "CNAME loops signalled as an error".
+    /// Too many aliases; possibly a loop. RFC 1034 section 3.6.2: "CNAME loops signalled as an error".
     TooManyAliases,
 }
 
-/// Zones answered with authority (AA=1), never changed once loaded: a reload loads anew and swaps the whole.
+/// Zones served with authority (AA=1), immutable once loaded: a reload loads new ones and swaps the whole.
 pub struct LocalZones {
     origins: Vec<Name>,
     lengths: Vec<usize>,
@@ -64,14 +64,14 @@ pub struct LocalZones {
 }
 
 impl LocalZones {
-    /// Reads every file; with any fault in any of them nothing is loaded, and all faults are returned.
+    /// Reads every file. On any fault loads nothing and returns all faults.
     pub fn load(sources: &[LocalSource]) -> Result<Self, Vec<LocalZoneError>> {
         Self::collect(
             sources.iter().map(|source| (source.origin.clone(), source.file.clone(), read(&source.file))),
         )
     }
 
-    /// Takes zones that come with the program, as pairs of origin and master file.
+    /// Loads built-in zones, given as pairs of origin and master file.
     pub fn from_texts(zones: &[(&str, &str)]) -> Result<Self, Vec<LocalZoneError>> {
         let name = |text: &str| {
             let name = rr::Name::from_ascii(text).ok()?;
@@ -81,7 +81,11 @@ impl LocalZones {
             let label = PathBuf::from(format!("zone {origin}"));
             match name(origin) {
                 Some(origin) => (origin, label, Ok((*text).to_owned())),
-                None => (Name::ROOT, label, Err(Fault::whole("its origin is no name", "correct the origin"))),
+                None => (
+                    Name::ROOT,
+                    label,
+                    Err(Fault::whole("the origin is not a valid name", "correct the origin")),
+                ),
             }
         }))
     }
@@ -121,12 +125,12 @@ impl LocalZones {
         Ok(())
     }
 
-    /// The zones' names in the order they were given.
+    /// The zones' names in the order given.
     pub fn origins(&self) -> &[Name] {
         &self.origins
     }
 
-    /// SHA-256 over the text of all zones.
+    /// SHA-256 of the text of all zones.
     pub fn digest(&self) -> [u8; 32] {
         self.digest.clone().finalize().into()
     }
@@ -136,16 +140,16 @@ impl LocalZones {
         self.origins.iter().zip(self.lengths.iter().copied())
     }
 
-    /// True without any zone.
+    /// True if there are no zones.
     pub fn is_empty(&self) -> bool {
         self.origins.is_empty()
     }
 
-    /// Answers a query that was checked already; `client` and `over_tcp` say where it came from. Aliases are followed
-    /// through all zones.
+    /// Answers an already validated query; `client` and `over_tcp` say where it came from. Aliases are followed through
+    /// all zones.
     ///
-    /// The response is whole whatever the client can take (up to 65 535 bytes), has the query's id, RD, CD and
-    /// question, AA=1, and no OPT, as the query's own is not looked at.
+    /// The response is complete (up to 65,535 bytes), whatever size the client accepts. It has the query's id, RD, CD
+    /// and question, AA=1, and no OPT: the query's OPT is ignored.
     pub async fn answer(
         &self,
         request: &[u8],
@@ -174,7 +178,7 @@ impl LocalZones {
         Ok(LocalAnswer { message, leads_to: None })
     }
 
-    /// [`LocalZones::answer`] for those who cannot wait: nothing has to be waited for, as all records are in memory.
+    /// Synchronous [`LocalZones::answer`]: all records are in memory, so there is nothing to wait for.
     pub fn answer_now(&self, request: &[u8]) -> Result<LocalAnswer, LocalFailure> {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let answer = std::pin::pin!(self.answer(request, nobody, true));
@@ -184,13 +188,13 @@ impl LocalZones {
         }
     }
 
-    /// The zones as hickory's server takes them.
+    /// The zones for hickory's server.
     pub(super) fn into_catalog(self) -> Catalog {
         self.catalog
     }
 }
 
-/// The query reduced to header and question, or none where it is not for a zone to answer.
+/// The query reduced to header and question, or `None` if zones do not answer this kind of query.
 fn bare_question(request: &[u8]) -> Option<Vec<u8>> {
     let header = Header::parse(request)?;
     let (question, end) = parse_question(request)?;
@@ -207,23 +211,23 @@ fn bare_question(request: &[u8]) -> Option<Vec<u8>> {
     Some(bare)
 }
 
-/// A file's text, if it is a regular file of at most [`MAX_FILE_BYTES`] in UTF-8.
+/// Reads a file, which must be a regular file of at most [`MAX_FILE_BYTES`] in UTF-8.
 fn read(file: &Path) -> Result<String, Fault> {
     let unreadable = |error: std::io::Error| {
         Fault::whole(
             format!("cannot be read: {error}"),
-            "correct the path in the settings, or the file's permissions",
+            "check the path in the settings and the file's permissions",
         )
     };
-    // Opening a pipe would wait for somebody to write to it.
+    // Opening a pipe would block until another process writes to it.
     if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(Fault::whole("is no regular file", "name a master file"));
+        return Err(Fault::whole("is not a regular file", "name a master file"));
     }
     let mut bytes = Vec::new();
     let mut limited = std::fs::File::open(file).map_err(unreadable)?.take(MAX_FILE_BYTES + 1);
     if limited.read_to_end(&mut bytes).map_err(unreadable)? as u64 > MAX_FILE_BYTES {
         let message = format!("is larger than {MAX_FILE_BYTES} bytes");
-        return Err(Fault::whole(message, "check that it is a master file; split a zone that large"));
+        return Err(Fault::whole(message, "check that it is a master file; split a large zone"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]

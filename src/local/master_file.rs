@@ -1,4 +1,4 @@
-//! [`MasterFile`]: a master file read entry by entry (RFC 1035 section 5.1, RFC 2308 section 4).
+//! [`MasterFile`]: reads a master file entry by entry (RFC 1035 section 5.1, RFC 2308 section 4).
 
 use std::panic::catch_unwind;
 use std::str::FromStr;
@@ -11,25 +11,25 @@ use super::entry::{LocalEntry, Word, check_for_hickory, entries};
 use super::error::{Fault, LocalZoneError};
 use super::rdata::{self, Style};
 
-/// Faults reported of one file; what follows is most often the same mistake again.
+/// Faults reported per file; later ones mostly repeat the same mistake.
 pub(super) const MAX_FAULTS: usize = 20;
 
-/// A record and the line it begins on.
+/// A record and its first line.
 pub(super) type Located = (usize, Record);
 
-/// What an entry may leave out, because an earlier one said it.
+/// State that later entries inherit: origin, owner and TTL.
 pub(super) struct MasterFile {
     origin: Name,
     owner: Option<Name>,
     /// From `$TTL`.
     default_ttl: Option<u32>,
-    /// The last one written with a record, which counts where there is no `$TTL`.
+    /// The last TTL written with a record, used if there is no `$TTL`.
     last_ttl: Option<u32>,
-    /// Targets without a final dot are absolute, and long text is cut: an export of Azure.
+    /// An Azure export: targets without a final dot are absolute, and long text is split.
     azure: bool,
 }
 
-/// The records of a master file that is no local zone, with the lines they begin on.
+/// Reads the records, with their first lines, of a master file that is not a local zone.
 pub(crate) fn read_records(
     file: &str,
     text: &str,
@@ -37,12 +37,12 @@ pub(crate) fn read_records(
     azure: bool,
 ) -> Result<Vec<(usize, Record)>, Vec<LocalZoneError>> {
     let in_file = |faults: Vec<Fault>| faults.into_iter().map(|fault| fault.in_file(file)).collect();
-    // What is pasted may end without a line ending.
+    // Pasted text may have no final line ending.
     MasterFile::read_as(&format!("{text}\n"), origin, azure).map_err(in_file)
 }
 
 impl MasterFile {
-    /// Reads all records of `text`, relative names being relative to `origin`; or its first [`MAX_FAULTS`] faults.
+    /// Reads all records of `text`, relative to `origin`; on faults, returns the first [`MAX_FAULTS`].
     pub(super) fn read(text: &str, origin: &Name) -> Result<Vec<Located>, Vec<Fault>> {
         Self::read_as(text, origin, false)
     }
@@ -70,7 +70,7 @@ impl MasterFile {
         if faults.is_empty() { Ok(records) } else { Err(faults) }
     }
 
-    /// A record, or none for a directive.
+    /// Reads a record; returns `None` for a directive.
     fn read_entry(&mut self, entry: &LocalEntry<'_>) -> Result<Option<Located>, Fault> {
         if !entry.owner_omitted && !entry.words[0].quoted && entry.words[0].text.starts_with('$') {
             return self.read_directive(entry).map(|()| None);
@@ -107,25 +107,25 @@ impl MasterFile {
             "$TTL" => {
                 let ttl = parse_ttl(argument("write `$TTL 3600`")?);
                 let ttl = ttl.map_err(|_| {
-                    Fault::at(entry.line, "no time to live", "write seconds, as `3600`, or `1h`")
+                    Fault::at(entry.line, "invalid TTL", "write seconds such as `3600`, or `1h`")
                 });
                 self.default_ttl = Some(ttl?);
                 Ok(())
             }
             "$INCLUDE" => Err(Fault::at(
                 entry.line,
-                "$INCLUDE is refused: a zone is read from the one file the settings name",
-                "put the records into this file",
+                "$INCLUDE is not supported: a zone is read from one file",
+                "copy the records into this file",
             )),
             other => Err(Fault::at(
                 entry.line,
-                format!("`{other}` is no directive"),
-                "only $ORIGIN and $TTL are; write out what else a server generates",
+                format!("unknown directive `{other}`"),
+                "use $ORIGIN or $TTL; write generated records out",
             )),
         }
     }
 
-    /// A name as written, completed with the origin unless it ends in a dot.
+    /// Reads a name, relative to the origin unless it ends in a dot.
     fn read_name(&self, line: usize, text: &str) -> Result<Name, Fault> {
         rdata::read_name(text, &self.origin).map_err(|message| Fault::at(line, message, "correct the name"))
     }
@@ -136,9 +136,9 @@ impl MasterFile {
         let Some((kind, data)) = fields.split_first() else {
             return Err(Fault::at(line, "the record has no type", REMEDY));
         };
-        let unread = |reason: String| Fault::at(line, format!("no valid record: {reason}"), REMEDY);
+        let unread = |reason: String| Fault::at(line, format!("invalid record: {reason}"), REMEDY);
         let Some(record_type) = rdata::record_type(kind.text) else {
-            return Err(unread(format!("`{}` is no record type", kind.text)));
+            return Err(unread(format!("unknown record type `{}`", kind.text)));
         };
         let style = Style { origin: &self.origin, azure: self.azure };
         let data = match rdata::read(record_type, data, style) {
@@ -150,12 +150,16 @@ impl MasterFile {
         };
         self.last_ttl = ttl.or(self.last_ttl);
         let known = ttl.or(self.default_ttl).or(self.last_ttl);
-        // As BIND does: the first SOA without a TTL has its own minimum, and so has what follows.
+        // Like BIND: without a TTL, the first SOA and what follows use its minimum.
         if let (None, RData::SOA(soa)) = (known, &data) {
             self.default_ttl = Some(soa.minimum);
         }
         let ttl = known.or(self.default_ttl).ok_or_else(|| {
-            Fault::at(line, "the record has no ttl, and none stands before it", "write `$TTL 3600` first")
+            Fault::at(
+                line,
+                "the record has no TTL, and no line before it sets one",
+                "add `$TTL 3600` at the top",
+            )
         })?;
         let record = Record::from_rdata(Name::root(), ttl, data);
         match record.to_bytes() {
@@ -164,7 +168,7 @@ impl MasterFile {
         }
     }
 
-    /// Lets hickory read data, of which it sees one line and no owner.
+    /// Lets hickory read the data, as one line without an owner.
     fn read_by_hickory(&self, line: usize, kind: &Word<'_>, data: &[Word<'_>]) -> Result<RData, Fault> {
         for word in data {
             check_for_hickory(word).map_err(|(message, remedy)| Fault::at(line, message, remedy))?;
@@ -174,7 +178,7 @@ impl MasterFile {
         let is_service = matches!(kind.text.to_ascii_uppercase().as_str(), "SVCB" | "HTTPS");
         let mut target = None;
         if is_service && data.len() > 1 {
-            // hickory takes the target for absolute whatever it is, and knows fewer labels.
+            // hickory treats every target as absolute and accepts fewer labels.
             target = Some(self.read_name(line, data[1].text)?);
             data[1] = Word { text: ".", quoted: false };
             rdata::sort_parameters(&mut data[2..]);
@@ -183,12 +187,12 @@ impl MasterFile {
         for field in &data {
             match (field.quoted, field.text) {
                 (true, quoted) => text.extend([" \"", quoted, "\""]),
-                // hickory knows `@` only as an owner; a name without characters is the origin, too.
+                // hickory accepts `@` only as an owner; an empty name also means the origin.
                 (false, "@") => text.push_str(" \"\""),
                 (false, bare) => text.extend([" ", bare]),
             }
         }
-        // Older versions of the parser panicked on some of the rarer types; a bad file must not end the process.
+        // Older versions of the parser panicked on some rarer types. A bad file must not end the process.
         let parsed = catch_unwind(|| {
             let (_, mut sets) = Parser::new(text, None, Some(self.origin.clone())).parse()?;
             Ok(sets.pop_first().and_then(|(_, set)| set.record().cloned()))
@@ -208,11 +212,11 @@ impl MasterFile {
             Ok(Err(error)) => one_line(&error),
             Err(_) => "the parser failed on this record".to_owned(),
         };
-        Err(Fault::at(line, format!("no valid record: {reason}"), "write `NAME [TTL] [IN] TYPE DATA`"))
+        Err(Fault::at(line, format!("invalid record: {reason}"), "write `NAME [TTL] [IN] TYPE DATA`"))
     }
 }
 
-/// True where the last line is more than a comment and has no line ending: half a name is another name.
+/// True if the last line is more than a comment and has no line ending: a truncated name is a different name.
 fn is_cut_off(text: &str) -> bool {
     let last = text.rsplit('\n').next().unwrap_or_default().trim_start();
     !last.is_empty() && !last.starts_with(';')
@@ -222,7 +226,7 @@ fn one_line(error: &hickory_proto::serialize::txt::ParseError) -> String {
     error.to_string().replace(char::is_control, " ")
 }
 
-/// The TTL that stands before a record's type, and what stands from its type on.
+/// Splits off the TTL before a record's type. Returns it with the remaining fields, the type first.
 fn split_fields<'f, 'a>(
     line: usize,
     mut fields: &'f [Word<'a>],
@@ -233,7 +237,7 @@ fn split_fields<'f, 'a>(
             ttl = Some(written);
         } else if let Ok(class) = DNSClass::from_str(&word.text.to_ascii_uppercase()) {
             if class != DNSClass::IN {
-                let message = format!("no valid record: class {class} is not served");
+                let message = format!("invalid record: class {class} is not supported");
                 return Err(Fault::at(line, message, "write `NAME [TTL] [IN] TYPE DATA`"));
             }
         } else {
@@ -244,7 +248,7 @@ fn split_fields<'f, 'a>(
     Ok((ttl, fields))
 }
 
-/// Refuses data of more or fewer fields than its type has, of which hickory would drop the surplus.
+/// Rejects data with more or fewer fields than its type has. hickory would drop surplus fields.
 fn check_count(line: usize, record_type: &str, data: &[Word<'_>]) -> Result<(), Fault> {
     if data.first().is_some_and(|word| word.text == "\\#") {
         return Ok(());
@@ -304,7 +308,7 @@ mod tests {
                 "8 *.x.sub.corp.example. 3600 IN AAAA ::1",
             ]
         );
-        // Without $TTL the last one counts.
+        // Without $TTL, the last TTL is used.
         assert_eq!(read("a 7 A 10.0.0.1\nb A 10.0.0.2\n").unwrap()[1], "2 b.corp.example. 7 IN A 10.0.0.2");
     }
 
@@ -326,12 +330,12 @@ mod tests {
              l HTTPS 1 svc alpn=h2\nok A 10.0.0.1\n",
         )
         .unwrap_err();
-        // Data of an unknown type, and a relative target, are read.
+        // Accepted: data of an unknown type, and a relative target.
         let expected: Vec<usize> = (2..=15).filter(|line| *line != 9).collect();
         assert_eq!(faults.iter().map(|(line, _)| *line).collect::<Vec<_>>(), expected);
-        assert!(faults[3].1.starts_with("$INCLUDE is refused"));
+        assert!(faults[3].1.starts_with("$INCLUDE is not supported"));
         assert_eq!(fault(" A 10.0.0.1\n"), (1, "the record has no owner".to_owned()));
-        assert!(fault("a A 10.0.0.1\n").1.contains("ttl"));
+        assert!(fault("a A 10.0.0.1\n").1.contains("TTL"));
         assert_eq!(read(&"x A\n".repeat(100)).unwrap_err().len(), MAX_FAULTS);
     }
 

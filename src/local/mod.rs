@@ -1,8 +1,8 @@
-//! Authoritative local zones, and the small server that stands in for an upstream in demonstrations and tests.
+//! Authoritative local zones, and the small server that stands in for an upstream in demos and tests.
 //!
-//! A zone's way in: `entry` splits a master file into entries with their lines, `master_file` and `rdata` turn them into
-//! records, `zone` checks what only shows in the whole and answers from it. hickory's
-//! catalog finds the zone of a query and writes the response; `alias` joins the responses along a chain of aliases.
+//! Loading: `entry` splits a master file into entries with line numbers, `master_file` and `rdata` turn them into
+//! records, and `zone` checks the zone as a whole and answers from it. hickory's catalog finds the zone for a query and
+//! writes the response; `alias` joins responses along a chain of aliases.
 
 mod alias;
 mod capture;

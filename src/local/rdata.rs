@@ -1,6 +1,7 @@
-//! The data of a record: read here where it holds names, text or `\#`, by hickory elsewhere.
+//! Record data: parsed here if it contains names, text or `\#`, otherwise by hickory.
 //!
-//! hickory's parser refuses labels that RFC 2181 section 11 allows, so what holds names is put into wire format here.
+//! hickory's parser rejects labels that RFC 2181 section 11 allows, so data with names is converted to wire format
+//! here.
 
 use hickory_proto::rr::{Name, RData, RecordType};
 use hickory_proto::serialize::binary::{BinDecoder, Restrict};
@@ -26,11 +27,11 @@ enum Field {
 #[derive(Clone, Copy)]
 pub(super) struct Style<'o> {
     pub(super) origin: &'o Name,
-    /// Targets are absolute also without a final dot, and long text becomes several strings: what Azure exports.
+    /// As Azure exports them: targets are absolute without a final dot, and long text becomes several strings.
     pub(super) azure: bool,
 }
 
-/// A name as written, completed with the origin unless it ends in a dot.
+/// Reads a name, relative to the origin unless it ends in a dot.
 pub(super) fn read_name(text: &str, origin: &Name) -> Result<Name, String> {
     if text == "@" {
         return Ok(origin.clone());
@@ -38,15 +39,15 @@ pub(super) fn read_name(text: &str, origin: &Name) -> Result<Name, String> {
     if text == "." {
         return Ok(Name::root());
     }
-    let no_name = |why: &str| format!("`{text}` is no name: {why}");
+    let no_name = |why: &str| format!("invalid name `{text}`: {why}");
     let mut labels = Vec::new();
     let written: Vec<&str> = written_labels(text).map(|(_, written)| written).collect();
     let is_absolute = written.len() > 1 && written.last().is_some_and(|last| last.is_empty());
     for written in &written[..written.len() - usize::from(is_absolute)] {
         match label(written) {
-            Some(label) if label.is_empty() => return Err(no_name("a label is empty")),
+            Some(label) if label.is_empty() => return Err(no_name("empty label")),
             Some(label) => labels.push(label),
-            None => return Err(no_name("an escape or an internationalised label is wrong")),
+            None => return Err(no_name("invalid escape or internationalised label")),
         }
     }
     let name = Name::from_labels(labels).map_err(|error| no_name(&error.to_string()))?;
@@ -65,7 +66,7 @@ pub(super) fn record_type(text: &str) -> Option<RecordType> {
     }
 }
 
-/// The data where it can be read here; none where hickory is to read it.
+/// Reads the data here if possible; `None` if hickory must read it.
 pub(super) fn read(
     record_type: RecordType,
     data: &[Word<'_>],
@@ -105,7 +106,7 @@ fn wire<'w, 'a: 'w>(
         let text = word.text;
         let number = |most: u32| {
             let number = text.parse::<u32>().ok().filter(|number| *number <= most);
-            number.ok_or_else(|| format!("`{text}` is no number up to {most}"))
+            number.ok_or_else(|| format!("`{text}` is not a number from 0 to {most}"))
         };
         match field {
             Field::Name if text == "@" => push_name(&mut wire, style.origin),
@@ -113,14 +114,14 @@ fn wire<'w, 'a: 'w>(
             Field::U16 => wire.extend((number(u32::from(u16::MAX))? as u16).to_be_bytes()),
             Field::U32 => wire.extend(number(u32::MAX)?.to_be_bytes()),
             Field::Time => {
-                let time = parse_ttl(text).map_err(|_| format!("`{text}` is no time"))?;
+                let time = parse_ttl(text).map_err(|_| format!("invalid time `{text}`"))?;
                 wire.extend(time.to_be_bytes());
             }
             Field::Text => {
-                let text = unescape(text).ok_or("a `\\` is followed by no character and no byte")?;
+                let text = unescape(text).ok_or("incomplete escape after `\\`")?;
                 if text.len() > MAX_STRING && !style.azure {
                     return Err(format!(
-                        "a text of {} bytes: one string holds {MAX_STRING}; write it as several",
+                        "a text of {} bytes is too long: one string holds {MAX_STRING}; split it",
                         text.len()
                     ));
                 }
@@ -146,9 +147,9 @@ fn push_name(wire: &mut Vec<u8>, name: &Name) {
     wire.push(0);
 }
 
-/// Data of a type that need not be known: its length and its bytes in hexadecimal (RFC 3597 section 5).
+/// Data in the generic form for any type: its length and its bytes in hexadecimal (RFC 3597 section 5).
 fn unknown(words: &[Word<'_>]) -> Result<Vec<u8>, String> {
-    let form = || "after `\\#` belong the length and as many bytes in hexadecimal".to_owned();
+    let form = || "write the length and that many hexadecimal bytes after `\\#`".to_owned();
     let (length, digits) = words.split_first().ok_or_else(form)?;
     let length: u16 = length.text.parse().map_err(|_| form())?;
     let digits: String = digits.iter().map(|word| word.text).collect();
@@ -160,18 +161,18 @@ fn unknown(words: &[Word<'_>]) -> Result<Vec<u8>, String> {
 }
 
 fn decode(record_type: RecordType, wire: &[u8]) -> Result<RData, String> {
-    let length = u16::try_from(wire.len()).map_err(|_| "a record holds 65535 bytes at most".to_owned())?;
-    let wrong = |error: String| format!("the data is none of type {record_type}: {error}");
+    let length = u16::try_from(wire.len()).map_err(|_| "the data is longer than 65535 bytes".to_owned())?;
+    let wrong = |error: String| format!("invalid data for type {record_type}: {error}");
     let mut decoder = BinDecoder::new(wire);
     let data = RData::read(&mut decoder, record_type, Restrict::new(length))
         .map_err(|error| wrong(error.to_string()))?;
     match decoder.is_empty() {
         true => Ok(data),
-        false => Err(wrong("it goes on".to_owned())),
+        false => Err(wrong("unexpected bytes at the end".to_owned())),
     }
 }
 
-/// Orders the words of SvcParams by their keys' numbers: any order may be written (RFC 9460 section 2.1), and one is sent.
+/// Sorts SvcParams by key number: they may be written in any order (RFC 9460 section 2.1), but are sent in this one.
 pub(super) fn sort_parameters(words: &mut [Word<'_>]) {
     const KEYS: [&str; 9] =
         ["mandatory", "alpn", "no-default-alpn", "port", "ipv4hint", "ech", "ipv6hint", "dohpath", "ohttp"];

@@ -34,7 +34,7 @@ async fn ask(zones: &LocalZones, message: &Message) -> Option<Message> {
     Some(Message::from_vec(&answer.message).unwrap())
 }
 
-/// The answer to a name below [`ORIGIN`] in the test's zone: code, answer section, authority section.
+/// The answer to a name below [`ORIGIN`] in the test zone: code, answer section, authority section.
 async fn answer(name: &str, record_type: RecordType) -> (ResponseCode, Vec<String>, Vec<String>) {
     let zones = LocalZones::load(&[source(ORIGIN, &data("privatelink.zone"))]).unwrap();
     let dot = if name.is_empty() { "" } else { "." };
@@ -74,7 +74,7 @@ async fn negative_answers_carry_the_soa() {
         let expected = (ResponseCode::NXDomain, vec![], vec![NEGATIVE_SOA.to_owned()]);
         assert_eq!(answer(name, RecordType::A).await, expected, "{name}");
     }
-    // A type the name does not have, a name that only has names below it, and a type nobody knows.
+    // A type that the name does not have, a name that only has names below it, and an unknown type.
     for name in ["6f1d.workspace.eastus", "eastus", "below.fixed.6f1d.inference.eastus"] {
         for record_type in [RecordType::AAAA, RecordType::Unknown(65280)] {
             let expected = (ResponseCode::NoError, vec![], vec![NEGATIVE_SOA.to_owned()]);
@@ -89,7 +89,7 @@ async fn wildcards_follow_rfc_4592() {
     assert_eq!(answers, ["score.6f1d.inference.eastus 10 IN A 10.1.0.7"]);
     let (_, answers, _) = answer("a.b.6f1d.inference.eastus", RecordType::A).await;
     assert_eq!(answers, ["a.b.6f1d.inference.eastus 10 IN A 10.1.0.7"]);
-    // The wildcard's name exists for every type: NODATA, where NXDOMAIN would take its A record away, too.
+    // The wildcard's name exists for every type, so this is NODATA. NXDOMAIN would deny its A record as well.
     let nodata = (ResponseCode::NoError, vec![], vec![NEGATIVE_SOA.to_owned()]);
     assert_eq!(answer("score.6f1d.inference.eastus", RecordType::AAAA).await, nodata);
     assert_eq!(answer("fixed.6f1d.inference.eastus", RecordType::A).await, nodata);
@@ -108,19 +108,19 @@ async fn aliases_are_followed_within_the_zone() {
     let chain = ["alias 10 IN CNAME second", "second 10 IN CNAME 6f1d.workspace.eastus"];
     assert_eq!(answers[..2], chain);
     assert_eq!(answers[2], "6f1d.workspace.eastus 10 IN A 10.1.0.5");
-    // RFC 2308 section 2.2: the alias is there, and its target has no such data.
+    // RFC 2308 section 2.2: the alias exists, and its target has no such data.
     let nodata = (ResponseCode::NoError, chain.map(str::to_owned).to_vec(), vec![NEGATIVE_SOA.to_owned()]);
     assert_eq!(answer("alias", RecordType::AAAA).await, nodata);
     assert_eq!(answer("alias", RecordType::CNAME).await.1, chain[..1]);
     let outside = answer("outside", RecordType::A).await;
     assert_eq!(outside.1, ["outside 10 IN CNAME blob.store.core.windows.net."]);
-    // RFC 6604 section 3, RFC 2308 section 2.1: the code and the SOA are those of the name that does not exist.
+    // RFC 6604 section 3, RFC 2308 section 2.1: the code and the SOA are those of the missing name.
     let dangling = vec!["dangling 10 IN CNAME nowhere".to_owned()];
     let missing = (ResponseCode::NXDomain, dangling, vec![NEGATIVE_SOA.to_owned()]);
     assert_eq!(answer("dangling", RecordType::A).await, missing);
 }
 
-/// Two zones: chains of aliases by length, circles, and ways from one zone to the other and out of both.
+/// Two zones: alias chains of several lengths, loops, and aliases between the zones and out of both.
 fn two_zones() -> LocalZones {
     let chain: String = (1..20).map(|i| format!("c{i} CNAME c{}\n", i - 1)).collect();
     let one = format!(
@@ -250,12 +250,12 @@ fn all_faults_of_all_files_are_reported() {
         source(&ORIGIN.to_uppercase(), &data("privatelink.zone")),
     ]);
     let starts = [
-        "broken.zone:3: no valid record: network address parse error",
-        "broken.zone:4: $INCLUDE is refused",
+        "broken.zone:3: invalid record: network address parse error",
+        "broken.zone:4: $INCLUDE is not supported",
         "broken.zone:5: the quoted text does not end on its line",
         "broken.zone:6: A has 2 data fields instead of 1",
         "missing.zone: cannot be read: No such file",
-        ": is no regular file",
+        ": is not a regular file",
         "privatelink.zone: the zone `privatelink.api.azureml.ms` is already loaded from ",
     ];
     assert_eq!(found.len(), starts.len(), "{found:#?}");
@@ -291,7 +291,7 @@ fn records_that_do_not_fit_together() {
         fault("www.example.org. A 10.0.0.1")
             .starts_with("zone corp.example:3: `www.example.org.` is outside")
     );
-    assert!(fault("sub SOA ns host 1 2 3 4 5").contains(":3: the SOA belongs to `sub.corp.example.`"));
+    assert!(fault("sub SOA ns host 1 2 3 4 5").contains(":3: the SOA record is at `sub.corp.example.`"));
     assert!(fault("@ SOA ns host 2 2 3 4 5").contains(":3: the zone has a second SOA"));
     assert!(
         fault("a A 10.0.0.1\na CNAME b").contains(":4: `a.corp.example.` has a CNAME record and another")

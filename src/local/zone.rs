@@ -1,7 +1,7 @@
-//! [`LocalZone`]: one zone's records and the search in them (RFC 1034 section 4.3.2, RFC 4592).
+//! [`LocalZone`]: the records of one zone and how they are looked up (RFC 1034 section 4.3.2, RFC 4592).
 //!
-//! hickory's own in-memory zone says NXDOMAIN for a name that a wildcard covers with other types, lets a wildcard
-//! stand in for a name that exists, and scans all records for each negative answer; hence a handler of our own.
+//! A handler of our own, because hickory's in-memory zone answers NXDOMAIN for a name that a wildcard covers with other
+//! types, uses a wildcard for a name that exists, and scans all records for each negative answer.
 
 use std::collections::HashMap;
 
@@ -21,17 +21,17 @@ use super::master_file::{Located, MAX_FAULTS};
 /// Most CNAME records in one answer. BIND and Unbound give up after 11.
 pub(super) const MAX_ALIASES: usize = 16;
 
-/// A zone as it is answered from.
+/// A zone in the form that answers queries.
 pub(super) struct LocalZone {
     origin: LowerName,
-    /// All names of the zone, those included that only lie between a record and the origin.
+    /// All names of the zone, including empty ones between a record and the origin.
     nodes: HashMap<LowerName, Vec<Record>>,
-    /// The SOA as negative answers carry it.
+    /// The SOA for negative answers.
     negative_soa: Record,
 }
 
 impl LocalZone {
-    /// Takes the records of a master file as a zone, or says which of them cannot be in it.
+    /// Builds a zone from the records of a master file, or returns the faults.
     pub(super) fn new(origin: &Name, records: Vec<Located>) -> Result<Self, Vec<Fault>> {
         let origin = LowerName::from(origin);
         let mut nodes = HashMap::from([(origin.clone(), Vec::new())]);
@@ -53,7 +53,7 @@ impl LocalZone {
         let Some((soa, minimum)) = soa else {
             return Err(vec![Fault::whole(
                 "the zone has no SOA record",
-                "begin with `@ 3600 IN SOA ns hostmaster 1 3600 600 604800 300`",
+                "begin the file with `@ 3600 IN SOA ns hostmaster 1 3600 600 604800 300`",
             )]);
         };
         let mut negative_soa = soa.clone();
@@ -68,7 +68,7 @@ impl LocalZone {
         self.nodes.values().map(Vec::len).sum()
     }
 
-    /// The records at `name`, those of the wildcard that covers it, or none where it does not exist.
+    /// The records at `name` or of the wildcard that covers it; `None` if the name does not exist.
     fn node(&self, name: &LowerName) -> Option<&[Record]> {
         if !self.origin.zone_of(name) {
             return None;
@@ -88,8 +88,8 @@ impl LocalZone {
         None
     }
 
-    /// The records that answer a question, a chain of aliases first: it ends where the zone does, or with one more than
-    /// [`MAX_ALIASES`].
+    /// The records that answer a question, preceded by any chain of aliases. The chain ends where it leaves the zone,
+    /// or after one more than [`MAX_ALIASES`].
     fn answer(&self, name: &LowerName, record_type: RecordType) -> Result<Vec<Record>, LookupError> {
         let mut answer: Vec<Record> = Vec::new();
         let mut owner = name.clone();
@@ -126,19 +126,20 @@ impl LocalZone {
     }
 }
 
-/// Bytes that the records of one answer may take: a message has 65,535, of which the header takes 12 and the longest question 259.
+/// Most bytes for the records of one answer: 65,535 per message, minus 12 for the header and 259 for the longest
+/// question.
 const MAX_SET: usize = 65_535 - 12 - 259;
 
-/// The longest name, for which a wildcard may stand.
+/// Length of the longest name that a wildcard may match.
 const MAX_NAME: usize = 255;
 
-/// Why the records of `owner` that are of one type cannot be given in one answer, over TCP either.
+/// A fault if `owner`'s records of one type do not fit in one answer, even over TCP.
 fn oversized(owner: &LowerName, node: &[Record]) -> Option<Fault> {
     let name_len = if owner.is_wildcard() { MAX_NAME } else { owner.len() };
     let mut sizes: HashMap<RecordType, (usize, usize)> = HashMap::new();
     for record in node {
         let (count, size) = sizes.entry(record.record_type()).or_default();
-        // Before the data of a record stand its name and ten bytes (RFC 1035 section 3.2.1).
+        // The data of a record follows its name and ten bytes (RFC 1035 section 3.2.1).
         let data = record.data.to_bytes().map_or(0, |data| data.len());
         (*count, *size) = (*count + 1, *size + name_len + 10 + data);
     }
@@ -147,11 +148,11 @@ fn oversized(owner: &LowerName, node: &[Record]) -> Option<Fault> {
         format!(
             "`{owner}` has {count} {record_type} records, which take {size} bytes; an answer has room for {MAX_SET}"
         ),
-        "keep fewer of them, or spread them over several names",
+        "remove some of them, or spread them over several names",
     ))
 }
 
-/// Adds a record, or says why the zone cannot hold it.
+/// Adds a record, or returns why it cannot be in the zone.
 fn insert(
     nodes: &mut HashMap<LowerName, Vec<Record>>,
     origin: &LowerName,
@@ -171,15 +172,15 @@ fn insert(
     if record_type == RecordType::SOA && !at_origin {
         return Err(Fault::at(
             line,
-            format!("the SOA belongs to `{owner}`, the zone is `{origin}`"),
-            "give both the same name",
+            format!("the SOA record is at `{owner}`, but the zone is `{origin}`"),
+            "use the same name for both",
         ));
     }
     if record_type == RecordType::NS && !at_origin {
         return Err(Fault::at(
             line,
-            format!("`{owner}` is delegated to another server, which a client of a resolver cannot follow"),
-            "remove the NS record and write the names below it into this zone, or load them as a zone of their own",
+            format!("`{owner}` is delegated to another server, which clients of a resolver cannot follow"),
+            "remove the NS record and add the names below it to this zone, or to a separate one",
         ));
     }
     let mut parent = owner.clone();
@@ -200,8 +201,8 @@ fn insert(
     if has(RecordType::CNAME) || record_type == RecordType::CNAME && !node.is_empty() {
         return Err(Fault::at(
             line,
-            format!("`{}` has a CNAME record and another one", record.name),
-            "keep the CNAME alone, or leave it out",
+            format!("`{}` has a CNAME record and another record", record.name),
+            "keep only the CNAME, or remove it",
         ));
     }
     node.push(record);
@@ -222,7 +223,7 @@ impl ZoneHandler for LocalZone {
         &self.origin
     }
 
-    /// What the catalog wants besides the answer: the SOA of a negative one, the NS set next to an SOA.
+    /// What the catalog needs besides the answer: the SOA of a negative answer, the NS set next to an SOA.
     async fn lookup(
         &self,
         _name: &LowerName,
@@ -232,7 +233,7 @@ impl ZoneHandler for LocalZone {
     ) -> LookupControlFlow<AuthLookup> {
         let records = match record_type {
             RecordType::SOA => vec![self.negative_soa.clone()],
-            // An empty set rather than an error, which the catalog would log for every SOA query.
+            // An empty set, because the catalog would log an error for every SOA query.
             _ => self.answer(&self.origin, record_type).unwrap_or_default(),
         };
         LookupControlFlow::Continue(Ok(LookupRecords::Section(records).into()))

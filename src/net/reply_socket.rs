@@ -1,10 +1,10 @@
-//! [`ReplySocket`]: the socket a worker receives from, and all that replies leave through.
+//! [`ReplySocket`]: the socket a worker receives from, and the sockets that its replies leave through.
 //!
-//! A reply to a client on the same link that does not answer ARP or neighbour discovery stays in the send buffer for some
-//! seconds, so whoever forges such addresses can fill it. A send therefore never waits: where a buffer is full the next
-//! socket's is used, and where all are full the reply is dropped and counted. Linux gives a socket without privileges
-//! `net.core.wmem_max` bytes only, hence the spares: bound to the same port, they are connected to nobody, so that the
-//! kernel gives them no client's datagrams.
+//! A reply to an on-link client that does not answer ARP or neighbour discovery stays in the send buffer for some
+//! seconds. An attacker who forges such addresses can fill the buffer. A send therefore never blocks: if a buffer is
+//! full, the next socket is used; if all are full, the reply is dropped and counted. An unprivileged socket on Linux
+//! gets only `net.core.wmem_max` bytes of send buffer, hence the spare sockets. They are bound to the same port and
+//! connected to the discard port, so the kernel delivers no client datagrams to them.
 
 use std::net::UdpSocket;
 use std::sync::Mutex;
@@ -15,18 +15,18 @@ use strum::VariantArray;
 use super::batch::{SendBatch, dropped_by_kernel};
 use crate::util::sync::lock;
 
-/// See the module's head.
+/// A worker's receiving socket and its spare sending sockets; see the module documentation.
 #[derive(Debug)]
 pub struct ReplySocket {
-    /// The first receives as well.
+    /// The first one also receives.
     sockets: Box<[UdpSocket]>,
-    /// The one whose buffer had room last.
+    /// Index of the socket whose buffer last had room.
     current: AtomicUsize,
     drops: [AtomicU64; SendDrop::VARIANTS.len()],
     receive_drops: Mutex<WrappingCount>,
 }
 
-/// A count that never wraps, of one that the kernel keeps in 32 bits. It must be read before 4,294,967,296 more are counted.
+/// A 64-bit count made from the kernel's 32-bit one. It must be read at least once per 4,294,967,296 events.
 #[derive(Debug, Default)]
 struct WrappingCount {
     last: u32,
@@ -34,7 +34,7 @@ struct WrappingCount {
 }
 
 impl WrappingCount {
-    /// The count so far, where the kernel's is `count` now.
+    /// The total so far, given the kernel's current `count`.
     fn read(&mut self, count: u32) -> u64 {
         self.total += u64::from(count.wrapping_sub(self.last));
         self.last = count;
@@ -50,7 +50,7 @@ impl WrappingCount {
 pub enum SendDrop {
     /// All send buffers are full.
     BufferFull,
-    /// The host or the network refused it: no route, a firewall rule, an unreachable client.
+    /// The host or network refused it: no route, a firewall rule, an unreachable client.
     Refused,
 }
 
@@ -62,17 +62,17 @@ impl ReplySocket {
         Self { sockets, current: AtomicUsize::new(0), drops, receive_drops }
     }
 
-    /// The socket that receives.
+    /// The receiving socket.
     pub fn receiving(&self) -> &UdpSocket {
         &self.sockets[0]
     }
 
-    /// The sockets that only send. Until they were connected the kernel may have given them datagrams.
+    /// The send-only sockets. Before they were connected, the kernel may have delivered datagrams to them.
     pub fn spares(&self) -> &[UdpSocket] {
         &self.sockets[1..]
     }
 
-    /// Sends all of `replies` that find room, and counts the rest: a client that is there asks again.
+    /// Sends the `replies` that fit into a buffer and counts the others as dropped: a real client retries.
     pub fn send(&self, replies: &mut SendBatch) {
         let current = self.current.load(Ordering::Relaxed);
         let (before, from) = self.sockets.split_at(current);
@@ -85,11 +85,12 @@ impl ReplySocket {
         }
         for (_, error) in sent.failed {
             self.drops[SendDrop::Refused as usize].fetch_add(1, Ordering::Relaxed);
-            tracing::debug!("sending over UDP failed: {error}");
+            tracing::debug!("cannot send over UDP: {error}");
         }
     }
 
-    /// Datagrams that the kernel dropped so far because nobody received them in time; none where it does not say.
+    /// Datagrams that the kernel has dropped because the receive buffer was full; none if the kernel does not report
+    /// it.
     pub fn receive_drops(&self) -> Option<u64> {
         let count = dropped_by_kernel(self.receiving())?;
         Some(lock(&self.receive_drops).read(count))
@@ -104,17 +105,17 @@ impl ReplySocket {
             .map(|(why, count)| (why, count.load(Ordering::Relaxed)))
     }
 
-    /// True where some send buffer has room.
+    /// True if some send buffer has room.
     #[cfg(target_os = "linux")]
     pub fn can_send(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut sockets: Vec<PollFd<'_>> =
             self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
-        // What cannot be asked is taken for well.
+        // If poll fails, assume that there is room.
         poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
     }
 
-    /// True where some send buffer has room; not known here.
+    /// Always true: not known on this platform.
     #[cfg(not(target_os = "linux"))]
     pub fn can_send(&self) -> bool {
         true
@@ -129,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket whose buffer fills, because its peer does not read.
+    /// A socket whose buffer fills up because its peer does not read.
     fn local_pair() -> (UdpSocket, UnixDatagram) {
         let (near, far) = UnixDatagram::pair().unwrap();
         (OwnedFd::from(near).into(), far)
@@ -159,6 +160,6 @@ mod tests {
         spare_peer.set_nonblocking(true).unwrap();
         while spare_peer.recv(&mut [0; 1]).is_ok() {}
         assert!(socket.can_send());
-        assert_eq!(send(), 1, "the one with room is found");
+        assert_eq!(send(), 1, "the socket with room is used");
     }
 }

@@ -1,6 +1,6 @@
-//! [`BlockedNames`]: which names were asked for and are not allowed, by whom and when, within fixed memory.
+//! [`BlockedNames`]: blocked names with their clients and times, in fixed memory.
 //!
-//! The running gate keeps them for `namegate learn`, which keeps those of a query log in the same way.
+//! The running resolver collects them for `namegate learn`, which uses the same type for a query log.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -11,20 +11,20 @@ use crate::policy::rule::{Pattern, Scope};
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 
-/// What is known of a name that is not allowed.
+/// Lookups of one blocked name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
-    /// Lookups told of; in a flood that is a part of all.
+    /// Lookups seen; in a flood only a sample of all.
     pub count: u64,
-    /// The first of them.
+    /// Time of the first lookup.
     pub first: SystemTime,
-    /// The last of them.
+    /// Time of the last lookup.
     pub last: SystemTime,
-    /// A rule denied the last of them, where the name is else on no list.
+    /// A deny rule blocked the last lookup; otherwise the name is on no list.
     pub denied: bool,
-    /// Who asked, as far as the settings let it be shown.
+    /// Clients, as far as `log.client` lets them be shown.
     pub clients: Few<ShownClient>,
-    /// The types asked for.
+    /// Query types.
     pub types: Few<Type>,
 }
 
@@ -35,7 +35,7 @@ impl Sighting {
         Self { count: 1, first: time, last: time, denied, clients, types }
     }
 
-    /// Adds what else is known.
+    /// Adds the lookups of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.first = self.first.min(other.first);
@@ -47,8 +47,8 @@ impl Sighting {
     }
 }
 
-/// Names that are not allowed. When there are too many, the quarter that was asked for least, and of those the longest
-/// ago, is forgotten.
+/// Blocked names, up to a fixed number. When it is reached, a quarter is dropped: the names with the fewest lookups
+/// and, among equals, those not seen for longest.
 pub struct BlockedNames {
     capacity: usize,
     names: HashMap<Box<[u8]>, Kept>,
@@ -59,7 +59,7 @@ pub struct BlockedNames {
 
 struct Kept {
     sighting: Sighting,
-    /// When it was last added to, in turns of the whole.
+    /// Value of `BlockedNames::turn` at the last lookup.
     turn: u64,
 }
 
@@ -70,12 +70,12 @@ impl Kept {
 }
 
 impl BlockedNames {
-    /// No names yet; at most `capacity` are kept, of half a KiB each.
+    /// Starts empty; stores at most `capacity` names of about half a KiB each.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, names: HashMap::new(), turn: 0, forgotten: 0, no_hosts: 0 }
     }
 
-    /// Adds what was seen of a name. One that no rule can be written for is only counted.
+    /// Adds lookups of a name. A name that no rule can express is only counted.
     pub fn add(&mut self, name: &Name, sighting: &Sighting) {
         self.turn += 1;
         if let Some(kept) = self.names.get_mut(name.as_bytes()) {
@@ -98,35 +98,35 @@ impl BlockedNames {
         let quarter = ranks.len() / 4;
         let Some(_) = ranks.get(quarter) else { return };
         let (_, last, _) = ranks.select_nth_unstable(quarter);
-        // No two have the same turn, so that just as many are at or below it.
+        // Turns are unique, so exactly `quarter + 1` names rank at or below `last`.
         self.names.retain(|_, kept| kept.rank() > *last);
         self.forgotten += quarter as u64 + 1;
     }
 
-    /// The names kept, in no order.
+    /// The stored names, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Name, &Sighting)> {
         self.names.iter().filter_map(|(name, kept)| Some((Name::parse(name).ok()?, &kept.sighting)))
     }
 
-    /// How often a name was forgotten for want of room.
+    /// Number of names dropped to make room.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// Lookups of names that are no host names: no rule can be written for them as they are shown.
+    /// Lookups of names that are not host names, so that no rule can express them.
     pub fn no_hosts(&self) -> u64 {
         self.no_hosts
     }
 
-    /// Counts what another, which is no longer there, forgot and could not keep.
+    /// Adds the losses of another instance that no longer exists.
     pub fn add_losses(&mut self, forgotten: u64, no_hosts: u64) {
         self.forgotten += forgotten;
         self.no_hosts += no_hosts;
     }
 }
 
-/// True where a rule can name it as it is shown. A label `*` is none that a rule means by it, and what takes an escape (control
-/// characters, dots within a label) is made by faults and tunnels, not by hosts.
+/// True if a rule can express exactly this name. A label `*` would mean something else in a rule. Names that need
+/// escapes (control characters, dots within a label) come from faults and tunnels, not from hosts.
 fn is_host(name: &Name) -> bool {
     let shown = name.to_string();
     !shown.contains('\\')

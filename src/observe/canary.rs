@@ -1,29 +1,29 @@
-//! [`Canary`]: a name, and what must become of it.
+//! [`Canary`]: a name and the expected result of looking it up.
 
 use crate::config::ProveSettings;
 use crate::wire::name::Name;
 
-/// A name that is asked for to see what becomes of it.
+/// A name that is queried to check the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Canary {
     /// The name.
     pub name: Name,
-    /// What must become of it.
+    /// The expected result.
     pub expect: CanaryExpect,
 }
 
-/// What must become of a name.
+/// Expected result of a canary query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum CanaryExpect {
-    /// It has an address.
+    /// The name has an address.
     Resolve,
-    /// It is blocked.
+    /// The name is blocked.
     NotResolve,
 }
 
 impl Canary {
-    /// The canaries that the settings name.
+    /// The canaries in the settings.
     pub fn of(settings: &ProveSettings) -> Vec<Self> {
         let canary = |expect| move |name: &Name| Self { name: name.clone(), expect };
         let must = settings.must_resolve.iter().map(canary(CanaryExpect::Resolve));

@@ -1,4 +1,4 @@
-//! [`CanaryResults`]: how the canaries of a running gate fared in its last round.
+//! [`CanaryResults`]: results of the last round of canary queries in the running resolver.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,13 +9,13 @@ use super::canary::Canary;
 use crate::util::label::Label;
 use crate::util::sync::lock;
 
-/// How the canaries fared in the last round that was brought to an end.
+/// Results of the last completed round.
 #[derive(Debug, Default)]
 pub struct CanaryResults {
     last: Mutex<Option<Round>>,
 }
 
-/// A round of questions that a gate asked itself.
+/// One round: the resolver queried itself for every canary.
 #[derive(Clone, Debug)]
 pub struct Round {
     /// When it ended.
@@ -24,27 +24,27 @@ pub struct Round {
     pub canaries: Vec<CanaryOutcome>,
 }
 
-/// What became of a canary.
+/// Result of one canary.
 #[derive(Clone, Debug)]
 pub struct CanaryOutcome {
     /// The canary.
     pub canary: Canary,
-    /// The first reply that was not as it must be, for people; none where all were.
+    /// The first unexpected reply, as text; none if all were as expected.
     pub fault: Option<String>,
 }
 
 impl CanaryResults {
-    /// The last round; none where there was none yet.
+    /// The last round, if there was one.
     pub fn last(&self) -> Option<Round> {
         self.lock().clone()
     }
 
-    /// A round ended, or, where it is none, could not tell anything. Gives the one before.
+    /// Stores a completed round, or none if it was inconclusive. Returns the previous round.
     pub(crate) fn set(&self, round: Option<Round>) -> Option<Round> {
         std::mem::replace(&mut *self.lock(), round)
     }
 
-    /// Hands the last round to the registry of metrics.
+    /// Updates the metrics from the last round.
     pub fn publish(&self) {
         let Some(round) = self.last() else { return };
         for CanaryOutcome { canary, fault } in &round.canaries {

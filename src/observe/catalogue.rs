@@ -1,4 +1,4 @@
-//! [`Catalogue`]: every metric namegate has, with its help text, and the text of `/metrics`.
+//! [`Catalogue`]: all counters of the process, and the text of `/metrics`.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,13 +31,13 @@ use crate::util::sync::lock;
 use crate::wire::code::Rcode;
 use crate::wire::reply::Transport;
 
-/// Label value for what has no place of its own.
+/// Label value for everything without a series of its own.
 const OTHER: &str = "other";
 
-/// Response codes whose series exist from the start, for all decisions; those of others begin when they occur.
+/// Response codes whose series exist from the start, for all decisions; other series begin at first use.
 const FROM_THE_START: [Rcode; 3] = [Rcode::NOERROR, Rcode::NXDOMAIN, Rcode::SERVFAIL];
 
-/// Durations whose series exist from the start: one of each source.
+/// Duration series that exist from the start: one per source.
 const USUAL: [(Decision, AnswerSource); 4] = [
     (Decision::Allowed, AnswerSource::Cache),
     (Decision::Allowed, AnswerSource::Upstream),
@@ -45,7 +45,7 @@ const USUAL: [(Decision, AnswerSource); 4] = [
     (Decision::Local, AnswerSource::Local),
 ];
 
-/// All counts of the process, and the registry they are shown through.
+/// All counters of the process, and the Prometheus registry that renders them.
 pub struct Catalogue {
     registry: PrometheusHandle,
     process: metrics_process::Collector,
@@ -68,11 +68,11 @@ struct Reloads {
 }
 
 impl Catalogue {
-    /// Installs the registry for this process; fails where there is one already.
+    /// Installs the registry for this process; fails if one is installed already.
     pub fn install() -> Result<Self, BuildError> {
         let registry = PrometheusBuilder::new()
-            // Every gauge in use is set just before rendering; what was not belongs to a policy or an upstream that
-            // is gone.
+            // Every gauge in use is set just before rendering. A gauge that was not set belongs to a policy or an
+            // upstream that no longer exists.
             .idle_timeout(MetricKindMask::GAUGE, Some(Duration::from_nanos(1)))
             .install_recorder()?;
         metric::describe();
@@ -95,25 +95,25 @@ impl Catalogue {
         })
     }
 
-    /// Adds counters to those that are summed.
+    /// Adds `counters` to the sum.
     pub fn watch(&self, counters: Counters) -> Arc<Counters> {
         let counters = Arc::new(counters);
         lock(&self.counters).push(Arc::clone(&counters));
         counters
     }
 
-    /// Adds a socket to those whose losses are told, as long as it is open.
+    /// Includes the drops of `socket` in the metrics while it is open.
     pub fn watch_socket(&self, socket: &Arc<ReplySocket>) {
         lock(&self.sockets).push(Arc::downgrade(socket));
     }
 
-    /// Has the TCP connections of clients told.
+    /// Includes the TCP connections of clients in the metrics.
     pub fn watch_connections(&self, connections: &Arc<Connections>) {
-        // There is one gate in a process; of a second one nothing is told.
+        // A process serves once; a second call is ignored.
         let _ = self.connections.set(Arc::clone(connections));
     }
 
-    /// The place a zone is counted at; the same for the whole life of the process, over all reloads.
+    /// The counter index of an allowlist; it stays the same across all reloads.
     pub fn zone_place(&self, zone: &str) -> usize {
         let mut zones = lock(&self.zones);
         if let Some(place) = zones.iter().position(|known| known == zone) {
@@ -126,12 +126,12 @@ impl Catalogue {
         zones.len() - 1
     }
 
-    /// How the canaries fare.
+    /// Results of the canary queries.
     pub fn standing(&self) -> &Arc<CanaryResults> {
         &self.standing
     }
 
-    /// A reload ended.
+    /// Records the end of a reload.
     pub fn reloaded(&self, success: bool) {
         self.reloads.last_failed.store(!success, Ordering::Relaxed);
         if success {
@@ -142,27 +142,27 @@ impl Catalogue {
         }
     }
 
-    /// A request that would change something did not bring the token.
+    /// Counts an admin request to change something that was refused for its token.
     pub fn token_refused(&self) {
         self.tokens_refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All counts as they are now.
+    /// The current sums of all counters.
     pub fn totals(&self) -> Totals {
         let counters = lock(&self.counters);
         Totals::of(counters.iter().map(AsRef::as_ref))
     }
 
-    /// Unix time in seconds when the policy in force was loaded, and whether no later reload failed.
+    /// Unix time in seconds when the policy in force was loaded, and whether every reload since then succeeded.
     pub fn last_reload(&self) -> (u64, bool) {
         let last = self.reloads.last_success.load(Ordering::Relaxed);
         (last, !self.reloads.last_failed.load(Ordering::Relaxed))
     }
 
-    /// The text of `/metrics`, with every count as it is now.
+    /// Renders `/metrics` with the current counts.
     pub fn render(&self, state: &ArcSwap<State>, live: &LiveStats, losses: &Losses) -> String {
         let state = state.load();
-        // Held to the end: two scrapes at once would take each other's gauges for idle.
+        // Held until the end: a concurrent scrape would treat the gauges of this one as idle.
         let counters = lock(&self.counters);
         let totals = Totals::of(counters.iter().map(AsRef::as_ref));
         self.publish_policy(&state);
@@ -238,7 +238,7 @@ impl Catalogue {
         for (decision, row) in Decision::VARIANTS.iter().copied().zip(&totals.responses) {
             for (place, count) in row.iter().enumerate() {
                 let rcode = RCODES.get(place).copied();
-                // A first SERVFAIL is no increase of a series that begins with it.
+                // Prometheus sees no increase in a series that begins with its first SERVFAIL.
                 if *count == 0 && !rcode.is_some_and(|rcode| FROM_THE_START.contains(&rcode)) {
                     continue;
                 }
@@ -288,7 +288,7 @@ fn render_durations(out: &mut String, totals: &Totals, state: &State) {
     render_head(out, name, metric::help(name));
     for server in state.upstreams.servers() {
         let mut labels = String::new();
-        // An upstream's name is an address: nothing in it needs escaping.
+        // An upstream's name is an address and needs no escaping.
         let _ = write!(labels, "upstream=\"{}\"", server.name());
         server.stats.durations.snapshot().render(out, name, &labels);
     }
@@ -298,7 +298,7 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Notes once a second how many queries there were.
+/// Updates the queries-per-second history of `live` once a second.
 pub async fn keep_rates(catalogue: Arc<Catalogue>, live: Arc<LiveStats>) {
     let second = Duration::from_secs(1);
     let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);

@@ -1,4 +1,4 @@
-//! [`ShownClient`]: as much of a client's address as the settings let be shown.
+//! [`ShownClient`]: a client's address as `log.client` lets it be shown.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +8,10 @@ use ipnet::{AddrParseError, IpNet};
 
 use crate::config::ClientAddress;
 
-/// Bits of an IPv4 address that stay: the subnets that networks are commonly planned in.
+/// Prefix length shown for IPv4: a common subnet size.
 const IPV4_PREFIX: u8 = 24;
 
-/// Bits of an IPv6 address that stay: what one site is commonly given (RFC 6177).
+/// Prefix length shown for IPv6: a common assignment to one site (RFC 6177).
 const IPV6_PREFIX: u8 = 56;
 
 /// A client's address, or its subnet.
@@ -19,7 +19,7 @@ const IPV6_PREFIX: u8 = 56;
 pub struct ShownClient(IpNet);
 
 impl ShownClient {
-    /// What `shown` leaves of `address`. An IPv4 address in IPv6 clothes counts as the IPv4 address.
+    /// Reduces `address` as `shown` says. An IPv4-mapped address counts as the IPv4 address.
     pub fn of(address: IpAddr, shown: ClientAddress) -> Option<Self> {
         let address = address.to_canonical();
         let prefix = match (shown, address) {
@@ -31,7 +31,7 @@ impl ShownClient {
         IpNet::new(address, prefix).ok().map(|net| Self(net.trunc()))
     }
 
-    /// The address where `socket` is shown whole, else the subnet's own address without a port.
+    /// The address with the port of `socket`, or the subnet's address with port 0.
     pub fn socket(self, socket: SocketAddr) -> SocketAddr {
         let port = if self.is_whole() { socket.port() } else { 0 };
         SocketAddr::new(self.0.addr(), port)
@@ -49,7 +49,7 @@ impl fmt::Display for ShownClient {
     }
 }
 
-/// Reads what [`fmt::Display`] writes.
+/// Parses the [`fmt::Display`] form.
 impl FromStr for ShownClient {
     type Err = AddrParseError;
 

@@ -1,29 +1,29 @@
-//! [`WallClock`]: moments of the packet path as times of day.
+//! [`WallClock`]: converts monotonic timestamps of the packet path to wall-clock time.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Turns what a steady clock showed into the time of day, and that into text.
+/// Converts [`Instant`]s to wall-clock time and formats them.
 #[derive(Debug)]
 pub struct WallClock {
     steady: Instant,
     day: SystemTime,
-    /// The millisecond that `text` shows, since 1970.
+    /// The time in `text`, in milliseconds since 1970.
     shown: u128,
     text: String,
 }
 
 impl WallClock {
-    /// `day` is the time of day at `steady`.
+    /// `day` is the wall-clock time at `steady`.
     pub fn new(steady: Instant, day: SystemTime) -> Self {
         Self { steady, day, shown: u128::MAX, text: String::new() }
     }
 
-    /// The same clock, set anew.
+    /// Sets the clock again.
     pub fn set(&mut self, steady: Instant, day: SystemTime) {
         (self.steady, self.day) = (steady, day);
     }
 
-    /// The time of day at `moment`.
+    /// The wall-clock time at `moment`.
     pub fn time(&self, moment: Instant) -> SystemTime {
         match moment.checked_duration_since(self.steady) {
             Some(after) => self.day + after,
@@ -31,10 +31,10 @@ impl WallClock {
         }
     }
 
-    /// The time of day at `moment` to the millisecond (RFC 3339).
+    /// The wall-clock time at `moment` as RFC 3339 with milliseconds.
     pub fn text(&mut self, moment: Instant) -> &str {
         let since = self.time(moment).duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        // Many moments share a millisecond.
+        // Many events share a millisecond, so the text is reused.
         if since.as_millis() != self.shown {
             self.shown = since.as_millis();
             self.text = humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string();

@@ -1,7 +1,7 @@
-//! [`EventLog`]: takes lookups out of all threads' queues and tells those who want to know.
+//! [`EventLog`]: drains the event queues of all threads and passes the events on.
 //!
-//! One thread does so, off the packet path: it writes the query log, feeds dnstap, and keeps the [`LiveStats`] for the
-//! pages. It looks at the queues by itself, so that nobody has to wake it.
+//! One thread does this, off the packet path: it writes the query log, feeds dnstap, and updates the [`LiveStats`] for
+//! the status page. It polls the queues, so senders never have to wake it.
 
 use std::io;
 use std::sync::Arc;
@@ -27,22 +27,22 @@ use crate::observe::live_stats::LiveStats;
 use crate::policy::Policies;
 use crate::util::label::Label;
 
-/// Pause when there was nothing: 200 looks a second cost next to nothing, and a queue takes longer to fill.
+/// Pause when the queues are empty: 200 polls a second cost next to nothing, and a queue takes longer to fill.
 const IDLE: Duration = Duration::from_millis(5);
 
-/// Pause when so many were taken that queues could overflow within [`IDLE`].
+/// Pause under load, when queues could overflow within [`IDLE`].
 const BUSY: Duration = Duration::from_millis(1);
 
-/// Lookups of one look from which on the event log is busy: an eighth of a queue.
+/// Lookups per poll that count as load: an eighth of a queue.
 const MANY: usize = 256;
 
-/// Lookups taken in a row from one queue.
+/// Most lookups read from one queue per poll.
 const BATCH: usize = 1024;
 
-/// How often the clock is set and connections are looked after.
+/// Interval for setting the clock and tending the dnstap connection.
 const TEND: Duration = Duration::from_millis(100);
 
-/// The reading end of all queues.
+/// The consumer of all event queues.
 pub struct EventLog {
     interest: Interest,
     queues: Vec<Consumer<QueryEvent>>,
@@ -55,21 +55,22 @@ pub struct EventLog {
     untold: Arc<Untold>,
 }
 
-/// What could not be told.
+/// Counts of lost lookups and log lines.
 #[derive(Clone)]
 pub struct Losses {
-    /// Lookups that found a queue full.
+    /// Lookups lost because a queue was full.
     pub queue: Arc<AtomicU64>,
-    /// Lines of the query log that could not be written.
+    /// Query log lines that could not be written.
     pub log: Arc<AtomicU64>,
-    /// What dnstap sent and lost; none where it is off.
+    /// Frames that dnstap sent and lost; none if dnstap is off.
     pub dnstap: Option<Arc<DnstapStats>>,
 }
 
 impl EventLog {
-    /// An event log as `settings` want it; the log's standard output is `stdout`. Rules are named from `state`.
+    /// Creates the event log that `settings` describe. The query log uses `stdout` as standard output; rules are looked
+    /// up in `state`.
     ///
-    /// Errors: the log's file cannot be opened.
+    /// Errors: the query log file cannot be opened.
     pub fn new(
         settings: &Settings,
         state: Arc<ArcSwap<State>>,
@@ -93,24 +94,24 @@ impl EventLog {
         Ok(Self { interest, queues: Vec::new(), state, live, log, dnstap, client, losses, untold })
     }
 
-    /// What could not be told.
+    /// Counts of lost lookups and log lines.
     pub fn losses(&self) -> &Losses {
         &self.losses
     }
 
-    /// Whose lookups are not told of.
+    /// Clients whose lookups are left out.
     pub fn untold(&self) -> &Arc<Untold> {
         &self.untold
     }
 
-    /// A new thread's end.
+    /// Creates the sender for a new thread.
     pub fn sender(&mut self, counters: Arc<Counters>) -> EventSender {
         let (sender, lookups) = EventSender::new(counters, self.interest, Arc::clone(&self.losses.queue));
         self.queues.push(lookups);
         sender
     }
 
-    /// Starts the thread, which ends when all senders are gone and everything is written.
+    /// Starts the thread. It ends when all senders are dropped and everything is written.
     pub fn start(self) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("event-log".to_owned()).spawn(move || self.run())
     }
@@ -122,7 +123,7 @@ impl EventLog {
             dnstap.tend(tended);
         }
         loop {
-            // Seen before the queues are emptied for the last time.
+            // Check before draining: a queue abandoned now receives nothing after this drain.
             let ended = self.queues.iter().all(Consumer::is_abandoned);
             let taken = self.take(&mut clock);
             let now = Instant::now();
@@ -147,7 +148,7 @@ impl EventLog {
         self.log.finish();
     }
 
-    /// Tells of what the queues hold; returns how many that were.
+    /// Drains the queues; returns the number of lookups.
     fn take(&mut self, clock: &mut WallClock) -> usize {
         let state = self.state.load();
         let untold = self.untold.clients();
@@ -205,7 +206,7 @@ fn tap(
 }
 
 impl Losses {
-    /// Lookups missing in the query log: they found a queue full, or their line could not be written.
+    /// Lookups missing from the query log: a queue was full, or the line could not be written.
     pub fn log(&self) -> u64 {
         self.queue.load(Ordering::Relaxed) + self.log.load(Ordering::Relaxed)
     }

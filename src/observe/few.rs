@@ -1,11 +1,11 @@
-//! [`Few`]: the first of many different values, and whether there were more.
+//! [`Few`]: the first few different values, and whether there were more.
 
 use smallvec::SmallVec;
 
-/// Values kept.
+/// Most values stored.
 const MOST: usize = 8;
 
-/// Up to eight different values in the order they came.
+/// Up to eight different values, in order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Few<T> {
     kept: SmallVec<[T; 2]>,
@@ -13,20 +13,20 @@ pub struct Few<T> {
 }
 
 impl<T: Copy + PartialEq> Few<T> {
-    /// The values that come first.
+    /// Stores the first eight different `values`.
     pub fn new(values: impl IntoIterator<Item = T>) -> Self {
         let mut few = Self { kept: SmallVec::new(), more: false };
         values.into_iter().for_each(|value| few.add(value));
         few
     }
 
-    /// Adds all of another's.
+    /// Adds all values of `other`.
     pub fn merge(&mut self, other: &Self) {
         other.kept.iter().for_each(|value| self.add(*value));
         self.more |= other.more;
     }
 
-    /// The same, with more than those kept where `more` says so.
+    /// The same values, marked as incomplete if `more` is true.
     #[must_use]
     pub fn or_more(self, more: bool) -> Self {
         Self { more: self.more || more, ..self }
@@ -43,12 +43,12 @@ impl<T: Copy + PartialEq> Few<T> {
         }
     }
 
-    /// The values kept.
+    /// The stored values.
     pub fn kept(&self) -> &[T] {
         &self.kept
     }
 
-    /// There were others.
+    /// True if there were other values.
     pub fn more(&self) -> bool {
         self.more
     }

@@ -1,5 +1,5 @@
-//! [`HeavyKeeper`]: the most frequent of many within fixed memory (Gong et al., "HeavyKeeper: An Accurate Algorithm for Finding
-//! Top-k Elephant Flows", USENIX ATC 2018).
+//! [`HeavyKeeper`]: finds the most frequent items in fixed memory (Gong et al., "HeavyKeeper: An Accurate Algorithm for
+//! Finding Top-k Elephant Flows", USENIX ATC 2018).
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -7,26 +7,26 @@ use std::hash::{BuildHasher, Hash};
 
 use rapidhash::quality::RandomState;
 
-/// Rows of the sketch, and counters in each: 16 KiB.
+/// Rows of the sketch and counters per row: 16 KiB in total.
 const DEPTH: usize = 4;
 const WIDTH: usize = 512;
 
-/// Chance by which one that shares a counter of 1 wears it down; for a counter of n it is this to the n-th. The paper's base of
-/// 1.08 is the inverse.
+/// Probability that an item with another fingerprint decays a counter of 1; for a counter of n it is this to the power
+/// of n. The paper's base of 1.08 is the inverse.
 const DECAY: f64 = 0.925;
 
-/// A counter beyond this is not worn down any more: the chance is less than one in a million.
+/// Counters above this no longer decay: the probability is below one in a million.
 const WORN: u32 = 177;
 
-/// Counts approximately, and never too high except where hashes are equal. The hash is seeded at random, so that clients cannot
-/// choose names that wear others away.
+/// Approximate counts, too high only when hashes collide. The hash has a random seed, so clients cannot choose names
+/// that decay the counters of others.
 pub(super) struct HeavyKeeper<T> {
     rows: Box<[[Counter; WIDTH]; DEPTH]>,
     hash: RandomState,
-    /// How many are followed, and those that are.
+    /// Most candidates tracked.
     size: usize,
     candidates: HashMap<T, u32>,
-    /// Where all places are taken: the lowest count among the candidates.
+    /// When `candidates` is full: the lowest count among them.
     least: u32,
 }
 
@@ -37,20 +37,20 @@ struct Counter {
 }
 
 impl<T: Hash + Eq> HeavyKeeper<T> {
-    /// Follows the `size` most frequent.
+    /// Tracks the `size` most frequent items.
     pub(super) fn new(size: usize) -> Self {
         let rows = Box::new([[Counter::default(); WIDTH]; DEPTH]);
         Self { rows, hash: RandomState::new(), size, candidates: HashMap::with_capacity(size), least: 0 }
     }
 
-    /// Forgets everything, and keeps the memory.
+    /// Resets all counts without freeing memory.
     pub(super) fn clear(&mut self) {
         self.rows.as_flattened_mut().fill(Counter::default());
         self.candidates.clear();
         self.least = 0;
     }
 
-    /// Counts `item` so many `times`.
+    /// Counts `item` `times` times.
     pub(super) fn add<Q>(&mut self, item: &Q, times: u32)
     where
         T: Borrow<Q>,
@@ -61,7 +61,7 @@ impl<T: Hash + Eq> HeavyKeeper<T> {
         let mut count = 0;
         for row in self.rows.iter_mut() {
             count = count.max(row[place as usize % WIDTH].add(fingerprint, times));
-            // Another place in each row, also for two that share one.
+            // A different index in each row, so that two items that collide in one row differ in the next.
             place = place.wrapping_mul(0x9e37_79b1).wrapping_add(fingerprint).rotate_left(16);
         }
         if let Some(known) = self.candidates.get_mut(item) {
@@ -72,7 +72,7 @@ impl<T: Hash + Eq> HeavyKeeper<T> {
             let least = self.candidates.values().copied().min().unwrap_or(u32::MAX);
             if count > least {
                 let mut is_out = false;
-                // One of those with the fewest goes.
+                // Remove one of those with the lowest count.
                 self.candidates
                     .retain(|_, count| is_out || *count > least || std::mem::replace(&mut is_out, true));
                 self.candidates.insert(item.to_owned(), count);
@@ -81,14 +81,14 @@ impl<T: Hash + Eq> HeavyKeeper<T> {
         }
     }
 
-    /// Those that are followed, in no order, each with its count.
+    /// The tracked items with their counts, in no order.
     pub(super) fn candidates(&self) -> impl Iterator<Item = (&T, u32)> {
         self.candidates.iter().map(|(item, count)| (item, *count))
     }
 }
 
 impl Counter {
-    /// Counts for `fingerprint`; gives its count, 0 where the counter stays another's.
+    /// Counts for `fingerprint`; returns its count, or 0 if the counter still belongs to another fingerprint.
     fn add(&mut self, fingerprint: u32, times: u32) -> u32 {
         let mut left = times;
         if self.fingerprint != fingerprint {

@@ -1,4 +1,4 @@
-//! [`LiveStats`]: what happened lately, for the pages.
+//! [`LiveStats`]: recent activity, for the status page and its JSON.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -16,16 +16,16 @@ use crate::policy::verdict::BlockReason;
 use crate::util::sync::lock;
 use crate::wire::name::Name;
 
-/// Blocked lookups kept.
+/// Number of recent blocked lookups.
 const RECENT: usize = 200;
 
-/// Names kept with who asked for them: some 2 MiB. Networks that ask for more that are on no list have other worries.
+/// Most blocked names stored with their clients: about 2 MiB, and more than a usable allowlist leaves blocked.
 const NAMES: usize = 4096;
 
-/// Seconds that rates are kept for.
+/// Seconds of rate history.
 const RATES: usize = 300;
 
-/// The last blocked lookups, the most blocked names and clients, and how many queries each second had.
+/// Recent blocked lookups, the most blocked names and clients, and queries per second.
 pub struct LiveStats {
     client: ClientAddress,
     recent: Mutex<Recent>,
@@ -40,7 +40,7 @@ pub struct LiveStats {
 #[derive(Default)]
 struct Recent {
     lookups: VecDeque<QueryEvent>,
-    /// Lookups there ever were.
+    /// Lookups since the start, including those no longer stored.
     count: u64,
 }
 
@@ -50,12 +50,12 @@ struct Rates {
     last: Option<Rate>,
 }
 
-/// Queries by what became of them, of one second or since the start.
+/// Queries by result, of one second or since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate {
     /// Allowed, or answered from a local zone.
     pub allowed: u64,
-    /// Not allowed, whether or not the verdict is carried out.
+    /// Blocked, or not allowed but forwarded by observe mode.
     pub blocked: u64,
     /// Everything else.
     pub other: u64,
@@ -81,7 +81,7 @@ impl Rate {
 }
 
 impl LiveStats {
-    /// Nothing yet; clients are shown as `settings` say.
+    /// Starts empty; `log.client` in `settings` decides how clients are shown.
     pub fn new(settings: &Settings, start: Instant) -> Self {
         Self {
             client: settings.log.client,
@@ -100,8 +100,8 @@ impl LiveStats {
         self.client
     }
 
-    /// Takes a blocked lookup, received at the time of day `time`, which `following` more will follow at once. Noise is
-    /// kept out of the most frequent and out of the names remembered.
+    /// Adds a blocked lookup that was received at wall-clock time `time`; `following` more are added right after it.
+    /// Noise is left out of the most blocked names and clients, and of the blocked names.
     pub fn add(&self, lookup: &QueryEvent, following: usize, now: Instant, time: SystemTime) {
         if lookup.record.reason != Some(BlockReason::Noise) {
             lock(&self.names).add(lookup.question.name.as_bytes(), lookup.shown, now);
@@ -116,7 +116,7 @@ impl LiveStats {
         let mut recent = lock(&self.recent);
         recent.count += 1;
         if following >= RECENT {
-            // Neither this one nor any before will be left.
+            // The following lookups will push out this one and all earlier ones.
             recent.lookups.clear();
             return;
         }
@@ -126,7 +126,7 @@ impl LiveStats {
         recent.lookups.push_back(lookup.without_messages());
     }
 
-    /// The kept lookups from number `after` on, oldest first, each with its number; and the next number.
+    /// The stored lookups from number `after` on, oldest first, each with its number; and the next number.
     pub fn recent(&self, after: u64) -> (Vec<(u64, QueryEvent)>, u64) {
         let recent = lock(&self.recent);
         let oldest = recent.count - recent.lookups.len() as u64;
@@ -144,28 +144,28 @@ impl LiveStats {
         shown(lock(&self.clients).list(now), ToString::to_string)
     }
 
-    /// Those of [`LiveStats::names`] that stand out and may be the value of a label: clients cannot make new ones without end.
+    /// The part of [`LiveStats::names`] that stands out and may become label values; `SeriesLimit` bounds it.
     pub fn name_series(&self, now: Instant) -> Vec<(String, u64)> {
         let heavy = shown(lock(&self.names).heavy(now), |wire| name(wire));
         lock(&self.name_series).admit(heavy, now)
     }
 
-    /// The same of [`LiveStats::clients`].
+    /// The same for [`LiveStats::clients`].
     pub fn client_series(&self, now: Instant) -> Vec<(String, u64)> {
         let heavy = shown(lock(&self.clients).heavy(now), ToString::to_string);
         lock(&self.client_series).admit(heavy, now)
     }
 
-    /// The names that were blocked since the start.
+    /// The names blocked since the start.
     pub fn blocked(&self) -> MutexGuard<'_, BlockedNames> {
         lock(&self.blocked)
     }
 
-    /// Takes the counts of one more second.
+    /// Adds the counts of one more second.
     pub fn tick(&self, totals: &Totals) {
         let mut rates = lock(&self.rates);
         let now = Rate::of(totals);
-        // The first second begins with the process: nothing was counted before.
+        // The first second starts with the process, so all earlier counts are zero.
         let last = rates.last.replace(now).unwrap_or_default();
         if rates.seconds.len() == RATES {
             rates.seconds.pop_front();
@@ -173,7 +173,7 @@ impl LiveStats {
         rates.seconds.push_back(now.since(last));
     }
 
-    /// The queries of each of the last seconds, oldest first.
+    /// Queries in each of the last seconds, oldest first.
     pub fn rates(&self) -> Vec<Rate> {
         lock(&self.rates).seconds.iter().copied().collect()
     }

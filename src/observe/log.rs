@@ -1,6 +1,6 @@
-//! The operational log: starts, stops, reloads and trouble, on standard error.
+//! The operational log: start, shutdown, reloads and problems, on standard error.
 //!
-//! A thread of its own writes it, so that a standard error nobody reads stops neither queries nor the end.
+//! A separate thread writes it, so that a blocked standard error delays neither queries nor shutdown.
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -10,11 +10,11 @@ use tracing_subscriber::{Layer, fmt};
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
-/// Lines that wait to be written; more are lost.
+/// Most lines that wait to be written; more are dropped.
 const WAITING: usize = 1024;
 
-/// Starts logging for this process; does nothing where something already does. What waits is written when the guard is
-/// dropped, if that takes no longer than a second.
+/// Starts logging for this process; does nothing if logging is already set up. Dropping the guard writes waiting lines,
+/// for at most one second.
 pub fn start(settings: &LogSettings) -> WorkerGuard {
     let level = match settings.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -23,8 +23,8 @@ pub fn start(settings: &LogSettings) -> WorkerGuard {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // Libraries tell of every query at `info`, and hickory of every connection that ends at `warn`: `upstream` tells of those
-    // that matter.
+    // Libraries log every query at `info`, and hickory logs every closed connection at `warn`. The `upstream` module
+    // logs those that matter.
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("hickory_net", level.min(LevelFilter::ERROR))

@@ -1,4 +1,4 @@
-//! [`METRICS`]: every metric namegate has; the registry's help texts and the list in the documentation come from here.
+//! [`METRICS`]: every metric of namegate; source of the registry's help texts and of the table in docs/metrics.md.
 
 use std::fmt::{self, Write};
 
@@ -24,20 +24,20 @@ use crate::wire::reply::Transport;
 pub struct Metric {
     /// Name as scraped.
     pub name: &'static str,
-    /// What its values are.
+    /// Counter, gauge or histogram.
     pub kind: MetricKind,
-    /// Labels, each with the values it can have.
+    /// Labels, each with its possible values.
     pub labels: &'static [(&'static str, LabelValues)],
-    /// What it tells.
+    /// Help text.
     pub help: &'static str,
 }
 
-/// The values that a label can have.
+/// Possible values of a label.
 #[derive(Clone, Copy, Debug)]
 pub enum LabelValues {
-    /// These.
+    /// A fixed list.
     Of(&'static [&'static str]),
-    /// In words.
+    /// A description, for values that depend on settings or traffic.
     Words(&'static str),
 }
 
@@ -50,13 +50,13 @@ impl fmt::Display for LabelValues {
     }
 }
 
-/// What a metric's values are.
+/// Prometheus' type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum MetricKind {
     /// A count since the start.
     Counter,
-    /// A value now.
+    /// A current value.
     Gauge,
     /// Durations in buckets.
     Histogram,
@@ -77,9 +77,9 @@ const fn histogram(name: &'static str, labels: &'static [(&str, LabelValues)], h
 const DECISION: (&str, LabelValues) = ("decision", Of(Decision::VARIANTS));
 const UPSTREAM: (&str, LabelValues) = ("upstream", Words("as written in the settings"));
 
-/// Every metric but those of the process, which Prometheus' client libraries define.
+/// Every metric except the `process_*` ones, which Prometheus defines for all client libraries.
 pub const METRICS: &[Metric] = &[
-    gauge("namegate_build_info", &[("version", Words("of the program"))], "The running version; always 1."),
+    gauge("namegate_build_info", &[("version", Words("running version"))], "Running version; always 1."),
     gauge(
         "namegate_policy_info",
         &[("hash", Words("first digits of the policy's hash")), ("mode", Of(Mode::VARIANTS))],
@@ -88,7 +88,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "namegate_client_group_info",
         &[
-            ("group", Words("default, and the groups of the settings")),
+            ("group", Words("default; names of the client groups")),
             ("hash", Words("first digits of the hash of the group's rules")),
             ("mode", Of(Mode::VARIANTS)),
         ],
@@ -96,15 +96,19 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge(
         "namegate_policy_rules",
-        &[("zone", Words("the zone files in force, and settings"))],
-        "Rules in force, by the zone they come from.",
+        &[("zone", Words("allowlists in force; settings"))],
+        "Rules in force, by the allowlist they come from.",
     ),
     counter(
         "namegate_policy_reloads_total",
         &[("result", Words("success, failure"))],
         "Reloads since the start, by result.",
     ),
-    gauge("namegate_policy_last_reload_success", &[], "1 where the last reload succeeded or there was none."),
+    gauge(
+        "namegate_policy_last_reload_success",
+        &[],
+        "1 if the last reload succeeded or none was attempted.",
+    ),
     gauge(
         "namegate_policy_last_reload_timestamp_seconds",
         &[],
@@ -121,164 +125,171 @@ pub const METRICS: &[Metric] = &[
     counter(
         "namegate_responses_total",
         &[DECISION, ("rcode", Words("noerror, nxdomain, servfail and other common codes; other"))],
-        "Replies made, by decision and response code.",
+        "Replies, by decision and response code.",
     ),
     counter(
         "namegate_dropped_total",
         &[("reason", Of(Dropped::VARIANTS))],
-        "Messages left without a reply, by reason.",
+        "Messages dropped without a reply, by reason.",
     ),
     counter(
         "namegate_udp_receive_drops_total",
         &[],
-        "Datagrams that the kernel dropped because they came faster than they were read.",
+        "Datagrams that the kernel dropped because the receive buffer was full.",
     ),
     counter(
         "namegate_udp_send_drops_total",
         &[("reason", Of(SendDrop::VARIANTS))],
-        "Replies over UDP that were not sent, by reason; they count as responses.",
+        "UDP replies that could not be sent, by reason; namegate_responses_total includes them.",
     ),
     counter(
         "namegate_rate_limited_total",
         &[("action", Of(Limited::VARIANTS))],
-        "Datagrams of clients beyond [rate_limit], by what became of them.",
+        "Datagrams from clients over their rate limit, by action taken.",
     ),
-    gauge("namegate_tcp_connections", &[], "TCP connections of clients open."),
+    gauge("namegate_tcp_connections", &[], "Open TCP connections from clients."),
     counter(
         "namegate_tcp_connections_refused_total",
         &[("reason", Of(Crowded::VARIANTS))],
-        "TCP connections closed at once: all places, all of the client's or all for clients outside allow_clients are taken.",
+        "TCP connections refused, by limit: total, per client, or for clients outside allow_clients.",
     ),
     counter(
         "namegate_tcp_connections_evicted_total",
         &[],
-        "TCP connections closed because all places were taken and a client with fewer connections needed one.",
+        "TCP connections closed at the total limit to admit a client with fewer connections.",
     ),
     gauge("namegate_queries_in_flight", &[], "Queries waiting for an upstream or a local zone."),
     counter(
         "namegate_blocked_total",
         &[("reason", Of(BlockReason::VARIANTS))],
-        "Names found not to be allowed, by reason.",
+        "Lookups of names that are not allowed, by reason.",
     ),
     counter(
         "namegate_allowed_total",
-        &[("zone", Words("the first 63 zones this process had; other"))],
-        "Names allowed, by the zone of the rule, `temporary`, `followed`, or `ancestors`.",
+        &[("zone", Words("the first 63 allowlists this process loaded; other"))],
+        "Allowed lookups, by the allowlist of the rule, or `temporary` (grants), `followed` or `ancestors`.",
     ),
-    gauge("namegate_temporary_allowances", &[], "Temporary allowances in force."),
-    gauge("namegate_followed_names", &[], "Names allowed because an answer led to them."),
+    gauge("namegate_temporary_allowances", &[], "Grants (temporary allows) in force."),
+    gauge(
+        "namegate_followed_names",
+        &[],
+        "Names allowed because the answer for an allowed name led to them.",
+    ),
     counter(
         "namegate_followed_refused_total",
         &[],
-        "Names that an answer led to and that were not allowed because the rule or client has its share.",
+        "Names that an answer led to but that stayed blocked because the share of the rule or client was full.",
     ),
     counter(
         "namegate_unexpected_answers_total",
         &[("expect", Words("private, public"))],
-        "Answers with an address of another kind than their rule expects, by what it expects.",
+        "Answers with an address that the rule does not expect, by the expected kind.",
     ),
     counter(
         "namegate_shadow_differences_total",
         &[("change", Of(ShadowChange::VARIANTS))],
-        "Lookups that the policy to come would decide otherwise.",
+        "Lookups that the candidate policy would decide differently.",
     ),
     counter(
         "namegate_tunnel_guard_exceeded_total",
         &[],
-        "New names beyond a client's budget below one rule.",
+        "New names over a client's budget of new names below one rule.",
     ),
     gauge(
         "namegate_tunnel_guard_suspects",
         &[],
-        "Clients and rules beyond their budget of new names in the present window.",
+        "Pairs of client and rule that are over the budget of new names in the current window.",
     ),
     gauge(
         "namegate_top_blocked_queries",
-        &[("name", Words("the most blocked names: `admin.top` at once, twice as many in an hour"))],
-        "Blocked lookups of a name within the last hour; only names that stand out, without noise.",
+        &[(
+            "name",
+            Words("the most blocked names: at most `admin.top` at once and twice as many in an hour"),
+        )],
+        "Blocked lookups of a name in the last hour; only names that stand out, noise excluded.",
     ),
     gauge(
         "namegate_top_blocked_clients",
         &[(
             "client",
-            Words("the clients with most blocked lookups: `admin.top` at once, twice as many in an hour"),
+            Words("the most blocked clients: at most `admin.top` at once and twice as many in an hour"),
         )],
-        "Blocked lookups of a client within the last hour; only clients that stand out, without noise.",
+        "Blocked lookups by a client in the last hour; only clients that stand out, noise excluded.",
     ),
     histogram(
         "namegate_request_duration_seconds",
         &[DECISION, ("source", Of(AnswerSource::VARIANTS))],
-        "Time from a query's arrival to its reply.",
+        "Time from receiving a query to replying.",
     ),
     counter(
         "namegate_upstream_queries_total",
         &[UPSTREAM, ("result", Of(ExchangeResult::VARIANTS))],
-        "Exchanges with upstreams, by how they ended.",
+        "Upstream queries, by result.",
     ),
     histogram(
         "namegate_upstream_duration_seconds",
         &[UPSTREAM],
-        "Time from asking an upstream to its reply.",
+        "Time from querying an upstream to its reply.",
     ),
     gauge(
         "namegate_upstream_up",
         &[UPSTREAM],
-        "0 after too many failures in a row, until the next reply, and while it forwards queries back here.",
+        "0 after too many failures in a row, until the next reply, and during a forwarding loop; otherwise 1.",
     ),
-    gauge("namegate_upstream_in_flight", &[UPSTREAM], "Exchanges with an upstream that have not ended."),
-    gauge("namegate_upstream_max_in_flight", &[UPSTREAM], "Exchanges with an upstream allowed at once."),
+    gauge("namegate_upstream_in_flight", &[UPSTREAM], "Queries waiting for an upstream."),
     gauge(
-        "namegate_upstream_max_qps",
+        "namegate_upstream_max_in_flight",
         &[UPSTREAM],
-        "Exchanges with an upstream allowed per second; 0 is no limit.",
+        "Most queries that may wait for an upstream at once.",
     ),
+    gauge("namegate_upstream_max_qps", &[UPSTREAM], "Most queries per second to an upstream; 0: no limit."),
     counter(
         "namegate_upstream_shed_total",
         &[UPSTREAM, ("reason", Of(Shed::VARIANTS))],
-        "Queries an upstream was not asked for want of budget.",
+        "Queries not sent to an upstream because a limit was reached, by limit.",
     ),
     counter(
         "namegate_upstream_replies_rejected_total",
         &[("reason", Of(Rejection::VARIANTS))],
-        "Messages from upstreams' addresses that were not the answer, by what gave them away.",
+        "Upstream replies rejected, by reason.",
     ),
-    counter("namegate_cache_hits_total", &[], "Answers found in the cache."),
-    counter("namegate_cache_misses_total", &[], "Answers not found in the cache."),
-    gauge("namegate_cache_entries", &[], "Answers kept."),
-    gauge("namegate_cache_bytes", &[], "Bytes of answers kept."),
-    gauge("namegate_cache_max_bytes", &[], "Bytes of answers allowed."),
-    counter("namegate_cache_evictions_total", &[], "Answers dropped for want of room."),
+    counter("namegate_cache_hits_total", &[], "Cache hits."),
+    counter("namegate_cache_misses_total", &[], "Cache misses."),
+    gauge("namegate_cache_entries", &[], "Cache entries."),
+    gauge("namegate_cache_bytes", &[], "Bytes used by cache entries."),
+    gauge("namegate_cache_max_bytes", &[], "Most bytes that cache entries may use (`cache.max_bytes`)."),
+    counter("namegate_cache_evictions_total", &[], "Cache entries evicted to make room."),
     counter(
         "namegate_query_log_lost_total",
         &[],
-        "Lookups missing in the query log, dnstap and the most blocked because a queue was full.",
+        "Lookups missing from the query log, dnstap and the most blocked names because a queue was full.",
     ),
-    counter("namegate_query_log_errors_total", &[], "Lines of the query log that could not be written."),
-    counter("namegate_dnstap_frames_total", &[], "Frames handed to the dnstap reader."),
+    counter("namegate_query_log_errors_total", &[], "Query log lines that could not be written."),
+    counter("namegate_dnstap_frames_total", &[], "Frames sent to the dnstap reader."),
     counter(
         "namegate_dnstap_lost_total",
         &[],
-        "Frames the dnstap reader was not there for, or did not take.",
+        "Frames lost because no dnstap reader was connected or it was too slow.",
     ),
     gauge(
         "namegate_canary_ok",
-        &[("name", Words("of [prove] in the settings")), ("expect", Of(CanaryExpect::VARIANTS))],
-        "1 where the gate, asked by itself, does with a name what it must.",
+        &[("name", Words("names in [prove]")), ("expect", Of(CanaryExpect::VARIANTS))],
+        "1 if the canary got the expected result in the last round.",
     ),
     gauge(
         "namegate_canary_last_run_timestamp_seconds",
         &[],
-        "Unix time when the gate last had asked itself for all names of [prove].",
+        "Unix time when the last round of canary queries ended.",
     ),
     counter(
         "namegate_admin_tokens_refused_total",
         &[],
-        "Admin requests that would change something, without the token or with a wrong one.",
+        "Admin requests to change something that were refused: no token or a wrong one.",
     ),
-    gauge("namegate_dnstap_connected", &[], "1 where a dnstap reader has accepted the stream."),
+    gauge("namegate_dnstap_connected", &[], "1 if a dnstap reader is connected and has accepted the stream."),
 ];
 
-/// Tells the registry the help texts. Histograms are written by themselves.
+/// Registers the help texts of counters and gauges. Histograms are rendered separately.
 pub(super) fn describe() {
     for metric in METRICS {
         let unit = match metric.name.trim_end_matches("_total") {
@@ -299,9 +310,9 @@ pub(super) fn help(name: &str) -> &'static str {
     METRICS.iter().find(|metric| metric.name == name).map_or("", |metric| metric.help)
 }
 
-/// The list of metrics as a Markdown table.
+/// The table of metrics in docs/metrics.md.
 pub fn markdown() -> String {
-    let mut text = String::from("| metric | kind | labels | tells |\n|---|---|---|---|\n");
+    let mut text = String::from("| metric | kind | labels | meaning |\n|---|---|---|---|\n");
     for Metric { name, kind, labels, help } in METRICS.iter().copied() {
         let labels: Vec<String> =
             labels.iter().map(|(label, values)| format!("`{label}`: {values}")).collect();

@@ -1,9 +1,9 @@
-//! What the resolver did, for people and machines that watch it.
+//! Observability: metrics, query log, dnstap, and the data of the status page.
 //!
-//! Every thread has an [`EventSender`](crate::events::sender::EventSender), which counts on the thread's own
-//! [`counters`](crate::events::counters) and puts what somebody wants to know into the thread's own queue. The [`catalogue`] sums
-//! the counts and hands them to the Prometheus registry just before it is rendered; [`metric`] lists them. The [`event_log`]
-//! empties the queues: into the [`query_log`], to a [`dnstap`] reader, and onto the [`live_stats`] for the pages.
+//! Every thread has an [`EventSender`](crate::events::sender::EventSender). It counts on the thread's own
+//! [`counters`](crate::events::counters) and queues the events that a consumer wants. The [`catalogue`] sums the
+//! counters and updates the Prometheus registry just before each scrape is rendered; [`metric`] lists all metrics. The
+//! [`event_log`] drains the queues into the [`query_log`], to a [`dnstap`] reader, and into the [`live_stats`].
 
 pub mod blocked_names;
 pub mod canary;

@@ -1,4 +1,4 @@
-//! Gauges and counters that are read elsewhere just before `/metrics` is rendered.
+//! Updates gauges and counters from their sources just before `/metrics` is rendered.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::policy::shadow::ShadowChange;
 use crate::upstream::UpstreamConfig;
 use crate::util::label::Label;
 
-/// What is allowed or watched besides the rules.
+/// Grants, followed names, the candidate policy and the tunnel guard.
 pub(super) fn publish_exceptions(state: &State, totals: &Totals) {
     let now = Instant::now();
     gauge!("namegate_temporary_allowances").set(state.policies.temporary().in_force(now) as f64);

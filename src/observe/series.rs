@@ -1,30 +1,31 @@
-//! [`SeriesLimit`]: which of the most frequent become label values, so that clients cannot make new series without end.
+//! [`SeriesLimit`]: bounds how many label values become series, so that clients cannot create series without limit.
 
 use std::time::{Duration, Instant};
 
 use super::top::WINDOW;
 
-/// Remembers which label values were shown within the last hour.
+/// Remembers which label values were exported in the last hour.
 ///
-/// In no hour are there more than twice as many as are shown at once. The first are shown at once; the second half is given
-/// out evenly over the hour, so that who uses up what there is keeps others out for some minutes and not for an hour.
+/// At most `size` values are exported at once, and at most twice as many in any hour. The first half is available
+/// immediately; the second half is released evenly over the hour. A flood that uses up all values therefore keeps
+/// others out for minutes, not for an hour.
 #[derive(Debug)]
 pub(super) struct SeriesLimit {
-    /// Values shown at once.
+    /// Most values exported at once.
     size: usize,
-    /// Values of the last hour, with the time they were last shown.
+    /// Values of the last hour, with the time of their last export.
     shown: Vec<(String, Instant)>,
-    /// When the last one was added.
+    /// When the newest value was added.
     added: Option<Instant>,
 }
 
 impl SeriesLimit {
-    /// `size` values may be shown at once.
+    /// Allows `size` values at once.
     pub(super) fn new(size: usize) -> Self {
         Self { size, shown: Vec::new(), added: None }
     }
 
-    /// Those of `frequent`, most frequent first, that are shown at `now`.
+    /// Returns the part of `frequent` (most frequent first) that is exported at `now`.
     pub(super) fn admit(&mut self, frequent: Vec<(String, u64)>, now: Instant) -> Vec<(String, u64)> {
         self.shown.retain(|(_, last)| now.saturating_duration_since(*last) < WINDOW);
         let first = frequent.into_iter().take(self.size);
@@ -44,7 +45,7 @@ impl SeriesLimit {
         true
     }
 
-    /// How many different values there may be at `now`.
+    /// Number of different values allowed at `now`.
     fn allowed(&self, now: Instant) -> usize {
         let pause = WINDOW / u32::try_from(self.size).unwrap_or(u32::MAX).max(1);
         let since = self.added.map_or(Duration::MAX, |added| now.saturating_duration_since(added));
@@ -80,7 +81,7 @@ mod tests {
         let (mut top, mut limit) = (Top::new(size, start), SeriesLimit::new(size));
         let mut last_shown = BTreeMap::<String, u64>::new();
         let mut ever = BTreeSet::new();
-        // Every scrape finds other names in front, each asked more often than all before it.
+        // Every scrape sees new names on top, each with more lookups than all earlier ones.
         for second in (0..3 * 3600).step_by(15) {
             let now = start + Duration::from_secs(second);
             for number in 0..size {
@@ -94,7 +95,7 @@ mod tests {
             let within = last_shown.values().filter(|shown| **shown + 3600 > second).count();
             assert!(within <= 2 * size, "{within} names within the hour before {second} s");
         }
-        assert!(ever.len() > size, "others have their turn: {}", ever.len());
+        assert!(ever.len() > size, "other names are exported later: {}", ever.len());
     }
 
     #[test]
@@ -103,7 +104,11 @@ mod tests {
         let mut limit = SeriesLimit::new(3);
         assert_eq!(names(limit.admit(values(&["a", "b"]), start)), ["a", "b"]);
         assert_eq!(names(limit.admit(values(&["new", "a", "b"]), start + MINUTE)), ["new", "a", "b"]);
-        assert_eq!(limit.admit(values(&["a"]), start + MINUTE), [("a".to_owned(), 9)], "counts are kept");
+        assert_eq!(
+            limit.admit(values(&["a"]), start + MINUTE),
+            [("a".to_owned(), 9)],
+            "counts are unchanged"
+        );
     }
 
     #[test]
@@ -112,7 +117,7 @@ mod tests {
         let mut limit = SeriesLimit::new(1);
         for minute in 0..30 {
             let name = ["a", "b"][minute as usize % 2];
-            // `b` is the second of an hour, for which there is no place yet.
+            // `b` would be the second value of the hour; its slot is not released yet.
             let shown = names(limit.admit(values(&[name]), start + minute * MINUTE));
             assert_eq!(shown.len(), usize::from(name == "a"), "{minute}");
         }

@@ -1,4 +1,4 @@
-//! [`Top`]: the most frequent of many, within the last hour and within fixed memory.
+//! [`Top`]: the most frequent items of the last hour, in fixed memory.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use super::heavy_keeper::HeavyKeeper;
 
-/// How far back counts reach.
+/// Period that counts cover.
 pub const WINDOW: Duration = Duration::from_secs(3600);
 
-/// Parts the window is counted in; the oldest is dropped whole, so that counts reach back 55 to 60 minutes.
+/// Parts of the window. The oldest part is dropped as a whole, so counts cover the last 55 to 60 minutes.
 const PARTS: u32 = 12;
 
-/// Candidates followed for each one shown: what is frequent over the hour need not lead in every part of it.
+/// Candidates tracked per item shown, because an item that is frequent over the hour need not be so in every part.
 const CANDIDATES: usize = 4;
 
-/// Counts the most frequent items of the last hour, approximately and never too high.
+/// The most frequent items of the last hour; counts are approximate and never too high.
 ///
-/// All of its memory is taken at once, so that nothing seems to grow for an hour.
+/// All memory is allocated at the start, so that memory use does not appear to grow for an hour.
 pub struct Top<T> {
     size: usize,
     start: Instant,
@@ -26,19 +26,19 @@ pub struct Top<T> {
 }
 
 struct Part<T> {
-    /// Since the start.
+    /// Index since the start.
     number: u32,
     sketch: HeavyKeeper<T>,
 }
 
 impl<T: Ord + Clone + Hash> Top<T> {
-    /// Counts from `start`; `size` items will be shown.
+    /// Starts counting at `start`; `size` items will be shown.
     pub fn new(size: usize, start: Instant) -> Self {
         let part = |number| Part { number, sketch: HeavyKeeper::new(size * CANDIDATES) };
         Self { size, start, parts: (0..PARTS).map(part).collect() }
     }
 
-    /// Counts one `times`.
+    /// Counts `item` `times` times.
     pub fn add<Q>(&mut self, item: &Q, times: u32, now: Instant)
     where
         T: Borrow<Q>,
@@ -53,15 +53,15 @@ impl<T: Ord + Clone + Hash> Top<T> {
         part.sketch.add(item, times);
     }
 
-    /// The most frequent with their counts, most frequent first.
+    /// The most frequent items with their counts, most frequent first.
     pub fn list(&self, now: Instant) -> Vec<(T, u64)> {
         let mut all = self.all(now);
         all.truncate(self.size);
         all
     }
 
-    /// Those that stand out: of [`Top::list`], what is more frequent than all that did not make it. Where many come once,
-    /// as in a flood of random names, none does.
+    /// The items of [`Top::list`] that stand out: more frequent than every item that is not in the list. In a flood of
+    /// random names, each seen once, nothing stands out.
     pub fn heavy(&self, now: Instant) -> Vec<(T, u64)> {
         let mut all = self.all(now);
         let beyond = all.get(self.size).map_or(0, |(_, count)| *count);
@@ -82,7 +82,7 @@ impl<T: Ord + Clone + Hash> Top<T> {
         all
     }
 
-    /// The part that `now` is in.
+    /// Index of the part that contains `now`.
     fn number(&self, now: Instant) -> u32 {
         let number = now.saturating_duration_since(self.start).as_secs() / (WINDOW / PARTS).as_secs();
         u32::try_from(number).unwrap_or(u32::MAX)

@@ -1,8 +1,8 @@
-//! [`Ancestors`]: names above others that may be asked for, kept beside the rules.
+//! [`Ancestors`]: the names above allowed names that no rule covers.
 //!
-//! A resolver that is told that a name does not exist may take it that nothing below it does either (RFC 8020). So a blocked
-//! name with allowed ones below it exists and has no data. Of rules the trie knows this itself; here is what is above the
-//! names of grants, of local zones, and of names that answers led to.
+//! NXDOMAIN tells a resolver that nothing exists below the name either (RFC 8020). So a blocked name with allowed names
+//! below it gets NODATA. The trie knows the ancestors of rules; this module holds those of grants, of local zones and
+//! of followed names.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,15 +15,15 @@ use rapidhash::fast::RandomState;
 use super::clients::GroupId;
 use crate::wire::name::Name;
 
-/// Ancestors of names that are known beforehand.
+/// Ancestors of names that are known in advance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ancestors {
-    /// Until when: always, where there is no end.
+    /// When each expires; `None`: never.
     names: HashMap<Box<[u8]>, Option<Instant>, RandomState>,
 }
 
 impl Ancestors {
-    /// Adds what is above `name`; `until` then, or for good. With `itself` the name is an ancestor too.
+    /// Adds the ancestors of `name` until `until`, or for good. With `itself` the name is an ancestor too.
     pub(super) fn add(&mut self, name: &Name, itself: bool, until: Option<Instant>) {
         for ancestor in suffixes(name.as_bytes()).skip(usize::from(!itself)) {
             let known = self.names.entry(ancestor.into()).or_insert(until);
@@ -31,14 +31,14 @@ impl Ancestors {
         }
     }
 
-    /// True where something below `name` may be asked for at `now`.
+    /// True if some name below `name` may be queried at `now`.
     pub(super) fn contains(&self, name: &Name, now: Instant) -> bool {
         !self.names.is_empty()
             && self.names.get(name.as_bytes()).is_some_and(|until| until.is_none_or(|until| until > now))
     }
 }
 
-/// A wire-format name and what is above it, the root included.
+/// A wire-format name and all its ancestors, including the root.
 fn suffixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(name), |suffix| match suffix.first() {
         None | Some(0) => None,
@@ -46,32 +46,32 @@ fn suffixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Ancestors of names that answers led to, by group. Asking takes no lock.
+/// Ancestors of followed names, by group. Lookups take no lock.
 #[derive(Debug, Default)]
 pub(super) struct FollowedAncestors {
     groups: Box<[SharedMap<Box<[u8]>, Instant>]>,
-    /// Set with the first name: most resolvers follow nothing, and look at no more than this.
+    /// Set with the first name. Most resolvers follow nothing and check only this flag.
     is_used: AtomicBool,
-    /// When ended ones were last removed.
+    /// When expired entries were last removed.
     swept: Mutex<Option<Instant>>,
 }
 
-/// Ancestors held at once over all groups: as many as there are names that answers led to.
+/// Most ancestors over all groups: as many as followed names.
 const MAX: usize = 65_536;
 
-/// An end that moves by less is left as it is: the same answer is given again and again.
+/// Smallest extension of an expiry that is stored: the same answer is given again and again.
 const RENEWED: Duration = Duration::from_secs(1);
 
-/// Least time between two searches for ended ones: each goes through a whole group.
+/// Least time between two sweeps for expired entries: each scans a whole group.
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl FollowedAncestors {
-    /// None yet, for so many groups.
+    /// Empty, for this number of groups.
     pub(super) fn new(groups: usize) -> Self {
         Self { groups: (0..groups).map(|_| SharedMap::new()).collect(), ..Self::default() }
     }
 
-    /// Clients of `group` may ask for `name` until then; noted at `now`.
+    /// Records at `now` that clients of `group` may query `name` until `until`.
     pub(super) fn note(&self, group: GroupId, name: &Name, until: Instant, now: Instant) {
         if !self.add(group, name, until)
             && self.may_sweep(now)
@@ -82,7 +82,7 @@ impl FollowedAncestors {
         }
     }
 
-    /// Adds what is above `name`; false where not all of it finds room.
+    /// Adds the ancestors of `name`; false if not all of them fit.
     pub(super) fn add(&self, group: GroupId, name: &Name, until: Instant) -> bool {
         let Some(names) = self.groups.get(group.index()) else { return false };
         let names = names.pin();
@@ -90,7 +90,7 @@ impl FollowedAncestors {
             if names.get(ancestor).is_some_and(|known| *known + RENEWED > until) {
                 continue;
             }
-            // Each group has its share, so that none fills another's.
+            // Each group has its own share, so no group fills another's.
             if names.len() >= MAX / self.groups.len() {
                 return false;
             }
@@ -109,7 +109,7 @@ impl FollowedAncestors {
         is_due
     }
 
-    /// True where an answer to clients of `group` led below `name`, and they may remember it at `now`.
+    /// True if an answer to clients of `group` led to a name below `name` and has not expired at `now`.
     pub(super) fn contains(&self, group: GroupId, name: &Name, now: Instant) -> bool {
         self.is_used.load(Ordering::Relaxed)
             && self

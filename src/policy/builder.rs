@@ -1,4 +1,4 @@
-//! [`PolicyBuilder`]: rule by rule to a [`Policy`].
+//! [`PolicyBuilder`]: collects rules and compiles a [`Policy`].
 
 use std::sync::Arc;
 
@@ -16,19 +16,19 @@ use super::trie::TrieBuilder;
 use super::{Mode, Policy, RuleSource, SourceCount};
 use crate::wire::name::Name;
 
-/// What a policy is compiled with, besides its rules.
+/// The settings of a policy besides its rules.
 pub struct Compile {
-    /// What happens to names that no rule allows.
+    /// Whether names that no rule allows are blocked.
     pub mode: Mode,
-    /// Origins answered by local zones, before any rule.
+    /// Origins of local zones, which answer before any rule.
     pub local: Vec<Name>,
-    /// Answers with other addresses than their rule expects are not given.
+    /// Block answers with addresses that their rule does not expect.
     pub enforce_expect: bool,
-    /// DNSSEC's records of the zones above allowed names may be asked for.
+    /// Allow DNSSEC and zone queries for the zones above allowed names.
     pub dnssec_ancestors: bool,
-    /// Where names go; the same for all client groups.
+    /// The routes; the same for all client groups.
     pub routes: Arc<Routes>,
-    /// A digest of what changes answers besides: servers, local zones, how blocked names are answered.
+    /// A digest of everything else that changes answers: servers, local zones, the block answer.
     pub context: [u8; 32],
 }
 
@@ -52,16 +52,16 @@ pub struct PolicyBuilder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceId(u16);
 
-/// The source of the rules for [`BYPASS_NAMES`], whose lines are their places in it; the last one of every policy.
+/// The source of the built-in rules, the last source of every policy. Their line is the index into [`BYPASS_NAMES`].
 pub(super) const BUILT_IN: u16 = u16::MAX;
 
 impl PolicyBuilder {
-    /// An empty set of rules, which blocks everything.
+    /// No rules: blocks everything.
     pub fn new() -> Self {
         Self { trie: TrieBuilder::new(), sources: Vec::new(), noise: Noise::default(), digest: Sha256::new() }
     }
 
-    /// Announces where the next rules come from; at most 65 535 sources.
+    /// Adds a source of rules; at most 65 535.
     pub fn source(&mut self, zone: &str, file: &str) -> SourceId {
         let id = SourceId(self.sources.len().min(usize::from(BUILT_IN) - 1) as u16);
         let source = RuleSource { zone: zone.to_owned(), file: file.to_owned() };
@@ -69,22 +69,22 @@ impl PolicyBuilder {
         id
     }
 
-    /// What becomes of aliases in the answers for the names of `source`.
+    /// Sets the handling of aliases in answers for the names of `source`.
     pub fn cname(&mut self, source: SourceId, cname: CnamePolicy) {
         self.sources[usize::from(source.0)].cname = cname;
     }
 
-    /// Where the names of `source` go that no route of the settings is for.
+    /// Sets the route for names of `source` that no route in the settings covers.
     pub fn route(&mut self, source: SourceId, route: Route) {
         self.sources[usize::from(source.0)].route = Some(route);
     }
 
-    /// Adds one rule. Where two rules have the same pattern, deny beats allow and else the first stays.
+    /// Adds one rule. Of two rules with the same pattern deny beats allow; otherwise the first wins.
     pub fn rule(&mut self, action: Action, pattern: &Pattern, source: SourceId, line: u32) {
         self.rule_expecting(action, pattern, source, line, Expect::Any);
     }
 
-    /// The same for a rule whose answers should have addresses of one kind.
+    /// Adds a rule whose answers should have one kind of address.
     pub fn rule_expecting(
         &mut self,
         action: Action,
@@ -100,7 +100,7 @@ impl PolicyBuilder {
         self.trie.insert(action, pattern, source.0, line, expect);
     }
 
-    /// Says which of the names that no rule covers are noise; it changes no verdict.
+    /// Sets which names without a rule count as noise; it changes no verdict.
     pub fn noise(&mut self, noise: Noise) {
         self.noise = noise;
     }
@@ -112,7 +112,7 @@ impl PolicyBuilder {
             self.digest.update(origin.as_bytes());
         }
         for source in &self.sources {
-            // The zone's name is in the reason that a blocked answer gives.
+            // Metrics and logs name the allowlist, so a renamed one is another policy.
             self.digest.update(source.source.zone.as_bytes());
             self.digest.update([0, source.cname as u8, source.route.map_or(u8::MAX, |route| route.0)]);
         }

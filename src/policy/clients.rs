@@ -1,4 +1,4 @@
-//! [`Clients`]: who may ask, and by whose rules.
+//! [`Clients`]: which clients may query, and the group of each.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,14 +9,14 @@ use ipnet::IpNet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupId(u8);
 
-/// Groups there can be, that of all other clients included.
+/// Most client groups, including the default group.
 pub const MAX_GROUPS: usize = 250;
 
 impl GroupId {
-    /// The group of clients that no other group claims.
+    /// The default group: clients in no other group.
     pub const DEFAULT: Self = Self(0);
 
-    /// The group at `index`; none from [`MAX_GROUPS`] on.
+    /// The group at `index`; `None` from [`MAX_GROUPS`] on.
     pub fn new(index: usize) -> Option<Self> {
         u8::try_from(index).ok().filter(|_| index < MAX_GROUPS).map(Self)
     }
@@ -27,10 +27,10 @@ impl GroupId {
     }
 }
 
-/// Every address's group; addresses without one are refused.
+/// The group of every address; addresses without a group are refused.
 ///
-/// The address space is cut where any subnet begins or ends, once; an address is then found by bisection, however many
-/// groups there are.
+/// The address space is cut once where any subnet begins or ends. A lookup is then a binary search, whatever the number
+/// of groups.
 #[derive(Clone, Debug)]
 pub struct Clients {
     v4: Ranges<u32>,
@@ -38,7 +38,7 @@ pub struct Clients {
     prefix: ClientPrefix,
 }
 
-/// The address space as neighbouring ranges: each begins where it says and ends before the next.
+/// The address space as adjacent ranges: each begins at its start and ends before the next.
 #[derive(Clone, Debug)]
 struct Ranges<T> {
     starts: Box<[T]>,
@@ -46,7 +46,7 @@ struct Ranges<T> {
 }
 
 impl Clients {
-    /// Addresses in one of `admitted` may ask. Each belongs to the group that claims it with the longest prefix, else to
+    /// Addresses in `admitted` may query. Each belongs to the group with the longest matching prefix, else to
     /// [`GroupId::DEFAULT`].
     pub fn new(admitted: &[IpNet], groups: &[(IpNet, GroupId)]) -> Self {
         let v4 = |net: &IpNet| match net {
@@ -66,19 +66,19 @@ impl Clients {
         }
     }
 
-    /// The same with another prefix that stands for one client.
+    /// The same with another prefix length for one IPv6 client.
     #[must_use]
     pub fn with_prefix(self, prefix: ClientPrefix) -> Self {
         Self { prefix, ..self }
     }
 
-    /// How much of an IPv6 address stands for one client.
+    /// The prefix length of one IPv6 client.
     pub fn prefix(&self) -> ClientPrefix {
         self.prefix
     }
 
-    /// The group of `address`; none where it may not ask. An IPv4 address in IPv6 clothes (`::ffff:10.0.0.5`) counts as
-    /// the IPv4 address.
+    /// The group of `address`; `None` if it may not query. An IPv4-mapped address (`::ffff:10.0.0.5`) counts as the
+    /// IPv4 address.
     pub fn group(&self, address: IpAddr) -> Option<GroupId> {
         match address.to_canonical() {
             IpAddr::V4(address) => self.v4.find(address.to_bits()),
@@ -88,7 +88,7 @@ impl Clients {
 }
 
 impl<T: Copy + Ord> Ranges<T> {
-    /// Cuts the space from `zero` on; subnets are given by their first and last address and their prefix.
+    /// Cuts the address space, which begins at `zero`. A subnet is its first and last address and its prefix length.
     fn new(
         admitted: impl Iterator<Item = (T, T, u8)>,
         claims: impl Iterator<Item = ((T, T, u8), GroupId)>,
@@ -119,14 +119,14 @@ impl<T: Copy + Ord> Ranges<T> {
     }
 
     fn find(&self, address: T) -> Option<GroupId> {
-        // The first range begins at zero, so that there always is one.
+        // The first range begins at zero, so one always matches.
         let after = self.starts.partition_point(|start| *start <= address);
         self.groups[after.saturating_sub(1)]
     }
 }
 
-/// Whose share of what all clients share a query uses. Queries over UDP without a cookie may have a forged address, so they
-/// have a share apart from those of the same client that have shown theirs.
+/// The holder of a client's share. UDP queries without a cookie may have a forged address, so they use a separate share
+/// from the same client's queries with a proven address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShareHolder {
     client: WholeClient,
@@ -134,27 +134,27 @@ pub struct ShareHolder {
 }
 
 impl ShareHolder {
-    /// The holder for queries of `client`, which has shown its address to be its own where `is_proven` says so.
+    /// The holder for queries of `client`; `is_proven`: its address is not forged.
     pub fn new(client: WholeClient, is_proven: bool) -> Self {
         Self { client, is_proven }
     }
 }
 
-/// How many leading bits of an IPv6 address stand for one client.
+/// The prefix length of one IPv6 client, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientPrefix(u8);
 
-/// All that one client has, as the first of its addresses.
+/// All addresses of one client, identified by the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WholeClient(IpAddr);
 
 impl ClientPrefix {
-    /// `length` bits, 128 at most.
+    /// A prefix of `length` bits, at most 128.
     pub fn new(length: u8) -> Self {
         Self(length.min(128))
     }
 
-    /// The client that has `address`.
+    /// The client with `address`.
     pub fn whole(self, address: IpAddr) -> WholeClient {
         WholeClient(match address.to_canonical() {
             IpAddr::V6(address) => {
@@ -166,7 +166,7 @@ impl ClientPrefix {
     }
 }
 
-/// A /64: what a network has that a host is in alone, within which it has every address (RFC 7421).
+/// A /64: a single host can use every address in its subnet (RFC 7421).
 impl Default for ClientPrefix {
     fn default() -> Self {
         Self(64)
@@ -214,7 +214,7 @@ mod tests {
         ] {
             assert_eq!(is_admitted(&all, address), expected, "{address}");
         }
-        // Bits beyond the prefix do not count, however they were written.
+        // Bits beyond the prefix do not count.
         assert!(is_admitted(&Clients::new(&nets(&["192.168.7.9/16"]), &[]), "192.168.1.1"));
         assert!(!is_admitted(&Clients::new(&[], &[]), "127.0.0.1"));
     }
@@ -293,7 +293,7 @@ mod tests {
                 IpNet::new(IpAddr::V4(address.into()), prefix).unwrap().trunc()
             };
             let admitted: Vec<IpNet> = admitted.into_iter().map(net).collect();
-            // Of two claims to one subnet the settings refuse the second.
+            // The settings refuse a second claim to the same subnet.
             let claims: std::collections::BTreeMap<IpNet, GroupId> =
                 claims.into_iter().map(|(at, index)| (net(at), GroupId::new(index).unwrap())).collect();
             let claims: Vec<(IpNet, GroupId)> = claims.into_iter().collect();

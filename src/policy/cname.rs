@@ -1,17 +1,17 @@
-//! [`CnamePolicy`]: what becomes of aliases in the answers for allowed names.
+//! [`CnamePolicy`]: handling of aliases in answers for allowed names.
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of aliases in the answers for a zone's names.
+/// Handling of aliases in answers for the names of an allowlist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CnamePolicy {
-    /// The owner of an allowed name may send its clients anywhere: answers are relayed as they are.
+    /// Relay answers unchanged: the owner of an allowed name may point it anywhere.
     #[default]
     Trust,
-    /// Every name that an answer leads to must be allowed too, or the answer is not given.
+    /// Block the answer unless every name it leads to is allowed too.
     Inspect,
-    /// Names that an answer leads to are allowed to the same clients while they may remember the answer: for servers
-    /// between us and the clients that ask for each of them anew.
+    /// Allow the names that an answer leads to, for the same client group, until the answer expires. For resolvers
+    /// between namegate and the clients that query each name of a chain separately.
     Follow,
 }

@@ -1,4 +1,4 @@
-//! [`Expect`]: what kind of address the names of a rule should have.
+//! [`Expect`]: the kind of address that answers for a rule's names should have.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -8,24 +8,24 @@ use strum::VariantArray;
 
 use crate::util::label::Label;
 
-/// What kind of address the answers for a rule's names should have.
+/// The kind of address that answers for a rule's names should have.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, strum::IntoStaticStr, strum::VariantArray,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "snake_case")]
 pub enum Expect {
-    /// Any at all.
+    /// Any address.
     #[default]
     Any,
-    /// Private ones alone: names of Private Link, whose public address means that the private zone is not seen.
+    /// Private addresses only. For Private Link names: a public address means that the private DNS zone is not linked.
     Private,
-    /// Public ones alone: a private address means that somebody rebinds the name into the network.
+    /// Public addresses only: a private address is a DNS rebinding attack.
     Public,
 }
 
 impl Expect {
-    /// What is expected, as two bits.
+    /// The kind as two bits.
     pub(super) fn bits(self) -> u8 {
         self as u8
     }
@@ -39,7 +39,7 @@ impl Expect {
         }
     }
 
-    /// True where `address` is of the kind expected.
+    /// True if `address` is of the expected kind.
     pub fn admits(self, address: IpAddr) -> bool {
         match self {
             Self::Any => true,
@@ -61,8 +61,9 @@ impl FromStr for Expect {
     }
 }
 
-/// True for addresses that are reached only from within a network or a machine: those that the registries of RFC 6890 call not
-/// globally reachable and that a host can have. Documentation and benchmarking ranges are nobody's and count as public.
+/// True for addresses that are reachable only within a network or a machine: those that the registries of RFC 6890 call
+/// not globally reachable and that a host can have. Documentation and benchmarking ranges count as public: no host has
+/// them.
 fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_private_v4(address),
@@ -70,11 +71,11 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// The address through which an Azure machine reaches its host (Microsoft Learn, "What is IP address 168.63.129.16?").
+/// The address of an Azure machine's host (Microsoft Learn, "What is IP address 168.63.129.16?").
 const AZURE_HOST: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
 fn is_private_v4(address: Ipv4Addr) -> bool {
-    // 100.64.0.0/10 (RFC 6598) is what carriers, and Azure within some services, use behind translation.
+    // 100.64.0.0/10 (RFC 6598): used behind NAT by carriers, and by some Azure services.
     let is_shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
     address.is_private()
         || address.is_multicast()
@@ -92,7 +93,7 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
         is_private_v4(Ipv4Addr::from_bits(high << 16 | low))
     };
     let is_inside = match segments {
-        // Translation within a network (RFC 8215), and across one (RFC 6052); 6to4 (RFC 3056); IPv4 of old (RFC 4291).
+        // Local-use NAT64 (RFC 8215), well-known NAT64 prefix (RFC 6052), IPv4-compatible (RFC 4291), 6to4 (RFC 3056).
         [0x64, 0xff9b, 1, ..] => true,
         [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0, 0, ..] => embedded(6),
         [0x2002, ..] => embedded(1),

@@ -1,9 +1,10 @@
-//! [`Followed`]: names that answers have led to, allowed while their askers may remember it.
+//! [`Followed`]: names that answers led to, allowed until the answers expire (`cname = "follow"`).
 //!
-//! Whoever owns an allowed name chooses what its answers lead to, so the table is shared out. Every group has an equal part
-//! of it. Within a group a client adds names by a rule while `4 × (client by rule) + max(client, rule) < free`, counted in
-//! names held and in names free in the group's part. So no rule and no client holds more than half, a client by one rule no
-//! more than a sixth, and each further greedy one takes a third less than the one before it.
+//! The owner of an allowed name chooses what its answers lead to, so the table is divided into shares. Every group has
+//! an equal part. Within a group, a client may add a name by a rule while
+//! `4 × (client by rule) + max(client, rule) < free`, counted in names held and in free entries of the group's part.
+//! So no rule and no client holds more than half, a client by one rule at most a sixth, and each further greedy client
+//! gets a third less than the one before.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,75 +18,75 @@ use super::trie::RuleId;
 use crate::util::sync::lock;
 use crate::wire::name::Name;
 
-/// Names remembered at once over all groups. Each takes some 300 bytes, and 1 KiB at most: 64 MiB in all.
+/// Most names over all groups. Each takes about 300 bytes, at most 1 KiB: 64 MiB in all.
 const MAX: usize = 65_536;
 
-/// How much more a name counts against a client by one rule than against either: the more, the more is left for others.
+/// Weight of the names of one client by one rule. A higher weight leaves more room for others.
 const CAUTION: usize = 4;
 
-/// Shortest time that a name is remembered: an asker that may not keep the answer at all still goes on from it at once.
+/// Shortest time that a name is followed: a client that may not cache the answer still queries the next name at once.
 pub(super) const SHORTEST: Duration = Duration::from_secs(10);
 
-/// Least time between two looks for what has ended: each goes through a whole group.
+/// Least time between two sweeps for expired names: each scans a whole group.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Names that answers led to, by group. Asking takes no lock.
+/// Names that answers led to, by group. Lookups take no lock.
 #[derive(Debug, Default)]
 pub struct Followed {
     groups: Box<[FollowedGroup]>,
-    /// Set with the first name: most gates follow nothing, and look at no more than this.
+    /// Set with the first name. Most resolvers follow nothing and check only this flag.
     is_used: AtomicBool,
-    /// Names that were not remembered because a share was full.
+    /// Names refused because a share was full.
     refused: AtomicU64,
-    /// Whose share it was, the last time.
+    /// The share that was full last.
     full: Mutex<Option<(GroupId, Share)>>,
 }
 
-/// What clients of one group were led to.
+/// The followed names of one group.
 #[derive(Debug, Default)]
 struct FollowedGroup {
     names: HashMap<Box<[u8]>, Lead>,
-    /// Names held, by who holds them; no entry is zero.
+    /// Number of names per share; no entry is zero.
     held: HashMap<Share, usize>,
-    /// When what has ended was last forgotten.
+    /// When expired names were last removed.
     swept: Mutex<Option<Instant>>,
 }
 
-/// How a name came to be allowed.
+/// Why a name is followed.
 #[derive(Clone, Debug)]
 struct Lead {
-    /// The name that a rule allows, at the beginning of the way here, folded, in wire format.
+    /// The name that a rule allows, where the chain begins: folded, in wire format.
     root: Box<[u8]>,
-    /// The rule that allows it.
+    /// The rule that allows the root.
     rule: RuleId,
-    /// Who asked.
+    /// The client that queried.
     client: WholeClient,
-    /// Where the answer came from: the name's own is asked for there too.
+    /// The route of the answer; the followed name uses the same route.
     route: RouteId,
     until: Instant,
 }
 
-/// Who holds a part of a group's names.
+/// A share of a group's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Share {
-    /// All names that the answers for one rule's names led to.
+    /// All names that one rule's answers led to.
     Rule(RuleId),
-    /// All names that one client was led to.
+    /// All names that one client's answers led to.
     Client(WholeClient),
-    /// The names that one client was led to by one rule.
+    /// The names that one client's answers led to by one rule.
     ClientByRule(WholeClient, RuleId),
 }
 
-/// The beginning of a way: what a client asked for, and why it was allowed.
+/// The start of a chain: the query of a client and the rule that allowed it.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
-    /// Who asked.
+    /// The client that queried.
     pub client: WholeClient,
     /// The name that a rule allows.
     pub root: &'a Name,
     /// That rule.
     pub rule: RuleId,
-    /// Where the answer came from.
+    /// The route of the answer.
     pub route: RouteId,
 }
 
@@ -97,7 +98,7 @@ impl Lead {
 }
 
 impl FollowedGroup {
-    /// The lead to `name` that has not ended at `now`, as `read` sees it.
+    /// The result of `read` for the lead to `name`, unless it has expired at `now`.
     fn get<T>(&self, name: &Name, now: Instant, read: impl FnOnce(&Lead) -> T) -> Option<T> {
         self.names.pin().get(name.as_bytes()).filter(|lead| lead.until > now).map(read)
     }
@@ -121,7 +122,7 @@ impl FollowedGroup {
         }
     }
 
-    /// Whose share of `max` names is full, so that `lead` finds no room.
+    /// The share that is full and leaves no room for `lead`, with at most `max` names in the group.
     fn full_share(&self, lead: &Lead, max: usize) -> Option<Share> {
         let shares @ [rule, client, both] = lead.shares();
         let held = self.held.pin();
@@ -135,7 +136,7 @@ impl FollowedGroup {
         }
     }
 
-    /// Forgets what has ended; false where that was tried a moment ago.
+    /// Removes expired names; false if the last sweep was a moment ago.
     fn sweep(&self, now: Instant) -> bool {
         let Ok(mut swept) = self.swept.try_lock() else { return false };
         if swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP) {
@@ -153,12 +154,12 @@ impl FollowedGroup {
 }
 
 impl Followed {
-    /// Nothing followed yet, for so many groups.
+    /// Empty, for this number of groups.
     pub fn new(groups: usize) -> Self {
         Self { groups: (0..groups).map(|_| FollowedGroup::default()).collect(), ..Self::default() }
     }
 
-    /// Where `name` goes, if an answer to the same group's clients has led there and they may still remember it at `now`.
+    /// The route of `name`, if an answer to clients of `group` led to it and has not expired at `now`.
     pub fn find(&self, group: GroupId, name: &Name, now: Instant) -> Option<RouteId> {
         if !self.is_used() {
             return None;
@@ -166,23 +167,23 @@ impl Followed {
         self.groups.get(group.index())?.get(name, now, |lead| lead.route)
     }
 
-    /// The name that a rule allows and whose answers led clients of `group` to `name`, over whatever others, where they may still
-    /// remember it at `now`; and that rule.
+    /// The start of the chain that led clients of `group` to `name`, if not expired at `now`: the name that a rule
+    /// allows, and that rule.
     pub fn root(&self, group: GroupId, name: &Name, now: Instant) -> Option<(Name, RuleId)> {
         let read = |lead: &Lead| Some((Name::parse(&lead.root).ok()?, lead.rule));
         self.groups.get(group.index())?.get(name, now, read)?
     }
 
-    /// The rule by which clients of `group` were led to `name`, where they may still remember it at `now`.
+    /// The rule that led clients of `group` to `name`, if not expired at `now`.
     pub fn rule(&self, group: GroupId, name: &Name, now: Instant) -> Option<RuleId> {
         self.groups.get(group.index())?.get(name, now, |lead| lead.rule)
     }
 
-    /// A client of `group`, which began at `start`, was led to `target` at `now`, and may remember it for `ttl` seconds.
+    /// Records at `now` that an answer led a client of `group` from `start` to `target`, for `ttl` seconds.
     pub fn note(&self, group: GroupId, start: Start<'_>, target: &Name, ttl: u32, now: Instant) {
         let Some(found) = self.groups.get(group.index()) else { return };
         let until = now + Duration::from_secs(u64::from(ttl)).max(SHORTEST);
-        // The same answer is given again and again: only what it adds is written.
+        // The same answer is given again and again: store only an extension.
         let added = Duration::from_secs(1);
         let before = found.names.pin().get(target.as_bytes()).map(|lead| lead.until);
         if before.is_some_and(|before| before + added > until) {
@@ -191,7 +192,7 @@ impl Followed {
         let Start { client, root, rule, route } = start;
         let lead = Lead { root: root.as_bytes().into(), rule, client, route, until };
         let full = || found.full_share(&lead, self.share_of_group());
-        // One that takes the place of another needs no room.
+        // A replacement needs no room.
         if before.is_none()
             && let Some(share) = full()
             && (!found.sweep(now) || full().is_some())
@@ -206,8 +207,8 @@ impl Followed {
         self.is_used.store(true, Ordering::Relaxed);
     }
 
-    /// Takes over what `before` had for `theirs`, as far as it finds room, where `rule_for` still has a rule by which answers
-    /// for the root that come by that route may lead clients of `ours` on.
+    /// Copies the names of group `theirs` in `before` to group `ours`, as far as they fit. `rule_for` returns the rule
+    /// that still lets answers for the root on that route lead clients on.
     pub fn take_over(
         &self,
         ours: GroupId,
@@ -230,12 +231,12 @@ impl Followed {
         }
     }
 
-    /// Names refused so far go on from where `before` was.
+    /// Continues the counter of refused names from `before`.
     pub fn count_on_from(&self, before: &Self) {
         self.refused.fetch_add(before.refused(), Ordering::Relaxed);
     }
 
-    /// Shows `each` the names that clients of `group` were led to, with their ends.
+    /// Calls `each` with every followed name of `group` and its expiry.
     pub(super) fn each(&self, group: GroupId, mut each: impl FnMut(&Name, Instant)) {
         let Some(found) = self.groups.get(group.index()) else { return };
         for (name, lead) in found.names.pin().iter() {
@@ -245,32 +246,32 @@ impl Followed {
         }
     }
 
-    /// Names of one group at most.
+    /// Most names of one group.
     fn share_of_group(&self) -> usize {
         MAX / self.groups.len().max(1)
     }
 
-    /// Names remembered, those that have ended and were not yet forgotten included.
+    /// Number of names, including expired ones that are not yet removed.
     pub fn len(&self) -> usize {
         self.groups.iter().map(|group| group.names.len()).sum()
     }
 
-    /// True where nothing is remembered.
+    /// True if there are no names.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// True once an answer has led anywhere.
+    /// True once a name was followed.
     pub fn is_used(&self) -> bool {
         self.is_used.load(Ordering::Relaxed)
     }
 
-    /// Names that were not remembered because a share was full.
+    /// Number of names refused because a share was full.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Whose share was full the last time, since this was last asked.
+    /// The share that was full last, if any since the previous call.
     pub fn take_full_share(&self) -> Option<(GroupId, Share)> {
         lock(&self.full).take()
     }
@@ -290,7 +291,7 @@ mod tests {
         Name::from_labels(text.split('.').map(str::as_bytes)).unwrap()
     }
 
-    /// Notes that the client with this last octet was led by a rule, and that its root's answer leads to `target`.
+    /// Records a lead to `target` for the client 10.0.0.`client` by a rule; true if it was stored.
     fn note(followed: &Followed, (client, rule): (u32, u32), target: &str, ttl: u32, now: Instant) -> bool {
         let root = name(&format!("root{rule}.example"));
         let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + client).into();
@@ -300,7 +301,7 @@ mod tests {
         followed.find(OURS, &name(target), now).is_some()
     }
 
-    /// Notes names until one finds no room; how many there were.
+    /// Adds names until one is refused; returns their number.
     fn fill(followed: &Followed, client: u32, rule: u32, now: Instant) -> usize {
         let is_noted = |index: &usize| {
             note(followed, (client, rule), &format!("t{index}.c{client}.r{rule}.example"), 60, now)
@@ -327,7 +328,7 @@ mod tests {
             let found = followed.find(group, &name(asked), now + SECOND * after);
             assert_eq!(found, expected.then_some(RouteId(3)), "{asked} after {after} s");
         }
-        // A shorter time takes nothing away; a longer one adds.
+        // A shorter TTL does not shorten the expiry; a longer one extends it.
         note(&followed, (1, 1), "b.example", 1, now);
         assert!(followed.find(OURS, &name("b.example"), now + SECOND * 59).is_some());
         note(&followed, (1, 1), "b.example", 90, now);
@@ -342,7 +343,7 @@ mod tests {
         assert_eq!(followed.refused(), 1);
         let full = followed.take_full_share();
         assert!(matches!(full, Some((OURS, Share::ClientByRule(..)))), "{full:?}");
-        // A name it holds can still be prolonged.
+        // A name that it already holds can still be extended.
         note(&followed, (1, 1), "t0.c1.r1.example", 90, now);
         assert!(followed.find(OURS, &name("t0.c1.r1.example"), now + SECOND * 80).is_some());
         assert!(note(&followed, (1, 1), "later.example", 60, now + SECOND * 60));
@@ -412,7 +413,7 @@ mod tests {
         after.take_over(OURS, &before, OURS, |_, _| Some(RuleId::numbered(2)));
         let is_kept =
             |index: &u32| after.find(OURS, &name(&format!("healthy{index}.example")), now).is_some();
-        // All have become one rule's, and still each client but the greedy one keeps its own.
+        // All names now count for one rule; still every client but the greedy one keeps its own.
         assert_eq!((0..1000).filter(|index| *index != 1).filter(is_kept).count(), 999);
         assert!(note(&after, (1001, 2), "new.example", 60, now));
     }

@@ -1,8 +1,8 @@
-//! The decision: which names may leave, which may not, and why.
+//! The decision: which names may be forwarded, and why.
 //!
-//! A [`Policy`] is one client group's rules, compiled once from zone files and settings; [`Policies`] is all of them, with
-//! who each is for and what is allowed for a time. A reload makes new ones. Policies are the only maker of
-//! [`AllowedQuery`], and cache and upstream take nothing else: no byte about a name leaves this host before a verdict on
+//! A [`Policy`] is one client group's rules, compiled once from allowlists and settings. [`Policies`] holds all of
+//! them, with the client groups and the grants. A reload builds new ones. Only [`Policies`] creates an
+//! [`AllowedQuery`], and cache and upstream accept nothing else: no byte of a name leaves this host before a verdict on
 //! exactly those bytes.
 
 mod ancestors;
@@ -50,33 +50,33 @@ use rule::{Action, Scope};
 use suffix_index::SuffixIndex;
 use trie::{RuleId, Trie, TrieMatch};
 
-/// Whether the verdict is carried out.
+/// Whether names without a rule are blocked.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "snake_case")]
 pub enum Mode {
-    /// Block what is not allowed.
+    /// Block them.
     Enforce,
-    /// Forward everything and count what would be blocked, so that a list can be tried before it bites.
+    /// Forward everything and count what would be blocked, to try an allowlist before it blocks.
     Observe,
 }
 
-/// Where rules came from: a zone file, or the settings.
+/// The source of rules: an allowlist, or the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSource {
-    /// Name for labels: `azure-ml`; `settings` for rules written inline.
+    /// Name for metric labels: `azure-ml`; `settings` for rules in the settings.
     pub zone: String,
-    /// File as shown to people.
+    /// File as displayed.
     pub file: String,
 }
 
-/// A compiled, immutable set of rules: what one client group may ask.
+/// A compiled, immutable set of rules: what one client group may query.
 pub struct Policy {
     trie: Trie,
     sources: Box<[SourceCount]>,
-    /// The rules for [`bypass::BYPASS_NAMES`], in the same order.
+    /// The built-in rules for [`bypass::BYPASS_NAMES`], in the same order.
     built_in: Box<[Option<RuleId>]>,
     local: Box<[Name]>,
     local_index: SuffixIndex,
@@ -89,7 +89,7 @@ pub struct Policy {
     digest: [u8; 32],
 }
 
-/// A source, what holds for all its rules, and how many of them are in force.
+/// A source, the settings of all its rules, and how many rules it has.
 #[derive(Clone, Debug)]
 struct SourceCount {
     source: RuleSource,
@@ -99,7 +99,7 @@ struct SourceCount {
 }
 
 impl Policy {
-    /// What these rules say of a question at `now`, and nothing else does.
+    /// Decides by the rules alone, without grants and followed names.
     fn judge(&self, question: &Question, now: Instant) -> Judgement<'_> {
         if question.class != Class::IN || is_never_forwarded(question.qtype) {
             return Judgement::Refused;
@@ -128,18 +128,18 @@ impl Policy {
         })
     }
 
-    /// True where rules or local zones let some name below `name` be asked for, which no rule allows itself.
+    /// True if a rule or a local zone allows some name below `name`. Call it only for a name that no rule allows.
     fn is_ancestor(&self, name: &Name, now: Instant) -> bool {
         self.trie.allows_below(name) || self.local_ancestors.contains(name, now)
     }
 
-    /// True where `name` belongs to a local zone.
+    /// True if `name` belongs to a local zone.
     pub fn is_local(&self, name: &Name) -> bool {
         self.local_index.find(name, |origin| name.is_within(&self.local[origin])).is_some()
     }
 
-    /// Where `name` goes, which `rule` allows: as the most specific route of the settings says, else the rule's zone; where no
-    /// rule allows it, the zone that would.
+    /// The route of `name`, which `rule` allows. The most specific route in the settings comes first, then the route of
+    /// the rule's allowlist. Without a rule: the route of the allowlist whose pattern covers the name.
     pub fn route(&self, name: &Name, rule: Option<RuleRef<'_>>) -> Route {
         let of_zone = || match rule {
             Some(rule) => self.sources[rule.source_index()].route,
@@ -148,23 +148,23 @@ impl Policy {
         self.routes.named(name).or_else(of_zone).unwrap_or(Route::DEFAULT)
     }
 
-    /// True where answers for some rule's names may lead on to names that no rule allows.
+    /// True if some rule has `cname = "follow"`.
     pub fn follows(&self) -> bool {
         self.sources.iter().any(|counted| counted.cname == CnamePolicy::Follow)
     }
 
-    /// Answers with other addresses than their rule expects are not given.
+    /// True if answers with addresses that their rule does not expect are blocked.
     pub fn enforces_expect(&self) -> bool {
         self.enforce_expect
     }
 
-    /// Resolvers may ask for the zones above allowed names.
+    /// True if resolvers may query the zones above allowed names.
     pub fn asks_for_ancestors(&self) -> bool {
         self.dnssec_ancestors
     }
 
-    /// The most specific rule that covers a name; where the name is one of [`bypass::BYPASS_NAMES`], the rule that is built in,
-    /// unless one allows just this name and may.
+    /// The most specific rule that covers a name. For [`bypass::BYPASS_NAMES`] it is the built-in rule, unless an exact
+    /// rule may allow the name and does.
     pub fn rule_for(&self, name: &Name) -> Option<RuleRef<'_>> {
         self.with_built_in(name, self.trie.find(name))
     }
@@ -185,17 +185,17 @@ impl Policy {
         found.filter(is_explicit).or_else(built_in)
     }
 
-    /// The rule with a number this policy gave out.
+    /// The rule with an id of this policy.
     pub fn rule_by_id(&self, id: RuleId) -> Option<RuleRef<'_>> {
         self.trie.rule(id).map(|rule| RuleRef { policy: self, id, rule })
     }
 
-    /// All rules in the order they were added, those that another of the same pattern hides included.
+    /// All rules in insertion order, including those that another rule with the same pattern hides.
     pub fn iter(&self) -> impl Iterator<Item = RuleRef<'_>> {
         self.all().filter(|rule| rule.bypass().is_none())
     }
 
-    /// The rules that are built in.
+    /// The built-in rules.
     pub fn built_in(&self) -> impl Iterator<Item = RuleRef<'_>> {
         self.all().filter(|rule| rule.bypass().is_some())
     }
@@ -204,24 +204,24 @@ impl Policy {
         self.trie.iter().map(|(id, rule)| RuleRef { policy: self, id, rule })
     }
 
-    /// What happens to names that no rule allows.
+    /// Whether names that no rule allows are blocked.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Rules in force, those that are built in not counted.
+    /// Number of rules, without the built-in ones.
     pub fn rules(&self) -> usize {
         self.sources().map(|(_, rules)| rules).sum()
     }
 
-    /// Sources with the number of rules each put in force, in the order they were read.
+    /// Sources with their number of rules, in reading order.
     pub fn sources(&self) -> impl ExactSizeIterator<Item = (&RuleSource, usize)> {
         let (_, read) = self.sources.split_last().unwrap_or((&self.sources[0], &[]));
         read.iter().map(|counted| (&counted.source, counted.rules))
     }
 
-    /// First 16 hexadecimal digits of a SHA-256 over everything that changes an answer: rules with their sources, routes, local zones,
-    /// mode and how blocked names are answered. Equal policies have equal hashes.
+    /// First 16 hexadecimal digits of a SHA-256 over everything that changes an answer: rules with their sources,
+    /// routes, local zones, mode and the block answer. Equal policies have equal hashes.
     pub fn hash(&self) -> String {
         use fmt::Write;
         self.digest[..8].iter().fold(String::new(), |mut text, byte| {
@@ -230,18 +230,18 @@ impl Policy {
         })
     }
 
-    /// The first four bytes of the hash: serial number of the SOA in blocked answers.
+    /// The first four bytes of the hash: the SOA serial of blocked answers.
     pub fn serial(&self) -> u32 {
         u32::from_be_bytes([self.digest[0], self.digest[1], self.digest[2], self.digest[3]])
     }
 
-    /// Bytes on the heap that grow with the rules.
+    /// Heap bytes that grow with the rules.
     pub fn heap_size(&self) -> usize {
         self.trie.heap_size()
     }
 }
 
-/// What rules say of a question.
+/// The decision by the rules alone.
 enum Judgement<'p> {
     Refused,
     Local,
@@ -249,12 +249,12 @@ enum Judgement<'p> {
     NotAllowed(Reason<'p>),
 }
 
-/// Types by which resolvers find zones and validate what is in them; of an ancestor of allowed names they may be asked for.
+/// Types that resolvers need to find zones and to validate them. They may be queried for an ancestor of allowed names.
 fn is_about_zones(qtype: Type) -> bool {
     matches!(qtype, Type::DS | Type::DNSKEY | Type::NS | Type::SOA)
 }
 
-/// Types that ask for a server's doings and not for a name's data; none of them is ever sent upstream.
+/// Types that concern the server and not a name's data. They are never sent upstream.
 fn is_never_forwarded(qtype: Type) -> bool {
     matches!(
         qtype,

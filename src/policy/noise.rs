@@ -1,20 +1,20 @@
-//! [`Noise`]: names that nobody means, asked by machines on their own.
+//! [`Noise`]: names that machines query on their own.
 
 use super::expect::Expect;
 use super::rule::{Action, Pattern};
 use super::trie::{Trie, TrieBuilder};
 use crate::wire::name::Name;
 
-/// What stub resolvers ask by themselves: single labels, and names with a search suffix put behind them.
+/// Names that stub resolvers make up: single labels, and names with an appended search suffix.
 ///
-/// Being noise allows nothing. It only tells such lookups from those that somebody meant, so that these stand out.
+/// Noise stays blocked. It is only counted separately, so that real lookups stand out.
 pub struct Noise {
     patterns: Trie,
     single_labels: bool,
 }
 
 impl Noise {
-    /// Names that `patterns` cover and, where `single_labels` says so, names of one label.
+    /// Names that `patterns` cover and, with `single_labels`, names of one label.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a Pattern>, single_labels: bool) -> Self {
         let mut trie = TrieBuilder::new();
         for pattern in patterns {
@@ -23,7 +23,7 @@ impl Noise {
         Self { patterns: trie.build(), single_labels }
     }
 
-    /// True for a name that is noise.
+    /// True if `name` is noise.
     pub fn covers(&self, name: &Name) -> bool {
         (self.single_labels && name.labels().count() == 1) || self.patterns.find(name).is_some()
     }

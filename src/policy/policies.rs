@@ -1,4 +1,4 @@
-//! [`Policies`]: every client group's rules, and what is allowed besides them for a time.
+//! [`Policies`]: the rules of every client group, the grants, and the followed names.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 use crate::wire::section;
 
-/// Everything that decides. A reload makes new ones; a temporary allowance makes the same with another
+/// Everything that decides a query. A reload builds new ones; a grant creates a copy with another
 /// [`Policies::generation`].
 #[derive(Clone)]
 pub struct Policies {
@@ -36,24 +36,25 @@ pub struct Policies {
     generation: u64,
 }
 
-/// Records of one answer that are followed: the longest chains of Azure have six, and resolvers give up after some ten.
+/// Most records of one answer that are followed: the longest chains in Azure have six, and resolvers give up after
+/// about ten.
 const MAX_HOPS: usize = 32;
 
 /// A client group and its rules.
 pub struct Group {
-    /// What it is called; [`Group::DEFAULT`] for everyone that no group claims.
+    /// Its name; [`Group::DEFAULT`] for clients in no other group.
     pub name: String,
-    /// What it may ask; groups with the same rules share them.
+    /// What its clients may query. Groups with the same rules share one policy.
     pub policy: Arc<Policy>,
 }
 
 impl Group {
-    /// Name of the group of clients that no other group claims.
+    /// Name of the default group: clients in no other group.
     pub const DEFAULT: &str = "default";
 }
 
 impl Policies {
-    /// `groups` by their [`GroupId`]s; at least the default one. `generation` numbers the policies of one process upwards.
+    /// `groups` in the order of their [`GroupId`]s, at least the default one. `generation` increases within a process.
     pub fn new(clients: Clients, groups: Vec<Group>, generation: u64) -> Self {
         Self {
             clients: Arc::new(clients),
@@ -75,7 +76,7 @@ impl Policies {
         Self::new(Clients::new(&everyone, &[]), vec![group], generation)
     }
 
-    /// The same with other temporary allowances, under a number of its own.
+    /// A copy with other grants and the next generation.
     pub fn with_temporary(&self, temporary: Temporary) -> Self {
         let mut ancestors = Ancestors::default();
         for (pattern, end) in temporary.ends() {
@@ -89,7 +90,7 @@ impl Policies {
         }
     }
 
-    /// Says which numbers the routes have, by [`Route`]; those of routes beyond are that of the default one.
+    /// Sets the route ids, indexed by [`Route`]. A route beyond the end has the default route's id.
     pub fn number_routes(&mut self, numbers: Vec<RouteId>) {
         self.routes = numbers.into();
     }
@@ -98,12 +99,12 @@ impl Policies {
         self.routes.get(usize::from(route.0)).copied().unwrap_or(self.routes[0])
     }
 
-    /// Number of the route of names that no route is for.
+    /// The id of the default route.
     pub fn default_route(&self) -> RouteId {
         self.routes[0]
     }
 
-    /// Takes over what `before` allows for a time, as far as these policies still may.
+    /// Takes over the grants of `before`, and its followed names as far as these policies still follow them.
     pub fn take_over(&mut self, before: &Self) {
         self.temporary = Arc::clone(&before.temporary);
         self.temporary_ancestors = Arc::clone(&before.temporary_ancestors);
@@ -124,19 +125,19 @@ impl Policies {
             });
         }
         self.followed.count_on_from(&before.followed);
-        // Grants that were given while these were compiled have taken numbers.
+        // Grants issued while these policies were compiled have used generations.
         if self.generation <= before.generation {
             self.generation = before.generation + 1;
             self.compiled = self.generation;
         }
     }
 
-    /// The group whose rules hold for `client`; none where it may not ask.
+    /// The group of `client`; `None` if it may not query.
     pub fn group(&self, client: IpAddr) -> Option<GroupId> {
         self.clients.group(client)
     }
 
-    /// All that the client at `address` has.
+    /// The client at `address` with all its addresses.
     pub fn whole_client(&self, address: IpAddr) -> WholeClient {
         self.clients.prefix().whole(address)
     }
@@ -146,7 +147,7 @@ impl Policies {
         &self.groups.get(group.index()).unwrap_or(&self.groups[0]).policy
     }
 
-    /// The rules of clients that no group claims.
+    /// The rules of the default group.
     pub fn default(&self) -> &Policy {
         &self.groups[0].policy
     }
@@ -156,31 +157,30 @@ impl Policies {
         &self.groups
     }
 
-    /// What is allowed for a time.
+    /// The grants.
     pub fn temporary(&self) -> &Temporary {
         &self.temporary
     }
 
-    /// What answers have led to.
+    /// The followed names.
     pub fn followed(&self) -> &Followed {
         &self.followed
     }
 
-    /// Number of the rules within the process; what is allowed for a time does not change it.
+    /// Generation of the rules; grants do not change it.
     pub fn compiled(&self) -> u64 {
         self.compiled
     }
 
-    /// Number of these policies within the process: a verdict of others is to be taken again.
+    /// Generation of these policies. A verdict of another generation must be decided again.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Decides at `now` on a question of `client`, who is of `group`: the one place where a query may become an
-    /// [`AllowedQuery`].
+    /// Decides at `now` on a question of `client` in `group`. Only this function creates an [`AllowedQuery`].
     ///
-    /// A temporary allowance stands above every rule, for it is what an operator wants now; only names of local zones, those of
-    /// [`super::bypass`] and what is never forwarded are not its business. A name that an answer led to is allowed where no rule denies it.
+    /// A grant overrides every rule: it is what an operator wants now. It does not override local zones, bypass names
+    /// ([`super::bypass`]) and types that are never forwarded. A followed name is allowed unless a rule denies it.
     pub fn decide<'q>(
         &self,
         (client, group): (IpAddr, GroupId),
@@ -239,15 +239,15 @@ impl Policies {
         }
     }
 
-    /// True where a grant, or an answer to clients of `group`, lets some name below `name` be asked for at `now`.
+    /// True if a grant or a followed name of `group` allows some name below `name` at `now`.
     fn leads_to_lent(&self, group: GroupId, name: &Name, now: Instant) -> bool {
         self.temporary_ancestors.contains(name, now) || self.followed_ancestors.contains(group, name, now)
     }
 
-    /// True where clients of `group` may ask for `name` at `now`, whatever the reason.
+    /// True if clients of `group` may query `name` at `now`, for whatever reason.
     fn admits(&self, group: GroupId, name: &Name, now: Instant) -> bool {
         let policy = self.policy(group);
-        // As `decide` has it: local zones answer before any rule.
+        // As in `decide`: local zones answer before any rule.
         if policy.is_local(name) {
             return true;
         }
@@ -260,14 +260,14 @@ impl Policies {
         }
     }
 
-    /// The rule by which clients of `group` were led to `name`, which is allowed on no other ground at `now`.
+    /// The rule that led clients of `group` to the followed `name`, which nothing else allows at `now`.
     pub fn leading_rule(&self, group: GroupId, name: &Name, now: Instant) -> Option<RuleRef<'_>> {
         let rule = self.policy(group).rule_by_id(self.followed.rule(group, name, now)?);
         rule.filter(|rule| rule.action() == Action::Allow)
     }
 
-    /// The rule by which clients of `group` may ask `question` at `now`: the one that allows its name, or that led to it; none
-    /// where someone allowed it for a time.
+    /// The rule that lets clients of `group` query `question` at `now`: the one that allows its name or led to it.
+    /// `None` for a grant.
     pub fn opening_rule<'p>(
         &'p self,
         group: GroupId,
@@ -282,12 +282,10 @@ impl Policies {
         }
     }
 
-    /// True where every name that `reply` leads to is one that clients of `group` may ask for at `now`. What cannot be read
-    /// leads nowhere good.
+    /// True if clients of `group` may query every name that `reply` leads to at `now`. False if a record is malformed.
     pub fn admits_aliases(&self, group: GroupId, reply: &[u8], now: Instant) -> bool {
         let answers = || section::records(reply).filter(|record| record.is_answer);
-        // A DNAME renames as well as a CNAME, which every server puts beside it (RFC 6672 section 3.1); without one there is no
-        // telling where it leads.
+        // Every server adds a CNAME to a DNAME (RFC 6672 section 3.1). Without the CNAME the target is unknown.
         if answers().any(|record| record.kind == Type::DNAME)
             && !answers().any(|record| record.kind == Type::CNAME)
         {
@@ -300,9 +298,9 @@ impl Policies {
         })
     }
 
-    /// Allows to clients of `group` what `reply`, the answer to `query` of one of them, leads to.
+    /// Allows clients of `group` to query the names that `reply`, an answer to `query`, leads to.
     ///
-    /// However long the way, it began at a name that a rule allows: no answer for a name on it can make it forget which.
+    /// A chain always keeps its root, the name that a rule allows: answers for later names do not change it.
     pub fn follow(&self, group: GroupId, query: &AllowedQuery<'_>, reply: &[u8], now: Instant) {
         let name = &query.question().name;
         let by_itself = self.policy(group).rule_for(name).filter(|rule| rule.action() == Action::Allow);
@@ -313,14 +311,14 @@ impl Policies {
         let (root, rule) = match (&by_itself, &on_the_way) {
             (Some(rule), _) => (name, rule.id()),
             (None, Some((root, rule))) => (root, *rule),
-            // What led here leads nowhere any more.
+            // The lead to this name has expired.
             (None, None) => return,
         };
         let start = Start { client: query.whole_client(), root, rule, route: query.route() };
         for record in section::records(reply).filter(|record| record.is_answer).take(MAX_HOPS) {
             if let Ok(Some(target)) = record.target() {
                 self.followed.note(group, start, &target, record.ttl, now);
-                // What found no room there leads nowhere.
+                // A refused name has no ancestors to record.
                 if self.followed.find(group, &target, now).is_some() {
                     let until = now + Duration::from_secs(record.ttl.into()).max(SHORTEST);
                     self.followed_ancestors.note(group, &target, until, now);
@@ -329,7 +327,7 @@ impl Policies {
         }
     }
 
-    /// True where clients of the group with this index may ask for what validates names below `name`, which is not allowed itself.
+    /// True if clients of the group at `index` may query zone and DNSSEC types of `name`, which is not allowed itself.
     fn may_ask_about_zone(&self, index: usize, name: &Name, now: Instant) -> bool {
         let policy = &self.groups[index].policy;
         let is_allowed = |rule: RuleRef<'_>| rule.action() == Action::Allow;
@@ -344,7 +342,8 @@ impl Policies {
         (0..self.groups.len()).any(|index| self.may_ask_about_zone(index, name, now))
     }
 
-    /// True where some client may be given an answer for `name` that came by `route`: for what is kept over a reload.
+    /// True if some client may still get an answer for `name` from `route`. Decides which cache entries survive a
+    /// reload.
     pub fn may_keep(&self, name: &Name, route: RouteId, now: Instant) -> bool {
         let temporary = self.temporary.find(name, now).is_some();
         self.groups.iter().enumerate().any(|(index, Group { policy, .. })| {

@@ -1,39 +1,38 @@
-//! [`Routes`]: which upstreams a name goes to.
+//! [`Routes`]: which upstream servers a name is sent to.
 
 use super::expect::Expect;
 use super::rule::{Action, Pattern};
 use super::trie::{Trie, TrieBuilder};
 use crate::wire::name::Name;
 
-/// Index of a list of upstream servers among those of one policy; the first is that of all names without a route.
+/// Index of a route within one policy; the first is the default route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Route(pub u8);
 
 impl Route {
-    /// Where names go that no route is for.
+    /// The default route, for names that no other route covers.
     pub const DEFAULT: Self = Self(0);
 }
 
-/// Number of a list of upstream servers. It stands for the same list as long as anything asked through it is in flight or
-/// kept, over all reloads: answers of one route are never used for another.
+/// Id of a list of upstream servers. An id is never reused while a query or a cache entry of it exists, over all
+/// reloads: answers of one route are never used for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u8);
 
-/// Routes there can be at once: each has a number of eight bits, and those of the policy before are still in use while a
-/// new one comes into force.
+/// Most routes of one policy: ids have eight bits, and those of the previous policy are still in use during a reload.
 pub const MAX_ROUTES: usize = 127;
 
-/// Names that go to upstreams of their own.
+/// Names with their own upstream servers.
 pub struct Routes {
-    /// What the settings say. The source of a rule is its route.
+    /// Routes of the settings. The `source` of a rule is its route.
     named: Trie,
-    /// What zone files say of the names they allow.
+    /// Routes of allowlists, for the names they allow.
     zones: Trie,
     is_empty: bool,
 }
 
 impl Routes {
-    /// The most specific pattern of `named` says where a name goes; else, where no rule of a zone decides, that of `zones`.
+    /// `named` are routes of the settings, `zones` those of allowlists. The most specific pattern wins within each.
     pub fn new<'a>(
         named: impl IntoIterator<Item = (&'a Pattern, Route)>,
         zones: impl IntoIterator<Item = (&'a Pattern, Route)>,
@@ -42,7 +41,7 @@ impl Routes {
         Self { is_empty: named.rules() == 0, named, zones }
     }
 
-    /// Where `name` goes, if nothing else is said of it than its own name.
+    /// The route of the settings for `name`.
     pub fn named(&self, name: &Name) -> Option<Route> {
         if self.is_empty {
             return None;
@@ -50,7 +49,7 @@ impl Routes {
         find(&self.named, name)
     }
 
-    /// Where zone files would send `name`, were it theirs.
+    /// The route of the allowlist whose pattern covers `name`.
     pub fn of_zones(&self, name: &Name) -> Option<Route> {
         find(&self.zones, name)
     }

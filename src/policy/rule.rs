@@ -1,4 +1,4 @@
-//! [`Pattern`]: one host pattern as written in a rule, read strictly.
+//! [`Pattern`]: a host pattern as written in a rule, parsed strictly.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,12 +7,12 @@ use std::ops::Range;
 use crate::wire::name::{MAX_LABEL, MAX_NAME, Name, NameError};
 use crate::wire::presentation::{label, written_labels};
 
-/// Which names a pattern covers, seen from the name it is written with.
+/// Which names a pattern covers, relative to the name it is written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// `ml.azure.com`: that name alone.
     Exact,
-    /// `*.azureml.ms`: every name below, at any depth, not the name itself.
+    /// `*.azureml.ms`: every name below, at any depth, but not the name itself.
     Below,
     /// `.azurecr.io`: the name and every name below.
     Subtree,
@@ -23,26 +23,26 @@ pub enum Scope {
 pub enum Action {
     /// Forward them.
     Allow,
-    /// Block them, even where an equally specific rule allows them.
+    /// Block them, even if an equally specific rule allows them.
     Deny,
 }
 
-/// A host pattern: a name and what of its neighbourhood is meant.
+/// A host pattern: a name and a scope.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern {
     scope: Scope,
     name: Name,
 }
 
-/// Why a text is no pattern: which part, what is wrong with it, and what to write instead.
+/// A parse error: where, what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PatternError {
-    /// Byte range within the text that was read.
+    /// Byte range within the parsed text.
     pub span: Range<usize>,
-    /// What is wrong, for people.
+    /// What is wrong.
     pub message: String,
-    /// What to write instead, where that can be known.
+    /// What to write instead, if known.
     pub help: Option<String>,
 }
 
@@ -58,11 +58,11 @@ impl Pattern {
         Self { scope, name }
     }
 
-    /// Reads a pattern: `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`.
+    /// Parses a pattern: `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`.
     ///
-    /// A final dot is accepted; letters may be of either case; names beyond ASCII are converted to A-labels
-    /// (RFC 5891). Any other byte may stand in a label too (RFC 2181 section 11); `\.` and `\DDD` are read as in a master
-    /// file. Characters that point to a mistake need a backslash.
+    /// A final dot and upper case are accepted. Non-ASCII names become A-labels (RFC 5891). A label may contain any
+    /// byte (RFC 2181 section 11); `\.` and `\DDD` are escapes as in a master file. Characters that are usually a
+    /// mistake need a backslash.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let (scope, start) = match text {
             _ if text.starts_with("*.") => (Scope::Below, 2),
@@ -82,7 +82,7 @@ impl Pattern {
             return Err(PatternError::new(
                 whole,
                 "this would match every name",
-                "to forward everything and only count, set `mode = \"observe\"` in [policy]".to_owned(),
+                "set `policy.mode = \"observe\"` to forward everything and only count".to_owned(),
             ));
         }
         let labels = read_labels(host, start, scope)?;
@@ -96,12 +96,12 @@ impl Pattern {
         self.scope
     }
 
-    /// The name the scope is counted from.
+    /// The name that the scope is relative to.
     pub fn name(&self) -> &Name {
         &self.name
     }
 
-    /// True where the pattern covers `name`. Plain comparison: the trie's oracle.
+    /// True if the pattern covers `name`. A plain comparison, used as the trie's oracle.
     pub fn matches(&self, name: &Name) -> bool {
         match self.scope {
             Scope::Exact => *name == self.name,
@@ -130,7 +130,7 @@ impl fmt::Display for Pattern {
             for &byte in label {
                 match byte {
                     byte if is_plain_byte(byte) || byte == b'+' => write!(f, "{}", char::from(byte))?,
-                    // `{` begins a parameter, also behind a backslash.
+                    // `{` begins a parameter even after a backslash.
                     b'{' | b'}' => write!(f, "\\{byte:03}")?,
                     0x21..=0x7e => write!(f, "\\{}", char::from(byte))?,
                     _ => write!(f, "\\{byte:03}")?,
@@ -141,19 +141,19 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// True for a host that needs no closer look once its labels have the right lengths, as nearly all have.
+/// True if only the label lengths remain to be checked. True for nearly all hosts.
 fn is_plain(host: &str) -> bool {
     let is_plain = |byte: &u8| is_plain_byte(*byte) || *byte == b'.';
     let may_be_address = host.trim_end_matches('.').ends_with(|last: char| last.is_ascii_digit());
     !may_be_address && host.as_bytes().iter().fold(true, |all, byte| all & is_plain(byte))
 }
 
-/// True for the bytes of nearly all labels, which never need a backslash.
+/// True for the common bytes that never need a backslash.
 fn is_plain_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// Things people paste where a host name belongs.
+/// Refuses what people paste instead of a host name.
 fn refuse_what_is_no_name(text: &str) -> Result<(), PatternError> {
     let whole = 0..text.len();
     if text.is_empty() {
@@ -163,16 +163,16 @@ fn refuse_what_is_no_name(text: &str) -> Result<(), PatternError> {
         let host = rest.split(['/', ':']).next().unwrap_or(rest);
         return Err(PatternError::new(
             0..scheme.len() + 3,
-            "a rule names a host, not a URL",
+            "expected a host name, not a URL",
             format!("write `{host}`"),
         ));
     }
-    // A dot at the end makes no name of it.
+    // An address with a final dot is still an address.
     if text.strip_suffix('.').unwrap_or(text).parse::<IpAddr>().is_ok() {
         return Err(PatternError::new(
             whole,
-            "this is an address; DNS rules match names",
-            "open addresses in the firewall instead".to_owned(),
+            "rules match names, not IP addresses",
+            "allow addresses in the firewall instead".to_owned(),
         ));
     }
     if let Some((address, _)) = text.split_once('/')
@@ -180,30 +180,30 @@ fn refuse_what_is_no_name(text: &str) -> Result<(), PatternError> {
     {
         return Err(PatternError::new(
             whole,
-            "this is a network; DNS rules match names",
-            "open addresses in the firewall instead".to_owned(),
+            "rules match names, not subnets",
+            "allow addresses in the firewall instead".to_owned(),
         ));
     }
     if let Some(at) = port_or_path(text) {
         return Err(PatternError::new(
             at..text.len(),
-            "a rule names a host, without port or path",
-            format!("write `{}`, and ports as `ports = [\"tcp/443\"]`", &text[..at]),
+            "expected a host name without port or path",
+            format!("write `{}`, and list ports as `ports = [\"tcp/443\"]`", &text[..at]),
         ));
     }
     let is_space = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
     if let Some((at, space)) = text.char_indices().find(|(_, c)| is_space(*c)) {
         return Err(PatternError::new(
             at..at + space.len_utf8(),
-            format!("`{}` has no place in a host name", space.escape_unicode()),
+            format!("invalid character `{}` in host name", space.escape_unicode()),
             format!("write `{}`", text.replace(is_space, "")),
         ));
     }
     Ok(())
 }
 
-/// Where a port or a path begins: in the last label, which holds none of these characters in any real name, or behind a
-/// label that looks like the last one of a host. `0/25.2.0.192.in-addr.arpa` (RFC 2317) has neither.
+/// Offset of a port or a path: in the last label, which never contains `:` or `/` in a real name, or after text that
+/// looks like the last label of a host. `0/25.2.0.192.in-addr.arpa` (RFC 2317) has neither.
 fn port_or_path(text: &str) -> Option<usize> {
     let last = written_labels(text.strip_suffix('.').unwrap_or(text)).last().map_or(0, |(start, _)| start);
     written_labels(text).find_map(|(start, written)| {
@@ -218,7 +218,7 @@ fn port_or_path(text: &str) -> Option<usize> {
     })
 }
 
-/// Reads each label where it stands, so that the error can point at it.
+/// Parses the labels; an error points at its label.
 fn read_labels(host: &str, start: usize, scope: Scope) -> Result<Vec<Vec<u8>>, PatternError> {
     let written: Vec<(usize, &str)> = written_labels(host).collect();
     let mut labels = Vec::with_capacity(written.len());
@@ -226,7 +226,7 @@ fn read_labels(host: &str, start: usize, scope: Scope) -> Result<Vec<Vec<u8>>, P
         let span = start + at..start + at + text.len();
         if text.is_empty() {
             let dot = span.start.saturating_sub(1)..span.end + 1;
-            return Err(PatternError::new(dot, "two dots with nothing between them", None));
+            return Err(PatternError::new(dot, "empty label: two dots in a row", None));
         }
         if let Some((offset, bad)) = suspicious(text) {
             if bad == '*' {
@@ -236,28 +236,32 @@ fn read_labels(host: &str, start: usize, scope: Scope) -> Result<Vec<Vec<u8>>, P
             let at = span.start + offset;
             let help = match bad {
                 '{' | '}' | '<' | '>' => {
-                    "parameters are written `{name}` with a value in [parameters]".to_owned()
+                    "write a parameter as `{name}` and set its value in [parameters]".to_owned()
                 }
-                bad => format!("write `\\{bad}` where the label really holds it"),
+                bad => format!("write `\\{bad}` if the label contains this character"),
             };
-            return Err(PatternError::new(at..at + 1, format!("`{bad}` has no place in a host name"), help));
+            return Err(PatternError::new(
+                at..at + 1,
+                format!("invalid character `{bad}` in host name"),
+                help,
+            ));
         }
         let Some(label) = label(text) else {
             return Err(match text.is_ascii() {
                 true => PatternError::new(
                     span,
-                    "a backslash with neither a character nor three digits up to 255",
-                    "write a backslash itself as `\\\\`".to_owned(),
+                    "invalid escape: a backslash needs a character or three digits up to 255 after it",
+                    "write `\\\\` for a literal backslash".to_owned(),
                 ),
                 false => PatternError::new(
                     start..start + host.len(),
-                    "this is no valid internationalised name",
-                    "write its A-label form, `xn--…`".to_owned(),
+                    "invalid internationalised name",
+                    "write the A-label form: `xn--…`".to_owned(),
                 ),
             });
         };
         if text.is_ascii() && label.len() > MAX_LABEL {
-            let message = format!("a label is at most {MAX_LABEL} bytes long; this one has {}", label.len());
+            let message = format!("label has {} bytes, at most {MAX_LABEL} are allowed", label.len());
             return Err(PatternError::new(span, message, None));
         }
         labels.push(label);
@@ -265,8 +269,7 @@ fn read_labels(host: &str, start: usize, scope: Scope) -> Result<Vec<Vec<u8>>, P
     Ok(labels)
 }
 
-/// The first character that points to a mistake and has no backslash before it: what quoting, templates and other lists
-/// leave in a host.
+/// The first unescaped character that is usually a mistake: leftovers of quoting, templates and other list formats.
 fn suspicious(label: &str) -> Option<(usize, char)> {
     let mut escaped = false;
     label.char_indices().find(|(_, c)| {
@@ -288,17 +291,17 @@ fn misplaced_wildcard(
         (0, "") if scope == Scope::Exact => Some(format!("write `*.{}`", rest.join("."))),
         (0, tail) if scope == Scope::Exact => {
             let name = std::iter::once(tail).chain(rest.iter().copied()).collect::<Vec<_>>().join(".");
-            Some(format!("write `*.{name}` for the names below it, `.{name}` for it and them"))
+            Some(format!("write `*.{name}` for all subdomains, `.{name}` to include the name itself"))
         }
         _ => Some(format!("write `*.{}`", rest.join("."))),
     };
     let help = help.filter(|help| !help.contains("`*.`"));
-    PatternError::new(span, "`*` may stand only as the whole first label", help)
+    PatternError::new(span, "`*` must be the whole first label", help)
 }
 
 fn describe(error: NameError) -> String {
     match error {
-        NameError::Long => format!("a name is at most {MAX_NAME} bytes long"),
+        NameError::Long => format!("name is too long, at most {MAX_NAME} bytes are allowed"),
         other => other.to_string(),
     }
 }
@@ -347,18 +350,18 @@ mod tests {
             ("a.*.pytorch.org", 2..3, "whole first label", "`*.pytorch.org`"),
             ("*.*.pytorch.org", 2..3, "whole first label", "`*.pytorch.org`"),
             ("a..b", 1..3, "two dots", ""),
-            ("a b.example", 1..2, "no place", "`ab.example`"),
-            ("\u{feff}a.example", 0..3, "no place", "`a.example`"),
+            ("a b.example", 1..2, "invalid character", "`ab.example`"),
+            ("\u{feff}a.example", 0..3, "invalid character", "`a.example`"),
             ("https://pypi.org/simple", 0..8, "not a URL", "`pypi.org`"),
             ("pypi.org:443", 8..12, "without port", "tcp/443"),
             ("10.0.0.4", 0..8, "address", "firewall"),
             ("10.0.0.4.", 0..9, "address", "firewall"),
             ("::1", 0..3, "address", "firewall"),
-            ("{acr}.azurecr.io", 0..1, "no place", "[parameters]"),
-            ("10.0.0.0/8", 0..10, "network", "firewall"),
+            ("{acr}.azurecr.io", 0..1, "invalid character", "[parameters]"),
+            ("10.0.0.0/8", 0..10, "subnet", "firewall"),
             ("localhost/x", 9..11, "without port", "tcp/443"),
             ("pypi.org/simple/x.html", 8..22, "without port", "tcp/443"),
-            ("a|b.example", 1..2, "no place", "`\\|`"),
+            ("a|b.example", 1..2, "invalid character", "`\\|`"),
             ("a\\", 0..2, "backslash", "`\\\\`"),
             ("a\\300.b", 0..5, "backslash", "`\\\\`"),
             (&long, 0..64, "at most 63", ""),

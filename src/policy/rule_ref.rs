@@ -20,7 +20,7 @@ pub struct RuleRef<'p> {
 }
 
 impl<'p> RuleRef<'p> {
-    /// Number of the rule within its policy.
+    /// Id of the rule within its policy.
     pub fn id(&self) -> RuleId {
         self.id
     }
@@ -33,12 +33,12 @@ impl<'p> RuleRef<'p> {
         format!("{}:{}", self.source().file, self.line())
     }
 
-    /// The name that is answered here in every mode, where the rule is built in and stands for it.
+    /// The bypass name of a built-in rule.
     pub fn bypass(&self) -> Option<&'static BypassName> {
         if self.rule.source == BUILT_IN { BYPASS_NAMES.get(self.rule.line as usize) } else { None }
     }
 
-    /// True for a rule that has no say, as its names are answered here in every mode.
+    /// True for a rule without effect, because built-in rules cover its names.
     pub fn is_overruled(&self) -> bool {
         self.bypass().is_none() && BypassName::overrules(self.action(), &self.pattern())
     }
@@ -48,22 +48,22 @@ impl<'p> RuleRef<'p> {
         self.rule.action
     }
 
-    /// Where the rule came from.
+    /// The rule's source.
     pub fn source(&self) -> &'p RuleSource {
         &self.policy.sources[self.source_index()].source
     }
 
-    /// Index of the rule's source among [`Policy::sources`]; of a rule that is built in, the one behind the last.
+    /// Index of the rule's source in [`Policy::sources`]; one past the end for a built-in rule.
     pub fn source_index(&self) -> usize {
         usize::from(self.rule.source).min(self.policy.sources.len() - 1)
     }
 
-    /// What becomes of aliases in the answers for the rule's names.
+    /// Handling of aliases in answers for the rule's names.
     pub fn cname(&self) -> CnamePolicy {
         self.policy.sources[self.source_index()].cname
     }
 
-    /// What kind of address the answers for the rule's names should have.
+    /// The kind of address that answers for the rule's names should have.
     pub fn expect(&self) -> Expect {
         self.rule.expect
     }
@@ -73,7 +73,7 @@ impl<'p> RuleRef<'p> {
         self.rule.line
     }
 
-    /// Which names it covers, seen from the name it is written with.
+    /// Which names it covers, relative to the name it is written with.
     pub fn scope(&self) -> Scope {
         self.rule.scope
     }
@@ -89,7 +89,7 @@ impl<'p> RuleRef<'p> {
     }
 }
 
-/// The rule as it would be written: `*.azureml.ms`.
+/// The rule's pattern as text: `*.azureml.ms`.
 impl fmt::Display for RuleRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pattern().fmt(f)

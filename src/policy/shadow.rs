@@ -1,4 +1,4 @@
-//! [`Shadow`]: policies to come, asked beside those in force, to see where they would decide otherwise.
+//! [`Shadow`]: the candidate policy, evaluated next to the live one to find where it would decide otherwise.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,22 +14,22 @@ use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 
-/// Names listed for each change; beyond, lookups are only counted.
+/// Most names listed per kind of change; beyond that, lookups are only counted.
 const MAX: usize = 2000;
 
-/// What would be decided otherwise.
+/// What the candidate policy would change.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum ShadowChange {
-    /// What is answered would be blocked.
+    /// A lookup that is answered would be blocked.
     WouldBlock,
-    /// What is blocked would be answered.
+    /// A lookup that is blocked would be answered.
     WouldAllow,
 }
 
-/// Policies that decide nothing, and where they differ.
+/// The candidate policy, and where it differs from the live one.
 pub struct Shadow {
     policies: Policies,
     lookups: [AtomicU64; ShadowChange::VARIANTS.len()],
@@ -45,35 +45,35 @@ struct Lookups {
     client: IpAddr,
 }
 
-/// A name about which the policies differ.
+/// A name that the candidate policy decides otherwise.
 #[derive(Clone, Debug)]
 pub struct ShadowDifference {
     /// The name.
     pub name: Name,
     /// What would change.
     pub change: ShadowChange,
-    /// How often it was asked for since these policies were loaded.
+    /// Lookups since the candidate policy was loaded.
     pub count: u64,
-    /// When it was first asked for.
+    /// Time of the first lookup.
     pub first: Instant,
-    /// When it was last asked for.
+    /// Time of the last lookup.
     pub last: Instant,
-    /// Who asked last.
+    /// Client of the last lookup.
     pub client: IpAddr,
 }
 
 impl Shadow {
-    /// Compares with `policies`.
+    /// With `policies` as the candidate.
     pub fn new(policies: Policies) -> Self {
         Self { policies, lookups: Default::default(), names: Mutex::default() }
     }
 
-    /// The policies to come.
+    /// The candidate policy.
     pub fn policies(&self) -> &Policies {
         &self.policies
     }
 
-    /// Notes where these policies would not decide as `verdict` says; the change, if there is one.
+    /// Records and returns the change, if the candidate policy would not decide as `verdict`.
     pub fn compare(
         &self,
         verdict: &Verdict<'_, '_>,
@@ -101,7 +101,7 @@ impl Shadow {
 
     fn note(&self, change: ShadowChange, client: IpAddr, name: &Name, now: Instant) {
         self.lookups[change as usize].fetch_add(1, Ordering::Relaxed);
-        // Who finds the list in use leaves it: a query waits for no other, and names that matter come again.
+        // Skip the list while another thread holds it: a query must not wait, and names that matter come again.
         let Ok(mut names) = self.names.try_lock() else { return };
         let names = &mut names[change as usize];
         if let Some(lookups) = names.get_mut(name.as_bytes()) {
@@ -111,12 +111,12 @@ impl Shadow {
         }
     }
 
-    /// Lookups that would be decided otherwise, since these policies were loaded.
+    /// Lookups that would be decided otherwise, since the candidate policy was loaded.
     pub fn lookups(&self, change: ShadowChange) -> u64 {
         self.lookups[change as usize].load(Ordering::Relaxed)
     }
 
-    /// Names about which the policies differ, the most asked first.
+    /// Names that would be decided otherwise, most lookups first.
     pub fn differences(&self) -> Vec<ShadowDifference> {
         let names = lock(&self.names);
         let mut differences: Vec<ShadowDifference> = ShadowChange::VARIANTS
@@ -134,7 +134,7 @@ impl Shadow {
     }
 }
 
-/// Whether what was asked is answered, by the rules and the mode together; none where they have no part in it.
+/// True if rules and mode answer the question, false if they block it. `None` if something else decides.
 fn is_answered(verdict: &Verdict<'_, '_>) -> Option<bool> {
     match verdict {
         Verdict::Allowed(_, AllowReason::Temporary(_) | AllowReason::Followed | AllowReason::Ancestor)

@@ -1,27 +1,27 @@
-//! [`SuffixIndex`]: which of a few hundred names a name may lie below, without looking at each.
+//! [`SuffixIndex`]: finds which of a few hundred names a name may lie below, without checking each.
 
 use super::trie::SuffixHasher;
 use crate::wire::name::Name;
 
-/// So few names are looked at one by one: that costs less than hashing the suffixes of the name asked for.
+/// Up to this many names are checked one by one: that is cheaper than hashing the suffixes of the queried name.
 const FEW: usize = 4;
 
-/// Names by the hashes of their bytes. A hash only finds a candidate; the caller compares.
+/// Names by hash. A hash only finds a candidate; the caller compares.
 ///
-/// Unlike the trie it finds every candidate and not the most specific one alone, so that one that has ended hides no other.
+/// Unlike the trie it finds every candidate, not only the most specific one, so an expired grant hides no other.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SuffixIndex {
-    /// Made with the first names: most policies have none.
+    /// `None` without names, as in most policies.
     hasher: Option<SuffixHasher>,
-    /// Hash and number of each name, in order.
+    /// Hash and number of each name, sorted.
     entries: Box<[(u32, u32)]>,
 }
 
-/// The root has no suffix that is hashed.
+/// The tag of the root, which has no suffix to hash.
 const ROOT: u32 = 0;
 
 impl SuffixIndex {
-    /// An index of `names`, which are numbered in their order.
+    /// An index of `names`, numbered in order.
     pub(super) fn new<'a>(names: impl ExactSizeIterator<Item = &'a Name>) -> Self {
         if names.len() == 0 {
             return Self::default();
@@ -34,7 +34,7 @@ impl SuffixIndex {
         Self { hasher: Some(hasher), entries }
     }
 
-    /// A name's number that `is_it` accepts, of those that are `name` or that it may lie below.
+    /// The number of a name that `is_it` accepts, among candidates that `name` may equal or lie below.
     #[inline]
     pub(super) fn find(&self, name: &Name, is_it: impl Fn(usize) -> bool) -> Option<usize> {
         let hasher = self.hasher.as_ref()?;

@@ -1,4 +1,4 @@
-//! [`Temporary`]: names allowed for a time, whatever the rules say.
+//! [`Temporary`]: the grants, which allow names for a limited time whatever the rules say.
 
 use std::time::{Instant, SystemTime};
 
@@ -8,20 +8,20 @@ use super::rule::Pattern;
 use super::suffix_index::SuffixIndex;
 use crate::wire::name::Name;
 
-/// Leave for some names, for a time, with who gave it and why.
+/// A temporary allow, with its author and reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Grant {
     /// The names.
     #[serde(with = "pattern_as_text")]
     pub pattern: Pattern,
-    /// Why, for people; one line.
+    /// The reason; one line.
     pub reason: String,
-    /// Who asked for it, for people; may be empty.
+    /// The author; may be empty.
     pub author: String,
-    /// When it was given.
+    /// When it was issued.
     #[serde(with = "time_as_text")]
     pub since: SystemTime,
-    /// When it ends.
+    /// When it expires.
     #[serde(with = "time_as_text")]
     pub until: SystemTime,
 }
@@ -33,18 +33,18 @@ pub struct Temporary {
     index: SuffixIndex,
 }
 
-/// Why a grant cannot be given.
+/// Why a grant is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotGranted {
-    /// There are [`Temporary::MAX`].
-    #[error("there are {} temporary allowances, and no more can be; revoke one", Temporary::MAX)]
+    /// There are already [`Temporary::MAX`] grants.
+    #[error("grant limit reached ({}); revoke a grant first", Temporary::MAX)]
     Full,
-    /// It would have ended by now.
-    #[error("its time was over before it could be given; give it again")]
+    /// It has expired already.
+    #[error("the grant expired before it took effect; grant it again")]
     Over,
 }
 
-/// A grant and when it ends on the clock that no one sets.
+/// A grant and its expiry on the monotonic clock.
 #[derive(Clone, Debug)]
 struct Ending {
     grant: Grant,
@@ -52,11 +52,11 @@ struct Ending {
 }
 
 impl Temporary {
-    /// The most grants at once: beyond, a list belongs into the settings.
+    /// Most grants at once. More names belong in an allowlist.
     pub const MAX: usize = 1000;
 
-    /// The grants that have not ended at `now`, which is `time` on the wall. None lasts longer than it was given for, even where
-    /// the wall's clock was set back since.
+    /// The grants that have not expired at `now`, which is `time` on the wall clock. No grant outlasts its duration,
+    /// even if the wall clock was set back.
     pub fn new(grants: impl IntoIterator<Item = Grant>, now: Instant, time: SystemTime) -> Self {
         let ending = |grant: Grant| {
             let left = grant.until.duration_since(time).ok().filter(|left| !left.is_zero())?;
@@ -70,9 +70,9 @@ impl Temporary {
         Self { index: SuffixIndex::new(grants.iter().map(|ending| ending.grant.pattern.name())), grants }
     }
 
-    /// The same with `grant`, which takes the place of one for the same pattern.
+    /// A copy with `grant`, which replaces one for the same pattern.
     ///
-    /// Errors: there is no room, or its time is over already.
+    /// Errors: there are too many grants, or it has expired already.
     pub fn with(&self, grant: Grant, now: Instant, time: SystemTime) -> Result<Self, NotGranted> {
         let others = self.without(&grant.pattern).unwrap_or_else(|| self.clone());
         let mut grants: Vec<Ending> = others.grants.into_iter().filter(|ending| ending.at > now).collect();
@@ -83,15 +83,15 @@ impl Temporary {
         Ok(Self::of(grants))
     }
 
-    /// The same without the grant for `pattern`; none where there is no such grant.
+    /// A copy without the grant for `pattern`; `None` if there is no such grant.
     pub fn without(&self, pattern: &Pattern) -> Option<Self> {
         let grants: Vec<Ending> =
             self.grants.iter().filter(|ending| ending.grant.pattern != *pattern).cloned().collect();
         (grants.len() < self.grants.len()).then(|| Self::of(grants))
     }
 
-    /// The same without those that have ended at `now`, which is `time` on the wall; none where none has. Either clock may be the
-    /// first: the one that nobody sets stands still while the machine sleeps.
+    /// A copy without the grants that have expired at `now`, which is `time` on the wall clock, and the expired ones;
+    /// `None` if none has expired. Both clocks count: the monotonic clock stops while the machine sleeps.
     pub fn expired(&self, now: Instant, time: SystemTime) -> Option<(Self, Vec<Grant>)> {
         let (left, ended): (Vec<Ending>, Vec<Ending>) =
             self.grants.iter().cloned().partition(|ending| ending.at > now && ending.grant.until > time);
@@ -99,7 +99,7 @@ impl Temporary {
         (!ended.is_empty()).then(|| (Self::of(left), ended))
     }
 
-    /// When the next grant ends.
+    /// When the next grant expires.
     pub fn next_end(&self) -> Option<Instant> {
         self.grants.iter().map(|ending| ending.at).min()
     }
@@ -111,17 +111,17 @@ impl Temporary {
         Some(&self.grants[found].grant)
     }
 
-    /// All grants, those that have just ended included.
+    /// All grants, including those that have just expired.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Grant> {
         self.grants.iter().map(|ending| &ending.grant)
     }
 
-    /// Names that are granted, and when their grants end.
+    /// The pattern and the expiry of each grant.
     pub(super) fn ends(&self) -> impl Iterator<Item = (&Pattern, Instant)> {
         self.grants.iter().map(|ending| (&ending.grant.pattern, ending.at))
     }
 
-    /// How many there are at `now`.
+    /// Number of grants in force at `now`.
     pub fn in_force(&self, now: Instant) -> usize {
         self.grants.iter().filter(|ending| ending.at > now).count()
     }
@@ -245,7 +245,7 @@ mod tests {
         let (now, time) = (Instant::now(), SystemTime::now());
         let temporary =
             Temporary::new([grant("a.example", time, 60), grant("b.example", time, 90)], now, time);
-        // The machine slept for an hour, or its clock was set.
+        // The machine slept for an hour, or its clock was set forward.
         let (left, ended) = temporary.expired(now + MINUTE, time + MINUTE * 61).unwrap();
         assert_eq!(ended.iter().map(|grant| grant.pattern.to_string()).collect::<Vec<_>>(), ["a.example"]);
         assert_eq!(left.iter().len(), 1);

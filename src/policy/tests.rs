@@ -1,4 +1,4 @@
-//! The trie against a naive oracle: every rule looked at, one by one.
+//! Compares the trie with a naive oracle that checks every rule.
 
 #![allow(clippy::unwrap_used)]
 
@@ -39,7 +39,7 @@ fn assert_agree(rules: &Rules, trie: &Trie, name: &Name) {
     }
 }
 
-/// Labels that are likely to meet: short ones of few letters, binary ones, dots inside, the longest there is.
+/// Labels that are likely to collide: short ones of few letters, binary ones, dots inside, the longest possible.
 fn label() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         8 => "[a-c]{1,2}".prop_map(String::into_bytes),
@@ -93,7 +93,7 @@ fn names_with_allowed_ones_below_are_told() {
             ("hole.azureml.ms", true),
             ("pit.azureml.ms", false),
             ("x.pit.azureml.ms", false),
-            // The rule that allows says nothing.
+            // The deny rule overrides the allow rule.
             ("here.example", false),
             ("only.here.example", false),
             ("down.example", false),
@@ -113,7 +113,7 @@ fn names_with_allowed_ones_below_are_told() {
     assert!(!compile(&Vec::new()).allows_below(&Name::ROOT));
 }
 
-/// A name near one of the rules: its own, one below, one above, or none of that.
+/// A name near one of the rules: its own, one below, one above, or none of these.
 fn neighbour(rules: &Rules, pick: usize, prefix: &[Vec<u8>], drop: usize) -> Option<Name> {
     let (_, pattern) = &rules[pick % rules.len()];
     let labels: Vec<&[u8]> =

@@ -1,8 +1,7 @@
-//! [`TunnelGuard`]: how many new names a client asks for below one rule.
+//! [`TunnelGuard`]: limits the new names that a client queries below one rule.
 //!
-//! Whoever may ask for any name below a suffix can carry data out in the names. Names that were asked before carry nothing
-//! new, so that what counts is how many new ones there are, and how long. Only queries that no kept answer answers are
-//! looked at.
+//! A client that may query any name below a suffix can exfiltrate data in the names. A repeated name carries no new
+//! data, so the guard counts new names and their bytes. It sees only cache misses.
 
 #[cfg(test)]
 mod tests;
@@ -23,13 +22,12 @@ use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 
-/// Clients and rules watched at once, at some ten bytes for each of a budget's names. Beyond, those that were quiet for two
-/// windows are forgotten, and then a quarter of the others: those with the fewest new names, so that nobody who uses a budget
-/// up is lost sight of for others' sake.
+/// Most pairs of client and rule watched at once, at about ten bytes per name of the budget. Beyond that, pairs idle
+/// for two windows are dropped, then a quarter of the rest: those with the fewest new names. So a pair that uses up its
+/// budget stays watched.
 const MAX: usize = 4096;
 
-/// Types that stub resolvers, validators and common software ask for: NS, PTR, MX, SRV, DS and DNSKEY are those without a name
-/// here.
+/// Types that stub resolvers, validators and common software query. The numbers are NS, PTR, MX, SRV, DS and DNSKEY.
 const USUAL_TYPES: [Type; 13] = [
     Type::A,
     Type::AAAA,
@@ -46,15 +44,15 @@ const USUAL_TYPES: [Type; 13] = [
     Type(48),
 ];
 
-/// Bytes that an unusual type carries, and a name that the client chose among those that answers led it to.
+/// Bytes counted for an unusual type, and for a followed name: the data that the client's choice can carry.
 const CHOICE: u64 = 2;
 
-/// What a client may ask for within a window.
+/// What a client may query below one rule within a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TunnelBudget {
     /// New names.
     pub names: u32,
-    /// Bytes of those, the labels of the rule itself left out.
+    /// Bytes of the new names, without the rule's own labels.
     pub bytes: u64,
     /// The window.
     pub window: Duration,
@@ -69,7 +67,7 @@ pub struct TunnelGuard {
     hasher: RandomState,
 }
 
-/// Who asks below what.
+/// A client and the suffix of a rule.
 #[derive(Clone, Debug)]
 struct Subject {
     client: WholeClient,
@@ -81,7 +79,7 @@ struct Watched {
     window: Instant,
     names: u32,
     bytes: u64,
-    /// Hashes of names seen in this window and in the one before.
+    /// Hashes of the names in this window and in the previous one.
     seen: [HashSet<u64, RandomState>; 2],
     exceeded: u64,
 }
@@ -89,39 +87,38 @@ struct Watched {
 /// A client beyond its budget.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Suspect {
-    /// Who: the first of its addresses.
+    /// The client: the first of its addresses.
     pub client: IpAddr,
-    /// The name below which it asks.
+    /// The suffix of the rule.
     pub suffix: Name,
-    /// New names within its window, those within the budget alone.
+    /// New names in the window, without those beyond the budget.
     pub names: u32,
     /// Their bytes.
     pub bytes: u64,
-    /// Names beyond the budget so far.
+    /// Names beyond the budget in the window.
     pub exceeded: u64,
 }
 
 impl TunnelGuard {
-    /// Watches with `budget`; what exceeds it is to be blocked where `enforce` says so.
+    /// A guard with `budget`. With `enforce`, names beyond it are blocked.
     pub fn new(budget: TunnelBudget, enforce: bool) -> Self {
         Self { budget, enforce, watched: Mutex::default(), hasher: RandomState::default() }
     }
 
-    /// True where names beyond the budget are to be blocked.
+    /// True if names beyond the budget are blocked.
     pub fn enforces(&self) -> bool {
         self.enforce
     }
 
-    /// What it was made with.
+    /// The budget of each client and rule.
     pub fn budget(&self) -> TunnelBudget {
         self.budget
     }
 
-    /// Notes that `client` asks at `now` the `question`, whose name `rule` allows, or an answer for a name that it allows led
-    /// to; false where that is beyond its budget.
+    /// Records a query of `client` at `now`; false if it is beyond the budget. `rule` allows the name, or led to it.
     ///
-    /// A name asked for with another of the usual types is not new; with any other type it is, for types can carry data as well.
-    /// The one name of an exact rule is never new, its unusual types are.
+    /// A known name with another usual type is not new. With an unusual type it is, because types can carry data too.
+    /// The name of an exact rule is never new; its unusual types are.
     pub fn admit(&self, client: WholeClient, rule: RuleRef<'_>, question: &Question, now: Instant) -> bool {
         let (name, suffix) = (&question.name, rule.suffix());
         let is_usual = USUAL_TYPES.contains(&question.qtype);
@@ -148,7 +145,7 @@ impl TunnelGuard {
         one.admit(self.hasher.hash_one((name.as_bytes(), qtype)), bytes, self.budget, now)
     }
 
-    /// Clients that went beyond their budget in the window before `now`, the worst first.
+    /// Clients beyond their budget in the window before `now`, worst first.
     pub fn suspects(&self, now: Instant) -> Vec<Suspect> {
         let watched = self.lock();
         let recent = |one: &Watched| now.saturating_duration_since(one.window) < self.budget.window;
@@ -184,7 +181,7 @@ impl Watched {
         let since = now.saturating_duration_since(self.window);
         if since >= budget.window {
             let [current, _] = std::mem::take(&mut self.seen);
-            // Two windows on, nothing of the one before is known.
+            // After two windows the previous one was empty.
             let before = if since < budget.window * 2 { current } else { HashSet::default() };
             *self = Self { seen: [HashSet::default(), before], ..Self::new(now) };
         }
@@ -206,7 +203,7 @@ impl Watched {
     }
 }
 
-/// Forgets who is of least interest, so that there is room.
+/// Drops the least interesting pairs to make room.
 fn make_room(watched: &mut HashTable<(Subject, Watched)>, now: Instant, window: Duration) {
     watched.retain(|(_, one)| now.saturating_duration_since(one.window) < window * 2);
     let interest = |one: &Watched| if one.exceeded > 0 { u32::MAX } else { one.names };

@@ -1,4 +1,4 @@
-//! [`Verdict`]: what the policy says of one question, and [`AllowedQuery`], the token it gives for a yes.
+//! [`Verdict`]: the decision on one question, and [`AllowedQuery`], the token for an allowed one.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,19 +12,19 @@ use crate::util::label::Label;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 
-/// What becomes of a question.
+/// The decision on one question.
 #[derive(Debug)]
 pub enum Verdict<'q, 'p> {
     /// The name is allowed.
     Allowed(AllowedQuery<'q>, AllowReason<'p>),
-    /// The name is not allowed, and observe mode forwards it all the same.
+    /// The name is not allowed, but observe mode forwards it.
     Observed(AllowedQuery<'q>, Reason<'p>),
-    /// The name is answered negatively, here.
+    /// The name gets a negative answer.
     Blocked(Reason<'p>),
     /// The name belongs to a local zone.
     Local,
-    /// ANY for a name that may be asked: answered here with a minimum (RFC 8482). Observe mode alone lets it be asked where there
-    /// is a reason why not.
+    /// ANY for an allowed name: answered locally with a minimal record (RFC 8482). With a reason: only observe mode
+    /// allows the name.
     MinimalAny(Option<Reason<'p>>),
     /// A class or type that is never forwarded.
     Refused,
@@ -33,18 +33,18 @@ pub enum Verdict<'q, 'p> {
 /// Why a name is allowed.
 #[derive(Clone, Copy, Debug)]
 pub enum AllowReason<'p> {
-    /// A rule covers it.
+    /// A rule allows it.
     Rule(RuleRef<'p>),
-    /// Someone allowed it for a time.
+    /// A grant allows it.
     Temporary(&'p Grant),
-    /// An answer that may still be remembered led to it.
+    /// An answer that clients may still cache led to it.
     Followed,
-    /// Names below it are allowed, and resolvers need to know of the zones on the way to them.
+    /// Names below it are allowed, and resolvers query the zones above those names.
     Ancestor,
 }
 
 impl<'p> AllowReason<'p> {
-    /// The rule, where it is one.
+    /// The rule, if a rule is the reason.
     pub fn rule(self) -> Option<RuleRef<'p>> {
         match self {
             Self::Rule(rule) => Some(rule),
@@ -53,7 +53,8 @@ impl<'p> AllowReason<'p> {
     }
 }
 
-/// Leave for one question to be looked up: made only by [`super::Policies::decide`], asked for by cache and upstream.
+/// Proof that one question may be looked up. Only [`super::Policies::decide`] creates it; cache and upstream require
+/// it.
 #[derive(Clone, Debug)]
 pub struct AllowedQuery<'q> {
     question: Held<'q>,
@@ -67,14 +68,14 @@ pub struct AllowedQuery<'q> {
     is_proven: bool,
 }
 
-/// A question where it was read, or taken along.
+/// A borrowed or an owned question.
 #[derive(Clone, Debug)]
 enum Held<'q> {
     Borrowed(&'q Question),
     Owned(Box<Question>),
 }
 
-/// What a leave is made of, besides the question.
+/// The fields of an [`AllowedQuery`] besides the question.
 #[derive(Clone, Copy)]
 pub(super) struct Leave {
     pub(super) flags: AnswerFlags,
@@ -102,7 +103,7 @@ impl<'q> AllowedQuery<'q> {
         }
     }
 
-    /// The question, folded: the only bytes of it that may be sent.
+    /// The question, folded to lower case. Upstream queries are built from it alone.
     pub fn question(&self) -> &Question {
         match &self.question {
             Held::Borrowed(question) => question,
@@ -110,7 +111,7 @@ impl<'q> AllowedQuery<'q> {
         }
     }
 
-    /// The same, with a question of its own.
+    /// The same with an owned question.
     pub fn into_owned(self) -> AllowedQuery<'static> {
         let question = match self.question {
             Held::Borrowed(question) => Box::new(question.clone()),
@@ -119,65 +120,65 @@ impl<'q> AllowedQuery<'q> {
         AllowedQuery { question: Held::Owned(question), ..self }
     }
 
-    /// What of the client's wishes changes the answer.
+    /// The client's flags that change the answer.
     pub fn flags(&self) -> AnswerFlags {
         self.flags
     }
 
-    /// Who asked.
+    /// The client's address.
     pub fn client(&self) -> IpAddr {
         self.client
     }
 
-    /// Who asked, with all its addresses.
+    /// The client with all its addresses.
     pub fn whole_client(&self) -> WholeClient {
         self.prefix.whole(self.client)
     }
 
-    /// The same, of a client that has shown its address to be its own where `is_proven` says so.
+    /// The same query; `is_proven`: the client's address is not forged.
     #[must_use]
     pub fn proven(self, is_proven: bool) -> Self {
         Self { is_proven, ..self }
     }
 
-    /// Whose share of slots and waiting places it uses.
+    /// Whose share of upstream slots and the waiting queue the query uses.
     pub fn holder(&self) -> ShareHolder {
         ShareHolder::new(self.whole_client(), self.is_proven)
     }
 
-    /// True where the client's address is not forged: it brought a valid server cookie, or asked over TCP.
+    /// True if the client's address is not forged: the query has a valid server cookie, or came over TCP.
     pub fn is_proven(&self) -> bool {
         self.is_proven
     }
 
-    /// Number of the policies that decided.
+    /// Generation of the policies that decided.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Where it may be asked.
+    /// The route whose servers may be queried.
     pub fn route(&self) -> RouteId {
         self.route
     }
 
-    /// True where the name is allowed for a time, which may end while the query waits.
+    /// True if the permission may expire while the query is pending: no rule allows the name itself.
     pub fn is_for_a_time(&self) -> bool {
         self.is_for_a_time
     }
 
-    /// True where only observe mode lets the query pass.
+    /// True if only observe mode forwards the query.
     pub fn is_observed(&self) -> bool {
         self.is_observed
     }
 }
 
-/// Why most names are blocked, for people.
-pub const NOT_LISTED: &str = "name is not on the allowlist";
+/// EDE text of a name that no rule covers.
+pub const NOT_LISTED: &str = "not on the allowlist";
 
-/// Why an ancestor of allowed names is blocked, for people.
-const ONLY_BELOW: &str = "only names below it are allowed";
+/// EDE text of a blocked name with allowed names below it.
+const ONLY_BELOW: &str = "only subdomains of this name are allowed";
 
-/// The kinds of [`Reason`], by which blocked names are counted: the label `reason` of `blocked_total`.
+/// The kinds of [`Reason`]: the values of the label `reason` of `blocked_total`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
 )]
@@ -189,13 +190,13 @@ pub enum BlockReason {
     Denied,
     /// A search suffix or a single label.
     Noise,
-    /// A name by which software finds another resolver.
+    /// A name that software uses to find another resolver.
     Bypass,
     /// The answer leads to a name that is not allowed.
     Alias,
-    /// Too many new names below one rule.
+    /// The client asked for too many new names below one rule.
     Tunnel,
-    /// An address that the rule does not expect.
+    /// The answer has an address that the rule does not expect.
     Unexpected,
     /// Only names below it are allowed.
     Ancestor,
@@ -206,24 +207,24 @@ pub enum BlockReason {
 pub enum Reason<'p> {
     /// No rule covers it.
     NotListed,
-    /// No rule covers it, and nobody meant it: a search suffix or a single label.
+    /// No rule covers it, and stub resolvers query it on their own: a search suffix or a single label.
     Noise,
     /// The most specific rule that covers it denies it.
     Denied(RuleRef<'p>),
-    /// It has allowed names below it, and is not allowed itself: no rule covers it, or this one denies it.
+    /// Names below it are allowed, but not the name itself: no rule covers it, or this rule denies it.
     Ancestor(Option<RuleRef<'p>>),
-    /// An answer would let software leave this resolver: it is answered here in every mode.
+    /// An answer would let software bypass this resolver: blocked in every mode.
     Bypass(&'static BypassName),
-    /// The answer for an allowed name leads to a name that is not.
+    /// The answer for an allowed name leads to a name that is not allowed.
     Alias(RuleRef<'p>),
-    /// The client has asked for too many new names below one rule.
+    /// The client asked for too many new names below one rule.
     Tunnel(RuleRef<'p>),
     /// The answer for an allowed name has an address that its rule does not expect.
     Unexpected(RuleRef<'p>),
 }
 
 impl<'p> Reason<'p> {
-    /// The rule that decided, where it was one.
+    /// The rule that decided, if any.
     pub fn rule(&self) -> Option<RuleRef<'p>> {
         match self {
             Self::NotListed | Self::Noise | Self::Bypass(_) => None,
@@ -234,7 +235,7 @@ impl<'p> Reason<'p> {
         }
     }
 
-    /// What it is counted as.
+    /// The kind that metrics count.
     pub fn kind(&self) -> BlockReason {
         match self {
             Self::NotListed => BlockReason::NotListed,
@@ -249,7 +250,7 @@ impl<'p> Reason<'p> {
     }
 }
 
-/// For people: the text of the Extended DNS Error.
+/// The text of the Extended DNS Error.
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -257,14 +258,13 @@ impl fmt::Display for Reason<'_> {
             Self::Denied(rule) => write!(f, "denied by rule {rule}"),
             Self::Ancestor(None) => f.write_str(ONLY_BELOW),
             Self::Ancestor(Some(rule)) => write!(f, "denied by rule {rule}; {ONLY_BELOW}"),
-            Self::Bypass(bypass) => write!(f, "answered here: {}", bypass.purpose),
-            Self::Alias(rule) => {
-                write!(f, "its answer leads to a name that is not allowed, and rule {rule} inspects")
-            }
+            Self::Bypass(bypass) => write!(f, "denied by built-in rule: {}", bypass.purpose),
+            Self::Alias(rule) => write!(f, "CNAME target not allowed (rule {rule}, cname = \"inspect\")"),
             Self::Unexpected(rule) => {
-                write!(f, "an address in its answer is not {}, as rule {rule} expects", rule.expect().label())
+                let expect = rule.expect().label();
+                write!(f, "answer has an address that is not {expect} (rule {rule}, expect = \"{expect}\")")
             }
-            Self::Tunnel(rule) => write!(f, "too many new names below rule {rule} in a short time"),
+            Self::Tunnel(rule) => write!(f, "too many new names below rule {rule} (tunnel_guard)"),
         }
     }
 }

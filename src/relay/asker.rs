@@ -1,4 +1,4 @@
-//! [`RelayHandle`]: a way to ask the relay, and what it shares with those who do.
+//! [`RelayHandle`]: sends questions to the relay, and the state shared with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,21 +12,21 @@ use crate::relay::pending_table::Ticket;
 use crate::upstream::Fetched;
 use crate::wire::answer::Answer;
 
-/// Questions that may wait to be taken by the relay; beyond, they are refused.
+/// Questions that may wait for the relay; more are refused.
 const QUEUE: usize = 4096;
 
-/// How answers reach those who wait for them.
+/// Delivers answers to waiting queries.
 pub trait Deliver: Send + 'static {
-    /// Who waits.
+    /// One waiting query.
     type Waiter: Send + 'static;
 
-    /// Hands `fetched` to `waiter` at `now`, or with the next [`Deliver::flush`].
+    /// Delivers `fetched` to `waiter` at `now`, or with the next [`Deliver::flush`].
     fn deliver(&mut self, waiter: Self::Waiter, fetched: &Fetched, now: std::time::Instant);
 
-    /// There is no place for `waiter`, as `reason` says; no answer will come.
+    /// Refuses `waiter` because of `reason`; no answer will come.
     fn refuse(&mut self, waiter: Self::Waiter, reason: Dropped);
 
-    /// Sends what was put off.
+    /// Sends what was queued.
     fn flush(&mut self);
 }
 
@@ -34,18 +34,18 @@ pub trait Deliver: Send + 'static {
 pub(super) struct Ask<W> {
     pub(super) query: AllowedQuery<'static>,
     pub(super) received: std::time::Instant,
-    /// None wants the answer for the cache alone.
+    /// `None` to fetch the answer for the cache only.
     pub(super) waiter: Option<W>,
 }
 
-/// What a task found out for a question.
+/// The result that a task found for a question.
 pub(super) struct RelayResult {
     pub(super) ticket: Ticket,
     pub(super) answer: Answer,
     pub(super) upstream: Option<Arc<str>>,
 }
 
-/// What the relay shares with those who ask it.
+/// State shared between the relay and its handles.
 pub(super) struct Shared<W> {
     pub(super) asks: ArrayQueue<Ask<W>>,
     pub(super) found: SegQueue<RelayResult>,
@@ -54,14 +54,14 @@ pub(super) struct Shared<W> {
 }
 
 impl<W> Shared<W> {
-    /// Nothing asked yet.
+    /// State with an empty queue.
     pub(super) fn new(doorbell: Doorbell) -> Self {
         let (asks, found) = (ArrayQueue::new(QUEUE), SegQueue::new());
         Self { asks, found, doorbell, finishing: AtomicBool::new(false) }
     }
 }
 
-/// A way to ask the relay.
+/// A handle to the relay.
 pub struct RelayHandle<W>(Arc<Shared<W>>);
 
 impl<W> Clone for RelayHandle<W> {
@@ -75,8 +75,8 @@ impl<W> RelayHandle<W> {
         Self(Arc::clone(shared))
     }
 
-    /// Asks for the answer to a query received at `received`; [`RelayHandle::ring`] is due. Gives `waiter` back where the queue
-    /// is full.
+    /// Requests the answer to a query received at `received`; call [`RelayHandle::ring`] afterwards. Returns `waiter`
+    /// if the queue is full.
     pub fn ask(
         &self,
         query: AllowedQuery<'static>,
@@ -91,18 +91,18 @@ impl<W> RelayHandle<W> {
         }
     }
 
-    /// Asks for a newer answer to be kept, where there is room; [`RelayHandle::ring`] is due.
+    /// Requests a newer answer for the cache, if the queue has room; call [`RelayHandle::ring`] afterwards.
     pub fn refresh(&self, query: AllowedQuery<'static>, received: std::time::Instant) {
-        // What finds no room is asked for again when it has expired.
+        // If the queue is full, the answer is fetched again after it has expired.
         let _ = self.0.asks.push(Ask { query, received, waiter: None });
     }
 
-    /// Makes sure that the relay looks at what was asked.
+    /// Wakes the relay to read its queue.
     pub fn ring(&self) {
         self.0.doorbell.ring();
     }
 
-    /// Lets the relay end when nothing is in flight any more.
+    /// Lets the relay end once nothing is in flight.
     pub fn finish(&self) {
         self.0.finishing.store(true, Ordering::Release);
         self.0.doorbell.ring();

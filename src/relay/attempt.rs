@@ -1,4 +1,4 @@
-//! First attempts: what the relay asks itself, over UDP, and what becomes of it.
+//! First attempts, which the relay sends itself over UDP, and what follows them.
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ use crate::wire::answer::Answer;
 use crate::wire::header::{Flags, Header};
 use crate::wire::request;
 
-/// Calls that read from one port before others have their turn.
+/// Receive calls on one port before other ports get their turn.
 const MAX_CALLS: usize = 16;
 
 impl<D: Deliver> Relay<D> {
-    /// Puts a question in flight and asks the first server, or has a task do it.
+    /// Puts a question in flight and queries the first server, or hands it to a task.
     pub(super) fn begin(
         &mut self,
         query: AllowedQuery<'static>,
@@ -37,7 +37,7 @@ impl<D: Deliver> Relay<D> {
         let deadline = Instant::from_std(received + upstream.config().deadline);
         let ready = upstream.ready(query.holder(), now, deadline);
         if ready.is_none() && waiter.is_none() {
-            // A refresh is not worth waiting for.
+            // A refresh is not worth waiting for a slot.
             return;
         }
         let port = ready
@@ -62,15 +62,15 @@ impl<D: Deliver> Relay<D> {
         self.silent.push_back(((now + ASK_NEXT_AFTER).min(deadline), ticket));
     }
 
-    /// Sends the queries that were written. One that this host does not let out is asked again as well: that says nothing
-    /// about the server.
+    /// Sends the queries written so far. A query that this host cannot send is retried by a task: the error says
+    /// nothing about the server.
     pub(super) fn send(&mut self) {
         for (ticket, error) in self.ports.flush() {
             self.first_ended(ticket, Err(ExchangeError::Local(error)));
         }
     }
 
-    /// Reads every socket that has something.
+    /// Reads every readable socket.
     pub(super) fn receive(&mut self) {
         let mut ready = std::mem::take(&mut self.unread);
         let events = self.events.iter().filter(|event| event.token() != DOORBELL);
@@ -84,7 +84,7 @@ impl<D: Deliver> Relay<D> {
                 }
                 calls += 1;
                 if calls == MAX_CALLS {
-                    // A flood at one port must not keep everything else waiting; the rest of it is read in the next turn.
+                    // A flood at one port must not block everything else. The rest is read in the next turn.
                     self.unread.push(port);
                     self.shared.doorbell.note();
                     break;
@@ -93,7 +93,7 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// Judges one datagram that came to `port`.
+    /// Judges one datagram received on `port`.
     fn read(&mut self, port: PortId, index: usize) {
         let Some((server, bytes)) = self.ports.received(port, index) else { return };
         let Some((ticket, id, asked)) = Header::parse(bytes)
@@ -123,7 +123,7 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// The server of `ticket` takes no query with EDNS: asks it once more without.
+    /// The server of `ticket` rejects EDNS: queries it once more without EDNS.
     fn ask_without_edns(&mut self, ticket: Ticket, port: PortId, id: u16) {
         let Some(mut attempt) = self.pending.in_flight.end_attempt(ticket) else { return };
         self.ports.release(port, id, &self.poll);
@@ -146,8 +146,8 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// ICMP says that datagrams of `port` do not arrive. Whoever guesses the port can say so: waiting goes on, and other
-    /// servers are asked as well.
+    /// ICMP reports that datagrams of `port` do not arrive. Anyone who guesses the port can forge that, so the attempt
+    /// keeps waiting, and other servers are queried as well.
     fn hinted(&mut self, port: PortId) {
         if !self.ports.take_hint(port, self.now) {
             return;
@@ -160,7 +160,7 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// The first attempt for `ticket` has come to its end.
+    /// Ends the first attempt for `ticket` with `outcome`.
     fn first_ended(&mut self, ticket: Ticket, outcome: Result<Answer, ExchangeError>) {
         let Some(attempt) = self.pending.in_flight.end_attempt(ticket) else { return };
         self.ports.release(attempt.port, attempt.id, &self.poll);
@@ -168,7 +168,7 @@ impl<D: Deliver> Relay<D> {
             (attempt.index, attempt.ending.started(), Arc::clone(attempt.ending.server().name()));
         let outcome = attempt.ending.note(outcome, self.now);
         if let Some(report) = attempt.report {
-            // The task may have ended by another answer.
+            // The task may have ended already with another answer.
             let _ = report.send(outcome);
             return;
         }
@@ -199,7 +199,7 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// Gives `ticket` to a task, which goes on from `first`.
+    /// Hands `ticket` to a task, which continues from `first`.
     fn hand_over(&mut self, ticket: Ticket, first: Option<FirstAttempt>) {
         let Some(asked) = self.pending.in_flight.get(ticket) else { return };
         let (upstream, deadline, prompt) = (Arc::clone(&asked.upstream), asked.deadline, prompt(asked));
@@ -211,7 +211,8 @@ impl<D: Deliver> Relay<D> {
         });
     }
 
-    /// Has a task ask others for `ticket` from `at` on, while its first attempt goes on. It is done once.
+    /// Starts a task, once per ticket, that queries other servers for `ticket` from `at` on. The first attempt
+    /// continues.
     fn ask_others(&mut self, ticket: Ticket, at: Instant) {
         let Some(asked) = self.pending.in_flight.get_mut(ticket) else { return };
         let deadline = asked.deadline;
@@ -229,7 +230,8 @@ impl<D: Deliver> Relay<D> {
         self.hand_over(ticket, Some(FirstAttempt { server, started, ask_next_at: at, outcome }));
     }
 
-    /// Has others asked where a first attempt has been silent for too long, and spares clients' patience.
+    /// Starts other attempts for first attempts that were silent too long, and answers impatient clients with stale
+    /// data.
     pub(super) fn time_out(&mut self) {
         let now = self.now;
         while let Some(ticket) = pop_due(&mut self.silent, now) {
@@ -241,7 +243,7 @@ impl<D: Deliver> Relay<D> {
     }
 }
 
-/// Why a datagram that answers nothing in flight is rejected.
+/// Why a datagram that matches no query in flight is rejected.
 fn strange(bytes: &[u8]) -> Rejection {
     match Header::parse(bytes) {
         None => Rejection::Short,

@@ -1,4 +1,4 @@
-//! [`Doorbell`]: wakes the relay, and costs nothing while it is awake.
+//! [`Doorbell`]: wakes the relay; costs nothing while the relay is awake.
 
 use std::io;
 use std::time::Duration;
@@ -7,35 +7,35 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::util::sync::{AtomicBool, Ordering, fence};
 
-/// The token of the bell itself.
+/// The doorbell's own token.
 pub(super) const DOORBELL: Token = Token(usize::MAX);
 
-/// Wakes one thread out of its sleep.
+/// Wakes one sleeping thread.
 pub(super) struct Doorbell {
     waker: Waker,
     sleeper: Sleeper,
 }
 
 impl Doorbell {
-    /// A bell for whoever sleeps on `poll`.
+    /// A doorbell for the thread that sleeps on `poll`.
     pub(super) fn new(poll: &Poll) -> io::Result<Self> {
         Ok(Self { waker: Waker::new(poll.registry(), DOORBELL)?, sleeper: Sleeper::new() })
     }
 
-    /// Wakes the sleeper, where it sleeps; to be called after what it is to see was written.
+    /// Wakes the thread if it sleeps. Call it after writing what the thread must see.
     pub(super) fn ring(&self) {
         if self.sleeper.is_to_be_woken() {
-            // A bell that cannot be rung twice was rung once.
+            // On failure a wake-up is already pending.
             let _ = self.waker.wake();
         }
     }
 
-    /// Makes the next sleep end at once.
+    /// Makes the next sleep return at once.
     pub(super) fn note(&self) {
         self.sleeper.noted.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for events, at most for `patience`; not at all where something is to be done already.
+    /// Waits for events, at most for `patience`; not at all if there is work.
     pub(super) fn sleep(
         &self,
         poll: &mut Poll,
@@ -53,10 +53,10 @@ impl Doorbell {
     }
 }
 
-/// What a sleeper and those who wake it know of each other.
+/// State shared between the sleeper and those who wake it.
 struct Sleeper {
     asleep: AtomicBool,
-    /// There is more to do than what was looked at.
+    /// There is more work than was looked at.
     noted: AtomicBool,
 }
 
@@ -65,14 +65,14 @@ impl Sleeper {
         Self { asleep: AtomicBool::new(false), noted: AtomicBool::new(false) }
     }
 
-    /// For those who have written what it is to see: true for one of them where it sleeps.
+    /// For the waker, after writing: true for one waker if the sleeper sleeps.
     fn is_to_be_woken(&self) -> bool {
-        // With the fence in `may_sleep`: either the sleeper sees what was written, or we see that it sleeps.
+        // With the fence in `may_sleep`: either the sleeper sees the write, or this thread sees that it sleeps.
         fence(Ordering::SeqCst);
         self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed)
     }
 
-    /// For the sleeper: false where there is something to do.
+    /// For the sleeper: false if there is work.
     fn may_sleep(&self, is_quiet: impl Fn() -> bool) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -90,11 +90,11 @@ mod models {
     use super::*;
     use crate::util::sync::AtomicU64;
 
-    /// What is written and then rung for is seen by the sleeper, in every order: where it sleeps on, the model ends in a
+    /// In every order, the sleeper sees what was written before the ring. If it keeps sleeping, the model ends in a
     /// deadlock, which loom reports.
     ///
-    /// There is one ring, for with two loom goes through orders that do not exist: it lets a `swap` come behind a store that
-    /// is later than the one it read, where the language puts nothing between the two (C++20, [atomics.order] paragraph 10).
+    /// There is only one ring. With two, loom explores impossible orders: it lets a `swap` follow a store later than
+    /// the one it read, although the language allows nothing between the two (C++20, [atomics.order] paragraph 10).
     #[test]
     fn nobody_rings_in_vain() {
         loom::model(|| {

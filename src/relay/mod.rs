@@ -1,9 +1,9 @@
-//! [`Relay`]: misses in, answers out, on a thread of its own.
+//! [`Relay`]: the thread that turns cache misses into answers.
 //!
-//! The relay alone knows what is in flight, so that nothing of it needs a lock: workers and tasks put what they ask into a
-//! queue and the relay gives the answer to all who wait for it. It asks the first server itself, many queries with one
-//! system call through few sockets that are often replaced. What needs patience (a place among those in flight, TCP,
-//! another server) becomes a task that tells the relay its result.
+//! Only the relay knows what is in flight, so this state needs no lock: workers and tasks put questions into a queue,
+//! and the relay delivers each answer to every query that waits for it. The relay queries the first server itself: many
+//! queries per system call, through few sockets that are replaced often. What takes longer (waiting for a slot, TCP,
+//! another server) becomes a task that reports its result to the relay.
 
 mod asker;
 mod attempt;
@@ -39,27 +39,27 @@ pub use crate::relay::pending::{Ended, PendingQueries, Taken};
 pub use crate::relay::pending_table::{Ticket, Waiters};
 pub use asker::{Deliver, RelayHandle};
 
-/// Questions taken before replies are looked at again.
+/// Questions taken per turn before replies are read again.
 const TURN: usize = 256;
 
-/// How long the relay sleeps at most: a policy that is no more in force is let go of meanwhile.
+/// Longest sleep. When the relay wakes up, it releases a policy that is no longer in force.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// See the module's head.
+/// The relay; see the module documentation.
 pub struct Relay<D: Deliver> {
     state: SwapCache<Arc<ArcSwap<State>>, Arc<State>>,
     shared: Arc<Shared<D::Waiter>>,
     poll: Poll,
     events: Events,
     ports: Ports,
-    /// Ports that have more than was read.
+    /// Ports with unread datagrams.
     unread: Vec<PortId>,
     pending: PendingQueries<D::Waiter>,
-    /// First attempts in the order they were begun, each with the time when others are to be asked as well.
+    /// First attempts in start order, each with the time when other servers are queried as well.
     silent: VecDeque<(Instant, Ticket)>,
-    /// Clients' patience with a question that has a stale answer.
+    /// Tickets by the time when waiting clients get a stale answer, if there is one.
     impatient: VecDeque<(Instant, Ticket)>,
-    /// The time as of the last turn or sleep: close enough for all that is done in one.
+    /// The time at the start of this turn or after the last sleep: accurate enough for one turn.
     now: Instant,
     delivery: D,
     runtime: Handle,
@@ -67,8 +67,8 @@ pub struct Relay<D: Deliver> {
 }
 
 impl<D: Deliver> Relay<D> {
-    /// A relay that judges and asks by `state`, delivers by `delivery` and gives patient work to `runtime`;
-    /// `heartbeat` shows that it works.
+    /// A relay that uses `state`, delivers answers through `delivery` and runs tasks on `runtime`. `heartbeat` shows
+    /// that it makes progress.
     pub fn new(
         state: &Arc<ArcSwap<State>>,
         delivery: D,
@@ -94,12 +94,12 @@ impl<D: Deliver> Relay<D> {
         })
     }
 
-    /// A way to ask it.
+    /// A handle to it.
     pub fn asker(&self) -> RelayHandle<D::Waiter> {
         RelayHandle::new(&self.shared)
     }
 
-    /// Works until told to finish and nobody waits for an answer: what was asked for the cache alone is given up.
+    /// Runs until asked to finish and no query waits. Fetches for the cache only are dropped then.
     pub fn run(mut self) {
         loop {
             self.heartbeat.beat();
@@ -131,7 +131,7 @@ impl<D: Deliver> Relay<D> {
         let shared = &self.shared;
         let is_quiet = || shared.asks.is_empty() && shared.found.is_empty();
         if let Err(error) = shared.doorbell.sleep(&mut self.poll, &mut self.events, patience, is_quiet) {
-            tracing::error!("waiting for upstreams failed: {error}");
+            tracing::error!("cannot wait for upstream replies: {error}");
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
@@ -141,11 +141,11 @@ impl<D: Deliver> Relay<D> {
             let Some(ask) = self.shared.asks.pop() else { return };
             self.take(ask);
         }
-        // The rest is due after the replies that are there.
+        // The remaining questions follow after the replies already received.
         self.shared.doorbell.note();
     }
 
-    /// Answers at once what can be, adds to what is in flight, or begins an exchange.
+    /// Answers at once if possible, joins a question in flight, or begins an exchange.
     fn take(&mut self, ask: Ask<D::Waiter>) {
         let Ask { query, received, waiter } = ask;
         let now = self.now.into_std();
@@ -157,14 +157,14 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// Takes what tasks found out.
+    /// Processes the results of tasks.
     fn take_found(&mut self) {
         while let Some(RelayResult { ticket, answer, upstream }) = self.shared.found.pop() {
             self.end(ticket, answer, upstream);
         }
     }
 
-    /// Everyone who waits for `ticket` gets `answer`.
+    /// Ends `ticket`: delivers `answer` to every query that waits for it.
     fn end(&mut self, ticket: Ticket, answer: Answer, upstream: Option<Arc<str>>) {
         let now = self.now.into_std();
         let ended = self.pending.end(self.state.load(), ticket, answer, upstream, now);
@@ -180,7 +180,7 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// Gives those who wait for `ticket` what is stale, where there is any; the exchange goes on.
+    /// Answers the queries that wait for `ticket` with stale data, if there is any; the exchange continues.
     fn answer_stale(&mut self, ticket: Ticket) {
         let now = self.now.into_std();
         let Some((fetched, waiters)) = self.pending.give_up_waiting(self.state.load(), ticket, now) else {
@@ -192,7 +192,7 @@ impl<D: Deliver> Relay<D> {
     }
 }
 
-/// The next ticket whose time has come.
+/// Removes the next ticket that is due.
 fn pop_due(waiting: &mut VecDeque<(Instant, Ticket)>, now: Instant) -> Option<Ticket> {
     waiting.front().filter(|(due, _)| *due <= now)?;
     waiting.pop_front().map(|(_, ticket)| ticket)

@@ -1,4 +1,4 @@
-//! [`PendingQueries`]: what the relay decides of questions and their answers, without sockets, tasks or a clock.
+//! [`PendingQueries`]: the relay's decisions about questions and answers, without sockets, tasks or a clock.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,30 +14,30 @@ use crate::upstream::{Fetched, Upstream};
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
 
-/// Every question in flight, and who of the waiters `W` waits for it.
+/// Every question in flight, with the waiters `W` for it.
 pub struct PendingQueries<W> {
     pub(super) in_flight: PendingTable<W>,
     kept: Kept,
 }
 
-/// What becomes of a question.
+/// The decision about a question.
 pub enum Taken<W> {
-    /// There is an answer to it at once.
+    /// Answered at once.
     Answered(W, Fetched),
-    /// There is no place for who waits, for this reason.
+    /// Refused, for this reason.
     Refused(W, Dropped),
-    /// It shares what is in flight already.
+    /// Joined an identical question in flight.
     Shared,
-    /// It is to be asked, as this leave says; [`PendingQueries::begin`] then puts it in flight.
+    /// Must be sent upstream as this query; [`PendingQueries::begin`] then puts it in flight.
     Ask(AllowedQuery<'static>, Option<W>),
 }
 
-/// A question that has come to its end.
+/// A question that has ended.
 pub struct Ended<W> {
     pub(super) asked: Asked,
-    /// The answer to be given.
+    /// The answer to deliver.
     pub fetched: Fetched,
-    /// To whom, and of which client.
+    /// The waiters, each with its client.
     pub waiters: Waiters<W>,
 }
 
@@ -47,7 +47,7 @@ impl<W> PendingQueries<W> {
         Self { in_flight: PendingTable::new(), kept: Kept::new() }
     }
 
-    /// Takes a question: answers at once what can be, adds to what is in flight, or says that it is to be asked.
+    /// Decides about a question: answers it at once, joins a question in flight, or says that it must be sent upstream.
     pub fn take(
         &mut self,
         state: &State,
@@ -56,9 +56,11 @@ impl<W> PendingQueries<W> {
         now: Instant,
     ) -> Taken<W> {
         let Some(query) = renewed(&state.policies, query, now) else {
-            // The reply will be made from the new verdict; nothing is sent for it.
+            // The reply is made from the new verdict; nothing is sent upstream.
             return match waiter {
-                Some(waiter) => Taken::Answered(waiter, failure("the policy has changed")),
+                Some(waiter) => {
+                    Taken::Answered(waiter, failure("the policy changed during this query; retry"))
+                }
                 None => Taken::Shared,
             };
         };
@@ -71,7 +73,7 @@ impl<W> PendingQueries<W> {
         if free == 0 {
             return Taken::Refused(waiter, Dropped::Overload);
         }
-        // One client may have as many places as it leaves free.
+        // One client may hold as many slots as it leaves free.
         if waiting.of(client) >= state.limits.in_flight_per_client.min(free) {
             return Taken::Refused(waiter, Dropped::ClientOverload);
         }
@@ -82,17 +84,17 @@ impl<W> PendingQueries<W> {
             }
             return match self.in_flight.join(ticket, client, waiter, MAX_WAITING) {
                 Ok(()) => Taken::Shared,
-                Err(waiter) => Taken::Answered(waiter, failure("too many queries wait for this name")),
+                Err(waiter) => Taken::Answered(waiter, failure("too many pending queries for this name")),
             };
         }
-        // The exchange this query would have shared may have ended between its cache miss and now.
+        // The exchange that this query would have joined may have ended between its cache miss and now.
         if let Some(hit) = state.cache.get(&query, now, &mut self.kept) {
             return Taken::Answered(waiter, stale::fetched(&hit, now));
         }
         Taken::Ask(query, Some(waiter))
     }
 
-    /// Puts a question in flight that `upstream` is asked until `deadline`.
+    /// Puts a question in flight on `upstream` until `deadline`.
     pub fn begin(
         &mut self,
         query: AllowedQuery<'static>,
@@ -106,8 +108,8 @@ impl<W> PendingQueries<W> {
         )
     }
 
-    /// Ends a question with `answer`, which `upstream` gave or, without one, says that there is none: keeps it where it may
-    /// be kept, or finds what is better than a failure. None where the question has ended before.
+    /// Ends a question with `answer`. `upstream` sent it; `None` means that no server answered. Caches the answer if
+    /// allowed, or replaces a failure with a better cached answer. Returns `None` if the question has already ended.
     pub fn end(
         &mut self,
         state: &State,
@@ -118,7 +120,7 @@ impl<W> PendingQueries<W> {
     ) -> Option<Ended<W>> {
         let (asked, waiters) = self.in_flight.end(ticket)?;
         let mut fetched = Fetched { answer: Arc::new(answer), received: now, upstream, is_stale: false };
-        // A reload that came meanwhile has emptied the cache of what it blocks, and of what other servers are asked for now.
+        // A reload may have removed from the cache names that it blocks or routes elsewhere. Do not add them again.
         if is_still_good(state, &asked, now) {
             match stale::instead_of(&fetched, state, &asked.query, now, &mut self.kept) {
                 Some(stale) => fetched = stale,
@@ -128,8 +130,8 @@ impl<W> PendingQueries<W> {
         Some(Ended { asked, fetched, waiters })
     }
 
-    /// Those who wait for `ticket`, with what is stale for them, where there is any; the question stays in flight. Who asks the
-    /// same from now on gets what is stale at once.
+    /// Returns the waiters of `ticket` with a stale answer, if there is one; the question stays in flight. From now on,
+    /// identical questions get the stale answer at once.
     pub fn give_up_waiting(
         &mut self,
         state: &State,
@@ -153,15 +155,16 @@ fn failure(text: &str) -> Fetched {
     Fetched::now(Answer::failure(ErrorCode::NOT_READY, text, Lifetime::Unknown))
 }
 
-/// True where the verdict needs no second look: the policy is the same, and no time is set for the name.
+/// True if the verdict needs no second look: same policy, and no grant with an end time.
 fn holds(policies: &Policies, query: &AllowedQuery<'_>) -> bool {
     query.generation() == policies.generation() && !query.is_for_a_time()
 }
 
-/// The leave to ask as it is in force: another one, or none, where the policy has changed since the verdict, or the name's time is over.
+/// The query under the policy in force: renewed if the policy has changed since the verdict or a grant may have
+/// expired; `None` if it is no longer allowed.
 ///
-/// There is none by another route. Who waits holds the answer against the route it asked for, and would take one that came
-/// another way for its own once the name goes there again.
+/// Also `None` if the route has changed. The waiters compare the answer with the route they asked for, and would accept
+/// one from another route as their own once the name uses their route again.
 fn renewed(policies: &Policies, query: AllowedQuery<'static>, now: Instant) -> Option<AllowedQuery<'static>> {
     if holds(policies, &query) {
         return Some(query);
@@ -175,7 +178,7 @@ fn renewed(policies: &Policies, query: AllowedQuery<'static>, now: Instant) -> O
     }
 }
 
-/// True where the name may still be asked, and of the same servers.
+/// True if the name is still allowed and uses the same servers.
 fn is_still_good(state: &State, asked: &Asked, now: Instant) -> bool {
     if holds(&state.policies, &asked.query) {
         return true;
@@ -200,7 +203,7 @@ mod tests {
     use crate::wire::query::Question;
     use crate::wire::request::AnswerFlags;
 
-    /// Policies that allow `a.example`, or not, by a route of its own, or not.
+    /// Policies that allow or deny `a.example`, with the given route.
     fn policies(generation: u64, action: Action, route: Route) -> Policies {
         let pattern = Pattern::parse("a.example").unwrap();
         let mut builder = PolicyBuilder::new();

@@ -1,4 +1,4 @@
-//! [`PendingTable`]: every question that is being answered, and who waits for it.
+//! [`PendingTable`]: every question in flight and its waiters.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::upstream::{ExchangeError, Upstream};
 use crate::wire::answer::Answer;
 use crate::wire::letter_case::LetterCase;
 
-/// Names a question in flight; one that has ended names nothing.
+/// Handle of a question in flight. The handle of an ended question matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     place: usize,
@@ -29,31 +29,31 @@ pub struct Ticket {
 /// A question in flight.
 pub(super) struct Asked {
     pub(super) query: AllowedQuery<'static>,
-    /// Where it is asked.
+    /// The servers it is sent to.
     pub(super) upstream: Arc<Upstream>,
     pub(super) deadline: Instant,
-    /// Clients have waited for it as long as they do where there is a stale answer.
+    /// The clients' patience is over: they get a stale answer if there is one.
     pub(super) is_overdue: bool,
-    /// The relay's own attempt, as long as it lasts.
+    /// The relay's own attempt, while it lasts.
     pub(super) attempt: Option<RelayAttempt>,
 }
 
-/// The attempt that the relay makes itself.
+/// The attempt that the relay sends itself.
 pub(super) struct RelayAttempt {
     /// Index of the server.
     pub(super) index: usize,
     pub(super) port: PortId,
     pub(super) id: u16,
-    /// The case of the question's letters; none: it does not matter.
+    /// The letter case of the question; `None` if any is accepted.
     pub(super) case: Option<LetterCase>,
-    /// It was sent with an OPT record.
+    /// The query had an OPT record.
     pub(super) edns: bool,
     pub(super) ending: ExchangeGuard,
-    /// The task that wants to know how it ends.
+    /// Reports the outcome to the task that waits for it.
     pub(super) report: Option<oneshot::Sender<Result<Answer, ExchangeError>>>,
 }
 
-/// Who waits for one question, and for which client: nearly always one.
+/// The waiters for one question, each with its client: nearly always one.
 pub type Waiters<W> = SmallVec<[(ShareHolder, W); 1]>;
 
 struct Entry<W> {
@@ -63,10 +63,10 @@ struct Entry<W> {
     waiters: Waiters<W>,
 }
 
-/// See the module's head.
+/// Questions in flight; see the module documentation.
 pub(super) struct PendingTable<W> {
     entries: Slab<Entry<W>>,
-    /// Places by question.
+    /// Entry indices by question.
     questions: HashTable<usize>,
     hasher: RandomState,
     serial: u64,
@@ -85,12 +85,12 @@ impl<W> PendingTable<W> {
         }
     }
 
-    /// How many wait.
+    /// The number of waiters.
     pub(super) fn waiting(&self) -> &Waiting {
         &self.waiting
     }
 
-    /// The question that an identical one can share.
+    /// The identical question in flight, if any.
     pub(super) fn find(&self, query: &AllowedQuery<'_>) -> Option<Ticket> {
         let place = *self
             .questions
@@ -98,8 +98,8 @@ impl<W> PendingTable<W> {
         Some(Ticket { place, serial: self.entries[place].serial })
     }
 
-    /// Lets `client`'s `waiter` wait for a question too; gives it back where `most` do already, or as many of the client's
-    /// as there are places left for others.
+    /// Adds `client`'s `waiter` to a question. Returns the waiter if `most` are waiting already, or if the client has
+    /// as many waiters as there are free slots.
     pub(super) fn join(
         &mut self,
         ticket: Ticket,
@@ -109,7 +109,7 @@ impl<W> PendingTable<W> {
     ) -> Result<(), W> {
         let Some(entry) = self.entry(ticket) else { return Err(waiter) };
         let free = most.saturating_sub(entry.waiters.len());
-        // A client with few of them need not be counted.
+        // A client cannot exceed its share if there are too few waiters in total.
         let is_share_taken = entry.waiters.len() >= free
             && entry.waiters.iter().filter(|(other, _)| *other == client).count() >= free;
         if free == 0 || is_share_taken {
@@ -120,7 +120,7 @@ impl<W> PendingTable<W> {
         Ok(())
     }
 
-    /// Begins a question.
+    /// Adds a question.
     pub(super) fn begin(&mut self, asked: Asked, waiter: Option<W>) -> Ticket {
         let hash = self.hash(&asked.query);
         self.serial += 1;
@@ -132,28 +132,28 @@ impl<W> PendingTable<W> {
         Ticket { place, serial: self.serial }
     }
 
-    /// Takes the relay's own attempt out.
+    /// Removes and returns the relay's own attempt.
     pub(super) fn end_attempt(&mut self, ticket: Ticket) -> Option<RelayAttempt> {
         self.entry(ticket)?.asked.attempt.take()
     }
 
-    /// The question with `ticket`.
+    /// The question of `ticket`.
     pub(super) fn get(&self, ticket: Ticket) -> Option<&Asked> {
         self.entries.get(ticket.place).filter(|entry| entry.serial == ticket.serial).map(|entry| &entry.asked)
     }
 
-    /// The question with `ticket`.
+    /// The question of `ticket`.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Asked> {
         self.entry(ticket).map(|entry| &mut entry.asked)
     }
 
-    /// Takes out those who wait; the question stays.
+    /// Removes and returns the waiters; the question stays.
     pub(super) fn take_waiters(&mut self, ticket: Ticket) -> Waiters<W> {
         let waiters = self.entry(ticket).map(|entry| std::mem::take(&mut entry.waiters)).unwrap_or_default();
         self.released(waiters)
     }
 
-    /// Takes a question out, with those who wait for it.
+    /// Removes and returns a question with its waiters.
     pub(super) fn end(&mut self, ticket: Ticket) -> Option<(Asked, Waiters<W>)> {
         self.entry(ticket)?;
         let entry = self.entries.remove(ticket.place);
@@ -163,7 +163,7 @@ impl<W> PendingTable<W> {
         Some((entry.asked, self.released(entry.waiters)))
     }
 
-    /// Those who waited, who wait no more.
+    /// Stops counting `waiters` and returns them.
     fn released(&mut self, waiters: Waiters<W>) -> Waiters<W> {
         waiters.iter().for_each(|(client, _)| self.waiting.remove(*client));
         waiters

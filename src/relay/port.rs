@@ -1,8 +1,8 @@
-//! [`PortId`]: one of the sockets that first attempts are made through.
+//! [`PortId`]: identifies a socket for first attempts.
 
 use mio::Token;
 
-/// One of the sockets.
+/// Identifies one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PortId(pub(super) usize);
 

@@ -1,8 +1,8 @@
-//! [`Ports`]: the sockets that first attempts are made through.
+//! [`Ports`]: the sockets for first attempts.
 //!
-//! Each is connected, so that the kernel takes datagrams from the asked address and port alone, and has a random port of
-//! its own. Several queries go through one, which is what lets them be sent and received with one system call; but a port
-//! serves for a second or some hundred queries only, so that an attacker who found it out has little of it.
+//! Each socket is connected, so the kernel accepts datagrams only from the queried address and port. Each has a random
+//! port. Several queries share a socket, which allows sending and receiving them with one system call. A port serves
+//! for only a second or a few hundred queries, so an attacker who discovers it gains little.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -23,25 +23,25 @@ use crate::net::batch::{ReceiveBatch, SendBatch, Wait};
 use crate::relay::pending_table::Ticket;
 use crate::upstream::server::Server;
 
-/// Ports to one server that queries are spread over at random.
+/// Ports per server, chosen at random for each batch.
 const PORTS: usize = 8;
 
-/// Queries that go through one port.
+/// Queries per port.
 const MAX_USES: usize = 256;
 
-/// How long queries go through one port.
+/// How long new queries use one port.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// Least time between two ICMP messages about one port that are heeded.
+/// Shortest time between two ICMP messages about one port that are acted on.
 const HEED_EVERY: Duration = Duration::from_millis(10);
 
-/// Datagrams sent or received with one call.
+/// Datagrams sent or received per call.
 const BATCH: usize = 64;
 
-/// Receive buffer asked for each socket in bytes: some 1,000 replies at once.
+/// Receive buffer requested for each socket in bytes: about 1,000 replies at once.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
 
-/// Room for a datagram in bytes: more than we offer, because Azure's resolver is known to overrun.
+/// Receive buffer for one datagram in bytes: more than we offer, because Azure's resolver is known to exceed it.
 const DATAGRAM: usize = 4096;
 
 struct Socket {
@@ -49,26 +49,26 @@ struct Socket {
     server: Arc<Server>,
     opened: Instant,
     uses: usize,
-    /// Who asked through it, by id.
+    /// Queries in flight on this socket, by id.
     attempts: HashMap<u16, Ticket, RandomState>,
-    /// No more queries go through it.
+    /// True if new queries no longer use it.
     is_retired: bool,
-    /// When ICMP last said that its datagrams do not arrive.
+    /// When an ICMP message about it was last acted on.
     hinted: Option<Instant>,
 }
 
-/// See the module's head.
+/// The sockets for first attempts; see the module documentation.
 pub(super) struct Ports {
     sockets: Slab<Socket>,
-    /// Ports that queries go through, some to each server.
+    /// Ports for new queries, several per server.
     live: Vec<PortId>,
-    /// Queries written and not sent yet, all through one port.
+    /// Queries not sent yet, all for one port.
     unsent: SendBatch,
     tickets: Vec<Ticket>,
     through: Option<PortId>,
     failures: Vec<(Ticket, io::Error)>,
     received: ReceiveBatch,
-    /// The port that the last call has emptied.
+    /// The port that the last receive call emptied.
     drained: Option<PortId>,
 }
 
@@ -87,9 +87,9 @@ impl Ports {
         }
     }
 
-    /// The port for the next query to `server`; none where the host has no socket to give.
+    /// The port for the next query to `server`; `None` if this host cannot open a socket.
     pub(super) fn pick(&mut self, server: &Arc<Server>, poll: &Poll, now: Instant) -> Option<PortId> {
-        // What is sent together goes through one port.
+        // Queries in one batch share a port.
         if let Some(port) = self.through
             && !self.unsent.is_full()
             && self.sockets.get(port.0).is_some_and(|socket| Arc::ptr_eq(&socket.server, server))
@@ -106,7 +106,7 @@ impl Ports {
             true => match self.open(server, poll, now) {
                 Ok(port) => port,
                 Err(error) => {
-                    tracing::debug!("no socket to ask {} through: {error}", server.name());
+                    tracing::debug!("cannot open a socket for upstream {}: {error}", server.name());
                     return None;
                 }
             },
@@ -125,13 +125,13 @@ impl Ports {
         let socket = std::net::UdpSocket::bind(local)?;
         socket.connect(remote)?;
         socket.set_nonblocking(true)?;
-        // A smaller buffer than asked for only makes fewer replies fit that come at once.
+        // A smaller buffer only means that fewer simultaneous replies fit.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
         let entry = self.sockets.vacant_entry();
         let port = PortId(entry.key());
         poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), Token(port.0), Interest::READABLE)?;
         let server = Arc::clone(server);
-        // As many as there can be over its life, so that the table is never made anew.
+        // The most it can hold over its life, so it never reallocates.
         let attempts = HashMap::with_capacity_and_hasher(MAX_USES + BATCH, RandomState::default());
         entry.insert(Socket {
             socket,
@@ -146,7 +146,7 @@ impl Ports {
         Ok(port)
     }
 
-    /// Takes out of service what has served long enough.
+    /// Retires ports that have served long enough.
     fn retire(&mut self, poll: &Poll, now: Instant) {
         let sockets = &mut self.sockets;
         let mut unused = Vec::new();
@@ -164,13 +164,13 @@ impl Ports {
 
     fn close(&mut self, port: PortId, poll: &Poll) {
         let Some(socket) = self.sockets.try_remove(port.0) else { return };
-        // Closing takes it out in any case.
+        // Closing the socket deregisters it in any case.
         let _ = poll.registry().deregister(&mut SourceFd(&socket.socket.as_raw_fd()));
         self.through = self.through.filter(|through| *through != port);
     }
 
-    /// Has `write` write the query for `ticket`, to be sent through `port` by the next [`Ports::flush`], under the id it is
-    /// given; gives the id.
+    /// Lets `write` write the query for `ticket` under a new id. The next [`Ports::flush`] sends it through `port`.
+    /// Returns the id.
     pub(super) fn write(
         &mut self,
         port: PortId,
@@ -179,7 +179,7 @@ impl Ports {
     ) -> Option<u16> {
         let socket = self.sockets.get_mut(port.0)?;
         let id = loop {
-            // Far fewer are in flight through one port than there are ids.
+            // A port has far fewer queries in flight than there are ids, so this ends quickly.
             let id = rand::random();
             if let Entry::Vacant(place) = socket.attempts.entry(id) {
                 place.insert(ticket);
@@ -193,13 +193,13 @@ impl Ports {
         Some(id)
     }
 
-    /// The question that was asked through `port` with `id`.
+    /// The question that was sent through `port` with `id`.
     pub(super) fn find(&self, port: PortId, id: u16) -> Option<Ticket> {
         self.sockets.get(port.0)?.attempts.get(&id).copied()
     }
 
-    /// True where it is time to heed an ICMP message about `port`: a flood of them must not cost a look at all that was
-    /// asked for each.
+    /// True if an ICMP message about `port` should be acted on now. Limited because each one examines every question in
+    /// flight on the port, which a flood must not exploit.
     pub(super) fn take_hint(&mut self, port: PortId, now: Instant) -> bool {
         let Some(socket) = self.sockets.get_mut(port.0) else { return false };
         let is_due = socket.hinted.is_none_or(|hinted| now.saturating_duration_since(hinted) >= HEED_EVERY);
@@ -209,12 +209,12 @@ impl Ports {
         is_due
     }
 
-    /// The questions that were asked through `port`.
+    /// The questions in flight on `port`.
     pub(super) fn asked_through(&self, port: PortId) -> Vec<Ticket> {
         self.sockets.get(port.0).map(|socket| socket.attempts.values().copied().collect()).unwrap_or_default()
     }
 
-    /// Sends what was written; gives what could not be sent since the last time.
+    /// Sends what was written; returns the queries that could not be sent since the last call.
     pub(super) fn flush(&mut self) -> Vec<(Ticket, io::Error)> {
         self.send_unsent();
         std::mem::take(&mut self.failures)
@@ -230,7 +230,7 @@ impl Ports {
         self.tickets.clear();
     }
 
-    /// Receives what has come to `port`; none where there is no more.
+    /// Receives datagrams from `port`; `None` if there are no more.
     pub(super) fn receive(&mut self, port: PortId) -> Option<io::Result<usize>> {
         if self.drained.take() == Some(port) {
             return None;
@@ -238,7 +238,7 @@ impl Ports {
         let socket = self.sockets.get(port.0)?;
         match self.received.receive(&socket.socket, Wait::No) {
             Ok(count) => {
-                // The next datagram makes the socket ready again.
+                // The next datagram makes the socket readable again.
                 self.drained = Some(port).filter(|_| count < self.received.capacity());
                 Some(Ok(count))
             }
@@ -247,13 +247,13 @@ impl Ports {
         }
     }
 
-    /// Number `index` of the datagrams that the last [`Ports::receive`] got from `port`, and whose it is.
+    /// Datagram `index` of the last [`Ports::receive`] on `port`, and the server that the port belongs to.
     pub(super) fn received(&self, port: PortId, index: usize) -> Option<(&Server, &[u8])> {
         let datagram = self.received.datagram(index)?;
         Some((&*self.sockets.get(port.0)?.server, datagram.bytes))
     }
 
-    /// The query with `id` through `port` has ended.
+    /// Ends the query with `id` on `port`.
     pub(super) fn release(&mut self, port: PortId, id: u16, poll: &Poll) {
         let Some(socket) = self.sockets.get_mut(port.0) else { return };
         socket.attempts.remove(&id);

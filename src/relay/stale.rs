@@ -1,4 +1,4 @@
-//! Stale answers: what is given while nobody has a newer one (RFC 8767), where the settings allow it.
+//! Stale answers (RFC 8767), served while no newer one is available, if the settings allow it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::upstream::{Fetched, is_failure};
 /// resolution a chance" before stub resolvers ask again).
 pub(super) const CLIENT_PATIENCE: Duration = Duration::from_millis(1800);
 
-/// How long after a failed attempt no new one is made (RFC 8767 section 5: the failure recheck timer, at most 30 seconds).
+/// Shortest time between a failed attempt and a new one (RFC 8767 section 5: the failure recheck timer, at most 30 s).
 const RECHECK: Duration = Duration::from_secs(30);
 
-/// A kept answer for those who wait.
+/// Makes a result from a cache entry.
 pub(super) fn fetched(hit: &Hit<'_>, now: Instant) -> Fetched {
     Fetched {
         answer: Arc::new(hit.answer.to_answer()),
@@ -25,7 +25,7 @@ pub(super) fn fetched(hit: &Hit<'_>, now: Instant) -> Fetched {
     }
 }
 
-/// What goes out instead of a failure: an answer that is still fresh, or a stale one, which is then held for a while.
+/// The answer to send instead of a failure: a fresh one, or a stale one, which is then held for [`RECHECK`].
 pub(super) fn instead_of(
     fetched: &Fetched,
     state: &State,

@@ -1,4 +1,4 @@
-//! [`Waiting`]: how many queries wait for answers, in all and for each client.
+//! [`Waiting`]: counts waiting queries, in total and per client.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use rapidhash::fast::RandomState;
 
 use crate::policy::clients::ShareHolder;
 
-/// Queries that wait.
+/// Counts of waiting queries.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     total: usize,
@@ -14,23 +14,23 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// How many there are.
+    /// Waiting queries in total.
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// How many of them are `client`'s.
+    /// Waiting queries of `client`.
     pub(super) fn of(&self, client: ShareHolder) -> usize {
         self.clients.get(&client).copied().unwrap_or(0)
     }
 
-    /// One more of `client`'s waits.
+    /// Adds a waiting query of `client`.
     pub(super) fn add(&mut self, client: ShareHolder) {
         self.total += 1;
         *self.clients.entry(client).or_default() += 1;
     }
 
-    /// One of `client`'s waits no more.
+    /// Removes a waiting query of `client`.
     pub(super) fn remove(&mut self, client: ShareHolder) {
         self.total -= 1;
         if let Some(count) = self.clients.get_mut(&client) {
@@ -57,7 +57,7 @@ mod tests {
         let mut waiting = Waiting::default();
         [one, one, other].iter().for_each(|client| waiting.add(*client));
         assert_eq!((waiting.total(), waiting.of(one), waiting.of(neighbour)), (3, 2, 1));
-        assert_eq!(waiting.of(proven), 0, "forged queries take nothing from it");
+        assert_eq!(waiting.of(proven), 0, "forged queries do not use its share");
         [one, neighbour, one].iter().for_each(|client| waiting.remove(*client));
         assert_eq!((waiting.total(), waiting.of(one), waiting.clients.len()), (0, 0, 0));
     }

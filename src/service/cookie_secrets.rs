@@ -1,4 +1,4 @@
-//! The secrets that DNS cookies are made with: of a file, or made up at the start.
+//! Secrets for DNS cookies: from a file, or generated at start.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,23 +7,23 @@ use crate::engine::cookies::{Cookies, Secret};
 use crate::util::secret_file::{SecretFile, SecretFileError};
 
 static FILE: SecretFile = SecretFile {
-    what: "the cookie secrets in",
-    setting: "`secret_file` in [cookies]",
+    what: "cookie secrets file",
+    setting: "`cookies.secret_file`",
     make: "openssl rand -hex 16",
 };
 
-/// Why there are no secrets.
+/// Why the cookie secrets are not available.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretsError {
     #[error(transparent)]
     File(#[from] SecretFileError),
     #[error(
-        "no secret for cookies could be made up: {0}\n  help: the system has to have a source of random bytes"
+        "cannot generate a cookie secret: {0}\n  help: check the system's source of random bytes (getrandom(2))"
     )]
     Random(#[from] getrandom::Error),
 }
 
-/// The cookies that `settings` ask for; made with the secret there was `before`, unless a file has it.
+/// The cookies that `settings` configure. Without a secret file, the secret of `before` is reused.
 pub(crate) fn cookies(
     settings: &config::CookieSettings,
     before: Option<&Cookies>,
@@ -39,7 +39,7 @@ pub(crate) fn cookies(
     Ok(Some(Cookies::new(secret, secret_before, (Instant::now(), unix_seconds()))))
 }
 
-/// Seconds since 1970 modulo 2³², as cookies count them (RFC 9018 section 4.3).
+/// Seconds since 1970 modulo 2³², as in cookies (RFC 9018 section 4.3).
 pub(crate) fn unix_seconds() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }
@@ -55,7 +55,9 @@ fn read(lines: &[&[u8]]) -> Result<(Secret, Option<Secret>), String> {
     match secrets.as_deref() {
         Some([secret]) => Ok((*secret, None)),
         Some([secret, before]) => Ok((*secret, Some(*before))),
-        _ => Err("it must hold one secret, or the present one and the one before, each 32 hexadecimal digits on a line".to_owned()),
+        _ => Err("must hold one or two lines: the current secret, and optionally the previous one, each 32 hexadecimal \
+                  digits"
+            .to_owned()),
     }
 }
 
@@ -99,7 +101,7 @@ mod tests {
             (&one[1..], 0o600, "32 hexadecimal digits", "openssl"),
             ("+00102030405060708090a0b0c0d0e0f", 0o600, "32 hexadecimal digits", "openssl"),
             (&three, 0o600, "32 hexadecimal digits", "openssl"),
-            (one, 0o604, "everyone", "chmod"),
+            (one, 0o604, "other users", "chmod"),
         ] {
             let error = secrets(content, mode).unwrap_err();
             assert!(error.contains(told) && error.contains(remedy), "{error}");

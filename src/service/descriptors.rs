@@ -1,35 +1,35 @@
-//! How many files this process may have open, and how many of them connections may take.
+//! The limit on open files, and how many of them TCP connections may use.
 
-/// Raises the limit on open files to what this process may have, and tells it; none where that is not known.
+/// Raises the limit on open files to the hard limit, and returns it; none if it is unknown.
 #[cfg(target_os = "linux")]
 pub fn raise_limit() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    // Where it cannot be raised the old one holds.
+    // If it cannot be raised, the old limit remains.
     let current = if raised.is_ok() { limit.maximum } else { limit.current };
     current.and_then(|current| usize::try_from(current).ok())
 }
 
-/// Raises the limit on open files to what this process may have, and tells it; none where that is not known.
+/// Raises the limit on open files to the hard limit, and returns it; none if it is unknown.
 #[cfg(not(target_os = "linux"))]
 pub fn raise_limit() -> Option<usize> {
     None
 }
 
-/// How many connections to serve at once: `wanted`, and at most half of the files that may be open. Clients that only connect
-/// must not take what asking upstreams needs: a socket for each query in flight, at worst.
+/// Most TCP connections to serve at once: `wanted`, but at most half of the open file limit. Clients that only connect
+/// must not use up the sockets for upstream queries: at worst one per query in flight.
 pub fn connections(wanted: usize, limit: Option<usize>) -> usize {
     limit.map_or(wanted, |limit| wanted.min((limit / 2).max(1)))
 }
 
-/// What to say where fewer connections are served than are `wanted`.
+/// The warning to log if fewer connections are served than `wanted`.
 pub fn shortage(wanted: usize, served: usize, limit: Option<usize>) -> Option<String> {
     let limit = limit.filter(|_| served < wanted)?;
     Some(format!(
-        "at most {served} TCP connections, not the {wanted} of `tcp_connections`: this process may open {limit} files, and half \
-         of them stay free for upstreams\n  help: raise the limit to {} (LimitNOFILE=, ulimit -n, `ulimits` in compose), or lower \
-         `tcp_connections` in [server]",
+        "TCP connections limited to {served} instead of {wanted} (`server.tcp_connections`): this process may open \
+         {limit} files, and half of them are reserved for upstreams\n  help: raise the open file limit to {} \
+         (LimitNOFILE=, ulimit -n, `ulimits` in compose), or lower `server.tcp_connections`",
         wanted * 2
     ))
 }
@@ -51,6 +51,9 @@ mod tests {
             assert_eq!(shortage(wanted, served, limit).is_some(), served < wanted);
         }
         let told = shortage(6000, 512, Some(1024)).unwrap_or_default();
-        assert!(told.contains("at most 512") && told.contains("raise the limit to 12000"), "{told}");
+        assert!(
+            told.contains("limited to 512") && told.contains("raise the open file limit to 12000"),
+            "{told}"
+        );
     }
 }

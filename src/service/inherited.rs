@@ -1,6 +1,6 @@
-//! [`Inherited`]: sockets that whoever started this process listens on for it, by systemd's protocol (sd_listen_fds(3)).
+//! [`Inherited`]: listening sockets from the parent process, by systemd's protocol (sd_listen_fds(3)).
 //!
-//! They outlive the process: what arrives between one gate and the next waits in them.
+//! They outlive the process: what arrives between one process and the next waits in them.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -11,10 +11,10 @@ use socket2::SockRef;
 use crate::net::reply_socket::ReplySocket;
 use crate::net::socket::{Endpoint, enlarge_send_buffer};
 
-/// The name of the admin listener's socket (`FileDescriptorName=` in a socket unit).
+/// Name of the admin listener's socket (`FileDescriptorName=` in a socket unit).
 pub const ADMIN: &str = "admin";
 
-/// Sockets that were handed over; empty where there were none.
+/// The inherited sockets, if any.
 #[derive(Debug, Default)]
 pub struct Inherited {
     udp: Vec<(SocketAddr, UdpSocket)>,
@@ -22,9 +22,9 @@ pub struct Inherited {
     admin: Option<(SocketAddr, TcpListener)>,
 }
 
-/// Why a socket cannot be used, and what to do about it.
+/// Why an inherited socket cannot be used, and how to fix it.
 #[derive(Debug, thiserror::Error)]
-#[error("the inherited {what} cannot be used: {fault}\n  help: {help}")]
+#[error("cannot use the inherited {what}: {fault}\n  help: {help}")]
 pub struct InheritedError {
     what: String,
     fault: String,
@@ -32,10 +32,10 @@ pub struct InheritedError {
 }
 
 impl Inherited {
-    /// Takes what `LISTEN_FDS` counts, where `LISTEN_PID` is this process; each has a name in `LISTEN_FDNAMES`. To be called
-    /// once, before there are threads.
+    /// Takes the sockets of `LISTEN_FDS` if `LISTEN_PID` is this process; `LISTEN_FDNAMES` has their names. Call it
+    /// once, before a second thread starts.
     ///
-    /// Errors: one of them is no socket of a kind that is listened on.
+    /// Errors: one of them is not a listening socket of a supported kind.
     pub fn take() -> Result<Self, InheritedError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut handed = ListenFd::from_env();
@@ -75,10 +75,12 @@ impl Inherited {
         let socket = SockRef::from(&listener);
         let address = own_address(&socket).map_err(|error| refuse(error.to_string(), KINDS))?;
         if !socket.is_listener().unwrap_or(false) {
-            return Err(refuse("it is a TCP socket that does not listen".to_owned(), KINDS));
+            return Err(refuse("the TCP socket does not listen".to_owned(), KINDS));
         }
         match name {
-            Some(ADMIN) if self.admin.is_some() => Err(refuse("there is one already".to_owned(), KINDS)),
+            Some(ADMIN) if self.admin.is_some() => {
+                Err(refuse("there is already an `admin` socket".to_owned(), KINDS))
+            }
             Some(ADMIN) => {
                 self.admin = Some((address, listener));
                 Ok(())
@@ -91,7 +93,7 @@ impl Inherited {
         }
     }
 
-    /// Where queries arrive; empty: nothing was handed over for them.
+    /// The addresses for queries; empty if none were inherited.
     pub fn listen(&self) -> Vec<SocketAddr> {
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for address in
@@ -104,14 +106,14 @@ impl Inherited {
         addresses
     }
 
-    /// Where HTTP requests arrive.
+    /// The address for HTTP.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(address, _)| *address)
     }
 
-    /// The endpoints for `workers` workers, who share a socket where there is one, and the admin listener.
+    /// The endpoints for `workers` workers, which share a UDP socket if there is only one, and the admin listener.
     ///
-    /// Errors: an address has UDP or TCP alone.
+    /// Errors: an address lacks UDP or TCP.
     pub fn into_endpoints(
         self,
         workers: usize,
@@ -141,10 +143,10 @@ fn endpoint(
 ) -> Result<Endpoint, InheritedError> {
     // RFC 7766 section 5: "All general-purpose DNS implementations MUST support both UDP and TCP transport."
     let tcp = match (udp.is_empty(), tcp.pop()) {
-        (true, _) => return Err(unusable(address, "there is none for UDP".to_owned(), PAIR)),
-        (_, None) => return Err(unusable(address, "there is none for TCP".to_owned(), PAIR)),
+        (true, _) => return Err(unusable(address, "the UDP socket is missing".to_owned(), PAIR)),
+        (_, None) => return Err(unusable(address, "the TCP socket is missing".to_owned(), PAIR)),
         (false, Some(_)) if !tcp.is_empty() => {
-            return Err(unusable(address, "there is more than one for TCP".to_owned(), PAIR));
+            return Err(unusable(address, "more than one TCP socket".to_owned(), PAIR));
         }
         (false, Some(listener)) => listener,
     };
@@ -154,7 +156,7 @@ fn endpoint(
             let shared: io::Result<Vec<_>> = (1..workers).map(|_| socket.try_clone()).collect();
             udp.extend(shared?);
         }
-        // Workers wait in the call that receives.
+        // Workers block in the receiving call.
         udp.iter().try_for_each(|socket| {
             enlarge_send_buffer(&SockRef::from(socket));
             socket.set_nonblocking(false)
@@ -167,23 +169,23 @@ fn endpoint(
 
 fn own_address(socket: &SockRef<'_>) -> io::Result<SocketAddr> {
     let address = socket.local_addr()?.as_socket();
-    address.ok_or_else(|| io::Error::other("it has no IP address"))
+    address.ok_or_else(|| io::Error::other("the socket has no IP address"))
 }
 
-/// `0.0.0.0` and `[::]` are two addresses, here as in the settings.
+/// `0.0.0.0` and `[::]` are two addresses, as in the settings.
 fn refuse_both_families(address: SocketAddr, socket: &SockRef<'_>) -> Result<(), &'static str> {
     let both = address.is_ipv6() && address.ip().is_unspecified() && !socket.only_v6().unwrap_or(false);
     if both { Err("set `BindIPv6Only=ipv6-only` in [Socket]") } else { Ok(()) }
 }
 
 fn unusable(address: SocketAddr, fault: String, help: &'static str) -> InheritedError {
-    InheritedError { what: format!("sockets of {address}"), fault, help }
+    InheritedError { what: format!("sockets for {address}"), fault, help }
 }
 
-const BOTH: &str = "it takes IPv4 as well as IPv6";
+const BOTH: &str = "the socket accepts both IPv4 and IPv6";
 
-const KINDS: &str = "a socket unit may have `ListenDatagram=` and `ListenStream=` with an IP address and port; the one for \
-                     HTTP is a `ListenStream=` with `FileDescriptorName=admin`";
+const KINDS: &str = "set `ListenDatagram=` and `ListenStream=` in the socket unit to an IP address and port; for HTTP, \
+                     use `ListenStream=` with `FileDescriptorName=admin`";
 
 const PAIR: &str =
-    "name each address twice in the socket unit, with `ListenDatagram=` and with `ListenStream=`";
+    "list each address twice in the socket unit, with `ListenDatagram=` and with `ListenStream=`";

@@ -1,4 +1,4 @@
-//! The running resolver: start, reload, shutdown, sandbox, watchdog, sockets, and what it keeps on disk.
+//! The running resolver: start, reload, shutdown, sandbox, watchdog, sockets and state directory.
 
 pub(crate) mod cookie_secrets;
 pub mod descriptors;
@@ -15,5 +15,5 @@ pub mod sockets;
 pub mod state;
 pub mod watchdog;
 
-/// Why the gate cannot start: all of it, with remedies, for people.
+/// Why namegate cannot start: all problems as text, with hints.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;

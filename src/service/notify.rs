@@ -1,34 +1,34 @@
-//! What the service manager is told, where there is one (sd_notify(3)).
+//! Notifications to the service manager, if there is one (sd_notify(3)).
 
 use sd_notify::NotifyState;
 
-/// Queries are answered, by the policy that `status` sums up.
+/// Ready: queries are answered by the policy that `status` describes.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Settings are being read again; [`ready`] must follow.
+/// A reload has begun; [`ready`] must follow.
 pub fn reloading() {
-    // systemd.service(5), `Type=notify-reload`: RELOADING=1 comes with the time, in the same message.
+    // systemd.service(5), `Type=notify-reload`: RELOADING=1 needs the time in the same message.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!("the service manager could not be told: {error}"),
+        Err(error) => tracing::debug!("cannot notify the service manager: {error}"),
     }
 }
 
-/// No more queries are taken.
+/// Shutdown has begun: no new queries are accepted.
 pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("waiting for queries in flight")]);
 }
 
-/// All threads make progress.
+/// All threads make progress; feeds the watchdog.
 pub(crate) fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    // It will not hear whatever is said about that.
+    // The service manager cannot be notified about this failure either.
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!("the service manager could not be told: {error}");
+        tracing::debug!("cannot notify the service manager: {error}");
     }
 }

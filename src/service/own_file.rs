@@ -1,55 +1,56 @@
-//! Files that this process alone writes and believes when it reads them again: nobody else may have put them there.
+//! Files that only namegate writes and that it trusts when it reads them again: no other user may be able to change
+//! them.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Mode of what is created, as far as the umask lets it.
+/// Modes of created files and directories, subject to the umask.
 const FILE_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 
-/// Why a file or directory cannot be believed.
+/// Why a file or directory cannot be trusted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OwnFileError {
-    /// It cannot be looked at, or opened.
+    /// It cannot be examined or opened.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It leads elsewhere.
+    /// It is a symbolic link.
     #[error("it is a symbolic link")]
     Link,
-    /// It is something else than it should be.
-    #[error("it is no {0}")]
+    /// It is not of the expected kind.
+    #[error("it is not a {0}")]
     Kind(&'static str),
-    /// It belongs to somebody else.
-    #[error("it belongs to user {owner}, and this process runs as user {user}")]
+    /// Another user owns it.
+    #[error("user {owner} owns it, but namegate runs as user {user}")]
     Owner {
-        /// Whom it belongs to.
+        /// The owner's user id.
         owner: u32,
-        /// Who looked.
+        /// The user id of this process.
         user: u32,
     },
-    /// Everyone may write to it.
-    #[error("everyone on this machine may write to it")]
+    /// Other users can write to it.
+    #[error("other users can write to it")]
     Open,
 }
 
 impl OwnFileError {
-    /// What to do about it; none where the error of the system says so itself.
+    /// How to fix it; none if the system's error is clear enough.
     pub(crate) fn remedy(&self, path: &Path) -> Option<String> {
         let path = path.display();
         match self {
             Self::Io(_) => None,
             Self::Link | Self::Kind(_) => Some(format!("move {path} away")),
             Self::Owner { user, owner } => Some(format!(
-                "`chown {user} {path}`, or run this as user {owner}, such as `sudo -u '#{owner}' namegate check`"
+                "run `chown {user} {path}`, or run namegate as user {owner}, as `sudo -u '#{owner}' namegate check`"
             )),
-            Self::Open => Some(format!("`chmod o-w {path}`, once you know who wrote what is there")),
+            Self::Open => Some(format!("check the contents, then run `chmod o-w {path}`")),
         }
     }
 }
 
-/// Looks at a directory; false where it is not there. A symbolic link counts where root or this process's user made it, as
-/// systemd does for `StateDirectory=` with `DynamicUser=`.
+/// Checks a directory; false if it does not exist. A symbolic link is accepted if root or this process's user owns it,
+/// as systemd creates for `StateDirectory=` with `DynamicUser=`.
 pub(crate) fn check_directory(path: &Path) -> Result<bool, OwnFileError> {
     let Some(found) = found(fs::symlink_metadata(path))? else { return Ok(false) };
     check_owner(&found)?;
@@ -62,16 +63,16 @@ pub(crate) fn check_directory(path: &Path) -> Result<bool, OwnFileError> {
     Ok(true)
 }
 
-/// Looks at a file; false where it is not there. No symbolic link counts.
+/// Checks a file; false if it does not exist. Symbolic links are refused.
 pub(crate) fn check_file(path: &Path) -> Result<bool, OwnFileError> {
     let Some(found) = found(fs::symlink_metadata(path))? else { return Ok(false) };
     check_metadata(&found)?;
     Ok(true)
 }
 
-/// Opens a file to read; none where it is not there.
+/// Opens a file for reading; none if it does not exist.
 pub(crate) fn open(path: &Path) -> Result<Option<File>, OwnFileError> {
-    // A pipe would be waited for.
+    // Opening a pipe would block.
     if !check_file(path)? {
         return Ok(None);
     }
@@ -80,7 +81,7 @@ pub(crate) fn open(path: &Path) -> Result<Option<File>, OwnFileError> {
     Ok(Some(file))
 }
 
-/// Opens a file that is written at its end, and makes it where it is not there.
+/// Opens a file for appending, and creates it if it does not exist.
 pub(crate) fn append(path: &Path) -> Result<File, OwnFileError> {
     check_file(path)?;
     let file = without_links(OpenOptions::new().create(true).append(true)).open(path)?;
@@ -88,7 +89,7 @@ pub(crate) fn append(path: &Path) -> Result<File, OwnFileError> {
     Ok(file)
 }
 
-/// Makes a file that is not there yet.
+/// Creates a file that must not exist yet.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     without_links(OpenOptions::new().write(true).create_new(true)).open(path)
 }
@@ -145,7 +146,7 @@ fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Makes a directory, and those above it, where they are not there.
+/// Creates a directory and its missing parents.
 pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -153,14 +154,14 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)
 }
 
-/// Takes a file's permissions back to what this version creates it with. Versions before left that to the umask.
+/// Reduces a file's permissions to those of new files. Earlier versions left them to the umask.
 #[cfg(unix)]
 pub(crate) fn narrow(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let Ok(found) = fs::symlink_metadata(path) else { return };
     let mode = found.permissions().mode() & 0o777;
     if found.is_file() && mode & !FILE_MODE != 0 {
-        // Where that fails it stays as it is: others can read it, which `check_file` lets pass.
+        // If this fails, others can still read the file, which `check_file` accepts.
         let _ = fs::set_permissions(path, fs::Permissions::from_mode(mode & FILE_MODE));
     }
 }
@@ -168,7 +169,7 @@ pub(crate) fn narrow(path: &Path) {
 #[cfg(not(unix))]
 pub(crate) fn narrow(_: &Path) {}
 
-/// True where a file can be made in `directory`, or `directory` itself where it is not there.
+/// Succeeds if a file can be created in `directory`, or `directory` itself if it does not exist.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_writable(directory: &Path) -> io::Result<()> {
     use rustix::fs::{Access, access};

@@ -1,4 +1,4 @@
-//! [`Registry`]: temporary allowances on disk, and who gave them when.
+//! [`Registry`]: temporary allows, called grants, on disk, with an audit log of who gave them when.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,32 +10,32 @@ use serde::{Deserialize, Serialize};
 use crate::policy::temporary::{Grant, Temporary};
 use crate::service::own_file::{self, OwnFileError};
 
-/// The file that holds what is allowed.
+/// The file with the current grants.
 const ALLOWED: &str = "allowed.json";
 
-/// The file that holds what became of it, a line for each.
+/// The audit log, with one line per event.
 const AUDIT: &str = "audit.log";
 
-/// Version of the file's form.
+/// Version of the file format.
 const VERSION: u32 = 1;
 
-/// Keeps allowances in a directory, where there is one, and logs what becomes of them.
+/// Stores grants in a directory, if one is set, and logs what happens to them.
 #[derive(Debug)]
 pub struct Registry {
     directory: Option<PathBuf>,
 }
 
-/// What becomes of an allowance.
+/// What happens to a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    /// Someone gave it.
+    /// It was given.
     Allowed,
-    /// It could not be kept, and so was not given.
+    /// It could not be saved, so it was not given.
     Failed,
-    /// Someone took it back.
+    /// It was revoked.
     Revoked,
-    /// Its time was over.
+    /// It expired.
     Ended,
 }
 
@@ -54,7 +54,7 @@ struct AuditLine<'a> {
     grant: &'a Grant,
 }
 
-/// A line of the record, as it is read again.
+/// A line of the audit log, as read back.
 #[derive(Deserialize)]
 struct Recorded {
     event: Event,
@@ -63,7 +63,7 @@ struct Recorded {
 }
 
 impl Registry {
-    /// A registry in `directory`; without one nothing outlives the process.
+    /// A registry in `directory`; without one, grants end with the process.
     pub fn new(directory: Option<PathBuf>) -> Self {
         Self { directory }
     }
@@ -72,9 +72,9 @@ impl Registry {
         self.directory.as_ref().map(|directory| directory.join(name))
     }
 
-    /// Looks whether the directory can be used, and writes nothing.
+    /// Checks that the directory can be used; writes nothing.
     ///
-    /// Errors: others can change what is in it, or it cannot be written; with place and remedy.
+    /// Errors: other users can change its contents, or it is not writable; with path and hint.
     pub fn check(&self) -> Result<(), String> {
         let Some(directory) = &self.directory else { return Ok(()) };
         let is_there = own_file::check_directory(directory).map_err(|error| distrust(directory, &error))?;
@@ -84,9 +84,9 @@ impl Registry {
         own_file::is_writable(directory).map_err(|error| cannot_write(directory, &error))
     }
 
-    /// Makes the directory, where it is missing.
+    /// Creates the directory if it does not exist.
     ///
-    /// Errors: it cannot be made, or as [`Registry::check`] says; with place and remedy.
+    /// Errors: it cannot be created, or as [`Registry::check`]; with path and hint.
     pub fn prepare(&self) -> Result<(), String> {
         let Some(directory) = &self.directory else { return Ok(()) };
         self.check()?;
@@ -99,26 +99,26 @@ impl Registry {
         self.check()
     }
 
-    /// What is still allowed of what was kept, none of it for longer than `longest`. What cannot be read is told and set aside:
-    /// names are then blocked as the rules say, which is no reason not to serve.
+    /// The saved grants that are still valid, none for longer than `longest`. An unreadable file is logged and renamed:
+    /// its names are then blocked as the rules say, which does not prevent the start.
     pub fn restore(&self, longest: Duration) -> Temporary {
         self.load(longest).unwrap_or_else(|error| {
             tracing::error!("{error}");
             if let Some(path) = self.file(ALLOWED) {
-                // What cannot be moved will be overwritten by the next allowance.
+                // If the rename fails, the next grant overwrites the file.
                 let _ = fs::rename(&path, path.with_extension("unreadable"));
             }
             Temporary::default()
         })
     }
 
-    /// Errors: the file cannot be read, or is not what this version writes; with place and remedy.
+    /// Errors: the file cannot be read, or is not what this version writes; with path and hint.
     fn load(&self, longest: Duration) -> Result<Temporary, String> {
         let Some(path) = self.file(ALLOWED) else { return Ok(Temporary::default()) };
         let explain = |error: &dyn std::fmt::Display| {
             format!(
-                "cannot read the temporary allowances in {}: {error}\n  help: it is set aside as allowed.unreadable; \
-                 allow again what is still needed",
+                "cannot read the grants in {}: {error}\n  help: the file is renamed to allowed.unreadable; \
+                 grant again what is still needed",
                 path.display()
             )
         };
@@ -130,14 +130,12 @@ impl Registry {
         let Contents { version, mut allowed } =
             serde_json::from_str(&text).map_err(|error| explain(&error))?;
         if version != VERSION {
-            return Err(explain(&format_args!(
-                "it is of version {version}, and this program knows {VERSION}"
-            )));
+            return Err(explain(&format_args!("unsupported version {version}, expected {VERSION}")));
         }
         let (now, time) = (Instant::now(), SystemTime::now());
         allowed.iter_mut().for_each(|grant| shorten(grant, longest, time));
         let temporary = Temporary::new(allowed.clone(), now, time);
-        // What is kept stays as it is: another gate may still write it, and a clock that is ahead may be set right.
+        // Leave the file unchanged: another process may still write it, and a clock that is ahead may be corrected.
         let ended: Vec<&Grant> = allowed.iter().filter(|grant| grant.until <= time).collect();
         if !ended.is_empty() {
             let known = self.known_ends();
@@ -149,47 +147,47 @@ impl Registry {
         Ok(temporary)
     }
 
-    /// The ends that are on record, of starts before this one as well.
+    /// Grants whose expiry is already in the audit log, including from earlier starts.
     fn known_ends(&self) -> Vec<Grant> {
         let text = self.file(AUDIT).and_then(|path| read(&path).ok()?).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Recorded>(line).ok());
         lines.filter(|line| line.event == Event::Ended).map(|line| line.grant).collect()
     }
 
-    /// Keeps `temporary` in the place of what was kept, as one.
+    /// Saves `temporary`, replacing the file atomically.
     ///
-    /// Errors: it cannot be written; with place and remedy.
+    /// Errors: it cannot be written; with path and hint.
     pub fn save(&self, temporary: &Temporary) -> Result<(), String> {
         let Some(path) = self.file(ALLOWED) else { return Ok(()) };
         let contents = Contents { version: VERSION, allowed: temporary.iter().cloned().collect() };
         let text = serde_json::to_string_pretty(&contents).map_err(|error| error.to_string())?;
         replace(&path, text.as_bytes()).map_err(|error| {
             format!(
-                "cannot keep the temporary allowances in {}: {error}\n  help: make the directory writable for this \
-                 process, or set `state_directory` in [server]",
+                "cannot save the grants in {}: {error}\n  help: make the directory writable for the user namegate \
+                 runs as, or set `server.state_directory`",
                 path.display()
             )
         })
     }
 
-    /// Tells what becomes of `grant`: to the log, and to `audit.log` in the directory.
+    /// Records what happens to `grant`: in the log, and in `audit.log` in the directory.
     pub fn note(&self, event: Event, grant: &Grant) {
         if let Err(error) = self.record(event, grant) {
             tracing::error!("{error}");
         }
     }
 
-    /// The same where nothing may become of it that is not on record.
+    /// Like [`Registry::note`], for events that must not happen without a record.
     ///
-    /// Errors: `audit.log` cannot be written; with place and remedy.
+    /// Errors: `audit.log` cannot be written; with path and hint.
     pub fn record(&self, event: Event, grant: &Grant) -> Result<(), String> {
         let Grant { pattern, reason, author, until, .. } = grant;
         let until = crate::util::rfc3339::seconds(*until);
         let what = match event {
-            Event::Allowed => "allowed for a time",
-            Event::Failed => "temporary allowance not given after all",
-            Event::Revoked => "temporary allowance taken back",
-            Event::Ended => "temporary allowance ended",
+            Event::Allowed => "granted",
+            Event::Failed => "grant failed",
+            Event::Revoked => "grant revoked",
+            Event::Ended => "grant expired",
         };
         tracing::warn!("{what}: {pattern} until {until}, by {author:?}: {reason:?}");
         let Some(path) = self.file(AUDIT) else { return Ok(()) };
@@ -197,14 +195,15 @@ impl Registry {
         let line = serde_json::to_string(&AuditLine { time, event, grant }).unwrap_or_default();
         append(&path, &line).map_err(|error| {
             format!(
-                "cannot write {}: {error}\n  help: make room for it, and let this process write it",
+                "cannot write {}: {error}\n  help: free disk space, and make the file writable for the user \
+                 namegate runs as",
                 path.display()
             )
         })
     }
 }
 
-/// Writes a file so that it is either the old or the new one, whatever happens in between.
+/// Replaces a file atomically.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = fresh(path);
     let write = || -> io::Result<()> {
@@ -216,21 +215,21 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write().inspect_err(|_| drop(fs::remove_file(&fresh)))
 }
 
-/// A file beside `path` that nobody else writes: the gate that takes over starts while the last one still does.
+/// A temporary file next to `path` with a unique name: during a handover two processes may write at once.
 fn fresh(path: &Path) -> PathBuf {
     path.with_extension(format!("{:016x}.new", rand::random::<u64>()))
 }
 
-/// Adds a line, and ends the last one where it was cut off for want of room.
+/// Appends a line, and first ends the last one if a full disk cut it off.
 fn append(path: &Path, line: &str) -> Result<(), OwnFileError> {
     let mut file = own_file::append(path)?;
-    // A file that may be written and not be read is none the worse.
+    // If the file is writable but not readable, the check is skipped.
     let end = if is_cut_off(path).unwrap_or(false) { "\n" } else { "" };
     file.write_all(format!("{end}{line}\n").as_bytes())?;
     Ok(file.sync_data()?)
 }
 
-/// The text of a file; none where it is not there.
+/// The text of a file; none if it does not exist.
 fn read(path: &Path) -> Result<Option<String>, OwnFileError> {
     let Some(mut file) = own_file::open(path)? else { return Ok(None) };
     let mut text = String::new();
@@ -238,14 +237,14 @@ fn read(path: &Path) -> Result<Option<String>, OwnFileError> {
     Ok(Some(text))
 }
 
-/// Has a grant end when `max_temporary` says: the file may be older than the setting, or written by hand.
+/// Limits a grant to `max_temporary`: the file may be older than the setting, or edited by hand.
 fn shorten(grant: &mut Grant, longest: Duration, now: SystemTime) {
     let latest = [grant.since, now].into_iter().filter_map(|start| start.checked_add(longest)).min();
     if let Some(latest) = latest.filter(|latest| grant.until > *latest) {
         let (until, latest_shown) =
             (crate::util::rfc3339::seconds(grant.until), crate::util::rfc3339::seconds(latest));
         tracing::warn!(
-            "temporary allowance of {} ends at {latest_shown} and not at {until}: `max_temporary` in [admin]",
+            "grant shortened by `admin.max_temporary`: {} ends at {latest_shown}, not at {until}",
             grant.pattern
         );
         grant.until = latest;
@@ -254,19 +253,17 @@ fn shorten(grant: &mut Grant, longest: Duration, now: SystemTime) {
 
 fn cannot_write(directory: &Path, error: &dyn std::fmt::Display) -> String {
     let place = directory.display();
-    format!(
-        "cannot write to {place}: {error}\n  help: set `state_directory` in [server] to one that can be written"
-    )
+    format!("cannot write to {place}: {error}\n  help: set `server.state_directory` to a writable directory")
 }
 
 fn distrust(path: &Path, error: &OwnFileError) -> String {
     let help = error
         .remedy(path)
-        .unwrap_or_else(|| "set `state_directory` in [server] to one that can be written".to_owned());
-    format!("cannot use {} in `state_directory`: {error}\n  help: {help}", path.display())
+        .unwrap_or_else(|| "set `server.state_directory` to a writable directory".to_owned());
+    format!("cannot use {} (`server.state_directory`): {error}\n  help: {help}", path.display())
 }
 
-/// True where a file has a last line without an end; what is no file has none.
+/// True if the file's last line has no line end; false if it is not a regular file.
 fn is_cut_off(path: &Path) -> io::Result<bool> {
     if !path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0) {
         return Ok(false);

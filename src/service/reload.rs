@@ -1,4 +1,4 @@
-//! [`Reloader`]: swaps what queries are judged by, under traffic, when told to.
+//! [`Reloader`]: executes commands: reloads, grants and revocations. Each swaps the state while queries are answered.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,52 +27,52 @@ use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
 use crate::util::heartbeat::Heartbeat;
 
-/// Obeys orders, one after the other, on a thread of its own. Each swaps the state as one.
+/// Executes commands one after the other, on its own thread. Each swaps the whole state.
 pub struct Reloader {
-    /// What is read.
+    /// The files to read.
     pub sources: Sources,
-    /// What is swapped.
+    /// The state to swap.
     pub state: Arc<ArcSwap<State>>,
     /// The settings of the last reload.
     pub settings: Settings,
-    /// The settings at the start: some of them hold until the end.
+    /// The settings at start: some of them apply until the process ends.
     pub started: Settings,
-    /// Where queries are taken until the end, whatever settings say.
+    /// The listen addresses since the start, whatever the settings say now.
     pub listen: Vec<SocketAddr>,
-    /// The allowlist files of the operator's own that are in force.
+    /// The operator's own allowlist files that are active.
     pub own_zones: OwnZones,
-    /// Where results are counted.
+    /// Counts reloads.
     pub catalogue: Arc<Catalogue>,
-    /// Where temporary allowances are kept over restarts.
+    /// Saves grants across restarts.
     pub registry: Registry,
-    /// States that some thread may still look at. The last to let go of one frees it, which takes long for a large policy:
-    /// that must be us.
+    /// Old states that some thread may still use. The last owner frees a state, which is slow for a large policy, so
+    /// this thread must be the last owner.
     pub retired: Vec<Arc<State>>,
-    /// What the process may no longer do.
+    /// The sandbox of the process.
     pub sandbox: Sandbox,
-    /// When it was last said that names are not followed because a share is full.
+    /// When a full share of followed names was last logged.
     pub warned_of_full_share: Option<Instant>,
-    /// What is being compiled.
+    /// The compilation in progress.
     pub compiling: Option<Compiling>,
 }
 
 /// The thread that reads and compiles everything.
 pub type Compiling = JoinHandle<Result<Assembly, AssemblyFaults>>;
 
-/// Longest time between two looks at what ends: grants, states that are no more in force, and shares of followed names.
+/// Longest interval for checking expired grants, unused states and full shares of followed names.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Time between two looks whether what is being compiled is there.
+/// Interval for checking whether compilation has finished.
 const COMPILED: Duration = Duration::from_millis(5);
 
-/// How often at most it is said that a share of followed names is full.
+/// Shortest interval between two warnings about a full share of followed names.
 const WARN: Duration = Duration::from_secs(60);
 
-/// The lowest priority there is: compiling a large policy must not take time from answering.
+/// The lowest priority: compiling a large policy must not take CPU time from answering.
 const NICE: i32 = 19;
 
 impl Reloader {
-    /// Starts the thread; it ends when nobody can give orders any more. `heartbeat` shows that it works.
+    /// Starts the thread; it ends when all control handles are dropped. `heartbeat` shows that it makes progress.
     pub fn start(mut self, orders: CommandQueue, heartbeat: Heartbeat) -> std::io::Result<()> {
         let catalogue = Arc::clone(&self.catalogue);
         let work = move || {
@@ -82,9 +82,7 @@ impl Reloader {
             };
             let complain = || {
                 catalogue.reloaded(false);
-                tracing::error!(
-                    "a change failed by a fault in this program, and is not in force; please report it"
-                );
+                tracing::error!("internal error: a change failed and was not applied; please report this");
                 std::thread::sleep(IDLE);
             };
             go_on(step, complain);
@@ -94,12 +92,12 @@ impl Reloader {
         Ok(())
     }
 
-    /// Ends what is at its end, goes on with a reload, and obeys the next order; false where there will be no more.
+    /// Expires grants, continues a reload, and executes the next command; false if there will be no more.
     fn step(&mut self, orders: &CommandQueue) -> bool {
         self.expire();
         self.set_cookie_clock();
         self.warn_of_full_share();
-        // Nobody can take a state up again that we alone have.
+        // A state that only this list holds cannot be used again.
         self.retired.retain(|state| Arc::strong_count(state) > 1);
         if let Some(compiling) = self.compiling.take_if(|compiling| compiling.is_finished()) {
             self.finish_reload(compiling);
@@ -107,7 +105,7 @@ impl Reloader {
         if self.compiling.is_none() && orders.take_reload() {
             self.begin_reload();
         }
-        // One who no longer waits for the result has no more use for it.
+        // If the caller no longer waits, the result is discarded.
         match orders.next(self.patience()) {
             Ok(ControlCommand::Allow(grant, result)) => drop(result.send(self.allow(&grant))),
             Ok(ControlCommand::Revoke(pattern, result)) => drop(result.send(self.revoke(&pattern))),
@@ -117,7 +115,7 @@ impl Reloader {
         true
     }
 
-    /// How long to wait for an order.
+    /// How long to wait for a command.
     fn patience(&self) -> Duration {
         if self.compiling.is_some() {
             return COMPILED;
@@ -126,13 +124,15 @@ impl Reloader {
         next_end.map_or(IDLE, |end| end.saturating_duration_since(Instant::now()).min(IDLE))
     }
 
-    /// Begins to read and compile everything anew, on a thread of its own: who takes an allowance back does not wait for it.
+    /// Starts to read and compile everything, on a separate thread, so that a revocation does not wait for it.
     fn begin_reload(&mut self) {
         notify::reloading();
         let compiling = self.readable_settings().and_then(|()| {
             let (sources, generation) = (self.sources.clone(), self.state.load().policies.generation() + 1);
             at_low_priority(move || assemble(&sources, generation)).map_err(|error| {
-                format!("there is no thread for it: {error}\n  help: let the process have more threads (TasksMax=, ulimit -u)")
+                format!(
+                    "cannot start the compile thread: {error}\n  help: raise the thread limit (TasksMax=, ulimit -u)"
+                )
             })
         });
         match compiling {
@@ -141,13 +141,13 @@ impl Reloader {
         }
     }
 
-    /// Puts in force what was compiled. On any error the state stays as it is, and the error is logged with its place.
+    /// Activates the compiled state. On any error the old state stays, and the error is logged with its location.
     fn finish_reload(&mut self, compiling: Compiling) {
         let outcome = match compiling.join() {
             Ok(assembled) => assembled
                 .map_err(|faults| faults.to_string())
                 .and_then(|assembly| self.put_in_force(assembly)),
-            Err(_) => Err("reading it failed by a fault in this program; please report it".to_owned()),
+            Err(_) => Err("internal error while reading the settings; please report this".to_owned()),
         };
         self.note_reload(outcome);
     }
@@ -163,17 +163,17 @@ impl Reloader {
                 self.catalogue.reloaded(false);
                 let remedy =
                     self.sandbox.remedy(&error).map(|remedy| format!("\n{remedy}")).unwrap_or_default();
-                tracing::error!("reload failed, the policy stays as it was\n{error}{remedy}");
-                notify::ready("the last reload failed, the policy stays as it was; the log says why");
+                tracing::error!("reload failed, the previous policy stays active\n{error}{remedy}");
+                notify::ready("the last reload failed, the previous policy stays active; see the log");
             }
         }
     }
 
-    /// Errors: reading the settings would wait for who writes into a pipe, for good.
+    /// Errors: a settings file is a pipe, and reading it could block forever.
     fn readable_settings(&self) -> Result<(), String> {
         for settings in self.sources.config.iter().chain(&self.settings.policy.shadow) {
             if settings.metadata().is_ok_and(|found| !found.is_file()) {
-                let error = Diagnostic::error(settings.display().to_string(), "is no regular file");
+                let error = Diagnostic::error(settings.display().to_string(), "not a regular file");
                 return Err(Report::from(error).to_string());
             }
         }
@@ -186,10 +186,10 @@ impl Reloader {
             settings: self.settings.clone(),
             listen: self.listen.clone(),
         };
-        // Settings are so for a moment while they are rewritten; all defaults would allow the shipped lists.
+        // A settings file is empty for a moment while it is rewritten; the defaults would allow the shipped lists.
         if assembly.is_unset && assembly.settings != self.settings {
-            let error = Diagnostic::error(&assembly.origin, "nothing is set in the file any more");
-            let error = error.with_help("where all defaults are meant, restart the gate".to_owned());
+            let error = Diagnostic::error(&assembly.origin, "the settings file no longer sets anything");
+            let error = error.with_help("to use only defaults, restart namegate".to_owned());
             return Err(Report::from(error).to_string());
         }
         if let Some(zone) = self.own_zones.replaced(&assembly) {
@@ -206,13 +206,13 @@ impl Reloader {
         Ok(summary)
     }
 
-    /// Allows names for a time; an error says why that cannot be.
+    /// Adds a grant. Errors: why it was not added.
     fn allow(&mut self, grant: &Grant) -> Result<(), String> {
         let (now, time) = (Instant::now(), SystemTime::now());
         let state = self.state.load_full();
         let temporary = state.policies.temporary().with(grant.clone(), now, time);
         let temporary = temporary.map_err(|refused| refused.to_string())?;
-        // The record comes first: whenever the process ends, nothing is allowed that it does not tell of.
+        // Write the audit log first: no name may be allowed without a record, even if the process ends here.
         self.registry.record(Event::Allowed, grant)?;
         if let Err(error) = self.registry.save(&temporary) {
             self.registry.note(Event::Failed, grant);
@@ -222,7 +222,7 @@ impl Reloader {
         Ok(())
     }
 
-    /// Takes an allowance back; false where there is none for `pattern`.
+    /// Revokes the grant for `pattern`; false if there is none.
     fn revoke(&mut self, pattern: &Pattern) -> Result<bool, String> {
         let state = self.state.load_full();
         let Some(temporary) = state.policies.temporary().without(pattern) else { return Ok(false) };
@@ -230,16 +230,15 @@ impl Reloader {
         if let Some(grant) = revoked {
             self.registry.note(Event::Revoked, grant);
         }
-        // What is taken back is taken back now, whether or not that can be written down.
+        // The grant is revoked now, even if that cannot be saved.
         let saved = self.registry.save(&temporary);
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
-        let warn =
-            |error| format!("it is taken back now, and will be allowed again after a restart: {error}");
+        let warn = |error| format!("revoked now, but allowed again after a restart: {error}");
         saved.map(|()| true).map_err(warn)
     }
 
-    /// Ends allowances whose time is over, by either clock: the one that nobody sets stands still while a machine sleeps. Queries are
-    /// judged by that one.
+    /// Expires grants, by either clock: the monotonic clock, by which queries are decided, stops while the machine
+    /// sleeps.
     fn expire(&mut self) {
         let state = self.state.load_full();
         let expired = state.policies.temporary().expired(Instant::now(), SystemTime::now());
@@ -253,14 +252,14 @@ impl Reloader {
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
     }
 
-    /// Has cookies follow the time of day, which may have been set, or have passed while the machine slept.
+    /// Updates the cookies' wall clock, which may have been set, or have advanced while the machine slept.
     fn set_cookie_clock(&self) {
         if let Some(cookies) = &self.state.load().cookies {
             cookies.set_clock(Instant::now(), unix_seconds());
         }
     }
 
-    /// Logs whose share of followed names is full, where one has been since this was last said.
+    /// Logs a rule or client whose share of followed names is full, if any since the last warning.
     fn warn_of_full_share(&mut self) {
         let state = self.state.load();
         let (policies, now) = (&state.policies, Instant::now());
@@ -273,16 +272,17 @@ impl Reloader {
         let holder = match share {
             Share::Rule(id) => format!("rule {}", rule(id)),
             Share::Client(client) => format!("client {client}"),
-            Share::ClientByRule(client, id) => format!("client {client} by rule {}", rule(id)),
+            Share::ClientByRule(client, id) => format!("client {client} through rule {}", rule(id)),
         };
         let refused = policies.followed().refused();
         tracing::warn!(
-            "cname = \"follow\": {holder} has its share of followed names; names that its answers lead to are blocked ({refused} so far)"
+            "cname = \"follow\": {holder} has used up its share of followed names; further CNAME targets are blocked \
+             ({refused} so far)"
         );
         self.warned_of_full_share = Some(now);
     }
 
-    /// Puts `state` in force, and drops kept answers that nobody may have any more.
+    /// Activates `state`, and removes cache entries that are no longer allowed for anyone.
     fn swap(&mut self, state: State) {
         let state = Arc::new(state);
         self.retired.push(self.state.swap(Arc::clone(&state)));
@@ -291,20 +291,20 @@ impl Reloader {
     }
 }
 
-/// Does `work` on a thread of the lowest priority. What takes a lock is no such work: packet threads that wait for the lock would
-/// then wait for one that has its turn after everyone else.
+/// Runs `work` on a thread with the lowest priority. `work` must not take locks that packet threads wait for: they
+/// would wait for a thread that runs after all others.
 fn at_low_priority<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<T>> {
     std::thread::Builder::new().name("compile".to_owned()).spawn(|| {
-        // Only how fast others are meanwhile is lost where this fails.
+        // If this fails, only other threads become slower meanwhile.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
         work()
     })
 }
 
-/// Takes `step` after `step` until one says false. After one that panics it does `complain`, and goes on.
+/// Repeats `step` until it returns false. After a panic it calls `complain` and continues.
 fn go_on(mut step: impl FnMut() -> bool, mut complain: impl FnMut()) {
     loop {
         match catch_unwind(AssertUnwindSafe(&mut step)) {
@@ -315,14 +315,14 @@ fn go_on(mut step: impl FnMut() -> bool, mut complain: impl FnMut()) {
     }
 }
 
-/// One line for people: rules, zones, mode and hash.
+/// A one-line summary: rules, allowlists, mode and policy hash.
 pub fn summary(assembly: &Assembly) -> String {
     let policy = assembly.policy();
     let zones: Vec<String> =
         policy.sources().map(|(source, rules)| format!("{} ({rules})", source.zone)).collect();
     let mode = match policy.mode() {
         Mode::Enforce => "enforced",
-        Mode::Observe => "OBSERVED ONLY: every name is forwarded",
+        Mode::Observe => "OBSERVE MODE: every name is forwarded",
     };
     let groups = match assembly.policies.groups() {
         [_] => String::new(),
@@ -332,25 +332,22 @@ pub fn summary(assembly: &Assembly) -> String {
     format!("{rules} rules from {}; {mode}{groups}; policy {}", zones.join(", "), policy.hash())
 }
 
-/// Logs what is probably not meant.
+/// Logs warnings about probable mistakes.
 pub fn warn_of(assembly: &Assembly) {
     if !assembly.warnings.is_empty() {
         tracing::warn!("\n{}", assembly.warnings.render(false));
     }
     for parameter in &assembly.unused_parameters {
-        tracing::warn!("the parameter `{parameter}` is used by no zone that is loaded");
+        tracing::warn!("no loaded allowlist uses the parameter `{parameter}`");
     }
     let groups = assembly.policies.groups();
     for group in
         groups.iter().filter(|group| group.policy.rules() == 0 && group.policy.mode() == Mode::Enforce)
     {
         match groups.len() {
-            1 => tracing::warn!("no rule is in force: every name is blocked"),
+            1 => tracing::warn!("no active rules: every name is blocked"),
             _ => {
-                tracing::warn!(
-                    "no rule is in force for client group `{}`: every name is blocked",
-                    group.name
-                );
+                tracing::warn!("no active rules for client group `{}`: every name is blocked", group.name);
             }
         }
     }
@@ -365,7 +362,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         (listen, server.workers, tcp, server.state_directory.clone())
     };
     let changed = [
-        ("[server] listen, reuse_port, workers, tcp_* and state_directory", server(before) != server(after)),
+        ("[server] (listen, reuse_port, workers, tcp_*, state_directory)", server(before) != server(after)),
         ("[admin]", before.admin != after.admin),
         ("[log]", before.log != after.log),
         ("[dnstap]", before.dnstap != after.dnstap),
@@ -373,7 +370,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         ("[sandbox]", before.sandbox != after.sandbox),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
-        tracing::warn!("{what} changed and will take effect at the next start");
+        tracing::warn!("changes in {what} take effect after a restart");
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Service`]: the running gate, from bound sockets to the last reply.
+//! [`Service`]: the running resolver, from bound sockets to the last reply.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,25 +44,25 @@ use crate::tools::prove::watch::Watch;
 use crate::upstream::probe;
 use crate::util::heartbeat::Heartbeat;
 
-/// Time beyond the upstream deadline that a drain waits for replies to be written.
+/// Time beyond the upstream deadline that shutdown waits for replies to be written.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
-/// Time that the event log has, at the end, to write what it still holds.
+/// Time that the event log gets at shutdown to write its last lines.
 const JOURNAL_PATIENCE: Duration = Duration::from_millis(500);
 
-/// A gate that serves.
+/// The running service.
 pub struct Service {
-    /// What queries are judged by.
+    /// The state that decides queries.
     pub state: Arc<ArcSwap<State>>,
-    /// All counts.
+    /// All metrics.
     pub catalogue: Arc<Catalogue>,
-    /// Where queries are taken.
+    /// The listen addresses for queries.
     pub listen: Vec<SocketAddr>,
-    /// Where HTTP is served.
+    /// The listen address for HTTP.
     pub admin: Option<SocketAddr>,
-    /// What it is told to change.
+    /// Sends commands to the service.
     pub orders: ControlHandle,
-    /// Where that arrives, until someone obeys.
+    /// The receiving end of the commands, until a reloader takes it.
     due: Option<(CommandQueue, Heartbeat)>,
     runtime: Runtime,
     workers: Vec<JoinHandle<()>>,
@@ -70,12 +70,12 @@ pub struct Service {
     event_log: Option<JoinHandle<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,
-    /// Longest time for a query at the start.
+    /// The upstream deadline at start.
     deadline: Duration,
 }
 
 impl Service {
-    /// Starts answering on `sockets`; lookups worth telling are written to `query_log`.
+    /// Starts answering on `sockets`. The query log is written to `query_log`.
     pub fn start(
         assembly: Assembly,
         sockets: Sockets,
@@ -144,16 +144,19 @@ impl Service {
             AdminListener::Awaited(listener) => {
                 let address = listener.address();
                 tracing::warn!(
-                    "another process serves HTTP on {address}: no metrics, health or status page of this one until it ends"
+                    "another process serves HTTP on {address}: this one has no metrics, health checks or status page \
+                     until the other exits"
                 );
                 self.runtime.spawn(async move {
                     match listener.open().await.and_then(TcpListener::from_std) {
                         Ok(listener) => {
-                            tracing::info!("admin on http://{address}, which is free now");
+                            tracing::info!("admin on http://{address} (free now)");
                             listener::serve(listener, router, stop).await;
                         }
                         Err(error) => {
-                            tracing::error!("cannot serve HTTP on {address}: {error}; restart to try again");
+                            tracing::error!(
+                                "cannot serve HTTP on {address}: {error}; restart namegate to retry"
+                            );
                         }
                     }
                 });
@@ -162,7 +165,7 @@ impl Service {
         Ok(())
     }
 
-    /// Gives a listener to the runtime.
+    /// Registers a listener with the runtime.
     fn adopt(&self, listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
         let _runtime = self.runtime.enter();
         TcpListener::from_std(listener)
@@ -206,7 +209,7 @@ impl Service {
             self.runtime.spawn(self.tasks.track_future(listening));
             for (index, socket) in udp.into_iter().enumerate() {
                 let name = format!("udp-{index}");
-                let (socket, worker) = (Arc::new(socket), format!("{name} of {address}"));
+                let (socket, worker) = (Arc::new(socket), format!("{name} on {address}"));
                 let heartbeat = watchdog.listen_to(&worker);
                 watchdog.watch_sender(&worker, &socket);
                 let listening = Listening { name, socket, is_inherited, heartbeat };
@@ -254,14 +257,14 @@ impl Service {
         Ok(())
     }
 
-    /// Has `reloader` obey orders from now on.
+    /// Starts `reloader`, which executes commands from now on.
     ///
-    /// Errors: no thread can be had for it.
+    /// Errors: its thread cannot be started.
     pub fn obey_orders(&mut self, reloader: Reloader) -> std::io::Result<()> {
         self.due.take().map_or(Ok(()), |(due, heartbeat)| reloader.start(due, heartbeat))
     }
 
-    /// Obeys signals until one says to stop; that is obeyed also while a reload is under way.
+    /// Handles signals until one requests a stop, even during a reload.
     pub fn run_until_stopped(&self, (runtime, mut signals): (Runtime, Signals)) {
         runtime.block_on(async {
             while signals.next().await == Request::Reload {
@@ -270,13 +273,13 @@ impl Service {
         });
     }
 
-    /// Takes no more queries, answers those in flight within the upstream deadline, and ends.
+    /// Stops accepting queries, answers those in flight within the upstream deadline, and ends.
     pub fn shut_down(self) {
         self.stop.cancel();
         for worker in self.workers {
             let _ = worker.join();
         }
-        // What is in flight may have been asked before the last reload.
+        // Queries in flight may be older than the last reload.
         let deadline = self.deadline.max(self.state.load().upstreams.config().deadline);
         let drain = deadline + DRAIN_GRACE;
         let given_up = Instant::now() + drain;
@@ -287,18 +290,20 @@ impl Service {
             ends_before(given_up, &relay)
         });
         if drained.is_err() || !relayed {
-            tracing::warn!("some queries were still in flight after {drain:?}");
+            tracing::warn!("shutdown timed out: some queries were still in flight after {drain:?}");
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
-        // All senders are gone with workers and tasks. A standard output that nobody reads is not waited for.
+        // All senders ended with the workers and tasks. Do not wait for a standard output that nobody reads.
         let given_up = Instant::now() + JOURNAL_PATIENCE;
         if self.event_log.is_some_and(|event_log| !ends_before(given_up, &event_log)) {
-            tracing::warn!("the query log was not taken to its end within {JOURNAL_PATIENCE:?}");
+            tracing::warn!(
+                "the query log is incomplete: its last lines were not written within {JOURNAL_PATIENCE:?}"
+            );
         }
     }
 }
 
-/// One worker's socket, and how the worker is known.
+/// One worker's socket, name and heartbeat.
 struct Listening {
     name: String,
     socket: Arc<ReplySocket>,
@@ -306,7 +311,7 @@ struct Listening {
     heartbeat: Heartbeat,
 }
 
-/// Waits for a thread to end, but no longer than to `given_up`.
+/// Waits for a thread to end, at most until `given_up`.
 fn ends_before(given_up: Instant, thread: &JoinHandle<()>) -> bool {
     while !thread.is_finished() && Instant::now() < given_up {
         std::thread::sleep(Duration::from_millis(1));
@@ -317,7 +322,10 @@ fn ends_before(given_up: Instant, thread: &JoinHandle<()>) -> bool {
 fn cannot_log(settings: &Settings, error: &std::io::Error) -> String {
     match &settings.log.file {
         Some(file) => {
-            format!("cannot write the query log {}: {error}\n  help: set `file` in [log]", file.display())
+            format!(
+                "cannot write the query log {}: {error}\n  help: set `log.file` to a writable file",
+                file.display()
+            )
         }
         None => format!("cannot write the query log to standard output: {error}"),
     }

@@ -1,29 +1,29 @@
-//! Signals: reload on SIGHUP, drain on SIGTERM and SIGINT; SIGUSR1 and SIGUSR2 do nothing.
+//! Signals: SIGHUP reloads, SIGTERM and SIGINT drain and stop; SIGUSR1 and SIGUSR2 do nothing.
 
 use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What the operator wants.
+/// What a signal requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Read everything again.
+    /// Reload everything.
     Reload,
-    /// Answer what is in flight and end.
+    /// Answer queries in flight, then stop.
     Stop,
 }
 
-/// SIGHUP, which would end a process that does not expect it: caught from the very start. SIGTERM and SIGINT end it at once until
-/// there is something to drain, or, where it is the first process of a container, are ignored by the kernel until then.
+/// Catches SIGHUP from the very start: its default action ends the process. Until there is something to drain, SIGTERM
+/// and SIGINT end the process at once; the kernel ignores them for the first process of a container.
 #[derive(Debug)]
 pub struct Hangups {
-    /// Has no threads of its own.
+    /// Runs on the current thread.
     runtime: Runtime,
     hangup: Signal,
 }
 
-/// The signals a server listens to.
+/// The signals that the service handles.
 #[derive(Debug)]
 pub struct Signals {
     hangup: Signal,
@@ -32,13 +32,13 @@ pub struct Signals {
 }
 
 impl Hangups {
-    /// Takes SIGHUP over for this process.
+    /// Installs the SIGHUP handler.
     pub fn catch() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let hangup = {
             let _runtime = runtime.enter();
-            // Without a handler they would end the process. Operators send them by the habits of other servers, to reopen
-            // logs or to print statistics.
+            // Without a handler these signals would end the process. Operators used to other servers send them to
+            // reopen logs or to print statistics.
             for unused in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
                 let _handled = signal(unused)?;
             }
@@ -47,7 +47,7 @@ impl Hangups {
         Ok(Self { runtime, hangup })
     }
 
-    /// Takes over SIGTERM and SIGINT as well; all of them are waited for in the runtime.
+    /// Installs handlers for SIGTERM and SIGINT as well. The returned runtime waits for all of them.
     pub fn and_stops(self) -> io::Result<(Runtime, Signals)> {
         let Self { runtime, hangup } = self;
         let signals = {
@@ -59,7 +59,7 @@ impl Hangups {
 }
 
 impl Signals {
-    /// Takes over SIGHUP, SIGTERM and SIGINT for this process.
+    /// Installs handlers for SIGHUP, SIGTERM and SIGINT.
     pub fn new() -> io::Result<Self> {
         Self::with(signal(SignalKind::hangup())?)
     }
@@ -69,7 +69,7 @@ impl Signals {
         Ok(Self { hangup, terminate, interrupt })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Request {
         tokio::select! {
             _ = self.hangup.recv() => Request::Reload,

@@ -1,4 +1,4 @@
-//! [`Sockets`]: everything that is listened on, opened before the process gives up what that takes.
+//! [`Sockets`]: all listening sockets, opened before the process drops its privileges.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -11,25 +11,25 @@ use crate::service::StartError;
 /// Everything that is listened on.
 #[derive(Debug)]
 pub struct Sockets {
-    /// Where queries are taken.
+    /// The sockets for queries.
     pub endpoints: Vec<Endpoint>,
     /// Where HTTP is served.
     pub admin: Option<AdminListener>,
 }
 
-/// Where HTTP is served. Two processes never share it: each would have a part of the scrapes.
+/// The HTTP listener. Two processes never share it: each would get only part of the scrapes.
 #[derive(Debug)]
 pub enum AdminListener {
-    /// From the start.
+    /// Open from the start.
     Open(TcpListener),
-    /// Once the process that this one takes over from has ended.
+    /// Opens when the process that this one replaces has ended.
     Awaited(AwaitedListener),
 }
 
 impl Sockets {
-    /// Takes what was inherited, and binds the rest as `settings` say.
+    /// Takes the inherited sockets, and binds the others as `settings` say.
     ///
-    /// Errors: an address cannot be had; with remedy.
+    /// Errors: an address cannot be bound; with a hint.
     pub fn open(settings: &Settings, inherited: Inherited) -> Result<Self, StartError> {
         let workers = match settings.server.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -48,7 +48,7 @@ impl Sockets {
         Ok(Self { endpoints, admin })
     }
 
-    /// The listener that has to wait for its address.
+    /// The admin listener if it must wait for its address.
     pub fn awaited(&self) -> Option<&AwaitedListener> {
         match &self.admin {
             Some(AdminListener::Awaited(listener)) => Some(listener),
@@ -57,7 +57,7 @@ impl Sockets {
     }
 }
 
-/// Listens for HTTP at `address`; where another process does, which this one `may_wait` for, later.
+/// Listens for HTTP on `address`. If another process uses it and `may_wait` is set, waits for the address later.
 fn bind_admin(address: SocketAddr, may_wait: bool) -> Result<AdminListener, StartError> {
     let listener = match bind_tcp(address, false) {
         Err(error) if may_wait && error.kind() == ErrorKind::AddrInUse => {
@@ -66,7 +66,10 @@ fn bind_admin(address: SocketAddr, may_wait: bool) -> Result<AdminListener, Star
         bound => bound.map(AdminListener::Open),
     };
     listener.map_err(|error| {
-        format!("cannot listen on {address} for HTTP: {error}\n  help: set `listen` in [admin], or `--admin`")
+        format!(
+            "cannot listen on {address} for HTTP: {error}\n  help: set `admin.listen` to another address, or pass \
+             `--admin`"
+        )
             .into()
     })
 }

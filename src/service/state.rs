@@ -1,4 +1,4 @@
-//! Making the [`State`] queries are judged by, of settings and policies that were assembled.
+//! Creates the [`State`] that decides queries, from assembled settings and policies.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ use crate::upstream::upstreams::Upstreams;
 use crate::upstream::{UpstreamConfig, loops, system};
 use crate::wire::denial::Denial;
 
-/// Makes a state of what was assembled; what `before` has and still fits is kept: the cache, and upstreams' health.
+/// Creates a state from an assembly. It reuses the parts of `before` that still fit: the cache and the upstreams'
+/// health.
 ///
 /// Errors: the system's resolver configuration or certificates cannot be used, or an upstream is this server itself.
 pub fn make_state(
@@ -114,7 +115,7 @@ fn zone_places(policies: &Policies, catalogue: &Catalogue) -> ZonePlaces {
     }
 }
 
-/// The guard for `settings`: the one there was, with all it knows, where they have not changed.
+/// The guard for `settings`; if they are unchanged, the previous one with its history.
 fn tunnel_guard(
     settings: &config::TunnelGuardSettings,
     before: Option<&Running>,
@@ -132,7 +133,7 @@ fn tunnel_guard(
     Some(before.and_then(|before| before.state.tunnel_guard.clone()).unwrap_or_else(new))
 }
 
-/// The limit for `settings`: the one there was, with all it knows, where they have not changed.
+/// The rate limit for `settings`; if they are unchanged, the previous one with its history.
 fn rate_limit(settings: &config::RateLimitSettings, before: Option<&Running>) -> Option<Arc<RateLimit>> {
     let config::RateLimitSettings { responses_per_second, slip, ref exempt } = *settings;
     if responses_per_second == 0 {
@@ -143,13 +144,13 @@ fn rate_limit(settings: &config::RateLimitSettings, before: Option<&Running>) ->
     Some(before.and_then(|before| before.state.rate_limit.clone()).unwrap_or_else(new))
 }
 
-/// The state in force and the settings it was made of.
+/// The current state and its settings.
 pub struct Running {
-    /// What queries are judged by.
+    /// The current state.
     pub state: Arc<State>,
-    /// What it was made of.
+    /// The settings it was created from.
     pub settings: Settings,
-    /// Where queries are taken since the start, whatever settings say now.
+    /// The listen addresses since the start, whatever the settings say now.
     pub listen: Vec<SocketAddr>,
 }
 
@@ -163,7 +164,7 @@ fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {
     Cache::new(settings.cache.max_bytes.as_u64(), lifetimes, before)
 }
 
-/// Looks whether upstreams can be had as `serve` will want them, and asks none.
+/// Checks that the upstreams can be used by `serve`; sends nothing.
 ///
 /// Errors: the system's resolver configuration or certificates cannot be used, or an upstream is this server itself.
 pub fn check_upstreams(assembly: &Assembly) -> Result<(), String> {
@@ -174,10 +175,10 @@ pub fn check_upstreams(assembly: &Assembly) -> Result<(), String> {
     })
 }
 
-/// What [`UpstreamAddress::System`] stands for, where one of `lists` has it.
+/// The servers that [`UpstreamAddress::System`] stands for, if one of `lists` has it.
 ///
-/// The servers it stood for before stay where the system's configuration cannot be read again: a tool that rewrites it may leave
-/// none for a moment, and the sandbox may not reach a place it moved to. Without any, that is an error.
+/// If the system's configuration cannot be read again, the previous servers stay: a tool that rewrites it may leave it
+/// empty for a moment, and the sandbox may not reach a new location. Without previous servers this is an error.
 fn system_servers(lists: &ServerLists, before: Option<&Upstreams>) -> Result<Vec<UpstreamAddress>, String> {
     if !lists.iter().any(|(_, servers)| servers.contains(&UpstreamAddress::System)) {
         return Ok(Vec::new());
@@ -185,18 +186,18 @@ fn system_servers(lists: &ServerLists, before: Option<&Upstreams>) -> Result<Vec
     system::servers().or_else(|error| match before.map(|before| &before.config().system[..]) {
         Some(servers @ [_, ..]) => {
             tracing::warn!(
-                "the system's resolver configuration cannot be read, and the upstream `system` stays what it was: {error}"
+                "cannot read the system's resolver configuration; the upstream `system` keeps its previous servers: \
+                 {error}"
             );
             Ok(servers.to_vec())
         }
         _ => Err(format!(
-            "the upstream `system` cannot be used: {error}\n  help: name the upstream with `--upstream ADDRESS` or \
-             `servers` in [upstream]"
+            "cannot use the upstream `system`: {error}\n  help: set `upstream.servers`, or pass `--upstream ADDRESS`"
         )),
     })
 }
 
-/// Puts the system's own servers in the place of [`UpstreamAddress::System`].
+/// Replaces [`UpstreamAddress::System`] by the system's servers.
 fn resolve_servers(servers: &[UpstreamAddress], system: &[UpstreamAddress]) -> Vec<UpstreamAddress> {
     let mut resolved: Vec<UpstreamAddress> = Vec::new();
     for server in servers {

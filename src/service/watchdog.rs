@@ -1,8 +1,9 @@
-//! [`Watchdog`]: tells the service manager that the gate works, and only while it does.
+//! [`Watchdog`]: notifies the service manager as long as namegate works.
 //!
-//! The threads that every query needs go round their loops at least once a second, traffic or not, and leave a beat each
-//! time. A thread that hangs, spins or has ended leaves none; then the service manager hears nothing, and starts the gate
-//! anew. The task that listens to the beats shows by running that the runtime works.
+//! The threads that every query needs pass through their loops at least once a second, with or without traffic, and
+//! beat each time. A thread that hangs, spins or has ended does not beat. Then the notifications stop, and the service
+//! manager restarts namegate. The watchdog is a task of the runtime, so its notifications also show that the runtime
+//! works.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,19 +12,19 @@ use crate::net::reply_socket::ReplySocket;
 use crate::service::notify;
 use crate::util::heartbeat::{AT_REST, Health, Heartbeat};
 
-/// Longest time between two beats: five rounds of the slowest loop, for a machine that has other things to do.
+/// Longest time between two beats: five passes of the slowest loop, to allow for a busy machine.
 const STALL: Duration = Duration::from_secs(5);
 
-/// The same for a thread that no query needs, and that waits for disks.
+/// The same for a thread that queries do not need and that waits for disks.
 const PATIENT_STALL: Duration = Duration::from_secs(30);
 
-/// Longest time between two looks.
+/// Longest interval between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Messages within the service manager's patience: systemd asks for two (sd_watchdog_enabled(3)); a lost one does no harm.
+/// Notifications per watchdog timeout: systemd asks for two (sd_watchdog_enabled(3)); with three, one may be lost.
 const MESSAGES: u32 = 3;
 
-/// Listens to the beats of threads, and looks whether replies can be sent.
+/// Monitors the heartbeats of threads, and whether replies can be sent.
 #[derive(Debug, Default)]
 pub struct Watchdog {
     pulses: Vec<Pulse>,
@@ -36,7 +37,7 @@ pub struct Watchdog {
 struct Sender {
     worker: String,
     socket: Arc<ReplySocket>,
-    /// Replies it had dropped when it was last looked at.
+    /// Dropped replies at the last check.
     drops: u64,
     full_since: Option<Instant>,
 }
@@ -47,19 +48,19 @@ struct Pulse {
     heartbeat: Heartbeat,
     /// Longest time between two beats.
     stall: Duration,
-    /// Queries need it: where it hangs, the service manager is to start the gate anew.
+    /// True if queries need the thread: if it hangs, the service manager restarts namegate.
     is_vital: bool,
-    /// Beats when it was last looked at, and since when there have been so many.
+    /// The last change of the beat count, and when it was seen.
     last: Option<(u64, Instant)>,
 }
 
 impl Watchdog {
-    /// A heart for the thread called `thread`, which every query needs.
+    /// A heartbeat for the thread `thread`, which every query needs.
     pub fn listen_to(&mut self, thread: &str) -> Heartbeat {
         self.listen(thread, STALL, true)
     }
 
-    /// A heart for the thread called `thread`, without which queries are still answered.
+    /// A heartbeat for the thread `thread`, which queries do not need.
     pub fn listen_to_patiently(&mut self, thread: &str) -> Heartbeat {
         self.listen(thread, PATIENT_STALL, false)
     }
@@ -70,19 +71,19 @@ impl Watchdog {
         heartbeat
     }
 
-    /// Watches whether replies of `worker` can leave through `socket`.
+    /// Monitors whether `worker` can send replies through `socket`.
     pub fn watch_sender(&mut self, worker: &str, socket: &Arc<ReplySocket>) {
         let (worker, socket) = (worker.to_owned(), Arc::clone(socket));
         self.senders.push(Sender { worker, socket, drops: 0, full_since: None });
     }
 
-    /// What it finds, kept up to date while it runs.
+    /// Its current finding, updated while it runs.
     pub fn health(&self) -> Health {
         self.health.clone()
     }
 
-    /// Looks again and again, and tells the service manager that the gate works, as often as that wants to hear it; not at
-    /// all where a thread hangs. That replies cannot be sent is no reason to start anew.
+    /// Checks repeatedly, and notifies the service manager as often as it requires; not at all while a vital thread
+    /// hangs. Blocked replies do not stop the notifications.
     pub async fn run(mut self) {
         let patience = sd_notify::watchdog_enabled();
         let interval = patience.map_or(LOOK_EVERY, |patience| (patience / MESSAGES).min(LOOK_EVERY));
@@ -95,7 +96,7 @@ impl Watchdog {
             if patience.is_some() && stalled.is_none_or(|pulse| !pulse.is_vital) {
                 notify::alive();
             }
-            let stalled = stalled.map(|pulse| format!("the thread {} makes no progress", pulse.thread));
+            let stalled = stalled.map(|pulse| format!("thread {} makes no progress", pulse.thread));
             let fault = stalled.or_else(|| self.unable_to_send(now));
             if let Some(fault) = fault.as_ref().filter(|_| !told) {
                 tracing::error!("not ready: {fault}");
@@ -105,7 +106,7 @@ impl Watchdog {
         }
     }
 
-    /// A worker none of whose replies could be sent for too long.
+    /// Names a worker that has been unable to send for too long.
     fn unable_to_send(&mut self, now: Instant) -> Option<String> {
         for sender in &mut self.senders {
             let drops = sender.socket.drops().map(|(_, count)| count).sum();
@@ -119,10 +120,10 @@ impl Watchdog {
             sender.full_since.is_some_and(|since| now.saturating_duration_since(since) >= STALL)
         };
         let stuck = self.senders.iter().find(is_stuck)?;
-        Some(format!("the worker {} cannot send: all its send buffers are full", stuck.worker))
+        Some(format!("worker {} cannot send: all its send buffers are full", stuck.worker))
     }
 
-    /// A thread that has left no beat for too long; one that queries need, if there is one.
+    /// A thread without a beat for too long; preferably one that queries need.
     fn stalled(&mut self, now: Instant) -> Option<&Pulse> {
         for pulse in &mut self.pulses {
             let count = pulse.heartbeat.count();
@@ -160,7 +161,11 @@ mod tests {
         }
         for second in 10..14 {
             worker.beat();
-            assert_eq!(stalled(&mut watchdog, at(second)), None, "the relay has its time, second {second}");
+            assert_eq!(
+                stalled(&mut watchdog, at(second)),
+                None,
+                "the relay is within its limit, second {second}"
+            );
         }
         worker.beat();
         assert_eq!(stalled(&mut watchdog, at(14)), Some("relay"));

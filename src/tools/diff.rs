@@ -1,4 +1,4 @@
-//! What a workspace needs against what the policy allows.
+//! Compares the names that a workspace needs with those that the policy allows.
 
 use std::collections::BTreeMap;
 
@@ -8,31 +8,31 @@ use crate::assemble::effective::{Effective, Said};
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{RuleRef, verdict};
 
-/// Both ways in which a workspace and a policy can differ.
+/// Differences between a workspace and a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// What the workspace needs and the policy blocks, by name.
+    /// Hosts that the workspace needs and the policy blocks, sorted by name.
     pub needed: Vec<Needed>,
-    /// What the policy allows and the workspace does not list, in the rules' order.
+    /// Rules that allow hosts the workspace does not list, in rule order.
     pub unlisted: Vec<Unlisted>,
 }
 
-/// Hosts that are needed and blocked.
+/// Hosts that the workspace needs and the policy blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needed {
     /// The hosts.
     pub pattern: Pattern,
-    /// What Azure says they are for.
+    /// Azure's categories for these hosts.
     pub categories: Vec<String>,
-    /// The ports they are needed on.
+    /// The ports that the workspace needs.
     pub ports: Vec<Port>,
-    /// Why they are blocked, for people.
+    /// Why they are blocked, as text.
     pub reason: String,
-    /// Only some of the names are blocked.
+    /// True if only some of the names are blocked.
     pub in_part: bool,
 }
 
-/// A rule that nothing in the workspace's list needs.
+/// A rule that no entry of the workspace's list needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unlisted {
     /// The rule's pattern.
@@ -41,7 +41,7 @@ pub struct Unlisted {
     pub place: String,
 }
 
-/// Compares. Names of local zones count as allowed; a pattern that is needed is allowed by any that covers all of it.
+/// Compares the two. Names in local zones count as allowed. A needed pattern is allowed if the rules cover all of it.
 pub fn compare(dependencies: &[Dependency], assembly: &Assembly) -> Difference {
     let effective = Effective::of(assembly.policy());
     let mut needed: BTreeMap<String, Needed> = BTreeMap::new();
@@ -71,7 +71,7 @@ pub fn compare(dependencies: &[Dependency], assembly: &Assembly) -> Difference {
     Difference { needed: needed.into_values().collect(), unlisted: unlisted.collect() }
 }
 
-/// Why not every name of the pattern is allowed, and whether some are; none where all are.
+/// The reason why not all names of the pattern are allowed, and whether some are. `None` if all are allowed.
 fn blocked(pattern: &Pattern, effective: &Effective<'_>, assembly: &Assembly) -> Option<(String, bool)> {
     let name = pattern.name();
     if assembly.local.origins().iter().any(|origin| name.is_within(origin)) {
@@ -94,7 +94,7 @@ fn denied_by(rule: RuleRef<'_>) -> String {
     format!("denied by rule {rule} at {}", rule.place())
 }
 
-/// True where some name is covered by both patterns.
+/// True if some name matches both patterns.
 fn meet(one: &Pattern, other: &Pattern) -> bool {
     match (one.scope(), other.scope()) {
         (Scope::Exact, _) => other.matches(one.name()),

@@ -1,4 +1,4 @@
-//! What commands do beside the running resolver. No tool uses another.
+//! The offline tools behind the commands. No tool uses another.
 
 pub mod advise;
 pub mod diff;

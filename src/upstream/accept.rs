@@ -1,4 +1,4 @@
-//! [`judge`]: whether bytes from an upstream's address are the answer to the query that was sent.
+//! [`judge`]: decides whether bytes from an upstream's address answer the query that was sent.
 
 use super::ExchangeError;
 use super::server_stats::{Rejection, ServerStats};
@@ -14,39 +14,39 @@ use crate::wire::request::UPSTREAM_PAYLOAD;
 pub enum Judgement {
     /// The answer.
     Answer(Answer),
-    /// Ours, but unusable as it came; TCP may bring the whole.
+    /// A matching reply, but truncated or undecodable: TCP may bring the complete one.
     AskOverTcp,
-    /// Ours, and the server does not take a query with EDNS: it may take one without.
+    /// A matching reply that rejects EDNS: a query without EDNS may succeed.
     EdnsRefused,
-    /// Ours, and of no use, however the query is asked.
+    /// A matching reply that is unusable over any transport.
     Unusable,
-    /// Not the answer to what was asked: to be ignored, while waiting goes on.
+    /// Not the answer to this query: ignored, and the exchange keeps waiting.
     Reject(Rejection),
 }
 
-/// How a reply came.
+/// How a reply arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
-    /// A datagram: TC and sizes beyond what we offered lead to TCP.
+    /// A datagram. TC, or a size above the one offered, leads to TCP.
     Datagram,
-    /// A stream: there is nothing beyond.
+    /// A stream: no larger transport to fall back to.
     Stream,
 }
 
-/// What was sent, and so what a reply must repeat.
+/// The query sent, which the reply must match.
 #[derive(Clone, Copy, Debug)]
 pub struct SentQuery<'q> {
     /// The message's id.
     pub id: u16,
     /// The question.
     pub question: &'q Question,
-    /// The case of its letters; none: any will do.
+    /// The letter case of its name; `None` accepts any.
     pub case: Option<LetterCase>,
-    /// It had an OPT record.
+    /// The query had an OPT record.
     pub edns: bool,
 }
 
-/// Judges `reply`, which came from the address and port asked, against what was sent.
+/// Judges `reply`, which came from the queried address and port, against `sent`.
 pub fn judge(reply: &[u8], sent: SentQuery<'_>, channel: Channel) -> Judgement {
     let SentQuery { id, question, case, edns } = sent;
     let Some(header) = Header::parse(reply) else {
@@ -61,8 +61,8 @@ pub fn judge(reply: &[u8], sent: SentQuery<'_>, channel: Channel) -> Judgement {
     if header.flags.opcode() != 0 {
         return Judgement::Reject(Rejection::Opcode);
     }
-    // RFC 6891 section 7: "Responders that choose not to implement the protocol extensions defined in this document MUST
-    // respond with a return code (RCODE) of FORMERR"; many do with a header alone, and some say NOTIMP.
+    // RFC 6891 section 7: "Responders that choose not to implement the protocol extensions defined in this document
+    // MUST respond with a return code (RCODE) of FORMERR". Many send only a header, and some answer NOTIMP.
     let is_refusal = matches!(Rcode(header.flags.rcode()), Rcode::FORMERR | Rcode::NOTIMP);
     if is_refusal && header.counts[0] == 0 {
         return if edns { Judgement::EdnsRefused } else { Judgement::Unusable };
@@ -90,8 +90,8 @@ pub fn judge(reply: &[u8], sent: SentQuery<'_>, channel: Channel) -> Judgement {
     }
 }
 
-/// Judges a reply that came over a stream. One that is not the answer ends the exchange: on a stream nobody else can have
-/// sent it, and no larger one is to be had.
+/// Judges a reply that came over a stream. Any other reply than the answer ends the exchange: on a stream nobody else
+/// can have sent it, and no larger transport exists.
 pub(super) fn whole(reply: &[u8], sent: SentQuery<'_>, stats: &ServerStats) -> Result<Answer, ExchangeError> {
     match judge(reply, sent, Channel::Stream) {
         Judgement::Answer(answer) => Ok(answer),

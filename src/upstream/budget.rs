@@ -1,8 +1,8 @@
-//! [`Budget`]: how much one upstream may be asked, at once and per second, and by whom.
+//! [`Budget`]: limits how many queries one upstream gets, at once and per second, and divides them among clients.
 //!
-//! Both are shared by client. A client may hold as many slots as it leaves free, and may have used as many of the queries
-//! per second as are left: alone it has half of the slots and the whole rate, with others its part, and a client that
-//! asks little never waits for one that asks much. Whoever finds no room waits in a line in which clients take turns.
+//! A client may hold as many slots as it leaves free, and may have recently used as much of the rate as is left. Alone
+//! it gets half of the slots and the whole rate; with others it gets its share. A client with few queries never waits
+//! for one with many. Queries without a slot wait in a queue in which clients take turns.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,96 +15,96 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::policy::clients::ShareHolder;
 use crate::util::sync::lock;
 
-/// Queries that may wait for one upstream to have room, or for the answer to one question; more are refused. More could
-/// not be served within the deadline anyway: at 180 in flight and 10 ms each, 1,000 wait 60 ms; at 4 s each they are lost.
-/// And a name that nobody answers must not take every place that misses have.
+/// Queries that may wait for one upstream, or for the answer to one question; more are refused. More could not be
+/// answered before the deadline: at 180 in flight and 10 ms each, 1,000 wait 60 ms; at 4 s each they time out.
+/// The limit also keeps one unanswered name from taking every slot for cache misses.
 pub const MAX_WAITING: usize = 1000;
 
-/// How far a burst may run ahead of the steady rate: a tenth of a second's worth, well inside the difference between
-/// our 900 and Azure's 1,000 queries a second.
+/// How far a burst may exceed the steady rate: a tenth of a second's worth, well within the difference between our
+/// 900 and Azure's 1,000 queries a second.
 const BURST: Duration = Duration::from_millis(100);
 
-/// How long a client's use of the rate counts. Half of [`BURST`]: at the full rate a client alone leaves half of the burst.
+/// How long a client's use of the rate counts: half of [`BURST`]. A client alone at full rate leaves half of the burst.
 const MEMORY: Duration = Duration::from_millis(50);
 
-/// Time that must be left when a query is sent; with less, its answer would come too late for anyone.
+/// Time that must be left when a query is sent. With less, the answer would come too late.
 const USEFUL: Duration = Duration::from_millis(100);
 
-/// How often the line is looked at while time alone can make room.
+/// How often the queue is checked while only time can free capacity.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// A further attempt for the same query finds room only while it leaves this many times what its client has.
+/// A further attempt for the same query gets a slot only if this many times its client's use is free.
 const FURTHER: usize = 4;
 
-/// Clients remembered before those that use nothing are forgotten.
+/// Clients remembered before idle ones are forgotten.
 const MAX_IDLE: usize = 1024;
 
-/// Limits on one upstream's use (Azure's resolver drops beyond 200 pending and 1,000 queries a second per VM).
+/// Limits on the use of one upstream (Azure's resolver drops beyond 200 pending and 1,000 queries a second per VM).
 #[derive(Debug)]
 pub struct Budget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     max_in_flight: usize,
-    /// Queries per second; zero is no limit.
+    /// Queries per second; zero means no limit.
     rate: f64,
     book: Mutex<Book>,
 }
 
-/// Who has what.
+/// The current use, by client.
 #[derive(Debug)]
 struct Book {
     in_flight: usize,
-    /// Queries that may be sent at once, as of `filled`.
+    /// Queries that may be sent now, as of `filled`.
     tokens: f64,
     filled: Instant,
     clients: HashMap<ShareHolder, Share, RandomState>,
-    /// Clients with waiting queries, in the order of their turns.
+    /// Clients with waiting queries, in turn order.
     line: VecDeque<ShareHolder>,
     waiting: usize,
     serial: u64,
-    /// A task looks at the line.
+    /// True while a task serves the queue.
     is_driven: bool,
 }
 
-/// What one client has.
+/// The use of one client.
 #[derive(Debug)]
 struct Share {
     in_flight: usize,
-    /// Queries sent lately: each counts less and less, as of `at`.
+    /// Queries sent recently, decaying over time, as of `at`.
     used: f64,
     at: Instant,
-    /// Waiting queries by number, the oldest first.
+    /// Waiting queries by number, oldest first.
     waiting: VecDeque<(u64, oneshot::Sender<Permit>)>,
 }
 
-/// Which of a query's attempts wants to be made.
+/// Which of a query's attempts needs a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The only one under way.
+    /// The only one in progress.
     First,
-    /// One more, while another is under way: never takes the last slots.
+    /// One more, while another is in progress: never takes the last slots.
     Further,
 }
 
-/// Why a query got no place.
+/// Why a query got no slot.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Shed {
-    /// All places in flight, or all of the client's, stayed taken.
+    /// No slot became free, or the client's share of slots was used up.
     InFlight,
-    /// The rate, or the client's part of it, was spent.
+    /// The rate, or the client's share of it, was used up.
     Rate,
-    /// Too many are waiting already.
+    /// The wait queue is full.
     Queue,
 }
 
-/// Leave to ask; the place in flight is free again when this is dropped.
+/// Permission to send one query. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct Permit {
-    /// None where the book has taken the place back already.
+    /// `None` if the slot was already released.
     shared: Option<Arc<Shared>>,
     client: ShareHolder,
 }
@@ -120,7 +120,7 @@ impl Drop for Permit {
 }
 
 impl Budget {
-    /// At most `max_in_flight` at once and `max_qps` a second; zero a second is no limit.
+    /// At most `max_in_flight` at once and `max_qps` a second; a `max_qps` of 0 means no limit.
     pub fn new(max_in_flight: usize, max_qps: u32) -> Self {
         let rate = f64::from(max_qps);
         let book = Book {
@@ -141,19 +141,19 @@ impl Budget {
         self.0.book().in_flight
     }
 
-    /// True where a query of `client` would find room at `now`.
+    /// True if a query of `client` would get a slot at `now`.
     pub fn has_room(&self, client: ShareHolder, now: Instant) -> bool {
         let mut book = self.0.book();
         self.0.refill(&mut book, now);
         self.0.obstacle(&book, client, Attempt::First, now).is_none()
     }
 
-    /// Queries that wait for room.
+    /// Queries waiting for a slot.
     pub fn waiting(&self) -> usize {
         self.0.book().waiting
     }
 
-    /// A place, where there is one at once and the rate allows it; nothing is taken otherwise.
+    /// Takes a slot if one is free now and the rate allows it; otherwise takes nothing.
     pub fn try_acquire(
         &self,
         client: ShareHolder,
@@ -169,7 +169,7 @@ impl Budget {
         Some(self.0.grant(&mut book, client, now))
     }
 
-    /// Waits for a place and for the rate, at most until `deadline`.
+    /// Waits for a slot and for the rate, at most until `deadline`.
     pub async fn acquire(&self, client: ShareHolder, deadline: Instant) -> Result<Permit, Shed> {
         let now = Instant::now();
         if let Some(permit) = self.try_acquire(client, Attempt::First, now, deadline) {
@@ -184,7 +184,7 @@ impl Budget {
                 let now = Instant::now();
                 let mut book = self.0.book();
                 self.0.refill(&mut book, now);
-                // Where there is room just now, the line in front was served by the rate.
+                // If there is room now, the rate was what served the queue too slowly.
                 Err(self.0.obstacle(&book, client, Attempt::First, now).unwrap_or(Shed::Rate))
             }
         }
@@ -209,7 +209,7 @@ impl Shared {
         }
     }
 
-    /// What keeps a query of `client` from being sent at `now`.
+    /// What prevents sending a query of `client` at `now`.
     fn obstacle(&self, book: &Book, client: ShareHolder, attempt: Attempt, now: Instant) -> Option<Shed> {
         let part = match attempt {
             Attempt::First => 1,
@@ -227,7 +227,7 @@ impl Shared {
         (book.tokens < 1.0 || used * part as f64 > book.tokens).then_some(Shed::Rate)
     }
 
-    /// Takes a place for `client`, who may have it.
+    /// Takes a slot for `client`, which must be allowed to have it.
     fn grant(self: &Arc<Self>, book: &mut Book, client: ShareHolder, now: Instant) -> Permit {
         if self.rate > 0.0 {
             book.tokens -= 1.0;
@@ -240,8 +240,8 @@ impl Shared {
         Permit { shared: Some(Arc::clone(self)), client }
     }
 
-    /// Puts a query of `client` into the line. A full line loses the last query of the client that has most in it, which
-    /// may be this one.
+    /// Adds a query of `client` to the queue. A full queue drops the last query of the client with the most in it,
+    /// which may be this one.
     fn enter_line(
         self: &Arc<Self>,
         client: ShareHolder,
@@ -266,8 +266,8 @@ impl Shared {
         Ok((Waiting { shared: self, client, serial }, permit))
     }
 
-    /// Gives places to those who wait, for as long as there is room: clients take turns, and who may not have one now is
-    /// passed over.
+    /// Gives slots to waiting queries while there is room. Clients take turns; a client that may not have a slot now is
+    /// skipped.
     fn serve_line(self: &Arc<Self>, book: &mut Book, now: Instant) {
         self.refill(book, now);
         let mut passed_over = 0;
@@ -293,7 +293,7 @@ impl Shared {
         }
     }
 
-    /// Serves the line as time makes room, until it is empty.
+    /// Serves the queue as time frees capacity, until it is empty.
     async fn drive(self: Arc<Self>) {
         loop {
             sleep_until(Instant::now() + LOOK_EVERY).await;
@@ -329,7 +329,7 @@ impl Book {
         }
     }
 
-    /// Takes the last query out of the line of whoever has most; false where `client` has its part already.
+    /// Drops the last waiting query of the client with the most; false if `client` already has its share.
     fn make_room(&mut self, client: ShareHolder) -> bool {
         let waiting = |share: &Share| share.waiting.len();
         let own = self.clients.get(&client).map_or(0, waiting);
@@ -340,7 +340,7 @@ impl Book {
         if share.waiting.len() <= own + 1 {
             return false;
         }
-        // Dropping its sender ends the wait. At least one query is left, so that its client stays in the line.
+        // Dropping the sender ends the wait. At least one query is left, so its client stays in the queue.
         share.waiting.pop_back();
         self.waiting -= 1;
         true
@@ -354,7 +354,7 @@ impl Share {
     }
 }
 
-/// A query in the line; it leaves when this is dropped.
+/// A query in the queue. Dropping it removes it from the queue.
 struct Waiting<'a> {
     shared: &'a Arc<Shared>,
     client: ShareHolder,
@@ -390,7 +390,7 @@ mod tests {
         ShareHolder::new(ClientPrefix::default().whole(Ipv4Addr::new(10, 0, 0, number).into()), false)
     }
 
-    /// As many permits as there are at once.
+    /// Takes all permits available at once.
     fn all(budget: &Budget, client: ShareHolder, attempt: Attempt, now: Instant) -> Vec<Permit> {
         let deadline = now + Duration::from_secs(5);
         (0..1000).map_while(|_| budget.try_acquire(client, attempt, now, deadline)).collect()
@@ -417,7 +417,7 @@ mod tests {
         let now = Instant::now();
         let _first = all(&budget, client(1), Attempt::First, now);
         assert_eq!(budget.in_flight(), 5);
-        assert!(all(&budget, client(2), Attempt::Further, now).is_empty(), "three are left");
+        assert!(all(&budget, client(2), Attempt::Further, now).is_empty(), "three slots are left");
         assert_eq!(all(&budget, client(2), Attempt::First, now).len(), 2);
         let idle = Budget::new(180, 0);
         assert_eq!(all(&idle, client(2), Attempt::Further, now).len(), 37);
@@ -486,7 +486,7 @@ mod tests {
         }
         assert_eq!(shed["Some(Queue)"], 21, "{shed:?}");
         for task in modest {
-            assert_eq!(task.await.unwrap(), Some(Shed::InFlight), "waited to the end");
+            assert_eq!(task.await.unwrap(), Some(Shed::InFlight), "waits until its deadline");
         }
         assert_eq!(Instant::now() - now, Duration::from_millis(4900));
         let book = budget.0.book();

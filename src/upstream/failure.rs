@@ -1,4 +1,4 @@
-//! [`Failure`]: what a client is told where no upstream gave an answer.
+//! [`Failure`]: the reply to the client if no upstream gave an answer.
 
 use super::ExchangeError;
 use crate::wire::answer::{Answer, Lifetime};
@@ -11,7 +11,7 @@ pub(super) enum AttemptError {
     Exchange(ExchangeError),
 }
 
-/// What went wrong so far.
+/// The failures so far.
 #[derive(Debug, Default)]
 pub(super) struct Failure {
     reply: Option<Answer>,
@@ -23,7 +23,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// One more attempt ended badly.
+    /// Records a failed attempt.
     pub(super) fn note(&mut self, outcome: Result<Answer, AttemptError>) {
         match outcome {
             Ok(reply) => self.reply = Some(reply),
@@ -39,7 +39,7 @@ impl Failure {
         }
     }
 
-    /// An upstream's own SERVFAIL is relayed; else the client is told which kind of failure it was.
+    /// Relays an upstream's own SERVFAIL; otherwise reports which kind of failure it was.
     pub(super) fn into_answer(self) -> Answer {
         let (code, text, lifetime) = match self {
             Self { reply: Some(reply), .. } => match refusal(reply.as_ref().rcode()) {
@@ -47,28 +47,28 @@ impl Failure {
                 None => return reply,
             },
             Self { unusable: true, .. } => {
-                (ErrorCode::NO_REACHABLE_AUTHORITY, "the upstream's reply cannot be used", Lifetime::Failure)
+                (ErrorCode::NO_REACHABLE_AUTHORITY, "upstream sent an unusable reply", Lifetime::Failure)
             }
             Self { network: true, timeout: false, .. } => {
                 (ErrorCode::NETWORK_ERROR, "no upstream could be reached", Lifetime::Failure)
             }
-            // Nobody was asked: the next query may well find room, or means.
-            Self { local: true, timeout: false, .. } => {
-                (ErrorCode::NETWORK_ERROR, "this host has no means to ask upstreams", Lifetime::Unknown)
-            }
-            Self { shed: true, timeout: false, .. } => (
-                ErrorCode::NO_REACHABLE_AUTHORITY,
-                "the budget for asking upstreams is spent",
+            // Nothing was sent. The next query may succeed, so this is not cached.
+            Self { local: true, timeout: false, .. } => (
+                ErrorCode::NETWORK_ERROR,
+                "cannot send queries to upstreams from this host",
                 Lifetime::Unknown,
             ),
+            Self { shed: true, timeout: false, .. } => {
+                (ErrorCode::NO_REACHABLE_AUTHORITY, "upstream query limit reached", Lifetime::Unknown)
+            }
             _ => (ErrorCode::NO_REACHABLE_AUTHORITY, "no upstream answered in time", Lifetime::Failure),
         };
         Answer::failure(code, text, lifetime)
     }
 }
 
-/// What is said instead of a response code that speaks of our query to the upstream: to the client it would speak of its
-/// own, which is in order.
+/// The text that replaces a response code about our query to the upstream. To the client, the code would refer to its
+/// own query, which is correct.
 fn refusal(rcode: Rcode) -> Option<&'static str> {
     match rcode {
         Rcode::FORMERR => Some("the upstream answered FORMERR"),

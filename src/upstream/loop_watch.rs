@@ -1,8 +1,8 @@
-//! [`LoopWatch`]: does a server forward what it is asked back to this resolver?
+//! [`LoopWatch`]: detects a server that forwards queries back to this resolver.
 //!
-//! Now and then each server is asked for a name that nobody else asks for. Where that question comes in through a listener,
-//! the server forwards to this very process: every allowed name would go in circles until the deadline. A denial in the reply
-//! would tell less: another namegate behind this one gives the same, and some resolvers leave out the authority section.
+//! From time to time each server gets a query for a unique name. If that query arrives at a listener of this process,
+//! the server forwards to it, and every allowed name would loop until its deadline. A denial in the reply would be
+//! weaker evidence: another namegate behind this one sends the same, and some resolvers omit the authority section.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,22 +15,22 @@ use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 
-/// Below what the names are. It does not exist; unlike `invalid`, no resolver answers for it by itself instead of forwarding.
+/// Parent of the names. It does not exist; unlike `invalid`, no resolver answers for it instead of forwarding.
 const ORIGIN: [&[u8]; 2] = [b"namegate-loop", b"arpa"];
 
-/// The type asked for: rare, so that looking for these names costs other queries nothing.
+/// Type of the loop queries: rare, so checking for these names costs other queries nothing.
 pub const QTYPE: Type = Type::HINFO;
 
-/// Time between two looks at a server that answers.
+/// Time between two checks of a server that answers.
 const INTERVAL: Duration = Duration::from_secs(300);
 
 /// How often a loop is logged while it lasts.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is known of one server.
+/// What is known about one server.
 #[derive(Debug)]
 pub struct LoopWatch {
-    /// The label by which a question shows which server it was put to: drawn by chance, so that nobody else asks it.
+    /// Random label that identifies the server a loop query was sent to, so no other query matches.
     id: String,
     arrivals: AtomicU64,
     arrived: Notify,
@@ -53,12 +53,12 @@ impl Default for LoopWatch {
     }
 }
 
-/// What a look at a server has shown.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoopChange {
-    /// It forwards to this resolver, and that is to be logged.
+    /// The server forwards to this resolver; log it.
     Loops,
-    /// It did, and does not any more.
+    /// The server did so before, and no longer does.
     LoopsNoMore,
 }
 
@@ -68,21 +68,21 @@ impl LoopWatch {
         self.is_looping.load(Ordering::Relaxed)
     }
 
-    /// True where it is time to look: at a server that has answered, seldom.
+    /// True if a check is due; rare for a server that has answered.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.answered.lock().is_ok_and(|answered| has_passed(*answered, INTERVAL, now))
     }
 
-    /// A question that nobody was asked before.
+    /// A question that was never sent before.
     pub(super) fn question(&self) -> Question {
         let nonce = random_label();
         let labels = [&nonce, &self.id].into_iter().map(String::as_bytes).chain(ORIGIN);
-        // Labels and name are shorter than they may be.
+        // Labels and name are shorter than their limits.
         let name = Name::from_labels(labels).unwrap_or(Name::ROOT);
         Question { name, qtype: QTYPE, class: Class::IN }
     }
 
-    /// Notes that a query for `name` came in, where the server was asked for it.
+    /// Counts the arrival of a query for `name`, if this server was queried for it.
     pub(super) fn note_arrival(&self, name: &Name) {
         let mut labels = name.labels().skip(1);
         let is_own = labels.next().is_some_and(|label| label == self.id.as_bytes());
@@ -92,19 +92,19 @@ impl LoopWatch {
         }
     }
 
-    /// How many of its questions came in.
+    /// How many of its loop queries arrived here.
     pub(super) fn arrivals(&self) -> u64 {
         self.arrivals.load(Ordering::Relaxed)
     }
 
-    /// Waits until more than `before` of its questions came in.
+    /// Waits until more than `before` of its loop queries have arrived.
     pub(super) async fn arrival(&self, before: u64) {
         while self.arrivals() <= before {
             self.arrived.notified().await;
         }
     }
 
-    /// The look that began with `before` arrivals ends at `now`; `is_answered`: there was a reply.
+    /// Ends, at `now`, the check that began with `before` arrivals. `is_answered`: a reply came.
     pub(super) fn note_end(&self, before: u64, is_answered: bool, now: Instant) -> Option<LoopChange> {
         let (Ok(mut answered), Ok(mut logged)) = (self.answered.lock(), self.logged.lock()) else {
             return None;
@@ -130,7 +130,7 @@ fn random_label() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// True where `interval` has passed since `last`.
+/// True if `interval` has passed since `last`.
 fn has_passed(last: Option<Instant>, interval: Duration, now: Instant) -> bool {
     last.is_none_or(|last| now.saturating_duration_since(last) >= interval)
 }
@@ -169,8 +169,8 @@ mod tests {
         };
         assert_eq!(look(false, true, 0), None);
         assert_eq!(look(true, true, 5), Some(LoopChange::Loops));
-        assert_eq!(look(true, false, 10), None, "it was just logged");
-        assert_eq!(look(false, false, 15), None, "silence tells nothing");
+        assert_eq!(look(true, false, 10), None, "just logged");
+        assert_eq!(look(false, false, 15), None, "silence proves nothing");
         assert!(watch.is_looping());
         assert_eq!(look(true, true, 66), Some(LoopChange::Loops));
         assert_eq!(look(false, true, 70), Some(LoopChange::LoopsNoMore));
@@ -182,7 +182,7 @@ mod tests {
         let (watch, start) = (LoopWatch::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         watch.note_end(0, false, at(0));
-        assert!(watch.is_due(at(0)), "silence tells nothing");
+        assert!(watch.is_due(at(0)), "silence proves nothing");
         watch.note_end(0, true, at(5));
         assert!(!watch.is_due(at(304)) && watch.is_due(at(305)));
         watch.note_arrival(&watch.question().name);

@@ -1,26 +1,25 @@
-//! Refusing to ask ourselves.
+//! Rejects upstreams that are this resolver itself.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::address::upstream::UpstreamAddress;
 use crate::net::socket::is_own_address;
 
-/// An error where one of `servers` is one of this server's own `listen` addresses: it would ask itself until the
-/// deadline, for every query.
+/// Returns an error if one of `servers` is one of the `listen` addresses: every query would loop until its deadline.
 pub fn refuse(servers: &[UpstreamAddress], listen: &[SocketAddr]) -> Result<(), String> {
     for server in servers {
         let Some(socket) = server.socket() else { continue };
         if listen.iter().any(|own| own.port() == socket.port() && is_reached(own.ip(), socket.ip())) {
             return Err(format!(
-                "the upstream {server} is this server itself\n  help: name the resolver to ask with `servers` in \
-                 [upstream]; on a host whose own resolver configuration points here, `system` cannot be used"
+                "the upstream {server} is this resolver itself\n  help: set `upstream.servers` to another \
+                 resolver; do not use `system` on a host whose own resolver configuration points here"
             ));
         }
     }
     Ok(())
 }
 
-/// True where a packet to `target` arrives at a socket bound to `own`.
+/// True if a packet to `target` arrives at a socket bound to `own`.
 fn is_reached(own: IpAddr, target: IpAddr) -> bool {
     let (own, target) = (own.to_canonical(), target.to_canonical());
     own == target || own.is_unspecified() && own.is_ipv4() == target.is_ipv4() && is_own_address(target)

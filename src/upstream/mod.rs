@@ -1,9 +1,9 @@
-//! Asking: an allowed query goes out, a whole answer comes back.
+//! Upstream exchanges: send an allowed query, return a complete answer.
 //!
-//! The [`relay`](crate::relay) is the only door for clients' names, and it takes an [`AllowedQuery`]. Identical questions in flight
-//! share one exchange. The relay asks the first server itself, over UDP; whatever takes longer (waiting for a place,
-//! TCP, [`encrypted`] connections, other servers) is done by a task of its own. Servers are tried in the order written, those that fare badly last;
-//! no server is ever asked that was not configured.
+//! Client names reach upstreams only through the [`relay`](crate::relay), which requires an [`AllowedQuery`]. Identical
+//! questions in flight share one exchange. The relay queries the first server itself, over UDP. A separate task handles
+//! what takes longer: waiting for a slot, TCP, [`encrypted`] connections, other servers. Servers are tried in
+//! configured order, unhealthy ones last. Only configured servers are ever queried.
 //!
 //! [`AllowedQuery`]: crate::policy::AllowedQuery
 
@@ -43,24 +43,24 @@ use encrypted::encryption::Encryption;
 use failure::{AttemptError, Failure};
 use server::Server;
 
-/// How long one server may be silent before the next is asked as well: above any healthy round trip, below the
+/// How long one server may be silent before the next is queried as well. Above any healthy round trip, below the
 /// second try of every common client (Windows 1 s, Linux 1 to 5 s).
 pub(crate) const ASK_NEXT_AFTER: Duration = Duration::from_secs(1);
 
-/// How soon a further attempt is tried again that found no room: a tenth of a second's budget may have come back.
+/// Delay before retrying a further attempt that found no free slot. By then the budget may have refilled.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Time beyond the deadline in which exchanges report their own timeout before the query gives up on them.
+/// Time after the deadline in which exchanges report their own timeout before the query gives up on them.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// What is asked of a server.
+/// A query to send to a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt {
     pub(crate) question: Question,
     pub(crate) flags: AnswerFlags,
-    /// Whose share of the budget it uses.
+    /// The client whose share of the budget the query uses.
     pub(crate) client: ShareHolder,
-    /// Over UDP the letters of the name are sent in a case drawn by chance.
+    /// Over UDP, send the name in random letter case.
     pub(crate) randomize_case: bool,
 }
 
@@ -71,12 +71,12 @@ enum Exchange {
     AskOverTcp,
 }
 
-/// An attempt that was begun before the rest.
+/// An attempt that started before the others.
 pub(crate) struct FirstAttempt {
     /// Index of the server.
     pub(crate) server: usize,
     pub(crate) started: Instant,
-    /// When others are to be asked as well.
+    /// When other servers are queried as well.
     pub(crate) ask_next_at: Instant,
     pub(crate) outcome: BoxFuture<'static, Result<Answer, ExchangeError>>,
 }
@@ -84,18 +84,18 @@ pub(crate) struct FirstAttempt {
 /// Why a server gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
-    #[error("this host has no means to ask: {0}")]
+    #[error("cannot send queries from this host: {0}")]
     Local(std::io::Error),
     #[error("no reply in time")]
     Timeout,
     #[error(transparent)]
     Network(std::io::Error),
-    #[error("the reply cannot be used")]
+    #[error("the reply is unusable")]
     Unusable,
-    /// The server answers queries with an error of the protocol that carries them.
+    /// The server answers with an error of the carrying protocol (an HTTP status).
     #[error("{0}")]
     Unwilling(String),
-    #[error("the server does not take queries with EDNS")]
+    #[error("the server rejects EDNS")]
     EdnsRefused,
 }
 
@@ -104,11 +104,11 @@ impl From<std::io::Error> for ExchangeError {
         use std::io::ErrorKind::{
             AddrInUse, AddrNotAvailable, NetworkDown, NetworkUnreachable, OutOfMemory, PermissionDenied,
         };
-        // A full table of connections, a firewall rule, no route, no ports, no memory: the server was not asked.
+        // A full connection table, a firewall rule, no route, no ports, no memory: the query did not reach the server.
         let is_local = match error.kind() {
             AddrInUse | AddrNotAvailable | NetworkDown | NetworkUnreachable | OutOfMemory
             | PermissionDenied => true,
-            // Kinds without a name: EMFILE, ENFILE, ENOBUFS.
+            // Errors without a named kind: EMFILE, ENFILE, ENOBUFS.
             _ => error.raw_os_error().is_some_and(is_shortage),
         };
         if is_local { Self::Local(error) } else { Self::Network(error) }
@@ -129,30 +129,30 @@ fn is_shortage(_: i32) -> bool {
 #[derive(Debug)]
 pub struct Upstream {
     config: UpstreamConfig,
-    /// In the order they are preferred.
+    /// In order of preference.
     servers: Vec<Arc<Server>>,
 }
 
-/// What holds for all servers.
+/// Settings common to all servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
-    /// Longest time for one query over all servers.
+    /// Longest time for one query, over all servers.
     pub deadline: Duration,
-    /// Exchanges at once per server.
+    /// Concurrent exchanges per server.
     pub max_in_flight: usize,
-    /// Exchanges per second and server; zero is no limit.
+    /// Exchanges per second and server; 0 means no limit.
     pub max_qps: u32,
-    /// Over UDP names are sent in a case drawn by chance, which replies must repeat.
+    /// Over UDP, send names in random letter case, which replies must repeat.
     pub randomize_case: bool,
-    /// The servers that the system's own configuration named, where they are asked.
+    /// Servers found in the system's resolver configuration, if `system` is used.
     pub system: Vec<UpstreamAddress>,
-    /// What encrypted servers need; such servers are left out where this is none.
+    /// TLS settings for encrypted servers. Without them such servers are left out.
     pub encryption: Option<Arc<Encryption>>,
 }
 
 impl UpstreamConfig {
-    /// Plain servers, with `max_in_flight` exchanges at once and nothing else that is limited or turned on: what is to be
-    /// otherwise is set with `UpstreamConfig { field, ..UpstreamConfig::new(…) }`.
+    /// Plain servers with `max_in_flight` concurrent exchanges, no other limits, and no options. To set more:
+    /// `UpstreamConfig { field, ..UpstreamConfig::new(…) }`.
     pub fn new(deadline: Duration, max_in_flight: usize) -> Self {
         Self {
             deadline,
@@ -165,21 +165,21 @@ impl UpstreamConfig {
     }
 }
 
-/// An answer and when it came.
+/// An answer and when it arrived.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// The answer.
     pub answer: Arc<Answer>,
-    /// When it was received; it may have waited in the cache since.
+    /// When it was received; it may have been cached since.
     pub received: std::time::Instant,
-    /// The server that gave it.
+    /// The server that sent it.
     pub upstream: Option<Arc<str>>,
-    /// It has expired, and nobody has a newer one.
+    /// True for an expired answer, served because no newer one is available.
     pub is_stale: bool,
 }
 
 impl Fetched {
-    /// An answer that comes this moment, and not from a server.
+    /// An answer made now, not received from a server.
     pub fn now(answer: Answer) -> Self {
         Self {
             answer: Arc::new(answer),
@@ -191,17 +191,17 @@ impl Fetched {
 }
 
 impl Upstream {
-    /// What holds for all servers.
+    /// Settings common to all servers.
     pub fn config(&self) -> &UpstreamConfig {
         &self.config
     }
 
-    /// The servers, in the order they were written.
+    /// The servers, in configured order.
     pub fn servers(&self) -> &[Arc<Server>] {
         &self.servers
     }
 
-    /// True where both ask the same servers, in the same order.
+    /// True if both have the same servers in the same order.
     pub fn is_same(&self, other: &Self) -> bool {
         let names = |upstream: &Self| {
             upstream.servers.iter().map(|server| Arc::clone(server.name())).collect::<Vec<_>>()
@@ -209,7 +209,7 @@ impl Upstream {
         names(self) == names(other)
     }
 
-    /// The server that is to be asked first for `client`, where that can be over UDP and at once.
+    /// The server to query first for `client`, if it is queried over UDP and has a free slot now.
     pub(crate) fn ready(
         &self,
         client: ShareHolder,
@@ -228,8 +228,8 @@ impl Upstream {
         None
     }
 
-    /// Asks servers in turn until one answers, and tells which, or the time is up. There is always an answer: where no
-    /// server gave one it is SERVFAIL with the reason as Extended DNS Error.
+    /// Tries servers in turn until one answers or the time is up, and returns which one answered. There is always an
+    /// answer: if no server answers, it is SERVFAIL with the reason as Extended DNS Error.
     pub(crate) async fn ask(
         &self,
         prompt: &Prompt,
@@ -244,7 +244,7 @@ impl Upstream {
         let mut failure = Failure::default();
         let mut attempts = FuturesUnordered::new();
         let mut started: Vec<(usize, Instant)> = Vec::new();
-        // At most one attempt waits for its place at a time; while it does, nobody else is asked for it.
+        // At most one attempt waits for a slot at a time. Meanwhile no other attempt requests one.
         let mut permit = pin!(Fuse::terminated());
         let mut next_at = Instant::now();
         if let Some(FirstAttempt { server, started: at, ask_next_at, outcome }) = first {
@@ -257,7 +257,7 @@ impl Upstream {
             if !waiting && attempts.is_empty() && !turn.has_next() {
                 break;
             }
-            // Not left to the timer below, which is a millisecond late even for a time that has passed.
+            // Checked here because the timer below fires up to a millisecond late even for a past time.
             let now = Instant::now();
             if !waiting
                 && next_at <= now
@@ -277,8 +277,8 @@ impl Upstream {
                     );
                     next_at = now + ASK_NEXT_AFTER;
                 } else {
-                    // While somebody may still answer nobody waits in line for another attempt; a server that was not
-                    // asked yet is worth another try soon.
+                    // While another attempt may still be answered, further ones do not queue for a slot. A server that
+                    // was not tried yet is worth a retry soon.
                     next_at = now + if turn.has_unasked() { TRY_AGAIN_AFTER } else { ASK_NEXT_AFTER };
                 }
             }
@@ -312,7 +312,7 @@ impl Upstream {
             if was_sent {
                 turn.said_no(index);
             } else {
-                // There may be room or a way again soon; not where there was none for long.
+                // A slot or a route may be available again soon. Not so if the server is already down.
                 if let Some(place) = started.iter().rposition(|(server, _)| *server == index) {
                     started.remove(place);
                 }
@@ -327,7 +327,7 @@ impl Upstream {
         (failure.into_answer(), None)
     }
 
-    /// Tells servers that were asked long enough ago and did not reply; not `winner`, who did.
+    /// Reports silence to servers that were queried long enough ago and did not reply, except `winner`.
     fn note_silent(&self, started: &[(usize, Instant)], winner: Option<usize>) {
         for (place, (index, start)) in started.iter().enumerate() {
             let first = started[..place].iter().all(|(earlier, _)| earlier != index);
@@ -337,8 +337,8 @@ impl Upstream {
         }
     }
 
-    /// Indices of servers in the order to ask for `client`: those that are up first, then those that have room or fewer
-    /// who wait for it, else as written.
+    /// Server indices in the order to query for `client`: servers that are up first, then those with room, then those
+    /// with the shortest wait queue, then configured order.
     fn order(&self, client: ShareHolder) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.servers.len()).collect();
         let now = Instant::now();
@@ -350,12 +350,12 @@ impl Upstream {
     }
 }
 
-/// The case for the letters of one question, where it is to be drawn by chance.
+/// Random letter case for one question, if `randomize` is set.
 pub(crate) fn letter_case(randomize: bool) -> Option<LetterCase> {
     randomize.then(|| LetterCase::new(rand::random()))
 }
 
-/// A reply that only says the server could not answer: others may do better.
+/// True for a reply that only reports a server failure: another server may do better.
 pub(crate) fn is_failure(answer: &Answer) -> bool {
     answer.as_ref().lifetime() == Lifetime::Failure
 }

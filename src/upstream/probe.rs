@@ -1,4 +1,4 @@
-//! Health probes: asking an upstream for the root's name servers when nobody else asked it lately; and looking for loops.
+//! Health probes: query an upstream for the root's name servers if no other query did recently, and check for loops.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 
-/// Time between rounds of probes: Azure's load balancer looks as often.
+/// Time between rounds of probes, the same as Azure's load balancer.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a probe may take: above Azure's own 4 s for slow recursion.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whose share of the budget probes use: nobody's else.
+/// The share of the budget that probes use; no client has the same.
 fn ourselves() -> ShareHolder {
     ShareHolder::new(ClientPrefix::default().whole(Ipv4Addr::UNSPECIFIED.into()), true)
 }
@@ -30,7 +30,7 @@ fn ourselves() -> ShareHolder {
 /// NS of the root.
 const NS: Type = Type(2);
 
-/// Probes the servers that `in_force` gives at each round, for as long as it is polled, beginning at once.
+/// Probes the servers that `in_force` returns at each round, while it is polled. The first round starts at once.
 pub async fn run(in_force: impl Fn() -> Arc<Upstreams>) {
     let mut rounds = interval(INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,7 +50,7 @@ pub async fn run(in_force: impl Fn() -> Arc<Upstreams>) {
     }
 }
 
-/// Asks `server` for what nobody else asks for. That changes nothing in its health: it may well fail.
+/// Sends `server` a query for a unique name. The result does not affect its health: the query may well fail.
 async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
     let loops = &server.stats.loops;
     let (question, flags) = (loops.question(), AnswerFlags::default());
@@ -65,12 +65,12 @@ async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
     };
     match loops.note_end(before, is_answered, Instant::now()) {
         Some(LoopChange::Loops) => tracing::warn!(
-            "forwarding loop: upstream {} forwards queries back to this resolver, so that no allowed name resolves through it; \
-             let it forward elsewhere, or name another one with `servers` in [upstream]",
+            "forwarding loop: upstream {} forwards queries back to this resolver, so no allowed name resolves through \
+             it; change where it forwards, or set `upstream.servers` to another resolver",
             server.name()
         ),
         Some(LoopChange::LoopsNoMore) => {
-            tracing::info!("upstream {} does not forward back to this resolver any more", server.name());
+            tracing::info!("upstream {} no longer forwards queries back to this resolver", server.name());
         }
         None => {}
     }
@@ -82,7 +82,7 @@ async fn probe(server: Arc<Server>, randomize_case: bool) {
     let deadline = Instant::now() + TIMEOUT;
     let Some(permit) = server.permit(ourselves(), deadline).await else { return };
     let started = Instant::now();
-    // Everything but silence notes itself.
+    // Every other outcome was recorded by the exchange.
     if let Err(ExchangeError::Timeout) = server.exchange(&prompt, deadline, permit).await {
         server.note_silence(started);
     }

@@ -1,9 +1,9 @@
-//! [`ServerSchedule`]: whose turn it is to be asked, within one query.
+//! [`ServerSchedule`]: the order in which servers are tried for one query.
 
-/// Exchanges one query may cause: bounds what a silent or failing upstream multiplies.
+/// Exchanges per query at most: bounds the extra queries that a silent or failing upstream causes.
 const MAX_ATTEMPTS: usize = 3;
 
-/// Servers in the order to ask, and how each fared so far.
+/// Servers in the order to try them, and their state so far.
 #[derive(Debug)]
 pub(super) struct ServerSchedule {
     servers: Vec<Candidate>,
@@ -19,13 +19,13 @@ struct Candidate {
 }
 
 impl ServerSchedule {
-    /// Begins with the first of `order`, indices of servers.
+    /// Starts with the first of `order`, a list of server indices.
     pub(super) fn new(order: impl IntoIterator<Item = usize>) -> Self {
         let candidate = |index| Candidate { index, asked: false, said_no: false };
         Self { servers: order.into_iter().map(candidate).collect(), begun: 0, next: 0 }
     }
 
-    /// Begins where the server with index `first` was asked already, whatever its place in `order`.
+    /// Starts after server `first` was already queried, wherever it is in `order`.
     pub(super) fn begun(first: usize, order: impl IntoIterator<Item = usize>) -> Self {
         let mut turn =
             Self::new(std::iter::once(first).chain(order.into_iter().filter(|index| *index != first)));
@@ -33,12 +33,12 @@ impl ServerSchedule {
         turn
     }
 
-    /// True where another attempt may be made.
+    /// True if another attempt is possible.
     pub(super) fn has_next(&self) -> bool {
         self.begun < MAX_ATTEMPTS && self.servers.iter().any(|server| !server.said_no)
     }
 
-    /// The server to ask next: in order, and again from the first, without those that said no.
+    /// The next server to query: in order, then from the first again, without those that failed.
     pub(super) fn upcoming(&self) -> Option<usize> {
         self.place().map(|place| self.servers[place].index)
     }
@@ -51,7 +51,7 @@ impl ServerSchedule {
         (0..count).map(|step| (self.next + step) % count).find(|place| !self.servers[*place].said_no)
     }
 
-    /// The same server, which is asked now.
+    /// Takes the next server and marks it as queried.
     pub(super) fn take(&mut self) -> Option<usize> {
         let place = self.place()?;
         self.next = (place + 1) % self.servers.len();
@@ -60,7 +60,7 @@ impl ServerSchedule {
         Some(self.servers[place].index)
     }
 
-    /// A server answered that it cannot, or cannot be asked: it is left out from now on.
+    /// The server reported a failure or is unreachable: skipped from now on.
     pub(super) fn said_no(&mut self, index: usize) {
         self.servers
             .iter_mut()
@@ -68,8 +68,8 @@ impl ServerSchedule {
             .for_each(|server| server.said_no = true);
     }
 
-    /// The server with this index was not asked after all, for this host could not send; `again` says whether another try is
-    /// worth it. That is no attempt.
+    /// The query was not sent after all, because of a local error, so it does not count as an attempt. `again`: whether
+    /// another try is worthwhile.
     pub(super) fn was_not_asked(&mut self, index: usize, again: bool) {
         self.begun = self.begun.saturating_sub(1);
         if !again {
@@ -77,12 +77,12 @@ impl ServerSchedule {
         }
     }
 
-    /// True while some server has not been asked at all.
+    /// True while some server has not been queried at all.
     pub(super) fn has_unasked(&self) -> bool {
         self.begun < MAX_ATTEMPTS && self.servers.iter().any(|server| !server.asked)
     }
 
-    /// True where waiting longer is of no use.
+    /// True if waiting longer is pointless.
     pub(super) fn all_said_no(&self) -> bool {
         self.servers.iter().all(|server| server.said_no)
     }
@@ -139,8 +139,8 @@ mod tests {
             assert!(index.is_some());
             turn.was_not_asked(index.unwrap_or_default(), true);
         }
-        assert_eq!(all(&mut turn), [1, 0, 1], "all attempts are left");
+        assert_eq!(all(&mut turn), [1, 0, 1], "all attempts remain");
         turn.was_not_asked(1, false);
-        assert_eq!(all(&mut turn), [0], "one that cannot be reached is left out");
+        assert_eq!(all(&mut turn), [0], "an unreachable server is skipped");
     }
 }

@@ -1,4 +1,4 @@
-//! [`Server`]: one upstream, how it fares, and what it may be asked.
+//! [`Server`]: one upstream server, its health and its budget.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::address::upstream::UpstreamAddress;
 use crate::policy::clients::ShareHolder;
 use crate::wire::answer::{Answer, Lifetime};
 
-/// Failures in a row after which an upstream counts as down and others are asked first.
+/// Failures in a row after which an upstream counts as down and is tried last.
 const FAILURES_UNTIL_DOWN: u32 = 3;
 
-/// An upstream that replied within this time needs no probe, and counts as answering.
+/// An upstream that replied within this time needs no probe and counts as answering.
 pub const LATELY: Duration = Duration::from_secs(15);
 
-/// How long a server is asked without EDNS that answered only so: as long as Unbound remembers it (`infra-host-ttl`).
+/// How long queries go without EDNS to a server that answered only those: Unbound's default (`infra-host-ttl`).
 const WITHOUT_EDNS: Duration = Duration::from_secs(900);
 
 /// One upstream server.
@@ -30,15 +30,15 @@ const WITHOUT_EDNS: Duration = Duration::from_secs(900);
 pub struct Server {
     name: Arc<str>,
     transport: ServerTransport,
-    /// What it may be asked.
+    /// Limits on queries to it.
     pub budget: Budget,
-    /// How it fares.
+    /// Its counters and health.
     pub stats: Arc<ServerStats>,
 }
 
 impl Server {
-    /// The server at `address`; none for [`UpstreamAddress::System`], which stands for others, and for an encrypted one
-    /// without `encryption`.
+    /// The server at `address`. `None` for [`UpstreamAddress::System`], which stands for other servers, and for an
+    /// encrypted server without `encryption`.
     pub fn new(
         address: &UpstreamAddress,
         encryption: Option<&Arc<Encryption>>,
@@ -49,12 +49,12 @@ impl Server {
         Some(Self { name: address.to_string().into(), transport, budget, stats })
     }
 
-    /// The server as written in the settings; the label `upstream`.
+    /// The server as written in the settings; value of the label `upstream`.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// Where it is asked over UDP; none where it is not.
+    /// Its address for queries over UDP; `None` if it is not queried over UDP.
     pub(crate) fn udp_socket(&self) -> Option<SocketAddr> {
         match self.transport {
             ServerTransport::Udp(socket) => Some(socket),
@@ -62,22 +62,22 @@ impl Server {
         }
     }
 
-    /// True where it is asked over UDP first.
+    /// True if it is queried over UDP first.
     pub(super) fn is_over_udp(&self) -> bool {
         self.udp_socket().is_some()
     }
 
-    /// True until too many exchanges in a row failed, and again after the next reply; false while it forwards to us.
+    /// False after too many failures in a row, until the next reply, and while the server forwards to this resolver.
     pub fn is_up(&self) -> bool {
         !self.stats.down.load(Ordering::Relaxed) && !self.stats.loops.is_looping()
     }
 
-    /// Waits for leave to ask for `client`, at most until `deadline`; where there is none, that is counted.
+    /// Waits for a slot for `client`, at most until `deadline`. Counts the query as shed if there is none.
     pub(super) async fn permit(&self, client: ShareHolder, deadline: Instant) -> Option<Permit> {
         self.budget.acquire(client, deadline).await.map_err(|reason| self.stats.shed(reason)).ok()
     }
 
-    /// Asks once, over all it takes to get a whole answer; all until `deadline`.
+    /// Makes one exchange, including any TCP fallback, until `deadline`.
     pub(super) async fn exchange(
         self: &Arc<Self>,
         prompt: &Prompt,
@@ -90,7 +90,7 @@ impl Server {
         ending.note(outcome, Instant::now())
     }
 
-    /// Asks by `exchange`, and once more without EDNS where the server takes none (RFC 6891 section 7).
+    /// Runs `exchange`, and once more without EDNS if the server rejects EDNS (RFC 6891 section 7).
     async fn with_or_without_edns<E>(
         &self,
         deadline: Instant,
@@ -111,7 +111,7 @@ impl Server {
         outcome
     }
 
-    /// Asks once as [`Self::exchange`] does, and makes nothing of how it ends.
+    /// Like [`Self::exchange`], but does not record the outcome.
     pub(super) async fn exchange_unnoted(
         &self,
         prompt: &Prompt,
@@ -122,7 +122,7 @@ impl Server {
         within(deadline, self.transport.exchange(prompt, edns, &self.stats)).await
     }
 
-    /// Asks over TCP what `ending` has begun to ask over UDP.
+    /// Continues over TCP the exchange that `ending` started over UDP.
     pub(crate) async fn go_on_over_tcp(
         self: &Arc<Self>,
         prompt: &Prompt,
@@ -134,13 +134,13 @@ impl Server {
         ending.note(outcome, Instant::now())
     }
 
-    /// A message was ignored.
+    /// Records an ignored message.
     pub(crate) fn note_rejected(&self, reason: Rejection) {
         self.stats.rejected(reason);
         if reason == Rejection::Case && !self.stats.told_of_case.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "upstream {} sent a reply in other letters than it was asked in, which is ignored as forged; where it never \
-                 keeps them, set `randomize_case = false` in [upstream]",
+                "upstream {} sent a reply with different letter case, which is ignored as possibly forged; \
+                 if it never preserves case, set `upstream.randomize_case = false`",
                 self.name
             );
         }
@@ -150,12 +150,13 @@ impl Server {
         self.stats.last_reply.store(self.stats.stamp(now), Ordering::Relaxed);
         self.stats.failures.store(0, Ordering::Relaxed);
         if !self.is_up() && self.stats.down.swap(false, Ordering::Relaxed) {
-            tracing::info!("upstream {} answers again", self.name);
+            tracing::info!("upstream {} is up again", self.name);
         }
     }
 
-    /// `answer` came to a query with EDNS, or without. A server that answers only without is asked so for a while; one that
-    /// has answered with EDNS lately knows it, and means the query, or somebody has forged its refusal.
+    /// Records whether `answer` came to a query with EDNS. A server that answers only without EDNS is queried that way
+    /// for a limited time. If it answered with EDNS recently, it supports EDNS: its refusal was about this query, or
+    /// forged.
     pub(crate) fn note_edns(&self, edns: bool, answer: &Answer, now: Instant) {
         if is_failure(answer) {
             return;
@@ -168,23 +169,26 @@ impl Server {
         let memory = u64::try_from(WITHOUT_EDNS.as_millis()).unwrap_or(u64::MAX);
         if (last == 0 || stamp - last > memory) && self.stats.has_edns(now) {
             self.stats.edns_again.store(stamp + memory, Ordering::Relaxed);
-            tracing::info!("upstream {} takes no EDNS: asking it without for {WITHOUT_EDNS:?}", self.name);
+            tracing::info!(
+                "upstream {} rejects EDNS: sending queries without it for {WITHOUT_EDNS:?}",
+                self.name
+            );
         }
     }
 
-    /// The server was asked at `since` and is silent. That counts only where it is silent to everyone.
+    /// The server was queried at `since` and is silent. Counts as a failure only if it replied to no other query since.
     pub(crate) fn note_silence(&self, since: Instant) {
         if self.stats.since_last_reply().is_none_or(|ago| ago > since.elapsed()) {
             self.note_failure("no reply in time");
         }
     }
 
-    /// This host did not let a query out at `now`.
+    /// A query could not be sent from this host at `now`.
     pub(crate) fn note_unsent(&self, error: &std::io::Error, now: Instant) {
         if self.stats.is_to_be_told(now) {
-            tracing::warn!("upstream {} was not asked: {error}", self.name);
+            tracing::warn!("cannot query upstream {}: {error}", self.name);
         }
-        // Where something comes from it meanwhile it can be reached, and only this query could not be sent.
+        // A recent reply shows that the server is reachable: only this query could not be sent.
         if self.stats.since_last_reply().is_none_or(|since| since >= LATELY) {
             self.note_failure(&error.to_string());
         }
@@ -193,7 +197,7 @@ impl Server {
     pub(crate) fn note_failure(&self, why: &str) {
         let failures = self.stats.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if failures >= FAILURES_UNTIL_DOWN && !self.stats.down.swap(true, Ordering::Relaxed) {
-            tracing::warn!("upstream {} is down: {why}; asking it last until it answers", self.name);
+            tracing::warn!("upstream {} is down: {why}; it is tried last until it answers", self.name);
         }
     }
 }
@@ -205,7 +209,7 @@ async fn within(
     timeout_at(deadline, exchange).await.unwrap_or(Err(ExchangeError::Timeout))
 }
 
-/// Counts an exchange when it ends, also where it is dropped because another server answered first.
+/// Counts an exchange when it ends, also if it is dropped because another server answered first.
 #[derive(Debug)]
 pub(crate) struct ExchangeGuard {
     server: Arc<Server>,
@@ -215,22 +219,22 @@ pub(crate) struct ExchangeGuard {
 }
 
 impl ExchangeGuard {
-    /// An exchange with `server` begins at `started`, by leave of `permit`.
+    /// Guards an exchange with `server` that starts at `started` under `permit`.
     pub(crate) fn new(server: &Arc<Server>, started: Instant, permit: Permit) -> Self {
         Self { server: Arc::clone(server), started, result: ExchangeResult::Overtaken, _permit: permit }
     }
 
-    /// The server that is asked.
+    /// The queried server.
     pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
     }
 
-    /// When it was asked.
+    /// When the exchange started.
     pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
-    /// The exchange ends at `now` with `outcome`, which is passed on.
+    /// Records that the exchange ended at `now` with `outcome`, and returns `outcome`.
     pub(crate) fn note(
         mut self,
         outcome: Result<Answer, ExchangeError>,
@@ -254,7 +258,7 @@ impl ExchangeGuard {
             Err(ExchangeError::Network(error)) => server.note_failure(&error.to_string()),
             Err(ExchangeError::Unwilling(why)) => server.note_failure(why),
             Err(ExchangeError::Local(error)) => server.note_unsent(error, now),
-            // One name that nobody answers says little about the server; the query tells it once.
+            // One unanswered name says little about the server. `note_silence` records it once per query.
             Err(ExchangeError::Timeout) => {}
         }
         outcome

@@ -2,18 +2,18 @@
 
 use crate::address::upstream::UpstreamAddress;
 
-/// The servers that `/etc/resolv.conf` (or the platform's like) names, in its order.
+/// The servers in `/etc/resolv.conf` (or the platform's equivalent), in order.
 ///
-/// Errors: it cannot be read, or names no server.
+/// Errors: the configuration cannot be read or names no server.
 pub fn servers() -> Result<Vec<UpstreamAddress>, String> {
     let servers = read()?;
     match servers.is_empty() {
-        true => Err("it names no server".to_owned()),
+        true => Err("no nameserver configured".to_owned()),
         false => Ok(servers),
     }
 }
 
-/// Nothing but the servers matters here. hickory reads the rest as well, and gives up over a search list that it does not like.
+/// Reads only the servers. hickory parses the whole file and fails on a search list it does not accept.
 #[cfg(unix)]
 fn read() -> Result<Vec<UpstreamAddress>, String> {
     const PATH: &str = "/etc/resolv.conf";
@@ -29,8 +29,7 @@ fn read() -> Result<Vec<UpstreamAddress>, String> {
     Ok(unique(addresses.map(UpstreamAddress::Udp)))
 }
 
-/// The servers that lines `nameserver ADDRESS` name (resolv.conf(5)). An address that cannot be asked is passed over, as the C
-/// library does.
+/// The servers of the `nameserver ADDRESS` lines (resolv.conf(5)). Unusable addresses are skipped, as in the C library.
 #[cfg(unix)]
 fn servers_of(text: &str) -> Vec<UpstreamAddress> {
     let server = |line: &str| {
@@ -41,7 +40,7 @@ fn servers_of(text: &str) -> Vec<UpstreamAddress> {
     unique(text.lines().filter_map(server))
 }
 
-/// Each once, in order.
+/// Removes duplicates and preserves order.
 fn unique(servers: impl Iterator<Item = UpstreamAddress>) -> Vec<UpstreamAddress> {
     let mut unique: Vec<UpstreamAddress> = Vec::new();
     for server in servers {

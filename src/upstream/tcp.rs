@@ -1,4 +1,4 @@
-//! One exchange over TCP: a connection, a question, a whole reply.
+//! One exchange over TCP: one connection, one query, one complete reply.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
 use crate::wire::request;
 
-/// Asks `server` over a connection of its own.
+/// Queries `server` over a new connection.
 pub(super) async fn exchange(
     server: SocketAddr,
     prompt: &Prompt,
@@ -27,7 +27,7 @@ pub(super) async fn exchange(
     let id: u16 = rand::random();
     let mut message = Vec::with_capacity(512);
     request::write_in_case(&mut message, id, &prompt.question, prompt.flags, None, edns);
-    // RFC 7766 section 8: length and message in one write, so that they travel in one segment.
+    // RFC 7766 section 8: length and message in one write, so they travel in one segment.
     let mut framed = (message.len() as u16).to_be_bytes().to_vec();
     framed.extend_from_slice(&message);
     stream.write_all(&framed).await?;

@@ -1,4 +1,4 @@
-//! [`ServerTransport`]: how one server is reached.
+//! [`ServerTransport`]: the transport to one server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use crate::address::upstream::UpstreamAddress;
 use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
 
-/// How one server is reached.
+/// The transport to one server.
 #[derive(Debug)]
 pub(super) enum ServerTransport {
-    /// UDP first, TCP where an answer does not fit.
+    /// UDP first, TCP if an answer does not fit.
     Udp(SocketAddr),
-    /// TCP alone.
+    /// TCP only.
     Tcp(SocketAddr),
-    /// TLS, HTTPS or QUIC alone.
+    /// TLS, HTTPS or QUIC only.
     Encrypted(EncryptedServer),
 }
 
 impl ServerTransport {
-    /// The way to `address`; none for [`UpstreamAddress::System`], which stands for others, and none to an encrypted one
-    /// where `encryption` is not set up.
+    /// The transport to `address`. `None` for [`UpstreamAddress::System`], which stands for other servers, and for an
+    /// encrypted server without `encryption`.
     pub(super) fn new(address: &UpstreamAddress, encryption: Option<&Arc<Encryption>>) -> Option<Self> {
         match address {
             UpstreamAddress::System => None,
@@ -34,7 +34,7 @@ impl ServerTransport {
         }
     }
 
-    /// Asks once, with an OPT record where `edns` says so.
+    /// Makes one exchange, with an OPT record if `edns` is set.
     pub(super) async fn exchange(
         &self,
         prompt: &Prompt,
@@ -51,7 +51,7 @@ impl ServerTransport {
         }
     }
 
-    /// Asks once more what was asked over UDP and needs a stream.
+    /// Repeats over a stream a query that was sent over UDP.
     pub(super) async fn go_on_over_tcp(
         &self,
         prompt: &Prompt,

@@ -1,4 +1,4 @@
-//! One exchange over UDP: a fresh socket, a random id, and patience for the true reply.
+//! One exchange over UDP: a new socket, a random id, and a wait for the matching reply.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,13 +10,13 @@ use crate::net::batch::MAX_REPORTS;
 use crate::upstream::server_stats::ServerStats;
 use crate::wire::request;
 
-/// Room for a datagram in bytes: more than we offer, because Azure's resolver is known to overrun.
+/// Receive buffer for one datagram in bytes: more than we offer, because Azure's resolver is known to exceed it.
 const DATAGRAM: usize = 4096;
 
-/// Asks `server` and waits for its reply; whatever else arrives is counted and ignored.
+/// Queries `server` and waits for its reply. Anything else that arrives is counted and ignored.
 ///
-/// Every exchange has a socket of its own: the kernel gives it a random port, and being connected it takes datagrams
-/// from the asked address and port alone.
+/// Every exchange has its own socket with a random port from the kernel. The socket is connected, so it receives
+/// datagrams only from the queried address and port.
 pub(super) async fn exchange(
     server: SocketAddr,
     prompt: &Prompt,
@@ -28,7 +28,7 @@ pub(super) async fn exchange(
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(local).await.map_err(ExchangeError::Local)?;
-    // Connecting sends nothing: whatever fails is this host's.
+    // Connecting sends nothing, so any error is local.
     socket.connect(server).await.map_err(ExchangeError::Local)?;
     let id: u16 = rand::random();
     let mut message = Vec::with_capacity(512);
@@ -38,9 +38,9 @@ pub(super) async fn exchange(
     drop(message);
     loop {
         socket.readable().await?;
-        // Made when there is something to read: thousands may wait, and none of them needs it meanwhile.
+        // Allocated only when there is something to read: thousands of exchanges may wait without a buffer.
         let mut datagram = [0; DATAGRAM];
-        // An error is nothing to read yet, or an ICMP message, which anyone who guesses the port can forge.
+        // An error means nothing to read yet, or an ICMP message, which anyone who guesses the port can forge.
         let Ok(length) = socket.try_recv(&mut datagram) else { continue };
         let sent = SentQuery { id, question: &prompt.question, case, edns };
         match judge(&datagram[..length], sent, Channel::Datagram) {
@@ -53,9 +53,9 @@ pub(super) async fn exchange(
     }
 }
 
-/// Sends `message` on a connected socket, which reports ICMP errors that came before in place of sending.
+/// Sends `message` on a connected socket. Instead of sending, such a socket first reports earlier ICMP errors.
 ///
-/// Errors: the host does not let it out.
+/// Errors: this host cannot send it.
 async fn send(socket: &UdpSocket, message: &[u8]) -> Result<(), ExchangeError> {
     for _ in 0..MAX_REPORTS {
         if socket.send(message).await.is_ok() {
@@ -72,7 +72,7 @@ mod tests {
     use crate::policy::clients::{ClientPrefix, ShareHolder};
     use crate::wire::request::AnswerFlags;
 
-    /// Room for a datagram in each of thousands that waited took 20 KiB of memory a query.
+    /// A buffer in each of thousands of waiting exchanges took 20 KiB of memory per query.
     #[test]
     fn an_exchange_that_waits_holds_no_room_for_its_reply() {
         let (question, flags) = (crate::wire::query::Question::empty(), AnswerFlags::default());

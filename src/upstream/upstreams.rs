@@ -1,4 +1,4 @@
-//! [`Upstreams`]: every server that may be asked, and which of them each route has.
+//! [`Upstreams`]: every configured server, and the servers of each route.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -11,22 +11,22 @@ use crate::policy::route::RouteId;
 use crate::upstream::server_stats::ServerStats;
 use crate::wire::name::Name;
 
-/// All servers. One that several routes have is one server: it has one budget and one health.
+/// All servers. A server that several routes use is one server with one budget and one health state.
 #[derive(Debug)]
 pub struct Upstreams {
     config: UpstreamConfig,
     routes: BTreeMap<RouteId, RouteServers>,
     default: RouteId,
-    /// Lists of earlier policies that something in flight may still be asked through.
+    /// Server lists of earlier policies that queries in flight may still use.
     retired: BTreeMap<RouteId, Retired>,
-    /// The number given out last. Numbers are used in turn, so that one comes again as late as possible.
+    /// The last assigned id. Ids are assigned in turn, so one is reused as late as possible.
     last: RouteId,
     servers: Vec<Arc<Server>>,
-    /// Counts of every server this process ever had, so that no count goes down when one is replaced.
+    /// Counters of every server this process ever had, so that no counter decreases when one is replaced.
     known: BTreeMap<String, Arc<ServerStats>>,
 }
 
-/// A route's servers, as addresses and as what is asked.
+/// A route's servers, as addresses and as [`Upstream`].
 #[derive(Debug)]
 struct RouteServers {
     addresses: Vec<UpstreamAddress>,
@@ -40,20 +40,20 @@ struct Retired {
     upstream: Weak<Upstream>,
 }
 
-/// Every number of a route is in use.
+/// All route ids are in use.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "too many lists of servers are in use at once: queries are still in flight through those of earlier settings\n  \
+    "too many server lists are in use: queries are still in flight to servers of earlier settings\n  \
      help: reload again in a few seconds"
 )]
 pub struct NoFreeRoute;
 
 impl Upstreams {
-    /// The servers of `lists`, the first of which is for all names without a route, with the number of each list's route.
-    /// Equal lists have one number, the one they had in `before`. Servers that `before` had keep their counts, health,
-    /// budget and connections. [`UpstreamAddress::System`] is left out here.
+    /// The servers of `lists` (the first is for names without a route), and the route id of each list. Equal lists
+    /// share one id, which they keep from `before`. Servers also in `before` keep their counters, health, budget and
+    /// connections. [`UpstreamAddress::System`] is left out here.
     ///
-    /// Errors: queries in flight under earlier policies use all numbers that are left.
+    /// Errors: queries in flight under earlier policies use all remaining ids.
     pub fn new(
         config: UpstreamConfig,
         lists: Vec<Vec<UpstreamAddress>>,
@@ -65,7 +65,7 @@ impl Upstreams {
         };
         let kept = before.filter(same_budget).map_or(&[][..], |before| &before.servers);
         let mut servers: Vec<Arc<Server>> = Vec::new();
-        // Connections that were made under other terms are not used under these.
+        // Connections opened under other TLS settings are not reused.
         let same_encryption = before.is_some_and(|before| before.config.encryption == config.encryption);
         let mut server = |address: &UpstreamAddress| {
             let name = address.to_string();
@@ -114,7 +114,7 @@ impl Upstreams {
         Ok((Self { config, routes, default, retired, last, servers, known }, numbers))
     }
 
-    /// The lists of these and of earlier policies that something may still be asked through, once other policies come.
+    /// The lists of this and of earlier policies that queries in flight may still use after a policy change.
     fn retired(&self) -> BTreeMap<RouteId, Retired> {
         let ours = self.routes.iter().map(|(number, RouteServers { addresses, upstream })| {
             (*number, Retired { addresses: addresses.clone(), upstream: Arc::downgrade(upstream) })
@@ -123,15 +123,15 @@ impl Upstreams {
         earlier.map(|(number, route)| (*number, route.clone())).chain(ours).collect()
     }
 
-    /// What holds for all servers.
+    /// Settings common to all servers.
     pub fn config(&self) -> &UpstreamConfig {
         &self.config
     }
 
-    /// The servers of a route; those of names without one where the number is not in use.
+    /// The servers of a route; those of names without a route if the id is not in use.
     pub fn route(&self, route: RouteId) -> &Arc<Upstream> {
         let found = self.routes.get(&route).or_else(|| self.routes.get(&self.default));
-        // There is a default route from the start.
+        // A default route always exists.
         found.map_or_else(|| &self.routes[&self.default].upstream, |route| &route.upstream)
     }
 
@@ -140,18 +140,18 @@ impl Upstreams {
         self.route(self.default)
     }
 
-    /// All servers, each once, in the order they were written.
+    /// All servers, each once, in configured order.
     pub fn servers(&self) -> &[Arc<Server>] {
         &self.servers
     }
 
-    /// A query for `name`, of type [`super::loop_watch::QTYPE`], came in: a server that was asked for it forwards to us.
+    /// Records a query for `name` of type [`super::loop_watch::QTYPE`]: a server that got this query forwards to us.
     #[cold]
     pub fn note_arrival(&self, name: &Name) {
         self.servers.iter().for_each(|server| server.stats.loops.note_arrival(name));
     }
 
-    /// Counts of all servers this process ever had, by name.
+    /// Counters of all servers this process ever had, by name.
     pub fn known(&self) -> impl Iterator<Item = (&str, &ServerStats)> {
         self.known.iter().map(|(name, stats)| (name.as_str(), &**stats))
     }

@@ -1,17 +1,17 @@
-//! How the system's allocator treats what is freed.
+//! Setting of the system allocator for freed memory.
 #![allow(unsafe_code)]
 
-/// Allocations of so many bytes and more are mapped by themselves: glibc's own first value.
+/// Size in bytes from which allocations are mapped individually: glibc's initial value.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAPPED: libc::c_int = 128 << 10;
 
-/// Has large allocations go back to the system when they are freed. glibc raises the size from which they do with each that is
-/// freed (mallopt(3), M_MMAP_THRESHOLD), and then keeps most of what a policy had that a reload has replaced. Called before there
-/// is a second thread.
+/// Returns large allocations to the system when they are freed. By default glibc raises the size threshold with each
+/// large free (mallopt(3), M_MMAP_THRESHOLD), and then keeps most of the memory of a policy that a reload has replaced.
+/// Must be called before a second thread starts.
 pub(crate) fn give_back_what_is_freed() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: takes two numbers, and changes settings of the allocator alone, which is locked meanwhile. It fails for a number
-    // beyond its range, and then nothing has changed.
+    // SAFETY: mallopt takes two numbers and changes allocator settings under the allocator's lock. It fails for a value
+    // out of range and then changes nothing.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
     }

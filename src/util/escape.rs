@@ -1,7 +1,7 @@
-//! Text from outside in a message, a comment or a file of ours.
+//! Escapes untrusted text for messages, comments and files.
 
-/// The same text in one line: what would end the line, move a terminal's cursor or turn the direction of writing is
-/// written as its escape.
+/// The text on one line: characters that end the line, move a terminal's cursor or change the text direction are
+/// escaped.
 pub(crate) fn on_one_line(text: &str) -> String {
     let shown = |c: char| match c {
         '"' | '\'' | '\\' => c.to_string(),

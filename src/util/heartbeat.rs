@@ -1,29 +1,29 @@
-//! [`Heartbeat`]: a thread shows that it makes progress; and [`Health`], what the watchdog makes of it.
+//! [`Heartbeat`]: shows that a thread makes progress. [`Health`]: the watchdog's finding.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::util::sync::lock;
 
-/// Stands for a thread that needs no beats any more; so many would take ages.
+/// Marks a thread that has finished; no count of beats gets this high.
 pub(crate) const AT_REST: u64 = u64::MAX;
 
-/// Beats of one thread, which alone writes here.
+/// Beat count of one thread; only that thread writes it.
 #[derive(Clone, Debug, Default)]
 pub struct Heartbeat(Arc<Line>);
 
-/// In a cache line of its own, so that no thread waits for another's.
+/// In its own cache line, so that threads do not contend.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Line(AtomicU64);
 
 impl Heartbeat {
-    /// The thread went round its loop.
+    /// Counts one pass of the thread's loop.
     pub fn beat(&self) {
         self.0.0.store(self.count().wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// The thread has done its work, and ends. One that ends otherwise does not get here.
+    /// The thread ends normally. A thread that ends otherwise does not get here.
     pub fn rest(&self) {
         self.0.0.store(AT_REST, Ordering::Relaxed);
     }
@@ -34,17 +34,17 @@ impl Heartbeat {
     }
 }
 
-/// Why the resolver does not work, as the watchdog saw it last.
+/// Why the resolver does not work, as last seen by the watchdog.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<Option<String>>>);
 
 impl Health {
-    /// The reason, for people; none: all is well.
+    /// The reason as text; none if all is well.
     pub fn fault(&self) -> Option<String> {
         lock(&self.0).clone()
     }
 
-    /// What the watchdog sees now.
+    /// Sets the watchdog's current finding.
     pub(crate) fn set(&self, fault: Option<String>) {
         *lock(&self.0) = fault;
     }

@@ -1,9 +1,9 @@
-//! [`Label`]: the words for values of a fixed list, in metrics, logs and messages.
+//! [`Label`]: names of the values of an enum, in metrics, logs and messages.
 
-/// A value of a fixed list, with a word for each: derived by `strum::IntoStaticStr`. `strum::VariantArray` lists the values in the
-/// order of their counters, `strum::VariantNames` the words.
+/// An enum value with a name, derived by `strum::IntoStaticStr`. `strum::VariantArray` lists the values in the order of
+/// their counters, `strum::VariantNames` their names.
 pub trait Label: Copy + Into<&'static str> {
-    /// The word.
+    /// The name.
     fn label(self) -> &'static str {
         self.into()
     }

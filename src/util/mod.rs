@@ -1,4 +1,4 @@
-//! Small things that every room may use; they know nothing of DNS.
+//! Small helpers for all modules; they know nothing of DNS.
 
 pub(crate) mod allocator;
 pub(crate) mod escape;

@@ -1,4 +1,4 @@
-//! Times as text (RFC 3339). A clock that stands before 1970 is shown as its beginning: humantime does not write such times.
+//! Times as text (RFC 3339). Times before 1970 are shown as 1970-01-01, because humantime cannot format them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

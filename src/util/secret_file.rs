@@ -1,4 +1,4 @@
-//! Reading files that hold a secret: small, and closed to everyone but their user and group.
+//! [`SecretFile`]: reads small files that hold a secret and that only their owner and group can access.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 /// Largest file in bytes.
 const MAX_BYTES: u64 = 4096;
 
-/// A kind of secret that has a file of its own.
+/// A kind of secret file.
 #[derive(Debug)]
 pub(crate) struct SecretFile {
-    /// What an error begins with, before the path.
+    /// What the file is; errors begin with it, before the path.
     pub what: &'static str,
-    /// The setting that names it.
+    /// The setting that names the file.
     pub setting: &'static str,
-    /// How a new one is written.
+    /// The command that creates a new secret.
     pub make: &'static str,
 }
 
-/// Why there is no secret in a file.
+/// Why a secret file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {}: {fault}\n  help: {}", file.what, path.display(), self.remedy())]
 pub struct SecretFileError {
@@ -31,18 +31,18 @@ pub struct SecretFileError {
 enum Fault {
     #[error("{0}")]
     Unreadable(io::Error),
-    #[error("it is no file")]
+    #[error("not a regular file")]
     NoFile,
-    #[error("everyone on this machine may read it, or write to it")]
+    #[error("other users can read or write it")]
     Open,
-    #[error("it is larger than {MAX_BYTES} bytes")]
+    #[error("larger than {MAX_BYTES} bytes")]
     Large,
     #[error("{0}")]
     Content(String),
 }
 
 impl SecretFile {
-    /// What `parse` makes of the lines of the file at `path`, without their ends.
+    /// Reads the file at `path` and parses its lines, without line ends, with `parse`.
     pub(crate) fn read<T>(
         &'static self,
         path: &Path,
@@ -63,18 +63,18 @@ impl SecretFileError {
     fn remedy(&self) -> String {
         let SecretFile { setting, make, .. } = self.file;
         match self.fault {
-            Fault::Open => "`chmod o= FILE`, and for a Kubernetes secret `defaultMode: 0440`".to_owned(),
+            Fault::Open => "run `chmod o= FILE`; for a Kubernetes secret, set `defaultMode: 0440`".to_owned(),
             Fault::Unreadable(_) | Fault::NoFile => {
-                format!("{setting} names a file that the user namegate runs as can read")
+                format!("set {setting} to a file that the user namegate runs as can read")
             }
-            Fault::Large | Fault::Content(_) => format!("write a new one: `(umask 077; {make} > FILE)`"),
+            Fault::Large | Fault::Content(_) => format!("create a new one: `(umask 077; {make} > FILE)`"),
         }
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let metadata = fs::metadata(path).map_err(Fault::Unreadable)?;
-    // A pipe would be waited for.
+    // Opening a pipe would block.
     if !metadata.is_file() {
         return Err(Fault::NoFile);
     }

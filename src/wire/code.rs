@@ -1,4 +1,4 @@
-//! Numbers of the DNS registries that namegate acts on, and the mnemonics of those it only shows.
+//! Numbers from the DNS registries that namegate acts on, and mnemonics for display.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,9 +8,9 @@ use std::str::FromStr;
 pub struct Type(pub u16);
 
 impl Type {
-    /// The servers of a zone.
+    /// Name servers of a zone.
     pub const NS: Self = Self(2);
-    /// Start of authority, carried by every negative answer (RFC 2308).
+    /// Start of authority, part of every negative answer (RFC 2308).
     pub const SOA: Self = Self(6);
     /// An alias.
     pub const CNAME: Self = Self(5);
@@ -18,19 +18,19 @@ impl Type {
     pub const A: Self = Self(1);
     /// An IPv6 address.
     pub const AAAA: Self = Self(28);
-    /// Another name for a whole subtree (RFC 6672).
+    /// An alias of a whole subtree (RFC 6672).
     pub const DNAME: Self = Self(39);
-    /// A service's endpoints (RFC 9460).
+    /// Endpoints of a service (RFC 9460).
     pub const SVCB: Self = Self(64);
-    /// The same for HTTPS.
+    /// Endpoints of an HTTPS service (RFC 9460).
     pub const HTTPS: Self = Self(65);
-    /// Host information, the body of a minimal answer to ANY (RFC 8482 section 4.2).
+    /// Host information, the record of a minimal answer to ANY (RFC 8482 section 4.2).
     pub const HINFO: Self = Self(13);
     /// Text.
     pub const TXT: Self = Self(16);
     /// EDNS pseudo-record (RFC 6891).
     pub const OPT: Self = Self(41);
-    /// The digest of a zone's key, in the zone above (RFC 4034 section 5).
+    /// The digest of a zone's key, in the parent zone (RFC 4034 section 5).
     pub const DS: Self = Self(43);
     /// A zone's key (RFC 4034 section 2).
     pub const DNSKEY: Self = Self(48);
@@ -50,7 +50,7 @@ impl Type {
     pub const ANY: Self = Self(255);
 }
 
-/// Types with a mnemonic, in the order of their numbers; the rest is written `TYPE123` (RFC 3597 section 5).
+/// Types with a mnemonic, by number; others are written `TYPE123` (RFC 3597 section 5).
 const MNEMONICS: [(u16, &str); 47] = [
     (1, "A"),
     (2, "NS"),
@@ -102,7 +102,7 @@ const MNEMONICS: [(u16, &str); 47] = [
 ];
 
 impl Type {
-    /// The mnemonic, where the type has one.
+    /// The mnemonic, if the type has one.
     pub fn mnemonic(self) -> Option<&'static str> {
         MNEMONICS.iter().find(|(number, _)| *number == self.0).map(|(_, text)| *text)
     }
@@ -117,7 +117,7 @@ impl fmt::Display for Type {
     }
 }
 
-/// Reads a mnemonic or `TYPE123`, in either case.
+/// Parses a mnemonic or `TYPE123`, in upper or lower case.
 impl FromStr for Type {
     type Err = String;
 
@@ -127,7 +127,7 @@ impl FromStr for Type {
         let number = known.or_else(|| upper.strip_prefix("TYPE").and_then(|digits| digits.parse().ok()));
         number
             .map(Self)
-            .ok_or_else(|| format!("`{text}` is no record type; try A, AAAA, HTTPS, TXT or TYPE65"))
+            .ok_or_else(|| format!("unknown record type `{text}`; try A, AAAA, HTTPS, TXT or TYPE65"))
     }
 }
 
@@ -138,18 +138,18 @@ pub struct Class(pub u16);
 impl Class {
     /// The Internet.
     pub const IN: Self = Self(1);
-    /// Chaos, used to ask a server about itself (RFC 4892).
+    /// Chaos, used to query a server's identity (RFC 4892).
     pub const CH: Self = Self(3);
 }
 
-/// A response code, the upper bits that EDNS adds included (RFC 6895 section 2.3).
+/// A response code, including the upper bits from EDNS (RFC 6895 section 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rcode(pub u16);
 
 impl Rcode {
     /// No error, with or without data.
     pub const NOERROR: Self = Self(0);
-    /// The query could not be read.
+    /// The query is malformed.
     pub const FORMERR: Self = Self(1);
     /// The server could not answer.
     pub const SERVFAIL: Self = Self(2);
@@ -163,10 +163,10 @@ impl Rcode {
     pub const NOTAUTH: Self = Self(9);
     /// The EDNS version is not supported (RFC 6891 section 6.1.3).
     pub const BADVERS: Self = Self(16);
-    /// The client is to ask again with the cookie it is given (RFC 7873 section 8).
+    /// The client must retry with the new cookie (RFC 7873 section 8).
     pub const BADCOOKIE: Self = Self(23);
 
-    /// Lower-case text for labels of metrics and logs; `other` for what no query here should bring.
+    /// Lower-case text for metric labels and logs; `other` for unexpected codes.
     pub fn label(self) -> &'static str {
         match self {
             Self::NOERROR => "noerror",
@@ -191,22 +191,22 @@ impl ErrorCode {
     pub const OTHER: Self = Self(0);
     /// 3: the answer has expired, and there is no newer one.
     pub const STALE_ANSWER: Self = Self(3);
-    /// 13: the answer is a failure kept from an earlier attempt.
+    /// 13: the answer is a cached failure.
     pub const CACHED_ERROR: Self = Self(13);
-    /// 14: the server cannot answer yet or any more.
+    /// 14: the server is starting or shutting down.
     pub const NOT_READY: Self = Self(14);
-    /// 15: the name is on a blocklist or, here, on no allowlist.
+    /// 15: the name is on a blocklist or, in namegate, not on the allowlist.
     pub const BLOCKED: Self = Self(15);
-    /// 18: the client may not ask.
+    /// 18: the client is not permitted to query.
     pub const PROHIBITED: Self = Self(18);
-    /// 19: the same, for an answer that says there is no such name.
+    /// 19: an expired NXDOMAIN, and there is no newer answer.
     pub const STALE_NXDOMAIN: Self = Self(19);
-    /// 20: the server holds no answer and was told not to fetch one.
+    /// 20: the answer is not cached, and the query has RD=0.
     pub const NOT_AUTHORITATIVE: Self = Self(20);
     /// 21: the kind of query is not supported.
     pub const NOT_SUPPORTED: Self = Self(21);
     /// 22: no upstream answered in time.
     pub const NO_REACHABLE_AUTHORITY: Self = Self(22);
-    /// 23: the network said no on the way to every upstream.
+    /// 23: network errors to every upstream.
     pub const NETWORK_ERROR: Self = Self(23);
 }

@@ -1,4 +1,4 @@
-//! [`Cookie`]: what a client's COOKIE option holds (RFC 7873, RFC 9018).
+//! [`Cookie`]: a client's COOKIE option (RFC 7873, RFC 9018).
 
 /// Option code of cookies (RFC 7873 section 4).
 pub const OPTION_COOKIE: u16 = 10;
@@ -6,23 +6,23 @@ pub const OPTION_COOKIE: u16 = 10;
 /// Length of a client cookie in bytes (RFC 7873 section 4.1).
 pub const CLIENT: usize = 8;
 
-/// Length of the server cookies that we make, in bytes (RFC 9018 section 4).
+/// Length of the server cookies that namegate generates, in bytes (RFC 9018 section 4).
 pub const SERVER: usize = 16;
 
-/// Length of the option in our replies, its code and length included.
+/// Length of the option in namegate's replies, including option code and length.
 pub const OPTION: usize = 4 + CLIENT + SERVER;
 
-/// A client's cookie, and the server's where it brought one that can be ours.
+/// A client cookie, and a server cookie that namegate may have issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookie {
-    /// What the client made up for this server.
+    /// The client cookie.
     pub client: [u8; CLIENT],
-    /// What this server may have given it before; none where there is nothing, or what another one made.
+    /// The server cookie; `None` if there is none, or if its length shows that another server issued it.
     pub server: Option<[u8; SERVER]>,
 }
 
 impl Cookie {
-    /// Reads the option's data; none where it has no length that the option can have.
+    /// Parses the option's data; `None` if the length is invalid.
     pub fn parse(data: &[u8]) -> Option<Self> {
         let (client, server) = data.split_first_chunk::<CLIENT>()?;
         // RFC 7873 section 5.2.2: any other length is a format error.
@@ -32,7 +32,7 @@ impl Cookie {
         Some(Self { client: *client, server: server.try_into().ok() })
     }
 
-    /// The option that gives `server` to the client.
+    /// The option with the client cookie and `server`.
     pub fn option(&self, server: [u8; SERVER]) -> [u8; OPTION] {
         let mut option = [0; OPTION];
         option[..2].copy_from_slice(&OPTION_COOKIE.to_be_bytes());

@@ -1,4 +1,4 @@
-//! [`Denial`]: how a blocked name is answered.
+//! [`Denial`]: the answer for a blocked name.
 
 use std::fmt::Display;
 
@@ -6,22 +6,21 @@ use super::code::{ErrorCode, Rcode, Type};
 use super::edns::OPTION_EDE;
 use super::reply::{Envelope, ExtendedError, NAME_OF_QUESTION};
 
-/// How a blocked name is answered: response code, authority section and usual reason, encoded once per policy.
+/// The answer for a blocked name: response code, authority section and default reason, encoded once per policy.
 #[derive(Clone, Debug)]
 pub struct Denial {
     rcode: Rcode,
     authority: Box<[u8]>,
-    /// The usual reason as an option.
+    /// The default reason as an EDE option.
     reason: Box<[u8]>,
 }
 
 impl Denial {
-    /// NXDOMAIN or an empty NOERROR, with a SOA that lets clients keep the answer for `ttl` seconds.
+    /// NXDOMAIN or an empty NOERROR, with a SOA that lets clients cache the answer for `ttl` seconds.
     ///
-    /// RFC 2308 section 3: negative answers need a SOA or they are not cached. Its owner is the blocked name: resolvers may
-    /// take one further up to say that nothing exists below that. `serial` tells one policy from another.
-    ///
-    /// Names are blocked for `reason` where no other is given.
+    /// RFC 2308 section 3: negative answers without a SOA are not cached. The owner of the SOA is the blocked name:
+    /// with an owner further up, resolvers may conclude that nothing exists below that one. `serial` identifies the
+    /// policy, `reason` is the default EDE text.
     pub fn negative(rcode: Rcode, ttl: u32, serial: u32, reason: &str) -> Self {
         let mut soa = NAME_OF_QUESTION.to_vec();
         soa.extend_from_slice(&Type::SOA.0.to_be_bytes());
@@ -36,29 +35,29 @@ impl Denial {
         Self { rcode, authority: soa.into(), reason: blocked_option(reason) }
     }
 
-    /// REFUSED, with nothing to keep.
+    /// REFUSED, without a SOA to cache.
     pub fn refused(reason: &str) -> Self {
         Self { rcode: Rcode::REFUSED, authority: Box::default(), reason: blocked_option(reason) }
     }
 
-    /// The response code blocked names get.
+    /// The response code for blocked names.
     pub fn rcode(&self) -> Rcode {
         self.rcode
     }
 
-    /// The response code of a blocked name that has allowed ones below it: where others do not exist, it has no data. RFC 8020
-    /// section 2: NXDOMAIN says that nothing exists below the name either.
+    /// The response code for a blocked name with allowed names below it: NODATA instead of NXDOMAIN. RFC 8020 section
+    /// 2: NXDOMAIN means that nothing exists below the name either.
     pub fn ancestor_rcode(&self) -> Rcode {
         if self.rcode == Rcode::NXDOMAIN { Rcode::NOERROR } else { self.rcode }
     }
 }
 
-/// SOA REFRESH, RETRY and EXPIRE in seconds: required fields that nobody acts on, since no zone is transferred.
+/// SOA REFRESH, RETRY and EXPIRE in seconds: required, but unused without zone transfers.
 const REFRESH: u32 = 3600;
 const RETRY: u32 = 600;
 const EXPIRE: u32 = 86_400;
 
-/// The Extended DNS Error "Blocked" as an option.
+/// The Extended DNS Error "Blocked" as an EDNS option.
 fn blocked_option(reason: &str) -> Box<[u8]> {
     let mut option = OPTION_EDE.to_be_bytes().to_vec();
     option.extend_from_slice(&(reason.len() as u16 + 2).to_be_bytes());
@@ -67,12 +66,12 @@ fn blocked_option(reason: &str) -> Box<[u8]> {
     option.into()
 }
 
-/// The reply for a blocked name with no allowed ones below it; the usual reason is given where there is no other.
+/// Writes the reply for a blocked name without allowed names below it. Without `reason` it has the default reason.
 pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: Option<&dyn Display>) {
     deny(out, envelope, denial, denial.rcode, reason);
 }
 
-/// The reply for a blocked name that has allowed ones below it.
+/// Writes the reply for a blocked name with allowed names below it.
 pub fn ancestor(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: &dyn Display) {
     deny(out, envelope, denial, denial.ancestor_rcode(), Some(reason));
 }

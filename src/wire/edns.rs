@@ -1,4 +1,4 @@
-//! [`Edns`]: what a client's OPT record says (RFC 6891), and the record walk it needs.
+//! [`Edns`]: the contents of an OPT record (RFC 6891), and an iterator over its options.
 
 use super::code::Rcode;
 use super::cookie::{Cookie, OPTION_COOKIE};
@@ -15,34 +15,34 @@ pub const DNSSEC_OK: u32 = 0x8000;
 /// A well-formed OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edns {
-    /// UDP payload the sender can take, in bytes; at least 512.
+    /// UDP payload that the sender accepts, in bytes; at least 512.
     pub udp_payload: u16,
-    /// Version asked for; 0 is the only one there is.
+    /// EDNS version; only 0 exists.
     pub version: u8,
     /// DO.
     pub dnssec_ok: bool,
-    /// What its COOKIE option holds, in a query.
+    /// The COOKIE option of a query.
     pub cookie: Option<Cookie>,
 }
 
-/// The fixed part and the data of an OPT record, still unread.
+/// An OPT record, not yet parsed.
 #[derive(Clone, Copy, Debug)]
 pub struct OptRecord<'a> {
     class: u16,
     ttl: u32,
-    /// Options as they stand.
+    /// The options as received.
     pub options: &'a [u8],
 }
 
 impl<'a> OptRecord<'a> {
-    /// Takes an OPT record apart from its CLASS, TTL and RDATA.
+    /// An OPT record with this CLASS, TTL and RDATA.
     pub fn new(class: u16, ttl: u32, options: &'a [u8]) -> Self {
         Self { class, ttl, options }
     }
 
-    /// What the record says; none where its options do not fill the data exactly.
+    /// Parses the record without the cookie; `None` if the options do not fill the data exactly.
     pub fn edns(&self) -> Option<Edns> {
-        // A malformed option list that a later rewrite might make valid must not pass (CVE-2026-42004).
+        // A malformed option list must not pass: a later rewrite could make it valid (CVE-2026-42004).
         if self.options().any(|option| option.is_none()) {
             return None;
         }
@@ -55,30 +55,30 @@ impl<'a> OptRecord<'a> {
         })
     }
 
-    /// The same for a query, with the client's cookie; none where a COOKIE option has no length that it can have.
+    /// Parses the record of a query, with the client's cookie; also `None` if a COOKIE option has an invalid length.
     pub fn query_edns(&self) -> Option<Edns> {
         let edns = self.edns()?;
         if self.options.is_empty() {
             return Some(edns);
         }
-        // RFC 7873 section 5.2: of several COOKIE options all but the first are ignored.
+        // RFC 7873 section 5.2: only the first COOKIE option counts.
         let cookie = self.options().flatten().find(|(code, _)| *code == OPTION_COOKIE);
         let cookie = cookie.map(|(_, data)| Cookie::parse(data).ok_or(())).transpose();
         Some(Edns { cookie: cookie.ok()?, ..edns })
     }
 
-    /// The upper eight bits of the response code, in their place (RFC 6891 section 6.1.3).
+    /// The full response code: the upper eight bits from this record, `lower` from the header (RFC 6891 section 6.1.3).
     pub fn rcode(&self, lower: u16) -> Rcode {
         Rcode((self.ttl >> 24) as u16 * 16 + lower)
     }
 
-    /// Options in order; an item is none where an option runs past the end, and is then the last one.
+    /// The options in order. If an option runs past the end, its item is `None` and the last one.
     pub fn options(&self) -> EdnsOptions<'a> {
         EdnsOptions { rest: self.options }
     }
 }
 
-/// Options of an OPT record: code and data, or none for a broken end.
+/// Iterator over the options of an OPT record: code and data, or `None` for a broken end.
 #[derive(Clone, Copy, Debug)]
 pub struct EdnsOptions<'a> {
     rest: &'a [u8],

@@ -1,9 +1,9 @@
-//! [`Header`]: the twelve bytes every message begins with (RFC 1035 section 4.1.1).
+//! [`Header`]: the first twelve bytes of every message (RFC 1035 section 4.1.1).
 
 /// Length of the header in bytes.
 pub const HEADER: usize = 12;
 
-/// The flag word between id and counts.
+/// The header's flag word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(pub u16);
 
@@ -12,7 +12,7 @@ impl Flags {
     pub const QR: u16 = 0x8000;
     /// AA: the answer is authoritative.
     pub const AA: u16 = 0x0400;
-    /// TC: the answer was cut.
+    /// TC: the answer is truncated.
     pub const TC: u16 = 0x0200;
     /// RD: recursion is desired.
     pub const RD: u16 = 0x0100;
@@ -23,7 +23,7 @@ impl Flags {
     /// CD: the client validates itself (RFC 4035 section 3.1.6).
     pub const CD: u16 = 0x0010;
 
-    /// True where all bits of `mask` are set.
+    /// True if all bits of `mask` are set.
     pub fn has(self, mask: u16) -> bool {
         self.0 & mask == mask
     }
@@ -39,10 +39,10 @@ impl Flags {
     }
 }
 
-/// A message's header as it stands.
+/// A message's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Message id, chosen by who asks.
+    /// Message id, chosen by the sender of the query.
     pub id: u16,
     /// Flags, opcode and response code.
     pub flags: Flags,
@@ -51,7 +51,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the header; none where the message is shorter than [`HEADER`].
+    /// Parses the header; `None` if the message is shorter than [`HEADER`].
     pub fn parse(message: &[u8]) -> Option<Self> {
         let bytes = message.first_chunk::<HEADER>()?;
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);

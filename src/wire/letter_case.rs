@@ -1,26 +1,26 @@
-//! [`LetterCase`]: which letters of a question's name are sent in upper case ("0x20", draft-vixie-dnsext-dns0x20-00).
+//! [`LetterCase`]: random letter case of a query name ("0x20", draft-vixie-dnsext-dns0x20-00).
 
-/// Upper and lower case by chance, one bit for each letter up to 64: a server that echoes the question byte for byte shows
-/// that it has seen it, which an attacker beside the path has not.
+/// Random upper and lower case, one bit per letter for up to 64 letters. A server that echoes the name byte for byte
+/// has seen the query; an off-path attacker has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LetterCase(u64);
 
 impl LetterCase {
-    /// The case that `bits` say: the place of a letter within the name, modulo 64, has the letter's bit.
+    /// The case from `bits`: a letter's bit is its offset within the name, modulo 64.
     pub fn new(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// Gives the letters of `name`, a folded name in wire form, their case.
+    /// Applies the case to `name`, a folded name in wire format.
     ///
-    /// A label's length is at most 63, below every letter, so that only letters change.
+    /// A length byte is at most 63, below every letter, so only letters change.
     pub fn apply(self, name: &mut [u8]) {
         for (place, byte) in name.iter_mut().enumerate() {
             *byte = self.of(place, *byte);
         }
     }
 
-    /// True where `echoed` is the folded `name` in this case.
+    /// True if `echoed` is the folded `name` in this case.
     pub fn is_of(self, echoed: &[u8], name: &[u8]) -> bool {
         echoed.len() == name.len()
             && echoed.iter().zip(name).enumerate().all(|(place, (echo, byte))| *echo == self.of(place, *byte))

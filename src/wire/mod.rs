@@ -1,8 +1,8 @@
-//! Bytes ↔ typed facts, in place: no I/O, no clock, no allocation on the way of a query.
+//! The DNS wire format: parses and writes messages in place. No I/O, no clock, no allocation per query.
 //!
-//! A request is read by [`query`] (with [`name`], [`header`], [`edns`]), an upstream's reply by [`answer`], and every
-//! message to a client is written by [`reply`]. All reading is strict: what is not exactly a query is refused, so
-//! that no byte whose meaning is open reaches the policy.
+//! [`query`] parses a client's query (with [`name`], [`header`], [`edns`]), [`answer`] an upstream's reply. [`reply`]
+//! writes every message to a client. Parsing is strict: everything that is not exactly a query is refused, so no
+//! ambiguous byte reaches the policy.
 
 pub mod answer;
 pub mod code;

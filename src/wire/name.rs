@@ -3,37 +3,37 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// Longest name in wire format, in bytes, the final zero included (RFC 1035 section 2.3.4).
+/// Longest name in wire format, in bytes, with the final zero (RFC 1035 section 2.3.4).
 pub const MAX_NAME: usize = 255;
-/// Longest label, in bytes, its length byte excluded (RFC 1035 section 2.3.4).
+/// Longest label, in bytes, without its length byte (RFC 1035 section 2.3.4).
 pub const MAX_LABEL: usize = 63;
-/// Most labels a name of [`MAX_NAME`] bytes can have, the root excluded.
+/// Most labels in a name of [`MAX_NAME`] bytes, without the root.
 pub const MAX_LABELS: usize = 127;
 
-/// A domain name as it is compared: length-prefixed labels, A–Z folded to a–z, ending in the root's zero byte.
+/// A domain name for comparison: length-prefixed labels, A–Z folded to a–z, and the root's zero byte.
 ///
-/// Labels may hold any bytes; no text form is ever compared, so a dot inside a label is no label boundary.
-/// [`fmt::Display`] writes RFC 1035 presentation form with everything unprintable escaped.
+/// Labels may contain any byte. Names are never compared as text, so a dot inside a label is not a label boundary.
+/// [`fmt::Display`] writes the RFC 1035 presentation form and escapes unprintable bytes.
 #[derive(Clone)]
 pub struct Name {
     len: u8,
     bytes: [u8; MAX_NAME],
 }
 
-/// Why bytes are no name.
+/// Why a name is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The bytes end before the name does.
-    #[error("the name runs past the end of the message")]
+    #[error("name runs past the end of the message")]
     Cut,
-    /// A length byte of 64 or more: a compression pointer or a label type nobody may send here.
-    #[error("a label is longer than 63 bytes or is a compression pointer")]
+    /// A length byte of 64 or more: a compression pointer, or a label type that is not allowed here.
+    #[error("label is longer than 63 bytes, or a compression pointer")]
     Label,
     /// More than [`MAX_NAME`] bytes.
-    #[error("the name is longer than 255 bytes")]
+    #[error("name is longer than 255 bytes")]
     Long,
-    /// A text label without a character.
-    #[error("a label is empty")]
+    /// An empty label.
+    #[error("empty label")]
     Empty,
 }
 
@@ -41,20 +41,20 @@ impl Name {
     /// The root: no labels.
     pub const ROOT: Self = Self { len: 1, bytes: [0; MAX_NAME] };
 
-    /// Reads an uncompressed name from the start of `bytes` and folds it.
+    /// Parses and folds the uncompressed name at the start of `bytes`.
     ///
-    /// The name's length on the wire is [`Name::wire_len`].
+    /// [`Name::wire_len`] is its length on the wire.
     pub fn parse(bytes: &[u8]) -> Result<Self, NameError> {
         let mut name = Self::ROOT;
         name.read(bytes)?;
         Ok(name)
     }
 
-    /// The same, in place of what the name was; it is left as it was where `bytes` are no name.
+    /// Parses into `self`, which stays unchanged on an error.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(), NameError> {
         let end = Self::length(bytes)?;
         self.len = end as u8;
-        // Lengths are below 64 and `A` is 65, so that folding everything folds labels alone.
+        // Length bytes are below 64 and `A` is 65, so folding all bytes changes only labels.
         fold(&mut self.bytes[..end], &bytes[..end]);
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Name {
         }
     }
 
-    /// Builds a name from labels, leftmost first, and folds it.
+    /// Builds and folds a name from labels, leftmost first.
     pub fn from_labels<'a>(labels: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, NameError> {
         let mut name = Self::ROOT;
         let mut at = 0;
@@ -97,7 +97,7 @@ impl Name {
         Ok(name)
     }
 
-    /// The folded bytes, the final zero included.
+    /// The folded bytes, with the final zero.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -107,7 +107,7 @@ impl Name {
         usize::from(self.len)
     }
 
-    /// True for the root alone.
+    /// True if this is the root.
     pub fn is_root(&self) -> bool {
         self.len == 1
     }
@@ -117,7 +117,7 @@ impl Name {
         Labels { rest: self.as_bytes() }
     }
 
-    /// True where `self` is `origin` or lies below it, label by label.
+    /// True if `self` is `origin` or lies below it, compared label by label.
     pub fn is_within(&self, origin: &Self) -> bool {
         let Some(start) = self.wire_len().checked_sub(origin.wire_len()) else {
             return false;
@@ -130,7 +130,7 @@ impl Name {
     }
 }
 
-/// Copies with A–Z folded to a–z (RFC 4343 section 3), in steps that the processor does at once.
+/// Copies with A–Z folded to a–z (RFC 4343 section 3), in chunks that the compiler vectorises.
 fn fold(to: &mut [u8], from: &[u8]) {
     let (to, to_rest) = to.as_chunks_mut::<16>();
     let (from, from_rest) = from.as_chunks::<16>();
@@ -193,7 +193,7 @@ impl fmt::Display for Name {
             if index > 0 {
                 f.write_char('.')?;
             }
-            // Nearly every label is plain, and written in one piece.
+            // Nearly every label is plain and written at once.
             if let Ok(text) = std::str::from_utf8(label)
                 && label.iter().all(|byte| is_plain(*byte))
             {
@@ -212,7 +212,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// True for what stands for itself in the presentation form (RFC 1035 section 5.1).
+/// True for bytes that need no escape in the presentation form (RFC 1035 section 5.1).
 fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e) && !matches!(byte, b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$')
 }
@@ -252,7 +252,7 @@ mod tests {
         assert!(name("azureml.ms").is_within(&Name::ROOT));
         assert!(!name("notazureml.ms").is_within(&name("azureml.ms")));
         assert!(!name("ms").is_within(&name("azureml.ms")));
-        // One label holding a dot, and a label whose last bytes look like the origin.
+        // A label with a dot inside, and a label whose last bytes look like the origin.
         assert!(!Name::parse(b"\x0aazureml.ms\0").unwrap().is_within(&name("azureml.ms")));
         assert!(!Name::parse(b"\x0dx\x07azureml\x02ms\0\0").unwrap().is_within(&name("azureml.ms")));
     }

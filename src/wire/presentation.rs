@@ -1,8 +1,8 @@
-//! Names as text (RFC 1035 section 5.1): any byte may stand in a label, as `\DDD` or behind a backslash.
+//! Names as text (RFC 1035 section 5.1): a label may contain any byte, as `\DDD` or after a backslash.
 
 use super::name::{Name, NameError};
 
-/// The labels of a name as written, escapes included, each with its place; the last is empty where the name ends in a dot.
+/// The labels of a name as written, with escapes, each with its offset. The last is empty if the name ends in a dot.
 pub fn written_labels(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = Some(0);
     std::iter::from_fn(move || {
@@ -18,8 +18,8 @@ pub fn written_labels(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The bytes that a written label or character string stands for. None where a backslash is followed by nothing, or by
-/// digits that are no byte.
+/// Decodes the escapes of a label or character string. `None` if a backslash is at the end, or before digits that are
+/// not a byte.
 pub fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut label = Vec::with_capacity(text.len());
@@ -41,7 +41,7 @@ pub fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(label)
 }
 
-/// The bytes of a written label. What is beyond ASCII becomes an A-label (RFC 5891).
+/// The bytes of a written label. A non-ASCII label becomes an A-label (RFC 5891).
 pub fn label(written: &str) -> Option<Vec<u8>> {
     match written.is_ascii() {
         true => unescape(written),
@@ -49,7 +49,7 @@ pub fn label(written: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads a name; a final dot changes nothing. None where it is no name.
+/// Parses a name, with or without a final dot; `None` if it is invalid.
 pub fn read_name(text: &str) -> Option<Name> {
     if text == "." {
         return Some(Name::ROOT);

@@ -1,4 +1,4 @@
-//! [`Query`]: a client's message, read strictly and in place.
+//! [`Query`]: a client's query, parsed strictly and in place.
 
 use super::code::{Class, Type};
 use super::edns::{Edns, OptRecord};
@@ -8,7 +8,7 @@ use super::name::Name;
 /// The opcode of an ordinary query (RFC 1035 section 4.1.1).
 const OPCODE_QUERY: u8 = 0;
 
-/// The three things a question asks for, the name folded.
+/// Name, type and class of a question; the name is folded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// QNAME, lower case.
@@ -20,7 +20,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// A place for questions to be read into: the root, type 0.
+    /// A buffer to parse questions into: the root, type 0.
     pub const fn empty() -> Self {
         Self { name: Name::ROOT, qtype: Type(0), class: Class::IN }
     }
@@ -31,31 +31,31 @@ impl Question {
 pub struct Query<'a> {
     /// Header as sent.
     pub header: Header,
-    /// The question as it is compared.
+    /// The question, folded.
     pub question: &'a Question,
-    /// The question as sent: its case is kept for the reply.
+    /// The question as sent: the reply repeats its letter case.
     pub question_bytes: &'a [u8],
-    /// The client's EDNS, where it sent any.
+    /// The client's EDNS, if it sent any.
     pub edns: Option<Edns>,
 }
 
-/// What is wrong with a message, named by the reply it deserves.
+/// Why a message is not a valid query; determines the reply.
 #[derive(Debug)]
 pub enum Malformed<'a> {
-    /// Under twelve bytes: nothing to answer to.
+    /// Fewer than twelve bytes: no reply.
     Short,
-    /// A response. It is never answered, or two servers could talk for ever.
+    /// A response: no reply, or two servers could answer each other for ever.
     Response,
-    /// An opcode other than QUERY: NOTIMP. What such a message looks like behind its header is unknown.
+    /// An opcode other than QUERY: NOTIMP. The format after the header is unknown.
     Opcode(Header),
-    /// Anything else that is not one question and an OPT: FORMERR, with the question where it could be read.
+    /// Anything else that is not one question and at most an OPT: FORMERR, with the question if it could be parsed.
     Format(Header, Option<&'a [u8]>),
-    /// An EDNS version that does not exist: BADVERS.
+    /// An unknown EDNS version: BADVERS.
     Version(Query<'a>),
 }
 
 impl<'a> Query<'a> {
-    /// Reads a whole message, its question into `question`, which is written in any case.
+    /// Parses a whole message, the question into `question`, which may change even on an error.
     pub fn parse(message: &'a [u8], question: &'a mut Question) -> Result<Self, Malformed<'a>> {
         let header = Header::parse(message).ok_or(Malformed::Short)?;
         if header.flags.has(Flags::QR) {
@@ -105,7 +105,7 @@ impl<'a> Query<'a> {
 }
 
 impl Question {
-    /// Reads a message's question from its fixed place; gives where it ends.
+    /// Parses the question after the header; returns the offset of its end.
     fn read(&mut self, message: &[u8]) -> Option<usize> {
         self.name.read(message.get(HEADER..)?).ok()?;
         let at = HEADER + self.name.wire_len();
@@ -113,7 +113,7 @@ impl Question {
         Some(at + 4)
     }
 
-    /// True where `message` asks the same, in whatever case.
+    /// True if `message` has the same question, in any letter case.
     pub fn is_asked_by(&self, message: &[u8]) -> bool {
         let name = self.name.as_bytes();
         let asked = message.get(HEADER..HEADER + name.len());
@@ -122,14 +122,14 @@ impl Question {
     }
 }
 
-/// The question at its fixed place, and where it ends.
+/// The question after the header, and the offset of its end.
 pub fn parse_question(message: &[u8]) -> Option<(Question, usize)> {
     let mut question = Question::empty();
     let end = question.read(message)?;
     Some((question, end))
 }
 
-/// The type a message asks for, and where its question ends.
+/// The type of the question, and the offset of its end.
 pub fn question_end(message: &[u8]) -> Option<(Type, usize)> {
     let at = HEADER + Name::length(message.get(HEADER..)?).ok()?;
     Some((type_and_class(message, at)?.0, at + 4))
@@ -140,7 +140,7 @@ fn type_and_class(message: &[u8], at: usize) -> Option<(Type, Class)> {
     Some((Type(u16::from_be_bytes([fixed[0], fixed[1]])), Class(u16::from_be_bytes([fixed[2], fixed[3]]))))
 }
 
-/// The only record a query may carry, filling the message to its end: an OPT owned by the root.
+/// Parses the only record that a query may have: an OPT owned by the root that fills the rest of the message.
 fn parse_opt(record: &[u8]) -> Option<OptRecord<'_>> {
     let (fixed, options) = record.split_first_chunk::<11>()?;
     // RFC 6891 section 6.1.2: NAME "MUST be 0 (root domain)".

@@ -1,11 +1,11 @@
-//! A message's answer records as text for people.
+//! Answer records of a message as text.
 
 use hickory_proto::op::Message;
 
-/// The records of the answer section, each as `TTL TYPE DATA`; the owner's name is added where it is not the question's.
-/// Empty where the message cannot be read.
+/// The records of the answer section, each as `TTL TYPE DATA`, with the owner name in front if it differs from the
+/// question's. Empty if the message is malformed.
 ///
-/// Whatever is not printable ASCII, and the double quote, is shown as `\u{…}`.
+/// The double quote and everything except printable ASCII is escaped as `\u{…}`.
 pub fn records(message: &[u8]) -> Vec<String> {
     let Ok(message) = Message::from_vec(message) else { return Vec::new() };
     let asked = message.queries.first().map(|query| query.name().clone());

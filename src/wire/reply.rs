@@ -1,4 +1,4 @@
-//! Every message a client can get. Each builder writes one whole message into a buffer it clears first.
+//! All replies to clients. Each function clears a buffer and writes one whole message into it.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -11,13 +11,13 @@ use super::edns::{DNSSEC_OK, Edns, MIN_UDP_PAYLOAD, OPTION_EDE};
 use super::header::{Flags, HEADER, Header};
 use super::query::Query;
 
-/// Largest message there can be, in bytes: TCP's length prefix has 16 bits (RFC 1035 section 4.2.2).
+/// Largest possible message, in bytes: TCP's length prefix has 16 bits (RFC 1035 section 4.2.2).
 pub const MAX_MESSAGE: usize = u16::MAX as usize;
 
 /// Length of an OPT record without options, in bytes.
 pub(super) const OPT_FIXED: usize = 11;
 
-/// How a query came, and so how its reply must go.
+/// The transport of a query and its reply.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
 )]
@@ -30,7 +30,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// True where the client has shown that its address is its own: a handshake went there and back.
+    /// True if the transport proves the client's address: the TCP handshake does.
     pub fn proves_address(self) -> bool {
         match self {
             Self::Udp => false,
@@ -39,15 +39,15 @@ impl Transport {
     }
 }
 
-/// What every reply repeats of its query, and how large it may get.
+/// The parts of a query that its reply repeats, and the size limit of the reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'q> {
     header: Header,
     question: Option<&'q [u8]>,
     edns: Option<Edns>,
-    /// The cookie the client is given, as an option.
+    /// The cookie option for the client.
     cookie: Option<[u8; cookie::OPTION]>,
-    /// Our own UDP payload, told in the OPT.
+    /// Our own UDP payload, sent in the OPT.
     udp_payload: u16,
     /// Largest reply in bytes.
     pub(super) limit: usize,
@@ -59,7 +59,7 @@ impl<'q> Envelope<'q> {
         Self::new(query.header, query.question_bytes, query.edns, transport, udp_payload)
     }
 
-    /// The same from a query's parts.
+    /// The envelope from a query's parts.
     pub fn new(
         header: Header,
         question: &'q [u8],
@@ -75,20 +75,20 @@ impl<'q> Envelope<'q> {
         Self { header, question: Some(question), edns, cookie: None, udp_payload, limit }
     }
 
-    /// The envelope for a message of which only the header, and perhaps the question, could be read.
+    /// The envelope for a message of which only the header, and perhaps the question, could be parsed.
     pub fn of_header(header: Header, question: Option<&'q [u8]>) -> Self {
         let limit = usize::from(MIN_UDP_PAYLOAD);
         Self { header, question, edns: None, cookie: None, udp_payload: MIN_UDP_PAYLOAD, limit }
     }
 
-    /// The same, with a cookie for a client that sent EDNS. It goes before all other options, and always fits: header, the
-    /// longest question and all of OPT have 314 bytes.
+    /// The same with a cookie, if the client sent EDNS. The cookie precedes all other options and always fits: header,
+    /// the longest question and the whole OPT have 314 bytes.
     pub fn with_cookie(self, cookie: Option<[u8; cookie::OPTION]>) -> Self {
         Self { cookie: cookie.filter(|_| self.edns.is_some()), ..self }
     }
 
-    /// The same without cookie, or without OPT, for a reply over TCP that does not fit with them: nothing is larger, so that the client
-    /// could not get it in another way.
+    /// The same without cookie, or without OPT, for a TCP reply that does not fit with them. No transport carries more
+    /// than TCP, so the client could not get the answer otherwise.
     fn smaller(&self) -> Option<Self> {
         match self {
             _ if self.limit < MAX_MESSAGE => None,
@@ -98,12 +98,12 @@ impl<'q> Envelope<'q> {
         }
     }
 
-    /// True where the client is given a cookie.
+    /// True if the reply has a cookie.
     pub fn has_cookie(&self) -> bool {
         self.cookie.is_some()
     }
 
-    /// Length of our OPT record without options other than the cookie, in bytes.
+    /// Length of our OPT record with the cookie and no other options, in bytes.
     pub(super) fn opt_len(&self) -> usize {
         let cookie = self.cookie.map_or(0, |cookie| cookie.len());
         self.edns.map_or(0, |_| OPT_FIXED + cookie)
@@ -120,8 +120,8 @@ impl<'q> Envelope<'q> {
         out.extend_from_slice(self.question.unwrap_or_default());
     }
 
-    /// Ends a reply with our OPT, where the client sent one (RFC 6891 section 6.1.1), with its cookie and those `options` that
-    /// fit; gives the length of all.
+    /// Ends a reply with our OPT, if the client sent one (RFC 6891 section 6.1.1): the cookie, and `options` if they
+    /// fit. Returns the length of all options.
     pub(super) fn end(&self, out: &mut Vec<u8>, rcode: Rcode, options: &[u8]) -> usize {
         let Some(edns) = self.edns else { return 0 };
         let fits = out.len() + self.opt_len() + options.len() <= self.limit;
@@ -141,8 +141,8 @@ impl<'q> Envelope<'q> {
         }
     }
 
-    /// Adds an Extended DNS Error to the OPT at the end, which has `options` bytes of options; its text, or all of it, is
-    /// left out where it does not fit.
+    /// Adds an Extended DNS Error to the OPT at the end, which has `options` bytes of options. If it does not fit,
+    /// leaves out its text, or all of it.
     fn add_error(&self, out: &mut Vec<u8>, options: usize, error: ExtendedError<'_>) {
         if self.edns.is_none() {
             return;
@@ -183,12 +183,12 @@ fn opt_record(edns: Edns, udp_payload: u16, rcode: Rcode, options: u16) -> [u8; 
 pub struct ExtendedError<'t> {
     /// INFO-CODE.
     pub code: ErrorCode,
-    /// EXTRA-TEXT, for people.
+    /// EXTRA-TEXT, for users.
     pub text: &'t dyn Display,
 }
 
-/// The reply to an opcode other than QUERY: a header. RA and CD are flags of QUERY and may mean anything here, as may the counts
-/// and what they count (RFC 6895 section 2.2); RD is copied whatever it means (RFC 1035 section 4.1.1).
+/// The reply to an opcode other than QUERY: only a header. RA, CD and the counts may have other meanings for other
+/// opcodes (RFC 6895 section 2.2); RD is always copied (RFC 1035 section 4.1.1).
 pub fn not_implemented(out: &mut Vec<u8>, header: Header) {
     let opcode = u16::from(header.flags.opcode()) << 11;
     let flags = Flags(Flags::QR | opcode | header.flags.0 & Flags::RD | Rcode::NOTIMP.0);
@@ -202,23 +202,23 @@ pub fn error(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode, error: Op
     envelope.end_with_error(out, rcode, error);
 }
 
-/// Question and OPT with TC=1: the client is to ask over TCP.
+/// Question and OPT with TC=1: the client must retry over TCP.
 pub fn truncated(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode) {
     envelope.begin(out, Flags::TC, rcode, [0, 0, 0]);
     envelope.end(out, rcode, &[]);
 }
 
-/// The minimal answer to ANY: one HINFO that says why (RFC 8482 section 4.2).
+/// The minimal answer to ANY: one HINFO that names the RFC (RFC 8482 section 4.2).
 pub fn minimal_any(out: &mut Vec<u8>, envelope: &Envelope<'_>) {
     envelope.begin(out, 0, Rcode::NOERROR, [1, 0, 0]);
     record_of_question(out, Type::HINFO, ANY_TTL, b"\x07RFC8482\0");
     envelope.end(out, Rcode::NOERROR, &[]);
 }
 
-/// TTL of a minimal answer to ANY in seconds: long enough to be kept, short enough to be harmless.
+/// TTL of a minimal answer to ANY in seconds: long enough to be cached, short enough to be harmless.
 const ANY_TTL: u32 = 3600;
 
-/// The text a server gives about itself in class CH (RFC 4892); `text` is cut at 255 bytes.
+/// The server's identity in class CH (RFC 4892); `text` is cut at 255 bytes.
 pub fn identity(out: &mut Vec<u8>, envelope: &Envelope<'_>, text: &str) {
     envelope.begin(out, 0, Rcode::NOERROR, [1, 0, 0]);
     let text = &text.as_bytes()[..text.len().min(255)];
@@ -231,7 +231,7 @@ pub fn identity(out: &mut Vec<u8>, envelope: &Envelope<'_>, text: &str) {
     envelope.end(out, Rcode::NOERROR, &[]);
 }
 
-/// The name of the question, which every message has at the same place, as a compression pointer (RFC 1035 section 4.1.4).
+/// A compression pointer to the question's name, which has a fixed offset (RFC 1035 section 4.1.4).
 pub(super) const NAME_OF_QUESTION: [u8; 2] = [0xc0, HEADER as u8];
 
 /// A record in class IN owned by the name of the question.
@@ -244,25 +244,25 @@ fn record_of_question(out: &mut Vec<u8>, kind: Type, ttl: u32, data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// What becomes of an answer's TTLs on its way to the client.
+/// How an answer's TTLs change on the way to the client.
 #[derive(Clone, Copy, Debug)]
 pub enum Ageing {
-    /// They shrink by the time it was kept.
+    /// TTLs are reduced by the answer's age.
     By {
-        /// How long ago it was received.
+        /// Time since the answer was received.
         age: Duration,
-        /// No TTL may exceed this, before the age is taken off.
+        /// Upper limit of each TTL, before the age is subtracted.
         max_ttl: Duration,
     },
-    /// It has expired, and there is no newer one: clients are told so and keep it for a short time.
+    /// The answer has expired: all TTLs become 30 s, and an Extended DNS Error says so.
     Stale,
 }
 
 impl Ageing {
-    /// TTLs as they are.
+    /// TTLs stay unchanged.
     pub const NONE: Self = Self::By { age: Duration::ZERO, max_ttl: Duration::MAX };
 
-    /// What becomes of each TTL of an answer with `lifetime`.
+    /// The change of each TTL of an answer with `lifetime`.
     fn of(self, lifetime: Lifetime) -> impl Fn(u32) -> u32 {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let (age, max) = match self {
@@ -270,7 +270,7 @@ impl Ageing {
             Self::Stale => (0, STALE_TTL),
         };
         let max = match lifetime {
-            // RFC 2308 section 5: a negative answer's SOA goes out with the time that is left of it.
+            // RFC 2308 section 5: the SOA of a negative answer is sent with the remaining lifetime.
             Lifetime::Negative(ttl) => ttl.min(max),
             _ => max,
         };
@@ -286,9 +286,9 @@ const STALE_TTL: u32 = 30;
 
 /// An answer relayed whole: records, response code, AD and Extended DNS Errors; TTLs capped and aged.
 ///
-/// Where it does not fit, it goes without additional records; where that is not enough, over UDP question and OPT with TC=1, so that
-/// the client asks again over TCP, and over TCP without the cookie or without OPT. RFC 2181 section 9: TC is not set "merely because some extra information could have been
-/// included, but there was insufficient room".
+/// An answer that does not fit is sent without additional records. If that is not enough: over UDP only question and
+/// OPT with TC=1, so that the client retries over TCP; over TCP without the cookie, then without OPT. RFC 2181 section
+/// 9: TC is not set "merely because some extra information could have been included, but there was insufficient room".
 pub fn answer(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,
@@ -319,7 +319,7 @@ pub fn answer(
     let age_ttl = ageing.of(answer.lifetime());
     for offset in answer.ttl_offsets() {
         if let Some(field) = out.get_mut(records_at + offset..).and_then(|rest| rest.first_chunk_mut::<4>()) {
-            // RFC 2181 section 8: a TTL with the top bit set is to be taken as zero.
+            // RFC 2181 section 8: a TTL with the top bit set counts as zero.
             let ttl = Some(u32::from_be_bytes(*field)).filter(|ttl| *ttl <= i32::MAX as u32).unwrap_or(0);
             *field = age_ttl(ttl).to_be_bytes();
         }

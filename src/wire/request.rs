@@ -1,4 +1,4 @@
-//! The message sent upstream: built from the folded question alone, so that nothing else of the client's can leave.
+//! Queries to upstreams: built from the folded question alone, so nothing else from the client leaves this host.
 
 use super::code::Type;
 use super::edns::{DNSSEC_OK, OPTION_PADDING};
@@ -7,24 +7,24 @@ use super::letter_case::LetterCase;
 use super::query::Question;
 use super::reply::OPT_FIXED;
 
-/// UDP payload offered to upstreams in bytes: no fragmentation on any path of 1280 bytes or more (DNS flag day 2020);
+/// UDP payload offered to upstreams, in bytes: no fragmentation with an MTU of 1280 bytes or more (DNS flag day 2020).
 /// Azure's network drops fragments that arrive out of order.
 pub const UPSTREAM_PAYLOAD: u16 = 1232;
 
-/// Header bits of the client that concern the upstream's answer.
+/// Client flags that change the upstream's answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AnswerFlags {
     /// DO: DNSSEC records are wanted (RFC 3225).
     pub dnssec_ok: bool,
-    /// CD: unvalidated data will do (RFC 4035 section 3.2.2).
+    /// CD: the client accepts unvalidated data (RFC 4035 section 3.2.2).
     pub checking_disabled: bool,
 }
 
-/// Writes a query with `id` for `question` into `out`, which is cleared.
+/// Clears `out` and writes a query with `id` for `question` into it.
 pub fn write(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags) {
     out.clear();
     let checking_disabled = if flags.checking_disabled { Flags::CD } else { 0 };
-    // RFC 6840 section 5.7: AD says that whoever asks understands AD in the response.
+    // RFC 6840 section 5.7: AD in a query says that the sender understands AD in the response.
     let flags_sent = Flags(Flags::RD | Flags::AD | checking_disabled);
     let header = Header { id, flags: flags_sent, counts: [1, 0, 0, 1] };
     out.extend_from_slice(&header.to_bytes());
@@ -46,7 +46,7 @@ pub fn write_without_edns(out: &mut Vec<u8>, id: u16, question: &Question, flags
     out[HEADER - 2..HEADER].fill(0);
 }
 
-/// Like [`write()`], with the letters of the name in `case`, where there is one, and with an OPT record where `edns` says so.
+/// Like [`write()`], with the letters of the name in `case`, if given, and with an OPT record if `edns` is true.
 pub fn write_in_case(
     out: &mut Vec<u8>,
     id: u16,
@@ -64,23 +64,22 @@ pub fn write_in_case(
     }
 }
 
-/// Length in bytes that a padded query is a multiple of (RFC 8467 section 4.1).
+/// A padded query's length is a multiple of this, in bytes (RFC 8467 section 4.1).
 pub const PADDED: usize = 128;
 
-/// Like [`write()`], with an option that makes the query as long as most others (RFC 7830): what is encrypted does not show
-/// by its length which name is asked for.
+/// Like [`write()`], with a padding option (RFC 7830): the length of an encrypted query does not reveal the name.
 pub fn write_padded(out: &mut Vec<u8>, id: u16, question: &Question, flags: AnswerFlags) {
     write(out, id, question, flags);
     let padding = (out.len() + OPTION_HEADER).next_multiple_of(PADDED) - (out.len() + OPTION_HEADER);
     let data_length = out.len() - 2;
-    // Both are below 256: a query has 12 + 255 + 4 + 11 bytes at most, and the options are shorter than the multiple.
+    // Both fit: a query has at most 12 + 255 + 4 + 11 bytes, and the options have at most 4 + 127.
     out[data_length..].copy_from_slice(&((OPTION_HEADER + padding) as u16).to_be_bytes());
     out.extend_from_slice(&OPTION_PADDING.to_be_bytes());
     out.extend_from_slice(&(padding as u16).to_be_bytes());
     out.resize(out.len() + padding, 0);
 }
 
-/// Code and length of an EDNS option, in bytes (RFC 6891 section 6.1.2).
+/// Length of an EDNS option's code and length fields, in bytes (RFC 6891 section 6.1.2).
 const OPTION_HEADER: usize = 4;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The records of a message we wrote, one by one: what they lead to.
+//! Iterates over the records of a message that namegate wrote, to find the names and addresses they lead to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,28 +10,28 @@ use super::query::question_end;
 /// One record of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordRef<'m> {
-    /// The whole message: names may point anywhere into it.
+    /// The whole message: compressed names may point anywhere into it.
     message: &'m [u8],
     /// Its type.
     pub kind: Type,
     /// Its TTL in seconds.
     pub ttl: u32,
-    /// True in the answer section; the authority section is left out, additional records are not.
+    /// True for the answer section, false for the additional section.
     pub is_answer: bool,
     data_at: usize,
     data: &'m [u8],
 }
 
-/// The record cannot be read as its type demands.
+/// The record is malformed for its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// Records of the answer and the additional section of `message`, up to the first that cannot be read.
+/// Records of the answer and the additional section of `message`, up to the first malformed one.
 pub fn records(message: &[u8]) -> impl Iterator<Item = RecordRef<'_>> {
     all_records(message).filter(|(is_authority, _)| !is_authority).map(|(_, record)| record)
 }
 
-/// The records of all sections but OPT, up to the first that cannot be read, and whether each is of the authority section.
+/// All records except OPT, up to the first malformed one, each with true if it is in the authority section.
 fn all_records(message: &[u8]) -> impl Iterator<Item = (bool, RecordRef<'_>)> {
     let counts = Header::parse(message).map_or([0; 4], |header| header.counts).map(usize::from);
     let [_, answers, authorities, additionals] = counts;
@@ -62,8 +62,8 @@ fn record(message: &[u8], at: usize, is_answer: bool) -> Option<(RecordRef<'_>, 
 }
 
 impl RecordRef<'_> {
-    /// The name a client goes on to from here: the target of a CNAME, HTTPS or SVCB record; none where the record leads
-    /// nowhere, or back to its owner (RFC 9460 section 2.5).
+    /// The name a client queries next: the target of a CNAME, HTTPS or SVCB record. `None` if there is no target, or if
+    /// it is the owner itself (RFC 9460 section 2.5).
     pub fn target(&self) -> Result<Option<Name>, Unreadable> {
         let at = match self.kind {
             Type::CNAME => self.data_at,
@@ -74,7 +74,7 @@ impl RecordRef<'_> {
         Ok(Some(target).filter(|target| !target.is_root()))
     }
 
-    /// Gives every address in the record to `visit`: of A and AAAA, and the hints of HTTPS and SVCB (RFC 9460 section 7.3).
+    /// Calls `visit` with every address in the record: A, AAAA, and the hints of HTTPS and SVCB (RFC 9460 section 7.3).
     pub fn addresses(&self, mut visit: impl FnMut(IpAddr)) -> Result<(), Unreadable> {
         match self.kind {
             Type::A => visit(Ipv4Addr::from(<[u8; 4]>::try_from(self.data).map_err(|_| Unreadable)?).into()),
@@ -88,12 +88,13 @@ impl RecordRef<'_> {
     }
 }
 
-/// Takes `age` seconds off the time to live of every record in `message`. What cannot be read stays as it is.
+/// Subtracts `age` seconds from the TTL of every record in `message`. Malformed records and those after them stay
+/// unchanged.
 pub fn age_ttls(message: &mut [u8], age: u32) {
     if age == 0 {
         return;
     }
-    // The time to live and the length of the data stand before the data (RFC 1035 section 3.2.1).
+    // The data follows the TTL and the data length (RFC 1035 section 3.2.1).
     let places: Vec<usize> = all_records(message).map(|(_, record)| record.data_at - 6).collect();
     for place in places {
         if let Some(ttl) = message.get_mut(place..place + 4).and_then(|ttl| ttl.first_chunk_mut::<4>()) {
@@ -102,7 +103,7 @@ pub fn age_ttls(message: &mut [u8], age: u32) {
     }
 }
 
-/// Keys of the hints among a service's parameters (RFC 9460 section 14.3.2).
+/// Keys of the address hints in SVCB parameters (RFC 9460 section 14.3.2).
 const IPV4_HINT: u16 = 4;
 const IPV6_HINT: u16 = 6;
 
@@ -125,7 +126,7 @@ fn hints(data: &[u8], mut visit: impl FnMut(IpAddr)) -> Option<()> {
     Some(())
 }
 
-/// Where the possibly compressed name at `at` ends.
+/// Offset of the end of the possibly compressed name at `at`.
 fn name_end(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match usize::from(*message.get(at)?) {
@@ -137,8 +138,8 @@ fn name_end(message: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The possibly compressed name at `at`. Pointers must lead backwards (RFC 1035 section 4.1.4: to "a prior occurance"), so
-/// that none leads in a circle.
+/// Expands the possibly compressed name at `at`. Pointers must lead backwards (RFC 1035 section 4.1.4: to "a prior
+/// occurance"), so they cannot form a loop.
 fn expand(message: &[u8], mut at: usize) -> Option<Name> {
     let mut bytes = [0; MAX_NAME];
     let (mut len, mut lowest) = (0, at);

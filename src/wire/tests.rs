@@ -1,4 +1,4 @@
-//! The wire layer against hickory-proto, and against bytes nobody should send.
+//! Compares the wire layer with hickory-proto, on valid and on malformed messages.
 
 #![allow(clippy::unwrap_used)]
 
@@ -40,7 +40,7 @@ prop_compose! {
         }
         let mut bytes = message.to_vec().unwrap();
         bytes[..2].copy_from_slice(&id.to_be_bytes());
-        // QUERY, QR=0, everything else as it comes.
+        // QUERY, QR=0, all other flags random.
         bytes[2..4].copy_from_slice(&(flags & 0x07ff).to_be_bytes());
         bytes
     }
@@ -176,7 +176,7 @@ fn check(reply: &[u8], limit: usize, edns: bool) -> Message {
     let decoded = Message::from_vec(reply).unwrap();
     assert_eq!(decoded.metadata.id, 0xabcd);
     assert!(decoded.metadata.recursion_desired && decoded.metadata.checking_disabled);
-    assert_eq!(&reply[HEADER..HEADER + QNAME.len()], QNAME, "the question's case is kept");
+    assert_eq!(&reply[HEADER..HEADER + QNAME.len()], QNAME, "the question's letter case is repeated");
     assert_eq!(decoded.edns.is_some(), edns);
     decoded
 }
@@ -203,14 +203,14 @@ fn what_is_no_answer_is_refused() {
     }
     let mut longer = good.clone();
     longer.push(0);
-    assert!(Answer::parse(&longer).is_err(), "a byte over");
+    assert!(Answer::parse(&longer).is_err(), "a trailing byte");
     let mut forward = good.clone();
     let owner = HEADER + QNAME.len() + 4;
     forward[owner + 1] = owner as u8;
     assert!(Answer::parse(&forward).is_err(), "a pointer to itself");
     let mut count = good;
     count[7] = 9;
-    assert!(Answer::parse(&count).is_err(), "more records announced than there are");
+    assert!(Answer::parse(&count).is_err(), "a count higher than the number of records");
 }
 
 #[test]

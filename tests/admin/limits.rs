@@ -1,4 +1,4 @@
-//! The admin listener against those who want it for themselves, or for another site.
+//! Tests that the admin listener withstands slow and oversized requests, and serves no other site.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,15 +9,15 @@ use crate::admin::token::{TOKEN, gate_with_token};
 use crate::support::http::Http;
 use crate::support::{Gate, PATIENCE, ScriptedUpstream};
 
-/// Connections of a slow loris: three times as many as are served at once.
+/// Connections of a slow loris attack: three times the number served at once.
 const HALF_OPEN: usize = 200;
 
-/// Sends `bytes` and reads what comes until the connection ends.
+/// Sends `bytes` and reads until the connection ends.
 fn exchange(server: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server).expect("the admin listener accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    // It may close before it has all.
+    // The listener may close before reading everything.
     drop(stream.write_all(bytes));
     let mut reply = Vec::new();
     if let Err(error) = stream.read_to_end(&mut reply) {
@@ -41,7 +41,7 @@ fn half_open_requests_give_way_to_whole_ones() {
         assert!(asked.elapsed() < Duration::from_secs(1), "{path} took {:?}", asked.elapsed());
     }
     assert_eq!(half_open.len(), HALF_OPEN);
-    // The first one has made room; the last one is still listened to.
+    // The first connection was closed to make room; the last is still open.
     let is_open = |stream: &TcpStream| {
         stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout can be set");
         matches!((&mut &*stream).read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
@@ -88,11 +88,11 @@ fn another_site_reads_nothing() {
         }
     }
     for path in ["/healthz", "/readyz"] {
-        assert_ne!(status("probe.evil.example", path), 403, "{path} tells whether the gate lives");
+        assert_ne!(status("probe.evil.example", path), 403, "{path} shows whether namegate is alive");
     }
 }
 
-/// Every route that the router has, read from its source.
+/// Every route of the router, read from its source.
 fn routes() -> Vec<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin/mod.rs");
     let source = std::fs::read_to_string(source).expect("the router's source");
@@ -100,7 +100,7 @@ fn routes() -> Vec<String> {
 }
 
 #[test]
-fn no_route_changes_anything_when_it_is_got() {
+fn get_requests_change_nothing() {
     let (_upstream, _directory, gate) = gate_with_token();
     let wish = r#"{"name": "wanted.example", "for": "1h", "reason": "a test"}"#;
     let http = || Http::to(gate.admin()).token(TOKEN);

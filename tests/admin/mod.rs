@@ -1,4 +1,4 @@
-//! The HTTP side.
+//! Tests of the admin listener: pages, token and limits.
 
 mod limits;
 mod pages;

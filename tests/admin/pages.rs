@@ -1,4 +1,4 @@
-//! The JSON pages of the admin listener.
+//! Tests the JSON pages of the admin listener.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -20,11 +20,11 @@ fn json(gate: &Gate, path: &str) -> Value {
 }
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 #[test]
-fn the_status_tells_what_runs_and_how_it_fares() {
+fn status_shows_version_policy_and_totals() {
     let upstream = ScriptedUpstream::start();
     upstream.on("broken.allowed.example", Script::reply(Response::failing("SERVFAIL")));
     let gate = Gate::start(&upstream, "upstream.deadline = \"1s\"");
@@ -105,7 +105,7 @@ fn blocked_lookups_are_shown_as_they_come() {
 }
 
 #[test]
-fn only_so_many_blocked_lookups_are_kept() {
+fn blocked_lookup_history_is_bounded() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     let client = gate.udp();
@@ -119,7 +119,7 @@ fn only_so_many_blocked_lookups_are_kept() {
 }
 
 #[test]
-fn what_would_become_of_a_name_is_explained() {
+fn explain_page_shows_verdict_for_name() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "policy.deny = [\"*.denied.example\"]");
     let explain = |query: &str| json(&gate, &format!("/api/v1/explain?{query}"));
@@ -143,7 +143,7 @@ fn what_would_become_of_a_name_is_explained() {
         assert!(error["error"].as_str().is_some_and(|text| text.len() > 10), "{error}");
     }
     assert_eq!(gate.get("/api/v1/recent?after=abc").0, 400);
-    assert!(upstream.queries().is_empty(), "explaining asks nobody");
+    assert!(upstream.queries().is_empty(), "explaining sends no upstream query");
     let metrics = gate.metrics();
     assert_eq!(metrics.sum("namegate_queries_total", &[]), 0.0, "and counts nothing");
 }
@@ -175,7 +175,7 @@ fn pages_are_not_for_other_sites() {
         assert_eq!(status("rebound.evil.example", path), "403", "{path}");
         assert_eq!(status("localhost:9153", path), "200", "{path}");
     }
-    assert_eq!(status("gate.monitoring.example:9153", "/healthz"), "200", "a probe may use any name");
+    assert_eq!(status("gate.monitoring.example:9153", "/healthz"), "200", "a probe may use any Host name");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn totals_add_up_after_observing() {
     assert_eq!(totals["noise"], 3);
 }
 
-/// What stands between `open` and `close`.
+/// The text between `open` and `close`.
 fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
     let (_, rest) = text.split_once(open).unwrap_or_else(|| panic!("no `{open}`"));
     rest.split_once(close).unwrap_or_else(|| panic!("no `{close}` after `{open}`")).0
@@ -289,7 +289,7 @@ fn every_response_forbids_browsers_to_guess_and_to_run() {
 }
 
 #[test]
-fn there_is_nothing_beside_it() {
+fn other_paths_get_404() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     for path in

@@ -1,7 +1,7 @@
-//! The status page: how it is served, and how it is for a reader with Chromium.
+//! Tests the status page: how it is served, and how it works in Chromium.
 //!
-//! Those that open it need Debian's chromium and chromium-driver, so that a plain `cargo test` leaves them out;
-//! `.ci/run` installs both, runs these and keeps the screenshots.
+//! Tests that open it need Debian's chromium and chromium-driver, so a plain `cargo test` skips them; `.ci/run`
+//! installs both, runs the tests and stores the screenshots.
 
 use std::time::{Duration, Instant};
 
@@ -16,24 +16,24 @@ host = "*.denied.example"
 reason = "not for us"
 "#;
 
-/// Names that break pages which take them for anything but text; as a client's bytes, and as the page has them.
+/// Names that break pages which treat them as anything but text: as a client's bytes, and as shown on the page.
 const HOSTILE: [(&str, &str); 8] = [
     (r"<script>pwned=1</script>.evil.example", r"<script>pwned=1</script>.evil.example"),
     (r"<img\032src=x\032onerror=pwned=1>.evil.example", r"<img\032src=x\032onerror=pwned=1>.evil.example"),
     (r#""'`&lt;&amp;\036{pwned}.evil.example"#, r#"\"'`&lt\;&amp\;\${pwned}.evil.example"#),
     (r"line\010break\013\027[31mred.evil.example", r"line\010break\013\027[31mred.evil.example"),
     (r"\226\128\174\255\254\000.evil.example", r"\226\128\174\255\254\000.evil.example"),
-    // A quote that ends a string of the settings, and a rule after it.
+    // A quote that ends a string in the settings, followed by a rule.
     (r"a','.com','.evil.example", r"a','.com','.evil.example"),
     (LONGEST, LONGEST),
     (BINARY, BINARY),
 ];
-/// 255 bytes on the wire, without a place to break the line.
+/// 255 bytes on the wire, with nowhere to break the line.
 const LONGEST: &str = "\
     xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.yyyyyyyyyyyyyyyyyyyyyy\
     yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy.zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\
     zzzzzzzzzzzzzzzzzzz.wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww";
-/// No byte of it is UTF-8.
+/// No byte of it is valid UTF-8.
 const BINARY: &str =
     r"\255\254\253\252\251\250\249\248\192\193\245\255\254\253\252\251\250\249\248\192\193\245.\128\129";
 
@@ -52,15 +52,15 @@ fn open(gate: &Gate) -> Browser {
     browser
 }
 
-/// Fails when the browser had something to complain about, broken content policies included.
+/// Fails if the browser logged anything, including content policy violations.
 #[track_caller]
 fn assert_quiet(browser: &Browser) {
     let console = browser.console();
     assert!(console.is_empty(), "the console is not empty:\n{}", console.join("\n"));
-    assert_eq!(browser.run("return typeof pwned"), "undefined", "a name was run");
+    assert_eq!(browser.run("return typeof pwned"), "undefined", "a name was executed as script");
 }
 
-/// Types a name into the box and reads the explanation.
+/// Types a name into the explain box and reads the explanation.
 fn explain(browser: &Browser, name: &str, verdict: &str) -> String {
     browser.run("document.getElementById('name').value = ''");
     browser.click("#name");
@@ -71,15 +71,15 @@ fn explain(browser: &Browser, name: &str, verdict: &str) -> String {
 
 #[test]
 #[ignore = "needs chromium and chromedriver (Debian packages chromium, chromium-driver); .ci/run installs them"]
-fn the_box_tells_what_would_become_of_a_name() {
+fn explain_box_shows_verdict_for_name() {
     let (upstream, gate) = start("");
     let browser = open(&gate);
-    let allowed = explain(&browser, "ws.allowed.example", "Yes, it is allowed.");
+    let allowed = explain(&browser, "ws.allowed.example", "Yes: allowed.");
     assert!(allowed.contains(".allowed.example\n") && allowed.contains("namegate.toml:"), "{allowed}");
-    assert!(!allowed.contains("would allow it"), "{allowed}");
-    let denied = explain(&browser, "a.denied.example", "No, it is blocked.");
+    assert!(!allowed.contains("To allow this name"), "{allowed}");
+    let denied = explain(&browser, "a.denied.example", "No: blocked.");
     assert!(denied.contains("*.denied.example") && denied.contains("house.toml:5"), "{denied}");
-    let unlisted = explain(&browser, "api.elsewhere.example", "No, it is blocked.");
+    let unlisted = explain(&browser, "api.elsewhere.example", "No: blocked.");
     assert!(unlisted.contains("not on the allowlist"), "{unlisted}");
     let snippet = browser.text("#explanation pre");
     assert!(snippet.contains("[policy]") && snippet.contains("api.elsewhere.example"), "{snippet}");
@@ -87,10 +87,10 @@ fn the_box_tells_what_would_become_of_a_name() {
     browser.expect_text("#explanation .copy", &["Copied"]);
     assert_eq!(browser.run("return getSelection().toString().trim()").as_str(), Some(snippet.trim()));
     assert_quiet(&browser);
-    assert!(upstream.asked().is_empty(), "explaining asks nobody");
+    assert!(upstream.asked().is_empty(), "explaining sends no upstream query");
     browser.run("document.getElementById('name').value = 'a..b'");
     browser.click("#explain button");
-    browser.expect_text("#explanation", &["No verdict.", "no domain name"]);
+    browser.expect_text("#explanation", &["No result.", "not a domain name"]);
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn the_box_tells_what_would_become_of_a_name() {
 fn a_verdict_does_not_outlive_its_policy() {
     let (_upstream, gate) = start("");
     let browser = open(&gate);
-    explain(&browser, "ws.more.example", "No, it is blocked.");
+    explain(&browser, "ws.more.example", "No: blocked.");
     gate.write_settings("policy.allow = [\".more.example\"]");
     gate.reload();
-    browser.expect_text("#explanation", &["Yes, it is allowed.", ".more.example"]);
+    browser.expect_text("#explanation", &["Yes: allowed.", ".more.example"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_verdict_does_not_outlive_its_policy() {
 fn a_blocked_lookup_is_seen_at_once() {
     let (_upstream, gate) = start("");
     let browser = open(&gate);
-    browser.expect_text("#tail + .empty", &["Nothing was blocked yet."]);
+    browser.expect_text("#tail + .empty", &["No blocked lookups yet."]);
     gate.ask("exfiltrate.elsewhere.example", "TXT");
     let asked = Instant::now();
     let parts = ["127.0.0.1", "exfiltrate.elsewhere.example", "TXT", "not on the allowlist"];
@@ -119,7 +119,7 @@ fn a_blocked_lookup_is_seen_at_once() {
     let newest = ["a.denied.example", "denied by *.denied.example", "house.toml:5"];
     browser.expect_text("#tail tbody tr:first-child", &newest);
     browser.click("#tail tbody tr:last-child button");
-    let explanation = ["No, it is blocked.", "exfiltrate.elsewhere.example TXT"];
+    let explanation = ["No: blocked.", "exfiltrate.elsewhere.example TXT"];
     browser.expect_text("#explanation", &explanation);
     browser.expect_text("#names", &["exfiltrate.elsewhere.example", "a.denied.example"]);
     browser.expect_text("#clients", &["127.0.0.1"]);
@@ -151,7 +151,7 @@ fn names_are_text_and_nothing_else() {
     let names =
         browser.run("return [...document.querySelectorAll('#tail .name')].map(name => name.textContent)");
     for (_, shown) in HOSTILE {
-        // Lookups of the same moment, taken by different threads, have no order.
+        // Simultaneous lookups on different threads have no order.
         assert!(
             names.as_array().is_some_and(|names| names.iter().any(|name| name == shown)),
             "{shown} in {names}"
@@ -199,19 +199,23 @@ fn the_keyboard_is_enough() {
     gate.ask("b.denied.example", "A");
     let browser = open(&gate);
     browser.expect_text("#tail tbody", &["b.denied.example"]);
-    assert_eq!(browser.run("return document.activeElement.tagName"), "BODY", "the page takes no focus");
+    assert_eq!(
+        browser.run("return document.activeElement.tagName"),
+        "BODY",
+        "the page takes no keyboard focus"
+    );
     tab_to(&browser, "#name");
     browser.press(&format!("ws.allowed.example{}", key::ENTER));
-    browser.expect_text("#explanation", &["Yes, it is allowed.", "ws.allowed.example A"]);
+    browser.expect_text("#explanation", &["Yes: allowed.", "ws.allowed.example A"]);
     let outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle");
-    assert_eq!(outline, "solid", "the focus is seen");
+    assert_eq!(outline, "solid", "the focus is visible");
     tab_to(&browser, "#tail .name");
     browser.press(&key::ENTER.to_string());
-    browser.expect_text("#explanation", &["No, it is blocked.", "b.denied.example A"]);
+    browser.expect_text("#explanation", &["No: blocked.", "b.denied.example A"]);
     assert_quiet(&browser);
 }
 
-/// Presses the tabulator until `selector` has the focus.
+/// Presses Tab until `selector` has the focus.
 fn tab_to(browser: &Browser, selector: &str) {
     let focused = format!("return document.activeElement.matches('{selector}')");
     for _ in 0..20 {
@@ -225,7 +229,7 @@ fn tab_to(browser: &Browser, selector: &str) {
 
 #[test]
 #[ignore = "needs chromium and chromedriver (Debian packages chromium, chromium-driver); .ci/run installs them"]
-fn a_gate_that_is_gone_and_one_that_observes_are_told_loudly() {
+fn page_warns_when_offline_or_observing() {
     let (_upstream, gate) = start("policy.mode = \"observe\"");
     let browser = Browser::start();
     browser.open(&format!("http://{}/", gate.admin()));
@@ -234,7 +238,7 @@ fn a_gate_that_is_gone_and_one_that_observes_are_told_loudly() {
     gate.ask("api.elsewhere.example", "A");
     browser.expect_text("#tail tbody", &["would block", "api.elsewhere.example"]);
     drop(gate);
-    browser.expect_text("#unreachable", &["The gate does not answer."]);
+    browser.expect_text("#unreachable", &["namegate does not respond."]);
 }
 
 #[test]
@@ -252,7 +256,7 @@ fn screenshots() {
         }
         std::thread::sleep(Duration::from_millis(600));
     }
-    explain(&browser, "telemetry.example", "No, it is blocked.");
+    explain(&browser, "telemetry.example", "No: blocked.");
     browser.expect_text("#names", &["registry.example"]);
     for (device, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
         for scheme in ["light", "dark"] {

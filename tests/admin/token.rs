@@ -1,4 +1,4 @@
-//! Requests that change state bring the gate's token, or nothing changes.
+//! Tests that requests that change state need the admin token.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ pub(crate) fn write_token(path: &Path, content: &str, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode can be set");
 }
 
-/// A gate with a token, and the directory of its file.
+/// Namegate with an admin token, and the directory of the token file.
 pub(crate) fn gate_with_token() -> (ScriptedUpstream, TempDir, Gate) {
     let upstream = ScriptedUpstream::start();
     let directory = TempDir::new().expect("a temporary directory");
@@ -29,7 +29,7 @@ pub(crate) fn gate_with_token() -> (ScriptedUpstream, TempDir, Gate) {
     (upstream, directory, gate)
 }
 
-/// Every request that would change something.
+/// Every request that changes something.
 fn changing(http: &Http) -> [Reply; 2] {
     let allow = http.clone().json("POST", "/api/v1/allowed", WISH);
     [allow, http.send("DELETE", "/api/v1/allowed/wanted.example", "")]
@@ -43,7 +43,7 @@ fn without_a_token_set_nothing_can_be_changed() {
         [Http::to(gate.admin()), Http::to(gate.admin()).token(""), Http::to(gate.admin()).token(TOKEN)]
     {
         for reply in changing(&http) {
-            reply.expect_error(403, &["no token is set", "help: set `token_file` in [admin]"]);
+            reply.expect_error(403, &["no token is set", "help: set `admin.token_file`"]);
         }
     }
     let list = Http::to(gate.admin()).send("GET", "/api/v1/allowed", "");
@@ -53,7 +53,7 @@ fn without_a_token_set_nothing_can_be_changed() {
 }
 
 #[test]
-fn a_wrong_token_changes_nothing_and_is_told_nothing() {
+fn wrong_token_changes_nothing_and_leaks_nothing() {
     let (upstream, _directory, gate) = gate_with_token();
     let http = || Http::to(gate.admin());
     for client in [
@@ -78,8 +78,8 @@ fn a_wrong_token_changes_nothing_and_is_told_nothing() {
     let refused = gate.metrics().sum("namegate_admin_tokens_refused_total", &[]);
     assert_eq!(refused, 16.0);
     let told: Vec<String> =
-        gate.stderr.all().into_iter().filter(|line| line.contains("refused an admin request")).collect();
-    // One line in ten seconds, however many there are.
+        gate.stderr.all().into_iter().filter(|line| line.contains("admin request refused, ")).collect();
+    // One line in ten seconds, however many requests there are.
     assert!((1..=2).contains(&told.len()) && told[0].contains("no token: POST from 127.0.0.1:"), "{told:?}");
     assert!(!told.concat().contains("horse"), "{told:?}");
     let in_the_address = http().json("POST", &format!("/api/v1/allowed?token={TOKEN}"), WISH);
@@ -89,7 +89,7 @@ fn a_wrong_token_changes_nothing_and_is_told_nothing() {
 }
 
 #[test]
-fn what_is_sent_is_read_strictly() {
+fn malformed_change_requests_are_refused() {
     let (_upstream, _directory, gate) = gate_with_token();
     let http = || Http::to(gate.admin()).token(TOKEN);
     let post = |body: &str| http().json("POST", "/api/v1/allowed", body);
@@ -107,10 +107,10 @@ fn what_is_sent_is_read_strictly() {
     post(&WISH.replace("wanted", "*wanted")).expect_error(422, &["name: `*`", "help: write"]);
     post(&WISH.replace("1h", "0s")).expect_error(422, &["for: ", "help: "]);
     post(&WISH.replace("1h", "25h")).expect_error(422, &["at most 1day", "max_temporary"]);
-    post(&WISH.replace("a test", " ")).expect_error(422, &["reason: it is empty"]);
+    post(&WISH.replace("a test", " ")).expect_error(422, &["reason: is empty"]);
     post(&WISH.replace("wanted.example", "*.com"))
         .expect_error(422, &["every domain of a registry", "\"wide\": true"]);
-    http().send("DELETE", "/api/v1/allowed/a..b", "").expect_error(422, &["name: two dots"]);
+    http().send("DELETE", "/api/v1/allowed/a..b", "").expect_error(422, &["name: empty label"]);
 }
 
 #[test]
@@ -142,14 +142,14 @@ fn a_new_token_holds_at_once() {
     assert_eq!((status(TOKEN), status("another-horse-battery-staple")), (401, 400));
     write_token(&path, TOKEN, 0o644);
     let reply = Http::to(gate.admin()).token(TOKEN).json("POST", "/api/v1/allowed", WISH);
-    reply.expect_error(403, &["cannot be read", "its log says why"]);
-    gate.stderr.expect("everyone on this machine may read it");
+    reply.expect_error(403, &["cannot be read", "see namegate's log"]);
+    gate.stderr.expect("other users can read or write it");
     fs::remove_file(&path).expect("a file can be removed");
     assert_eq!(status(TOKEN), 403);
 }
 
 #[test]
-fn a_gate_does_not_start_with_a_token_that_is_none() {
+fn invalid_token_file_prevents_start() {
     for (content, mode, told) in [
         (TOKEN, 0o644, "chmod o="),
         ("short", 0o600, "at least 16"),
@@ -174,6 +174,6 @@ fn a_gate_does_not_start_with_a_token_that_is_none() {
     namegate(directory.path(), &["serve", "--config", "namegate.toml"]).expect_code(1).expect_stderr(&[
         "nowhere",
         "No such file",
-        "help: `token_file`",
+        "help: set `admin.token_file`",
     ]);
 }

@@ -1,4 +1,4 @@
-//! What is kept of the upstream's answers, for how long, and for whom.
+//! Tests what is cached of upstream answers, for how long, and for which clients.
 
 use std::thread::{scope, sleep};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::code::{AD, CD, RD};
 use crate::support::{Gate, Query, Record, Response, Script, ScriptedUpstream};
 
-/// Long enough for every TTL to have gone down by one, and for some by no more than two.
+/// Long enough for every TTL to drop by one, and for some to drop by two.
 const ONE_SECOND: Duration = Duration::from_millis(1100);
 
 fn ttls(records: &[Record]) -> Vec<u32> {
@@ -32,7 +32,7 @@ fn a_kept_answer_ages() {
     let later = gate.ask("ws.allowed.example", "A");
     assert!(matches!(later.answers[0].ttl, 58 | 59), "{:?}", later.answers);
     assert!(matches!(later.authorities[0].ttl, 98 | 99), "{:?}", later.authorities);
-    // The shortest TTL of an answer is the whole answer's.
+    // The whole answer has the shortest TTL of its records.
     gate.ask("short.allowed.example", "A");
     assert_eq!(
         upstream.asked(),
@@ -108,7 +108,7 @@ fn a_negative_answer_lives_as_its_soa_says() {
     };
     ask_all();
     ask_all();
-    assert_eq!(upstream.queries().len(), 4, "kept");
+    assert_eq!(upstream.queries().len(), 4, "cached");
     sleep(ONE_SECOND);
     ask_all();
     for (name, count) in [("minimum", 2), ("own-ttl", 2), ("no-data", 2), ("longer", 1)] {
@@ -135,13 +135,13 @@ fn a_failure_is_kept_for_moments() {
     let client = gate.udp();
     assert_eq!(client.ask(&Query::new("ws.allowed.example", "A")).rcode(), "SERVFAIL");
     let asked = upstream.queries().len();
-    assert!((1..=3).contains(&asked), "{asked} upstream queries for one");
+    assert!((1..=3).contains(&asked), "{asked} upstream queries for one query");
     for _ in 0..5 {
         assert_eq!(client.ask(&Query::new("ws.allowed.example", "A")).rcode(), "SERVFAIL");
     }
     assert_eq!(upstream.queries().len(), asked, "RFC 9520 section 3.2: at least one second");
     upstream.by_default(Script::reply(Response::answering(&["ws.allowed.example 60 A 192.0.2.9"])));
-    crate::support::eventually("the failure to be forgotten within 5 s", || {
+    crate::support::eventually("the failure to expire within 5 s", || {
         (client.ask(&Query::new("ws.allowed.example", "A")).rcode() == "NOERROR").then_some(())
     });
 }
@@ -166,7 +166,7 @@ fn questions_that_differ_have_answers_of_their_own() {
     for query in queries() {
         gate.send(&query);
     }
-    assert_eq!(upstream.queries().len(), count, "each is asked for itself");
+    assert_eq!(upstream.queries().len(), count, "each question is queried separately");
     for query in queries() {
         gate.send(&query);
     }
@@ -174,7 +174,7 @@ fn questions_that_differ_have_answers_of_their_own() {
 }
 
 #[test]
-fn what_does_not_change_the_answer_shares_it() {
+fn queries_with_same_answer_share_a_cache_entry() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     let plain = || Query::new("ws.allowed.example", "A");
@@ -198,7 +198,7 @@ fn without_recursion_desired_the_cache_tells_nothing() {
     let gate = Gate::start(&upstream, settings);
     let peek = Query::new("ws.allowed.example", "A").edns().flags(0);
     let mut told = Vec::new();
-    for _ in ["cold", "kept"] {
+    for _ in ["cold", "cached"] {
         for client in [[127, 0, 0, 1], [127, 9, 0, 1]] {
             let reply = gate.udp_from(client).ask(&peek);
             assert_eq!(
@@ -211,10 +211,10 @@ fn without_recursion_desired_the_cache_tells_nothing() {
         gate.ask("ws.allowed.example", "A");
     }
     told.dedup();
-    assert_eq!(told.len(), 1, "the replies do not tell whether the answer is kept");
+    assert_eq!(told.len(), 1, "replies do not reveal whether the answer is cached");
     assert_eq!(upstream.queries().len(), 1);
     let blocked = gate.send(&Query::new("blocked.example", "A").flags(0));
-    assert_eq!(blocked.rcode(), "NXDOMAIN", "what is decided here is told");
+    assert_eq!(blocked.rcode(), "NXDOMAIN", "policy verdicts are given");
 }
 
 #[test]

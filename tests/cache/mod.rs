@@ -1,4 +1,4 @@
-//! What is kept, for how long, and what is fetched anew.
+//! Tests of the cache: lifetimes, prefetching and stale answers.
 
 mod keeping;
 mod refresh;

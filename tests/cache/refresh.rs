@@ -1,4 +1,4 @@
-//! Answers near their end and beyond it: fetched anew in time, and given stale only where that is wanted.
+//! Tests prefetching before expiry, and stale answers where they are enabled.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ fn second() -> Script {
 const STALE: &str = "cache.serve_stale = true\nupstream.deadline = \"2500ms\"";
 
 #[test]
-fn what_many_ask_for_is_fetched_anew_before_it_expires() {
+fn popular_entries_are_prefetched_before_expiry() {
     let upstream = ScriptedUpstream::start();
     let answer = |ip: &str| Script::reply(Response::answering(&[&format!("ws.allowed.example 8 A {ip}")]));
     upstream.on_each("ws.allowed.example", vec![answer("192.0.2.1"), answer("192.0.2.2")]);
@@ -34,12 +34,12 @@ fn what_many_ask_for_is_fetched_anew_before_it_expires() {
     assert_eq!(ask_at(0), ["192.0.2.1"]);
     assert_eq!(gate.ask("once.allowed.example", "A").answer_data(), ["192.0.2.1"]);
     assert_eq!(ask_at(100), ["192.0.2.1"]);
-    assert_eq!(upstream.count("ws.allowed.example"), 1, "far from its end nothing is fetched");
-    assert_eq!(ask_at(7400), ["192.0.2.1"], "nobody waits for the new answer");
-    eventually("the new answer is fetched", || (upstream.count("ws.allowed.example") == 2).then_some(()));
+    assert_eq!(upstream.count("ws.allowed.example"), 1, "no prefetch long before expiry");
+    assert_eq!(ask_at(7400), ["192.0.2.1"], "no client waits for the new answer");
+    eventually("the new answer", || (upstream.count("ws.allowed.example") == 2).then_some(()));
     assert_eq!(ask_at(8300), ["192.0.2.2"]);
     assert_eq!(upstream.count("ws.allowed.example"), 2);
-    assert_eq!(upstream.count("once.allowed.example"), 1, "nobody asked for it again");
+    assert_eq!(upstream.count("once.allowed.example"), 1, "nobody queried it again");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn prefetching_can_be_turned_off() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_fetched_anew_stays_until_its_end() {
+fn failed_prefetch_keeps_entry_until_expiry() {
     let upstream = ScriptedUpstream::start();
     let answer = Script::reply(Response::answering(&["ws.allowed.example 4 A 192.0.2.1"]));
     upstream.on_each("ws.allowed.example", vec![answer, Script::reply(Response::failing("SERVFAIL"))]);
@@ -70,7 +70,7 @@ fn an_answer_that_cannot_be_fetched_anew_stays_until_its_end() {
 }
 
 #[test]
-fn a_stale_answer_is_better_than_none_where_it_is_wanted() {
+fn stale_answer_is_served_on_failure_when_enabled() {
     let upstream = ScriptedUpstream::start();
     upstream.on_each("ws.allowed.example", vec![first(), Script::silent()]);
     let gate = Gate::start(&upstream, STALE);
@@ -82,7 +82,7 @@ fn a_stale_answer_is_better_than_none_where_it_is_wanted() {
     assert!((1700..2400).contains(&asked.elapsed().as_millis()), "{:?}", asked.elapsed());
     assert_eq!((reply.answer_data(), reply.answers[0].ttl), (vec!["192.0.2.1".to_owned()], 30));
     assert_eq!(reply.ede_codes(), [STALE_ANSWER]);
-    // The attempt goes on and fails; from then on nobody waits, and nothing is asked, for 30 s.
+    // The attempt continues and fails; then nobody waits, and the upstream is not queried for 30 s.
     sleep(Duration::from_millis(1000));
     let (before, asked) = (upstream.count("ws.allowed.example"), Instant::now());
     let reply = gate.ask("ws.allowed.example", "A");
@@ -92,13 +92,13 @@ fn a_stale_answer_is_better_than_none_where_it_is_wanted() {
 }
 
 #[test]
-fn who_comes_late_gets_the_stale_answer_at_once() {
+fn later_client_gets_stale_answer_at_once() {
     let upstream = ScriptedUpstream::start();
     upstream.on_each("ws.allowed.example", vec![first(), Script::silent()]);
     let gate = Gate::start(&upstream, "cache.serve_stale = true");
     assert_eq!(gate.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.1"]);
     sleep(Duration::from_millis(1100));
-    // The first waits for as long as clients do, while the exchange goes on to its deadline.
+    // The first client waits for its full patience, while the exchange continues to its deadline.
     assert_eq!(gate.ask("ws.allowed.example", "A").ede_codes(), [STALE_ANSWER]);
     for late in 0..8 {
         let asked = Instant::now();

@@ -1,6 +1,6 @@
-//! The time of day is set while the gate runs: what is measured in time that passes does not notice.
+//! Tests that setting the system clock does not affect running namegate's durations.
 //!
-//! A library loaded before all others (Debian's faketime) tells the gate another time of day, and leaves its steady clock.
+//! Debian's faketime, loaded with `LD_PRELOAD`, changes the time of day that namegate sees, but not its steady clock.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::support::gate::Reload;
 use crate::support::http::Http;
 use crate::support::{Gate, Response, Script, ScriptedUpstream, eventually};
 
-/// Steps of the time of day, as faketime writes them, and in seconds.
+/// Steps of the time of day in faketime's syntax, and in seconds.
 const STEPS: [(&str, f64); 6] = [
     ("+86400", 86400.0),
     ("+0", 0.0),
@@ -24,14 +24,14 @@ const STEPS: [(&str, f64); 6] = [
     ("+0", 0.0),
 ];
 
-/// Where the library is.
+/// Path of the library.
 fn library() -> PathBuf {
     let directories = fs::read_dir("/usr/lib").expect("/usr/lib").flatten();
     let places = directories.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
     places.into_iter().find(|place| place.exists()).expect("Debian's libfaketime is installed")
 }
 
-/// A gate's clock, state and token.
+/// Files for namegate's clock, state and token.
 struct Room(TempDir);
 
 impl Room {
@@ -42,9 +42,9 @@ impl Room {
         room
     }
 
-    /// Sets the time of day: so many seconds from the true one.
+    /// Sets the time of day, as an offset from the true one.
     fn step(&self, offset: &str) {
-        // As one, so that no half of it is read.
+        // Replaced atomically, so that no partial file is read.
         let fresh = self.0.path().join("clock.new");
         fs::write(&fresh, offset).expect("a file can be written");
         fs::rename(&fresh, self.0.path().join("clock")).expect("a file can be replaced");
@@ -76,7 +76,7 @@ fn is_allowed(gate: &Gate, name: &str) -> bool {
     gate.ask(name, "A").rcode() != "NXDOMAIN"
 }
 
-/// The time of day that the gate sees, in seconds from the true one.
+/// The time of day that namegate sees, in seconds from the true one.
 fn offset(gate: &Gate) -> f64 {
     assert_eq!(gate.reload(), Reload::Success);
     let loaded = gate.metrics().sum("namegate_policy_last_reload_timestamp_seconds", &[]);
@@ -85,7 +85,7 @@ fn offset(gate: &Gate) -> f64 {
 
 fn expect_offset(gate: &Gate, wanted: f64) {
     let offset = offset(gate);
-    assert!((offset - wanted).abs() < 5.0, "the gate's time of day is {offset} s off, not {wanted}");
+    assert!((offset - wanted).abs() < 5.0, "namegate's time of day is {offset} s off, not {wanted}");
 }
 
 #[test]
@@ -105,10 +105,10 @@ fn answers_live_as_long_as_they_should_whatever_the_time_of_day() {
         expect_offset(&gate, wanted);
         let ttl = gate.ask(&long, "A").answers[0].ttl;
         assert!((285..=300).contains(&ttl), "{step}: {ttl} s left of 300");
-        assert_eq!(upstream.count(&long), 1, "{step}: it is still kept");
+        assert_eq!(upstream.count(&long), 1, "{step}: it is still cached");
         sleep(Duration::from_millis(2100).saturating_sub(asked.elapsed()));
         gate.ask(&short, "A");
-        assert_eq!(upstream.count(&short), 2, "{step}: it is kept no longer than it may be");
+        assert_eq!(upstream.count(&short), 2, "{step}: the entry has expired");
     }
 }
 
@@ -129,13 +129,13 @@ fn stale_answers_have_their_window_whatever_the_time_of_day() {
         let reply = gate.ask(&name, "A");
         assert_eq!((reply.rcode().as_str(), reply.ede_codes()), ("NOERROR", vec![3]), "{step}: {reply:?}");
         sleep(Duration::from_millis(4300).saturating_sub(asked.elapsed()));
-        assert_eq!(gate.ask(&name, "A").rcode(), "SERVFAIL", "{step}: beyond the window");
+        assert_eq!(gate.ask(&name, "A").rcode(), "SERVFAIL", "{step}: after the window");
     }
 }
 
 #[test]
 #[ignore = "needs libfaketime (Debian package faketime); .ci/run installs it"]
-fn an_allowance_lasts_no_longer_than_either_clock_says() {
+fn grant_expires_by_the_earlier_of_two_clocks() {
     let (upstream, room) = (ScriptedUpstream::start(), Room::new());
     let gate = room.start(&upstream, "");
     let mut offset_before = 0.0;
@@ -147,27 +147,27 @@ fn an_allowance_lasts_no_longer_than_either_clock_says() {
         let given = Instant::now();
         room.step(step);
         expect_offset(&gate, wanted);
-        // A clock set forward ends it, as the sleep of a machine does; one set back changes nothing.
+        // A clock set forward ends it, as does suspend; a clock set back changes nothing.
         let is_forward = wanted > std::mem::replace(&mut offset_before, wanted);
         if is_forward {
-            eventually("the end of both", || {
+            eventually("the expiry of both", || {
                 (!is_allowed(&gate, &hour) && !is_allowed(&gate, &brief)).then_some(())
             });
             continue;
         }
-        assert!(is_allowed(&gate, &hour), "{step}: its hour is not over");
+        assert!(is_allowed(&gate, &hour), "{step}: its hour has not passed");
         let is_brief_allowed = is_allowed(&gate, &brief);
         let after = given.elapsed();
-        assert!(after < Duration::from_millis(2800), "{step}: asked after {after:?}, which tells nothing");
-        assert!(is_brief_allowed, "{step}: its three seconds are not over after {after:?}");
+        assert!(after < Duration::from_millis(2800), "{step}: queried after {after:?}, too late to judge");
+        assert!(is_brief_allowed, "{step}: its three seconds have not passed after {after:?}");
         sleep(Duration::from_millis(3100).saturating_sub(given.elapsed()));
-        assert!(!is_allowed(&gate, &brief), "{step}: its three seconds are over");
+        assert!(!is_allowed(&gate, &brief), "{step}: its three seconds have passed");
     }
 }
 
 #[test]
 #[ignore = "needs libfaketime (Debian package faketime); .ci/run installs it"]
-fn a_clock_set_back_before_a_restart_makes_no_allowance_longer() {
+fn clock_set_back_before_restart_extends_no_grant() {
     let (upstream, room) = (ScriptedUpstream::start(), Room::new());
     room.step("+86400");
     let gate = room.start(&upstream, "");
@@ -175,14 +175,14 @@ fn a_clock_set_back_before_a_restart_makes_no_allowance_longer() {
     allow(&gate, "brief.example", "3s");
     allow(&gate, "hour.example", "1h");
     drop(gate);
-    // A day too early by its own clock: what is left is the whole of what was given, and no more.
+    // A clock that is a day early: what is left is the whole granted duration, and no more.
     room.step("+0");
     let gate = room.start(&upstream, "");
     assert!(is_allowed(&gate, "hour.example"));
     sleep(Duration::from_millis(3100));
     assert!(!is_allowed(&gate, "brief.example"), "three seconds became a day");
     drop(gate);
-    // A day too late: it may have ended, so it has.
+    // A clock that is a day late: it may have expired, so it has.
     room.step("+172800");
     let gate = room.start(&upstream, "");
     assert!(!is_allowed(&gate, "hour.example"));
@@ -204,10 +204,10 @@ fn the_budget_is_the_same_whatever_the_time_of_day() {
             );
         }
         let took = start.elapsed().as_millis();
-        // A burst of two, then one each 50 ms.
+        // A burst of two, then one every 50 ms.
         assert!((700..6000).contains(&took), "{step}: 20 queries at 20 a second took {took} ms");
     }
-    eventually("all to be counted", || {
+    eventually("all queries counted", || {
         let (queries, outcomes) = gate.metrics().accounting();
         (queries == outcomes).then_some(())
     });

@@ -1,4 +1,4 @@
-//! Hosts of every kind: packet filters that refuse, addresses that are not reached, resolver configurations that move, shared
+//! Tests unusual hosts: packet filters that refuse, unreachable addresses, a resolv.conf that moves, and shared
 //! networks.
 
 use std::fs;
@@ -16,7 +16,7 @@ use crate::support::settings::write_settings;
 use crate::support::truth::{self, Outcome};
 use crate::support::{Gate, Query, ScriptedUpstream, UdpClient, eventually};
 
-/// An address that there is no way to in a network namespace (RFC 3849): ENETUNREACH.
+/// An address without a route in a network namespace (RFC 3849): ENETUNREACH.
 const NEVER_REACHED: &str = "[2001:db8::53]:53";
 
 #[test]
@@ -40,17 +40,18 @@ fn expect_no_harm(gate: &Gate, upstream: &ScriptedUpstream) {
     took.sort();
     assert!(took[30] < Duration::from_millis(200), "{took:?}");
     let metrics = gate.settled_metrics();
-    // Port 53 is not written.
+    // Port 53 is not printed.
     let name = "2001:db8::53";
     assert_eq!(metrics.sum("namegate_upstream_up", &[("upstream", name)]), 0.0, "{}", metrics.text);
     let up = [("upstream", &*upstream.address().to_string())];
     assert_eq!(metrics.sum("namegate_upstream_up", &up), 1.0);
-    // Once it is known it is asked last: it costs nothing any more.
+    // Once it is known to be unreachable it is queried last, and costs nothing.
     let errors = [("upstream", name), ("result", "network_error")];
     assert!(metrics.sum("namegate_upstream_queries_total", &errors) < 20.0, "{}", metrics.text);
 }
 
-/// One packet in three to the upstream is refused by the packet filter, as with a full table of connections: sendto(2) says EPERM.
+/// The packet filter refuses one packet in three to the upstream, as a full connection table does: sendto(2) fails with
+/// EPERM.
 #[test]
 #[ignore = "makes network namespaces, which takes root, iproute2 and nftables; .ci/run runs it"]
 fn sends_that_the_host_refuses_are_tried_again() {
@@ -66,7 +67,7 @@ fn sends_that_the_host_refuses_are_tried_again() {
         namespaces.within(Place::Gate, || (gate.get("/readyz").0 == 200).then_some(()))
     });
     let address = gate.address();
-    // One in three while 60 are asked, and then all for a second.
+    // One in three during 60 queries, then all of them for a second.
     for (every, names, rate) in [(3, 0..60, 60), (1, 60..80, 1000)] {
         namespaces.refuse_sends(Place::Gate, upstream.address().port(), every);
         let names: Vec<String> = names.map(|number| format!("n{number}.allowed.example")).collect();
@@ -79,7 +80,7 @@ fn sends_that_the_host_refuses_are_tried_again() {
             });
             std::thread::sleep(Duration::from_secs(1));
             namespaces.refuse_no_sends(Place::Gate);
-            asked.join().expect("the client ends")
+            asked.join().expect("the client thread ends")
         });
         let answered = count(&asked, |outcome| *outcome == Outcome::Answered(0));
         eprintln!("one send in {every} refused: {answered} of {total} answered");
@@ -88,10 +89,10 @@ fn sends_that_the_host_refuses_are_tried_again() {
     let metrics = namespaces.within(Place::Gate, || gate.settled_metrics());
     let refused = metrics.sum("namegate_upstream_queries_total", &[("result", "network_error")]);
     assert!(refused >= 20.0, "the packet filter refuses some: {refused}");
-    assert_eq!(metrics.sum("namegate_upstream_up", &[]), 1.0, "that says nothing about the server");
+    assert_eq!(metrics.sum("namegate_upstream_up", &[]), 1.0, "an error that says nothing about the server");
 }
 
-/// A gate with an `/etc` and a `/run` of its own, where `resolv.conf` is a link.
+/// Namegate with its own `/etc` and `/run`, where `resolv.conf` is a symlink.
 struct OwnConfiguration(tempfile::TempDir);
 
 impl OwnConfiguration {
@@ -112,7 +113,7 @@ impl OwnConfiguration {
     }
 
     fn write(&self, path: &str, server: &str) {
-        // As tools do it: a new file in the place of the old one.
+        // As tools do it: a new file replaces the old one.
         let fresh = self.path("fresh");
         fs::write(&fresh, format!("nameserver {server}\n")).expect("a file");
         fs::rename(&fresh, self.path(path)).expect("a file");
@@ -154,7 +155,7 @@ fn resolv_conf_may_move_between_its_usual_homes() {
     own.write("run/NetworkManager/resolv.conf", "127.0.0.73");
     assert_eq!(gate.reload(), Reload::Success);
     assert_eq!(upstreams(&gate), "127.0.0.73");
-    // Somewhere the sandbox does not reach, or nowhere: rules are reloaded, and the servers stay.
+    // A target outside the sandbox, or none: rules are reloaded, and the servers stay.
     fs::create_dir(own.path("run/elsewhere")).expect("a directory");
     own.write("run/elsewhere/resolv.conf", "127.0.0.74");
     for (target, name) in [("/run/elsewhere/resolv.conf", "one.example"), ("/run/nowhere", "two.example")] {
@@ -162,15 +163,15 @@ fn resolv_conf_may_move_between_its_usual_homes() {
         gate.write_settings(&settings(&format!(", \"{name}\"")));
         assert_eq!(gate.reload(), Reload::Success, "{target}");
         assert_eq!(upstreams(&gate), "127.0.0.73", "{target}");
-        gate.stderr.expect("the upstream `system` stays what it was");
+        gate.stderr.expect("the upstream `system` keeps its previous servers");
         assert_ne!(gate.ask(name, "A").rcode(), "NXDOMAIN", "the rules are new: {target}");
     }
 }
 
-/// Hosts with keepalived or HAProxy let programs bind addresses that are not theirs, or not yet.
+/// Hosts with keepalived or HAProxy let programs bind addresses that the host does not own, or not yet.
 #[test]
 #[ignore = "makes network namespaces, which takes root and iproute2; .ci/run runs it"]
-fn where_any_address_can_be_bound_only_own_ones_are_loops() {
+fn with_nonlocal_bind_only_own_addresses_are_loops() {
     let namespaces = Namespaces::new("nonlocal");
     let directory = tempfile::TempDir::new().expect("a directory");
     let start = |server: &str| {
@@ -200,10 +201,10 @@ fn where_any_address_can_be_bound_only_own_ones_are_loops() {
     }
 }
 
-/// Azure's subnets are /64, and machines share them.
+/// Azure's IPv6 subnets are /64, shared by several machines.
 #[test]
 #[ignore = "makes network namespaces, which takes root and iproute2; .ci/run runs it"]
-fn machines_of_one_64_have_shares_of_their_own_where_set() {
+fn hosts_in_one_64_can_have_separate_shares() {
     let namespaces = Namespaces::new("shared");
     for address in ["fd77::1/64", "fd77::2/64", "fd77::3/64"] {
         namespaces.add_address(Place::Gate, "lo", address);
@@ -237,7 +238,7 @@ fn machines_of_one_64_have_shares_of_their_own_where_set() {
     }
 }
 
-/// One who takes over does not share the admin address, but waits for it.
+/// A process that takes over does not share the admin address but waits for it.
 #[test]
 fn the_admin_address_is_never_shared() {
     let upstream = ScriptedUpstream::start();
@@ -253,21 +254,21 @@ fn the_admin_address_is_never_shared() {
     let mut second = Second::start(&path);
     second.stderr.expect("another process serves HTTP on");
     second.stderr.expect("ready");
-    // Of two that share it one would have all queries and the other none.
+    // If two processes shared it, one would get all requests and the other none.
     for _ in 0..20 {
         let metrics = first.settled_metrics();
         assert_eq!(metrics.sum("namegate_queries_total", &[]), 24.0);
     }
     assert!(first.terminate().success());
     let taken = Instant::now();
-    second.stderr.expect(&format!("admin on http://{admin}, which is free now"));
+    second.stderr.expect(&format!("admin on http://{admin} (free now)"));
     assert!(taken.elapsed() < Duration::from_secs(2), "{:?}", taken.elapsed());
     let metrics = crate::support::metrics::Metrics::fetch(admin);
     assert_eq!(metrics.sum("namegate_queries_total", &[]), 0.0, "the second's own");
     second.end();
 }
 
-/// A gate that does not serve HTTP from the start.
+/// A namegate process that does not serve HTTP from the start.
 struct Second {
     child: std::process::Child,
     stderr: crate::support::lines::Lines,

@@ -1,4 +1,4 @@
-//! One thing is broken; what it costs the others is the result.
+//! Tests of faults: one thing is broken, and the rest keeps working.
 
 mod clock;
 mod hosts;

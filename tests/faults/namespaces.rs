@@ -1,4 +1,4 @@
-//! The gate between two real network interfaces of small MTU, on lines that lose and delay.
+//! Tests namegate between two real network interfaces with a small MTU, on links with loss and delay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::script::Step;
 use crate::support::truth::{self, Outcome};
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream, TcpClient, UdpClient};
 
-/// A gate in its namespace before an upstream in its own, which is asked at `server`.
+/// Namegate in its namespace, with an upstream at `server` in another.
 fn gate(namespaces: &Namespaces, server: std::net::SocketAddr, settings: &str) -> Gate {
     namespaces.within(Place::Gate, || {
         let [a, b, c, d] = Namespaces::GATE;
@@ -22,7 +22,7 @@ fn upstream(namespaces: &Namespaces) -> ScriptedUpstream {
     namespaces.within(Place::Upstream, || ScriptedUpstream::start_on(ip(Namespaces::UPSTREAM)))
 }
 
-/// An answer of `count` addresses; over UDP as much of it as fits, with TC, as servers do.
+/// An answer with `count` addresses; over UDP only as many as fit, with TC, as servers do.
 fn large(name: &str, count: usize) -> Script {
     let records: Vec<String> =
         (0..count).map(|n| format!("{name} 60 A 10.{}.{}.{}", n / 62_500, n / 250 % 250, n % 250)).collect();
@@ -64,10 +64,10 @@ fn large_answers_pass_a_small_mtu_without_fragments() {
     }
 }
 
-/// Asks for 600 names through lines of which each loses and delays.
+/// Queries 600 names over two links that each lose and delay packets.
 #[test]
 #[ignore = "makes network namespaces, which takes root, iproute2 and nftables; .ci/run runs it"]
-fn bad_lines_on_both_sides_delay_and_answer_wrongly_nothing() {
+fn lossy_links_cause_no_wrong_answers() {
     const QUERIES: usize = 600;
     let namespaces = Namespaces::new("bad");
     let upstream = upstream(&namespaces);
@@ -81,7 +81,7 @@ fn bad_lines_on_both_sides_delay_and_answer_wrongly_nothing() {
         jitter: Duration::from_millis(20),
         ..Impairment::default()
     };
-    // Where the kernel has no netem, our own link delays, at the upstream's end of the cable, and the packet filter loses.
+    // If the kernel has no netem, our own link adds delay at the upstream's end, and the packet filter adds loss.
     let link = (!by_kernel).then(|| {
         namespaces.lose(Place::Gate, 5);
         namespaces
@@ -95,16 +95,16 @@ fn bad_lines_on_both_sides_delay_and_answer_wrongly_nothing() {
     let asked = namespaces
         .within(Place::Client, || ask_all(&UdpClient::from(ip([10, 77, 1, 2]), address), names, 200, |_| ()));
     expect_none_wrong(&asked);
-    // The packet filter takes one in twenty of the clients' queries as well: those have no reply, and others have one.
+    // The packet filter drops one in twenty of the clients' queries too; those get no reply.
     let lost = count(&asked, |outcome| *outcome == Outcome::Lost);
     let failed = count(&asked, |outcome| *outcome == Outcome::Failed);
     eprintln!(
-        "{lost} queries lost before the gate, {failed} failed, {} sent upstream",
+        "{lost} queries lost before namegate, {failed} failed, {} sent upstream",
         upstream.queries().len()
     );
     let received = namespaces.within(Place::Gate, || gate.settled_metrics()).accounting().0 as usize;
-    assert_eq!(QUERIES - lost, received, "whatever arrived is answered");
-    // One in twenty lost, three times in a row, is one query in eight thousand.
+    assert_eq!(QUERIES - lost, received, "every query that arrived is answered");
+    // One in twenty lost, three times in a row: one query in eight thousand.
     assert!(failed <= 1, "{failed} of {received} failed");
     let again = namespaces.within(Place::Client, || {
         let client = UdpClient::from(ip([10, 77, 1, 2]), address);

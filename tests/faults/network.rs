@@ -1,4 +1,4 @@
-//! Networks that lose, delay, reorder, double and damage, between clients and the gate and between the gate and upstreams.
+//! Tests networks that lose, delay, reorder, duplicate and corrupt packets, on either side of namegate.
 
 use std::collections::BTreeSet;
 use std::thread::scope;
@@ -12,7 +12,7 @@ use crate::support::{Gate, Message, Query, ScriptedUpstream, TcpClient, UdpClien
 /// The default deadline for one query.
 const DEADLINE: Duration = Duration::from_secs(6);
 
-/// What a bad line to the next city does: one datagram in twenty is lost, half of them each way.
+/// A bad link to the next city: one datagram in twenty is lost, half of them each way.
 const BAD: Impairment = Impairment {
     lost: 25,
     doubled: 20,
@@ -50,7 +50,7 @@ fn a_bad_line_to_the_upstream_delays_and_loses_nothing() {
     assert!(took[QUERIES - 1] < DEADLINE, "{:?}", took[QUERIES - 1]);
     let sent = upstream.queries().len();
     assert!(link.lost() > 10, "{} datagrams were lost", link.lost());
-    // Of twenty one is asked again and one in fifty arrives twice.
+    // One in twenty is retried and one in fifty arrives twice.
     assert!(sent <= QUERIES * 115 / 100, "{sent} packets for {QUERIES} queries");
     eprintln!(
         "{} lost, {sent} sent for {QUERIES}, median {:?}, slowest {:?}",
@@ -95,18 +95,19 @@ fn clients_on_a_bad_line_cost_the_upstream_nothing() {
         }
     });
     assert!(link.lost() > 20, "{} datagrams were lost", link.lost());
-    // What is asked again is kept, or shared. Only where a busy machine is silent for a second is it sent again.
+    // Retries are answered from the cache or coalesced. Only if a busy machine is silent for a second is the query sent
+    // again.
     let mut sent: Vec<_> =
         upstream.queries().into_iter().map(|query| (query.message.asked(), query.at)).collect();
     sent.sort();
     for pair in sent.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
         let gap = pair[1].1 - pair[0].1;
-        assert!(gap > Duration::from_millis(800), "{} is asked again after {gap:?}", pair[0].0);
+        assert!(gap > Duration::from_millis(800), "{} is queried again after {gap:?}", pair[0].0);
     }
     assert!((QUERIES..QUERIES * 11 / 10).contains(&sent.len()), "{} packets for {QUERIES} names", sent.len());
 }
 
-/// Asks as a stub resolver does: again after 300 ms without a reply, five times at most.
+/// Queries as a stub resolver does: retries after 300 ms, five times at most.
 fn ask_as_stubs_do(link: &Link, name: &str) {
     let query = Query::new(name, "A").edns();
     let client = UdpClient::of(link.address());
@@ -117,7 +118,7 @@ fn ask_as_stubs_do(link: &Link, name: &str) {
             return;
         }
     }
-    panic!("{name} was lost five times, which no seed of this test does");
+    panic!("{name} was lost five times, which this test's seeds do not cause");
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn damaged_datagrams_harm_nobody() {
     for (id, name) in names(200).iter().enumerate() {
         client.send(&Query { id: id as u16, ..Query::new(name, "A") }.bytes());
     }
-    // A bit in an address cannot be told from the truth, so that what they say is not looked at.
+    // A flipped bit in an address cannot be detected, so the addresses are not compared.
     let answered: BTreeSet<[u8; 2]> =
         (0..200).map(|_| *client.receive().first_chunk().expect("an id")).collect();
     assert_eq!(answered.len(), 200, "each is answered once");
@@ -142,7 +143,7 @@ fn damaged_datagrams_harm_nobody() {
         client.send(&Query::new(&format!("n{number}.evil.example"), "A").edns().bytes());
         while client.receive_within(Duration::from_millis(2)).is_some() {}
     }
-    assert_eq!(allowed(), before, "no damage makes a blocked name an allowed one");
+    assert_eq!(allowed(), before, "corruption never makes a blocked name allowed");
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
     let (queries, outcomes) = gate.settled_metrics().accounting();
     assert_eq!(queries, outcomes);

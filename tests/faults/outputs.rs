@@ -1,7 +1,6 @@
-//! Outputs that are closed, broken or on a full disk.
+//! Tests that closed, broken or full outputs do not stop answers.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,9 +9,9 @@ use crate::support::command::binary;
 use crate::support::metrics::{Metrics, get};
 use crate::support::settings::write_settings;
 use crate::support::truth::{self, Outcome};
-use crate::support::{Query, ScriptedUpstream, UdpClient, eventually};
+use crate::support::{Query, ScriptedUpstream, UdpClient, eventually, free_address};
 
-/// A gate whose outputs tell nothing: where it listens is given to it.
+/// Namegate with unreadable outputs, so its address is chosen by the test.
 struct Mute {
     child: Child,
     listen: std::net::SocketAddr,
@@ -26,8 +25,7 @@ impl Mute {
         launcher: &[&str],
         outputs: fn() -> Stdio,
     ) -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (listen, admin) = (free(), free());
+        let (listen, admin) = (free_address(), free_address());
         let settings = format!(
             "server.listen = [\"{listen}\"]\nadmin.listen = \"{admin}\"\nlog.level = \"trace\"\nlog.queries = \"all\""
         );
@@ -39,7 +37,7 @@ impl Mute {
         gate.args(&command[1..]).arg("--config").arg(path).stdout(outputs()).stderr(outputs());
         let child = gate.spawn().unwrap();
         let mute = Self { child, listen, admin };
-        eventually("the gate", || std::net::TcpStream::connect(admin).ok());
+        eventually("namegate to answer", || std::net::TcpStream::connect(admin).ok());
         mute
     }
 }
@@ -51,7 +49,7 @@ impl Drop for Mute {
     }
 }
 
-/// An output whose reader is gone.
+/// An output whose reader has closed.
 fn unread() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -84,11 +82,11 @@ fn outputs_that_take_nothing_cost_no_query() {
                 assert_eq!(truth::judge(&name, Some(&reply)), outcome, "{case}");
             }
         }
-        // What is written to sockets by mistake would be heard.
+        // Log lines written to a socket by mistake would arrive here.
         assert!(client.receive_within(Duration::from_millis(50)).is_none(), "{case}");
         assert_eq!(get(gate.admin, "/healthz").0, 200, "{case}");
         if counted {
-            eventually(&format!("{case}: lines that cannot be written to be counted"), || {
+            eventually(&format!("{case}: lost lines counted"), || {
                 let metrics = Metrics::fetch(gate.admin);
                 let lost = ["errors", "lost"]
                     .map(|what| metrics.sum(&format!("namegate_query_log_{what}_total"), &[]));
@@ -98,7 +96,7 @@ fn outputs_that_take_nothing_cost_no_query() {
         assert!(
             Command::new("kill").args(["-TERM", &gate.child.id().to_string()]).status().unwrap().success()
         );
-        let status = eventually("the end", || gate.child.try_wait().unwrap());
+        let status = eventually("the exit", || gate.child.try_wait().unwrap());
         assert!(status.success(), "{case}: {status}");
     }
 }

@@ -1,4 +1,4 @@
-//! Reloads in quick succession, and of files that are half written.
+//! Tests reloads in quick succession, and of half-written files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,11 +13,11 @@ use crate::support::process::memory;
 use crate::support::truth::{self, Outcome};
 use crate::support::{Gate, Query, ScriptedUpstream, eventually};
 
-/// So many reloads tell whether memory grows, and a busy machine has so long to make them.
+/// Number of reloads that shows memory growth, and the time allowed for them on a busy machine.
 const RELOADS: usize = 30;
 const PATIENCE_FOR_RELOADS: Duration = Duration::from_secs(60);
 
-/// Rules of a list: so many that a policy which is not let go of shows in memory.
+/// Rules of an allowlist: enough that a leaked policy shows in memory.
 const RULES: usize = 20_000;
 const MEBIBYTE: usize = 1 << 20;
 
@@ -43,7 +43,7 @@ fn start(upstream: &ScriptedUpstream, launcher: &[&str]) -> Gate {
     Gate::launched_by(launcher, &[upstream.address()], SETTINGS, &files)
 }
 
-/// The policy of [`start`] is in force, all of it.
+/// Asserts that the whole policy of [`start`] is in force.
 #[track_caller]
 fn assert_in_force(gate: &Gate, case: &str) {
     for name in ["x.allowed.example", "listed.example", "x.below.example", "zoned.example"] {
@@ -51,16 +51,16 @@ fn assert_in_force(gate: &Gate, case: &str) {
         assert_eq!(outcome, Outcome::Answered(0), "{case}");
     }
     assert_eq!(gate.ask("www.corp.example", "A").answer_data(), ["10.0.0.80"], "{case}");
-    // What the settings' defaults would allow, and what a wider list would.
+    // Names that default settings would allow, and that a wider allowlist would.
     for name in ["ml.azure.com", "pypi.org", "evil.example", "x.listed.example"] {
         assert_eq!(truth::judge(name, Some(&gate.ask(name, "A"))), Outcome::Denied, "{case}");
     }
 }
 
-/// A way to spoil a file whose content was `sound`.
+/// A way to corrupt a file with the content `sound`.
 type Spoil = fn(&Path, &str);
 
-/// What befalls files while somebody writes them, or instead.
+/// States of a file while it is being written, or instead.
 const SPOILT: [(&str, Spoil); 7] = [
     ("torn in the middle of a line", |path, sound| {
         write(path, &sound[..sound.find(".example").expect("a name")]);
@@ -83,23 +83,23 @@ fn write(path: &Path, content: &str) {
     fs::write(path, content).expect("a file can be written");
 }
 
-/// Puts `sound` in the place of whatever is there.
+/// Replaces whatever is there by `sound`.
 fn mend(path: &Path, sound: &str) {
     drop(fs::remove_dir(path));
     let fresh = path.with_extension("fresh");
     write(&fresh, sound);
-    fs::rename(&fresh, path).expect("a file takes the place of any other");
+    fs::rename(&fresh, path).expect("any file can be replaced");
 }
 
-/// A reload fails, says so in a line with `place`, and changes nothing.
+/// Asserts that a reload fails, logs a line with `place`, and changes nothing.
 fn expect_refused(gate: &Gate, place: &str, case: &str) {
     let told = gate.stderr.all().len();
     assert_eq!(gate.reload(), Reload::Failure, "{case}");
     gate.expect_metrics("the failure", |metrics| {
         metrics.sum("namegate_policy_last_reload_success", &[]) == 0.0
     });
-    // The error's lines follow the one that says what failed.
-    let told = eventually(&format!("{case}: the place"), || {
+    // The error's lines follow the line that says what failed.
+    let told = eventually(&format!("{case}: the location in the log"), || {
         let lines = gate.stderr.all().split_off(told);
         lines.iter().any(|line| line.contains(place)).then_some(lines)
     });
@@ -118,12 +118,12 @@ fn a_file_that_is_half_written_changes_nothing_and_is_named() {
         for (state, spoil) in SPOILT {
             let case = format!("{file} {state}");
             spoil(&path, &sound);
-            // A zone whose file is not there is only known by its name.
+            // An allowlist without a file is known only by its name.
             let is_missing_zone = state == "a link to nothing" && file.starts_with("zones/");
             let place = if is_missing_zone { path.file_stem() } else { path.file_name() };
             expect_refused(&gate, place.and_then(|place| place.to_str()).expect("UTF-8"), &case);
             mend(&path, &sound);
-            assert_eq!(gate.reload(), Reload::Success, "{case}: mended");
+            assert_eq!(gate.reload(), Reload::Success, "{case}: repaired");
             assert_in_force(&gate, &case);
         }
     }
@@ -133,7 +133,7 @@ fn a_file_that_is_half_written_changes_nothing_and_is_named() {
 #[ignore = "as root it needs setpriv (Debian package util-linux); .ci/run runs it"]
 fn a_file_that_may_not_be_read_changes_nothing_and_is_named() {
     let upstream = ScriptedUpstream::start();
-    // Root may read everything by these capabilities.
+    // These capabilities let root read everything.
     let gate = start(&upstream, &["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
     for file in ["namegate.toml", "zones/partners.list", "zones/own.toml", "corp.zone"] {
         let path = gate.directory().join(file);
@@ -183,12 +183,12 @@ fn ten_reloads_a_second_lose_no_query_and_keep_no_memory() {
             let start = Instant::now();
             let mut next = start;
             while !over.load(Ordering::Relaxed) || reloads.load(Ordering::Relaxed) < RELOADS {
-                assert!(start.elapsed() < PATIENCE_FOR_RELOADS, "{reloads:?} reloads tell nothing");
+                assert!(start.elapsed() < PATIENCE_FOR_RELOADS, "{reloads:?} reloads are too few");
                 let round = reloads.fetch_add(1, Ordering::Relaxed);
                 let (now, before) = [("one", "two"), ("two", "one")][round % 2];
                 gate.write_settings(&with(now));
                 assert_eq!(gate.reload(), Reload::Success);
-                // Acknowledged: what was removed answers nothing any more, and what was added does.
+                // The reload is complete: removed names no longer resolve, and added names do.
                 for (suffix, allowed) in [(before, false), (now, true)] {
                     let rcode = gate.udp().ask(&Query::new(&format!("x.{suffix}.example"), "A")).rcode();
                     assert_eq!(rcode == "NOERROR", allowed, "{suffix} in round {round}: {rcode}");
@@ -203,18 +203,18 @@ fn ten_reloads_a_second_lose_no_query_and_keep_no_memory() {
         });
         let asked = ask_all(&gate.udp(), (0..2000).map(names).collect(), 400, |_| ());
         over.store(true, Ordering::Relaxed);
-        (asked, reloading.join().expect("every reload is right"))
+        (asked, reloading.join().expect("every reload works"))
     });
     expect_none_wrong(&asked);
     assert_eq!(count(&asked, |outcome| *outcome == Outcome::Denied), asked.len() / 4);
     assert_eq!(count(&asked, |outcome| *outcome == Outcome::Answered(0)), asked.len() / 4 * 3);
     let reloads = reloads.load(Ordering::Relaxed);
     eprintln!("{reloads} reloads, {} KiB more", grown / 1024);
-    // A policy of this size takes a megabyte and more: those of twenty reloads would show.
+    // A policy of this size takes more than a megabyte: leaks of twenty reloads would show.
     assert!(reloads >= RELOADS && grown < 12 * MEBIBYTE, "{} KiB more after {reloads} reloads", grown / 1024);
 }
 
-/// What an old policy took goes back to the system.
+/// The memory of an old policy returns to the system.
 #[test]
 fn reloads_of_many_rules_keep_no_memory() {
     let upstream = ScriptedUpstream::start();
@@ -225,12 +225,12 @@ fn reloads_of_many_rules_keep_no_memory() {
     for _ in 0..4 {
         assert_eq!(gate.reload(), Reload::Success);
     }
-    eventually("what the old policies had to be gone", || {
+    eventually("the memory of old policies to be freed", || {
         (memory(&gate) < early + 3 * MEBIBYTE).then_some(())
     });
 }
 
-/// Programs that leave a processor no time, until dropped.
+/// Processes that keep a CPU busy until dropped.
 struct Burners(Vec<std::process::Child>);
 
 impl Drop for Burners {
@@ -242,7 +242,7 @@ impl Drop for Burners {
     }
 }
 
-// The thread of the lowest priority held the cache's lock: where the processor was busy, answers waited for its turn, 4 s long.
+// Regression: the lowest-priority thread held the cache's lock, so on a busy CPU answers waited up to 4 s for its turn.
 #[test]
 #[ignore = "keeps a processor busy by taskset (Debian package util-linux); .ci/run runs it"]
 fn on_a_busy_processor_answers_do_not_wait_for_a_reload() {
@@ -251,7 +251,7 @@ fn on_a_busy_processor_answers_do_not_wait_for_a_reload() {
     let pinned = ["taskset", "--cpu-list", "0"];
     let settings = "server.workers = 1\nupstream.max_qps = 0";
     let gate = Gate::launched_by(&pinned, &[upstream.address()], settings, &[]);
-    // Many kept answers are much to look through.
+    // Many cache entries take long to scan.
     ask_all(
         &gate.udp(),
         (0..15_000).map(|number| format!("kept{number}.allowed.example")).collect(),
@@ -259,7 +259,7 @@ fn on_a_busy_processor_answers_do_not_wait_for_a_reload() {
         |_| (),
     );
     let burner = || {
-        // Taskset becomes the shell, so that this is what is killed; it ends by itself if nobody is left to do so.
+        // taskset execs the shell, so the shell is what is killed; it also ends by itself if nobody kills it.
         let arguments = [&pinned[1..], &["sh", "-c", "ulimit -t 20; while :; do :; done"]].concat();
         std::process::Command::new(pinned[0]).args(arguments).spawn().expect("a program")
     };

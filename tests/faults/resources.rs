@@ -1,4 +1,4 @@
-//! What the machine does not give: descriptors, disks, memory.
+//! Tests exhausted resources: file descriptors, disk space, memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::support::process::{descriptors, memory, processor_time};
 use crate::support::truth::{self, Outcome};
 use crate::support::{Gate, Query, Script, ScriptedUpstream, TcpClient, eventually};
 
-/// Runs the gate with this many descriptors.
+/// Runs namegate with this many descriptors.
 const FEW: [&str; 4] = ["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
 
-/// Sets how many descriptors a running gate may have.
+/// Sets the descriptor limit of a running namegate.
 fn limit_descriptors(gate: &Gate, count: usize) {
     let limit = Rlimit { current: Some(count as u64), maximum: Some(64) };
     prlimit(Pid::from_raw(gate.pid() as i32), Resource::Nofile, limit).expect("a limit can be set");
@@ -35,11 +35,11 @@ fn without_descriptors_datagrams_are_answered() {
     let kept = "kept.allowed.example";
     let ask = |name: &str| truth::judge(name, Some(&gate.ask(name, "A")));
     assert_eq!(ask(kept), Outcome::Answered(0));
-    // Fewer than its connections may take.
+    // Fewer than its connections may use.
     limit_descriptors(&gate, 40);
     let told = gate.stderr.all().len();
     let mut clients: Vec<TcpClient> = (0..200).map(|_| gate.tcp()).collect();
-    gate.stderr.expect("accepting TCP connections failed");
+    gate.stderr.expect("cannot accept TCP connections");
     let (start, before) = (Instant::now(), processor_time(&gate));
     while start.elapsed() < Duration::from_secs(2) {
         assert_eq!(ask("evil.example"), Outcome::Denied);
@@ -47,18 +47,18 @@ fn without_descriptors_datagrams_are_answered() {
         sleep(Duration::from_millis(20));
     }
     let used = processor_time(&gate) - before;
-    assert!(used < Duration::from_millis(400), "{used:?} on processors within two seconds of want");
+    assert!(used < Duration::from_millis(400), "{used:?} of CPU time within two seconds without descriptors");
     let lines = gate.stderr.all().split_off(told);
     assert!(lines.len() <= 12, "{} lines of log: {:?}", lines.len(), lines);
-    // One that is served goes on being served.
+    // A connection that is already open stays served.
     assert_eq!(clients[0].ask(&blocked()).rcode(), "NXDOMAIN");
     drop(clients);
-    eventually("streams to be served again", || {
+    eventually("streams served again", || {
         let mut client = gate.tcp();
         client.send(&blocked().bytes());
         matches!(client.event_within(Duration::from_secs(2)), TcpEvent::Message(_)).then_some(())
     });
-    eventually("upstreams to be asked again", || {
+    eventually("upstream queries to work again", || {
         (ask(&format!("n{}.allowed.example", upstream.queries().len())) == Outcome::Answered(0)).then_some(())
     });
     let (queries, outcomes) = gate.settled_metrics().accounting();
@@ -72,7 +72,7 @@ fn connections_leave_descriptors_for_asking_upstreams() {
     let gate = Gate::launched_by(&FEW, &[upstream.address()], "server.workers = 2", &[]);
     let _clients: Vec<TcpClient> = (0..200).map(|_| gate.tcp()).collect();
     sleep(Duration::from_millis(500));
-    // Longer than one port serves, so that new sockets are needed.
+    // Longer than a port's lifetime, so that new sockets are needed.
     for number in 0..40 {
         let name = format!("n{number}.allowed.example");
         assert_eq!(truth::judge(&name, Some(&gate.ask(&name, "A"))), Outcome::Answered(0), "{number}");
@@ -85,27 +85,27 @@ fn without_sockets_for_upstreams_clients_are_told() {
     let upstream = ScriptedUpstream::start();
     upstream.by_default(truth::script());
     let gate = Gate::launched_by(&FEW, &[upstream.address()], "server.workers = 1", &[]);
-    // From now on there are no more than it has: sockets that served for a second find no successors.
+    // From now on it cannot open more: sockets older than a second cannot be replaced.
     limit_descriptors(&gate, descriptors(&gate));
     let told = gate.stderr.all().len();
     let names: Vec<String> = (0..400).map(|number| format!("n{number}.allowed.example")).collect();
     let asked = ask_all(&gate.udp(), names, 200, |_| ());
     let failed = count(&asked, |outcome| *outcome == Outcome::Failed);
-    // One that closes makes room for one that opens.
+    // A socket that closes makes room for a new one.
     let answered = count(&asked, |outcome| *outcome == Outcome::Answered(0));
     assert!(failed > 300 && failed + answered == asked.len(), "{failed} failed, {answered} are answered");
     let replies = asked.iter().filter_map(|asked| asked.reply.as_ref());
     assert!(replies.into_iter().all(|(reply, _)| reply.answers.len() == 1 || reply.ede_codes() == [23]));
     let lines = gate.stderr.all().split_off(told);
     assert!(lines.len() <= 5, "{} lines of log: {:?}", lines.len(), &lines[..5]);
-    assert!(lines.iter().any(|line| line.contains("was not asked")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("cannot query upstream")), "{lines:?}");
     limit_descriptors(&gate, 64);
-    // Nobody was asked for them, so nothing is remembered of them.
+    // These names were not queried upstream, so no failure is cached.
     let failed = asked.iter().rev().filter(|asked| asked.outcome() == Outcome::Failed);
     let names = failed.map(|asked| asked.name.clone()).take(40).collect();
     let again = ask_all(&gate.udp(), names, 200, |_| ());
     assert!(count(&again, |outcome| *outcome == Outcome::Answered(0)) > 30, "{again:?}");
-    eventually("upstreams to be asked again", || {
+    eventually("upstream queries to work again", || {
         let name = format!("later{}.allowed.example", gate.metrics().accounting().0);
         (truth::judge(&name, Some(&gate.ask(&name, "A"))) == Outcome::Answered(0)).then_some(())
     });
@@ -136,7 +136,7 @@ impl Drop for SmallDisk {
 
 #[test]
 #[ignore = "mounts a small disk, which takes root; .ci/run runs it"]
-fn a_full_disk_costs_log_lines_and_allowances_and_nothing_else() {
+fn full_disk_loses_only_log_lines_and_grants() {
     let (disk, keys) = (SmallDisk::new(), tempfile::tempdir().unwrap());
     let upstream = ScriptedUpstream::start();
     upstream.by_default(truth::script());
@@ -164,11 +164,11 @@ fn a_full_disk_costs_log_lines_and_allowances_and_nothing_else() {
         let name = format!("n{number}.allowed.example");
         assert_eq!(truth::judge(&name, Some(&gate.ask(&name, "A"))), Outcome::Answered(0));
     }
-    gate.expect_metrics("lost lines to be counted", |metrics| {
+    gate.expect_metrics("lost lines counted", |metrics| {
         metrics.sum("namegate_query_log_errors_total", &[]) > 0.0
     });
     allow("late.example").expect_error(422, &["cannot keep", "No space left"]);
-    assert_eq!(gate.ask("late.example", "A").rcode(), "NXDOMAIN", "what cannot be kept is not allowed");
+    assert_eq!(gate.ask("late.example", "A").rcode(), "NXDOMAIN", "a grant that cannot be saved is refused");
     assert_eq!(gate.ask("early.example", "A").rcode(), "NOERROR");
     let told = gate.stderr.all();
     assert!(told.len() < 30, "{} lines of log", told.len());
@@ -181,11 +181,11 @@ fn a_full_disk_costs_log_lines_and_allowances_and_nothing_else() {
     }
 }
 
-/// A bound on memory, gone when dropped; what is in it has to be dropped before.
+/// A control group with a memory limit, removed when dropped; drop its processes first.
 struct ControlGroup(PathBuf);
 
 impl ControlGroup {
-    /// Of version 1 or 2, whichever the system has the memory controller in.
+    /// Version 1 or 2, whichever has the memory controller.
     fn new(limit: &str) -> Self {
         let root = Path::new("/sys/fs/cgroup");
         let controllers = fs::read_to_string(root.join("cgroup.subtree_control")).unwrap_or_default();
@@ -200,7 +200,7 @@ impl ControlGroup {
         group
     }
 
-    /// Processes in it that were ended for want of memory.
+    /// Number of its processes killed for lack of memory.
     fn kills(&self) -> u64 {
         let events =
             ["memory.events", "memory.oom_control"].map(|file| fs::read_to_string(self.0.join(file)));
@@ -212,7 +212,7 @@ impl ControlGroup {
 
 impl Drop for ControlGroup {
     fn drop(&mut self) {
-        // Processes leave it a moment after their end.
+        // Processes leave it a moment after they end.
         sleep(Duration::from_millis(100));
         drop(fs::remove_dir(&self.0));
     }
@@ -233,7 +233,7 @@ fn within_sixty_four_mebibytes_of_memory_everything_is_answered() {
     };
     let asked = ask_all(&gate.udp(), (0..60_000).map(names).collect(), 8_000, |_| ());
     let denied = count(&asked, |outcome| *outcome == Outcome::Denied);
-    // The client loses replies too, where it cannot keep up.
+    // The client loses replies too if it cannot keep up.
     assert!(denied >= 6_000, "{denied} of 30000 blocked names are answered");
     eprintln!("{denied} of 30000 blocked names answered, {} KiB", memory(&gate) / 1024);
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");

@@ -1,6 +1,6 @@
-//! Every fault of an upstream by what the client gets, what is counted, and how often the upstream was asked.
+//! Tests every upstream fault: what the client gets, what is counted, and how often the upstream is queried.
 //!
-//! One gate serves all rows: each has a name of its own, which goes to servers of its own.
+//! One namegate serves all rows: each has its own name, routed to its own servers.
 
 use std::ops::RangeInclusive;
 use std::thread::{scope, sleep};
@@ -14,10 +14,10 @@ use crate::support::{Gate, Message, Response, Script, ScriptedUpstream, eventual
 
 /// Time for three attempts: at once, and after one and two seconds of silence.
 const DEADLINE: Duration = Duration::from_millis(2500);
-/// What a busy machine may add to any time.
+/// Extra time allowed for a busy machine.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// How the faulty server is asked.
+/// Transport used for the faulty server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Over {
     Udp,
@@ -28,13 +28,13 @@ struct Row {
     fault: &'static str,
     over: Over,
     script: Script,
-    /// What the client gets where there is no other server: response code and Extended DNS Errors.
+    /// The client's reply if there is no other server: response code and Extended DNS Errors.
     alone: (&'static str, &'static [u16]),
-    /// How the exchange with it is counted.
+    /// The result counted for the exchange.
     counted: &'static str,
-    /// How often it is asked for the one query.
+    /// Number of attempts for the one query.
     asked: RangeInclusive<usize>,
-    /// The same where there is a second server.
+    /// The same with a second server.
     asked_beside: RangeInclusive<usize>,
 }
 
@@ -42,7 +42,7 @@ fn good() -> Response {
     Response::answering(&["ws.allowed.example 60 A 192.0.2.9"])
 }
 
-/// Leaves of a reply its header alone, as some servers answer to EDNS.
+/// Cuts a reply to its header, as some servers answer EDNS.
 fn to_header(reply: &mut Vec<u8>) {
     reply.truncate(12);
     reply[4..].fill(0);
@@ -73,7 +73,7 @@ fn rows() -> Vec<Row> {
     let tc = || Step::reply(Response::default().flags(TC));
     let half = || Step::Announce(500, changed(good(), |_| ()));
     let failing = |rcode| Script::reply(Response::failing(rcode));
-    // What speaks of our query to the upstream is not the client's fault.
+    // An error about our own query is not the client's fault.
     let refusal: (_, &[u16]) = ("SERVFAIL", &[22]);
     let header = |rcode| Script::steps(vec![Step::changed(Response::failing(rcode), to_header)]);
     let wrong_id = || Script::steps(vec![Step::wrong_id(good())]);
@@ -132,7 +132,7 @@ fn slow_tcp() -> Script {
     Script { udp: Vec::new(), tcp: vec![Step::Wait(Duration::from_millis(300)), Step::Send(truth_bytes())] }
 }
 
-/// A row at work: its name, its faulty server, and a sound one where there is a second.
+/// A running row: its name, its faulty server, and optionally a sound second server.
 struct Case {
     row: Row,
     name: String,
@@ -150,7 +150,7 @@ impl Case {
         Self { row, name, faulty, sound }
     }
 
-    /// The faulty server as settings write it.
+    /// The faulty server in settings syntax.
     fn server(&self) -> String {
         let address = self.faulty.address();
         match self.row.over {
@@ -183,7 +183,7 @@ impl Case {
             Some(sound) => {
                 assert_eq!(truth::judge(case, Some(&reply)), Outcome::Answered(0), "{case}");
                 assert!(took < Duration::from_secs(1) + SLACK, "{case}: {took:?}");
-                assert_eq!(sound.count(case), 1, "{case}: the second server is asked once");
+                assert_eq!(sound.count(case), 1, "{case}: the second server is queried once");
             }
             None => {
                 assert_eq!(
@@ -197,8 +197,8 @@ impl Case {
         }
         let asked = if self.sound.is_some() { &self.row.asked_beside } else { &self.row.asked };
         let count = self.faulty.queries().len();
-        assert!(asked.contains(&count), "{case}: asked {count} times instead of {asked:?}");
-        // A server that was overtaken is counted so, whatever it would have come to.
+        assert!(asked.contains(&count), "{case}: queried {count} times instead of {asked:?}");
+        // A server that was overtaken is counted as such, whatever its reply would have been.
         let results = [self.row.counted, "overtaken"];
         gate.expect_metrics(&format!("{case} to be counted as {}", self.row.counted), |after| {
             let rise = |result| self.counted(after, result) - self.counted(before, result);
@@ -221,7 +221,7 @@ fn each_fault_has_its_reply_its_count_and_its_bound() {
     let total = |metrics: &Metrics, case: &Case| {
         metrics.sum("namegate_upstream_queries_total", &[("upstream", &case.server())])
     };
-    // Health probes are answered by all, once, and then not again before the rows are through.
+    // All servers answer one health probe, and no further ones until the rows are done.
     let before = gate.expect_metrics("the first probes to end", |metrics| {
         cases.iter().all(|case| total(metrics, case) >= 1.0)
     });
@@ -229,19 +229,19 @@ fn each_fault_has_its_reply_its_count_and_its_bound() {
         for case in &cases {
             scope.spawn(|| case.check(&gate, &before));
         }
-        // Blocked names know nothing of it all.
+        // Blocked names are not affected.
         for _ in 0..20 {
             assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
             sleep(Duration::from_millis(50));
         }
     });
-    assert!(usual.queries().is_empty(), "no server is asked that a route does not name: {:?}", usual.asked());
+    assert!(usual.queries().is_empty(), "only servers of the route are queried: {:?}", usual.asked());
     let (queries, outcomes) = gate.settled_metrics().accounting();
     assert_eq!(queries, outcomes);
 }
 
 #[test]
-fn a_reply_that_cannot_be_is_counted_by_what_gave_it_away() {
+fn rejected_replies_are_counted_by_reason() {
     for (script, reason) in [
         (Script::steps(vec![Step::wrong_id(good())]), "id"),
         (Script::steps(vec![Step::wrong_name(good())]), "question"),
@@ -266,7 +266,7 @@ fn a_server_that_comes_and_goes_is_used_while_it_is_there() {
     let gate = Gate::start(&upstream, "upstream.deadline = \"4s\"");
     let gate = &gate;
     scope(|scope| {
-        #[allow(clippy::needless_collect, reason = "all are to ask before the first is waited for")]
+        #[allow(clippy::needless_collect, reason = "all clients must send before the first is joined")]
         let askers: Vec<_> = (0..30)
             .map(|number| {
                 scope.spawn(move || {
@@ -276,7 +276,8 @@ fn a_server_that_comes_and_goes_is_used_while_it_is_there() {
                 })
             })
             .collect();
-        // Down for 600 ms of two seconds: of three attempts a second apart two meet it up, whatever delays them a little.
+        // Down for 600 ms of every two seconds: of three attempts a second apart, two find it up, even with small
+        // delays.
         for turn in 0..5 {
             sleep(Duration::from_millis(if turn % 2 == 0 { 1400 } else { 600 }));
             match turn % 2 {
@@ -293,5 +294,7 @@ fn a_server_that_comes_and_goes_is_used_while_it_is_there() {
     });
     let sent = upstream.queries().len();
     assert!(sent <= 90, "{sent} packets for 30 queries");
-    eventually("it counts as up", || (gate.metrics().sum("namegate_upstream_up", &[]) == 1.0).then_some(()));
+    eventually("the server to be up", || {
+        (gate.metrics().sum("namegate_upstream_up", &[]) == 1.0).then_some(())
+    });
 }

@@ -1,4 +1,4 @@
-//! What one client can take of the gate: at its limit its own new work is refused, and nobody else notices.
+//! Tests the limits of one client: at its limit its new work is refused, and others are not affected.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,12 +19,12 @@ fn a_client_that_waits_for_silence_leaves_room_for_others() {
     }
     let refused =
         |gate: &Gate| gate.metrics().sum("namegate_dropped_total", &[("reason", "client_overload")]);
-    eventually("eighty to be refused", || (refused(&gate) == 80.0).then_some(()));
+    eventually("eighty refused queries", || (refused(&gate) == 80.0).then_some(()));
     assert_eq!(upstream.queries().len() - 1, 20);
-    // Its blocked and cached names are answered all the while, and so are others' misses.
+    // Its blocked and cached names are still answered, and so are others' cache misses.
     assert_eq!(greedy.ask(&Query::new("evil.example", "A")).rcode(), "NXDOMAIN");
     assert_eq!(greedy.ask(&Query::new("kept.allowed.example", "A")).rcode(), "NOERROR");
-    // What somebody sends with its address over UDP takes nothing from it where it shows that the address is its own.
+    // Forged UDP queries from its address do not use up its share once it has proven its address.
     upstream.on("proven.allowed.example", Script::reply(crate::support::Response::answering(&[])));
     let mut proven = TcpClient::connect_from(IpAddr::from([127, 0, 0, 9]), gate.address());
     assert_eq!(proven.ask(&Query::new("proven.allowed.example", "A")).rcode(), "NOERROR");
@@ -39,13 +39,13 @@ fn a_client_that_waits_for_silence_leaves_room_for_others() {
     assert_eq!(
         greedy.ask(&Query::new("later.allowed.example", "A")).rcode(),
         "NOERROR",
-        "its places are free"
+        "its slots are free"
     );
     gate.settled_metrics();
 }
 
 #[test]
-fn over_tcp_what_finds_no_place_fails_at_once() {
+fn tcp_queries_above_the_limit_fail_at_once() {
     let upstream = ScriptedUpstream::start();
     upstream.by_default(Script::silent());
     let gate = Gate::start(&upstream, "server.in_flight_per_client = 2\nupstream.deadline = \"2s\"");
@@ -61,7 +61,7 @@ fn over_tcp_what_finds_no_place_fails_at_once() {
 }
 
 #[test]
-fn in_all_no_more_wait_than_is_set() {
+fn total_of_pending_queries_is_limited() {
     let upstream = ScriptedUpstream::start();
     upstream.by_default(Script::silent());
     let settings =
@@ -72,17 +72,19 @@ fn in_all_no_more_wait_than_is_set() {
     for (number, client) in (0..150).zip(clients.iter().cycle()) {
         client.send(&Query::new(&format!("n{number}.allowed.example"), "A").bytes());
     }
-    // Five clients may each have as many places as they leave free: a sixth of all where they ask in turn.
+    // Each of five clients may use as many slots as are still free: a sixth of all if they query in turn.
     let dropped =
         |gate: &Gate| gate.metrics().sum("namegate_dropped_total", &[("reason", "client_overload")]);
     let waiting = |gate: &Gate| gate.metrics().sum("namegate_queries_in_flight", &[]);
-    eventually("those beyond to be refused", || (dropped(&gate) + waiting(&gate) == 150.0).then_some(()));
+    eventually("queries above the limit to be refused", || {
+        (dropped(&gate) + waiting(&gate) == 150.0).then_some(())
+    });
     assert!((80.0..=98.0).contains(&waiting(&gate)), "{}", waiting(&gate));
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
     gate.settled_metrics();
 }
 
-/// True where the gate answers on this connection.
+/// True if namegate answers on this connection.
 fn is_served(client: &mut TcpClient) -> bool {
     let query = crate::support::client::framed(&Query::new("evil.example", "A").bytes());
     client.send_raw(&query).is_ok() && matches!(client.event(), TcpEvent::Message(_))
@@ -95,29 +97,29 @@ fn connections_of_one_client_are_capped_and_others_find_a_place() {
     let from = |last: u8| TcpClient::connect_from(IpAddr::from([127, 0, 0, last]), gate.address());
     let mut held: Vec<TcpClient> = (0..3).map(|_| from(9)).collect();
     assert!(held.iter_mut().all(is_served));
-    assert!(!is_served(&mut from(9)), "one too many is closed");
+    assert!(!is_served(&mut from(9)), "the excess connection is closed");
     assert!(is_served(&mut from(8)));
-    assert!(held.iter_mut().all(is_served), "those that are open go on");
+    assert!(held.iter_mut().all(is_served), "open connections continue");
     let refused =
         |gate: &Gate| gate.metrics().sum("namegate_tcp_connections_refused_total", &[("reason", "client")]);
     assert_eq!(refused(&gate), 1.0);
     assert_eq!(gate.metrics().sum("namegate_tcp_connections", &[]), 3.0);
     held.pop();
-    eventually("a place to be free", || is_served(&mut from(9)).then_some(()));
+    eventually("a free slot", || is_served(&mut from(9)).then_some(()));
 }
 
 #[test]
-fn where_places_run_out_idle_connections_give_theirs_up_sooner() {
+fn idle_connections_close_sooner_near_the_limit() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "server = { tcp_connections = 8, tcp_idle_timeout = \"10s\" }");
     let held: Vec<TcpClient> = (0..8).map(|_| gate.tcp()).collect();
     let start = std::time::Instant::now();
-    // Those that are left have room around them again.
-    eventually("one to be closed", || held.iter().any(TcpClient::is_closed).then_some(()));
+    // With fewer connections, the rest are within the limit again.
+    eventually("one closed connection", || held.iter().any(TcpClient::is_closed).then_some(()));
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
-    // With room around them they stay.
+    // Below the limit they stay open.
     drop(held);
-    eventually("their places to be free", || {
+    eventually("their slots to be free", || {
         (gate.metrics().sum("namegate_tcp_connections", &[]) == 0.0).then_some(())
     });
     let mut few: Vec<TcpClient> = (0..4).map(|_| gate.tcp()).collect();

@@ -1,5 +1,4 @@
-//! What one client takes of the upstream's slots, its rate and the line before them, at default settings: others are answered
-//! as if it were not there.
+//! Tests fair shares of upstream slots, rate and queue at default settings: one greedy client does not delay others.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -9,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream, UdpClient};
 
-/// How long the upstream takes: enough that a busy machine adds less than that.
+/// The upstream's latency: more than a busy machine adds.
 const UPSTREAM: Duration = Duration::from_millis(100);
 
-/// What this process adds on a busy machine, which plays the attacker and the upstream too. Without shares others waited for a
-/// second, or got SERVFAIL.
+/// Latency added by this process on a busy machine, as it also plays the attacker and the upstream. Without fair
+/// shares, others waited a second or got SERVFAIL.
 const BUSY: Duration = Duration::from_millis(150);
 
-/// An upstream that is silent about names below `silent.allowed.example`, and takes its time for others.
+/// An upstream that ignores names below `silent.allowed.example`, and answers others slowly.
 fn upstream() -> ScriptedUpstream {
     let upstream = ScriptedUpstream::start();
     upstream.by_choice(|query| match query.name().ends_with("silent.allowed.example") {
@@ -26,7 +25,7 @@ fn upstream() -> ScriptedUpstream {
     upstream
 }
 
-/// Twenty clients, each with a name of its own, one after the other: how long each waits for its answer.
+/// Twenty clients query one name each, one after the other; returns how long each waits.
 fn others(gate: &Gate, round: &str) -> Vec<Duration> {
     let ask = |client: u8| {
         let name = format!("{round}{client}.allowed.example");
@@ -45,7 +44,7 @@ fn others(gate: &Gate, round: &str) -> Vec<Duration> {
     took
 }
 
-/// Holds twenty other clients' slowest time during `attack` to twice the time without it.
+/// Asserts that during `attack` the slowest of twenty other clients takes at most twice as long as without it.
 fn others_notice_nothing(what: &str, attack: impl Fn(&Gate, &AtomicBool) + Sync) {
     let upstream = upstream();
     let gate = Gate::start(&upstream, "");
@@ -62,7 +61,7 @@ fn others_notice_nothing(what: &str, attack: impl Fn(&Gate, &AtomicBool) + Sync)
     assert!(during[19] <= before[19] * 2 + BUSY, "{before:?}\n{during:?}");
 }
 
-/// Sends queries for names made by `name`, `rate` a second, until `stop`, at most a minute, and reads what comes.
+/// Sends queries for names made by `name`, `rate` per second, until `stop` or for a minute, and reads replies.
 fn keep_asking(client: &UdpClient, rate: u32, stop: &AtomicBool, name: impl Fn(usize) -> String) {
     let start = Instant::now();
     let mut count = 0;
@@ -126,7 +125,7 @@ fn duplicates_of_one_client_leave_a_slow_name_to_others() {
     assert_eq!(
         outcomes,
         HashSet::from(["NOERROR".to_owned(), "SERVFAIL".to_owned()]),
-        "its own surplus fails"
+        "its own excess queries fail"
     );
 }
 
@@ -138,7 +137,7 @@ fn second_attempts_take_no_slot_from_others() {
     for number in 0..200 {
         client.send(&Query::new(&format!("n{number}.silent.allowed.example"), "A").edns().bytes());
     }
-    // After a second of silence each would be asked again.
+    // After a second of silence each would be retried.
     sleep(Duration::from_millis(1500));
     let in_flight = gate.metrics().sum("namegate_upstream_in_flight", &[]);
     assert!((80.0..=95.0).contains(&in_flight), "half of 180 slots: {in_flight}");

@@ -1,5 +1,5 @@
-//! Floods of queries with forged addresses of the client's own link, where nobody answers ARP: replies to them pile up in
-//! send buffers for seconds.
+//! Tests floods with forged addresses on the local link, where ARP goes unanswered and replies block send buffers for
+//! seconds.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,17 +10,17 @@ use crate::support::forge::{datagram, flood};
 use crate::support::namespaces::{Namespaces, Place, ip};
 use crate::support::{Gate, Query, ScriptedUpstream, UdpClient, eventually};
 
-/// The resolver's and a true client's address on a link of 65,534 addresses.
+/// The resolver's and a real client's address on a link with 65,534 addresses.
 const RESOLVER: [u8; 4] = [10, 78, 0, 1];
 const CLIENT: [u8; 4] = [10, 78, 0, 2];
 
-/// Sets a limit of the kernel, which all network namespaces share, and sets it back.
+/// Sets a kernel limit shared by all network namespaces, and restores it when dropped.
 struct Sysctl(&'static str, String);
 
 impl Sysctl {
     fn set(path: &'static str, value: &str) -> Self {
-        let before = std::fs::read_to_string(path).expect("the kernel tells");
-        std::fs::write(path, value).expect("root may");
+        let before = std::fs::read_to_string(path).expect("the kernel reports it");
+        std::fs::write(path, value).expect("root is required");
         Self(path, before)
     }
 }
@@ -31,8 +31,8 @@ impl Drop for Sysctl {
     }
 }
 
-/// How many of `count` queries, a third of a second apart and every second one for an allowed name, are answered within a
-/// second each.
+/// How many of `count` queries are answered within a second each; one query every third of a second, every second one
+/// for an allowed name.
 fn answered(client: &UdpClient, count: usize) -> usize {
     let ask = |number: usize| {
         let (name, wanted) =
@@ -77,7 +77,7 @@ fn true_clients_are_answered(name: &str, rate: u32, senders: usize, wmem_max: Op
         assert_eq!(answered(&client, 2), 2, "before");
         scope(|scope| {
             let flooding = scope.spawn(|| {
-                // A thread keeps the namespace of the one that made it.
+                // A thread inherits the namespace of its parent.
                 flood(*address.ip(), rate, &stop, &sent, forge);
             });
             let during = answered(&client, 30);
@@ -97,7 +97,7 @@ fn true_clients_are_answered(name: &str, rate: u32, senders: usize, wmem_max: Op
         metrics.sum("namegate_udp_receive_drops_total", &[]),
     );
     assert!(during >= 29 && after == 30, "{during} during, {after} after");
-    // It ends at once also while replies wait for addresses that do not exist.
+    // It shuts down at once, even while replies wait for addresses that do not exist.
     stop.store(false, Ordering::Relaxed);
     let took = namespaces.within(Place::Client, || {
         scope(|scope| {
@@ -126,18 +126,18 @@ fn forged_neighbours_at_20000_a_second_stop_nobody() {
     true_clients_are_answered("arp20", 20_000, 65_000, None);
 }
 
-/// What kernels before 6.18 allow: 208 KiB for a send buffer.
+/// The limit of kernels before 6.18: a send buffer of 208 KiB.
 #[test]
 #[ignore = "makes network namespaces and forges packets, which takes root and iproute2; .ci/run runs it"]
 fn forged_neighbours_fill_no_small_send_buffers() {
     true_clients_are_answered("arpsmall", 20_000, 65_000, Some("212992"));
 }
 
-/// The watchdog sees a worker none of whose replies leave, and `/readyz` says so.
+/// The watchdog detects a worker that cannot send any reply, and `/readyz` reports it.
 #[test]
 #[ignore = "makes network namespaces and forges packets, which takes root and iproute2; .ci/run runs it"]
 fn a_worker_that_cannot_send_is_not_ready() {
-    // The smallest buffer there can be, so that a few forged addresses fill all of a worker's.
+    // The smallest possible buffer, so that a few forged addresses fill all of a worker's.
     let _limit = Sysctl::set("/proc/sys/net/core/wmem_max", "4608");
     let namespaces = Namespaces::new("arpfull");
     namespaces.add_address(Place::Gate, "c", "10.78.0.1/16");
@@ -167,5 +167,5 @@ fn a_worker_that_cannot_send_is_not_ready() {
             assert!(reason.1.contains("cannot send"), "{reason:?}");
         });
     });
-    eventually("it to be ready again", || (ready().0 == 200).then_some(()));
+    eventually("readiness after recovery", || (ready().0 == 200).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! Nobody takes another's share.
+//! Tests of limits: no client takes another's share.
 
 mod clients;
 mod fair_shares;

@@ -1,7 +1,7 @@
-//! More than the gate can bear: what it knows it answers all the same, and it is well again soon.
+//! Tests overload: names that namegate knows are still answered, and it recovers soon.
 //!
-//! `cargo bench --bench overload` measures; this holds what is promised, with room for a machine that does other things
-//! meanwhile: what comes in a flood is compared with what comes without one, and the best of three tries counts.
+//! `cargo bench --bench overload` measures the figures; these tests check the promises, with tolerance for a busy
+//! machine: a flood is compared with no flood, and the best of three tries counts.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,45 +9,46 @@ use std::time::Duration;
 use crate::load::upstream::Conduct;
 use crate::stand::{Rates, Stand};
 
-/// Two at once would measure each other.
+/// Tests in parallel would measure each other.
 static ALONE: Mutex<()> = Mutex::new(());
 
 const TRIES: usize = 3;
-/// The same, with those in which other programs were in the way.
+/// Maximum number of tries, including disturbed ones.
 const TRIES_IN_ALL: usize = 5;
-/// What others may have of the two cores where a failure is the gate's: the upstream, and reading counts, take some 5 %.
+/// Share of the two cores that others may use before a failure is not namegate's: the upstream and reading counters
+/// take about 5 %.
 const DISTURBED: f64 = 0.15;
 const TIME: Duration = Duration::from_millis(1_500);
-/// How long a flood comes until it takes no more memory: the first queries have met their deadline, and their failures are in
-/// the cache.
+/// Duration after which a flood takes no more memory: the first queries have reached their deadline, and their failures
+/// are cached.
 const UNTIL_FULL: Duration = Duration::from_millis(6_000);
 
-/// Names the gate knows, a tenth of what a core answers, and the same in a flood.
+/// Known names per second, a tenth of what a core answers, and the same during a flood.
 const KNOWN: Rates = Rates { blocked: 10_000.0, cached: 10_000.0, misses: 0.0, ballast: 0.0 };
 const FLOOD: Rates = Rates { misses: 50_000.0, ..KNOWN };
 
-/// How much of what is answered at rest, or at most, must be answered beyond.
+/// Share of the replies at rest, or at the maximum, that must still be sent under overload.
 const LEAST_SHARE: f64 = 0.90;
-/// Within what all but a hundredth are answered in a flood, in microseconds, on a machine where they are at rest.
+/// 99th percentile of latency during a flood, in microseconds, on a machine that reaches it at rest.
 const MOST_WAITING: f64 = 5_000.0;
-/// How much longer they may wait than at rest where something else has the cores as well.
+/// Factor by which latency may grow where other programs use the cores too.
 const MOST_TIMES_LONGER: f64 = 3.0;
-/// Longest until a new name is answered once there is somebody to do it.
+/// Limit on the time until a new name is answered once the upstream works again.
 const MOST_TO_RECOVER: Duration = Duration::from_secs(2);
-/// How much the memory may be after a second flood, of what it was after the first.
+/// Limit on memory after a second flood, relative to after the first.
 const MOST_GROWTH: f64 = 1.10;
 
-/// Where the search for the most begins, and how it goes on.
+/// First rate of the search for the maximum, and the factor per step.
 const FIRST: f64 = 40_000.0;
 const STEP: f64 = 1.5;
 const STEPS: i32 = 6;
 const STEP_TIME: Duration = Duration::from_millis(500);
 
-/// What became of a try.
+/// The result of a try.
 enum Try {
     Good,
     Bad(String),
-    /// Other programs had so much of the cores that it says nothing.
+    /// Other programs used so much of the cores that the try proves nothing.
     Disturbed(String),
 }
 
@@ -63,8 +64,7 @@ impl Try {
     }
 }
 
-/// Holds that the best of three tries finds no fault, those left out in which something else had the cores. Where too many are
-/// left out nothing is shown, and that is a failure.
+/// Asserts that the best of three tries finds no fault. Disturbed tries do not count; too many of them are a failure.
 fn hold(one_try: impl Fn() -> Try) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut faults, mut disturbed) = (Vec::new(), Vec::new());
@@ -77,14 +77,14 @@ fn hold(one_try: impl Fn() -> Try) {
         assert!(faults.len() < TRIES, "none of {TRIES} tries is good enough:\n{}", faults.join("\n"));
     }
     faults.append(&mut disturbed);
-    panic!("no try is good enough, and this machine has other things to do:\n{}", faults.join("\n"));
+    panic!("no try succeeded, and other programs disturbed some:\n{}", faults.join("\n"));
 }
 
 fn flood(settings: &str) -> Try {
     let mut stand = Stand::start(&format!("cache.max_bytes = \"8MiB\"\n{settings}")).unwrap();
     let mut at_rest = stand.measure(KNOWN, TIME).unwrap();
     let [usual] = at_rest.known.quantiles([0.99]);
-    // What the first flood leaves in the cache is no leak.
+    // The cache entries of the first flood are no leak.
     stand.upstream(Conduct::Silent);
     stand.measure(FLOOD, UNTIL_FULL).unwrap();
     let before = stand.resident().unwrap();
@@ -95,7 +95,7 @@ fn flood(settings: &str) -> Try {
         (flooded.share() / at_rest.share(), stand.resident().unwrap() as f64 / before as f64);
     let [waiting] = flooded.known.quantiles([0.99]);
     let found = format!(
-        "{share:.3} answered, p99 {waiting:.0} µs ({usual:.0} at rest), well again after {recovered:?}, memory × {growth:.2}"
+        "{share:.3} answered, p99 {waiting:.0} µs ({usual:.0} at rest), recovered after {recovered:?}, memory × {growth:.2}"
     );
     assert_eq!((at_rest.known.wrong, flooded.known.wrong), (0, 0), "{:?}", flooded.known.complaint);
     let is_good = share >= LEAST_SHARE
@@ -107,14 +107,14 @@ fn flood(settings: &str) -> Try {
 
 #[test]
 #[ignore = "takes two cores for some seconds, and a release binary; .ci/run runs it"]
-fn a_flood_of_misses_leaves_what_is_known_alone() {
+fn flood_of_cache_misses_spares_known_names() {
     hold(|| flood(""));
 }
 
 #[test]
 #[ignore = "takes two cores for some seconds, and a release binary; .ci/run runs it"]
-fn misses_within_a_large_budget_leave_what_is_known_alone() {
-    // As many as 1,024 descriptors allow, which is all that some machines give a process.
+fn cache_misses_in_a_large_budget_spare_known_names() {
+    // As many as 1,024 descriptors allow, the default limit on some machines.
     hold(|| flood("upstream.max_in_flight = 800\nupstream.max_qps = 0"));
 }
 
@@ -137,10 +137,10 @@ fn more_packets_than_can_be_read_cost_no_answers() {
     });
 }
 
-/// It filled the log: 100,000 lines in the two seconds of a flood.
+/// Regression: a flood filled the log with 100,000 lines in two seconds.
 #[cfg(target_os = "linux")]
 #[test]
-fn want_of_descriptors_is_told_once() {
+fn lack_of_descriptors_is_logged_once() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
     use crate::load::process::descriptors;
@@ -150,7 +150,7 @@ fn want_of_descriptors_is_told_once() {
     upstream.by_default(Script::silent());
     let gate = Gate::start(&upstream, "upstream.deadline = \"2s\"");
     let clients: Vec<_> = (0..20).map(|_| gate.udp()).collect();
-    // The relay's first attempt is made by a socket it has; each later one needs another.
+    // The relay's first attempt uses an open socket; each later one needs a new socket.
     gate.udp().send(&Query::new("first.allowed.example", "A").bytes());
     upstream.wait_for("first.allowed.example", 1);
     let most = Some(descriptors(gate.pid()).unwrap() as u64);
@@ -162,6 +162,6 @@ fn want_of_descriptors_is_told_once() {
     for client in &clients {
         client.receive();
     }
-    let told = gate.stderr.all().iter().filter(|line| line.contains("was not asked")).count();
+    let told = gate.stderr.all().iter().filter(|line| line.contains("cannot query upstream")).count();
     assert_eq!(told, 1, "{}", gate.stderr.all().join("\n"));
 }

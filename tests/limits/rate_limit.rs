@@ -1,4 +1,4 @@
-//! Replies over UDP, limited for each client: beyond, some are truncated and the rest left out.
+//! Tests the per-client rate limit of UDP replies: above it, some are truncated and the rest dropped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +9,7 @@ use crate::support::{Edns, Gate, Message, Query, ScriptedUpstream, UdpClient};
 /// Option code of cookies.
 const COOKIE: u16 = 10;
 
-/// Asks `count` times at once and gathers what comes within the time that all replies need: how many there are of each rcode,
-/// and `TC` for truncated ones.
+/// Sends `count` queries at once and counts the replies by rcode, with `TC` for truncated ones.
 fn flood(client: &UdpClient, query: &Query, count: usize) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     (0..count).for_each(|_| client.send(&query.bytes()));
@@ -44,7 +43,7 @@ fn beyond_the_rate_each_second_reply_is_truncated() {
     let client = gate.udp();
     let kinds = flood(&client, &query("evil.example"), 121);
     let (whole, cut) = (kinds["NXDOMAIN"], kinds["TC"]);
-    assert!((21..=30).contains(&whole), "a second's worth, and what came due meanwhile: {kinds:?}");
+    assert!((21..=30).contains(&whole), "one second's worth, plus what became due since: {kinds:?}");
     assert!(cut == (121 - whole) / 2 || cut == (122 - whole) / 2, "{kinds:?}");
     assert_eq!(counted(&gate, "truncated"), cut as f64);
     assert_eq!(counted(&gate, "dropped"), (121 - whole - cut) as f64);
@@ -84,13 +83,13 @@ fn who_brings_its_cookie_is_not_limited() {
     let client = gate.udp();
     let kinds = flood(&client, &with_cookie("evil.example", &[]), 100);
     assert!(kinds["NXDOMAIN"] < 30 && kinds["NXDOMAIN"] + kinds["RCODE23"] == 100, "{kinds:?}");
-    // Whichever it gets, it brings the cookie.
+    // Every reply carries the cookie, truncated or not.
     let reply = client.ask(&with_cookie("evil.example", &[]));
     let options = reply.edns.expect("an OPT record").options;
     let server = &options.iter().find(|(code, _)| *code == COOKIE).expect("a cookie").1[8..];
     let kinds = flood(&client, &with_cookie("evil.example", server), 100);
     assert_eq!(kinds, BTreeMap::from([("NXDOMAIN".to_owned(), 100)]));
-    // A cookie that somebody else was given is worth nothing.
+    // Another client's cookie is worth nothing.
     let kinds = flood(&gate.udp_from([127, 0, 0, 9]), &with_cookie("evil.example", server), 100);
     assert!(kinds["NXDOMAIN"] < 30, "{kinds:?}");
     assert!(counted(&gate, "badcookie") > 100.0);

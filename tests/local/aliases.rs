@@ -1,4 +1,4 @@
-//! Aliases of local zones: where they are followed to, and what the client gets.
+//! Tests aliases in local zones: where they are followed to, and what the client gets.
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ fn start(upstream: &ScriptedUpstream, settings: &str) -> Gate {
     Gate::with_files(&[upstream.address()], &format!("{POLICY}\n{settings}\n{ZONES}"), &files)
 }
 
-/// The reply over UDP, and the same over TCP, which must not differ.
+/// The reply over UDP; asserts that the reply over TCP is the same.
 fn ask_both(gate: &Gate, name: &str) -> Message {
     let query = Query::new(name, "A").edns();
     let (udp, tcp) = (gate.send(&query), gate.tcp().ask(&query));
@@ -85,12 +85,12 @@ fn an_alias_to_an_allowed_name_is_completed() {
     let texts = reply.answer_texts();
     assert_eq!(texts.len(), 2, "{texts:?}");
     assert!(texts[0].eq_ignore_ascii_case(chain[0]) && texts[1] == chain[1], "{texts:?}");
-    // RFC 1034 section 4.3.2: AA is about the first owner name. Nobody has validated it.
+    // RFC 1034 section 4.3.2: AA is about the first owner name. The answer is not validated.
     assert!(reply.has(AA | RA) && !reply.has(AD) && reply.ede_codes().is_empty());
     assert_eq!((reply.rcode().as_str(), reply.name()), ("NOERROR", "WWW.corp.example"));
     let hop = ask_both(&gate, "hop.corp.example").answer_data();
     assert_eq!(hop, ["www.corp.example", "target.allowed.example", "192.0.2.1"]);
-    // Asked once, for itself alone; the rest came from the cache.
+    // Queried once, only for the target; the rest came from the cache.
     assert_eq!(upstream.asked(), ["target.allowed.example A"]);
     gate.stdout.expect("name=www.corp.example type=A rule=.allowed.example place=");
     gate.stdout.expect(" rcode=noerror source=upstream upstream=");
@@ -109,7 +109,7 @@ fn a_completed_answer_ages_like_any_other() {
     ask_both(&gate, "www.corp.example");
     std::thread::sleep(Duration::from_millis(1100));
     let reply = ask_both(&gate, "www.corp.example");
-    assert_eq!(reply.answers[0].ttl, 300, "the zone's own record does not age");
+    assert_eq!(reply.answers[0].ttl, 300, "the local zone's record does not age");
     assert!((57..=59).contains(&reply.answers[1].ttl), "{reply:?}");
     assert_eq!(upstream.count("target.allowed.example"), 1);
 }
@@ -172,10 +172,10 @@ fn nine_aliases_are_followed_and_circles_end() {
     let gate = start(&upstream, "");
     let reply = ask_both(&gate, "c9.corp.example");
     assert_eq!((reply.answers.len(), reply.answer_data()[9].as_str()), (10, "10.0.0.9"));
-    // As BIND and Unbound have it.
+    // As in BIND and Unbound.
     let circle = ask_both(&gate, "round.corp.example");
     assert_eq!((circle.rcode().as_str(), circle.answers.len(), circle.has(AA)), ("SERVFAIL", 0, false));
-    assert_eq!(circle.extended_errors(), [(0, "too many aliases; they may go in a circle".to_owned())]);
+    assert_eq!(circle.extended_errors(), [(0, "CNAME chain too long, possibly a loop".to_owned())]);
     assert!(upstream.queries().is_empty());
 }
 
@@ -248,7 +248,7 @@ fn the_target_goes_by_the_clients_group_and_its_route() {
     let ask = |client, name: &str| gate.udp_from(client).ask(&Query::new(name, "A").edns()).answers.len();
     assert_eq!(ask([127, 0, 0, 1], "trial.corp.example"), 1);
     assert_eq!(ask([127, 3, 0, 1], "trial.corp.example"), 2);
-    assert_eq!(ask([127, 0, 0, 1], "trial.corp.example"), 1, "what is in the cache is not given either");
+    assert_eq!(ask([127, 0, 0, 1], "trial.corp.example"), 1, "cached records are not given either");
     assert_eq!(ask([127, 3, 0, 1], "routed.corp.example"), 2);
     assert_eq!(
         (usual.asked(), routed.asked()),
@@ -305,18 +305,20 @@ fn equal_targets_share_an_exchange_and_the_limits_hold() {
         assert_eq!(reply.answer_data().last().map(String::as_str), Some("192.0.2.1"));
     }
     assert_eq!(upstream.count("target.allowed.example"), 1);
-    // Three of one client wait for an upstream that is silent; a fourth is told so at once.
+    // Three queries of one client wait for a silent upstream; a fourth fails at once.
     let waiting = gate.udp();
     for _ in 0..3 {
         waiting.send(&Query::new("odd.corp.example", "A").bytes());
     }
     upstream.wait_for("odd.allowed.example", 1);
-    gate.expect_metrics("three to wait", |metrics| metrics.sum("namegate_queries_in_flight", &[]) == 3.0);
+    gate.expect_metrics("three pending queries", |metrics| {
+        metrics.sum("namegate_queries_in_flight", &[]) == 3.0
+    });
     let begun = Instant::now();
     let reply = gate.ask("odd.corp.example", "A");
     assert_eq!(reply.rcode(), "SERVFAIL");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    assert_eq!(gate.ask("c9.corp.example", "A").answers.len(), 10, "nobody else is held up");
+    assert_eq!(gate.ask("c9.corp.example", "A").answers.len(), 10, "other clients are not delayed");
 }
 
 #[test]
@@ -330,16 +332,18 @@ fn explain_says_where_an_alias_leads() {
     let text = explain("www", 0);
     assert!(
         text.starts_with("local")
-            && text.contains("leads to target.allowed.example, allowed by rule .allowed"),
+            && text.contains("its CNAME target target.allowed.example is allowed by rule .allowed"),
         "{text}"
     );
     assert!(text.contains(&format!("route    {}", upstream.address())), "{text}");
     let text = explain("blocked", 1);
-    assert!(text.contains("leads to evil.example, blocked: name is not on the allowlist"), "{text}");
-    assert!(explain("round", 1).contains("circle"));
+    assert!(text.contains("its CNAME target evil.example is blocked: not on the allowlist"), "{text}");
+    assert!(explain("round", 1).contains("loop"));
     assert!(explain("over", 0).contains("answered by a local zone\n"));
     assert!(
-        gate.get("/api/v1/explain?name=blocked.corp.example").1.contains("leads to evil.example, blocked")
+        gate.get("/api/v1/explain?name=blocked.corp.example")
+            .1
+            .contains("its CNAME target evil.example is blocked")
     );
     assert!(upstream.queries().is_empty());
 }

@@ -1,4 +1,4 @@
-//! Zones served with authority.
+//! Tests of local zones.
 
 mod aliases;
 mod zones;

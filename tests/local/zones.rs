@@ -1,4 +1,4 @@
-//! Zones served from master files, ahead of the policy.
+//! Tests local zones read from master files, which take precedence over the policy.
 
 use crate::support::code::AA;
 use crate::support::gate::Reload;
@@ -107,7 +107,7 @@ fn a_changed_zone_is_read_again_and_a_broken_one_is_not() {
     assert_eq!(gate.ask("www.corp.example", "A").answer_data(), ["10.0.0.81"]);
 }
 
-/// Answers beyond a datagram are given over TCP, and those beyond a message are refused before they are served.
+/// Answers too large for a datagram are served over TCP; those too large for a message are refused at load time.
 #[test]
 fn large_sets_of_records_are_served_over_tcp_or_refused() {
     let zone = |count: usize| {

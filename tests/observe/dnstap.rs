@@ -1,4 +1,4 @@
-//! dnstap: a reader on a Unix socket gets every query and every reply as the client sent and received them.
+//! Tests dnstap: a reader on a Unix socket gets every query and every reply as on the wire.
 
 mod reader;
 
@@ -29,7 +29,7 @@ fn start(upstream: &ScriptedUpstream, socket: &Path) -> Gate {
     Gate::start(upstream, &settings)
 }
 
-/// Sends over UDP, or over TCP, and gives query and reply as they were on the wire.
+/// Sends over UDP or TCP; returns query and reply as on the wire.
 fn exchange(gate: &Gate, query: &Query, tcp: bool) -> [Vec<u8>; 2] {
     let sent = query.bytes();
     let received = if tcp {
@@ -44,7 +44,7 @@ fn exchange(gate: &Gate, query: &Query, tcp: bool) -> [Vec<u8>; 2] {
     [sent, received]
 }
 
-/// An answer of some 60,000 octets.
+/// An answer of about 60,000 octets.
 fn long_answer(name: &str) -> Response {
     let text = format!("{name} 300 A 192.0.2.1");
     Response { answers: vec![Record::from_text(&text); 3700], ..Response::default() }
@@ -78,7 +78,7 @@ fn a_reader_gets_what_was_on_the_wire() {
         (Query::new(HOSTILE[0], "A"), false, Some("not_listed")),
     ] {
         wanted.push((exchange(&gate, &query, tcp), if tcp { "TCP" } else { "UDP" }, rule));
-        // Threads have queues of their own, which keep no order among them.
+        // Each thread has its own queue, so there is no order between threads.
         reader.expect(2 * wanted.len());
     }
     assert!(wanted[2].0[1].len() > 50_000, "a long reply: {}", wanted[2].0[1].len());
@@ -117,7 +117,7 @@ fn without_a_reader_queries_are_answered_and_frames_counted() {
     gate.expect_metrics("lost frames", |metrics| sum(metrics, "namegate_dnstap_lost_total") == 20.0);
     let reader = Reader::listen(&path);
     connected(&gate);
-    gate.stderr.expect("dnstap: a reader is connected");
+    gate.stderr.expect("dnstap: reader connected");
     gate.ask("evil.example", "A");
     assert_eq!(reader.expect(2).len(), 2);
     let told = gate.stderr.all().iter().filter(|line| line.contains("dnstap: no reader")).count();
@@ -142,7 +142,7 @@ impl Capture {
         Self(child)
     }
 
-    /// Tells it to write the rest and end.
+    /// Stops it after it has written the rest.
     fn end(mut self) {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").arg(pid).status().expect("kill runs").success());
@@ -157,7 +157,7 @@ impl Drop for Capture {
     }
 }
 
-/// What dnstap-read prints of `file`, a document for each message.
+/// The output of dnstap-read for `file`, one document per message.
 fn dnstap_read(file: &Path) -> Vec<String> {
     let output = Command::new("dnstap-read").arg("-y").arg(file).output().expect("dnstap-read is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -175,7 +175,7 @@ fn common_tools_read_it() {
     let gate = start(&upstream, &path);
     connected(&gate);
     let names = ["ws.allowed.example", "evil.example", HOSTILE[0], HOSTILE[1], HOSTILE[2]];
-    // Threads have queues of their own, which keep no order among them.
+    // Each thread has its own queue, so there is no order between threads.
     let sent = |count: f64| {
         gate.expect_metrics("frames", |metrics| sum(metrics, "namegate_dnstap_frames_total") == count);
     };

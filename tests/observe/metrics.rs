@@ -1,4 +1,4 @@
-//! The page at `/metrics` and the health pages.
+//! Tests the metrics page and the health pages.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::support::code::QR;
 use crate::support::metrics::Sample;
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually};
 
-/// One of everything: allowed, kept, blocked, refused, broken, ignored, failed, over both transports.
+/// Sends one query of every kind: allowed, cached, blocked, refused, malformed, ignored, failed, over both transports.
 fn mixed_run(gate: &Gate) -> u64 {
     let (udp, mut tcp) = (gate.udp(), gate.tcp());
     let mut sent = 0;
@@ -48,7 +48,7 @@ fn mixed_gate() -> (ScriptedUpstream, Gate) {
 }
 
 #[test]
-fn every_metric_that_is_documented_is_there_and_no_other() {
+fn metrics_page_has_exactly_the_documented_metrics() {
     let upstream = ScriptedUpstream::start();
     upstream.on("broken.allowed.example", Script::reply(Response::failing("SERVFAIL")));
     let gate = Gate::start(
@@ -92,7 +92,7 @@ fn every_metric_that_is_documented_is_there_and_no_other() {
     assert!(metrics.has("process_resident_memory_bytes"), "{}", metrics.text);
 }
 
-/// `UPDATE_DOCS=1 cargo test documented` writes the list anew.
+/// `UPDATE_DOCS=1 cargo test documented` rewrites the list.
 #[test]
 fn the_documented_list_is_the_one_in_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
@@ -125,7 +125,7 @@ fn search_suffix_noise_is_counted_apart() {
     for (reason, count) in [("noise", 9.0), ("not_listed", 3.0), ("denied", 3.0)] {
         assert_eq!(metrics.sum("namegate_blocked_total", &[("reason", reason)]), count, "{reason}");
     }
-    let metrics = gate.expect_metrics("the most blocked", |metrics| {
+    let metrics = gate.expect_metrics("the most blocked names", |metrics| {
         metrics.sum("namegate_top_blocked_queries", &[]) == 6.0
     });
     for (name, count) in [("meant.example", 3.0), ("denied.evil.internal", 3.0)] {
@@ -147,7 +147,7 @@ fn a_flood_of_random_names_makes_no_series() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     let client = gate.udp();
-    // Fewer than are told of one by one in a tenth of a second.
+    // Fewer than are recorded individually in a tenth of a second.
     for number in 0..400 {
         client.ask(&Query::new(&format!("r{number}.evil.example"), "A"));
         if number % 20 == 0 {
@@ -172,16 +172,16 @@ fn clients_with_ever_new_names_make_few_series_over_time() {
     let client = gate.udp();
     let (mut series, mut lookups) = (BTreeSet::new(), 0);
     for scrape in 0..20 {
-        // At most so many in a tenth of a second that each is told of.
+        // At most as many in a tenth of a second as are recorded individually.
         std::thread::sleep(Duration::from_millis(110));
-        // Each time other names are asked for more often than all those before.
+        // Each round queries new names more often than all earlier ones.
         for number in 0..20 {
             for _ in 0..=scrape {
                 lookups += 1;
                 client.ask(&Query::new(&format!("n{scrape}-{number}.evil.example"), "A"));
             }
         }
-        eventually("lookups to be told of", || {
+        eventually("lookups on the page", || {
             let recent: serde_json::Value = serde_json::from_str(&gate.get("/api/v1/recent").1).ok()?;
             (recent["next"] == lookups).then_some(())
         });
@@ -191,7 +191,7 @@ fn clients_with_ever_new_names_make_few_series_over_time() {
     }
     eprintln!("{lookups} lookups of 400 names made {} series in 20 scrapes", series.len());
     assert!(series.len() <= 40, "{series:?}");
-    // The page shows who is in front now.
+    // The page shows the current top names.
     let top: serde_json::Value = serde_json::from_str(&gate.get("/api/v1/top").1).expect("JSON");
     let first = top["names"][0]["key"].as_str().expect("a name");
     assert!(first.starts_with("n19-"), "{top}");
@@ -218,7 +218,7 @@ fn every_metric_follows_the_conventions() {
         );
     }
     let series = metrics.samples.len();
-    assert_eq!(metrics.series().len(), series, "a series is there twice");
+    assert_eq!(metrics.series().len(), series, "duplicate series");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn every_query_has_one_outcome() {
     let metrics = gate.expect_metrics("all outcomes", |metrics| metrics.accounting() == (sent, sent));
     assert_eq!(metrics.sum("namegate_queries_in_flight", &[]), 0.0);
     let count = |decision| metrics.sum("namegate_responses_total", &[("decision", decision)]);
-    // Twice evil.example over each transport, and the questions that prove silence.
+    // evil.example twice over each transport, and the queries that prove silence.
     assert_eq!(count("blocked"), 6.0);
     assert_eq!(metrics.sum("namegate_blocked_total", &[("reason", "not_listed")]), 6.0);
     assert_eq!(count("refused"), 6.0, "AXFR, class CH and the cold name without RD, over each transport");
@@ -238,7 +238,7 @@ fn every_query_has_one_outcome() {
     let other = metrics.sum("namegate_queries_total", &[("type", "other")]);
     assert_eq!(
         other, 10.0,
-        "AXFR, TYPE4711, opcode and trailing byte over each transport, and what was ignored"
+        "AXFR, TYPE4711, opcode and trailing byte over each transport, and the ignored messages"
     );
 }
 
@@ -328,14 +328,14 @@ fn health_pages_tell_life_from_readiness() {
     let (status, reason) = gate.get("/readyz");
     assert_eq!(status, 503);
     assert!(reason.contains(&dead.address().to_string()), "{reason}");
-    // A load balancer that took every instance out would take blocked names and cache entries away as well.
+    // A load balancer that removed every instance would also take away blocked and cached replies.
     for path in ["/healthz", "/livez"] {
         assert_eq!(gate.get(path), (200, "ok\n".to_owned()), "{path}");
     }
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
 }
 
-/// The selectors of a rule file's expressions: a metric's name, and its labels as they are written.
+/// The selectors in a rule file's expressions: metric name and labels as written.
 fn selectors(rules: &str) -> Vec<(String, Vec<(String, String)>)> {
     let lines = rules.lines().filter(|line| !line.trim_start().starts_with(['#', '-']));
     let text: String = lines.filter(|line| !line.contains("summary:")).collect::<Vec<_>>().join("\n");
@@ -361,7 +361,7 @@ fn series_that_alerts_use_exist_from_the_start() {
     for file in ["rules.yml", "alerts.yml"] {
         let rules = std::fs::read_to_string(directory.join(file)).expect("a rule file");
         for (name, labels) in selectors(&rules) {
-            // Gauges tell of what is there now; dnstap and canaries have to be set up first.
+            // Gauges describe what exists now; dnstap and canaries must be configured first.
             let is_counter = ["_total", "_bucket"].iter().any(|end| name.ends_with(end));
             if !is_counter || ["dnstap", "canary"].iter().any(|part| name.contains(part)) {
                 continue;

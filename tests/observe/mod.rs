@@ -1,4 +1,4 @@
-//! Metrics, logs and what happened lately.
+//! Tests of metrics, logs, dnstap and `namegate top`.
 
 mod dnstap;
 mod metrics;

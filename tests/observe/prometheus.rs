@@ -1,6 +1,6 @@
-//! Dashboard, rules and alerts: what they ask for is there, and every alert is explained and tested.
+//! Tests dashboard, rules and alerts: the metrics they query exist, and every alert is documented and tested.
 //!
-//! The end-to-end test needs Debian's prometheus, so that a plain `cargo test` leaves it out; `.ci/run` installs it.
+//! The end-to-end test needs Debian's prometheus, so a plain `cargo test` skips it; `.ci/run` installs it.
 
 mod files;
 mod traffic;
@@ -19,7 +19,7 @@ use crate::support::gate::Reload;
 use crate::support::prometheus::Prometheus;
 use crate::support::{Gate, Response, Script, ScriptedUpstream};
 
-/// How long every query may take to have data: some scrapes and evaluations, a second each.
+/// Time until every query has data: a few scrapes and evaluations, one per second.
 const SETTLING: Duration = Duration::from_secs(40);
 
 #[test]
@@ -54,12 +54,12 @@ fn panels_lie_side_by_side() {
     let mut taken = BTreeMap::new();
     for panel in panels(&dashboard) {
         let title = panel["title"].as_str().expect("a title");
-        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "the id of {title} is there twice");
+        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "duplicate id of {title}");
         let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect("a number"));
         assert!(w > 0 && h > 0 && x + w <= 24, "{title} is not on the grid");
         for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
             if let Some(other) = taken.insert(cell, title) {
-                panic!("{title} lies on {other}");
+                panic!("{title} overlaps {other}");
             }
         }
     }
@@ -79,7 +79,10 @@ fn panels_say_what_they_show() {
         }
     }
     for (title, expression) in panel_queries(&dashboard) {
-        assert!(expression.contains("instance=~\"$instance\""), "{title} shows gates that were not chosen");
+        assert!(
+            expression.contains("instance=~\"$instance\""),
+            "{title} shows instances that are not selected"
+        );
         let windows = expression.matches('[').count();
         assert_eq!(expression.matches("[$__rate_interval]").count(), windows, "{title}: {expression}");
     }
@@ -100,7 +103,7 @@ fn every_alert_is_explained() {
         assert!(headings.contains(name), "docs/operations.md has no heading {name}");
     }
     for heading in headings.iter().filter(|heading| heading.starts_with("Namegate")) {
-        assert!(names.contains(heading), "docs/operations.md explains {heading}, which is no alert");
+        assert!(names.contains(heading), "docs/operations.md explains {heading}, which is not an alert");
     }
     for key in ["severity:", "summary:", "description:", "for:"] {
         assert_eq!(values(&alerts, key).len(), names.len(), "{key}");
@@ -120,11 +123,8 @@ fn every_alert_is_tested() {
         *count.entry(name).or_insert(0) += 1;
     }
     for (name, count) in rules {
-        assert!(
-            firing.get(name).is_some_and(|cases| *cases >= count),
-            "a rule of {name} is not seen to fire"
-        );
-        assert!(silent.contains_key(name), "{name} has no near miss");
+        assert!(firing.get(name).is_some_and(|cases| *cases >= count), "no test lets a rule of {name} fire");
+        assert!(silent.contains_key(name), "{name} has no test just below its threshold");
     }
 }
 
@@ -134,21 +134,21 @@ fn admin_of(gate: &Gate) -> SocketAddr {
     rest.split([' ', '/']).next().and_then(|address| address.parse().ok()).expect("an address")
 }
 
-/// What two hours of `instance` left behind, so that what compares with the past has one.
+/// Two hours of past samples of `instance`, for expressions that compare with the past.
 fn quiet_past(instance: SocketAddr) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs();
     let series = format!("instance:namegate_blocked:rate5m{{instance=\"{instance}\",job=\"namegate\"}}");
     (35..120).rev().map(|minutes| format!("{series} 0.2 {}\n", now - minutes * 60)).collect()
 }
 
-/// What the query asks when everything is chosen and the panel shows the last minutes.
+/// The query with all variables set to "all" and a range of the last minutes.
 fn filled_in(expression: &str) -> String {
     [("$__rate_interval", "1m"), ("$instance", ".*"), ("$zone", ".*")]
         .into_iter()
         .fold(expression.to_owned(), |text, (variable, value)| text.replace(variable, value))
 }
 
-/// Every template variable that is asked for: its name, label and series.
+/// Every template variable that is queried: its name, label and series.
 fn variables(dashboard: &Value) -> Vec<(String, String, String)> {
     let list = dashboard["templating"]["list"].as_array().expect("variables");
     let variable = |variable: &Value| {
@@ -160,14 +160,14 @@ fn variables(dashboard: &Value) -> Vec<(String, String, String)> {
     list.iter().filter_map(variable).collect()
 }
 
-/// All rules as Prometheus sees them.
+/// All rules with their state in Prometheus.
 fn judged_rules(prometheus: &Prometheus) -> Vec<Value> {
     let data = prometheus.api("rules", &[]).expect("rules");
     let groups = data["groups"].as_array().expect("groups");
     groups.iter().flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
 }
 
-/// What is still without data, or wrong.
+/// Everything without data, or wrong.
 fn shortcomings(prometheus: &Prometheus, dashboard: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let mut expect_data = |what: String, data: Result<usize, String>| match data {
@@ -231,7 +231,7 @@ fn a_real_prometheus_has_data_for_every_panel_and_rule() {
     let alerts: Vec<&Value> = rules.iter().filter(|rule| rule["type"] == "alerting").collect();
     assert!(alerts.len() > 10, "{alerts:?}");
     let firing: Vec<&&Value> = alerts.iter().filter(|rule| rule["state"] == "firing").collect();
-    assert!(firing.is_empty(), "a healthy gate fires {firing:?}");
+    assert!(firing.is_empty(), "healthy namegate fires {firing:?}");
     drop(traffic);
 }
 

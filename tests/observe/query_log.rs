@@ -1,4 +1,4 @@
-//! The log of blocked lookups on standard output, and the log on standard error: one line each, whatever clients send.
+//! Tests the query log on standard output and the log on standard error: one line per event, whatever clients send.
 
 use serde_json::Value;
 
@@ -178,7 +178,7 @@ fn lines_go_to_a_file_that_is_put_aside_when_full() {
     let path = |suffix: &str| gate.directory().join(format!("queries.log{suffix}"));
     for number in 0..60 {
         client.ask(&Query::new(&format!("n{number}.evil.example"), "A"));
-        // Lines that come together are written in one piece, and a piece is not cut.
+        // Lines that arrive together are written in one block, and a block is not split.
         eventually("the line", || {
             let text = std::fs::read_to_string(path("")).ok()?;
             text.contains(&format!("n{number}.evil.example")).then_some(())
@@ -203,7 +203,7 @@ fn a_file_that_cannot_be_written_ends_the_start_with_a_remedy() {
     let settings = "log.file = \"no/such/directory/queries.log\"\nadmin.listen = \"\"";
     let path = write_settings(directory.path(), &[upstream.address()], settings);
     let arguments = ["serve", "--config", path.to_str().expect("UTF-8")];
-    let texts = ["no/such/directory/queries.log", "help: set `file` in [log]"];
+    let texts = ["no/such/directory/queries.log", "help: set `log.file`"];
     namegate(directory.path(), &arguments).expect_code(1).expect_stderr(&texts);
 }
 
@@ -220,7 +220,7 @@ fn what_is_not_blocked_can_be_sampled() {
     gate.stdout.expect("n99.evil.example");
     let lines = gate.stdout.all();
     let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
-    assert_eq!(count(" blocked "), 100, "each of the blocked");
+    assert_eq!(count(" blocked "), 100, "every blocked lookup");
     assert_eq!(count(" allowed "), 10, "one in ten of the others");
     assert_eq!(count(" sample=10"), 10);
 }

@@ -1,4 +1,4 @@
-//! Outputs that nobody reads hold up no query and not the end.
+//! Tests that outputs that nobody reads delay neither queries nor shutdown.
 
 use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use crate::support::metrics::get;
 use crate::support::settings::write_settings;
 use crate::support::{Query, Script, ScriptedUpstream, TcpClient, UdpClient, eventually, free_address};
 
-/// An output that takes nothing more, and the end of it that must stay open.
+/// A full output, and its other end, which must stay open.
 fn full() -> (Stdio, UnixStream) {
     let (mut output, reader) = UnixStream::pair().unwrap();
     output.set_nonblocking(true).unwrap();
@@ -21,7 +21,7 @@ fn full() -> (Stdio, UnixStream) {
     (Stdio::from(OwnedFd::from(output)), reader)
 }
 
-/// A port that was free a moment ago: what is listened on cannot be read where standard error is stuck.
+/// A process on a port that was free a moment ago: its address cannot be read from a stuck standard error.
 struct Gate(Child);
 
 impl Drop for Gate {
@@ -42,12 +42,12 @@ fn with_stuck_outputs_everything_is_answered_and_the_end_comes() {
     let ((stdout, _out), (stderr, _err)) = (full(), full());
     let command = Command::new(binary()).arg("--config").arg(path).stdout(stdout).stderr(stderr).spawn();
     let mut gate = Gate(command.unwrap());
-    eventually("the gate", || std::net::TcpStream::connect(admin).ok());
+    eventually("namegate to answer", || std::net::TcpStream::connect(admin).ok());
     let client = UdpClient::of(listen);
     for number in 0..200 {
         assert_eq!(client.ask(&Query::new(&format!("n{number}.evil.example"), "A")).rcode(), "NXDOMAIN");
     }
-    // The upstream going down and coming back is told on standard error.
+    // The log on standard error reports that the upstream goes down and comes back.
     upstream.by_default(Script::silent());
     upstream.ignore_probes();
     client.send(&Query::new("silent.allowed.example", "A").bytes());
@@ -55,6 +55,6 @@ fn with_stuck_outputs_everything_is_answered_and_the_end_comes() {
     assert_eq!(tcp.ask(&Query::new("evil.example", "A")).rcode(), "NXDOMAIN");
     assert_eq!(get(admin, "/healthz").0, 200);
     assert!(Command::new("kill").args(["-TERM", &gate.0.id().to_string()]).status().unwrap().success());
-    let status = eventually("the end", || gate.0.try_wait().unwrap());
+    let status = eventually("the exit", || gate.0.try_wait().unwrap());
     assert!(status.success(), "{status}");
 }

@@ -1,4 +1,4 @@
-//! `namegate top`: what it prints of a running gate, and what it says where there is none.
+//! Tests `namegate top`: its snapshots of a running namegate, and its errors without one.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -20,14 +20,14 @@ fn top_in(directory: &Path, admin: SocketAddr, arguments: &[&str]) -> Finished {
     namegate(directory, &[&["top", "--admin", &admin.to_string()], arguments].concat())
 }
 
-/// Where the gate says that its admin listener is.
+/// The admin address from namegate's log.
 fn admin(gate: &Gate) -> SocketAddr {
     let line = gate.stderr.expect("admin on http://");
     let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
     address.and_then(|address| address.parse().ok()).expect("an address")
 }
 
-/// Something that is no gate and answers every request with `body`, on an address of its own.
+/// A server that is not namegate and answers every request with `body`, on its own address.
 fn impostor(body: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -51,7 +51,7 @@ fn a_pipe_gets_one_snapshot() {
         gate.ask("evil.example", "TXT");
     }
     gate.ask("www.allowed.example", "A");
-    let text = eventually("the lookups to be shown", || {
+    let text = eventually("the lookups on the page", || {
         let run = top(admin(&gate), &[]).expect_code(0);
         assert_eq!(run.stderr, "");
         Some(run.stdout).filter(|text| text.matches("evil.example").count() == 4)
@@ -71,7 +71,7 @@ fn json_has_the_three_pages() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "policy.mode = \"observe\"");
     gate.ask("evil.example", "A");
-    let value = eventually("the lookup to be shown", || {
+    let value = eventually("the lookup on the page", || {
         let run = top(admin(&gate), &["--json"]).expect_code(0);
         let value: Value = serde_json::from_str(&run.stdout).expect("one JSON object");
         Some(value).filter(|value| value["recent"]["lookups"][0]["name"] == "evil.example")
@@ -81,7 +81,7 @@ fn json_has_the_three_pages() {
     assert_eq!(value["recent"]["lookups"][0]["decision"], "observed");
     assert!(value["top"]["names"].is_array());
     let text = top(admin(&gate), &[]).expect_code(0).stdout;
-    assert!(text.contains("mode OBSERVE: nothing is blocked\n"), "{text}");
+    assert!(text.contains("mode observe: nothing is blocked\n"), "{text}");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn hostile_names_arrive_escaped() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     gate.send(&Query::new(r"\027[2J\226\128\174.evil.example", "A"));
-    let text = eventually("the lookup to be shown", || {
+    let text = eventually("the lookup on the page", || {
         Some(top(admin(&gate), &[]).expect_code(0).stdout).filter(|text| text.contains(".evil.example"))
     });
     assert!(text.bytes().all(|byte| byte == b'\n' || (0x20..0x7f).contains(&byte)), "{text:?}");
@@ -111,17 +111,17 @@ fn without_a_gate_it_says_so() {
 }
 
 #[test]
-fn what_is_no_gate_cannot_speak_to_the_terminal() {
+fn output_of_other_servers_is_not_printed_raw() {
     for body in ["\u{1b}[2J\u{7}hello", "{\"version\": \"\u{9b}31m\"}", "[]", "{\"version\":\"\\u001b[2J\"}"]
     {
-        let run = top(impostor(body), &[]).expect_code(1).expect_stderr(&["has no gate's status"]);
+        let run = top(impostor(body), &[]).expect_code(1).expect_stderr(&["is not a page of namegate"]);
         assert!(!run.stderr.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{:?}", run.stderr);
     }
 }
 
 #[test]
-fn an_impostor_that_knows_the_pages_cannot_either() {
-    // One object that reads as any of the three pages.
+fn pages_of_an_impostor_are_not_printed_raw() {
+    // One object that parses as any of the three pages.
     let body = r#"{
         "version": "1\u001b]0;x\u0007", "started": "", "uptime_seconds": -1e300,
         "policy": {"hash": "\u009b31m", "mode": "\u001b[5m", "rules": 18446744073709551615, "zones": [], "loaded": "",

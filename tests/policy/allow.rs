@@ -1,4 +1,4 @@
-//! Names that a running gate allows for a while: who has the token says so, and it ends by itself.
+//! Tests grants: clients with the admin token allow names temporarily, and grants expire.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -9,7 +9,7 @@ use crate::support::gate::Reload;
 use crate::support::http::{Http, Reply};
 use crate::support::{Gate, Response, Script, ScriptedUpstream, eventually};
 
-/// Runs a command as somebody does who has the gate's settings.
+/// Runs a command with namegate's settings file.
 pub(crate) fn run(gate: &Gate, arguments: &[&str]) -> Finished {
     let admin = gate.admin().to_string();
     namegate(gate.directory(), &[arguments, &["--config", "namegate.toml", "--admin", &admin]].concat())
@@ -28,12 +28,12 @@ fn rcode(gate: &Gate, name: &str) -> String {
 }
 
 #[test]
-fn a_name_is_allowed_and_allowed_no_more() {
+fn grant_and_revoke_take_effect() {
     let (upstream, _directory, gate) = gate_with_token();
-    assert_eq!(run(&gate, &["allowed"]).expect_code(0).stdout, "nothing is allowed for a while\n");
+    assert_eq!(run(&gate, &["allowed"]).expect_code(0).stdout, "No grants in force\n");
     assert_eq!(rcode(&gate, "wanted.example"), "NXDOMAIN");
     let said = allow(&gate, "*.Wanted.example", "1h").expect_code(0).stdout;
-    assert!(said.starts_with("*.wanted.example is allowed until 20"), "{said}");
+    assert!(said.starts_with("Granted: *.wanted.example until 20"), "{said}");
     assert_eq!(rcode(&gate, "a.wanted.example"), "NOERROR");
     assert_eq!(gate.ask("wanted.example", "A").ede_codes(), [15], "not the name itself");
     let listed = run(&gate, &["allowed"]).expect_code(0).stdout;
@@ -47,13 +47,13 @@ fn a_name_is_allowed_and_allowed_no_more() {
     gate.stderr.expect("*.wanted.example");
 
     assert_eq!(gate.reload(), Reload::Success);
-    assert_eq!(rcode(&gate, "b.wanted.example"), "NOERROR", "a reload ends nothing");
+    assert_eq!(rcode(&gate, "b.wanted.example"), "NOERROR", "a reload ends no grant");
 
     let said = run(&gate, &["allow", "*.wanted.example", "--revoke"]).expect_code(0).stdout;
-    assert_eq!(said, "*.wanted.example is allowed for a while no more\n");
-    assert_eq!(rcode(&gate, "a.wanted.example"), "NXDOMAIN", "what is kept of it is given to nobody");
+    assert_eq!(said, "Revoked: *.wanted.example\n");
+    assert_eq!(rcode(&gate, "a.wanted.example"), "NXDOMAIN", "its cache entries are not served");
     let again = run(&gate, &["allow", "*.wanted.example", "--revoke"]).expect_code(1);
-    again.expect_stderr(&["the gate refused (404)", "help: `namegate allowed`"]);
+    again.expect_stderr(&["namegate refused (404)", "help: run `namegate allowed`"]);
     assert_eq!(upstream.asked(), ["a.wanted.example A", "b.wanted.example A"]);
 }
 
@@ -62,7 +62,7 @@ fn it_ends_by_itself() {
     let (_upstream, _directory, gate) = gate_with_token();
     allow(&gate, "wanted.example", "2s").expect_code(0);
     assert_eq!(rcode(&gate, "wanted.example"), "NOERROR");
-    eventually("the end", || (rcode(&gate, "wanted.example") == "NXDOMAIN").then_some(()));
+    eventually("the expiry", || (rcode(&gate, "wanted.example") == "NXDOMAIN").then_some(()));
     eventually("an empty list", || (gate.get("/api/v1/allowed").1 == "[]").then_some(()));
 }
 
@@ -81,7 +81,7 @@ fn the_reply_says_what_is_allowed_and_a_second_one_renews_it() {
     let gone = Http::to(gate.admin()).token(TOKEN).send("DELETE", "/api/v1/allowed/wanted.example", "");
     assert_eq!((gone.status, gone.body.as_str()), (204, ""));
     let again = Http::to(gate.admin()).token(TOKEN).send("DELETE", "/api/v1/allowed/wanted.example", "");
-    again.expect_error(404, &["`wanted.example` is not allowed for a while"]);
+    again.expect_error(404, &["no grant for `wanted.example`"]);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn who_is_refused_is_told_why() {
         let file = other.to_str().expect("a path");
         run(gate, &["allow", "wanted.example", "--for", "1h", "--reason", "x", "--token-file", file])
     };
-    with_other(&gate).expect_code(1).expect_stderr(&["everyone on this machine may read it", "chmod o="]);
+    with_other(&gate).expect_code(1).expect_stderr(&["other users can read or write it", "chmod o="]);
     std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
     with_other(&gate).expect_code(1).expect_stderr(&["refused (401)", "missing or wrong"]);
     assert_eq!(rcode(&gate, "wanted.example"), "NXDOMAIN");
@@ -114,7 +114,7 @@ fn a_canary_that_is_allowed_for_a_while_is_found() {
     allow(&gate, "example.com", "1h").expect_code(0);
     let server = gate.address().to_string();
     let proven = run(&gate, &["prove", "--server", &server]).expect_code(1).stdout;
-    assert!(proven.contains("note: names allowed for a while, whatever the policy says: 1 "), "{proven}");
+    assert!(proven.contains("note: 1 grant in force"), "{proven}");
     assert!(proven.contains("example.com A at "), "{proven}");
 }
 
@@ -145,7 +145,7 @@ fn an_allowed_name_goes_where_its_zone_sends_it() {
     allow(&gate, "*.corp.example", "1h").expect_code(0);
     assert_eq!(rcode(&gate, "secret.corp.example"), "NOERROR");
     assert_eq!(rcode(&gate, "other.corp.example"), "NOERROR");
-    assert_eq!(usual.asked(), [""; 0], "a private name is no business of the usual servers");
+    assert_eq!(usual.asked(), [""; 0], "a private name must not reach the default upstreams");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn what_is_allowed_outlives_a_restart() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     let gate = Gate::start(&upstream, &settings);
     assert_eq!(rcode(&gate, "wanted.example"), "NOERROR");
-    assert_eq!(rcode(&gate, "brief.example"), "NXDOMAIN", "its time was over meanwhile");
+    assert_eq!(rcode(&gate, "brief.example"), "NXDOMAIN", "it has expired meanwhile");
     assert_eq!(rcode(&gate, "regretted.example"), "NXDOMAIN");
     assert_eq!(gate.metrics().sum("namegate_temporary_allowances", &[]), 1.0);
     let audit = std::fs::read_to_string(state.join("audit.log")).expect("an audit log");
@@ -180,5 +180,5 @@ fn what_is_allowed_outlives_a_restart() {
     assert_eq!(events("brief.example"), ["allowed", "ended"]);
     assert_eq!(events("regretted.example"), ["allowed", "revoked"]);
     let without = Gate::start(&upstream, &token);
-    assert_eq!(rcode(&without, "wanted.example"), "NXDOMAIN", "nothing is kept where no place is named");
+    assert_eq!(rcode(&without, "wanted.example"), "NXDOMAIN", "nothing is stored without a state directory");
 }

@@ -1,14 +1,15 @@
-//! Names above allowed ones: they exist, have no data, and their zones can be validated.
+//! Tests ancestors of allowed names: they exist, have no data, and their zones can be validated.
 
 use crate::admin::token::gate_with_token;
 use crate::policy::allow::{allow, run};
 use crate::support::code::{AD, RA, RD};
+use crate::support::command::namegate;
 use crate::support::gate::Reload;
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream};
 
-const ONLY_BELOW: &str = "only names below it are allowed";
+const ONLY_BELOW: &str = "only subdomains of this name are allowed";
 
-/// Asserts that `reply` says that `name` exists and has no data.
+/// Asserts that `reply` is NODATA for `name`.
 fn expect_no_data(reply: &Message, name: &str, text: &str) {
     let owners: Vec<&str> = reply.authorities.iter().map(|record| record.owner.as_str()).collect();
     assert_eq!((reply.rcode().as_str(), reply.answers.len(), owners), ("NOERROR", 0, vec![name]), "{name}");
@@ -48,15 +49,24 @@ fn explain_tells_ancestors_apart() {
         (
             "name=b.example",
             "blocked",
-            "only names below it are allowed; answered without data, not with NXDOMAIN",
+            "only subdomains of this name are allowed; answered with NODATA, not NXDOMAIN",
         ),
         ("name=b.example&type=DS", "allowed", "policy.dnssec_ancestors"),
-        ("name=c.example", "blocked", "name is not on the allowlist"),
+        ("name=c.example", "blocked", "not on the allowlist"),
     ] {
         let (_, explained) = gate.get(&format!("/api/v1/explain?{query}"));
         assert!(
             explained.contains(&format!("\"{verdict}\"")) && explained.contains(text),
             "{query}: {explained}"
+        );
+    }
+    for (name, answer) in [("b.example", "NOERROR without data"), ("c.example", "NXDOMAIN")] {
+        let arguments = ["explain", name, "--config", "namegate.toml"];
+        let run = namegate(gate.directory(), &arguments).expect_code(1);
+        assert!(
+            run.stdout.contains(&format!("answer   {answer}, cached by clients for 30s")),
+            "{}",
+            run.stdout
         );
     }
     assert!(upstream.queries().is_empty());
@@ -195,7 +205,7 @@ fn zones_above_allowed_names_can_be_asked_for() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "policy.allow = [\"a.b.example\"]\npolicy.deny = [\".b.example\"]");
     let (names, types) = (["example", "b.example"], ["DS", "DNSKEY", "NS", "SOA"]);
-    // The scripted upstream takes `. NS` for a health probe.
+    // The scripted upstream treats `. NS` as a health probe.
     assert_eq!(gate.ask(".", "NS").answers.len(), 1);
     assert_eq!(gate.ask(".", "DNSKEY").ede_codes(), [0_u16; 0]);
     for name in names {
@@ -228,7 +238,7 @@ fn zones_above_allowed_names_are_left_alone_by_setting() {
 }
 
 #[test]
-fn ad_is_asked_for_always_and_given_to_who_asks() {
+fn ad_is_always_requested_and_given_on_request() {
     let upstream = ScriptedUpstream::start();
     let secure = || Response::answering(&["a.example 60 A 192.0.2.1"]).flags(AD | RA);
     upstream.on("a.example", Script::reply(secure()));

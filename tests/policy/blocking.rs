@@ -1,9 +1,9 @@
-//! What a blocked name gets, and that it gets nowhere else.
+//! Tests replies for blocked names, and that blocked names are not forwarded.
 
 use crate::support::code::{AA, CD, RA, RD};
 use crate::support::{Gate, Query, ScriptedUpstream};
 
-/// Settings with rules that allow and deny.
+/// Settings with allow and deny rules.
 const RULES: &str = r#"
     [policy]
     allow = [".allowed.example", "*.storage.example"]
@@ -21,7 +21,7 @@ fn the_reply_is_a_name_error_with_an_soa_of_ours() {
     let [soa] = reply.authorities.as_slice() else { panic!("one SOA record: {reply:?}") };
     assert_eq!((soa.owner.as_str(), soa.ttl, soa.soa_minimum()), ("evil.example", 30, 30));
     assert!(soa.data_text().starts_with("namegate.invalid hostmaster.invalid "), "{}", soa.data_text());
-    assert_eq!(reply.extended_errors(), [(15, "name is not on the allowlist".to_owned())]);
+    assert_eq!(reply.extended_errors(), [(15, "not on the allowlist".to_owned())]);
     assert!(upstream.queries().is_empty());
 }
 
@@ -127,7 +127,7 @@ fn the_most_specific_rule_decides_and_deny_wins_a_tie() {
     assert_eq!(upstream.asked(), ["x.b.example A", "ok.search.b.example A"]);
 }
 
-/// A zone file with a parameter and a broad rule.
+/// An allowlist with a parameter and a broad rule.
 const ZONE: &str = r#"
 title = "Test"
 source = "a test"
@@ -168,7 +168,7 @@ fn a_parameter_makes_a_rule_for_each_value() {
 }
 
 #[test]
-fn a_rule_with_an_unset_parameter_sleeps() {
+fn rule_with_unset_parameter_is_inactive() {
     let upstream = ScriptedUpstream::start();
     let gate = with_zone(&upstream, "");
     for name in ["registry.example", "acr.registry.example", "{acr}.registry.example"] {
@@ -201,7 +201,7 @@ fn clients_not_on_the_list_are_refused() {
     assert_eq!(stranger.ask(&Query::new("ws.allowed.example", "A")).edns, None);
     assert!(upstream.queries().is_empty());
     assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), "NOERROR");
-    // Kept or not, nothing is told.
+    // Cached or not, the reply is REFUSED.
     assert_eq!(stranger.ask(&Query::new("ws.allowed.example", "A")).rcode(), "REFUSED");
     let refused = gate.settled_metrics().sum("namegate_responses_total", &[("decision", "refused")]);
     assert_eq!(refused, 4.0);

@@ -1,11 +1,12 @@
-//! Names by which software finds another resolver: answered here in every mode, whatever rules say.
+//! Tests names by which software finds another resolver: namegate answers them itself in every mode, whatever the
+//! rules.
 
 use crate::admin::token::gate_with_token;
 use crate::support::code::AA;
 use crate::support::command::namegate;
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
 
-/// Each name with the code it gets.
+/// Each name with its response code.
 const NAMES: [(&str, &str); 9] = [
     ("resolver.arpa", "NOERROR"),
     ("_dns.resolver.arpa", "NOERROR"),
@@ -20,7 +21,7 @@ const NAMES: [(&str, &str); 9] = [
 
 const TYPES: [&str; 7] = ["A", "AAAA", "SVCB", "HTTPS", "CNAME", "ANY", "TYPE261"];
 
-/// Asks for every name and type: what comes back is ours, and has the code of the table.
+/// Queries every name and type; asserts that namegate itself replies with the code of the table.
 fn assert_answered_here(gate: &Gate, what: &str) {
     for (name, rcode) in NAMES {
         for qtype in TYPES {
@@ -32,7 +33,7 @@ fn assert_answered_here(gate: &Gate, what: &str) {
                 assert!(soa.data_text().starts_with("namegate.invalid "), "{what}: {}", soa.data_text());
                 assert!(!reply.has(AA));
                 let [(15, text)] = &reply.extended_errors()[..] else { panic!("{what}: {reply:?}") };
-                assert!(text.starts_with("answered here: "), "{what}: {text}");
+                assert!(text.starts_with("denied by built-in rule: "), "{what}: {text}");
             }
         }
     }
@@ -78,7 +79,7 @@ fn every_client_group_gets_the_same() {
     let gate = Gate::start(&upstream, &format!("server.allow_clients = [\"127.0.0.0/8\"]\n{settings}"));
     assert_answered_here(&gate, "the default group");
     let ask = |client, name: &str| gate.udp_from(client).ask(&Query::new(name, "A").edns()).rcode();
-    // A rule for just this name is the operator's own wish; no rule opens resolver.arpa.
+    // A rule for exactly this name is the operator's decision; no rule allows resolver.arpa.
     assert_eq!(ask([127, 0, 0, 9], "mask.icloud.com"), "NOERROR");
     assert_eq!(ask([127, 0, 0, 9], "mask-h2.icloud.com"), "NXDOMAIN");
     assert_eq!(ask([127, 0, 0, 8], "mask.icloud.com"), "NXDOMAIN");
@@ -105,10 +106,12 @@ fn no_grant_opens_them() {
         namegate(gate.directory(), &command)
     };
     allow("*.icloud.com").expect_code(0);
-    allow("*.resolver.arpa").expect_code(1).expect_stderr(&["is answered here", "nothing allows it"]);
+    allow("*.resolver.arpa")
+        .expect_code(1)
+        .expect_stderr(&["denied by a built-in rule", "nothing can allow it"]);
     allow("mask.icloud.com")
         .expect_code(1)
-        .expect_stderr(&["is answered here", "write a rule for exactly this name"]);
+        .expect_stderr(&["denied by a built-in rule", "write a rule for exactly this name"]);
     assert_answered_here(&gate, "granted");
     assert_eq!(gate.ask("www.icloud.com", "A").rcode(), "NOERROR");
     assert_eq!(upstream.asked(), ["www.icloud.com A"]);
@@ -134,17 +137,17 @@ fn explain_check_and_exports_agree() {
             .stdout
     };
     let text = run(&["explain", "_dns.resolver.arpa", "--type", "SVCB"], 1);
-    assert!(text.starts_with("blocked") && text.contains("would designate the upstream's"), "{text}");
+    assert!(text.starts_with("blocked") && text.contains("would discover the upstream's"), "{text}");
     assert!(text.contains("NOERROR without data") && !text.contains("allow it"), "{text}");
     let text = run(&["explain", "mask.icloud.com"], 1);
     assert!(
-        text.contains("answered here: iCloud Private Relay") && text.contains("NXDOMAIN, kept"),
+        text.contains("denied by built-in rule: iCloud Private Relay") && text.contains("NXDOMAIN, cached"),
         "{text}"
     );
     assert!(text.contains("allow = [\"mask.icloud.com\"]"), "{text}");
     assert!(run(&["explain", "mask-h2.icloud.com"], 0).starts_with("allowed"));
     let check = namegate(gate.directory(), &["check", "--config", "namegate.toml"]).expect_code(0);
-    check.expect_stderr(&["`_dns.resolver.arpa`: `.resolver.arpa` at built in says the contrary and wins"]);
+    check.expect_stderr(&["`_dns.resolver.arpa`: overridden by `.resolver.arpa` at built in"]);
     let text = run(&["export", "unbound"], 0);
     assert!(text.contains("local-zone: \"mask.icloud.com.\" always_nxdomain"), "{text}");
     assert!(!text.contains("resolver.arpa"), "{text}");

@@ -1,10 +1,10 @@
-//! Client groups: rules by who asks.
+//! Tests client groups: rules that depend on the client's address.
 
 use crate::support::command::namegate;
 use crate::support::gate::Reload;
 use crate::support::{Gate, Message, Query, ScriptedUpstream};
 
-/// Asks from an address of its own.
+/// Sends a query from the address `client`.
 fn ask_from(gate: &Gate, client: [u8; 4], name: &str) -> Message {
     gate.udp_from(client).ask(&Query::new(name, "A").edns())
 }
@@ -58,13 +58,13 @@ fn the_narrowest_subnet_says_whose_rules_hold() {
 }
 
 #[test]
-fn what_one_group_has_made_kept_is_no_answer_to_another() {
+fn cache_entries_of_one_group_do_not_serve_another() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, GROUPS);
     assert_eq!(ask_from(&gate, [127, 1, 0, 1], "a.build.example").rcode(), "NOERROR");
     assert_eq!(ask_from(&gate, [127, 0, 0, 1], "a.build.example").rcode(), "NXDOMAIN");
     assert_eq!(ask_from(&gate, [127, 1, 2, 1], "a.build.example").rcode(), "NOERROR");
-    assert_eq!(upstream.count("a.build.example"), 1, "those who may have it share it");
+    assert_eq!(upstream.count("a.build.example"), 1, "clients that may have it share it");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_reload_moves_clients_to_another_group() {
     gate.write_settings(GROUPS);
     assert_eq!(gate.reload(), Reload::Success);
     assert_eq!(ask_from(&gate, [127, 1, 0, 1], "a.build.example").rcode(), "NOERROR");
-    assert_eq!(upstream.count("a.build.example"), 2, "what nobody might have was dropped");
+    assert_eq!(upstream.count("a.build.example"), 2, "entries that no client may have were dropped");
 }
 
 #[test]
@@ -98,35 +98,35 @@ fn explain_and_the_log_name_the_group() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_with_place_and_remedy() {
+fn implausible_settings_are_refused_with_help() {
     let directory = tempfile::tempdir().unwrap();
     for (groups, said) in [
         (
             "[[client]]\nname = \"a\"\nsubnets = [\"10.1.0.0/16\"]\n[[client]]\nname = \"b\"\nsubnets = [\"10.1.0.0/16\"]\n",
-            &["namegate.toml:6:12", "already belongs to the client group `a`", "name it in one of the two"][..],
+            &["namegate.toml:6:12", "already belongs to client group `a`", "list it in one group only"][..],
         ),
         (
             "[[client]]\nname = \"a\"\nsubnets = [\"10.1.0.0/16\"]\n[[client]]\nname = \"a\"\nsubnets = [\"10.2.0.0/16\"]\n",
-            &["namegate.toml:5:8", "already is a client group `a`"],
+            &["namegate.toml:5:8", "duplicate client group `a`"],
         ),
         (
             "[[client]]\nname = \"a\"\nsubnets = [\"192.0.2.0/24\"]\n",
             &[
                 "namegate.toml:3:12",
-                "nobody in 192.0.2.0/24 may ask",
-                "add \"192.0.2.0/24\" to `allow_clients`",
+                "no client in 192.0.2.0/24 is served",
+                "add \"192.0.2.0/24\" to `server.allow_clients`",
             ],
         ),
         ("[[client]]\nname = \"a\"\n", &["`client.subnets` is missing", "add `subnets = [\"10.1.0.0/16\"]`"]),
         ("[[client]]\nsubnets = [\"10.1.0.0/16\"]\n", &["`client.name` is missing"]),
         (
             "[[client]]\nname = \"default\"\nsubnets = [\"10.1.0.0/16\"]\n",
-            &["clients without a group are called"],
+            &["reserved for clients without a group"],
         ),
         ("[[client]]\nname = \"a\"\nsubnets = [\"10.1.0.0/16\"]\nzone = []\n", &["unknown key", "`zones`"]),
         (
             "[[client]]\nname = \"a\"\nsubnets = [\"10.1.0.0/16\"]\nzones = [\"azure\"]\n",
-            &["namegate.toml:4:10", "no zone is named `azure`"],
+            &["namegate.toml:4:10", "unknown allowlist `azure`"],
         ),
     ] {
         std::fs::write(directory.path().join("namegate.toml"), groups).unwrap();

@@ -1,4 +1,4 @@
-//! Plain lists: a pattern on each line, and as many lines as one likes.
+//! Tests plain lists: one pattern per line.
 
 use crate::support::{Gate, Response, Script, ScriptedUpstream};
 
@@ -63,7 +63,7 @@ fn a_hundred_thousand_rules_are_no_matter() {
     ] {
         assert_eq!(gate.ask(name, "A").rcode(), rcode, "{name}");
     }
-    assert_eq!(gate.ask("n5.many.example", "A").ede_codes(), [15], "a name above allowed ones");
+    assert_eq!(gate.ask("n5.many.example", "A").ede_codes(), [15], "an ancestor of allowed names");
     let (_, explained) = gate.get("/api/v1/explain?name=x.n99999.many.example");
     assert!(explained.contains("partners.list:100000"), "{explained}");
 }

@@ -1,4 +1,4 @@
-//! What is decided about a name, and what is said of it.
+//! Tests of the policy: verdicts on names, and the replies that explain them.
 
 mod allow;
 mod ancestors;

@@ -1,4 +1,4 @@
-//! A policy to come: evaluated beside the one in force, and told apart from it.
+//! Tests the candidate policy: evaluated with the current one, and compared with it.
 
 use crate::support::command::namegate;
 use crate::support::gate::Reload;
@@ -11,7 +11,7 @@ fn shadow(gate: &Gate) -> crate::support::command::Finished {
 }
 
 #[test]
-fn where_it_would_decide_otherwise_is_counted_and_listed() {
+fn differing_verdicts_are_counted_and_listed() {
     let upstream = ScriptedUpstream::start();
     let files = [("candidate.toml", CANDIDATE)];
     let gate = Gate::with_files(&[upstream.address()], "policy.shadow = \"candidate.toml\"", &files);
@@ -30,7 +30,7 @@ fn where_it_would_decide_otherwise_is_counted_and_listed() {
     assert_eq!(metrics.sum("namegate_shadow_differences_total", &[("change", "would_allow")]), 1.0);
     let shown = shadow(&gate).expect_code(1).stdout;
     assert!(
-        shown.starts_with("policy to come ")
+        shown.starts_with("candidate policy ")
             && shown.contains("2 lookups would be blocked, 1 would be allowed"),
         "{shown}"
     );
@@ -39,7 +39,7 @@ fn where_it_would_decide_otherwise_is_counted_and_listed() {
         "{shown}"
     );
     assert!(!shown.contains("other.example") && !shown.contains("a.allowed.example "), "{shown}");
-    assert_eq!(upstream.count("new.example"), 0, "nothing is asked for its sake");
+    assert_eq!(upstream.count("new.example"), 0, "it causes no upstream query");
 }
 
 #[test]
@@ -56,11 +56,11 @@ fn one_with_a_fault_is_refused_like_any_settings() {
 fn without_one_the_command_says_what_to_set() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
-    shadow(&gate).expect_code(2).expect_stderr(&["no policy to come", "`shadow` in [policy]"]);
+    shadow(&gate).expect_code(2).expect_stderr(&["no candidate policy", "set `policy.shadow`"]);
 }
 
 #[test]
-fn what_is_compared_is_what_clients_would_get() {
+fn comparison_is_of_what_clients_would_get() {
     for (mode, candidate, name, code, said) in [
         (
             "observe",

@@ -1,4 +1,4 @@
-//! The tunnel guard: how many new names a client may ask for below one rule.
+//! Tests the tunnel guard: a limit on new names per client below one rule.
 
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
 
@@ -21,7 +21,7 @@ fn new_names_beyond_the_budget_are_blocked_for_that_client() {
     assert_eq!(many[..10], ["NOERROR"; 10]);
     assert_eq!(many[10..], ["SERVFAIL"; 4]);
     let known = rcodes(&gate, (0..10).map(|index| format!("n{index}.wide.example")));
-    assert_eq!(known, ["NOERROR"; 10], "what was asked before carries nothing new");
+    assert_eq!(known, ["NOERROR"; 10], "repeated names carry nothing new");
     assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "NOERROR", "another rule");
     let other = gate.udp_from([127, 0, 0, 9]).ask(&Query::new("n99.wide.example", "A"));
     assert_eq!(other.rcode(), "NOERROR", "another client");
@@ -78,7 +78,7 @@ fn followed_names_use_the_budget_of_their_rule_up() {
 }
 
 #[test]
-fn usual_types_of_exact_names_are_never_its_business() {
+fn common_types_of_exact_names_are_not_counted() {
     let upstream = ScriptedUpstream::start();
     let exact: Vec<String> = (0..30).map(|index| format!("\"h{index}.exact.example\"")).collect();
     let gate = Gate::start(

@@ -1,4 +1,4 @@
-//! Dockerfile and docker-compose.yml, as far as they can be checked without an engine.
+//! Tests Dockerfile and docker-compose.yml, as far as possible without a container engine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The lines of a file that are no comments, trimmed.
+/// The lines of a file without comments, trimmed.
 fn lines(file: &str) -> Vec<String> {
     let text = read(file).replace("\\\n", " ");
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(str::to_owned).collect()
 }
 
-/// True for `NAME:TAG` with a tag that has two dots or more: a release, not a moving name.
+/// True for `NAME:TAG` with at least two dots in the tag: a release, not a moving name.
 fn is_pinned(image: &str) -> bool {
     image.rsplit_once(':').is_some_and(|(_, tag)| tag.matches('.').count() >= 2 && !tag.contains('/'))
 }
@@ -76,7 +76,7 @@ fn ports_are_published_on_loopback_alone() {
     }
 }
 
-/// The sources of the Dockerfile's COPY lines that come from the tree.
+/// The sources of the Dockerfile's COPY lines that are in the tree.
 fn copied() -> Vec<String> {
     let lines = lines("Dockerfile");
     let copies = lines.iter().filter_map(|line| line.strip_prefix("COPY "));
@@ -141,8 +141,8 @@ fn the_containers_settings_are_good() {
         let path = entry.expect("an entry").path();
         let path = path.to_str().expect("UTF-8");
         for servers in ["127.0.0.1:5300", "127.0.0.11"] {
-            // Broad rules and resources without a name are what a first run has.
-            let arguments = ["check", "--config", path, "--upstream", servers, "--allow", "broad,asleep"];
+            // A first run has broad rules and unnamed resources.
+            let arguments = ["check", "--config", path, "--upstream", servers, "--allow", "broad,inactive"];
             let run = namegate(&root(), &arguments).expect_code(0);
             assert!(run.stdout.ends_with("ok\n") && run.stderr.is_empty(), "{}{}", run.stdout, run.stderr);
         }

@@ -1,4 +1,5 @@
-//! The pages: what they name exists. A test is named as cargo prints it, a setting as `section.key`.
+//! Tests that tests, settings, commands and links named in the documentation exist. A test is named as cargo prints it,
+//! a setting as `section.key`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,26 +39,26 @@ fn pages() -> Vec<(String, String)> {
     paths.iter().map(|path| (path.display().to_string(), read(path))).collect()
 }
 
-/// What stands in single backticks, fenced blocks left out.
+/// Text in single backticks, without fenced blocks.
 fn code(page: &str) -> Vec<&str> {
     let prose = page.split("```").step_by(2);
     prose.flat_map(|text| text.split('`').skip(1).step_by(2)).collect()
 }
 
-/// True for a test's name: a path in lower case. Types and functions have a capital on the way or a parenthesis.
+/// True for a test's name: a lower-case path. Types have a capital letter, functions a parenthesis.
 fn is_test(code: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-:".contains(&byte);
     code.contains("::") && code.bytes().all(plain)
 }
 
-/// The module that cargo names a source file by.
+/// The module path that cargo prints for a source file.
 fn module(directory: &str, path: &Path) -> String {
     let path = path.strip_prefix(root().join(directory)).expect("a file below it").with_extension("");
     let parts: Vec<&str> = path.iter().map(|part| part.to_str().expect("a name in UTF-8")).collect();
     parts.join("::").trim_end_matches("::mod").to_owned()
 }
 
-/// The tests of one source file. Its own module of tests ends it.
+/// The tests of one source file. Its own test module comes last.
 fn tests_of(source: &str, module: &str, names: &mut BTreeSet<String>) {
     let mut module = module.to_owned();
     let mut is_marked = false;
@@ -85,7 +86,7 @@ struct Row {
     name: String,
 }
 
-/// Every test there is: functions of `src` and `tests`, and the rows of the tables.
+/// Every test: functions in `src` and `tests`, and the rows of the tables.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for directory in ["src", "tests"] {
@@ -105,7 +106,7 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// Every setting there is, as `[section]` and `section.key`; those that are commented out as well.
+/// Every setting, as `[section]` and `section.key`, including commented-out ones.
 fn settings() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut section = String::new();
@@ -123,7 +124,7 @@ fn settings() -> BTreeSet<String> {
     names
 }
 
-/// `code` as a setting, if it is written like one: `[section]`, `[[section]]`, or a key of one of these sections.
+/// `code` as a setting, if it looks like one: `[section]`, `[[section]]`, or a key of one of these sections.
 fn as_setting(code: &str, sections: &BTreeSet<&str>) -> Option<String> {
     let bare = code.trim_start_matches('[').trim_end_matches(']');
     if code.starts_with('[') && code.ends_with(']') && is_word(bare) {
@@ -170,24 +171,24 @@ fn settings_that_pages_name_exist() {
 }
 
 #[test]
-fn every_row_of_what_went_wrong_names_what_holds_it() {
+fn every_row_of_past_bugs_names_its_test() {
     let page = read(&root().join("docs/elsewhere.md"));
     let is_row = |line: &&str| line.starts_with("| ") && !line.ends_with("| held by |");
     let rows: Vec<&str> = page.lines().filter(is_row).collect();
     assert!(rows.len() >= 40, "{} rows", rows.len());
     for row in rows {
-        assert!(code(row).into_iter().any(is_test), "nothing holds: {row}");
+        assert!(code(row).into_iter().any(is_test), "no test named: {row}");
     }
 }
 
-/// What stands in backticks in the first column of the table behind this head.
+/// Text in backticks in the first column of the table after this heading.
 fn first_column(page: &str, head: &str) -> BTreeSet<String> {
     let (_, table) = page.split_once(&format!("\n{head}\n")).unwrap_or_else(|| panic!("no table {head}"));
     let rows = table.lines().skip(1).take_while(|line| line.starts_with("| "));
     rows.flat_map(|row| code(row.split(" | ").next().unwrap_or_default())).map(str::to_owned).collect()
 }
 
-/// What `namegate COMMAND --help` lists, each name followed by what it is; `indent` spaces before it.
+/// Entries that `namegate COMMAND --help` lists, indented by `indent`.
 fn listed(command: &[&str], head: &str, indent: &str) -> BTreeSet<String> {
     let help = namegate(root(), &[command, &["--help"]].concat()).expect_code(0).stdout;
     let (_, list) = help.split_once(&format!("{head}:\n")).unwrap_or_else(|| panic!("no {head} in {help}"));
@@ -209,24 +210,22 @@ fn every_command_has_its_row() {
 
 #[test]
 fn every_import_and_export_has_its_row() {
-    let page = read(&root().join("docs/lists.md"));
-    let imports = first_column(&page, "| command | makes of | what |");
+    let page = read(&root().join("docs/allowlists.md"));
+    let imports = first_column(&page, "| command | input | output |");
     let imports: BTreeSet<String> =
         imports.iter().filter_map(|row| row.split(' ').nth(2)).map(str::to_owned).collect();
     assert_eq!(imports, listed(&["import"], "Possible values", "          - "));
-    let exports = first_column(&page, "| target | as |");
+    let exports = first_column(&page, "| target | output |");
     assert_eq!(exports, listed(&["export"], "Possible values", "          - "));
 }
 
 #[test]
 fn every_allowlist_is_named() {
-    let page = read(&root().join("README.md"));
-    let (_, named) = page.split_once("These are built in ([`zones/`](zones)): ").expect("the list");
-    let (named, _) = named.split_once(". The default").expect("its end");
-    let named: BTreeSet<String> = code(named).into_iter().map(str::to_owned).collect();
+    let page = read(&root().join("docs/allowlists.md"));
+    let named = first_column(&page, "| allowlist | allows | parameters | broad rules | revised |");
     let stem = |path: &PathBuf| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
     assert_eq!(named, files(&root().join("zones"), "toml").iter().filter_map(stem).collect());
-    // Each is part of the program: it is known where there are no files.
+    // Each is built into the program, so it is known without any file.
     let empty = TempDir::new().expect("a temporary directory");
     for name in named {
         namegate(empty.path(), &["check", "--zones", &name]).expect_code(0);
@@ -235,7 +234,7 @@ fn every_allowlist_is_named() {
 
 #[test]
 fn every_field_of_a_log_line_has_its_row() {
-    let page = read(&root().join("docs/operations.md"));
+    let page = read(&root().join("docs/operations/logs.md"));
     let rows = first_column(&page, "| field | what it is |");
     let lines = read(&root().join("tests/data/interface/log.txt"));
     let mut is_query = false;
@@ -245,7 +244,7 @@ fn every_field_of_a_log_line_has_its_row() {
         }
         line.strip_prefix("  [].").filter(|_| is_query)?.split([':', '[']).next()
     });
-    // Where lookups are left out.
+    // Present if lookups are sampled.
     let keys: BTreeSet<String> = keys.chain(["sample"]).map(str::to_owned).collect();
     assert_eq!(rows, keys);
     for (field, values) in [
@@ -256,4 +255,108 @@ fn every_field_of_a_log_line_has_its_row() {
         let row = page.lines().find_map(|line| line.strip_prefix(&format!("| `{field}` | "))).expect(field);
         assert_eq!(code(row), values, "{field}");
     }
+}
+
+/// A page without its fenced blocks.
+fn prose(page: &str) -> String {
+    page.split("```").step_by(2).collect()
+}
+
+/// The anchor of a heading, as GitHub and mdBook make it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().chars().filter_map(|c| match c {
+        ' ' => Some('-'),
+        '-' | '_' => Some(c),
+        _ => c.is_alphanumeric().then(|| c.to_ascii_lowercase()),
+    });
+    kept.collect()
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut broken = Vec::new();
+    let mut count = 0;
+    let mut paths = files(&root().join("docs"), "md");
+    paths.extend(
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(|page| root().join(page)),
+    );
+    for path in &paths {
+        let page = prose(&read(path));
+        let links = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            count += 1;
+            let (file, wanted) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.with_file_name(file) };
+            let is_there = target.exists()
+                && (wanted.is_empty()
+                    || prose(&read(&target))
+                        .lines()
+                        .filter(|line| line.starts_with('#'))
+                        .any(|line| anchor(line) == wanted));
+            if !is_there {
+                broken.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert!(count >= 50, "{count} links");
+    let summary = read(&root().join("docs/SUMMARY.md"));
+    for path in files(&root().join("docs"), "md") {
+        let page = path.strip_prefix(root().join("docs")).expect("a page").display().to_string();
+        assert!(page == "SUMMARY.md" || summary.contains(&format!("({page})")), "SUMMARY.md lacks {page}");
+    }
+}
+
+/// The commands in fenced blocks of a page, as words, up to a pipe, a redirection or a comment.
+fn commands(page: &str) -> Vec<Vec<String>> {
+    let mut commands = Vec::new();
+    for block in page.split("```").skip(1).step_by(2) {
+        let (language, lines) = block.split_once('\n').unwrap_or_default();
+        if !["sh", "console"].contains(&language) {
+            continue;
+        }
+        for line in lines.replace("\\\n", " ").lines() {
+            let words: Vec<&str> = line.trim_start_matches("$ ").split_whitespace().collect();
+            let starts =
+                words.iter().enumerate().filter(|(_, word)| **word == "namegate").map(|(start, _)| start);
+            for start in starts.filter(|start| {
+                *start == 0
+                    || ["|", "sudo", "&&"].contains(&words[start - 1])
+                    || words[start - 1].contains('=')
+            }) {
+                let ends = |word: &&&str| !["|", ">", ">>", "&&", "&", ";", "#"].contains(*word);
+                commands.push(words[start + 1..].iter().take_while(ends).map(ToString::to_string).collect());
+            }
+        }
+    }
+    commands
+}
+
+#[test]
+fn commands_that_pages_show_exist() {
+    let mut unknown = Vec::new();
+    let mut count = 0;
+    for (path, page) in pages() {
+        for command in commands(&page) {
+            let bare = |word: &&String| {
+                word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-')
+            };
+            let mut path_of: Vec<&str> = command.iter().take_while(bare).map(String::as_str).collect();
+            path_of.truncate(if path_of.first() == Some(&"demo") { 2 } else { 1 });
+            let help = namegate(root(), &[&path_of[..], &["--help"]].concat());
+            let flags = command.iter().filter(|word| word.starts_with("--"));
+            let flags: Vec<&str> = flags.filter_map(|word| word.split('=').next()).collect();
+            count += 1;
+            let is_known = |flag: &&str| {
+                *flag == "--version"
+                    || help.stdout.contains(&format!("{flag}\n"))
+                    || help.stdout.contains(&format!("{flag} "))
+            };
+            if help.code != 0 || !flags.iter().all(is_known) {
+                unknown.push(format!("{path}: namegate {}", command.join(" ")));
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+    assert!(count >= 10, "{count} commands");
 }

@@ -1,4 +1,4 @@
-//! `config/every-option.toml` is what the settings' own documentation says, each at its default.
+//! Tests that `config/every-option.toml` and `docs/settings.md` list every setting with its default and doc comment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,11 +10,24 @@ use syn::{Attribute, Expr, ExprLit, Field, Fields, Item, Lit, Meta, Type};
 use toml::{Table, Value};
 
 const HEAD: &str = "\
-# Every setting at its default, and why you would change it. What a file leaves out has the value written here.
-# Durations are written \"300ms\", \"6s\", \"5m\" or \"1h\", sizes \"64MiB\". Relative paths begin at the settings file.
+# All settings at their defaults, and when to change them. A setting that is left out has the value shown here.
+# Write durations as \"300ms\", \"6s\", \"5m\" or \"1h\", sizes as \"64MiB\". Relative paths start at the settings file.
 ";
 
-/// Columns of a line.
+const PAGE_HEAD: &str = "\
+# Settings
+
+Every setting with its default and when to change it, for operators. [`config/every-option.toml`](../config/every-option.toml) has the
+same as a file. A setting that is left out has the default. Write durations as `300ms`, `6s`, `5m` or `1h`, sizes as `64MiB`.
+Relative paths start at the settings file.
+
+namegate reads the file named with `--config` or in `NAMEGATE_CONFIG`, else `/etc/namegate/namegate.toml`, else its built-in settings.
+An option on the command line takes precedence over an environment variable, and that over the file: `--listen` (`NAMEGATE_LISTEN`),
+`--upstream` (`NAMEGATE_UPSTREAM`), `--admin` (`NAMEGATE_ADMIN`), `--mode` (`NAMEGATE_MODE`), `--zones` (`NAMEGATE_ZONES`). `namegate check` validates the
+settings, `namegate config` prints those in force, SIGHUP reloads them.
+";
+
+/// Line width in columns.
 const WIDTH: usize = 120;
 
 /// The structs of `src/config`, by name, with their fields.
@@ -53,7 +66,7 @@ fn documentation(attributes: &[Attribute]) -> Vec<String> {
     attributes.iter().filter_map(line).collect()
 }
 
-/// Lines of documentation as comments: prose is wrapped anew, a block of code is an example.
+/// Doc lines as comments: prose is rewrapped, a code block is an example.
 fn comment(lines: &[String], out: &mut String) {
     let mut in_code = false;
     let mut prose = String::new();
@@ -88,7 +101,7 @@ fn wrap(prose: &str, out: &mut String) {
     }
 }
 
-/// `key = value`, a long list with one value on each line.
+/// `key = value`; a long list has one value per line.
 fn pair(key: &str, value: &Value, out: &mut String) {
     let line = format!("{key} = {value}");
     match value {
@@ -109,32 +122,101 @@ fn name(field: &Field) -> String {
     field.ident.as_ref().expect("a named field").to_string()
 }
 
-fn every_option() -> String {
+/// A section of the settings with its keys; a list, or a section with names of the operator's own, has an example in place
+/// of keys.
+struct Section {
+    name: String,
+    documentation: Vec<String>,
+    keys: Option<Vec<Key>>,
+}
+
+struct Key {
+    name: String,
+    documentation: Vec<String>,
+    default: Value,
+}
+
+fn sections() -> Vec<Section> {
     let structs = structs();
     let defaults: Table = Settings::default().to_toml().parse().expect("settings are TOML");
-    let mut text = HEAD.to_owned();
-    for section in &structs["Settings"] {
-        text.push('\n');
-        comment(&documentation(&section.attrs), &mut text);
-        let Type::Path(kind) = &section.ty else { panic!("{} is no section", name(section)) };
+    let section = |section: &Field| {
+        let section_name = name(section);
+        let Type::Path(kind) = &section.ty else { panic!("{section_name} is not a section") };
         let kind = kind.path.segments.last().expect("a type").ident.to_string();
-        // A section that is a list, or has names of the operator's own, has an example in place of defaults.
-        let Some(fields) = structs.get(&kind) else { continue };
-        let _ = writeln!(text, "[{}]", name(section));
-        for field in fields {
-            comment(&documentation(&field.attrs), &mut text);
-            pair(&name(field), &defaults[&name(section)][&name(field)], &mut text);
+        let key = |field: &Field| Key {
+            name: name(field),
+            documentation: documentation(&field.attrs),
+            default: defaults[&section_name][&name(field)].clone(),
+        };
+        let keys = structs.get(&kind).map(|fields| fields.iter().map(key).collect());
+        Section { documentation: documentation(&section.attrs), keys, name: section_name }
+    };
+    structs["Settings"].iter().map(section).collect()
+}
+
+fn every_option() -> String {
+    let mut text = HEAD.to_owned();
+    for section in sections() {
+        text.push('\n');
+        comment(&section.documentation, &mut text);
+        let Some(keys) = section.keys else { continue };
+        let _ = writeln!(text, "[{}]", section.name);
+        for key in keys {
+            comment(&key.documentation, &mut text);
+            pair(&key.name, &key.default, &mut text);
         }
     }
     text
 }
 
-/// `UPDATE_DOCS=1 cargo test every_option` writes the file anew.
+/// Documentation as Markdown; a block of code without a language is TOML.
+fn markdown(lines: &[String], out: &mut String) {
+    let mut in_code = false;
+    for line in lines {
+        let fence = line.trim_start().starts_with("```");
+        in_code ^= fence;
+        let line = if fence && in_code { "```toml" } else { line.trim_end() };
+        let _ = writeln!(out, "{line}");
+    }
+    out.push('\n');
+}
+
+fn page() -> String {
+    let mut text = PAGE_HEAD.to_owned();
+    for section in sections() {
+        let Some(keys) = section.keys else {
+            let _ = writeln!(text, "\n## {}\n", section.name);
+            markdown(&section.documentation, &mut text);
+            continue;
+        };
+        let _ = writeln!(text, "\n## [{}]\n", section.name);
+        markdown(&section.documentation, &mut text);
+        for key in keys {
+            let _ = writeln!(text, "### {}.{}\n", section.name, key.name);
+            let mut default = String::new();
+            pair(&key.name, &key.default, &mut default);
+            let _ = writeln!(text, "```toml\n{default}```\n");
+            markdown(&key.documentation, &mut text);
+        }
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let mut text = lines.join("\n").replace("\n\n\n", "\n\n");
+    text.truncate(text.trim_end().len());
+    text + "\n"
+}
+
+/// Rewrites or compares a generated file.
+fn hold(file: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+    assert_eq!(fs::read_to_string(path).expect(file), text, "{file}");
+}
+
+/// `UPDATE_DOCS=1 cargo test every_option` rewrites both files.
 #[test]
 fn every_option_says_what_the_settings_say() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/every-option.toml");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, every_option()).expect("config/every-option.toml can be written");
-    }
-    assert_eq!(fs::read_to_string(path).expect("config/every-option.toml"), every_option());
+    hold("config/every-option.toml", &every_option());
+    hold("docs/settings.md", &page());
 }

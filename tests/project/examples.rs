@@ -1,4 +1,4 @@
-//! The files that are shipped: settings, zones, and the lists of names they are made for.
+//! Tests the shipped files: settings, allowlists, and the names they are made for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Files of a directory with this ending, in order.
+/// Files of a directory with this ending, sorted.
 fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(directory)).unwrap_or_else(|error| panic!("{directory}: {error}"));
     let paths = entries.map(|entry| entry.expect("a directory entry").path());
@@ -31,7 +31,7 @@ fn data<T: DeserializeOwned>(name: &str) -> T {
     toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// A directory with settings that enable these zones.
+/// A directory with settings that enable these allowlists.
 fn settings(zones: &[&str], parameters: &Table, strict: bool) -> TempDir {
     let policy = Table::from_iter([
         ("zones".to_owned(), Value::from(zones.to_vec())),
@@ -48,7 +48,7 @@ fn settings(zones: &[&str], parameters: &Table, strict: bool) -> TempDir {
     directory
 }
 
-/// True where `namegate explain` allows the name.
+/// True if `namegate explain` allows the name.
 fn allows(directory: &Path, name: &str) -> bool {
     let run = namegate(directory, &["explain", name, "--config", "namegate.toml"]);
     match run.code {
@@ -58,7 +58,7 @@ fn allows(directory: &Path, name: &str) -> bool {
     }
 }
 
-/// Runs `check` on every item, on all cores, and fails with all that it says.
+/// Runs `check` on every item, on all cores, and fails with all its messages.
 fn in_parallel<T: Sync>(items: &[T], check: impl Fn(&T) -> Vec<String> + Sync) {
     let threads = available_parallelism().map_or(2, usize::from);
     let size = items.len().div_ceil(threads).max(1);

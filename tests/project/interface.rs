@@ -1,7 +1,7 @@
-//! What people and programs go by, held as text in `tests/data/interface`: commands with their output and exit codes,
-//! metrics, pages and log lines.
+//! Tests the interfaces against texts in `tests/data/interface`: commands with output and exit codes, metrics, pages
+//! and log lines.
 //!
-//! `UPDATE_EXPECT=1 cargo test interface` writes the texts anew; whoever changes one of them changes an interface.
+//! `UPDATE_EXPECT=1 cargo test interface` rewrites the texts; any difference is an interface change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -20,12 +20,12 @@ use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
 
-/// Every command that ends by itself and asks nobody, with `--config` of the fixed input put behind it.
+/// Every command that ends by itself and contacts no server, run with `--config` of the fixed input.
 const COMMANDS: &[&[&str]] = &[
-    // The shipped lists grow old, whatever the day of the test.
+    // The shipped allowlists become outdated, whatever the day of the test.
     &["check", "--allow", "outdated"],
     &["check", "--allow", "outdated", "--deny-warnings", "--all"],
-    &["check", "--allow", "broad,asleep,outdated"],
+    &["check", "--allow", "broad,inactive,outdated"],
     &["check", "--allow", "outdated", "--mode", "observe", "--zones", "r"],
     &["check", "--config", "nowhere.toml"],
     &["config"],
@@ -104,7 +104,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// One run as text: what was typed, what was printed, the exit code.
+/// One run as text: the command, its output, the exit code.
 fn transcript(directory: &Path, arguments: &[&str]) -> String {
     let run = namegate(directory, arguments);
     let mut out = format!("$ namegate {}\n{}", arguments.join(" "), run.stdout);
@@ -115,7 +115,7 @@ fn transcript(directory: &Path, arguments: &[&str]) -> String {
     let day = |time| humantime::format_rfc3339_seconds(time).to_string()[..10].to_owned();
     let (today, tomorrow) =
         (day(SystemTime::now()), day(SystemTime::now() + Duration::from_secs(24 * 60 * 60)));
-    // What is granted for an hour before midnight ends tomorrow.
+    // A grant of one hour that starts before midnight ends tomorrow.
     let out = out
         .replace(directory.to_str().expect("a path in UTF-8"), "{dir}")
         .replace(&today, "{today}")
@@ -127,7 +127,7 @@ fn transcript(directory: &Path, arguments: &[&str]) -> String {
     })
 }
 
-/// `text` with every number as 9 and every hash as `{hash}`, but for exit codes.
+/// `text` with every number as 9 and every hash as `{hash}`, except exit codes.
 fn without_numbers(text: &str) -> String {
     let word = |word: &str| match word.len() == 16 && word.chars().all(|c| c.is_ascii_hexdigit()) {
         true => "{hash}".to_owned(),
@@ -208,7 +208,7 @@ fn reports_of_every_kind_of_faulty_file() {
     expect_file!["../data/interface/faults.txt"].assert_eq(&out);
 }
 
-/// A gate with all of its parts in use, which has seen some of everything.
+/// A running namegate with every feature in use, after some traffic of every kind.
 struct Busy {
     gate: Gate,
     upstream: ScriptedUpstream,
@@ -252,18 +252,18 @@ impl Busy {
         gate.udp_from([127, 0, 0, 9]).ask(&Query::new("build.example", "A"));
         client.ask(&Query::new("ws.allowed.example", "AXFR"));
         gate.expect_metrics("the canaries", |metrics| metrics.has("namegate_canary_ok"));
-        gate.expect_metrics("the most blocked", |metrics| metrics.has("namegate_top_blocked_queries"));
+        gate.expect_metrics("the most blocked names", |metrics| metrics.has("namegate_top_blocked_queries"));
         Self { gate, upstream, _token: token }
     }
 
-    /// `text` without what differs from run to run.
+    /// `text` without what differs between runs.
     fn settled(&self, text: &str) -> String {
         text.replace(&self.upstream.address().to_string(), "{upstream}")
             .replace(self.gate.directory().to_str().expect("a path in UTF-8"), "{dir}")
     }
 }
 
-/// Labels whose values are a machine's or a policy's; of all others the values are an interface.
+/// Labels whose values depend on the machine or the policy; the values of all others are an interface.
 const OPEN_LABELS: [&str; 9] =
     ["hash", "worker", "upstream", "address", "name", "client", "version", "canary", "le"];
 
@@ -379,7 +379,7 @@ fn members_of_every_page() {
     expect_file!["../data/interface/pages.txt"].assert_eq(&out);
 }
 
-/// Each kind of line once, with its members: operations by message, queries by what became of them.
+/// Each kind of line once, with its members: log lines by message, queries by outcome.
 #[test]
 fn members_of_every_log_line() {
     let busy = Busy::start();
@@ -387,7 +387,7 @@ fn members_of_every_log_line() {
     gate.reload();
     gate.write_file("namegate.toml", "[policy]\nmode = \"enforced\"\n");
     gate.reload();
-    let queries = eventually("every query to be logged", || {
+    let queries = eventually("every query logged", || {
         let lines = gate.stdout.all();
         lines.iter().any(|line| line.contains("AXFR")).then_some(lines)
     });
@@ -405,8 +405,9 @@ fn members_of_every_log_line() {
     for line in gate.stderr.all() {
         let value: Value = serde_json::from_str(&line).expect("JSON");
         let message = busy.settled(value["fields"]["message"].as_str().unwrap_or_default());
-        // What the kernel can take away is the machine's.
-        let kept = message.find("onfined: ").map_or(message.len(), |end| end + "onfined".len());
+        // What the kernel can restrict depends on the machine.
+        let sandbox = ["sandbox: ", "sandbox incomplete: "].iter().find(|start| message.starts_with(**start));
+        let kept = sandbox.map_or(message.len(), |start| start.len() - ": ".len());
         operations.insert(without_numbers(&message[..kept]), value);
     }
     for (message, line) in operations {
@@ -415,7 +416,7 @@ fn members_of_every_log_line() {
     expect_file!["../data/interface/log.txt"].assert_eq(&out);
 }
 
-/// Commands that ask a running gate, without times, ports and counts.
+/// Commands that query a running namegate, without times, ports and counts.
 #[test]
 fn output_of_commands_that_ask_a_running_gate() {
     let busy = Busy::start();
@@ -437,7 +438,7 @@ fn output_of_commands_that_ask_a_running_gate() {
         let own = ["--config", "namegate.toml", "--admin", &admin];
         let text = busy.settled(&transcript(gate.directory(), &[arguments, &own].concat()));
         let text = text.replace(&admin, "{admin}").replace(&server, "{server}");
-        // Differences of the same moment come in any order.
+        // Simultaneous differences come in any order.
         let (mut differences, others): (Vec<&str>, Vec<&str>) =
             text.split('\n').partition(|line| line.starts_with("  - blocked "));
         differences.sort_unstable();

@@ -1,4 +1,4 @@
-//! Who may use whom in `src`: every path of the source is held to the table of rooms in ARCHITECTURE.md.
+//! Tests the layers of `src`: modules use only the rooms that the table in ARCHITECTURE.md allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,24 +9,24 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 use syn::{Item, UseTree, Visibility};
 
-/// A module: the file that it is in, and what its names stand for.
+/// A module: its file, and what its names refer to.
 #[derive(Debug, Default)]
 struct Module {
     file: String,
     defined: BTreeSet<String>,
-    /// Names that `use` brings in, with the path each stands for.
+    /// Names imported by `use`, with the path each refers to.
     imported: BTreeMap<String, Vec<String>>,
     globs: Vec<Vec<String>>,
 }
 
-/// The source of one crate, as far as names go.
+/// The names in the source of one crate.
 #[derive(Debug, Default)]
 struct Source {
     /// By path: `policy::trie`; the root is empty.
     modules: BTreeMap<Vec<String>, Module>,
-    /// What a module says: its path, and a path of the crate or relative to it.
+    /// Paths that a module mentions: the module's path, and a path in the crate or relative to it.
     said: Vec<(Vec<String>, Vec<String>)>,
-    /// Types visible outside their file, with the files that define one of that name.
+    /// Types visible outside their file, with the files that define a type of that name.
     types: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -72,7 +72,7 @@ impl Source {
                 }
                 Item::Mod(item) => {
                     if let Some((_, items)) = &item.content {
-                        // Nobody uses tests, so that they close no circle.
+                        // Nothing uses tests, so they close no cycle.
                         let file = match is_test(item) {
                             true => format!("{file} (tests)"),
                             false => file.to_owned(),
@@ -102,7 +102,7 @@ impl Source {
         self.modules.insert(path, module);
     }
 
-    /// The file that defines what `said` means in the module at `path`; none for other crates and for names of functions.
+    /// The file that defines `said` in the module at `path`; `None` for other crates and for functions.
     fn file_of(&self, path: &[String], said: &[String], patience: u8) -> Option<&str> {
         let patience = patience.checked_sub(1)?;
         let (first, rest) = said.split_first()?;
@@ -125,7 +125,7 @@ impl Source {
         }
     }
 
-    /// The file that defines `rest`, seen from inside of the module at `path`.
+    /// The file that defines `rest`, seen from the module at `path`.
     fn file_below(&self, path: &[String], rest: &[String], patience: u8) -> Option<&str> {
         let patience = patience.checked_sub(1)?;
         let module = self.modules.get(path)?;
@@ -147,7 +147,7 @@ impl Source {
         })
     }
 
-    /// Every file with those it uses, itself left out.
+    /// Every file with the files it uses, except itself.
     fn edges(&self) -> Edges {
         let mut edges = Edges::new();
         for (path, said) in &self.said {
@@ -210,13 +210,13 @@ fn room_of(file: &str) -> &str {
     let first = file.split('/').next().unwrap_or(file).trim_end_matches(".rs");
     let second = file.split('/').nth(1).map(|second| second.trim_end_matches(".rs"));
     match (first, second) {
-        // No tool uses another.
+        // Tools do not use each other.
         ("tools", Some(tool)) if tool != "mod" => tool,
         _ => first,
     }
 }
 
-/// Paths that begin with a word for a place in this crate, and all others: they may begin with a name that is in scope.
+/// Paths that begin with a keyword for a place in this crate, and all others, which may begin with a name in scope.
 #[derive(Default)]
 struct Paths(Vec<Vec<String>>);
 
@@ -240,7 +240,7 @@ impl<'ast> Visit<'ast> for Paths {
 }
 
 impl Paths {
-    /// Paths in what a macro is given.
+    /// Paths in a macro's arguments.
     fn take_tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -267,13 +267,13 @@ impl Paths {
     }
 }
 
-/// What a `use` brings in: a path, and its name in the module; no name for all that is in it.
+/// One import of a `use`: a path and its name in the module; no name for a glob.
 struct Import {
     said: Vec<String>,
     here: Option<String>,
 }
 
-/// Everything that `tree` brings in, seen from behind the path `before`.
+/// Everything that `tree` imports, relative to the path `before`.
 fn imports(tree: &UseTree, before: &[String]) -> Vec<Import> {
     let (name, here) = match tree {
         UseTree::Path(path) => return imports(&path.tree, &[before, &[path.ident.to_string()]].concat()),
@@ -306,7 +306,7 @@ fn rooms(page: &str) -> Rooms {
     .collect()
 }
 
-/// What the table does not allow: uses of a room that it does not list, and rows that list a room that is not below.
+/// Violations of the table: uses of a room that is not listed, and rows that list a room that is not below.
 fn upward(edges: &Edges, rooms: &Rooms) -> Vec<String> {
     let mut found = Vec::new();
     for (place, (room, below)) in rooms.iter().enumerate() {
@@ -330,7 +330,7 @@ fn upward(edges: &Edges, rooms: &Rooms) -> Vec<String> {
     found
 }
 
-/// Circles of files; a child may use its own `mod.rs`.
+/// Cycles of files; a child may use its own `mod.rs`.
 fn circles(edges: &Edges) -> Vec<BTreeSet<String>> {
     let is_parent = |from: &str, to: &str| {
         to.strip_suffix("mod.rs").is_some_and(|directory| {
@@ -362,10 +362,10 @@ fn circles(edges: &Edges) -> Vec<BTreeSet<String>> {
     found.into_iter().collect()
 }
 
-/// Names that more than one file gives to a type which others see.
+/// Names that several files give to types visible outside.
 fn repeated(source: &Source) -> Vec<String> {
     let all_in = |files: &BTreeSet<String>, room: &str| files.iter().all(|file| file.starts_with(room));
-    // Each command has its arguments; of the batches one is compiled for each platform, and stands for the other.
+    // Each command has its own `Arguments`; of the batches, one per platform is compiled.
     let is_free = |name: &str, files: &BTreeSet<String>| {
         name == "Arguments" && all_in(files, "cli/") || name.ends_with("Batch") && all_in(files, "net/batch/")
     };
@@ -416,7 +416,7 @@ fn type_names_are_unique() {
 
 const TABLE: &str = "<!-- rooms -->\n| room | uses |\n| `top` | `middle`, `low` |\n| `middle` | `low` |\n| `low` | |\n<!-- end of rooms -->";
 
-/// One row: a crate with one thing wrong, and how it is found.
+/// Each row is a crate with one violation, and the finding it must cause.
 #[test]
 fn planted_violations_are_found() {
     let usual = [

@@ -1,4 +1,4 @@
-//! The project holds together: source, documents, examples, interfaces.
+//! Tests that source, documents, examples and interfaces of the project agree.
 
 mod code;
 mod containers;

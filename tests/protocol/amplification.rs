@@ -1,4 +1,4 @@
-//! How much more a client gets than it sends: what a forged source address could have sent to somebody else.
+//! Tests amplification: the limit on reply size relative to the query, since the source address may be forged.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use crate::support::script::Step;
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream, UdpClient};
 
-/// What a reply that is no answer may have beyond its query, in bytes: a SOA record to keep the denial by (RFC 2308
-/// section 3), an OPT record and the reason (RFC 8914).
+/// Bytes by which an error reply may exceed its query: an SOA record for negative caching (RFC 2308 section 3), an OPT
+/// record and the reason (RFC 8914).
 const MOST_MORE: usize = 130;
 
-/// How many times the bytes of a usual query, with EDNS, its reply may have.
+/// Limit on reply size as a multiple of a usual query with EDNS.
 const MOST_TIMES: f64 = 3.0;
 
-/// Names as they are asked for: an OPT record, and 25 bytes or more.
+/// Usual queries: an OPT record, and names of at least 25 bytes.
 const USUAL: [&str; 3] = [
     "telemetry.vendor.example.com",
     "h0001.telemetry.example.net",
     "some-long-host-name.region.cloud.example",
 ];
 
-/// Sends a query over UDP; its length and that of its reply.
+/// Sends a query over UDP; returns its length and that of its reply.
 fn lengths(gate: &Gate, source: [u8; 4], query: &Query) -> (usize, usize) {
     let (client, bytes) = (gate.udp_from(source), query.bytes());
     client.send(&bytes);
@@ -41,7 +41,7 @@ fn a_denial_is_at_most_three_times_its_query() {
 }
 
 #[test]
-fn what_is_not_answered_is_little_longer_than_what_was_asked() {
+fn error_replies_are_barely_longer_than_queries() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "server.allow_clients = [\"127.0.0.1\"]");
     let mut broken = Query::new("ws.allowed.example", "A").edns();
@@ -62,8 +62,8 @@ fn what_is_not_answered_is_little_longer_than_what_was_asked() {
     assert!(upstream.queries().is_empty());
 }
 
-/// What a client receives until nothing has come for as long as its upstream holds answers back: replies that are whole, and bytes
-/// of all.
+/// What a client receives until nothing comes for as long as its upstream holds answers back: number of complete
+/// replies, and all bytes.
 fn pulse(client: &UdpClient, names: impl Iterator<Item = String>) -> (usize, usize) {
     for name in names {
         client.send(&Query::new(&name, "A").edns().bytes());
@@ -76,13 +76,13 @@ fn pulse(client: &UdpClient, names: impl Iterator<Item = String>) -> (usize, usi
     (whole, bytes)
 }
 
-/// How long the upstream gathers before it lets go.
+/// How long the upstream holds answers back before it sends them.
 const HELD_BACK: Duration = Duration::from_secs(2);
 
-/// Large answers, gathered for somebody whose address is forged and let go at once (DNSBomb, CVE-2024-33655), are no more than one
-/// client may wait for, whether the names differ or not.
+/// Large answers collected for a forged address and sent at once (DNSBomb, CVE-2024-33655) are limited to the pending
+/// queries of one client, whether the names differ or not.
 #[test]
-fn answers_that_are_let_go_at_once_are_few() {
+fn answers_released_at_once_are_limited_per_client() {
     let upstream = ScriptedUpstream::start();
     upstream.by_choice(|query| {
         let records: Vec<String> =
@@ -96,7 +96,7 @@ fn answers_that_are_let_go_at_once_are_few() {
     let (whole, bytes) = pulse(&victim, (0..400).map(|number| format!("n{number}.allowed.example")));
     assert_eq!(whole, 30);
     assert!((30 * 960..=30 * 1232).contains(&bytes), "{bytes} bytes");
-    // Silent for so long, it was asked again.
+    // After such a long silence it was queried again.
     let asked: BTreeSet<String> = upstream.asked().into_iter().collect();
     assert_eq!(asked.len(), 30);
     let (whole, _) = pulse(&victim, std::iter::repeat_n("one.allowed.example".to_owned(), 400));
@@ -104,9 +104,9 @@ fn answers_that_are_let_go_at_once_are_few() {
     assert!(upstream.count("one.allowed.example") <= 3);
 }
 
-/// With a rate limit a pulse is no longer than the rate.
+/// With a rate limit, a pulse stays within the rate.
 #[test]
-fn answers_that_are_let_go_at_once_keep_to_the_rate() {
+fn answers_released_at_once_respect_the_rate_limit() {
     let upstream = ScriptedUpstream::start();
     upstream.by_choice(|query| {
         let answer = Response::answering(&[&format!("{} 0 A 192.0.2.1", query.name())]);

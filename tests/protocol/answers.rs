@@ -1,9 +1,9 @@
-//! What zones ask of answers: where aliases may lead, and which addresses are expected.
+//! Tests allowlist settings on answers: where aliases may lead, and which addresses are expected.
 
 use crate::support::gate::Reload;
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
 
-/// A gate with the zone file `zone.toml` alone.
+/// Namegate with the allowlist `zone.toml` only.
 fn gate(upstream: &ScriptedUpstream, zone: &str, settings: &str) -> Gate {
     let settings = format!("policy.zones = [\"zone.toml\"]\npolicy.allow = []\n{settings}");
     Gate::with_files(&[upstream.address()], &settings, &[("zone.toml", zone)])
@@ -29,7 +29,11 @@ fn aliases_are_trusted_unless_a_zone_says_otherwise() {
     let upstream = chain();
     let gate = gate(&upstream, "[[allow]]\nhost = \"a.example\"\n", "");
     assert_eq!(gate.ask("a.example", "A").answer_texts().len(), 3);
-    assert_eq!(gate.ask("edge.cdn.test", "A").rcode(), "NXDOMAIN", "what is led to is not thereby allowed");
+    assert_eq!(
+        gate.ask("edge.cdn.test", "A").rcode(),
+        "NXDOMAIN",
+        "a followed target is not allowed by that"
+    );
 }
 
 #[test]
@@ -37,7 +41,7 @@ fn inspected_answers_are_given_where_every_hop_is_allowed() {
     let upstream = chain();
     let zone = "cname = \"inspect\"\n[[allow]]\nhost = \"*.example\"\n";
     let gate = gate(&upstream, zone, "");
-    for attempt in ["fetched", "kept"] {
+    for attempt in ["fetched", "cached"] {
         let reply = gate.ask("a.example", "A");
         assert_eq!((reply.rcode().as_str(), reply.answer_texts().len()), ("NXDOMAIN", 0), "{attempt}");
         assert_eq!(reply.ede_codes(), [15]);
@@ -76,18 +80,18 @@ fn followed_targets_are_allowed_to_those_who_were_led_there() {
     let zone = "cname = \"follow\"\n[[allow]]\nhost = \"a.example\"\n[[deny]]\nhost = \"denied.test\"\n";
     let settings = "server.allow_clients = [\"127.0.0.0/8\"]\n[[client]]\nname = \"others\"\nsubnets = [\"127.9.0.0/16\"]\n";
     let gate = gate(&upstream, zone, settings);
-    assert_eq!(gate.ask("edge.cdn.test", "A").rcode(), "NXDOMAIN", "nothing has led there yet");
+    assert_eq!(gate.ask("edge.cdn.test", "A").rcode(), "NXDOMAIN", "no answer has led there yet");
     gate.ask("a.example", "A");
     assert_eq!(gate.ask("edge.cdn.test", "A").rcode(), "NOERROR");
     assert_eq!(gate.ask("a.privatelink.example", "A").rcode(), "NOERROR");
     assert_eq!(gate.ask("x.edge.cdn.test", "A").rcode(), "NXDOMAIN", "the target alone");
     let from_others = gate.udp_from([127, 9, 0, 1]).ask(&Query::new("edge.cdn.test", "A"));
-    assert_eq!(from_others.rcode(), "NXDOMAIN", "others were not led there");
+    assert_eq!(from_others.rcode(), "NXDOMAIN", "other clients were not led there");
     assert_eq!(gate.reload(), Reload::Success);
-    assert_eq!(gate.ask("edge.cdn.test", "A").rcode(), "NOERROR", "a reload changes nothing of it");
+    assert_eq!(gate.ask("edge.cdn.test", "A").rcode(), "NOERROR", "a reload does not change it");
     gate.write_file("zone.toml", "cname = \"follow\"\n[[allow]]\nhost = \"b.example\"\n");
     assert_eq!(gate.reload(), Reload::Success);
-    assert_eq!(gate.ask("edge.cdn.test", "A").rcode(), "NXDOMAIN", "what led there is not allowed any more");
+    assert_eq!(gate.ask("edge.cdn.test", "A").rcode(), "NXDOMAIN", "the alias is no longer allowed");
     assert_eq!(upstream.count("edge.cdn.test"), 1);
 }
 
@@ -101,7 +105,7 @@ fn a_followed_target_that_a_rule_denies_stays_blocked() {
     assert_eq!(upstream.count("edge.cdn.test"), 0);
 }
 
-/// Answers for names below `flood.example` lead to 32 names that no other answer leads to.
+/// Answers for names below `flood.example` lead to 32 names each that no other answer leads to.
 fn hostile() -> ScriptedUpstream {
     let upstream = chain();
     upstream.by_choice(|query| {
@@ -119,7 +123,7 @@ fn a_hostile_zone_leaves_others_their_followed_names() {
     let upstream = hostile();
     let zone = "cname = \"follow\"\n[[allow]]\nhost = \"a.example\"\n[[allow]]\nhost = \"*.flood.example\"\n";
     let gate = gate(&upstream, zone, "server.allow_clients = [\"127.0.0.0/8\"]\n");
-    // More than twice what there is room for, from 20 clients.
+    // More than twice the limit, from 20 clients.
     let mut asked = 0;
     for client in 1..=20 {
         let client = gate.udp_from([127, 8, 0, client]);
@@ -139,7 +143,7 @@ fn a_hostile_zone_leaves_others_their_followed_names() {
         (metrics.sum("namegate_followed_names", &[]), metrics.sum("namegate_followed_refused_total", &[]));
     assert!(held <= 32_768.0, "one rule holds {held}");
     assert!(refused > 65_536.0, "{refused}");
-    gate.stderr.expect("has its share of followed names");
+    gate.stderr.expect("has used up its share of followed names");
     for round in ["beside it", "after a reload"] {
         for client in [[127, 0, 0, 1], [127, 8, 0, 1], [127, 9, 0, 1]] {
             let ask = |name: &str| gate.udp_from(client).ask(&Query::new(name, "A")).rcode();
@@ -149,7 +153,11 @@ fn a_hostile_zone_leaves_others_their_followed_names() {
         }
         assert_eq!(gate.reload(), Reload::Success);
     }
-    assert_eq!(gate.settled_metrics().sum("namegate_followed_refused_total", &[]), refused, "counted on");
+    assert_eq!(
+        gate.settled_metrics().sum("namegate_followed_refused_total", &[]),
+        refused,
+        "counting continues"
+    );
 }
 
 const EXPECTING: &str = "[[allow]]\nhost = \"*.link.example\"\nexpect = \"private\"\n[[allow]]\nhost = \"*.public.example\"\nexpect = \"public\"\n";
@@ -222,9 +230,9 @@ fn a_zone_that_asks_for_what_is_not_there_is_refused() {
         ),
         (
             "[[deny]]\nhost = \"a.example\"\nexpect = \"private\"\n",
-            &["zone.toml:3:10", "only a rule that allows can expect"],
+            &["zone.toml:3:10", "`deny.expect`: only allow rules"],
         ),
-        ("servers = [\"10.0.0.0/8\"]\n", &["zone.toml:1:12", "no IP address"]),
+        ("servers = [\"10.0.0.0/8\"]\n", &["zone.toml:1:12", "invalid IP address"]),
     ] {
         std::fs::write(directory.path().join("zone.toml"), zone).unwrap();
         crate::support::command::namegate(directory.path(), &["check", "--zones", "zone.toml"])

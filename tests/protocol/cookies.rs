@@ -1,4 +1,4 @@
-//! DNS cookies (RFC 7873, RFC 9018): given to who asks for one, and what they are good for.
+//! Tests DNS cookies (RFC 7873, RFC 9018): which replies carry one, and what a valid one allows.
 
 use std::net::IpAddr;
 
@@ -14,12 +14,12 @@ fn with_option(name: &str, data: Vec<u8>) -> Query {
     query
 }
 
-/// A query with a client cookie, and the server's where there is one.
+/// A query with a client cookie, and a server cookie if there is one.
 fn with_cookie(name: &str, server: &[u8]) -> Query {
     with_option(name, [&CLIENT_COOKIE[..], server].concat())
 }
 
-/// The server cookie of a reply; none where it has no COOKIE option. The client's own must be there as it was sent.
+/// The server cookie of a reply; `None` without a COOKIE option. Asserts that the client cookie comes back unchanged.
 fn server_cookie(reply: &Message) -> Option<Vec<u8>> {
     let options = &reply.edns.as_ref().expect("an OPT record").options;
     let (_, data) = options.iter().find(|(code, _)| *code == COOKIE)?;
@@ -41,7 +41,7 @@ fn a_cookie_is_given_on_every_kind_of_reply() {
         assert!(server_cookie(&gate.tcp().ask(&with_cookie(name, &[]))).is_some(), "over TCP as well");
     }
     let reply = gate.send(&with_cookie("evil.example", &given[0]));
-    assert_eq!(server_cookie(&reply).as_ref(), Some(&given[0]), "what is good is given again");
+    assert_eq!(server_cookie(&reply).as_ref(), Some(&given[0]), "a valid cookie is returned unchanged");
     assert_eq!(reply.ede_codes(), [15], "the reason is there too");
     let sent = upstream.queries();
     assert_eq!(sent.len(), 1);
@@ -63,7 +63,7 @@ fn a_cookie_of_another_client_or_server_is_replaced() {
 }
 
 #[test]
-fn a_cookie_of_a_length_that_none_has_is_a_format_error() {
+fn cookie_of_invalid_length_gets_formerr() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     for length in [0, 1, 7, 9, 15, 41, 64] {
@@ -79,7 +79,7 @@ fn without_cookies_the_option_is_passed_over() {
     let gate = Gate::start(&upstream, "cookies.enabled = false");
     let reply = gate.send(&with_cookie("evil.example", &[]));
     assert_eq!((reply.rcode().as_str(), server_cookie(&reply)), ("NXDOMAIN", None));
-    assert_eq!(server_cookie(&gate.ask("evil.example", "A")), None, "nor is one given to who sends none");
+    assert_eq!(server_cookie(&gate.ask("evil.example", "A")), None, "clients that send no cookie get none");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_reply_that_just_fits_is_cut_where_a_cookie_comes_with_it() {
     }
 }
 
-/// What a gate makes of a query that has to be fetched: whether its client has shown its address to be its own.
+/// Whether namegate considers a client's address proven when its query needs the upstream.
 #[test]
 fn a_query_is_proven_by_its_cookie_or_by_tcp() {
     use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! What a person sees: real dig against the binary, over UDP and TCP.
+//! Tests the binary with real dig, over UDP and TCP.
 //!
-//! Needs Debian's bind9-dnsutils, so that a plain `cargo test` leaves it out; `.ci/run` installs it and runs these
-//! with the release binary.
+//! Needs Debian's bind9-dnsutils, so a plain `cargo test` skips it; `.ci/run` installs it and runs these with the
+//! release binary.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -14,7 +14,7 @@ const CHAIN: [&str; 3] = [
     "edge.elsewhere.example 40 A 10.1.2.3",
 ];
 
-/// Runs dig against `gate` and gives what it printed.
+/// Runs dig against `gate` and returns its output.
 fn dig(gate: SocketAddr, arguments: &[&str]) -> String {
     let output = Command::new("dig")
         .arg(format!("@{}", gate.ip()))
@@ -64,7 +64,7 @@ fn an_allowed_name_is_answered_whole() {
         &dig(gate.address(), &["+dnssec", "ws.allowed.example"]),
         &["status: NOERROR", "flags: do; udp: 1232"],
     );
-    // The question with DO is another one, and the rest came from the cache.
+    // A question with DO is a different one; the rest came from the cache.
     assert_eq!(upstream.asked(), ["ws.allowed.example A", "ws.allowed.example A"]);
 }
 
@@ -76,7 +76,7 @@ fn a_blocked_name_says_why() {
         "status: NXDOMAIN",
         "flags: qr rd ra;",
         "SOA namegate.invalid. hostmaster.invalid.",
-        "EDE: 15 (Blocked): (name is not on the allowlist)",
+        "EDE: 15 (Blocked): (not on the allowlist)",
     ];
     for transport in ["+notcp", "+tcp"] {
         assert_says(&dig(gate.address(), &[transport, "exfiltrate.example.com", "TXT"]), &blocked);

@@ -1,4 +1,4 @@
-//! What once went wrong between the gate and its clients. Each test is named after what must hold.
+//! Regression tests of floods, slow connections and shutdown. Each test is named after the required behaviour.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use crate::support::{
     Gate, Message, PATIENCE, Query, Response, Script, ScriptedUpstream, TcpClient, UdpClient, eventually,
 };
 
-/// What scheduling may add to a time that is bounded.
+/// Time that scheduling may add to a bounded time.
 const SLACK: Duration = Duration::from_millis(300);
 
 const ZONE: &str = "\
@@ -24,17 +24,17 @@ ns   IN A   10.0.0.53
 www  IN A   10.0.0.80
 ";
 
-/// One client may take all there is, as it could before there was a limit for each.
+/// One client may use everything, as before per-client limits existed.
 const ONE_CLIENT: &str = "server.in_flight_per_client = 1000000";
 
-/// Settings of a gate with [`ZONE`] and this upstream deadline.
+/// Settings with [`ZONE`] and this upstream deadline.
 fn with_zone(deadline: &str) -> String {
     format!(
         "{ONE_CLIENT}\nupstream.deadline = \"{deadline}\"\n[[local]]\norigin = \"corp.example\"\nfile = \"corp.zone\""
     )
 }
 
-/// Sends `count` queries for one name that stays silent, slowly enough for the gate's socket to hold them.
+/// Sends `count` queries for one name that stays silent, slowly enough for namegate's socket buffer.
 fn flood(gate: &Gate, count: usize) -> UdpClient {
     let client = gate.udp();
     for number in 0..count {
@@ -71,19 +71,19 @@ fn assert_others_are_answered_during_a_flood_of(count: usize) {
     assert!(queries >= count as f64 / 2.0, "only {queries} of {count} came through");
 }
 
-// Each query waiting for the same answer took a place that others then lacked.
+// Regression: each query waiting for the same answer took a slot that others then lacked.
 #[test]
 fn two_thousand_queries_for_a_silent_name_hold_nobody_up() {
     assert_others_are_answered_during_a_flood_of(2_000);
 }
 
-// As above, beyond all places there are.
+// As above, with more queries than slots.
 #[test]
 fn twenty_thousand_queries_for_a_silent_name_hold_nobody_up() {
     assert_others_are_answered_during_a_flood_of(20_000);
 }
 
-// The deadline began when a query's turn came, not when the query did.
+// Regression: the deadline began when a query's turn came, not when the query arrived.
 #[test]
 fn waiting_behind_a_flood_is_part_of_the_deadline() {
     let upstream = ScriptedUpstream::start();
@@ -95,7 +95,7 @@ fn waiting_behind_a_flood_is_part_of_the_deadline() {
     assert!(start.elapsed() <= Duration::from_secs(1) + SLACK, "{:?}", start.elapsed());
 }
 
-// Connections that nobody used were waited for when the gate ended.
+// Regression: shutdown waited for idle connections.
 #[test]
 fn idle_connections_do_not_delay_the_end() {
     let upstream = ScriptedUpstream::start();
@@ -105,7 +105,7 @@ fn idle_connections_do_not_delay_the_end() {
     terminate_within(gate, Duration::from_secs(1));
 }
 
-// As above, with a message of which the rest never comes.
+// As above, with a message whose rest never comes.
 #[test]
 fn half_a_message_does_not_delay_the_end() {
     let upstream = ScriptedUpstream::start();
@@ -116,7 +116,7 @@ fn half_a_message_does_not_delay_the_end() {
     terminate_within(gate, Duration::from_secs(1));
 }
 
-// A connection may be neither cut nor kept open when the gate ends with its reply still to come.
+// On shutdown, a connection with a pending reply must be neither cut nor kept open.
 #[test]
 fn a_query_in_flight_is_answered_before_the_connection_ends() {
     let upstream = ScriptedUpstream::start();
@@ -135,7 +135,7 @@ fn a_query_in_flight_is_answered_before_the_connection_ends() {
     terminate_within(gate, Duration::from_secs(1));
 }
 
-// Signals were not listened to while a reload ran.
+// Regression: signals were ignored during a reload.
 #[test]
 fn a_reload_that_hangs_does_not_keep_the_gate_from_ending() {
     let upstream = ScriptedUpstream::start();
@@ -144,21 +144,21 @@ fn a_reload_that_hangs_does_not_keep_the_gate_from_ending() {
     let gate = Gate::with_files(&[upstream.address()], settings, &[("zones/own.toml", zone)]);
     let path = gate.directory().join("zones/own.toml");
     fs::remove_file(&path).expect("a file can be removed");
-    // Nobody ever writes to it, so that reading it has no end.
+    // Nobody ever writes to it, so reading it never ends.
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
     gate.signal("HUP");
     sleep(Duration::from_millis(200));
     terminate_within(gate, Duration::from_secs(1));
 }
 
-// Replies left from the address of the route back, not from the one that was asked.
+// Regression: replies left from the address of the return route, not from the queried one.
 #[test]
 fn the_address_that_was_asked_answers() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "server.listen = [\"0.0.0.0:0\"]");
     for last in [1, 2, 77] {
         let target = SocketAddr::from(([127, 0, 0, last], gate.address().port()));
-        // A connected socket takes replies from the address it asked alone.
+        // A connected socket accepts replies only from the address it queried.
         let client = UdpClient::from(IpAddr::from([127, 0, 0, 1]), target);
         let forwarded = format!("n{last}.allowed.example");
         for (name, rcode) in
@@ -176,12 +176,12 @@ fn the_address_that_was_asked_answers() {
 /// Resident memory of a process in bytes: `VmRSS` now, or `VmHWM`, the most it ever was.
 fn memory(gate: &Gate, field: &str) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", gate.pid())).expect("a process has a status");
-    let line = status.lines().find(|line| line.starts_with(field)).expect("memory is among it");
+    let line = status.lines().find(|line| line.starts_with(field)).expect("a memory line");
     let kibibytes: usize = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("kB");
     kibibytes * 1024
 }
 
-// Replies to a client that did not read them were made all the same, and queued.
+// Regression: replies to a client that did not read them were still made and queued.
 #[test]
 fn clients_that_never_read_take_little_memory() {
     const CONNECTIONS: usize = 20;
@@ -196,11 +196,11 @@ fn clients_that_never_read_take_little_memory() {
     let mut clients: Vec<TcpClient> = (0..CONNECTIONS).map(|_| gate.tcp()).collect();
     let pipelined = framed(&Query::new("big.allowed.example", "A").bytes()).repeat(400);
     for client in &mut clients {
-        client.send_raw(&pipelined).expect("the kernel holds what is not read");
+        client.send_raw(&pipelined).expect("the kernel buffers unread data");
     }
-    // Until the gate has stopped taking queries.
+    // Until namegate has stopped reading queries.
     let queries = || gate.metrics().sum("namegate_queries_total", &[]);
-    eventually("the clients' queries to be read", || (queries() > CONNECTIONS as f64).then_some(()));
+    eventually("the clients' queries read", || (queries() > CONNECTIONS as f64).then_some(()));
     eventually("reading to stop", || {
         let count = queries();
         sleep(Duration::from_millis(300));
@@ -208,11 +208,11 @@ fn clients_that_never_read_take_little_memory() {
     });
     let grown = memory(&gate, "VmHWM").saturating_sub(before);
     assert!(grown < 20_000_000, "{} MB more", grown / 1_000_000);
-    assert_eq!(upstream.count("big.allowed.example"), 2, "asked over UDP and TCP once, then kept");
+    assert_eq!(upstream.count("big.allowed.example"), 2, "queried once over UDP and TCP, then cached");
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
 }
 
-// A listener that only waited for a connection held the one place, and the other listener never accepted.
+// Regression: a listener that only waited for a connection held the one slot, and the other listener never accepted.
 #[test]
 fn one_connection_at_a_time_serves_every_address() {
     let upstream = ScriptedUpstream::start();
@@ -220,7 +220,7 @@ fn one_connection_at_a_time_serves_every_address() {
     let gate = Gate::start(&upstream, settings);
     let [first, second] = *gate.addresses() else { panic!("{:?}", gate.addresses()) };
     for address in [second, first, first, second, second] {
-        // The place of the connection before is free a moment after its end.
+        // The slot of the previous connection is free a moment after its end.
         eventually(&format!("{address} to answer"), || {
             let mut client = TcpClient::connect(address);
             client.send_raw(&framed(&Query::new("evil.example", "A").bytes())).ok()?;

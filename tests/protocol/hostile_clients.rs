@@ -1,4 +1,4 @@
-//! What clients did to other resolvers, tried here.
+//! Tests attacks by clients that are known from other resolvers.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::support::{Gate, PATIENCE, Query, Script, ScriptedUpstream};
 
 const MEBIBYTE: usize = 1 << 20;
 
-// hickory CVE-2026-123570: counts of 65,535 made room for as many records, 18 MB for each datagram.
+// hickory CVE-2026-123570: counts of 65,535 allocated as many records, 18 MB per datagram.
 #[test]
 fn headers_that_promise_everything_cost_no_memory() {
     const BATCH: usize = 100;
@@ -28,7 +28,7 @@ fn headers_that_promise_everything_cost_no_memory() {
                 client.send(&query.bytes());
             }
             for _ in 0..BATCH {
-                // FORMERR, and a header alone.
+                // FORMERR with only a header.
                 let reply = client.receive();
                 assert_eq!((reply.len(), reply[3] & 15), (12, 1));
             }
@@ -42,7 +42,7 @@ fn headers_that_promise_everything_cost_no_memory() {
     assert!(upstream.queries().is_empty());
 }
 
-// Reflection: a resolver that answers answers makes two of them talk for ever.
+// Reflection: a resolver that answers responses makes two resolvers talk forever.
 #[test]
 fn a_flood_of_responses_gets_no_reply() {
     const FLOOD: usize = 20_000;
@@ -60,7 +60,7 @@ fn a_flood_of_responses_gets_no_reply() {
     }
     assert_eq!(client.receive_within(Duration::from_millis(100)), None);
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
-    gate.expect_metrics("every one to be counted", |metrics| {
+    gate.expect_metrics("every message counted", |metrics| {
         let ignored = metrics.sum("namegate_dropped_total", &[("reason", "response")]);
         let overrun = metrics.sum("namegate_udp_receive_drops_total", &[]);
         ignored + overrun == FLOOD as f64
@@ -68,16 +68,16 @@ fn a_flood_of_responses_gets_no_reply() {
     assert!(upstream.queries().is_empty());
 }
 
-/// A datagram to `target` from any port of this machine, as no ordinary program can send it.
+/// Sends a datagram to `target` from any port of this machine, which ordinary programs cannot do.
 fn forge(target: SocketAddr, source_port: u16, payload: &[u8]) {
-    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).expect("root may");
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).expect("root is required");
     let length = (8 + payload.len()) as u16;
-    // RFC 768: without a checksum, which is zero then.
+    // RFC 768: a checksum of zero means none.
     let words = [source_port, target.port(), length, 0].map(u16::to_be_bytes).concat();
     socket.send_to(&[&words, payload].concat(), &target.into()).expect("a datagram can be sent");
 }
 
-// Loops: a query that seems to come from the resolver itself is answered to the resolver itself.
+// Loops: a query that seems to come from the resolver is answered to the resolver.
 #[test]
 #[ignore = "forges datagrams, which takes root; .ci/run runs it"]
 fn datagrams_from_port_zero_and_from_ourselves_start_nothing() {
@@ -95,20 +95,20 @@ fn datagrams_from_port_zero_and_from_ourselves_start_nothing() {
         forge(address, 0, query);
     }
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
-    assert_eq!(counted(), 1.0, "a reply to port 0 can reach nobody");
+    assert_eq!(counted(), 1.0, "a reply to port 0 reaches no client");
     for (number, query) in shapes.iter().enumerate() {
         forge(address, address.port(), query);
-        gate.expect_metrics("the reply to ourselves is ignored", |metrics| {
+        gate.expect_metrics("the ignored reply to ourselves", |metrics| {
             metrics.sum("namegate_dropped_total", &[("reason", "response")]) == (number + 1) as f64
         });
     }
     std::thread::sleep(Duration::from_millis(100));
-    // Each query and the reply that came back: no more.
+    // Each query and its returned reply, and no more.
     assert_eq!(counted(), 9.0);
     gate.expect_clean_log();
 }
 
-// hickory-server: a task for each datagram, and no bound; dnsdist: memory of queries that nobody answers.
+// hickory-server: one task per datagram without a limit; dnsdist: memory for queries that are never answered.
 #[test]
 fn a_flood_of_names_that_nobody_answers_takes_bounded_memory() {
     let upstream = ScriptedUpstream::start();
@@ -123,7 +123,7 @@ fn a_flood_of_names_that_nobody_answers_takes_bounded_memory() {
             assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
         }
     }
-    assert!(start.elapsed() < PATIENCE, "blocked names wait for those that nobody answers");
+    assert!(start.elapsed() < PATIENCE, "blocked names wait for unanswered ones");
     let grown = memory(&gate).saturating_sub(before);
     assert!(grown < 80 * MEBIBYTE, "{} KiB more", grown / 1024);
     eprintln!("{} KiB more after 30,000 names", grown / 1024);
@@ -131,7 +131,7 @@ fn a_flood_of_names_that_nobody_answers_takes_bounded_memory() {
     assert!(upstream.queries().len() < 30_000 / 10, "{}", upstream.queries().len());
 }
 
-// dnsdist CVE-2026-33257: HTTP requests without an end.
+// dnsdist CVE-2026-33257: HTTP requests that never end.
 #[test]
 fn requests_without_an_end_are_ended() {
     let upstream = ScriptedUpstream::start();
@@ -144,9 +144,9 @@ fn requests_without_an_end_are_ended() {
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
         drop(stream.write_all(endless));
         let line = b"Header: of no end\r\n".repeat(1000);
-        // Ends when the gate has had enough.
+        // Ends when namegate closes the connection.
         let sent = (0..1000).take_while(|_| stream.write_all(&line).is_ok()).count();
-        assert!(sent < 1000, "18 MB of header were taken");
+        assert!(sent < 1000, "namegate read 18 MB of HTTP headers");
         drop(stream.read(&mut [0; 1024]));
     }
     let grown = memory(&gate).saturating_sub(before);
@@ -154,7 +154,7 @@ fn requests_without_an_end_are_ended() {
     assert_eq!(gate.get("/healthz").0, 200);
 }
 
-// Messages behind each other in one segment, some of them rubbish: each is judged alone, and none twice.
+// Several messages in one segment, some malformed: each is judged alone, and none twice.
 #[test]
 fn malformed_messages_of_a_stream_harm_no_other() {
     let upstream = ScriptedUpstream::start();
@@ -166,7 +166,7 @@ fn malformed_messages_of_a_stream_harm_no_other() {
     let replies: Vec<Vec<u8>> = (0..3).map(|_| client.receive()).collect();
     let ids: Vec<&[u8]> = replies.iter().map(|reply| &reply[..2]).collect();
     assert_eq!(ids, [&first.id.to_be_bytes()[..], &[7, 7], &second.id.to_be_bytes()]);
-    // Nobody who sends a response waits for a reply.
+    // A client that sends a response waits for no reply.
     client.send(&Query::new("ws.allowed.example", "A").flags(QR).bytes());
     assert_eq!(client.event(), TcpEvent::Closed);
     assert!(upstream.queries().is_empty());

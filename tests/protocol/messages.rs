@@ -1,4 +1,4 @@
-//! What the tables cannot say: random bytes, floods of rubbish, the gate's view of UDP sizes.
+//! Tests messages that the tables cannot express: random bytes, floods of garbage, and UDP payload sizes.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -6,10 +6,10 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::support::code::QR;
 use crate::support::{Gate, Message, Query, ScriptedUpstream};
 
-/// Random messages sent to one gate.
+/// Random messages sent to one namegate.
 const CASES: u32 = 2000;
 
-/// Broken variants of a query: bytes changed, cut off, put in or put at the end.
+/// Broken variants of a query: bytes changed, cut off, inserted or appended.
 fn broken_query() -> impl Strategy<Value = Vec<u8>> {
     let query = Query::new("fuzz.evil.example", "A").edns().bytes();
     let length = query.len();
@@ -40,7 +40,7 @@ fn rubbish_gets_a_well_formed_reply_or_none() {
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     let strategy = prop_oneof![3 => broken_query(), 1 => prop::collection::vec(any::<u8>(), 0..600)];
     let result = runner.run(&strategy, |bytes| {
-        // An id that the message cannot have.
+        // An id that differs from the message's.
         let id = bytes.first_chunk().map_or(0, |id| !u16::from_be_bytes(*id));
         let later = Query { id, ..Query::new("later.invalid", "A") };
         client.send(&bytes);
@@ -49,7 +49,7 @@ fn rubbish_gets_a_well_formed_reply_or_none() {
         if !first.starts_with(&id.to_be_bytes()) {
             let reply = Message::parse(&first).map_err(TestCaseError::fail)?;
             prop_assert!(reply.has(QR));
-            prop_assert!(bytes.starts_with(&first[..2]), "{first:02x?} is no reply to {bytes:02x?}");
+            prop_assert!(bytes.starts_with(&first[..2]), "{first:02x?} is not a reply to {bytes:02x?}");
             let last = client.receive();
             prop_assert!(last.starts_with(&id.to_be_bytes()));
         }
@@ -114,7 +114,7 @@ fn what_is_not_answered_is_counted() {
     let reasons =
         dropped.samples.iter().filter(|sample| sample.name == "namegate_dropped_total" && sample.value > 0.0);
     assert_eq!(reasons.count(), 2, "{}", dropped.text);
-    assert_eq!(dropped.accounting(), (6.0, 6.0), "three ignored, three that prove it");
+    assert_eq!(dropped.accounting(), (6.0, 6.0), "three ignored, three that prove the silence");
 }
 
 #[test]

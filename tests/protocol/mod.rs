@@ -1,4 +1,4 @@
-//! Messages in and out: what any client may send, and what it gets.
+//! Tests of the DNS protocol towards clients: messages, transports and attacks.
 
 mod amplification;
 mod answers;

@@ -1,4 +1,4 @@
-//! Clients outside `allow_clients`: refused, or met with silence where `other_clients = "drop"` says so.
+//! Tests clients outside `allow_clients`: refused, or ignored with `other_clients = "drop"`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::support::{Gate, Query, ScriptedUpstream, TcpClient};
 
 const NARROW: &str = "server.allow_clients = [\"127.0.0.1\"]";
 
-/// What a stranger may send: a query, one with EDNS, and what is none.
+/// Messages from a client outside `allow_clients`: queries without and with EDNS, and messages that are not queries.
 fn messages() -> [Vec<u8>; 4] {
     let query = Query::new("ws.allowed.example", "A");
     let malformed = [&query.bytes()[..5], &[2], &query.bytes()[6..]].concat();
@@ -36,14 +36,14 @@ fn by_default_other_clients_are_refused() {
 #[test]
 fn with_drop_other_clients_get_no_reply() {
     let upstream = ScriptedUpstream::start();
-    // A rate limit answers some of what is beyond it, which a stranger must not see either.
+    // A rate limit answers some queries above it, which such a client must not see either.
     let limited = "rate_limit = { responses_per_second = 1, slip = 1 }";
     let gate = Gate::start(&upstream, &format!("{NARROW}\nserver.other_clients = \"drop\"\n{limited}"));
     let client = gate.udp_from([127, 0, 0, 2]);
     for message in messages().iter().cycle().take(40) {
         client.send(message);
     }
-    let metrics = gate.expect_metrics("all to be dropped", |metrics| {
+    let metrics = gate.expect_metrics("all queries dropped", |metrics| {
         metrics.sum("namegate_dropped_total", &[("reason", "not_allowed")]) == 40.0
     });
     assert_eq!(client.receive_within(Duration::from_millis(50)), None);
@@ -64,7 +64,7 @@ fn with_drop_a_strangers_connection_is_closed_at_once() {
     let refused = metrics.sum("namegate_tcp_connections_refused_total", &[("reason", "not_allowed")]);
     assert_eq!((refused, metrics.sum("namegate_queries_total", &[])), (1.0, 0.0));
     assert_eq!(gate.tcp().ask(&Query::new("evil.example", "A")).rcode(), "NXDOMAIN");
-    // It is in force after a reload as well.
+    // It also applies after a reload.
     gate.write_settings(NARROW);
     gate.reload();
     assert_eq!(stranger(&gate).ask(&Query::new("ws.allowed.example", "A")).rcode(), "REFUSED");

@@ -1,4 +1,4 @@
-//! Queries over connections: framing, order, half-closed sides.
+//! Tests queries over TCP: framing, order, half-closed connections.
 
 use std::time::Duration;
 

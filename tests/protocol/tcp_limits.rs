@@ -1,4 +1,4 @@
-//! Connections that idle, stall, flood or vanish: they cost others nothing.
+//! Tests TCP connections that idle, stall, flood or vanish: others are not affected.
 
 use std::net::TcpStream;
 use std::thread::scope;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::client::{TcpEvent, framed};
 use crate::support::{Gate, Message, PATIENCE, Query, Script, ScriptedUpstream, TcpClient};
 
-/// The shortest idle timeout there is.
+/// The shortest possible idle timeout.
 const SHORT_IDLE: &str = "server.tcp_idle_timeout = \"1s\"";
 
 fn assert_closed_after_a_second(client: &mut TcpClient, since: Instant) {
@@ -27,7 +27,7 @@ fn an_idle_connection_is_closed() {
             client.ask(&Query::new("evil.example", "A"));
             assert_closed_after_a_second(&mut client, Instant::now());
         });
-        // Half a message keeps nothing open either.
+        // Half a message does not keep it open either.
         scope.spawn(|| {
             let mut client = gate.tcp();
             let start = Instant::now();
@@ -48,7 +48,7 @@ fn a_trickle_of_bytes_does_not_keep_a_connection_for_ever() {
         std::thread::sleep(Duration::from_millis(50));
         client.send_raw(&[*byte]).is_err() || start.elapsed() > Duration::from_secs(5)
     });
-    assert!(closed && start.elapsed() < Duration::from_secs(4), "open for {:?}", start.elapsed());
+    assert!(closed && start.elapsed() < Duration::from_secs(4), "open after {:?}", start.elapsed());
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn connections_are_capped_and_free_again() {
     for client in &mut clients {
         client.ask(&Query::new("evil.example", "A"));
     }
-    // The one too many is closed, or waits unanswered; those that are served go on, and UDP does not notice.
+    // The excess connection is closed or waits unanswered; open ones continue, and UDP is not affected.
     let mut refused = gate.tcp();
     drop(refused.send_raw(&framed(&Query::new("evil.example", "A").bytes())));
     let event = refused.event_within(Duration::from_millis(300));
@@ -79,7 +79,7 @@ fn connections_are_capped_and_free_again() {
     }
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
     clients.pop();
-    crate::support::eventually("a place to be free", || {
+    crate::support::eventually("a free slot", || {
         let mut client = gate.tcp();
         client.send_raw(&framed(&Query::new("evil.example", "A").bytes())).ok()?;
         matches!(client.event_within(Duration::from_secs(1)), TcpEvent::Message(_)).then_some(())
@@ -99,7 +99,7 @@ fn queries_of_one_connection_are_capped() {
     std::thread::sleep(Duration::from_millis(100));
     let names: std::collections::HashSet<String> = upstream.asked().into_iter().collect();
     assert!(names.len() <= 4, "{names:?}");
-    // Another connection is not held up by it.
+    // Other connections are not delayed.
     assert_eq!(gate.tcp().ask(&Query::new("evil.example", "A")).rcode(), "NXDOMAIN");
 }
 
@@ -130,7 +130,7 @@ fn a_client_that_never_reads_holds_nobody_up() {
     let query = framed(&Query::new("evil.example", "A").edns().bytes()).repeat(100);
     let writer = std::thread::spawn(move || {
         let start = Instant::now();
-        // Ends when the gate stops reading or hangs up; a blocked write ends with the connection.
+        // Ends when namegate stops reading or closes; a blocked write ends with the connection.
         while deaf.send_raw(&query).is_ok() && start.elapsed() < Duration::from_secs(2) {}
     });
     for _ in 0..20 {
@@ -141,7 +141,7 @@ fn a_client_that_never_reads_holds_nobody_up() {
     }
     let start = Instant::now();
     while !writer.is_finished() {
-        assert!(start.elapsed() < PATIENCE, "the gate neither reads nor hangs up");
+        assert!(start.elapsed() < PATIENCE, "namegate neither reads nor closes");
         std::thread::sleep(Duration::from_millis(20));
     }
     writer.join().expect("the writer ends");

@@ -1,4 +1,4 @@
-//! Who gets a TCP connection, at default settings, while others keep as many as they can.
+//! Tests who gets a TCP connection at default settings while attackers hold as many as they can.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,17 +16,17 @@ use crate::support::{Gate, PATIENCE, Query, ScriptedUpstream, TcpClient, beside}
 const NODES: u8 = 20;
 const EACH: usize = 150;
 
-/// Connections that one client may have (`tcp_connections_per_client`), which attackers take.
+/// Connections allowed per client (`tcp_connections_per_client`), all used by attackers.
 const MOST_EACH: usize = 500;
 
-/// Ways to keep a connection without asking anything that is answered.
+/// Ways to keep a connection open without an answerable query.
 const TRICKS: [&str; 5] = ["zero length", "response", "malformed", "half a message", "slow bytes"];
 
 fn query() -> Query {
     Query::new("evil.example", "A")
 }
 
-/// What a trick sends each time.
+/// The bytes a trick sends each time.
 fn trick(name: &str, turn: usize) -> Vec<u8> {
     let message = query().bytes();
     let whole = framed(&message);
@@ -47,7 +47,7 @@ fn trick(name: &str, turn: usize) -> Vec<u8> {
     }
 }
 
-/// Lets this process have the connections that a test needs, which is the only one to need so many while the guard lives.
+/// Raises this process's descriptor limit; while the guard lives, no other test needs as many.
 fn many_descriptors(needed: u64) -> MutexGuard<'static, ()> {
     static ONE_TEST: Mutex<()> = Mutex::new(());
     let guard = ONE_TEST.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +62,7 @@ fn many_descriptors(needed: u64) -> MutexGuard<'static, ()> {
     guard
 }
 
-/// A client's connections and how long each took until its first query was answered.
+/// A client's connections, and the longest time until a first query was answered.
 fn connect_and_ask(from: [u8; 4], to: SocketAddr, count: usize) -> (Vec<TcpClient>, Duration) {
     let mut slowest = Duration::ZERO;
     let connect = |_| {
@@ -75,7 +75,7 @@ fn connect_and_ask(from: [u8; 4], to: SocketAddr, count: usize) -> (Vec<TcpClien
     ((0..count).map(connect).collect(), slowest)
 }
 
-/// How many of these are open and answer.
+/// How many of these connections are open and answered.
 fn answered(clients: &mut [TcpClient]) -> usize {
     let is_answered = |client: &mut TcpClient| {
         client.send_raw(&framed(&query().bytes())).is_ok()
@@ -89,7 +89,7 @@ fn twenty_nodes_with_150_connections_each_are_served() {
     let _descriptors = many_descriptors(4_000);
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
-    // What the first connections cost is not theirs alone.
+    // The first connections include one-time costs.
     drop(connect_and_ask([127, 0, 99, 1], gate.address(), EACH));
     gate.expect_metrics("no connection", |metrics| metrics.sum("namegate_tcp_connections", &[]) == 0.0);
     let before = memory(&gate);
@@ -113,17 +113,17 @@ fn twenty_nodes_with_150_connections_each_are_served() {
     gate.expect_clean_log();
 }
 
-/// How often attackers send on each connection: often enough to keep one that any message keeps.
+/// How often attackers send on each connection: often enough if any message kept it open.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// Keeps as many connections from one address as it can, by a trick.
+/// Holds as many connections from one address as possible, by a trick.
 fn attack(name: &str, from: [u8; 4], to: SocketAddr, stop: &AtomicBool, opened: &AtomicUsize) {
     let mut held: Vec<(TcpClient, usize)> = Vec::new();
     let mut sent = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         if sent.elapsed() > BUSY {
             sent = Instant::now();
-            // Those that were closed, for whatever reason, are opened again.
+            // Connections that were closed for any reason are opened again.
             held.retain_mut(|(client, turn)| {
                 *turn += 1;
                 !client.is_closed() && client.send_raw(&trick(name, *turn - 1)).is_ok()
@@ -147,10 +147,11 @@ fn attackers_on_ten_addresses_lock_nobody_out() {
 
 #[test]
 fn attackers_who_take_all_places_lock_nobody_out() {
-    assert!(nodes_are_served_beside(20) > 0.0, "places are taken from attackers");
+    assert!(nodes_are_served_beside(20) > 0.0, "slots are taken from attackers");
 }
 
-/// Has attackers on so many addresses take what they can, and then nodes connect; how many places those took from others.
+/// Lets attackers on this many addresses take what they can, then connects nodes; returns how many slots the nodes took
+/// from others.
 fn nodes_are_served_beside(attackers: u8) -> f64 {
     let _descriptors = many_descriptors(14_000);
     let upstream = ScriptedUpstream::start();
@@ -173,7 +174,7 @@ fn nodes_are_served_beside(attackers: u8) -> f64 {
                 .map(|node| {
                     scope.spawn(move || {
                         let (mut clients, mut slowest, mut again) = (Vec::new(), Duration::ZERO, 0);
-                        // All of them are asked now and then, or they would idle for too long on a slow machine.
+                        // All connections send a query now and then, or they would idle too long on a slow machine.
                         while clients.len() < EACH {
                             let (more, slow) = connect_and_ask([127, 0, node, 1], address, EACH / 6);
                             clients.extend(more);
@@ -243,7 +244,7 @@ fn half_sent_long_messages_are_few_and_others_are_served() {
     for client in &mut begun {
         client.send_raw(&[0xff, 0xff]).expect("a length can be sent");
     }
-    let metrics = gate.expect_metrics("those beyond 64 to be closed", |metrics| {
+    let metrics = gate.expect_metrics("connections above 64 to be closed", |metrics| {
         metrics.sum("namegate_dropped_total", &[("reason", "long")]) == 36.0
     });
     assert_eq!(metrics.sum("namegate_tcp_connections", &[]), 64.0);

@@ -1,4 +1,4 @@
-//! Datagrams: many at once, too long, and more than there is room for.
+//! Tests UDP: bursts, datagrams that are too long, and full buffers.
 
 use crate::support::{Edns, Gate, Message, Query, Response, Script, ScriptedUpstream};
 
@@ -15,7 +15,7 @@ fn a_burst_is_answered_whole() {
         1 => format!("q{client}-{number}.allowed.example"),
         _ => "same.allowed.example".to_owned(),
     };
-    // Fewer at once than the smallest receive buffer holds.
+    // Fewer at once than fit the smallest receive buffer.
     for (client, socket) in clients.iter().enumerate() {
         for number in 0..20 {
             socket.send(&Query { id: number as u16, ..Query::new(&name(client, number), "A") }.bytes());
@@ -29,7 +29,11 @@ fn a_burst_is_answered_whole() {
             assert_eq!(reply.rcode(), if number % 3 == 0 { "NXDOMAIN" } else { "NOERROR" }, "{number}");
         }
     }
-    assert_eq!(upstream.count("same.allowed.example"), 1, "one question, one query, shared or kept");
+    assert_eq!(
+        upstream.count("same.allowed.example"),
+        1,
+        "one question, one upstream query, coalesced or cached"
+    );
 }
 
 #[test]
@@ -61,12 +65,12 @@ fn what_the_kernel_drops_is_told() {
     gate.signal("STOP");
     let client = gate.udp();
     let query = Query::new("x.blocked.example", "A").bytes();
-    // More than the 4 MiB that is asked for can hold, at more than 500 bytes of memory each.
+    // More than the requested 4 MiB buffer can hold, at more than 500 bytes of memory each.
     for _ in 0..20_000 {
         client.send(&query);
     }
     gate.signal("CONT");
-    gate.expect_metrics("the drops are counted", |metrics| {
+    gate.expect_metrics("the dropped datagrams counted", |metrics| {
         let answered = metrics.sum("namegate_responses_total", &[]);
         let dropped = metrics.sum("namegate_udp_receive_drops_total", &[]);
         dropped > 0.0 && answered + dropped == 20_000.0

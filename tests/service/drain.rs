@@ -1,4 +1,4 @@
-//! The end of a gate: what is in flight is answered, and a second gate takes over without a query lost.
+//! Tests shutdown and takeover: pending queries are answered, and a second process takes over without losing a query.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
@@ -25,7 +25,7 @@ fn what_is_in_flight_is_answered_over_both_transports() {
         assert_eq!(Message::expect(&udp.receive()).answer_data(), ["192.0.2.9"]);
         assert_eq!(Message::expect(&tcp.receive()).answer_data(), ["192.0.2.9"]);
         assert_eq!(tcp.event(), TcpEvent::Closed);
-        ending.join().expect("the gate ends")
+        ending.join().expect("namegate exits")
     });
     assert!(ended.success());
 }
@@ -34,7 +34,7 @@ fn what_is_in_flight_is_answered_over_both_transports() {
 fn queries_sent_before_the_signal_are_answered() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
-    // A stopped process reads nothing: all of this waits in the kernel when it is told to end.
+    // A stopped process reads nothing: all of this waits in the kernel when the signal comes.
     let (udp, mut tcp) = (gate.udp(), gate.tcp());
     assert_eq!(tcp.ask(&Query::new("evil.example", "A")).rcode(), "NXDOMAIN");
     gate.signal("STOP");
@@ -52,7 +52,7 @@ fn queries_sent_before_the_signal_are_answered() {
 }
 
 #[test]
-fn who_asks_a_gate_that_is_gone_is_told_at_once() {
+fn queries_during_shutdown_are_rejected_at_once() {
     let upstream = ScriptedUpstream::start();
     upstream.on("ws.allowed.example", late(1000));
     let gate = Gate::start(&upstream, "");
@@ -66,7 +66,7 @@ fn who_asks_a_gate_that_is_gone_is_told_at_once() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
         socket.connect(address).expect("an address");
         socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
-        socket.send(&Query::new("evil.example", "A").bytes()).expect("the first one leaves");
+        socket.send(&Query::new("evil.example", "A").bytes()).expect("the first datagram is sent");
         let error = socket.recv(&mut [0; 512]).expect_err("nobody answers");
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
         assert_eq!(Message::expect(&waiting.receive()).answer_data(), ["192.0.2.9"]);
@@ -74,14 +74,14 @@ fn who_asks_a_gate_that_is_gone_is_told_at_once() {
 }
 
 #[test]
-fn a_query_that_nobody_waits_for_does_not_hold_the_end_up() {
+fn background_query_does_not_delay_shutdown() {
     let upstream = ScriptedUpstream::start();
     let answer = Script::reply(Response::answering(&["ws.allowed.example 4 A 192.0.2.1"]));
     upstream.on_each("ws.allowed.example", vec![answer, Script::silent()]);
     let gate = Gate::start(&upstream, "upstream.deadline = \"30s\"");
     let started = Instant::now();
     while upstream.count("ws.allowed.example") < 2 {
-        assert!(started.elapsed() < Duration::from_secs(10), "it is fetched before it expires");
+        assert!(started.elapsed() < Duration::from_secs(10), "it is prefetched before it expires");
         gate.ask("ws.allowed.example", "A");
         sleep(Duration::from_millis(50));
     }
@@ -91,7 +91,7 @@ fn a_query_that_nobody_waits_for_does_not_hold_the_end_up() {
 }
 
 #[test]
-fn signals_by_other_servers_habits_end_nothing() {
+fn signals_common_for_other_servers_end_nothing() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     for signal in ["USR1", "USR2", "USR1", "PIPE"] {
@@ -126,7 +126,7 @@ fn half_a_message_does_not_hold_the_end_up() {
     });
 }
 
-/// What a client that asks all the time saw.
+/// What a client that queries all the time saw.
 #[derive(Debug, Default)]
 struct Seen {
     asked: usize,
@@ -134,7 +134,7 @@ struct Seen {
     lost: usize,
 }
 
-/// Asks over UDP, one query after the other, each from a port of its own, so that it may come to either gate.
+/// Queries over UDP, one after the other, each from a new port, so that it may reach either process.
 fn ask_over_udp(address: std::net::SocketAddr, is_over: &AtomicBool) -> Seen {
     let mut seen = Seen::default();
     while !is_over.load(Ordering::Relaxed) {
@@ -148,8 +148,8 @@ fn ask_over_udp(address: std::net::SocketAddr, is_over: &AtomicBool) -> Seen {
     seen
 }
 
-/// Asks over a connection of its own for each query, and once more where that ends without a reply, as every client does (RFC 7766
-/// section 6.2.4): a client that has connected and is slow to ask may find that the gate it came to has ended.
+/// Opens a connection for each query, and retries once if it ends without a reply, as every client does (RFC 7766
+/// section 6.2.4): between connecting and sending, the process may have ended.
 fn ask_over_tcp(address: std::net::SocketAddr, is_over: &AtomicBool) -> Seen {
     let mut seen = Seen::default();
     while !is_over.load(Ordering::Relaxed) {
@@ -210,7 +210,7 @@ fn without_it_a_second_gate_is_refused_with_a_remedy() {
         .expect("the binary starts");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        !output.status.success() && told.contains("another server holds") && told.contains("reuse_port"),
+        !output.status.success() && told.contains("another process uses") && told.contains("reuse_port"),
         "{told}"
     );
 }

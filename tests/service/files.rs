@@ -1,4 +1,5 @@
-//! What once went wrong with files: gone, in pieces, no files at all, or without room. Each test is named after what must hold.
+//! Regression tests of files that are missing, truncated, not regular or on a full disk. Each test is named after the
+//! required behaviour.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::support::lines::Lines;
 use crate::support::settings::write_settings;
 use crate::support::{Gate, ScriptedUpstream};
 
-/// A zone that has the name of a shipped one, which allows much more.
+/// An allowlist with the name of a shipped one that allows much more.
 const NARROW: &str =
     "title = \"Own\"\nrevised = 2026-01-01\n[[allow]]\nhost = \"only.own.example\"\npurpose = \"P\"\n";
 const NARROWED: &str = "policy.zones = [\"python\"]\npolicy.zones_directory = \"zones\"";
@@ -30,7 +31,7 @@ fn a_missing_directory_does_not_bring_the_shipped_zones() {
     let check = || namegate(directory.path(), &["check", "--config", "namegate.toml"]);
     check().expect_code(1).expect_stderr(&["zones_directory", "zones", "No such file", "help: "]);
     fs::write(directory.path().join("zones"), "").unwrap();
-    check().expect_code(1).expect_stderr(&["zones_directory", "it is no directory", "help: "]);
+    check().expect_code(1).expect_stderr(&["zones_directory", "not a directory", "help: "]);
     fs::remove_file(directory.path().join("zones")).unwrap();
     fs::create_dir(directory.path().join("zones")).unwrap();
     check().expect_code(0);
@@ -39,7 +40,7 @@ fn a_missing_directory_does_not_bring_the_shipped_zones() {
 }
 
 #[test]
-fn of_two_groups_with_a_zone_of_one_name_each_keeps_its_file() {
+fn groups_with_same_allowlist_name_keep_own_files() {
     let upstream = ScriptedUpstream::start();
     let settings = format!(
         "{NARROWED}\nserver.allow_clients = [\"127.0.0.0/8\"]\n[[client]]\nname = \"others\"\nsubnets = [\"127.9.0.0/16\"]\n\
@@ -64,12 +65,12 @@ fn a_file_gone_at_a_reload_is_not_replaced_by_a_shipped_one() {
     assert_narrow();
     fs::rename(directory.join("python.toml"), directory.join("python.off")).unwrap();
     assert_eq!(gate.reload(), Reload::Failure);
-    gate.stderr.expect("python.toml is gone, and the shipped zone `python` would take its place");
+    gate.stderr.expect("python.toml is gone, and the shipped allowlist `python` would replace it");
     assert_narrow();
     fs::remove_dir_all(&directory).unwrap();
     assert_eq!(gate.reload(), Reload::Failure);
     assert_narrow();
-    // Whoever means the shipped one says so in the settings.
+    // The shipped one must be named in the settings.
     gate.write_settings("policy.zones = [\"python\"]");
     assert_eq!(gate.reload(), Reload::Success);
     assert_eq!(rcode(&gate, "pypi.org"), "NOERROR");
@@ -87,7 +88,7 @@ fn settings_without_any_setting_change_nothing_at_a_reload() {
     ] {
         fs::write(gate.settings_path(), text).unwrap();
         assert_eq!(gate.reload(), Reload::Failure, "{text:?}");
-        gate.stderr.expect("nothing is set in the file any more");
+        gate.stderr.expect("the settings file no longer sets anything");
         assert_eq!(rcode(&gate, "x.allowed.example"), "NOERROR");
         assert_eq!(rcode(&gate, "pypi.org"), "NXDOMAIN");
     }
@@ -101,7 +102,7 @@ fn a_pipe_in_the_place_of_a_zone_holds_no_reload_up() {
     fs::remove_file(&file).unwrap();
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
     assert_eq!(gate.reload(), Reload::Failure);
-    gate.stderr.expect("is no regular file");
+    gate.stderr.expect("not a regular file");
     fs::remove_file(&file).unwrap();
     fs::rename(gate.settings_path(), gate.directory().join("settings.off")).unwrap();
     assert!(Command::new("mkfifo").arg(gate.settings_path()).status().unwrap().success());
@@ -115,7 +116,7 @@ fn a_pipe_in_the_place_of_a_zone_holds_no_reload_up() {
 const STATEFUL: &str =
     "server.state_directory = \"state\"\nserver.reuse_port = true\nadmin.token_file = \"token\"";
 
-/// A gate with a state directory that another one can start on beside it.
+/// Namegate with a state directory, on which a second process can start.
 fn stateful(upstream: &ScriptedUpstream) -> Gate {
     Gate::launched(&[upstream.address()], STATEFUL, &[], |command| {
         let directory = command.get_current_dir().expect("a directory");
@@ -140,7 +141,7 @@ fn a_gate_that_starts_beside_another_keeps_its_allowances() {
     std::thread::scope(|scope| {
         let starting = scope.spawn(|| {
             for _ in 0..20 {
-                // It fails once it has seen to the state directory, which is early: nobody can listen there.
+                // It fails after opening the state directory, which is early: nothing can listen on this address.
                 let arguments = ["serve", "--config", "namegate.toml", "--listen", "192.0.2.1:53"];
                 namegate(gate.directory(), &arguments).expect_code(1).expect_stderr(&["192.0.2.1:53"]);
             }
@@ -149,10 +150,10 @@ fn a_gate_that_starts_beside_another_keeps_its_allowances() {
         while !starting.is_finished() {
             assert_eq!(grant(&gate, &format!("n{}.example", given % 500), "1h"), 201);
             let text = fs::read_to_string(gate.directory().join("state/allowed.json")).unwrap();
-            serde_json::from_str::<Value>(&text).expect("whole at any moment");
+            serde_json::from_str::<Value>(&text).expect("never partly written");
             given += 1;
         }
-        starting.join().expect("every start gets as far as its sockets");
+        starting.join().expect("every start reaches its sockets");
     });
     let left = fs::read_dir(gate.directory().join("state")).unwrap().map(|entry| entry.unwrap().file_name());
     let mut left: Vec<_> = left.collect();
@@ -161,7 +162,7 @@ fn a_gate_that_starts_beside_another_keeps_its_allowances() {
 }
 
 #[test]
-fn a_line_of_the_audit_that_was_cut_off_spoils_no_other() {
+fn truncated_audit_line_spoils_no_other() {
     let upstream = ScriptedUpstream::start();
     let gate = stateful(&upstream);
     assert_eq!(grant(&gate, "a.example", "1h"), 201);
@@ -175,7 +176,7 @@ fn a_line_of_the_audit_that_was_cut_off_spoils_no_other() {
 }
 
 #[test]
-fn nothing_is_allowed_for_a_time_that_is_not_on_record() {
+fn grants_without_audit_record_are_refused() {
     let upstream = ScriptedUpstream::start();
     let gate = stateful(&upstream);
     fs::create_dir(gate.directory().join("state/audit.log")).unwrap();
@@ -187,7 +188,7 @@ fn nothing_is_allowed_for_a_time_that_is_not_on_record() {
 }
 
 #[test]
-fn an_allowance_that_ended_meanwhile_is_said_to_have_ended_once() {
+fn grant_expired_while_down_is_logged_once() {
     let upstream = ScriptedUpstream::start();
     let gate = stateful(&upstream);
     assert_eq!(grant(&gate, "a.example", "1s"), 201);
@@ -222,6 +223,6 @@ fn output_that_is_cut_off_is_not_taken_for_whole() {
         let output = command.stdout(File::create("/dev/full").unwrap()).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-        assert!(stderr.contains("standard output cannot be written"), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("cannot write to standard output"), "{arguments:?}: {stderr}");
     }
 }

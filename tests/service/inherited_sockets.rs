@@ -1,4 +1,4 @@
-//! Sockets that are handed over by systemd's protocol (sd_listen_fds(3)), and outlive the gate.
+//! Tests sockets passed by systemd's protocol (sd_listen_fds(3)), which outlive the process.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -15,10 +15,10 @@ use crate::support::{
     Gate, Message, Query, ScriptedUpstream, TcpClient, UdpClient, eventually, free_address,
 };
 
-/// A shell that finds sockets as its standard input and output, and becomes the gate with them as descriptors from 3 on.
+/// A shell with sockets as its standard input and output, which execs namegate with them as descriptors from 3.
 const SHELL: &str = "exec 3<&0 4>&1 </dev/null >/dev/null; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
 
-/// One port of loopback for UDP and TCP.
+/// One loopback port for UDP and TCP.
 fn pair() -> (UdpSocket, TcpListener) {
     let pair = || {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
@@ -27,7 +27,7 @@ fn pair() -> (UdpSocket, TcpListener) {
     (0..16).find_map(|_| pair()).expect("a port that is free for both")
 }
 
-/// Changes `command` to one that hands over `sockets`, two at most.
+/// Changes `command` to pass `sockets`, at most two.
 fn hand_over(command: &mut Command, names: &str, sockets: Vec<OwnedFd>) {
     let mut shell = Command::new("sh");
     shell.args(["-c", SHELL]).arg(command.get_program()).args(command.get_args());
@@ -53,7 +53,7 @@ fn what_is_sent_while_no_gate_runs_is_answered_by_the_next() {
     let (udp, tcp) = pair();
     let address = udp.local_addr().expect("an address");
     let first = start(&upstream, "server.listen = [\"127.0.0.1:53\"]", &udp, &tcp);
-    assert_eq!(first.addresses(), [address], "the settings' address counts no more");
+    assert_eq!(first.addresses(), [address], "the settings' address is no longer used");
     assert_eq!(first.ask("ws.allowed.example", "A").rcode(), "NOERROR");
     assert_eq!(first.tcp().ask(&Query::new("blocked.example", "A")).rcode(), "NXDOMAIN");
     first.reload();
@@ -75,7 +75,7 @@ fn all_workers_share_a_socket() {
     let upstream = ScriptedUpstream::start();
     let (udp, tcp) = pair();
     let gate = start(&upstream, "server.workers = 3", &udp, &tcp);
-    // A thread gives itself its name.
+    // A thread sets its own name.
     eventually("three workers", || {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", gate.pid())).expect("threads");
         let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
@@ -99,11 +99,11 @@ fn a_socket_called_admin_is_the_admin_listeners() {
     });
     assert_eq!(gate.admin(), address);
     assert_eq!(gate.get("/healthz").0, 200);
-    assert_ne!(gate.address(), address, "queries are taken where the settings say");
+    assert_ne!(gate.address(), address, "queries are answered on the address in the settings");
     assert_eq!(gate.ask("blocked.example", "A").rcode(), "NXDOMAIN");
 }
 
-/// What a gate that gets `sockets` says before it ends with 1.
+/// The error of a process that gets `sockets` and exits with 1.
 fn refusal(names: &str, sockets: Vec<OwnedFd>, upstream: std::net::SocketAddr) -> String {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let settings = write_settings(directory.path(), &[upstream], "");
@@ -127,14 +127,19 @@ fn what_cannot_be_used_is_refused_with_a_remedy() {
             "UDP alone",
             "",
             udp.into(),
-            &["sockets of 127.0.0.1:", "none for TCP", "help: name each address twice"],
+            &["sockets for 127.0.0.1:", "the TCP socket is missing", "help: list each address twice"],
         ),
-        ("TCP alone", "dns", tcp.into(), &["none for UDP", "`ListenDatagram=` and with `ListenStream=`"]),
+        (
+            "TCP alone",
+            "dns",
+            tcp.into(),
+            &["the UDP socket is missing", "`ListenDatagram=` and with `ListenStream=`"],
+        ),
         (
             "not listening",
             "x",
             idle.into(),
-            &["descriptor 0 (`x`)", "does not listen", "help: a socket unit may"],
+            &["descriptor 0 (`x`)", "does not listen", "help: set `ListenDatagram=`"],
         ),
         ("a file", "", File::open("/dev/null").expect("a file").into(), &["descriptor 0", "not a socket"]),
         ("another family", "", both.into(), &["not a valid tcp socket", "help: "]),
@@ -158,7 +163,7 @@ fn an_upstream_that_is_an_inherited_socket_is_refused() {
     let (udp, tcp) = pair();
     let own = udp.local_addr().expect("an address");
     let told = refusal("dns:dns", vec![udp.into(), tcp.into()], own);
-    assert!(told.contains(&own.to_string()) && told.contains("this server"), "{told}");
+    assert!(told.contains(&own.to_string()) && told.contains("this resolver"), "{told}");
 }
 
 #[test]
@@ -186,7 +191,7 @@ fn systemd_itself_hands_over_the_admin_listeners_socket() {
         .stderr(Stdio::null())
         .spawn()
         .expect("systemd-socket-activate runs");
-    // It becomes the gate at the first connection, which waits for the gate.
+    // It execs namegate at the first connection, which waits meanwhile.
     let is_there = eventually("a socket that listens", || std::net::TcpStream::connect(free).ok());
     let (status, body) = get(free, "/healthz");
     drop((is_there, systemd.kill(), systemd.wait()));

@@ -1,7 +1,7 @@
-//! Runs at random: clients, late and forged replies, reloads that add and remove rules, and allowances for a while, all at
-//! once. At every moment each reply is a denial that is right, a failure with its reason, or what the upstream holds.
+//! Tests random interleavings of clients, late and forged replies, reloads that change rules, and grants. Each reply
+//! must be a correct denial, a failure with a reason, or what the upstream holds.
 //!
-//! What happens follows from a seed, which a failing run prints; `NAMEGATE_SEED` repeats one.
+//! A seed determines the run; a failing run prints it, and `NAMEGATE_SEED` repeats it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -19,7 +19,7 @@ use crate::support::script::Step;
 use crate::support::truth::{self, Outcome};
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream};
 
-/// Suffixes that reloads add and remove, and suffixes that are allowed for a while and taken back.
+/// Suffixes that reloads add and remove, and suffixes that are granted and revoked.
 const SUFFIXES: [&str; 8] = [
     "r0.example",
     "r1.example",
@@ -35,17 +35,17 @@ const RULES: usize = 4;
 const NAMES: usize = 6;
 /// Time to live of every answer in seconds.
 const TTL: u32 = 1;
-/// How long a reply may be on its way between a socket and the test's note of when it came.
+/// Time a reply may take between a socket and the test's timestamp.
 const SLACK: Duration = Duration::from_secs(1);
 
 /// Whether names below a suffix are allowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Leave {
-    /// They are not, and have not been since.
+    /// They are blocked, since this time.
     Denied(Instant),
-    /// They are.
+    /// They are allowed.
     Allowed,
-    /// It is being changed, and not yet acknowledged.
+    /// A change is in progress, not yet acknowledged.
     Changing,
 }
 
@@ -53,9 +53,9 @@ enum Leave {
 struct Run {
     gate: Gate,
     upstream: ScriptedUpstream,
-    /// For each suffix, with how often it has changed.
+    /// For each suffix, with the number of changes.
     leaves: Mutex<Vec<(u64, Leave)>>,
-    /// What the upstream has given, by name and version, and when last.
+    /// When the upstream last gave each name and version.
     given: Arc<Mutex<HashMap<(String, u8), Instant>>>,
     version: Arc<AtomicU8>,
     over: AtomicBool,
@@ -105,7 +105,7 @@ impl Run {
         }
     }
 
-    /// Allows a suffix for a while, or takes that back.
+    /// Grants a suffix, or revokes the grant.
     fn allow(&self, random: &mut Random) {
         let suffix = RULES + random.below(SUFFIXES.len() - RULES);
         let http = Http::to(self.gate.admin()).token(TOKEN);
@@ -124,7 +124,7 @@ impl Run {
         }
     }
 
-    /// Asks for one name and judges the reply by what held meanwhile.
+    /// Queries one name and judges the reply by the rules in force meanwhile.
     fn ask(&self, random: &mut Random, client: usize) {
         let suffix = random.below(SUFFIXES.len());
         let name = format!("n{}.{}", random.below(NAMES), SUFFIXES[suffix]);
@@ -158,7 +158,7 @@ impl Run {
                 Leave::Changing => {}
             }
         }
-        // Whenever it was asked: once a removal is acknowledged no reply leaves that is made by what was removed.
+        // Whenever it was queried: after a removal is acknowledged, no reply may be based on what was removed.
         if let Leave::Denied(since) = after.1
             && came.saturating_duration_since(since) > SLACK
         {
@@ -175,7 +175,7 @@ fn settings(token: &str, allowed: &[usize]) -> String {
     )
 }
 
-/// How the upstream treats one query: lies at first perhaps, then, late perhaps, the truth, or nothing.
+/// How the upstream treats one query: perhaps a lie first, then the truth, perhaps late, or nothing.
 fn treatment(
     random: &mut Random,
     noted: &Arc<Mutex<HashMap<(String, u8), Instant>>>,
@@ -214,7 +214,7 @@ fn run(seed: u64, duration: Duration, clients: usize) {
     let end = Instant::now() + duration;
     let (run, token) = (&run, &token);
     let asked: usize = scope(|scope| {
-        #[allow(clippy::needless_collect, reason = "all are to ask before the first is waited for")]
+        #[allow(clippy::needless_collect, reason = "all clients must send before the first is joined")]
         let askers: Vec<_> = (0..clients)
             .map(|client| {
                 let mut random = Random::of(seed ^ (client as u64 + 1) << 32);
@@ -228,7 +228,7 @@ fn run(seed: u64, duration: Duration, clients: usize) {
                 })
             })
             .collect();
-        // A client that has failed must not leave the others waiting for the end.
+        // A failed client must not leave the others waiting for the end.
         let changing = scope.spawn(move || {
             let mut random = Random::of(seed ^ 0xc0_ffee);
             while Instant::now() < end {
@@ -248,12 +248,12 @@ fn run(seed: u64, duration: Duration, clients: usize) {
         let asked: Result<Vec<usize>, _> = asked.collect();
         match (asked, changed) {
             (Ok(asked), Ok(())) => asked.iter().sum(),
-            _ => panic!("seed {seed}: NAMEGATE_SEED={seed} repeats this run; the reason stands above"),
+            _ => panic!("seed {seed}: NAMEGATE_SEED={seed} repeats this run; see the reason above"),
         }
     });
     let metrics = run.gate.settled_metrics();
     assert_eq!(metrics.accounting().0, asked as f64, "seed {seed}");
-    assert!(asked > 20, "seed {seed}: {asked} queries are no run");
+    assert!(asked > 20, "seed {seed}: {asked} queries are too few");
     let forged = metrics.sum("namegate_upstream_replies_rejected_total", &[]);
     let reloads = metrics.sum("namegate_policy_reloads_total", &[("result", "success")]);
     assert!(forged > 0.0 && reloads > 2.0, "seed {seed}: {forged} forged replies, {reloads} reloads");

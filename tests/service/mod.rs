@@ -1,4 +1,4 @@
-//! Start, reload, hand-over, end, and what is on disk.
+//! Tests of the service: start, reload, takeover, shutdown, and files on disk.
 
 mod drain;
 mod files;

@@ -1,4 +1,4 @@
-//! What outlives a reload, and what must not: counts, answers in flight, followed names, temporary allowances.
+//! Tests what survives a reload and what must not: counters, answers in flight, followed names, grants.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use crate::support::metrics::Metrics;
 use crate::support::process::memory;
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream, eventually};
 
-/// All counters, by series: a histogram's parts are counters too.
+/// All counters, by series; a histogram's parts are counters too.
 fn counters(metrics: &Metrics) -> BTreeMap<String, f64> {
     let is_counter =
         |name: &str| ["_total", "_count", "_sum", "_bucket"].iter().any(|end| name.ends_with(end));
@@ -20,7 +20,7 @@ fn counters(metrics: &Metrics) -> BTreeMap<String, f64> {
     counters.map(|sample| (format!("{} {:?}", sample.name, sample.labels), sample.value)).collect()
 }
 
-/// Queries of every kind that is counted; `round` makes their names new.
+/// Sends queries of every counted kind; `round` makes their names new.
 fn traffic(gate: &Gate, round: &str) {
     let mut tcp = gate.tcp();
     for number in 0..20 {
@@ -60,7 +60,7 @@ fn every_counter_goes_on_over_a_reload() {
     let start = counters(&gate.settled_metrics());
     traffic(&gate, "first");
     let first = counters(&gate.settled_metrics());
-    // Everything that a reload makes anew is made anew.
+    // Everything that a reload can replace is replaced.
     gate.write_settings(&settings(11, "two.toml"));
     assert_eq!(gate.reload(), Reload::Success);
     let reloaded = counters(&gate.settled_metrics());
@@ -77,11 +77,11 @@ fn every_counter_goes_on_over_a_reload() {
     }
     for series in rose {
         assert!(rise(&first, &reloaded, series) >= 0.0, "{series} falls with a reload");
-        // Durations and their buckets are as chance has them.
+        // Durations and their buckets vary.
         if ["_total ", "_count "].iter().any(|kind| series.contains(kind)) && !series.contains("process_") {
             let (once, again) = (rise(&start, &first, series), rise(&reloaded, &second, series));
             assert!(again > 0.0, "{series} rose by {once} before the reload, and by {again} after it");
-            // The budget of new names, and who has asked before, are as they were set and known.
+            // The tunnel guard's budget, and names seen before, stay as they were.
             if series.contains("shadow_differences") || series.contains("blocked_total") {
                 assert!((again - once).abs() < 1.5, "{series} rose by {once} and by {again}");
             }
@@ -90,7 +90,7 @@ fn every_counter_goes_on_over_a_reload() {
 }
 
 #[test]
-fn an_answer_asked_for_two_reloads_ago_is_none() {
+fn answer_from_two_reloads_ago_is_not_used() {
     let [usual, slow, second, third] = [0; 4].map(|_| ScriptedUpstream::start());
     let answer = |ip: &str| Response::answering(&[&format!("a.corp.allowed.example 300 A {ip}")]);
     slow.on("a.corp.allowed.example", Script::late(Duration::from_millis(900), answer("192.0.2.1")));
@@ -111,10 +111,10 @@ fn an_answer_asked_for_two_reloads_ago_is_none() {
     let late = gate.udp();
     late.send(&query.bytes());
     let (early, late) = (Message::expect(&early.receive()), Message::expect(&late.receive()));
-    assert_ne!(early.answer_data(), ["192.0.2.1"], "the first list's answer is none any more");
+    assert_ne!(early.answer_data(), ["192.0.2.1"], "the first list's answer no longer applies");
     assert_eq!(late.answer_data(), ["192.0.2.3"]);
     sleep(Duration::from_millis(1000));
-    assert_eq!(gate.send(&query).answer_data(), ["192.0.2.3"], "and is not kept");
+    assert_eq!(gate.send(&query).answer_data(), ["192.0.2.3"], "and is not cached");
     assert_eq!((slow.count("a.corp.allowed.example"), second.count("a.corp.allowed.example")), (1, 0));
 }
 
@@ -139,7 +139,7 @@ fn names_two_aliases_away_stay_allowed() {
     }
 }
 
-/// A gate with a token and a reload under way that takes its time.
+/// A revocation during a slow reload takes effect at once.
 #[test]
 fn a_revocation_does_not_wait_for_a_reload() {
     const RULES: usize = 400_000;
@@ -162,7 +162,7 @@ fn a_revocation_does_not_wait_for_a_reload() {
     let reloads = || gate.metrics().sum("namegate_policy_reloads_total", &[("result", "success")]);
     let ordered = Instant::now();
     gate.signal("HUP");
-    // The thread has begun when it reads; a moment later it has not ended.
+    // The thread has started when it reads; a moment later it is still running.
     sleep(Duration::from_millis(20));
     let asked = Instant::now();
     assert_eq!(http().send("DELETE", "/api/v1/allowed/wanted.example", "").status, 204);
@@ -172,13 +172,13 @@ fn a_revocation_does_not_wait_for_a_reload() {
     eventually("the reload", || (reloads() == 1.0).then_some(()));
     let reloaded_after = ordered.elapsed();
     eprintln!("revoked after {revoked_after:?}, reloaded after {reloaded_after:?}");
-    assert_eq!(during, 0.0, "the reload was over before: the revocation took {revoked_after:?}");
+    assert_eq!(during, 0.0, "the reload ended first: the revocation took {revoked_after:?}");
     assert!(revoked_after * 3 < reloaded_after, "{revoked_after:?} of {reloaded_after:?}");
-    assert_eq!(gate.ask("wanted.example", "A").rcode(), "NXDOMAIN", "the reload brings it not back");
+    assert_eq!(gate.ask("wanted.example", "A").rcode(), "NXDOMAIN", "the reload does not bring it back");
     assert_eq!(gate.ask("h7.many.example", "A").rcode(), "NOERROR");
 }
 
-/// Groups with a zone of their own each, whose names go to servers of their own.
+/// Groups with their own allowlists, whose names go to their own servers.
 #[test]
 fn zones_with_servers_cost_no_more_with_many_groups() {
     const GROUPS: usize = 60;
@@ -212,7 +212,7 @@ fn zones_with_servers_cost_no_more_with_many_groups() {
     assert!(with < without * 2, "{with} bytes with servers, {without} without");
 }
 
-/// Operators compare the hash to see whether two instances answer alike.
+/// Operators compare the hash to see whether two instances answer the same.
 #[test]
 fn whatever_changes_an_answer_changes_the_policy_hash() {
     let upstream = ScriptedUpstream::start();

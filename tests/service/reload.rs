@@ -1,4 +1,4 @@
-//! Settings read again while running: all at once or not at all, and nothing lost.
+//! Tests reloads: all settings change at once or none, and nothing is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;
@@ -22,7 +22,7 @@ fn rules_are_added_and_removed() {
     assert_eq!(gate.ask("ws.more.example", "A").rcode(), "NOERROR");
     gate.write_settings(ONE);
     assert_eq!(gate.reload(), Reload::Success);
-    assert_eq!(gate.ask("ws.more.example", "A").rcode(), "NXDOMAIN", "kept or not, it is blocked again");
+    assert_eq!(gate.ask("ws.more.example", "A").rcode(), "NXDOMAIN", "cached or not, it is blocked again");
     assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), "NOERROR");
     assert_eq!(upstream.asked(), ["ws.more.example A", "ws.allowed.example A"]);
 }
@@ -183,9 +183,9 @@ fn reloads_under_load_lose_nothing_and_leak_nothing() {
             assert_eq!(gate.reload(), Reload::Success);
         }
         done.store(true, Ordering::Relaxed);
-        clients.into_iter().map(|client| client.join().expect("a client lost nothing")).sum::<u64>()
+        clients.into_iter().map(|client| client.join().expect("a client without lost queries")).sum::<u64>()
     });
-    assert!(asked > 100, "{asked} queries are no load");
+    assert!(asked > 100, "{asked} queries are too few");
     assert!(upstream.asked().iter().all(|query| !query.contains("evil")), "{:?}", upstream.asked());
     let (queries, outcomes) = gate.settled_metrics().accounting();
     assert_eq!((queries, outcomes), (asked as f64, asked as f64));

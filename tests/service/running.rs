@@ -1,5 +1,5 @@
-//! What once went wrong with what a gate does beside answering: limits, signals, its own proof. Each test is named after what must
-//! hold.
+//! Regression tests of limits, signals and canaries in a running namegate. Each test is named after the required
+//! behaviour.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream};
@@ -26,7 +26,7 @@ fn a_limit_of_rates_spoils_no_proof() {
     assert!(run.stdout.contains("PROVEN") && !run.stdout.contains("NOT PROVEN"), "{}", run.stdout);
 }
 
-/// All of the rate is used up by another program on this machine.
+/// Another program on this machine uses up the whole rate.
 #[test]
 fn a_limit_of_rates_fails_no_canary() {
     let upstream = ScriptedUpstream::start();
@@ -41,7 +41,7 @@ fn a_limit_of_rates_fails_no_canary() {
     let start = Instant::now();
     while last_run() <= before {
         (0..50).for_each(|_| client.send(&Query::new("evil.example", "A").bytes()));
-        assert!(start.elapsed() < Duration::from_secs(60), "canaries that are asked beside it");
+        assert!(start.elapsed() < Duration::from_secs(60), "no canary run finished");
         sleep(Duration::from_millis(50));
     }
     assert_eq!(gate.metrics().sum("namegate_canary_ok", &[]), 2.0);
@@ -64,7 +64,7 @@ fn what_is_in_flight_has_the_deadline_of_the_last_reload() {
         let ending = scope.spawn(|| gate.terminate());
         assert_eq!(Message::expect(&udp.receive()).answer_data(), ["192.0.2.9"]);
         assert_eq!(Message::expect(&tcp.receive()).answer_data(), ["192.0.2.9"]);
-        assert!(ending.join().expect("the gate ends").success());
+        assert!(ending.join().expect("namegate exits").success());
     });
 }
 
@@ -76,7 +76,7 @@ fn a_reload_is_held_to_the_addresses_in_force() {
     let itself = gate.address();
     gate.write_settings(&format!("server.listen = [\"127.0.0.1:1\"]\nupstream.servers = [\"{itself}\"]"));
     assert_eq!(gate.reload(), Reload::Failure);
-    gate.stderr.expect("is this server itself");
+    gate.stderr.expect("is this resolver itself");
     assert_eq!(gate.ask("x.allowed.example", "A").rcode(), "NOERROR");
 }
 
@@ -97,7 +97,7 @@ fn who_may_not_ask_cannot_take_all_connections() {
             matches!(stranger.event(), TcpEvent::Message(reply) if Message::expect(&reply).rcode() == "REFUSED")
         })
         .collect();
-    assert_eq!(served.iter().filter(|served| **served).count(), 2, "an eighth of all places");
+    assert_eq!(served.iter().filter(|served| **served).count(), 2, "an eighth of all slots");
     let mut known: Vec<TcpClient> = (0..8).map(|_| from(1)).collect();
     known.iter_mut().for_each(|client| assert_eq!(client.ask(&query).rcode(), "NOERROR"));
     let refused = [("reason", "not_allowed")];
@@ -107,7 +107,7 @@ fn who_may_not_ask_cannot_take_all_connections() {
 #[test]
 fn a_hangup_at_any_moment_ends_nothing() {
     let upstream = ScriptedUpstream::start();
-    // As soon as it is caught: SIGHUP is the lowest bit of the mask.
+    // As soon as SIGHUP is caught: it is the lowest bit of the mask.
     let caught = "grep -Eq '^SigCgt:.*[13579bdf]$' /proc/$$/status";
     let script = format!(
         "(until {caught}; do :; done; for i in $(seq 50); do kill -HUP $$; sleep 0.02; done) & exec \"$@\""
@@ -141,7 +141,7 @@ fn an_alias_is_no_way_round_what_a_rule_expects() {
         let records: Vec<&str> = records.iter().map(String::as_str).collect();
         upstream.on(name, Script::reply(Response::answering(&records)));
     };
-    // A chain, with less time in its middle than a name of it is remembered; one that leads to itself; and a circle.
+    // A chain whose middle TTL is shorter than followed names stay allowed; an alias to itself; and a circle.
     for (name, records) in [
         ("a.example", ["1 CNAME one.test", "1 CNAME self.test", "1 CNAME left.test"].as_slice()),
         ("one.test", &["3600 CNAME two.test"]),
@@ -169,7 +169,7 @@ fn an_alias_is_no_way_round_what_a_rule_expects() {
     }
     let counted = [("expect", "public")];
     assert_eq!(gate.settled_metrics().sum("namegate_unexpected_answers_total", &counted), 5.0);
-    // Longer than the first answers may be remembered: what they led to is held to the same, or to nothing at all.
+    // Longer than the first answers are remembered: their targets are held to the same expectation, or to none.
     sleep(Duration::from_secs(11));
     for name in ["two.test", "self.test", "right.test"] {
         let rcode = gate.ask(name, "A").rcode();
@@ -178,11 +178,11 @@ fn an_alias_is_no_way_round_what_a_rule_expects() {
 }
 
 #[test]
-fn no_second_name_and_no_other_form_of_it_reaches_the_pages() {
+fn wrong_host_headers_are_refused() {
     let gate = Gate::start(&ScriptedUpstream::start(), "");
     for (case, head, status) in [
         ("an address", "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1", "200"),
-        ("none, of old", "GET /metrics HTTP/1.0", "200"),
+        ("none, HTTP/1.0", "GET /metrics HTTP/1.0", "200"),
         ("none", "GET /metrics HTTP/1.1", "403"),
         ("a second one", "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example", "403"),
         ("not ASCII", "GET /metrics HTTP/1.1\r\nHost: evil.exampl\u{e9}", "403"),

@@ -1,4 +1,4 @@
-//! What a running gate has given up, seen from outside.
+//! Tests the sandbox: the privileges that a running namegate has dropped, seen from outside.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ const OFF: &str =
 /// The names and status of all threads of a process.
 fn threads(pid: u32) -> Vec<(String, String)> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
-    let read = |path: std::path::PathBuf| fs::read_to_string(path).expect("a thread that lives");
+    let read = |path: std::path::PathBuf| fs::read_to_string(path).expect("a running thread");
     tasks.map(|task| (read(task.path().join("comm")), read(task.path().join("status")))).collect()
 }
 
@@ -28,7 +28,7 @@ fn value<'a>(status: &'a str, key: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("no {key} in {status}")).trim()
 }
 
-/// True where this process may empty its bounding set, and so the gate may as well.
+/// True if this process may empty its bounding set, and so may namegate.
 fn may_empty_the_bounding_set() -> bool {
     const CAP_SETPCAP: u32 = 8;
     let own = fs::read_to_string("/proc/self/status").expect("own status");
@@ -56,7 +56,7 @@ fn every_thread_has_given_up_everything() {
         assert_eq!(value(status, "NoNewPrivs"), "1", "{name}");
         assert_eq!((value(status, "Seccomp"), value(status, "Seccomp_filters")), ("2", "2"), "{name}");
     }
-    let line = gate.stderr.expect("confined: ");
+    let line = gate.stderr.expect("sandbox: ");
     let directory = fs::canonicalize(gate.directory()).expect("a directory").display().to_string();
     for text in ["no capabilities", "no new privileges", "Landlock (ABI ", "reads ", ": ", "system calls"] {
         assert!(line.contains(text), "`{text}` is not in {line}");
@@ -76,13 +76,13 @@ fn what_the_process_tells_of_itself_is_still_there() {
 }
 
 #[test]
-fn each_can_be_switched_off_and_is_then_told() {
+fn each_sandbox_part_can_be_off_and_is_then_logged() {
     let gate = Gate::start(&ScriptedUpstream::start(), OFF);
     for (_, status) in threads(gate.pid()) {
         assert_eq!((value(&status, "NoNewPrivs"), value(&status, "Seccomp")), ("0", "0"));
     }
     for key in ["drop_capabilities", "no_new_privileges", "landlock", "seccomp"] {
-        let line = gate.stderr.expect(&format!("`{key} = false` in [sandbox]: "));
+        let line = gate.stderr.expect(&format!("`sandbox.{key} = false`: "));
         assert!(line.contains("WARN"), "{line}");
     }
 }
@@ -100,11 +100,14 @@ fn a_reload_that_names_a_new_directory_says_what_forbids_it() {
         assert_eq!(gate.reload(), result, "{sandbox}");
         if result == Reload::Failure {
             gate.stderr.expect(&outside.path().join("own.toml").display().to_string());
-            let remedy = gate.stderr.expect("the sandbox lets this process read nothing but ");
-            assert!(remedy.contains("restart it") && remedy.contains("`landlock = false`"), "{remedy}");
-            assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), "NOERROR", "the old policy holds");
+            let remedy = gate.stderr.expect("the sandbox only allows reading ");
+            assert!(
+                remedy.contains("restart namegate") && remedy.contains("`sandbox.landlock = false`"),
+                "{remedy}"
+            );
+            assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), "NOERROR", "the old policy is in force");
         }
-        // One that is started with these settings reads it.
+        // A process started with these settings reads it.
         let gate = Gate::start(&upstream, &named);
         assert_eq!(gate.ask("a.example", "A").rcode(), "NOERROR");
     }
@@ -124,7 +127,7 @@ fn files_that_are_put_in_the_place_of_others_are_read() {
         ("zones/own.toml", zone("b.example")),
         ("namegate.toml", fs::read_to_string(gate.settings_path()).expect("settings")),
     ] {
-        // As editors do.
+        // As editors do it.
         gate.write_file(&format!("{file}.new"), &content);
         let new = gate.directory().join(format!("{file}.new"));
         fs::rename(new, gate.directory().join(file)).expect("a file can be renamed");
@@ -138,7 +141,7 @@ fn files_that_are_put_in_the_place_of_others_are_read() {
 fn nobody_with_one_capability_serves_port_53() {
     let upstream = ScriptedUpstream::start();
     let directory = TempDir::new().expect("a temporary directory");
-    // Nobody has a way to where binaries are built.
+    // The user `nobody` cannot reach the build directory.
     let copy = directory.path().join("namegate");
     fs::copy(binary(), &copy).expect("the binary can be copied");
     for (path, mode) in [(directory.path().to_owned(), 0o755), (copy.clone(), 0o755)] {
@@ -166,7 +169,7 @@ fn nobody_with_one_capability_serves_port_53() {
         assert_eq!(value(&status, "Uid"), "65534\t65534\t65534\t65534", "{name}");
         assert_eq!((value(&status, "CapPrm"), value(&status, "CapEff")), (NONE, NONE), "{name}");
     }
-    gate.stderr.expect("the bounding set stays");
+    gate.stderr.expect("bounding set unchanged");
     let dig = ["-t", &gate.pid().to_string(), "-n", "dig", "@127.0.0.1", "blocked.example", "+tries=1"]
         .map(str::to_owned);
     let run = Command::new("nsenter").args(dig).output().expect("nsenter runs");

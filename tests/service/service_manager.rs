@@ -1,4 +1,4 @@
-//! What a service manager is told (sd_notify(3)), and that its watchdog hears nothing of a gate that does not work.
+//! Tests notifications to the service manager (sd_notify(3)), and that a process that hangs stops feeding the watchdog.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::gate::Reload;
 use crate::support::{Gate, PATIENCE, ScriptedUpstream, beside, eventually};
 
-/// A service manager's end.
+/// The service manager's socket.
 struct Manager {
     socket: UnixDatagram,
     directory: TempDir,
@@ -24,7 +24,7 @@ impl Manager {
         Self { socket, directory }
     }
 
-    /// Starts a gate that is to feed a watchdog within `patience`.
+    /// Starts namegate with a watchdog timeout of `patience`.
     fn start(&self, upstream: &ScriptedUpstream, patience: Option<Duration>) -> Gate {
         Gate::launched(&[upstream.address()], "", &[], |command| {
             command.env("NOTIFY_SOCKET", self.directory.path().join("notify"));
@@ -81,7 +81,7 @@ fn starts_reloads_and_stops_are_told() {
 
     assert!(gate.terminate().success());
     assert!(manager.receive().starts_with("STOPPING=1\n"));
-    assert_eq!(manager.receive_within(Duration::from_millis(100)), None, "no watchdog was asked for");
+    assert_eq!(manager.receive_within(Duration::from_millis(100)), None, "no watchdog is configured");
 }
 
 #[test]
@@ -111,12 +111,12 @@ fn thread(gate: &Gate, name: &str) -> Pid {
 }
 
 #[test]
-fn one_thread_that_hangs_is_enough_to_starve_it() {
+fn one_hung_thread_starves_the_watchdog() {
     beside(["udp-0", "relay"], |name| {
         let (manager, upstream) = (Manager::new(), ScriptedUpstream::start());
         let gate = manager.start(&upstream, PATIENCE_OF_WATCHDOG);
         let thread = thread(&gate, name);
-        // A debugger stops this thread alone; all others go on.
+        // A debugger stops only this thread; all others continue.
         ptrace::seize(thread, ptrace::Options::empty()).expect("a thread of a child can be traced");
         ptrace::interrupt(thread).expect("it can be stopped");
         waitpid(thread, Some(WaitPidFlag::__WALL)).expect("it stops");
@@ -124,7 +124,7 @@ fn one_thread_that_hangs_is_enough_to_starve_it() {
         manager.expect_silence();
         assert!(stopped.elapsed() > Duration::from_secs(4), "a short pause is no fault");
         assert_eq!(gate.get("/healthz").0, 200, "the others still run");
-        gate.stderr.expect(&format!("the thread {name}"));
+        gate.stderr.expect(&format!("thread {name}"));
         ptrace::detach(thread, None).expect("it can go on");
         eventually("the watchdog to be fed again", || manager.receive_within(Duration::from_secs(1)));
     });

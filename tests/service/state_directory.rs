@@ -1,4 +1,4 @@
-//! The state directory: what is in it is believed only where nobody else can have put it there.
+//! Tests the state directory: its content is used only if no other user can have written it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -15,7 +15,7 @@ use crate::support::{Gate, ScriptedUpstream};
 
 const WISH: &str = r#"{"name": "wanted.example", "for": "1h", "reason": "a test"}"#;
 
-/// A directory with settings, a token and a state directory with what a gate wrote.
+/// A directory with settings, a token and a state directory filled by namegate.
 struct Stand {
     upstream: ScriptedUpstream,
     directory: TempDir,
@@ -41,7 +41,7 @@ impl Stand {
         Gate::start(&self.upstream, &self.settings())
     }
 
-    /// What `check` and `serve` say where they must not go on.
+    /// The errors of `check` and `serve` when they must refuse.
     fn refusals(&self) -> [String; 2] {
         let path = write_settings(self.directory.path(), &[self.upstream.address()], &self.settings());
         ["check", "serve"].map(|command| {
@@ -71,7 +71,7 @@ fn grant(name: &str, since: SystemTime, until: SystemTime) -> String {
 fn what_a_gate_keeps_is_closed_to_others() {
     let stand = Stand::new();
     fs::create_dir(stand.at("state")).unwrap();
-    // As the version before made it.
+    // As an older version created it.
     fs::write(stand.at("state/audit.log"), "").unwrap();
     set_mode(&stand.at("state/audit.log"), 0o644);
     let gate = stand.gate();
@@ -101,19 +101,19 @@ fn links_and_what_others_can_change_are_refused() {
         (
             "a directory",
             |stand| fs::create_dir(stand.at("state/allowed.json")).unwrap(),
-            "it is no file",
+            "it is not a file",
             "move ",
         ),
         (
             "an open file",
             |stand| set_mode(&stand.at("state/open"), 0o666),
-            "everyone on this machine may write to it",
+            "other users can write to it",
             "chmod o-w",
         ),
         (
             "an open directory",
             |stand| set_mode(&stand.at("state"), 0o777),
-            "everyone on this machine may write to it",
+            "other users can write to it",
             "chmod o-w",
         ),
         (
@@ -122,7 +122,7 @@ fn links_and_what_others_can_change_are_refused() {
                 fs::remove_dir_all(stand.at("state")).unwrap();
                 fs::write(stand.at("state"), "").unwrap();
             },
-            "it is no directory",
+            "it is not a directory",
             "move ",
         ),
     ];
@@ -156,10 +156,10 @@ fn what_belongs_to_somebody_else_is_refused() {
         if name != "state" {
             fs::write(stand.at(name), "").unwrap();
         }
-        chown(stand.at(name), Some(65534), None).expect("root may give it away");
+        chown(stand.at(name), Some(65534), None).expect("root can change the owner");
         for told in stand.refusals() {
             assert!(
-                told.contains("it belongs to user 65534") && told.contains("help: `chown 0 "),
+                told.contains("user 65534 owns it") && told.contains("help: run `chown 0 "),
                 "{name}: {told}"
             );
         }
@@ -168,7 +168,7 @@ fn what_belongs_to_somebody_else_is_refused() {
 
 #[test]
 fn a_link_to_the_directory_by_root_or_oneself_is_followed() {
-    // As systemd has it with DynamicUser=: /var/lib/namegate leads to /var/lib/private/namegate.
+    // As with systemd's DynamicUser=: /var/lib/namegate links to /var/lib/private/namegate.
     let stand = Stand::new();
     fs::create_dir_all(stand.at("private/state")).unwrap();
     symlink(stand.at("private/state"), stand.at("state")).unwrap();
@@ -194,7 +194,7 @@ fn max_temporary_holds_for_what_is_restored() {
     assert!(until <= now + longest + Duration::from_secs(1), "{list}");
     assert!(gate.stderr.all().iter().any(|line| line.contains("max_temporary")), "{:?}", gate.stderr.all());
     drop(gate);
-    // A day and more later it is over.
+    // More than a day later it has expired.
     let then = now - longest * 2;
     fs::write(stand.at("state/allowed.json"), grant("for-a-year.example", then, now + year)).unwrap();
     let gate = stand.gate();

@@ -1,4 +1,4 @@
-//! The units in config/systemd, as systemd judges them.
+//! Tests the units in config/systemd with systemd's own tools.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::command::binary;
 
-/// Largest exposure that `systemd-analyze security` may find, in tenths; 0 is none, 100 all there is.
+/// Highest exposure that `systemd-analyze security` may report, in tenths; 0 is none, 100 is full.
 const EXPOSURE: u32 = 16;
 
 fn units() -> std::path::PathBuf {
@@ -28,7 +28,7 @@ fn systemd_takes_the_units_without_complaint() {
     let directory = TempDir::new().expect("a temporary directory");
     for unit in ["namegate.service", "namegate.socket"] {
         let text = fs::read_to_string(units().join(unit)).expect("a unit");
-        // Its binary is not installed here.
+        // The unit's binary is not installed here.
         let text = text.replace("ExecStart=/usr/bin/namegate", &format!("ExecStart={}", binary().display()));
         fs::write(directory.path().join(unit), text).expect("a file can be written");
     }

@@ -1,4 +1,4 @@
-//! [`Authority`]: a certificate authority of the tests' own.
+//! [`Authority`]: a certificate authority for tests.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
@@ -10,19 +10,19 @@ pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A certificate that it issued, and the key.
+/// A certificate that it issued, with its key.
 pub(crate) struct Identity {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
 impl Authority {
-    /// A new one, which nobody trusts yet. All have the same name, and each a key of its own.
+    /// A new authority that nobody trusts yet. All have the same name, but different keys.
     pub(crate) fn new() -> Self {
         Self::named("namegate tests")
     }
 
-    /// A new one with a name of its own.
+    /// A new authority with this name.
     pub(crate) fn named(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -31,7 +31,7 @@ impl Authority {
         Self { issuer: CertifiedIssuer::self_signed(params, key).expect("a certificate authority") }
     }
 
-    /// Its certificate, for those who are to trust it.
+    /// Its certificate, to be trusted by clients.
     pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }
@@ -53,7 +53,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// A certificate that is its own issuer, and that of an authority where `is_authority` says so.
+    /// A self-signed certificate, marked as an authority's if `is_authority`.
     pub(crate) fn self_signed(names: &[&str], is_authority: bool) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("names or addresses");
@@ -66,7 +66,7 @@ impl Identity {
         Self { certificate, key }
     }
 
-    /// What a TLS server needs, which speaks the application protocol `alpn`.
+    /// The configuration of a TLS server with the application protocol `alpn`.
     pub(crate) fn server_config(&self, alpn: &str) -> ServerConfig {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key in PKCS #8");
         let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())

@@ -1,4 +1,4 @@
-//! [`Browser`]: headless Chromium, steered over WebDriver (W3C WebDriver 2, and Chromium's own commands).
+//! [`Browser`]: headless Chromium, controlled over WebDriver (W3C WebDriver 2, and Chromium's own commands).
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,18 +14,18 @@ use serde_json::{Value, json};
 use super::lines::Lines;
 use super::{PATIENCE, eventually};
 
-/// The keys WebDriver has numbers for.
+/// Key codes of WebDriver.
 pub(crate) mod key {
-    /// The next field.
+    /// Tab: the next field.
     pub(crate) const TAB: char = '\u{e004}';
-    /// Sends a form.
+    /// Enter: submits a form.
     pub(crate) const ENTER: char = '\u{e007}';
 }
 
-/// How long one command may take: the first has to start Chromium.
+/// Timeout of a command: the first one starts Chromium.
 const COMMAND: Duration = Duration::from_secs(60);
 
-/// A browser with one page. It ends when dropped.
+/// A browser with one page, closed when dropped.
 pub(crate) struct Browser {
     driver: Child,
     address: SocketAddr,
@@ -33,7 +33,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts Chromium and the driver that steers it.
+    /// Starts Chromium and its driver.
     pub(crate) fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -68,31 +68,31 @@ impl Browser {
         self.command("/url", &json!({ "url": url }));
     }
 
-    /// Sets the size of the page in CSS pixels; a narrow one is a phone's.
+    /// Sets the size of the page in CSS pixels; a narrow one simulates a phone.
     pub(crate) fn resize(&self, width: u32, height: u32) {
         let mobile = width < 600;
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
         self.chromium("Emulation.setDeviceMetricsOverride", &size);
     }
 
-    /// Has the reader prefer `light` or `dark`.
+    /// Sets the preferred colour scheme, `light` or `dark`.
     pub(crate) fn prefer(&self, scheme: &str) {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.chromium("Emulation.setEmulatedMedia", &features);
     }
 
-    /// Runs the body of a JavaScript function and gives what it returns.
+    /// Runs the body of a JavaScript function and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.command("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The text of the first element `selector` finds, as a reader sees it; empty where there is none.
+    /// The visible text of the first element that `selector` finds; empty if there is none.
     pub(crate) fn text(&self, selector: &str) -> String {
         let text = self.run(&format!("return document.querySelector({})?.innerText ?? ''", json!(selector)));
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until the text of `selector` holds each of `parts`.
+    /// Waits until the text of `selector` contains each of `parts`.
     pub(crate) fn expect_text(&self, selector: &str, parts: &[&str]) -> String {
         eventually(&format!("{parts:?} in {selector}"), || {
             let text = self.text(selector);
@@ -100,14 +100,14 @@ impl Browser {
         })
     }
 
-    /// Clicks the first element `selector` finds, as a mouse does.
+    /// Clicks the first element that `selector` finds, as a mouse does.
     pub(crate) fn click(&self, selector: &str) {
         let found = self.command("/element", &json!({ "using": "css selector", "value": selector }));
         let id = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
         self.command(&format!("/element/{}/click", id.expect("an element has an id")), &json!({}));
     }
 
-    /// Presses one key after the other, wherever the focus is.
+    /// Presses the keys one after the other, wherever the focus is.
     pub(crate) fn press(&self, keys: &str) {
         let strokes: Vec<Value> = keys
             .chars()
@@ -117,14 +117,14 @@ impl Browser {
         self.command("/actions", &actions);
     }
 
-    /// What the page and the browser wrote to the console since the last time: level and message.
+    /// Console messages since the last call: level and message.
     pub(crate) fn console(&self) -> Vec<String> {
         let entries = self.command("/se/log", &json!({ "type": "browser" }));
         let line = |entry: &Value| format!("{} {}", entry["level"], entry["message"]);
         entries.as_array().expect("a list of entries").iter().map(line).collect()
     }
 
-    /// Writes a picture of what is seen to `NAME.png` among the screenshots.
+    /// Writes a screenshot to `NAME.png` in the screenshot directory.
     pub(crate) fn screenshot(&self, name: &str) -> PathBuf {
         let picture = self.chromium("Page.captureScreenshot", &json!({ "format": "png" }));
         let bytes = BASE64_STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64");
@@ -140,7 +140,7 @@ impl Browser {
         self.command("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
-    /// A command of this session; the test fails with what the driver says.
+    /// Runs a command of this session; fails with the driver's message.
     fn command(&self, path: &str, body: &Value) -> Value {
         self.exchange("POST", &format!("{}{path}", self.session), body)
             .unwrap_or_else(|error| panic!("{path} {body}: {error}"))
@@ -162,19 +162,19 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ends Chromium, which would outlive its driver.
+        // Closes Chromium, which would outlive its driver.
         drop(self.exchange("DELETE", &self.session, &json!({})));
         drop(self.driver.kill());
         drop(self.driver.wait());
     }
 }
 
-/// Fetches `path` by HTTP: the head, and the body.
+/// Fetches `path` by HTTP; returns head and body.
 pub(crate) fn fetch(server: SocketAddr, path: &str) -> (String, String) {
     ask(server, &format!("GET {path} HTTP/1.1\r\nHost: {server}\r\n\r\n")).expect("a response")
 }
 
-/// Sends a request and reads head and body; the driver keeps its connections open.
+/// Sends a request; returns head and body. The driver keeps its connections open.
 fn ask(server: SocketAddr, request: &str) -> io::Result<(String, String)> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(COMMAND))?;
@@ -194,7 +194,7 @@ fn ask(server: SocketAddr, request: &str) -> io::Result<(String, String)> {
     Ok((head, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// Where screenshots go: what `NAMEGATE_SCREENSHOTS` names, else `target/screenshots`.
+/// The screenshot directory: `NAMEGATE_SCREENSHOTS`, or else `target/screenshots`.
 fn screenshots() -> PathBuf {
     let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
     std::env::var_os("NAMEGATE_SCREENSHOTS").map_or(usual, PathBuf::from)

@@ -10,10 +10,10 @@ use super::PATIENCE;
 use super::message::Message;
 use super::query::Query;
 
-/// How long nothing must come, once a later question has been answered, for silence to be believed.
+/// Time without a message, after a later query was answered, that counts as silence.
 const AFTERMATH: Duration = Duration::from_millis(10);
 
-/// A datagram client with a port of its own.
+/// A UDP client with its own port.
 pub(crate) struct UdpClient {
     socket: UdpSocket,
 }
@@ -40,7 +40,7 @@ impl UdpClient {
         self.socket.send(bytes).expect("a datagram can be sent");
     }
 
-    /// The next datagram, none when `timeout` passes before.
+    /// The next datagram; `None` after `timeout`.
     pub(crate) fn receive_within(&self, timeout: Duration) -> Option<Vec<u8>> {
         self.socket.set_read_timeout(Some(timeout)).expect("a timeout can be set");
         let mut buffer = [0; 65_535];
@@ -56,7 +56,7 @@ impl UdpClient {
         }
     }
 
-    /// The next datagram; the test fails without it.
+    /// The next datagram; fails if none comes.
     pub(crate) fn receive(&self) -> Vec<u8> {
         self.receive_within(PATIENCE).expect("a reply over UDP")
     }
@@ -67,7 +67,7 @@ impl UdpClient {
         Message::expect(&self.receive())
     }
 
-    /// Sends and tells whether it stays without a reply: a question sent after it is answered, and nothing else comes.
+    /// Sends `bytes`; true if they get no reply: a query sent after it is answered, and nothing else comes.
     pub(crate) fn is_ignored(&self, bytes: &[u8]) -> bool {
         let later = Query::new("later.invalid", "A");
         self.send(bytes);
@@ -77,18 +77,18 @@ impl UdpClient {
     }
 }
 
-/// What a connection brought.
+/// What was received from a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TcpEvent {
     /// A message without its length prefix.
     Message(Vec<u8>),
-    /// The gate closed the connection.
+    /// Namegate closed the connection.
     Closed,
-    /// Nothing in time.
+    /// Nothing came in time.
     Nothing,
 }
 
-/// A connection of a client.
+/// A TCP connection of a client.
 pub(crate) struct TcpClient {
     stream: TcpStream,
 }
@@ -119,12 +119,12 @@ impl TcpClient {
         self.stream.write_all(bytes)
     }
 
-    /// Sends nothing more, still receives.
+    /// Closes the sending side; still receives.
     pub(crate) fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).expect("a connection can be half closed");
     }
 
-    /// True where the gate has closed the connection and nothing is left to be read; does not wait.
+    /// True if namegate has closed the connection and nothing is left to read; does not wait.
     pub(crate) fn is_closed(&self) -> bool {
         self.stream.set_nonblocking(true).expect("a connection need not block");
         let found = self.stream.peek(&mut [0]);
@@ -135,7 +135,7 @@ impl TcpClient {
         }
     }
 
-    /// What comes next within `timeout`.
+    /// The next event within `timeout`.
     pub(crate) fn event_within(&mut self, timeout: Duration) -> TcpEvent {
         self.stream.set_read_timeout(Some(timeout)).expect("a timeout can be set");
         let mut length = [0; 2];
@@ -150,12 +150,12 @@ impl TcpClient {
         TcpEvent::Message(message)
     }
 
-    /// What comes next.
+    /// The next event.
     pub(crate) fn event(&mut self) -> TcpEvent {
         self.event_within(PATIENCE)
     }
 
-    /// The next message; the test fails without it.
+    /// The next message; fails if none comes.
     pub(crate) fn receive(&mut self) -> Vec<u8> {
         match self.event() {
             TcpEvent::Message(message) => message,
@@ -169,7 +169,7 @@ impl TcpClient {
         Message::expect(&self.receive())
     }
 
-    /// Sends and tells whether it stays without a reply: the gate hangs up or answers a later question only.
+    /// Sends `bytes`; true if they get no reply: namegate closes, or answers only a later query.
     pub(crate) fn is_ignored(&mut self, bytes: &[u8]) -> bool {
         let later = Query::new("later.invalid", "A");
         let sent = self.send_raw(&[framed(bytes), framed(&later.bytes())].concat());

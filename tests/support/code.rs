@@ -4,7 +4,7 @@
 pub(crate) const QR: u16 = 0x8000;
 /// AA: authoritative.
 pub(crate) const AA: u16 = 0x0400;
-/// TC: cut.
+/// TC: truncated.
 pub(crate) const TC: u16 = 0x0200;
 /// RD: recursion desired.
 pub(crate) const RD: u16 = 0x0100;
@@ -119,7 +119,7 @@ pub(crate) fn rcode_text(number: u16) -> String {
     mnemonic(&RCODES, "RCODE", number)
 }
 
-/// Bytes from hexadecimal text; blanks and line ends may stand anywhere.
+/// Bytes from hexadecimal text; spaces and line ends are ignored.
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text
         .chars()

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Finished {
     /// Exit code.
@@ -15,7 +15,7 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
 }
 
-/// The binary under test: the one this test run built, or the one `NAMEGATE_BINARY` names.
+/// The binary under test: the one built for this test run, or `NAMEGATE_BINARY`.
 pub(crate) fn binary() -> PathBuf {
     let built = env!("CARGO_BIN_EXE_namegate");
     std::env::var_os("NAMEGATE_BINARY").map_or_else(|| built.into(), PathBuf::from)
@@ -23,7 +23,7 @@ pub(crate) fn binary() -> PathBuf {
 
 /// Runs `namegate` with `arguments` in `directory`.
 pub(crate) fn namegate(directory: &Path, arguments: &[&str]) -> Finished {
-    // It is called by its own name in what it prints, whatever its file is called.
+    // Its output uses its own name, whatever the file is called.
     let output = Command::new(binary())
         .arg0("namegate")
         .args(arguments)
@@ -34,21 +34,21 @@ pub(crate) fn namegate(directory: &Path, arguments: &[&str]) -> Finished {
         .output()
         .expect("the binary runs");
     Finished {
-        code: output.status.code().expect("the binary ends by itself"),
+        code: output.status.code().expect("the binary exits"),
         stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
         stderr: String::from_utf8(output.stderr).expect("standard error is UTF-8"),
     }
 }
 
 impl Finished {
-    /// Fails with all that was printed unless the exit code is `code`.
+    /// Fails with the whole output unless the exit code is `code`.
     #[track_caller]
     pub(crate) fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, code, "exit code\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// Fails unless standard error holds each of `texts`.
+    /// Fails unless standard error contains each of `texts`.
     #[track_caller]
     pub(crate) fn expect_stderr(self, texts: &[&str]) -> Self {
         for text in texts {

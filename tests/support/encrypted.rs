@@ -1,6 +1,6 @@
-//! [`EncryptedUpstream`]: a DNS server over TLS, HTTPS or QUIC on loopback that does as it is told.
+//! [`EncryptedUpstream`]: a scripted DNS server over TLS, HTTPS or QUIC on loopback.
 //!
-//! It is made of tokio-rustls, h2 and quinn themselves, not of hickory, which the gate asks with.
+//! It uses tokio-rustls, h2 and quinn directly, not hickory, which namegate uses.
 
 mod serve;
 
@@ -21,7 +21,7 @@ use super::response::Response;
 use super::upstream::is_loop_probe;
 use super::{PATIENCE, eventually};
 
-/// What carries the queries.
+/// The transport of the queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
     /// DNS over TLS.
@@ -33,10 +33,10 @@ pub(crate) enum Carrier {
 }
 
 impl Carrier {
-    /// All of them.
+    /// All carriers.
     pub(crate) const ALL: [Self; 3] = [Self::Tls, Self::Https, Self::Quic];
 
-    /// The address for the gate's settings of a server at `place`, known by `name` where that is not empty.
+    /// The address for the settings of a server at `place`, with the certificate name `name` unless that is empty.
     pub(crate) fn address(self, place: impl std::fmt::Display, name: &str) -> String {
         let (scheme, path) = match self {
             Self::Tls => ("tls", ""),
@@ -53,13 +53,13 @@ impl Carrier {
 pub(crate) enum Act {
     /// Answers.
     Answer(Response),
-    /// Answers after a while.
+    /// Answers after a delay.
     Late(Duration, Response),
-    /// Answers, and closes the connection.
+    /// Answers, then closes the connection.
     Last(Response),
-    /// Answers as if another name of the same length had been asked for.
+    /// Answers as if another name of the same length had been queried.
     OtherQuestion(Response),
-    /// Sends these bytes for an answer.
+    /// Sends these bytes as the answer.
     Bytes(Vec<u8>),
     /// Announces an answer, sends half of it and closes the connection.
     Half(Response),
@@ -73,20 +73,20 @@ pub(crate) enum Act {
     Reset,
     /// Closes the connection.
     Close,
-    /// Nothing.
+    /// Does nothing.
     Silence,
 }
 
-/// A query as it came.
+/// A received query.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     /// Decoded, with its bytes.
     pub(crate) message: Message,
-    /// Number of the connection it came through, from 0.
+    /// Number of its connection, from 0.
     pub(crate) connection: usize,
 }
 
-/// The server. It ends when dropped.
+/// The server, stopped when dropped.
 pub(crate) struct EncryptedUpstream {
     carrier: Carrier,
     address: SocketAddr,
@@ -99,23 +99,23 @@ struct State {
     acts: Mutex<HashMap<String, VecDeque<Act>>>,
     usual: Mutex<Option<Act>>,
     received: Mutex<Vec<Received>>,
-    /// The name that the client gave in its handshake, for each connection.
+    /// The server name of each connection's handshake.
     connections: Mutex<Vec<Option<String>>>,
-    /// Connections that are no more.
+    /// Number of closed connections.
     ended: AtomicUsize,
-    /// Queries of one connection are worked on one after the other.
+    /// Whether queries of one connection are processed one after the other.
     in_turn: std::sync::atomic::AtomicBool,
-    /// What clients asked HTTP for: the authority of each request.
+    /// The authority of each HTTP request.
     authorities: Mutex<Vec<String>>,
 }
 
 impl EncryptedUpstream {
-    /// Starts on 127.0.0.1, on a port of the system's choice, as `identity`.
+    /// Starts on 127.0.0.1, on a port chosen by the system, as `identity`.
     pub(crate) fn start(carrier: Carrier, identity: &Identity) -> Self {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), carrier, identity)
     }
 
-    /// Starts there.
+    /// Starts at `address`.
     pub(crate) fn start_at(address: SocketAddr, carrier: Carrier, identity: &Identity) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
@@ -144,7 +144,7 @@ impl EncryptedUpstream {
         Self { carrier, address, state, runtime: Some(runtime) }
     }
 
-    /// Works on one query of a connection at a time from now on.
+    /// Processes one query of a connection at a time from now on.
     pub(crate) fn work_in_turn(&self) {
         self.state.in_turn.store(true, Ordering::Relaxed);
     }
@@ -154,50 +154,51 @@ impl EncryptedUpstream {
         self.state.authorities.lock().expect("no thread panicked").clone()
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn place(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its address for the gate's settings, to be known by `name` where that is not empty.
+    /// Its address for the settings, with the certificate name `name` unless that is empty.
     pub(crate) fn address(&self, name: &str) -> String {
         self.carrier.address(self.address, name)
     }
 
-    /// Treats queries for `name` by one act after the other; the last one stays.
+    /// Handles queries for `name` by one act after the other; the last one repeats.
     pub(crate) fn on(&self, name: &str, acts: impl IntoIterator<Item = Act>) {
         self.state.acts.lock().unwrap().insert(name.to_owned(), acts.into_iter().collect());
     }
 
-    /// What is done with queries for names that nothing was said of, health probes included.
+    /// Sets the act for all other names, including health probes.
     pub(crate) fn answer_all(&self, act: Act) {
         *self.state.usual.lock().unwrap() = Some(act);
     }
 
-    /// All queries so far, health probes left out.
+    /// All queries so far, without health probes.
     pub(crate) fn queries(&self) -> Vec<Received> {
         let received = self.state.received.lock().unwrap();
         let is_probe = |query: &&Received| query.message.asked() == ". NS" || is_loop_probe(&query.message);
         received.iter().filter(|query| !is_probe(query)).cloned().collect()
     }
 
-    /// Handshakes that succeeded. A busy machine makes a reply late, and the gate opens a second connection beside it: what a fault
-    /// has cost is in [`Self::ended`].
+    /// Number of successful handshakes. On a busy machine a late reply makes namegate open a second connection, so
+    /// count the cost of a fault with [`Self::ended`].
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.lock().unwrap().len()
     }
 
-    /// The names that the gate gave in its handshakes, each once.
+    /// The server names in namegate's handshakes, each once.
     pub(crate) fn names_given(&self) -> BTreeSet<Option<String>> {
         self.state.connections.lock().unwrap().iter().cloned().collect()
     }
 
-    /// Connections that are no more, whoever closed them.
+    /// Number of closed connections, whoever closed them.
     pub(crate) fn ended(&self) -> usize {
         self.state.ended.load(Ordering::SeqCst)
     }
 
-    /// A plain socket of the other kind at its port, where anything sent in clear arrives; none where somebody has it.
+    /// A plain socket of the other kind on its port, which receives anything sent in clear text; `None` if the port is
+    /// taken.
     pub(crate) fn eavesdrop(&self) -> Option<Eavesdropper> {
         match self.carrier {
             Carrier::Tls | Carrier::Https => UdpSocket::bind(self.address).ok().map(Eavesdropper::Udp),
@@ -221,7 +222,7 @@ pub(crate) enum Eavesdropper {
 }
 
 impl Eavesdropper {
-    /// Fails where anything has come.
+    /// Fails if anything was received.
     pub(crate) fn assert_nothing_came(&self) {
         let came = match self {
             Self::Udp(socket) => {
@@ -238,7 +239,7 @@ impl Eavesdropper {
 }
 
 impl State {
-    /// A handshake has succeeded; gives the connection's number.
+    /// Records a handshake; returns the connection's number.
     fn connected(&self, name: Option<String>) -> usize {
         let mut connections = self.connections.lock().unwrap();
         connections.push(name);

@@ -1,4 +1,4 @@
-//! Packets with forged addresses, over raw sockets (Linux, root).
+//! Sends packets with forged addresses over raw sockets (Linux, root).
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,12 +9,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// IPPROTO_RAW: the sender writes the IP header.
 const RAW: i32 = 255;
 
-/// Length of an IPv4 and of a UDP header in bytes.
+/// Length of an IPv4 and a UDP header in bytes.
 const HEADERS: [usize; 2] = [20, 8];
 
 /// A raw socket.
 pub(crate) fn raw_socket() -> Socket {
-    Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW))).expect("root may")
+    Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW))).expect("root is required")
 }
 
 /// An IPv4 packet with a UDP datagram. The kernel fills in length and checksum of the IP header; the UDP checksum is left out.
@@ -28,7 +28,7 @@ pub(crate) fn datagram(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> 
     packet
 }
 
-/// An IPv4 packet in which `sender` says that the datagram from `from` to `to` found no port (RFC 792: type 3, code 3).
+/// An ICMP error from `sender`: the datagram from `from` to `to` found no port (RFC 792: type 3, code 3).
 pub(crate) fn port_unreachable(sender: Ipv4Addr, from: SocketAddrV4, to: SocketAddrV4) -> Vec<u8> {
     let mut message = vec![3, 3, 0, 0, 0, 0, 0, 0];
     message.extend_from_slice(&datagram(from, to, &[])[..HEADERS[0] + HEADERS[1]]);
@@ -57,7 +57,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// Sends what `make` makes to `to`, `rate` packets a second, until `stop` is set, for a minute at most; counts them in `sent`.
+/// Sends packets from `make` to `to`, `rate` per second, until `stop` is set or for a minute; counts them in `sent`.
 pub(crate) fn flood(
     to: Ipv4Addr,
     rate: u32,

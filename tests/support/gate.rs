@@ -1,4 +1,4 @@
-//! [`Gate`]: the binary under test, started with settings of its own.
+//! [`Gate`]: a namegate process under test, with its own settings.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -15,7 +15,7 @@ use super::query::Query;
 use super::settings::{write, write_settings};
 use super::{PATIENCE, ScriptedUpstream, TcpClient, UdpClient, eventually};
 
-/// A running gate. It is killed when dropped.
+/// A running namegate process, killed when dropped.
 pub(crate) struct Gate {
     child: Child,
     directory: TempDir,
@@ -28,32 +28,32 @@ pub(crate) struct Gate {
     pub(crate) stderr: Lines,
 }
 
-/// What became of a reload.
+/// The result of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reload {
     /// The new settings are in force.
     Success,
-    /// The old ones still are.
+    /// The old settings stay in force.
     Failure,
 }
 
 impl Gate {
-    /// Starts a gate in front of `upstream`; `settings` is TOML that is laid over the base settings.
+    /// Starts namegate with `upstream`; `settings` is TOML that overrides the base settings.
     pub(crate) fn start(upstream: &ScriptedUpstream, settings: &str) -> Self {
         Self::with_files(&[upstream.address()], settings, &[])
     }
 
-    /// Starts a gate with these upstream addresses.
+    /// Starts namegate with these upstream addresses.
     pub(crate) fn with_upstreams(upstreams: &[SocketAddr], settings: &str) -> Self {
         Self::with_files(upstreams, settings, &[])
     }
 
-    /// Starts a gate that finds `files` (path and content) in its directory, which settings call `{dir}`.
+    /// Starts namegate with `files` (path and content) in its directory, which settings call `{dir}`.
     pub(crate) fn with_files(upstreams: &[SocketAddr], settings: &str, files: &[(&str, &str)]) -> Self {
         Self::launched(upstreams, settings, files, |_| {})
     }
 
-    /// Starts a gate as [`Gate::with_files`] does, by a command that `launch` may change.
+    /// Starts namegate as [`Gate::with_files`] does, after `launch` has changed the command.
     pub(crate) fn launched(
         upstreams: &[SocketAddr],
         settings: &str,
@@ -63,7 +63,7 @@ impl Gate {
         Self::started(&[], upstreams, settings, files, launch)
     }
 
-    /// The same by a command that becomes the gate, such as `env NAME=VALUE`.
+    /// The same with a command that execs namegate, such as `env NAME=VALUE`.
     pub(crate) fn launched_by(
         launcher: &[&str],
         upstreams: &[SocketAddr],
@@ -100,7 +100,7 @@ impl Gate {
             .stderr(Stdio::piped());
         launch(&mut command);
         let mut child = command.spawn().expect("the binary starts");
-        // The launcher may need standard output for itself.
+        // The launcher may need standard output itself.
         let stdout: Box<dyn Read + Send> = match child.stdout.take() {
             Some(stdout) => Box::new(stdout),
             None => Box::new(std::io::empty()),
@@ -110,7 +110,7 @@ impl Gate {
         let is_ready = |line: &str| line.split(|c: char| !c.is_alphanumeric()).any(|word| word == "ready");
         if stderr.wait(PATIENCE, is_ready).is_none() {
             drop(child.kill());
-            panic!("the gate did not get ready:\n{}", stderr.all().join("\n"));
+            panic!("namegate did not get ready:\n{}", stderr.all().join("\n"));
         }
         let lines = stderr.all();
         let listen = lines.iter().filter_map(|line| address_after(line, "listening on ")).collect();
@@ -119,17 +119,17 @@ impl Gate {
         Self { child, directory, upstreams: upstreams.to_vec(), listen, admin, stdout, stderr }
     }
 
-    /// The first address it answers on, over UDP and TCP alike.
+    /// The first address it listens on, for UDP and TCP.
     pub(crate) fn address(&self) -> SocketAddr {
         self.listen[0]
     }
 
-    /// Where its pages are.
+    /// The address of its admin listener.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin
     }
 
-    /// All addresses it answers on.
+    /// All addresses it listens on.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.listen
     }
@@ -149,7 +149,7 @@ impl Gate {
         self.directory.path().join("namegate.toml")
     }
 
-    /// A new UDP client of the gate.
+    /// A new UDP client.
     pub(crate) fn udp(&self) -> UdpClient {
         UdpClient::of(self.address())
     }
@@ -159,12 +159,12 @@ impl Gate {
         UdpClient::from(IpAddr::from(source), self.address())
     }
 
-    /// A new connection to the gate.
+    /// A new TCP connection.
     pub(crate) fn tcp(&self) -> TcpClient {
         TcpClient::connect(self.address())
     }
 
-    /// Asks one question over UDP, with EDNS.
+    /// Sends one query over UDP, with EDNS.
     pub(crate) fn ask(&self, name: &str, qtype: &str) -> Message {
         self.udp().ask(&Query::new(name, qtype).edns())
     }
@@ -174,14 +174,14 @@ impl Gate {
         self.udp().ask(query)
     }
 
-    /// The metrics now.
+    /// The current metrics.
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::fetch(self.admin)
     }
 
-    /// The metrics once nothing is in flight and every query has its outcome: replies are counted after they are sent.
+    /// The metrics once nothing is in flight and every query is counted: replies are counted after they are sent.
     pub(crate) fn settled_metrics(&self) -> Metrics {
-        self.expect_metrics("every query to have an outcome", |metrics| {
+        self.expect_metrics("an outcome for every query", |metrics| {
             let (queries, outcomes) = metrics.accounting();
             queries == outcomes && metrics.sum("namegate_queries_in_flight", &[]) == 0.0
         })
@@ -192,22 +192,22 @@ impl Gate {
         get(self.admin, path)
     }
 
-    /// Waits until the metrics are as `wanted` says.
+    /// Waits until the metrics satisfy `wanted`.
     pub(crate) fn expect_metrics(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
         eventually(what, || Some(self.metrics()).filter(|metrics| wanted(metrics)))
     }
 
-    /// Writes new settings, as [`Gate::start`] does; nothing happens before [`Gate::reload`].
+    /// Writes new settings, as [`Gate::start`] does; they take effect at [`Gate::reload`].
     pub(crate) fn write_settings(&self, settings: &str) {
         write_settings(self.directory.path(), &self.upstreams, settings);
     }
 
-    /// Writes a file into the gate's directory.
+    /// Writes a file into its directory.
     pub(crate) fn write_file(&self, path: &str, content: &str) {
         write(&self.directory.path().join(path), content);
     }
 
-    /// Tells the gate to read its settings again, and waits until it has.
+    /// Reloads the settings and waits for the result.
     pub(crate) fn reload(&self) -> Reload {
         let count =
             |metrics: &Metrics, result| metrics.sum("namegate_policy_reloads_total", &[("result", result)]);
@@ -224,29 +224,29 @@ impl Gate {
         })
     }
 
-    /// Sends a signal to this gate's process.
+    /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([format!("-{signal}"), self.pid().to_string()]).status();
         assert!(status.expect("kill runs").success(), "signal {signal} could not be sent");
     }
 
-    /// Tells the gate to end and waits until it has.
+    /// Sends SIGTERM and waits for the exit.
     pub(crate) fn terminate(self) -> ExitStatus {
         self.signal("TERM");
         self.wait()
     }
 
-    /// Waits until the gate has ended, which it was told to.
+    /// Waits for the exit after a signal was sent.
     pub(crate) fn wait(mut self) -> ExitStatus {
-        eventually("the gate's end", || self.child.try_wait().expect("a child can be waited for"))
+        eventually("the exit of namegate", || self.child.try_wait().expect("a child can be waited for"))
     }
 
-    /// Fails when the gate has logged a warning or worse.
+    /// Fails if a warning or error was logged.
     pub(crate) fn expect_clean_log(&self) {
-        // What the kernel has no means for is this machine's fault; tests/service/sandbox.rs holds the rest.
+        // Missing kernel features are the machine's fault; tests/service/sandbox.rs checks the rest.
         let is_bad = |line: &&String| {
             (line.contains("ERROR") || line.contains("WARN") || line.contains("panicked"))
-                && !line.contains("not confined: ")
+                && !line.contains("sandbox incomplete: ")
         };
         let bad: Vec<String> = self.stderr.all().iter().filter(is_bad).cloned().collect();
         assert!(bad.is_empty(), "the log is not clean:\n{}", bad.join("\n"));
@@ -255,11 +255,11 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // It may have ended already; its log shows only in tests that fail.
+        // It may have ended already; its log is shown only for failed tests.
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
-            eprintln!("--- the gate's log\n{}", self.stderr.all().join("\n"));
+            eprintln!("--- namegate's log\n{}", self.stderr.all().join("\n"));
         }
     }
 }

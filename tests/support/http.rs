@@ -1,4 +1,4 @@
-//! [`Http`]: requests of any kind to the admin listener, and what came back.
+//! [`Http`]: sends any request to the admin listener and reads the reply.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::PATIENCE;
 
-/// What came back.
+/// A reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     /// Status code.
@@ -18,11 +18,11 @@ pub(crate) struct Reply {
     pub(crate) body: String,
 }
 
-/// Who sends.
+/// A client of the admin listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     server: SocketAddr,
-    /// Header lines besides those that have to be.
+    /// Header lines besides the required ones.
     headers: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl Http {
         self.try_send(method, path, body).expect("the admin listener answers")
     }
 
-    /// Sends a request to a listener that may go away meanwhile; none where it does.
+    /// Sends a request to a listener that may go away; `None` if it does.
     pub(crate) fn try_send(&self, method: &str, path: &str, body: &str) -> Option<Reply> {
         let mut stream = TcpStream::connect(self.server).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -68,7 +68,7 @@ impl Http {
             "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).ok()?;
-        // The listener may refuse a body before it has it all.
+        // The listener may refuse a body before reading it all.
         drop(stream.write_all(body.as_bytes()));
         let mut response = Vec::new();
         drop(stream.read_to_end(&mut response));
@@ -86,7 +86,7 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// Fails unless this is an error with this status that says all of `texts`.
+    /// Fails unless this is an error with this status that contains all of `texts`.
     #[track_caller]
     pub(crate) fn expect_error(&self, status: u16, texts: &[&str]) {
         assert_eq!(self.status, status, "{self:?}");

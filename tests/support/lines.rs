@@ -1,4 +1,4 @@
-//! [`Lines`]: what a process has written so far, line by line.
+//! [`Lines`]: the output of a process so far, line by line.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
@@ -18,7 +18,7 @@ struct Collected {
 }
 
 impl Lines {
-    /// Begins to collect.
+    /// Starts collecting.
     pub(crate) fn collect(stream: impl Read + Send + 'static) -> Self {
         let lines = Self { shared: Arc::default() };
         let shared = Arc::clone(&lines.shared);
@@ -42,7 +42,7 @@ impl Lines {
         self.shared.0.lock().unwrap().lines.clone()
     }
 
-    /// Waits for a line that `wanted` accepts; none when the stream ends or `timeout` passes before.
+    /// Waits for a line that `wanted` accepts; `None` at the end of the stream or after `timeout`.
     pub(crate) fn wait(&self, timeout: Duration, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let deadline = Instant::now() + timeout;
         let (collected, changed) = &*self.shared;
@@ -56,7 +56,7 @@ impl Lines {
         }
     }
 
-    /// Waits for a line that holds `text`; the test fails without it.
+    /// Waits for a line that contains `text`; fails without it.
     pub(crate) fn expect(&self, text: &str) -> String {
         self.wait(super::PATIENCE, |line| line.contains(text))
             .unwrap_or_else(|| panic!("no line holds `{text}`:\n{}", self.all().join("\n")))

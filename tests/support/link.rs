@@ -1,7 +1,7 @@
-//! [`Link`]: a path that loses, delays, reorders, doubles and damages what it carries.
+//! [`Link`]: a proxy that loses, delays, reorders, duplicates and corrupts what it carries.
 //!
-//! What becomes of a datagram follows from the seed, its bytes after the id, and how often it was seen before, and from
-//! nothing that a busy machine could change.
+//! The fate of a datagram depends only on the seed, its bytes after the id, and how often it was seen before, not on
+//! the load of the machine.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -16,28 +16,28 @@ use std::time::{Duration, Instant};
 use super::random::{Random, hash};
 use super::upstream::bind_both;
 
-/// How often threads look whether they should end.
+/// Interval at which threads check whether to end.
 const TICK: Duration = Duration::from_millis(50);
 
-/// After so long without a reply, one way back is given up.
+/// Time without a reply after which a return path is closed.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// What happens on the way, each way.
+/// The impairment in each direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Impairment {
-    /// Of 1,000 datagrams, so many are lost.
+    /// Lost datagrams per 1,000.
     pub(crate) lost: u32,
-    /// Of 1,000, so many arrive twice.
+    /// Duplicated datagrams per 1,000.
     pub(crate) doubled: u32,
-    /// Of 1,000, so many arrive with a byte changed or their end cut off.
+    /// Datagrams per 1,000 that arrive with a byte changed or their end cut off.
     pub(crate) damaged: u32,
-    /// How long everything takes, streams too.
+    /// Delay of everything, including streams.
     pub(crate) delay: Duration,
-    /// How much longer a datagram may take: those that take less overtake it.
+    /// Maximum extra delay of a datagram; faster ones overtake it.
     pub(crate) jitter: Duration,
 }
 
-/// The path. It ends when dropped.
+/// The proxy, stopped when dropped.
 pub(crate) struct Link {
     address: SocketAddr,
     path: Arc<Path>,
@@ -62,12 +62,12 @@ struct Parcel {
 }
 
 impl Link {
-    /// A path to `target`, on loopback, for datagrams and streams.
+    /// A proxy to `target` on loopback, for datagrams and streams.
     pub(crate) fn to(target: SocketAddr, impairment: Impairment, seed: u64) -> Self {
         Self::between(Ipv4Addr::LOCALHOST.into(), target, impairment, seed)
     }
 
-    /// A path from a port of `near` to `target`.
+    /// A proxy from a port of `near` to `target`.
     pub(crate) fn between(near: IpAddr, target: SocketAddr, impairment: Impairment, seed: u64) -> Self {
         let (udp, tcp) = bind_both(near);
         let address = udp.local_addr().expect("a bound socket has an address");
@@ -89,7 +89,7 @@ impl Link {
         Self { address, path }
     }
 
-    /// Its near end.
+    /// The address for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -112,10 +112,10 @@ impl Path {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Sends `bytes` on their way through `socket` to `to`, or not.
+    /// Schedules `bytes` to `to` through `socket`, or drops them.
     fn post(&self, bytes: &[u8], socket: &Arc<UdpSocket>, to: SocketAddr) {
         let now = Instant::now();
-        // Letters may come in any case, and ids are random.
+        // Letter case and ids are random.
         let content = hash(&bytes.get(2..).unwrap_or_default().to_ascii_lowercase());
         let nth = *self.seen.lock().unwrap().entry(content).and_modify(|count| *count += 1).or_default();
         let mut random = Random::of(self.seed ^ content ^ nth << 48);
@@ -130,7 +130,7 @@ impl Path {
                 damage(&mut bytes, &mut random);
             }
             let due = now + delay + random.time(jitter);
-            // Nobody takes parcels once the link has ended.
+            // Nothing receives parcels after the link has ended.
             drop(self.parcels.send(Parcel { due, socket: Arc::clone(socket), to, bytes }));
         }
     }
@@ -168,7 +168,7 @@ fn carry_back(far: &UdpSocket, near: &Arc<UdpSocket>, client: SocketAddr, path: 
     let mut buffer = [0; 65_535];
     let mut last = Instant::now();
     while !path.is_stopping() && last.elapsed() < IDLE {
-        // A late reply of another test's resolver may find this port.
+        // A late reply from another test's resolver may reach this port.
         if let Ok((length, source)) = far.recv_from(&mut buffer)
             && source == path.target
         {
@@ -178,7 +178,7 @@ fn carry_back(far: &UdpSocket, near: &Arc<UdpSocket>, client: SocketAddr, path: 
     }
 }
 
-/// Hands parcels over when they are due; ends when there will be no more.
+/// Sends parcels when they are due; ends when no more can come.
 fn deliver(posted: &Receiver<Parcel>) {
     let mut waiting: BinaryHeap<Reverse<(Instant, u64)>> = BinaryHeap::new();
     let mut parcels: HashMap<u64, Parcel> = HashMap::new();
@@ -196,7 +196,7 @@ fn deliver(posted: &Receiver<Parcel>) {
         while waiting.peek().is_some_and(|Reverse((due, _))| *due <= Instant::now()) {
             let parcel = waiting.pop().and_then(|Reverse((_, number))| parcels.remove(&number));
             if let Some(Parcel { socket, to, bytes, .. }) = parcel {
-                // Whoever is gone does not miss it.
+                // The receiver may be gone.
                 drop(socket.send_to(&bytes, to));
             }
         }

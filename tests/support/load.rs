@@ -1,4 +1,4 @@
-//! Load at a steady rate, whatever becomes of what was asked before.
+//! Sends queries at a steady rate, whether or not earlier ones are answered.
 
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
@@ -9,19 +9,19 @@ use super::message::Message;
 use super::query::Query;
 use super::truth::{Outcome, judge};
 
-/// One query and what became of it.
+/// A query and its result.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     /// The name.
     pub(crate) name: String,
-    /// When it was asked.
+    /// When it was sent.
     pub(crate) at: Instant,
     /// The reply, and when it came.
     pub(crate) reply: Option<(Message, Instant)>,
 }
 
 impl Asked {
-    /// What a client makes of it.
+    /// Its outcome for the client.
     pub(crate) fn outcome(&self) -> Outcome {
         judge(&self.name, self.reply.as_ref().map(|(reply, _)| reply))
     }
@@ -32,15 +32,15 @@ impl Asked {
     }
 }
 
-/// Has `client` ask for the address of each of `names` (65,536 at most), `rate` of them a second, and calls `before` with each
-/// one's place in the list. Fails where a query has more than one reply.
+/// Lets `client` query the address of each of `names` (65,536 at most), `rate` per second, and calls `before` with each
+/// index. Fails if a query has more than one reply.
 pub(crate) fn ask_all(
     client: &UdpClient,
     names: Vec<String>,
     rate: u32,
     mut before: impl FnMut(usize),
 ) -> Vec<Asked> {
-    assert!(names.len() <= 1 << 16, "an id for each");
+    assert!(names.len() <= 1 << 16, "one id per query");
     let count = names.len();
     scope(|scope| {
         let receiving = scope.spawn(|| receive(client, count));
@@ -76,12 +76,12 @@ fn receive(client: &UdpClient, count: usize) -> Vec<Option<(Message, Instant)>> 
     replies
 }
 
-/// How many are as `wanted` says.
+/// Number of queries whose outcome satisfies `wanted`.
 pub(crate) fn count(asked: &[Asked], wanted: impl Fn(&Outcome) -> bool) -> usize {
     asked.iter().filter(|asked| wanted(&asked.outcome())).count()
 }
 
-/// Fails where one has a reply that is wrong.
+/// Fails if a reply is wrong.
 #[track_caller]
 pub(crate) fn expect_none_wrong(asked: &[Asked]) {
     let wrong: Vec<Outcome> =

@@ -1,4 +1,4 @@
-//! [`Message`]: a DNS message decoded for reading in assertions.
+//! [`Message`]: a decoded DNS message for assertions.
 
 use super::code::{self, rcode_text, type_text};
 use super::name::to_wire;
@@ -20,7 +20,7 @@ pub(crate) struct Question {
     pub(crate) class: u16,
 }
 
-/// A decoded message; the OPT record is taken out of the additional section.
+/// A decoded message; the OPT record is separate from the additional section.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     /// As received.
@@ -44,7 +44,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Decodes a whole message; bytes left over are an error.
+    /// Decodes a whole message; trailing bytes are an error.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let (id, flags) = (reader.word()?, reader.word()?);
@@ -71,7 +71,7 @@ impl Message {
         Ok(Self { bytes, id, flags, questions, question_bytes, answers, authorities, additionals, edns })
     }
 
-    /// Decodes a reply that must be well-formed, by hickory's reckoning too.
+    /// Decodes a reply that must be well-formed, for hickory too.
     pub(crate) fn expect(bytes: &[u8]) -> Self {
         let message = Self::parse(bytes).unwrap_or_else(|malformed| panic!("{malformed} in {bytes:02x?}"));
         if let Err(malformed) = hickory_proto::op::Message::from_vec(bytes) {
@@ -80,7 +80,7 @@ impl Message {
         message
     }
 
-    /// True where all these header flags are set.
+    /// True if all these header flags are set.
     pub(crate) fn has(&self, flags: u16) -> bool {
         self.flags & flags == flags
     }
@@ -108,7 +108,7 @@ impl Message {
             .collect()
     }
 
-    /// INFO-CODEs alone.
+    /// Only the INFO-CODEs.
     pub(crate) fn ede_codes(&self) -> Vec<u16> {
         self.extended_errors().into_iter().map(|(code, _)| code).collect()
     }
@@ -118,7 +118,7 @@ impl Message {
         texts(&self.answers)
     }
 
-    /// Data of the answers alone.
+    /// Only the data of the answers.
     pub(crate) fn answer_data(&self) -> Vec<String> {
         self.answers.iter().map(Record::data_text).collect()
     }

@@ -1,4 +1,4 @@
-//! [`Metrics`]: the page at `/metrics`, parsed; and the HTTP request that fetches it.
+//! [`Metrics`]: the parsed page at `/metrics`, and the HTTP request that fetches it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -27,21 +27,21 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Fetches the page of the admin listener at `admin`.
+    /// Fetches the page from the admin listener at `admin`.
     pub(crate) fn fetch(admin: SocketAddr) -> Self {
         let (status, text) = get(admin, "/metrics");
         assert_eq!(status, 200, "GET /metrics: {text}");
         Self::parse(text)
     }
 
-    /// Reads the text format of Prometheus.
+    /// Parses Prometheus's text format.
     pub(crate) fn parse(text: String) -> Self {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let samples = lines.map(sample).collect();
         Self { text, samples }
     }
 
-    /// Sum over all samples of `name` whose labels include `labels`; 0 where there are none.
+    /// Sum of all samples of `name` whose labels include `labels`; 0 if there are none.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let includes = |sample: &&Sample| {
             sample.name == name
@@ -50,7 +50,7 @@ impl Metrics {
         self.samples.iter().filter(includes).map(|sample| sample.value).sum()
     }
 
-    /// True where `name` has a sample.
+    /// True if `name` has a sample.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.samples.iter().any(|sample| sample.name == name)
     }
@@ -60,7 +60,7 @@ impl Metrics {
         self.samples.iter().map(|sample| format!("{} {:?}", sample.name, sample.labels)).collect()
     }
 
-    /// Queries taken in, and what became of them: responses + dropped + in flight.
+    /// Queries received, and their results: responses + dropped + in flight.
     pub(crate) fn accounting(&self) -> (f64, f64) {
         let total = |name| self.sum(name, &[]);
         let outcomes = total("namegate_responses_total")
@@ -100,7 +100,7 @@ fn parse_labels(text: &str, line: &str) -> BTreeMap<String, String> {
     labels
 }
 
-/// Fetches `path` by HTTP: status and body.
+/// Fetches `path` by HTTP; returns status and body.
 pub(crate) fn get(server: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(server).expect("the admin listener accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");

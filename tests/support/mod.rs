@@ -1,11 +1,11 @@
-//! What the black-box tests stand on: a gate under test, an upstream that follows a script, a client that sends
-//! any bytes, and readable views of what each of them got.
+//! Support for black-box tests: a namegate process, a scripted upstream, a client that sends any bytes, and readable
+//! views of what each received.
 //!
 //! ```text
-//!     client ── bytes ──▶ gate (the real binary) ── bytes ──▶ upstream (scripted, records all it receives)
+//!     client ── bytes ──▶ namegate (real binary) ── bytes ──▶ upstream (scripted, records all it receives)
 //!        ◀── Message ──┘      │ stdout, stderr, /metrics  ◀── Script ──┘
 //! ```
-//! Every address is on loopback with a port the system chose.
+//! Every address is on loopback with a port chosen by the system.
 
 pub(crate) mod authority;
 pub(crate) mod browser;
@@ -47,29 +47,29 @@ pub(crate) use upstream::ScriptedUpstream;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// How long a test waits for something that must happen, before it calls it missing. Never waited out when all is well.
+/// Timeout for something that must happen; never reached if all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks `probe` until it has a value; the test fails with `what` when [`PATIENCE`] ends.
+/// Calls `probe` until it returns a value; fails with `what` after [`PATIENCE`].
 pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = probe() {
             return value;
         }
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        assert!(start.elapsed() < PATIENCE, "timed out after {PATIENCE:?} waiting for: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Runs each case in a thread of its own, for cases that mostly wait; the test fails with the first that fails.
+/// Runs each case in its own thread, for cases that mostly wait; fails with the first that fails.
 pub(crate) fn beside<T: Send>(cases: impl IntoIterator<Item = T>, case: impl Fn(T) + Sync) {
     let case = &case;
     std::thread::scope(|scope| cases.into_iter().for_each(|each| drop(scope.spawn(move || case(each)))));
 }
 
-/// An address on loopback for another program, free over UDP and TCP. The port is below the range from which the system
-/// chooses (ip(7), `ip_local_port_range`), so that no other socket takes it meanwhile.
+/// A loopback address for another program, free over UDP and TCP. The port is below the range from which the system
+/// chooses (ip(7), `ip_local_port_range`), so no other socket takes it.
 pub(crate) fn free_address() -> SocketAddr {
     eventually("a free port", || {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(10_000..32_768)));

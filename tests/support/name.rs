@@ -1,8 +1,8 @@
-//! Names between text (RFC 1035 section 5.1 escapes) and wire form, without any opinion on what is well-formed.
+//! Converts names between text (RFC 1035 section 5.1 escapes) and wire form, well-formed or not.
 
 /// Wire form of `text`, root included: `a\.b.c` has two labels, `\065` is one byte, `.` is the root.
 ///
-/// Over-long labels and names are written as they come, since tests need them.
+/// Over-long labels and names are written unchanged, since tests need them.
 pub(crate) fn to_wire(text: &str) -> Vec<u8> {
     let mut wire = Vec::new();
     for label in labels(text) {
@@ -39,7 +39,7 @@ fn labels(text: &str) -> Vec<Vec<u8>> {
     labels
 }
 
-/// Text of one label, with every byte that is not a visible ASCII character or that means something escaped.
+/// Text of one label; every special or invisible byte is escaped.
 pub(crate) fn label_text(label: &[u8]) -> String {
     let mut text = String::new();
     for &byte in label {
@@ -52,7 +52,7 @@ pub(crate) fn label_text(label: &[u8]) -> String {
     text
 }
 
-/// `text` with every `{UNIT*COUNT}` written out, so that tables need not hold names of 255 letters.
+/// `text` with every `{UNIT*COUNT}` expanded, so that tables need no names of 255 letters.
 pub(crate) fn expand(text: &str) -> String {
     let Some((before, rest)) = text.split_once('{') else {
         return text.to_owned();

@@ -1,4 +1,5 @@
-//! [`Namespaces`]: three network namespaces in a row, client, gate and upstream, joined by two virtual cables (Linux, root).
+//! [`Namespaces`]: three network namespaces in a row (client, gate and upstream), joined by two virtual cables (Linux,
+//! root).
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// MTU of both cables in bytes: below Ethernet's, as in a tunnel.
 const MTU: &str = "1400";
 
-/// Who lives in a namespace.
+/// A namespace by its role.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
     Client,
@@ -19,18 +20,18 @@ pub(crate) enum Place {
     Upstream,
 }
 
-/// The namespaces. They are gone when dropped, with the processes in them.
+/// The namespaces, removed when dropped, with their processes.
 pub(crate) struct Namespaces {
     prefix: String,
 }
 
 impl Namespaces {
-    /// The gate's address towards clients.
+    /// Namegate's address towards clients.
     pub(crate) const GATE: [u8; 4] = [10, 77, 1, 1];
     /// The upstream's address.
     pub(crate) const UPSTREAM: [u8; 4] = [10, 77, 2, 2];
 
-    /// Makes them; `name` tells them from those of other tests.
+    /// Creates them; `name` distinguishes them from those of other tests.
     pub(crate) fn new(name: &str) -> Self {
         let namespaces = Self { prefix: format!("ng{}{name}", std::process::id()) };
         for place in [Place::Client, Place::Gate, Place::Upstream] {
@@ -73,20 +74,21 @@ impl Namespaces {
         let namespace =
             File::open(format!("/run/netns/{}", self.name(place))).expect("the namespace is there");
         let there = || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("root is required");
             work()
         };
         std::thread::scope(|scope| scope.spawn(there).join())
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// What glibc's getaddrinfo makes of `name` in the client's namespace, where [`Namespaces::GATE`] is the only resolver: its
-    /// exit status and the IPv4 addresses it found.
+    /// Runs glibc's getaddrinfo for `name` in the client's namespace, where [`Namespaces::GATE`] is the only resolver;
+    /// returns its exit status and the IPv4 addresses.
     pub(crate) fn getaddrinfo(&self, name: &str) -> (Option<i32>, Vec<String>) {
         let client = self.name(Place::Client);
         // `ip netns exec` mounts these files over those of the machine.
         let directory = Self::files_of(&client);
-        std::fs::create_dir_all(&directory).expect("root may");
+        std::fs::create_dir_all(&directory).expect("root is required");
         let server = ip(Self::GATE);
         for (file, text) in [
             ("resolv.conf", format!("nameserver {server}\noptions timeout:2 attempts:1\n")),
@@ -106,7 +108,7 @@ impl Namespaces {
         Path::new("/etc/netns").join(name)
     }
 
-    /// Loses `percent` of all datagrams that arrive at `place`, over the packet filter.
+    /// Drops `percent` of all datagrams that arrive at `place`, by the packet filter.
     pub(crate) fn lose(&self, place: Place, percent: u32) {
         let rules = format!(
             "add table inet loss\nadd chain inet loss input {{ type filter hook input priority 0; }}\n\
@@ -133,7 +135,7 @@ impl Namespaces {
         );
     }
 
-    /// Refuses none any more.
+    /// Stops refusing datagrams.
     pub(crate) fn refuse_no_sends(&self, place: Place) {
         self.filter(place, "delete table inet refuse\n");
     }
@@ -141,10 +143,10 @@ impl Namespaces {
     /// Sets a kernel parameter of `place`, written as a path below `/proc/sys`.
     pub(crate) fn set(&self, place: Place, parameter: &str, value: &str) {
         let path = Path::new("/proc/sys").join(parameter);
-        self.within(place, || std::fs::write(&path, value)).expect("root may");
+        self.within(place, || std::fs::write(&path, value)).expect("root is required");
     }
 
-    /// Has the kernel delay, reorder, double and lose what leaves `place` through `cable`; false where it cannot.
+    /// Lets the kernel delay, reorder, duplicate and lose what leaves `place` through `cable`; false if it cannot.
     pub(crate) fn impair(&self, place: Place, cable: &str, how: &str) -> bool {
         let name = self.name(place);
         let arguments = format!("-n {name} qdisc add dev {cable} root netem {how}");
@@ -152,7 +154,7 @@ impl Namespaces {
         status.is_ok_and(|status| status.success())
     }
 
-    /// Fragments that were made or put together at `place`.
+    /// Number of fragments created or reassembled at `place`.
     pub(crate) fn fragments(&self, place: Place) -> u64 {
         let text =
             self.within(place, || std::fs::read_to_string("/proc/thread-self/net/snmp").expect("counters"));
@@ -165,7 +167,7 @@ impl Namespaces {
     }
 }
 
-/// An address as the standard library has it.
+/// An address as the standard library's type.
 pub(crate) fn ip(address: [u8; 4]) -> IpAddr {
     address.into()
 }

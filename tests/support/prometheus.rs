@@ -1,4 +1,4 @@
-//! [`Prometheus`]: a real Prometheus server that watches a gate by the rules in `config/prometheus`.
+//! [`Prometheus`]: a real Prometheus server that scrapes namegate with the rules in `config/prometheus`.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -12,10 +12,10 @@ use super::lines::Lines;
 use super::metrics::get;
 use super::{eventually, free_address};
 
-/// Where the committed configuration is.
+/// Directory of the committed configuration.
 pub(crate) const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/prometheus");
 
-/// A running server, with storage of its own. It is killed when dropped.
+/// A running server with its own storage, killed when dropped.
 pub(crate) struct Prometheus {
     child: Child,
     address: SocketAddr,
@@ -24,9 +24,9 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts a server that scrapes `target` each second and judges the committed rules as often.
+    /// Starts a server that scrapes `target` and evaluates the committed rules once per second.
     ///
-    /// `past` is what it already knows, in the OpenMetrics format.
+    /// `past` holds older samples in the OpenMetrics format.
     pub(crate) fn start(target: SocketAddr, past: &str) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let storage = directory.path().join("data");
@@ -51,7 +51,7 @@ impl Prometheus {
         prometheus
     }
 
-    /// The `data` of an API page; the server's own words where it refuses.
+    /// The `data` of an API page; the server's error message if it refuses.
     pub(crate) fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let pairs: Vec<String> =
             parameters.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
@@ -63,7 +63,7 @@ impl Prometheus {
         }
     }
 
-    /// The samples of an expression now. NaN, which a rate without events divided by itself is, is not among them.
+    /// The current samples of an expression, without NaN, which a rate of no events divided by itself yields.
     pub(crate) fn query(&self, expression: &str) -> Result<Vec<f64>, String> {
         let data = self.api("query", &[("query", expression)])?;
         let result = data["result"].as_array().ok_or_else(|| format!("no result in {data}"))?;
@@ -82,7 +82,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Writes the committed configuration with another target and other intervals, and the rules as they are.
+/// Writes the committed configuration with another target and other intervals, and the unchanged rules.
 fn configure(directory: &Path, target: SocketAddr) {
     let mut text = fs::read_to_string(Path::new(CONFIG).join("prometheus.yml")).expect("prometheus.yml");
     for (committed, wanted) in [
@@ -90,7 +90,7 @@ fn configure(directory: &Path, target: SocketAddr) {
         ("interval: 15s", "interval: 1s"),
         ("scrape_interval: 5s", "scrape_interval: 1s"),
     ] {
-        assert!(text.contains(committed), "`{committed}` is not in prometheus.yml");
+        assert!(text.contains(committed), "prometheus.yml lacks `{committed}`");
         text = text.replace(committed, wanted);
     }
     fs::write(directory.join("prometheus.yml"), text).expect("a file can be written");
@@ -99,7 +99,7 @@ fn configure(directory: &Path, target: SocketAddr) {
     }
 }
 
-/// Puts samples of times gone by into the storage.
+/// Imports past samples into the storage.
 fn remember(directory: &Path, storage: &Path, past: &str) {
     let samples = directory.join("past");
     fs::write(&samples, format!("{past}# EOF\n")).expect("a file can be written");

@@ -1,4 +1,4 @@
-//! [`Query`]: builds what a client sends, well-formed or not.
+//! [`Query`]: builds a client's message, well-formed or not.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -21,7 +21,7 @@ pub(crate) struct Edns {
 }
 
 impl Edns {
-    /// An OPT record with nothing but a payload size.
+    /// An OPT record with only a payload size.
     pub(crate) fn of_size(size: u16) -> Self {
         Self { size, extended_rcode: 0, version: 0, dnssec_ok: false, options: Vec::new() }
     }
@@ -50,7 +50,7 @@ impl Edns {
 pub(crate) struct Query {
     /// Message id.
     pub(crate) id: u16,
-    /// Header flags; RD alone at first.
+    /// Header flags; initially only RD.
     pub(crate) flags: u16,
     /// Opcode, 0 to 15.
     pub(crate) opcode: u8,
@@ -60,12 +60,12 @@ pub(crate) struct Query {
     pub(crate) edns: Option<Edns>,
     /// Counts to write instead of the true ones.
     pub(crate) counts: Option<[u16; 4]>,
-    /// Bytes after all that.
+    /// Bytes after everything else.
     pub(crate) tail: Vec<u8>,
 }
 
 impl Query {
-    /// A query of class IN with RD and without EDNS; the id differs from one query to the next.
+    /// A query of class IN with RD and without EDNS; each query has a different id.
     pub(crate) fn new(name: &str, qtype: &str) -> Self {
         Self::of_class(name, qtype, "IN")
     }

@@ -1,4 +1,4 @@
-//! [`Random`]: numbers that look random and are the same for the same seed, on every machine and for ever.
+//! [`Random`]: pseudo-random numbers that depend only on the seed, on every machine.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Numbers of `seed`.
+    /// A generator with this seed.
     pub(crate) fn of(seed: u64) -> Self {
         Self(seed)
     }
@@ -30,7 +30,7 @@ impl Random {
         self.next() % 1000 < u64::from(count)
     }
 
-    /// A time below `end`; zero where that is zero.
+    /// A duration below `end`; zero if that is zero.
     pub(crate) fn time(&mut self, end: Duration) -> Duration {
         end.mul_f64(self.next() as f64 / u64::MAX as f64)
     }

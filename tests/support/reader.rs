@@ -2,7 +2,7 @@
 
 use super::name::label_text;
 
-/// What keeps a message from being read.
+/// Why a message cannot be read.
 pub(crate) type Malformed = String;
 
 /// A position in a message.
@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
         Ok(u32::from(self.word()?) << 16 | u32::from(self.word()?))
     }
 
-    /// A name as text (`.` for the root, else without the final dot), pointers followed.
+    /// A name as text (`.` for the root, else without the final dot), following pointers.
     pub(crate) fn name(&mut self) -> Result<String, Malformed> {
         let (mut labels, mut at, mut end) = (Vec::new(), self.at, None);
         for _ in 0..128 {

@@ -6,7 +6,7 @@ use super::code::{hex, type_number, type_text};
 use super::name::to_wire;
 use super::reader::{Malformed, Reader};
 
-/// A resource record with its data free of compression.
+/// A resource record with uncompressed data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     /// Owner name as text.
@@ -27,7 +27,7 @@ impl Record {
         Self { owner: owner.to_owned(), rtype: type_number(rtype), class: 1, ttl, data }
     }
 
-    /// Reads `OWNER TTL TYPE DATA`; data beyond the common types is `\# LENGTH HEX` (RFC 3597).
+    /// Parses `OWNER TTL TYPE DATA`; data of uncommon types is `\# LENGTH HEX` (RFC 3597).
     pub(crate) fn from_text(text: &str) -> Self {
         let mut words = text.splitn(4, ' ');
         let mut word = || words.next().unwrap_or_else(|| panic!("`{text}` is not OWNER TTL TYPE DATA"));
@@ -62,7 +62,7 @@ impl Record {
         format!("{} {} {} {}", self.owner, self.ttl, type_text(self.rtype), self.data_text())
     }
 
-    /// The data alone, as [`Record::from_text`] takes it.
+    /// Only the data, as [`Record::from_text`] parses it.
     pub(crate) fn data_text(&self) -> String {
         let data = self.data.as_slice();
         let name = || Reader::new(data).name().unwrap_or_default();

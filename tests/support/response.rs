@@ -1,4 +1,4 @@
-//! [`Response`]: what the scripted upstream answers.
+//! [`Response`]: an answer of the scripted upstream.
 
 use super::code::{self, rcode_number};
 use super::message::Message;
@@ -6,7 +6,7 @@ use super::name::to_wire;
 use super::query::Edns;
 use super::record::Record;
 
-/// An answer in the making; id, question and RD are taken from the query it answers.
+/// An answer under construction; id, question and RD come from the query.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Response {
     /// Header flags besides QR, RD and RA.
@@ -19,7 +19,7 @@ pub(crate) struct Response {
     pub(crate) authorities: Vec<Record>,
     /// Additional section without OPT.
     pub(crate) additionals: Vec<Record>,
-    /// Options of the OPT record, which is there whenever the query has one.
+    /// Options of the OPT record, which is present if the query has one.
     pub(crate) options: Vec<(u16, Vec<u8>)>,
 }
 
@@ -29,7 +29,7 @@ impl Response {
         Self { answers: Record::list(records), ..Self::default() }
     }
 
-    /// Nothing but a response code.
+    /// Only a response code.
     pub(crate) fn failing(rcode: &str) -> Self {
         Self { rcode: rcode_number(rcode), ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! [`Script`]: how the upstream treats one query, step by step, on either transport.
+//! [`Script`]: how the upstream handles one query, step by step, on either transport.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) type Choose = Arc<dyn Fn(&Message) -> Script + Send + Sync>;
 /// One thing the upstream does.
 #[derive(Clone)]
 pub(crate) enum Step {
-    /// Lets time pass.
+    /// Waits.
     Wait(Duration),
     /// Replies.
     Send(Render),
@@ -24,11 +24,11 @@ pub(crate) enum Step {
     SendFromOtherPort(Render),
     /// UDP: replies from the upstream's port at another address.
     SendFromOtherAddress(Render),
-    /// TCP: announces this length, sends the bytes and no more.
+    /// TCP: announces this length, but sends only these bytes.
     Announce(u16, Render),
     /// TCP: closes the connection.
     Close,
-    /// TCP: closes the connection without patience for what is unsent, which resets it.
+    /// TCP: resets the connection by closing it with unsent data.
     Reset,
 }
 
@@ -44,17 +44,17 @@ impl Step {
         Self::Send(Arc::new(move |_| bytes.clone()))
     }
 
-    /// Replies with `response` after `change` has had its bytes.
+    /// Replies with `response` after `change` has edited its bytes.
     pub(crate) fn changed(response: Response, change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
         Self::Send(changed(response, change))
     }
 
-    /// Replies under an id that was not asked with.
+    /// Replies with a wrong id.
     pub(crate) fn wrong_id(response: Response) -> Self {
         Self::changed(response, |bytes| bytes[0] ^= 0x55)
     }
 
-    /// Replies to a question of another name that is as long.
+    /// Replies to a question for another name of the same length.
     pub(crate) fn wrong_name(response: Response) -> Self {
         Self::changed(response, |bytes| bytes[13] ^= 0x01)
     }
@@ -70,7 +70,7 @@ impl Step {
     }
 }
 
-/// `response` rendered, then changed.
+/// `response`, rendered and then changed.
 pub(crate) fn changed(response: Response, change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Render {
     Arc::new(move |query| {
         let mut bytes = response.render(query);
@@ -104,7 +104,7 @@ impl Script {
         Self::default()
     }
 
-    /// One reply, late.
+    /// One delayed reply.
     pub(crate) fn late(delay: Duration, response: Response) -> Self {
         Self::steps(vec![Step::Wait(delay), Step::reply(response)])
     }

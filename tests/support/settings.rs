@@ -1,4 +1,4 @@
-//! Settings of a gate under test.
+//! Writes the settings of the process under test.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-/// Settings every test begins with: everything on loopback, ports of the system's choice, one allowed
-/// subtree, and nobody who asks but the test.
+/// Base settings of every test: everything on loopback, ports chosen by the system, one allowed subtree, and no client
+/// but the test.
 const BASE: &str = r#"
     [server]
     listen = ["127.0.0.1:0"]
@@ -20,13 +20,13 @@ const BASE: &str = r#"
     interval = "0s"
 "#;
 
-/// Writes the settings of a gate in `directory` and returns the file's path.
+/// Writes the settings file in `directory` and returns its path.
 pub(crate) fn write_settings(directory: &Path, upstreams: &[SocketAddr], settings: &str) -> PathBuf {
     let mut merged: Table = BASE.parse().expect("the base settings are TOML");
     let servers: Vec<Value> = upstreams.iter().map(|address| Value::from(address.to_string())).collect();
     merged.insert("upstream".to_owned(), Table::from_iter([("servers".to_owned(), servers.into())]).into());
     let own = settings.replace("{dir}", directory.to_str().expect("a path in UTF-8"));
-    let own: Table = own.parse().unwrap_or_else(|error| panic!("settings are no TOML: {error}\n{own}"));
+    let own: Table = own.parse().unwrap_or_else(|error| panic!("settings are not TOML: {error}\n{own}"));
     overlay(&mut merged, own);
     let path = directory.join("namegate.toml");
     write(&path, &merged.to_string());
@@ -42,7 +42,7 @@ fn overlay(below: &mut Table, above: Table) {
     }
 }
 
-/// Writes a file and the directories above it.
+/// Writes a file and creates its parent directories.
 pub(crate) fn write(path: &Path, content: &str) {
     fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("a directory can be made");
     fs::write(path, content).expect("a file can be written");

@@ -1,5 +1,5 @@
-//! Answers that tell what they are an answer to: the address of a name follows from the name, so that one given for
-//! another shows.
+//! Answers that identify their question: the address is derived from the name, so an answer for another name is
+//! detected.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::random::hash;
 use super::response::Response;
 use super::script::{Script, Step};
 
-/// The address that the upstream holds for `name`, in its `version`.
+/// The address of `name` at the upstream, in its `version`.
 pub(crate) fn address(name: &str, version: u8) -> String {
     let [.., a, b, c] = hash(name.to_ascii_lowercase().as_bytes()).to_be_bytes();
     Ipv4Addr::new(100 + version, a, b, c).to_string()
@@ -26,12 +26,12 @@ pub(crate) fn script() -> Script {
     Script::steps(vec![Step::Send(Arc::new(|query| answer(query, 0, 300).render(query)))])
 }
 
-/// What a client makes of a reply.
+/// The outcome of a query for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The address that the upstream holds, in this version.
+    /// The upstream's address, in this version.
     Answered(u8),
-    /// The gate's own denial.
+    /// Namegate's own denial.
     Denied,
     /// SERVFAIL with a reason.
     Failed,
@@ -41,7 +41,7 @@ pub(crate) enum Outcome {
     Wrong(String),
 }
 
-/// What `reply` to a question for the address of `name` is.
+/// Classifies `reply` to a query for the address of `name`.
 pub(crate) fn judge(name: &str, reply: Option<&Message>) -> Outcome {
     let Some(reply) = reply else { return Outcome::Lost };
     let (rcode, data) = (reply.rcode(), reply.answer_data());

@@ -1,4 +1,4 @@
-//! [`ScriptedUpstream`]: a DNS server on loopback that does as it is told and writes down all it receives.
+//! [`ScriptedUpstream`]: a scripted DNS server on loopback that records every query.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -16,10 +16,10 @@ use super::response::Response;
 use super::script::{Choose, Script, Step};
 use super::{PATIENCE, code, eventually};
 
-/// How often the UDP thread looks whether it should end.
+/// Interval at which the UDP thread checks whether to end.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How a query came.
+/// The transport of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     /// As a datagram.
@@ -28,20 +28,20 @@ pub(crate) enum Transport {
     Tcp,
 }
 
-/// A query the gate sent.
+/// A query from namegate.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     /// Decoded, with its bytes.
     pub(crate) message: Message,
-    /// How it came.
+    /// Its transport.
     pub(crate) transport: Transport,
-    /// From where.
+    /// Its source address.
     pub(crate) source: SocketAddr,
-    /// When.
+    /// When it arrived.
     pub(crate) at: Instant,
 }
 
-/// The server. It ends when dropped.
+/// The server, stopped when dropped.
 pub(crate) struct ScriptedUpstream {
     address: SocketAddr,
     state: Arc<State>,
@@ -90,41 +90,41 @@ impl ScriptedUpstream {
         Self { address, state }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Treats every query for `name` by `script` from now on.
+    /// Handles every query for `name` with `script` from now on.
     pub(crate) fn on(&self, name: &str, script: Script) {
         self.on_each(name, vec![script]);
     }
 
-    /// Treats queries for `name` by one script after the other; the last one stays.
+    /// Handles queries for `name` with one script after the other; the last one repeats.
     pub(crate) fn on_each(&self, name: &str, mut scripts: Vec<Script>) {
         scripts.reverse();
         self.state.scripts.lock().unwrap().insert(name.to_owned(), scripts);
     }
 
-    /// Treats every query without a script of its own by `script`, instead of with the usual answer.
+    /// Handles every query without its own script with `script`, instead of the usual answer.
     pub(crate) fn by_default(&self, script: Script) {
         self.by_choice(move |_| script.clone());
     }
 
-    /// The same by the script that `choose` makes for each.
+    /// The same with a script that `choose` makes for each query.
     pub(crate) fn by_choice(&self, choose: impl Fn(&Message) -> Script + Send + Sync + 'static) {
         *self.state.default.lock().unwrap() = Some(Arc::new(choose));
     }
 
-    /// Gives no answer to the gate's health probes any more.
+    /// Stops answering health probes.
     pub(crate) fn ignore_probes(&self) {
         self.state.deaf_to_probes.store(true, Ordering::Relaxed);
     }
 
-    /// All queries so far, health probes left out. Fails when the gate sent something unreadable.
+    /// All queries so far, without health probes. Fails if namegate sent an unreadable message.
     pub(crate) fn queries(&self) -> Vec<Received> {
         let unreadable = self.state.unreadable.lock().unwrap();
-        assert!(unreadable.is_empty(), "the gate sent what is no DNS query: {unreadable:02x?}");
+        assert!(unreadable.is_empty(), "namegate sent an unreadable query: {unreadable:02x?}");
         self.state.received.lock().unwrap().clone()
     }
 
@@ -133,12 +133,12 @@ impl ScriptedUpstream {
         self.queries().iter().map(|query| query.message.asked()).collect()
     }
 
-    /// How many queries for `name` came.
+    /// Number of queries for `name`.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.queries().iter().filter(|query| query.message.name() == name).count()
     }
 
-    /// Waits until `count` queries for `name` have come.
+    /// Waits until `count` queries for `name` have arrived.
     pub(crate) fn wait_for(&self, name: &str, count: usize) -> Vec<Received> {
         eventually(&format!("{count} upstream queries for {name}"), || {
             (self.count(name) >= count)
@@ -155,7 +155,7 @@ impl Drop for ScriptedUpstream {
 }
 
 impl State {
-    /// Writes the query down and finds the script for it.
+    /// Records the query and finds its script.
     fn receive(&self, bytes: &[u8], transport: Transport, source: SocketAddr) -> Option<(Message, Script)> {
         let at = Instant::now();
         let Some(message) = Message::parse(bytes).ok().filter(|message| message.questions.len() == 1) else {
@@ -188,7 +188,7 @@ impl State {
     }
 }
 
-/// True for the question by which a resolver sees whether its upstream forwards back to it.
+/// True for the query by which namegate detects that its upstream forwards back to it.
 pub(crate) fn is_loop_probe(query: &Message) -> bool {
     query.asked().to_ascii_lowercase().ends_with(".namegate-loop.arpa hinfo")
 }
@@ -203,7 +203,7 @@ fn usual_answer(query: &Message) -> Response {
     }
 }
 
-/// Sockets at a port of `address` that is free for both transports.
+/// Sockets on a port of `address` that is free for both transports.
 pub(crate) fn bind_both(address: IpAddr) -> (UdpSocket, TcpListener) {
     eventually("a port free for UDP and TCP", || {
         let udp = UdpSocket::bind((address, 0)).ok()?;
@@ -226,10 +226,10 @@ fn serve_udp(socket: &UdpSocket, state: &Arc<State>) {
     }
 }
 
-/// Carries out the steps, on a thread of their own where one of them takes time.
+/// Runs the steps, on a separate thread if one of them takes time.
 fn run(steps: Vec<Step>, mut step: impl FnMut(&Step) -> io::Result<()> + Send + 'static) {
     let takes_time = steps.iter().any(|step| matches!(step, Step::Wait(_)));
-    // A gate that is gone or has closed its connection is no fault of the upstream.
+    // If namegate is gone or has closed its connection, that is not the upstream's fault.
     let mut all = move || drop(steps.iter().try_for_each(&mut step));
     if takes_time {
         thread::spawn(all);
@@ -261,7 +261,7 @@ fn serve_tcp(listener: &TcpListener, state: &Arc<State>) {
         }
         let state = Arc::clone(state);
         if let Ok(stream) = stream {
-            // Ends when the gate closes the connection.
+            // Ends when namegate closes the connection.
             thread::spawn(move || drop(serve_connection(&stream, &state)));
         }
     }
@@ -301,7 +301,7 @@ fn tcp_step(mut stream: &TcpStream, query: &Message, step: &Step) -> io::Result<
     Ok(())
 }
 
-/// Holds what the gate sends upstream for one query: what is asked, DO and CD, and nothing else a client can choose.
+/// Asserts that an upstream query carries only the question, DO and CD, and nothing else from the client.
 pub(crate) fn assert_own_query(received: &Received, client: &super::Query) {
     let mut question = client.questions[0].clone();
     let name_end = question.len() - 4;
@@ -319,5 +319,5 @@ pub(crate) fn assert_own_query(received: &Received, client: &super::Query) {
         tail: Vec::new(),
     };
     let (sent, wanted) = (&received.message.bytes, wanted.bytes());
-    assert_eq!(sent, &wanted, "the upstream query is not the gate's own:\n{:02x?}\n{:02x?}", sent, wanted);
+    assert_eq!(sent, &wanted, "the upstream query is not namegate's own:\n{:02x?}\n{:02x?}", sent, wanted);
 }

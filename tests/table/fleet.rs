@@ -1,4 +1,4 @@
-//! [`Fleet`]: the gates a table's rows are asked against, one for each rule set and size.
+//! [`Fleet`]: the namegate processes that run a table's rows, one per rule set and size.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::support::name::expand;
 use crate::support::upstream::Received;
 use crate::support::{Gate, Message, Query, ScriptedUpstream, TcpClient, UdpClient};
 
-/// The gates of a table, each started when the first row needs it.
+/// The processes of a table, each started when the first row needs it.
 pub(crate) struct Fleet {
     name: &'static str,
     table: Table,
@@ -24,13 +24,13 @@ pub(crate) struct Fleet {
 /// Stations by rule set and size.
 type Stations = HashMap<(String, usize), Arc<Mutex<Station>>>;
 
-/// A gate with its upstream. Rows take turns, so that every upstream query is some row's.
+/// A namegate process with its upstream. Rows run one at a time, so that every upstream query belongs to a row.
 struct Station {
     running: Option<(ScriptedUpstream, Gate)>,
     seen: usize,
 }
 
-/// What was run, and what must be nothing.
+/// Number of rows run, and of upstream queries that must not happen.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tally {
     rows: usize,
@@ -59,7 +59,7 @@ impl fmt::Display for Tally {
 }
 
 impl Fleet {
-    /// A fleet without gates yet.
+    /// A fleet without processes.
     pub(crate) fn new(name: &'static str, table: Table) -> Self {
         Self { name, table, stations: Mutex::default(), tally: Mutex::default() }
     }
@@ -83,7 +83,7 @@ impl Fleet {
         self.tally.lock().unwrap().rows += 1;
         for size in sizes {
             let station = self.station(&row.set, size);
-            // A row that panicked has said so already; the gate is as good as before.
+            // A panicked row has already been reported; the process is still usable.
             let mut station = station.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             let (received, verdict) = station.exchange(set, size, row, transport);
             let mut tally = self.tally.lock().unwrap();
@@ -97,7 +97,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// What was run so far. Queries that reached an upstream only after their row count as late.
+    /// Counts so far. Queries that reached an upstream after their row ended count as late.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = *self.tally.lock().unwrap();
         for station in self.stations.lock().unwrap().values() {
@@ -117,7 +117,7 @@ impl Fleet {
 }
 
 impl Station {
-    /// Sends the row's query: how many upstream queries came of it, and whether all is as the row says.
+    /// Sends the row's query; returns the number of upstream queries, and whether the row holds.
     fn exchange(
         &mut self,
         set: &RuleSet,
@@ -141,7 +141,7 @@ impl Station {
         self.seen = before + received.len();
         let verdict = match (row.reply, reply) {
             (Reply::Silence, None) => Ok(()),
-            (Reply::Silence, Some(reply)) => Err(format!("a reply instead of silence: {reply:?}")),
+            (Reply::Silence, Some(reply)) => Err(format!("unexpected reply: {reply:?}")),
             (_, None) => Err("no reply".to_owned()),
             (_, Some(reply)) => judge(row, &query, &sent, &reply, transport),
         };
@@ -150,7 +150,7 @@ impl Station {
     }
 }
 
-/// The reply, none for silence.
+/// The reply; `None` if there is none.
 fn send(gate: &Gate, row: &Row, bytes: &[u8], transport: Transport) -> Option<Message> {
     let source = IpAddr::from(row.from);
     let expects_silence = row.reply == Reply::Silence;
@@ -186,7 +186,7 @@ fn judge_upstream(row: &Row, query: &Query, received: &[Received]) -> Result<(),
     Ok(())
 }
 
-/// Starts a gate whose rule set is filled up to `size`: half of it in the file, around the rules in question.
+/// Starts namegate with a rule set filled up to `size`: half of the filler is in the file, around the rules under test.
 fn start(set: &RuleSet, size: usize) -> (ScriptedUpstream, Gate) {
     let upstream = ScriptedUpstream::start();
     let settings = format!(
@@ -204,7 +204,7 @@ fn start(set: &RuleSet, size: usize) -> (ScriptedUpstream, Gate) {
     (upstream, gate)
 }
 
-/// A zone file of `count` rules that match no name of any table.
+/// An allowlist of `count` rules that match no name in any table.
 fn filler(count: usize) -> String {
     let mut text = "title = \"Filler\"\nsource = \"generated\"\nrevised = 2026-01-01\n".to_owned();
     for number in 0..count {

@@ -9,7 +9,7 @@ const BLOCK_TTL: u32 = 30;
 /// INFO-CODE of a blocked answer.
 const EDE_BLOCKED: u16 = 15;
 
-/// Fails with the first difference.
+/// Fails at the first difference.
 pub(crate) fn judge(
     row: &Row,
     query: &Query,
@@ -61,7 +61,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// True for replies that follow from the question, not from what is wrong with the message.
+    /// True for replies that depend on the question, not on an error in the message.
     fn is_about_the_name(&self) -> bool {
         !matches!(self.row.reply, Reply::Refused | Reply::Formerr | Reply::Notimp | Reply::Badvers)
     }
@@ -130,10 +130,10 @@ impl Case<'_> {
         };
         self.same("EDE", self.reply.ede_codes(), vec![wanted])?;
         let text = match self.row.reply {
-            Reply::Blocked => "name is not on the allowlist",
+            Reply::Blocked => "not on the allowlist",
             Reply::Denied => "denied by rule ",
-            Reply::Ancestor => "only names below it are allowed",
-            Reply::DeniedAncestor => "; only names below it are allowed",
+            Reply::Ancestor => "only subdomains of this name are allowed",
+            Reply::DeniedAncestor => "; only subdomains of this name are allowed",
             _ => "",
         };
         let text = self.row.ede_text.as_deref().unwrap_or(text);
@@ -144,7 +144,7 @@ impl Case<'_> {
         self.fail(&format!("no EDE text holds `{text}`: {errors:?}"))
     }
 
-    /// RFC 6891 section 6.2.3: never more than the client can take.
+    /// RFC 6891 section 6.2.3: never larger than the client accepts.
     fn size(&self, transport: Transport) -> Result<(), String> {
         let takes = self.query.edns.as_ref().map_or(512, |edns| edns.size.clamp(512, 1232));
         let length = self.reply.bytes.len();

@@ -1,4 +1,4 @@
-//! Tables of queries and what must become of them.
+//! Tables of queries and their required results.
 
 pub(crate) mod fleet;
 pub(crate) mod judge;
@@ -24,7 +24,7 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
 }
 
-/// The settings a row's gate runs with.
+/// The settings that a row runs with.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuleSet {
@@ -34,13 +34,13 @@ pub(crate) struct RuleSet {
     /// `[policy] deny`.
     #[serde(default)]
     pub(crate) deny: Vec<String>,
-    /// Sizes to fill the set up to, each in a gate of its own; none: the set as it is.
+    /// Sizes to fill the set up to, each in its own process; empty: the set unchanged.
     #[serde(default)]
     pub(crate) sizes: Vec<usize>,
-    /// Whether answers are kept; rows repeat their questions, so mostly not.
+    /// Whether the cache is on; rows repeat their questions, so mostly it is off.
     #[serde(default)]
     pub(crate) cache: bool,
-    /// Files in the gate's directory.
+    /// Files in namegate's directory.
     #[serde(default)]
     pub(crate) files: BTreeMap<String, String>,
     /// More settings, as TOML.
@@ -61,7 +61,7 @@ impl Table {
     }
 }
 
-/// Reads a data file of this folder.
+/// Reads a file of `tests/data`.
 pub(crate) fn load<T: DeserializeOwned>(name: &str) -> T {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.toml"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -1,4 +1,4 @@
-//! [`Row`]: one line of a table, as written.
+//! [`Row`]: one row of a table, as written.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -10,55 +10,55 @@ use crate::support::name::expand;
 use crate::support::query::question;
 use crate::support::{Edns, Query, Record, Response, Script};
 
-/// A query and what must become of it.
+/// A query and its required result.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Row {
     /// A sentence in kebab case, unique in its table.
     pub(crate) name: String,
-    /// The rule set, `default` when left out.
+    /// The rule set; `default` if omitted.
     #[serde(default = "default_set")]
     pub(crate) set: String,
-    /// The transports, both when left out.
+    /// The transports; both if omitted.
     #[serde(default = "both_transports")]
     pub(crate) over: Vec<Transport>,
     /// The client's address.
     #[serde(default = "loopback")]
     pub(crate) from: Ipv4Addr,
-    /// Questions (`NAME TYPE`) that are asked, and answered, before.
+    /// Questions (`NAME TYPE`) that are queried and answered before.
     #[serde(default)]
     pub(crate) after: Vec<String>,
     /// Questions, each `NAME TYPE` or `NAME TYPE CLASS`.
     #[serde(default)]
     ask: Questions,
-    /// Questions as hexadecimal bytes, or the whole message after its id where `ask` is left out.
+    /// Questions as hexadecimal bytes, or the whole message after its id if `ask` is omitted.
     hex: Option<String>,
-    /// Header flags, RD alone when left out.
+    /// Header flags; only RD if omitted.
     flags: Option<Vec<String>>,
     #[serde(default)]
     opcode: u8,
     /// Counts to claim instead of the true ones.
     counts: Option<[u16; 4]>,
-    /// The OPT record: one of 1232 bytes without options when left out.
+    /// The OPT record; if omitted, 1232 bytes without options.
     #[serde(default)]
     edns: EdnsColumn,
     /// Hexadecimal bytes after everything else.
     #[serde(default)]
     tail: String,
-    /// `tail` holds a good OPT record, so that the reply has one.
+    /// `tail` contains a valid OPT record, so the reply has one.
     #[serde(default)]
     pub(crate) opt_in_tail: bool,
-    /// What the upstream answers, the usual answer when left out.
+    /// The upstream's answer; the usual answer if omitted.
     script: Option<ScriptColumn>,
     /// What the client gets.
     pub(crate) reply: Reply,
-    /// Answers of the reply; when left out those of `script`.
+    /// Answers of the reply; those of `script` if omitted.
     pub(crate) answers: Option<Vec<String>>,
-    /// INFO-CODE of the reply's Extended DNS Error, where the query carries OPT.
+    /// INFO-CODE of the reply's Extended DNS Error, if the query carries OPT.
     pub(crate) ede: Option<u16>,
-    /// Text that the error's EXTRA-TEXT holds.
+    /// Text that the error's EXTRA-TEXT contains.
     pub(crate) ede_text: Option<String>,
-    /// What the upstream receives, each `NAME TYPE`; nothing when left out.
+    /// Queries that the upstream receives, each `NAME TYPE`; none if omitted.
     #[serde(default)]
     pub(crate) upstream: Vec<String>,
 }
@@ -69,9 +69,9 @@ pub(crate) struct Row {
 pub(crate) enum Reply {
     /// NOERROR and records from the upstream.
     Answered,
-    /// NOERROR without records, as the upstream said.
+    /// NOERROR without records, from the upstream.
     Nodata,
-    /// NXDOMAIN, as the upstream said.
+    /// NXDOMAIN from the upstream.
     Nxdomain,
     /// AA=1 from a local zone.
     Local,
@@ -79,9 +79,9 @@ pub(crate) enum Reply {
     Blocked,
     /// NXDOMAIN because a rule denies the name.
     Denied,
-    /// NOERROR without records, because rules allow only names below.
+    /// NOERROR without records, because rules allow only names below it.
     Ancestor,
-    /// The same, where a rule denies the name.
+    /// The same, but a rule denies the name.
     DeniedAncestor,
     /// REFUSED.
     Refused,
@@ -91,7 +91,7 @@ pub(crate) enum Reply {
     Notimp,
     /// BADVERS.
     Badvers,
-    /// NOERROR and what the gate itself says: HINFO for ANY, its identity.
+    /// NOERROR with namegate's own data: HINFO for ANY, its identity.
     Own,
     /// No reply at all.
     Silence,
@@ -160,7 +160,7 @@ struct ScriptColumn {
 }
 
 impl Row {
-    /// The query as it is built; [`Row::bytes`] is what the client sends.
+    /// The query as built; [`Row::bytes`] is what the client sends.
     pub(crate) fn query(&self) -> Query {
         let mut query = Query::new(".", "A");
         query.questions = match &self.ask {
@@ -190,7 +190,7 @@ impl Row {
         }
     }
 
-    /// The name the upstream has a script for, with the script.
+    /// The name and the upstream's script for it.
     pub(crate) fn script(&self) -> Option<(String, Script)> {
         let script = self.script.as_ref()?;
         let asked = self.after.first().or(match &self.ask {
@@ -201,7 +201,7 @@ impl Row {
         Some((name, Script::reply(script.response())))
     }
 
-    /// Answers the reply must hold, where the table says so.
+    /// Answers that the reply must contain, if the table lists them.
     pub(crate) fn expected_answers(&self) -> Option<&Vec<String>> {
         self.answers.as_ref().or_else(|| Some(&self.script.as_ref()?.answers))
     }

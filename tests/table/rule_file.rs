@@ -1,4 +1,4 @@
-//! Rows of `rule_files.toml`: how rules may and may not be written.
+//! Runs the rows of `rule_files.toml`: valid and invalid rules.
 
 use std::fs;
 use std::path::Path;
@@ -17,13 +17,13 @@ struct RuleFiles {
     row: Vec<Row>,
 }
 
-/// An allowlist file and what becomes of it.
+/// An allowlist file and its required result.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
     /// A sentence in kebab case.
     name: String,
-    /// A single `host` in an otherwise right file.
+    /// A single `host` in an otherwise valid file.
     host: Option<String>,
     /// The whole file.
     text: Option<String>,
@@ -35,7 +35,7 @@ struct Row {
     blocks: Vec<String>,
     /// Where it is refused: `LINE:COLUMN`.
     refused_at: Option<String>,
-    /// What the report must hold besides.
+    /// Other texts that the report must contain.
     #[serde(default)]
     report: Vec<String>,
 }
@@ -64,7 +64,7 @@ impl Row {
         }
     }
 
-    /// The file; `host` stands at line 6 and its text begins at column 9.
+    /// The file; `host` is on line 6 and its text begins at column 9.
     fn file(&self) -> String {
         let around = |host: &str| {
             format!(

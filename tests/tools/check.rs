@@ -1,4 +1,4 @@
-//! What `namegate check` advises: nothing where all is well, and else the place and the remedy.
+//! Tests the warnings of `namegate check`: none for good settings, otherwise the location and a fix.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn check(directory: &Path, arguments: &[&str]) -> Finished {
     namegate(directory, &[&["check", "--config", "namegate.toml"], arguments].concat())
 }
 
-/// The kinds warned of, each with how often.
+/// The kinds of warnings, with counts.
 fn kinds(run: &Finished) -> Vec<(String, usize)> {
     let kind = |line: &str| {
         let (kind, rest) = line.strip_prefix("warning[")?.split_once("]: ")?;
@@ -39,7 +39,7 @@ fn kinds(run: &Finished) -> Vec<(String, usize)> {
     run.stderr.lines().filter_map(kind).collect()
 }
 
-/// A case, settings, the kinds warned of, and a line of the warning.
+/// A case: settings, the kinds of warnings, and a line of the warning.
 type Row = (&'static str, &'static str, &'static [(&'static str, usize)], &'static str);
 
 const ROWS: &[Row] = &[
@@ -48,7 +48,7 @@ const ROWS: &[Row] = &[
         "a wider rule says the same",
         "[policy]\nzones = []\nallow = [\".x.example\",\n  \"a.x.example\",\n  \"*.b.x.example\"]\n",
         &[("redundant", 2)],
-        "  --> namegate.toml:4: `a.x.example`: `.x.example` at namegate.toml:3",
+        "  --> namegate.toml:4: `a.x.example`: covered by `.x.example` at namegate.toml:3",
     ),
     (
         "a rule is no wider than itself",
@@ -66,38 +66,38 @@ const ROWS: &[Row] = &[
         "a denied name is denied twice",
         "[policy]\nzones = []\nallow = [\".x.example\"]\ndeny = [\"*.b.x.example\", \"a.b.x.example\"]\n",
         &[("redundant", 1)],
-        "deny `a.b.x.example`: `*.b.x.example` at namegate.toml:4",
+        "deny `a.b.x.example`: covered by `*.b.x.example` at namegate.toml:4",
     ),
     (
         "deny wins over the same pattern",
         "[policy]\nzones = []\nallow = [\"a.example\"]\ndeny = [\"a.example\"]\n",
-        &[("undecisive", 1)],
-        "  --> namegate.toml:3: `a.example`: `a.example` at namegate.toml:4 says the contrary and wins",
+        &[("no-effect", 1)],
+        "  --> namegate.toml:3: `a.example`: overridden by `a.example` at namegate.toml:4",
     ),
     (
         "a shipped zone has the name",
         "[policy]\nzones = [\"r\"]\nallow = [\"cloud.r-project.org\"]\n",
-        &[("undecisive", 1)],
-        "`cloud.r-project.org`: it is already at zones/r.toml:",
+        &[("no-effect", 1)],
+        "`cloud.r-project.org`: already covered by `cloud.r-project.org` at zones/r.toml:",
     ),
     (
         "a list has the name twice",
         "[policy]\nzones = [\"names.list\"]\n",
-        &[("undecisive", 1)],
-        "  --> names.list:3: `a.list.example`: it is already at names.list:1",
+        &[("no-effect", 1)],
+        "  --> names.list:3: `a.list.example`: already covered by `a.list.example` at names.list:1",
     ),
     (
         "a local zone answers",
         "[policy]\nzones = []\nallow = [\"*.corp.example\", \"a.corp.example\"]\n\
          [[local]]\norigin = \"corp.example\"\nfile = \"local.zone\"\n",
-        &[("undecisive", 2)],
-        "`a.corp.example`: the local zone `corp.example` answers its names",
+        &[("no-effect", 2)],
+        "`a.corp.example`: local zone `corp.example` answers instead",
     ),
     (
         "public resolvers are open",
         "[policy]\nzones = []\nallow = [\"dns.google\",\n \"x1.cloudflare-gateway.com\", \".quad9.net\"]\n",
         &[("public-resolver", 7)],
-        "  --> namegate.toml:3: `dns.google` (Google) by `dns.google`",
+        "  --> namegate.toml:3: `dns.google` (Google), allowed by `dns.google`",
     ),
     (
         "a public resolver is denied",
@@ -109,7 +109,7 @@ const ROWS: &[Row] = &[
         "wildcards open what anyone can take",
         "[policy]\nzones = []\nallow = [\".windows.net\", \"*.github.io\", \".co.uk\", \"me.gitlab.io\"]\n",
         &[("broad", 3)],
-        "`.co.uk`: every domain below a registry's suffix",
+        "`.co.uk`: every domain below a public suffix",
     ),
     (
         "an edition is old",
@@ -120,7 +120,7 @@ const ROWS: &[Row] = &[
     (
         "a name of the vendor's list is denied",
         "[policy]\nzones = [\"r\", \"names.list\"]\ndeny = [\"cloud.r-project.org\"]\n",
-        &[("vendor-denied", 1), ("undecisive", 1)],
+        &[("vendor-denied", 1), ("no-effect", 1)],
         "`cloud.r-project.org`: denied by `cloud.r-project.org` at namegate.toml:3",
     ),
 ];
@@ -144,14 +144,15 @@ fn the_default_settings_are_told_of_briefly() {
     let directory = directory("# defaults\n");
     let run = check(directory.path(), &[]).expect_code(0);
     let kinds: Vec<String> = kinds(&run).into_iter().map(|(kind, _)| kind).collect();
-    assert_eq!(kinds, ["broad", "asleep"], "{}", run.stderr);
+    assert_eq!(kinds, ["broad", "inactive"], "{}", run.stderr);
     assert!(run.stderr.lines().count() < 20, "{}", run.stderr);
-    for text in ["--> zones/azure-ml.toml:", "`--all` tells them", "acr = [\"…\"], key_vault = [\"…\"]"] {
+    for text in ["--> zones/azure-ml.toml:", "more (--all shows them)", "acr = [\"…\"], key_vault = [\"…\"]"]
+    {
         assert!(run.stderr.contains(text), "`{text}` is not in\n{}", run.stderr);
     }
     let all = check(directory.path(), &["--all"]).expect_code(0);
     assert!(
-        all.stderr.contains("`.windows.net`: Azure Storage, as the 2020 edition opened it"),
+        all.stderr.contains("`.windows.net`: Azure Storage, as listed in the 2020 edition"),
         "{}",
         all.stderr
     );
@@ -164,7 +165,7 @@ fn strict_is_told_what_it_leaves_out() {
         directory("[policy]\nzones = [\"azure-ml\"]\nstrict = true\n[parameters]\nstorage = [\"mine\"]\n");
     let run = check(directory.path(), &["--all"]).expect_code(0);
     let kinds: Vec<String> = kinds(&run).into_iter().map(|(kind, _)| kind).collect();
-    assert_eq!(kinds, ["vendor-strict", "asleep"], "{}", run.stderr);
+    assert_eq!(kinds, ["vendor-strict", "inactive"], "{}", run.stderr);
     assert!(run.stderr.contains("`*.blob.core.windows.net`: blobs of any account"), "{}", run.stderr);
     assert!(!run.stderr.contains("`{storage}`"), "{}", run.stderr);
 }
@@ -178,7 +179,7 @@ fn whole_services_denied_are_told_once_for_each_rule() {
         "{}",
         run.stderr
     );
-    // A rule of the list that is more specific stays in force.
+    // A more specific rule of the list stays in force.
     assert!(!run.stderr.contains("`*.instances.azureml.ms`: denied"), "{}", run.stderr);
 }
 
@@ -187,21 +188,17 @@ fn warnings_can_be_denied_and_allowed() {
     let directory = directory("# defaults\n");
     let run = check(directory.path(), &["--deny-warnings"]).expect_code(1);
     assert!(!run.stdout.contains("ok\n"), "{}", run.stdout);
-    assert!(
-        run.stderr.ends_with("error: warnings: 2, and `--deny-warnings` allows none\n"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.ends_with("error: 2 warnings, and --deny-warnings is set\n"), "{}", run.stderr);
     check(directory.path(), &["--deny-warnings", "--allow", "broad"]).expect_code(1);
-    let run = check(directory.path(), &["--deny-warnings", "--allow", "broad,asleep"]).expect_code(0);
+    let run = check(directory.path(), &["--deny-warnings", "--allow", "broad,inactive"]).expect_code(0);
     assert_eq!(run.stderr, "");
     check(directory.path(), &["--allow", "nonsense"]).expect_code(2);
-    // What is found while reading counts too.
+    // Warnings found while reading count too.
     fs::write(directory.path().join("namegate.toml"), "[policy]\nzones = []\n[parameters]\nteam = [\"a\"]\n")
         .expect("a file can be written");
     check(directory.path(), &["--deny-warnings"])
         .expect_code(1)
-        .expect_stderr(&["`team`", "error: warnings: 1"]);
+        .expect_stderr(&["`team`", "error: 1 warning, and --deny-warnings is set"]);
 }
 
 #[test]
@@ -212,6 +209,6 @@ fn shipped_zones_get_along() {
     let directory = directory(&format!("[policy]\nzones = [{}]\n", zones.join(", ")));
     let run = check(directory.path(), &[]).expect_code(0);
     for (kind, _) in kinds(&run) {
-        assert!(["broad", "asleep", "outdated"].contains(&kind.as_str()), "{}", run.stderr);
+        assert!(["broad", "inactive", "outdated"].contains(&kind.as_str()), "{}", run.stderr);
     }
 }

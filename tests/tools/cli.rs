@@ -1,4 +1,4 @@
-//! The command line: exit codes, reports, what is printed.
+//! Tests the command line: exit codes, error reports, output.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::support::command::{Finished, namegate};
 use crate::support::settings::write_settings;
 use crate::support::{Gate, PATIENCE, ScriptedUpstream, free_address};
 
-/// A directory with these settings in `namegate.toml`, and an upstream that nobody asks.
+/// A directory with these settings in `namegate.toml`, and an upstream that is never queried.
 fn settings(own: &str) -> TempDir {
     let directory = TempDir::new().expect("a temporary directory");
     write_settings(directory.path(), &["127.0.0.1:53535".parse().expect("an address")], own);
@@ -254,7 +254,7 @@ fn the_gate_ends_in_order() {
     let stderr = gate.stderr.clone();
     let status = gate.terminate();
     assert_eq!(status.code(), Some(0), "{:?}", stderr.all());
-    let reply = client.receive_within(PATIENCE).expect("the query in work is answered");
+    let reply = client.receive_within(PATIENCE).expect("the pending query is answered");
     assert_eq!(crate::support::Message::expect(&reply).answer_data(), ["192.0.2.9"]);
 }
 

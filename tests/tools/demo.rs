@@ -1,4 +1,4 @@
-//! The roles of `namegate demo`: an upstream and clients around a gate that runs by itself.
+//! Tests `namegate demo`: its upstream and client roles with a real namegate.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -36,7 +36,7 @@ impl Drop for Upstream {
     }
 }
 
-/// The lists that the default settings load.
+/// The allowlists that the default settings load.
 const ZONES: &str = r#"policy.zones = ["azure-ml", "azure-government", "python", "r"]"#;
 
 fn directory() -> TempDir {
@@ -51,7 +51,7 @@ fn traffic_shows_every_kind_of_lookup() {
     let arguments = ["demo", "traffic", "--server", &server, "--for", "2s", "--rate", "200"];
     let run = namegate(directory().path(), &arguments).expect_code(0);
     assert!(run.stdout.starts_with(&format!("asked {server} ")), "{}", run.stdout);
-    assert!(run.stdout.ends_with(" 0 other, 0 without an answer\n"), "{}", run.stdout);
+    assert!(run.stdout.ends_with(" 0 other, 0 unanswered\n"), "{}", run.stdout);
     let asked: f64 = run.stdout.split(' ').nth(2).and_then(|count| count.parse().ok()).expect("a count");
     assert!((200.0..=401.0).contains(&asked), "{}", run.stdout);
     let metrics = gate.settled_metrics();
@@ -81,18 +81,19 @@ fn both_roles_obey_sigterm() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    // The upstream answers as any server would. SIGTERM counts from the first question on.
+    // The upstream answers as any server does. SIGTERM works from the first query on.
     std::thread::sleep(std::time::Duration::from_millis(500));
     let terminate = |child: &Child| {
         Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
     };
     terminate(&traffic);
-    let output = traffic.wait_with_output().expect("the clients end");
+    let output = traffic.wait_with_output().expect("the clients exit");
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("asked "), "{output:?}");
     terminate(&upstream.child);
-    let status =
-        eventually("the upstream's end", || upstream.child.try_wait().expect("a child can be waited for"));
+    let status = eventually("the exit of the upstream", || {
+        upstream.child.try_wait().expect("a child can be waited for")
+    });
     assert!(status.success());
 }
 
@@ -106,7 +107,7 @@ fn what_the_roles_cannot_do_they_say() {
     for rate in ["0", "1001", "many"] {
         run(&["traffic", "--rate", rate]).expect_code(2);
     }
-    // Nobody answers there; that is told and no failure.
+    // Nothing answers there; that is reported and is not a failure.
     let closed =
         std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     let silent = run(&["traffic", "--server", &closed.to_string(), "--for", "100ms"]).expect_code(0);

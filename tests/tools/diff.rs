@@ -1,11 +1,11 @@
-//! `namegate diff`: what a workspace needs against what is allowed.
+//! Tests `namegate diff`: names that a workspace needs, compared with the policy.
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::command::{Finished, namegate};
 
-/// Compares the workspace of `tests/data/azure` with a policy of these rules.
+/// Compares the workspace in `tests/data/azure` with a policy of these rules.
 fn diff(allow: &str, deny: &str, arguments: &[&str]) -> Finished {
     let directory = TempDir::new().expect("a temporary directory");
     let settings = format!("[policy]\nzones = []\nallow = [\n{allow}\n]\ndeny = [{deny}]\n");
@@ -14,7 +14,7 @@ fn diff(allow: &str, deny: &str, arguments: &[&str]) -> Finished {
     namegate(directory.path(), &[&["diff", &file, "--config", "namegate.toml"], arguments].concat())
 }
 
-/// Everything the workspace needs and nothing else.
+/// Exactly the rules that the workspace needs.
 const ENOUGH: &str = r#""login.microsoftonline.com", "management.azure.com", "ml.azure.com", "*.azureml.ms",
 "*.blob.core.windows.net", "contosomldata.file.core.windows.net""#;
 
@@ -35,10 +35,10 @@ fn what_is_needed_and_blocked_is_told_with_the_reason() {
     assert_eq!(
         lines,
         [
-            "+ needed, blocked: *.azureml.ms  Azure Machine Learning  tcp/443  name is not on the allowlist",
-            "+ needed, blocked: management.azure.com  Azure portal  tcp/443  name is not on the allowlist",
+            "+ needed, blocked: *.azureml.ms  Azure Machine Learning  tcp/443  not on the allowlist",
+            "+ needed, blocked: management.azure.com  Azure portal  tcp/443  not on the allowlist",
             "+ needed, blocked: ml.azure.com  Azure Machine Learning  tcp/443  denied by rule ml.azure.com at namegate.toml:7",
-            "+ needed, blocked: westeurope.tundra.azureml.ms  Azure Machine Learning  udp/5831  name is not on the allowlist",
+            "+ needed, blocked: westeurope.tundra.azureml.ms  Azure Machine Learning  udp/5831  not on the allowlist",
         ]
     );
 }
@@ -46,7 +46,7 @@ fn what_is_needed_and_blocked_is_told_with_the_reason() {
 #[test]
 fn a_need_is_blocked_in_part_where_something_below_it_is_denied() {
     let run = diff(ENOUGH, "\"*.search.azureml.ms\"", &[]).expect_code(1);
-    let line = "+ needed, blocked in part: *.azureml.ms  Azure Machine Learning  tcp/443  \
+    let line = "+ needed, partly blocked: *.azureml.ms  Azure Machine Learning  tcp/443  \
                 denied by rule *.search.azureml.ms at namegate.toml:7\n";
     assert_eq!(run.stdout, line);
 }
@@ -59,8 +59,8 @@ fn what_is_allowed_and_not_listed_is_told_with_its_place() {
     assert_eq!(
         lines,
         [
-            "- allowed, not listed: pypi.org  namegate.toml:6",
-            "- allowed, not listed: .azurecr.io  namegate.toml:7"
+            "- allowed, not needed: pypi.org  namegate.toml:6",
+            "- allowed, not needed: .azurecr.io  namegate.toml:7"
         ]
     );
     assert_eq!(diff(&allow, "", &["--needed-only"]).expect_code(0).stdout, "no difference\n");

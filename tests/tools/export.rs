@@ -1,5 +1,5 @@
-//! `namegate export`: what the files say, what is told, and exit codes. `export_readings` reads the files as their targets
-//! do, and `export_servers` has the servers themselves read them.
+//! Tests `namegate export`: its files, warnings and exit codes. `export_readings` interprets the files as their targets
+//! do, and `export_servers` loads them into real servers.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ fn run(settings: &str, arguments: &[&str]) -> Finished {
 const SMALL: &str = "[policy]\nzones = []\nallow = [\n\".both.example\",\n\"name.example\",\n\"*.below.example\"]\n\
                      deny = [\n\"*.denied.both.example\"]\n";
 
-/// The lines of a file that are no comments, without comments at their ends.
+/// The lines of a file without comments.
 pub(crate) fn lines(text: &str, mark: &str) -> Vec<String> {
     let bare =
         text.lines().map(|line| line.split(&format!("  {mark} ")).next().unwrap_or_default().to_owned());
@@ -91,7 +91,7 @@ fn what_unbound_cannot_say_is_told() {
     assert_eq!(zones(&wide.stdout)[4], "local-zone: \"name.example.\" always_transparent");
     assert_eq!(zones(&wide.stdout)[3], "local-zone: \"denied.both.example.\" always_nxdomain");
     wide.expect_stderr(&[
-        "warning: namegate.toml:5: `name.example` is widened: every name below it is allowed, too",
+        "warning: namegate.toml:5: `name.example` is widened: it also allows every name below it",
     ]);
 }
 
@@ -171,7 +171,7 @@ fn ports_become_protocols_and_what_is_no_web_port_is_told() {
             "\"web-443\" [\"files.example\"]",
         ]
     );
-    let told = "`*.tundra.example` is not opened on udp/5831: network rules take no wildcards";
+    let told = "`*.tundra.example` is not allowed on udp/5831: network rules accept no wildcards";
     assert_eq!(firewall.stderr, format!("warning: ./zone.toml:11: {told}\n"));
     let workspace = export("azure-ml");
     assert_eq!(workspace.stdout.matches("type: fqdn").count(), 5, "{}", workspace.stdout);

@@ -1,4 +1,4 @@
-//! Exports for targets that cannot be run here, read as their documentation says they are read.
+//! Tests exports for targets that cannot run here, interpreted as their documentation says.
 
 use namegate::assemble::Assembly;
 use namegate::policy::rule::Pattern;
@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::tools::export::lines;
 use crate::tools::export_servers::{NESTED, SHIPPED, Told, allows, assembly, names::names};
 
-/// Names that each reading is compared on.
+/// Number of names to compare.
 const NAMES: usize = 20_000;
 
-/// Compares what a target makes of its file with the policy; differences have to be told, and lie on one side.
+/// Compares a target's verdicts with the policy; differences must be reported, and all go in one direction.
 fn read_as(target: Target, widen: bool, judge: impl Fn(&str) -> Box<dyn Fn(&str) -> bool>) {
     for (policy, settings) in [("default", ""), ("shipped", SHIPPED), ("nested", NESTED)] {
         let assembly: Assembly = assembly(settings);
@@ -68,7 +68,7 @@ fn azure_firewall_would_let_pass_what_namegate_does() {
     read_as(Target::AzureFirewall, false, firewall);
 }
 
-/// A DNS resolver policy: rules by priority, a domain for it and every name below.
+/// Azure DNS resolver policy: rules by priority; a domain covers itself and every name below.
 fn resolver_policy(text: &str) -> Box<dyn Fn(&str) -> bool> {
     let value: Value = serde_json::from_str(text).expect("JSON");
     let resources = value["resources"].as_array().expect("resources").clone();
@@ -88,7 +88,7 @@ fn resolver_policy(text: &str) -> Box<dyn Fn(&str) -> bool> {
         let domains: Vec<String> =
             lists.flat_map(|list_of| list(list_of["id"].as_str().expect("an id"))).collect();
         assert!(domains.iter().all(|domain| domain.ends_with('.')), "{domains:?}");
-        // The root, which is last, covers everything.
+        // The last one is the root, which covers everything.
         let patterns = domains
             .iter()
             .filter(|domain| *domain != ".")
@@ -111,7 +111,7 @@ fn an_azure_dns_policy_lets_pass_no_more_than_namegate() {
     read_as(Target::AzureDnsPolicy, true, resolver_policy);
 }
 
-/// Managed network rules: nothing but allowed names.
+/// Azure managed network rules: only allowed names.
 fn managed_network(text: &str) -> Box<dyn Fn(&str) -> bool> {
     let destinations = text.lines().filter_map(|line| line.trim().strip_prefix("destination: "));
     let patterns =
@@ -120,7 +120,7 @@ fn managed_network(text: &str) -> Box<dyn Fn(&str) -> bool> {
     Box::new(move |name| first_match(&tried, name))
 }
 
-/// Cilium: `**.x` for every name below `x`. Names that may be asked and names that may be reached are the same.
+/// Cilium: `**.x` for every name below `x`. Names that may be queried and names that may be connected to are the same.
 fn cilium(text: &str) -> Box<dyn Fn(&str) -> bool> {
     let selectors = |text: &str| {
         let quoted = |line: &str| Some(line.split_once("match")?.1.split('"').nth(1)?.replace("**.", "*."));
@@ -145,7 +145,7 @@ fn targets_without_denials_let_pass_no_more_than_namegate() {
     }
 }
 
-/// CoreDNS: the block with the longest name, in it the template whose match blocks.
+/// CoreDNS: the block with the longest name; in it, the template whose match blocks.
 fn corefile(text: &str) -> Box<dyn Fn(&str) -> bool> {
     let mut blocks: Vec<(Name, Vec<String>)> = Vec::new();
     for line in lines(text, "#") {

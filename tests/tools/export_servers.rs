@@ -1,5 +1,5 @@
-//! Exports in the servers they are for: each gets the exported file and an upstream that answers every name, and has to
-//! say of 100 000 names and more what the policy says of them.
+//! Tests exports in the real servers: each loads the exported file, and its verdicts on 100,000 names must match the
+//! policy. An upstream answers every name.
 
 mod asker;
 pub(crate) mod names;
@@ -21,10 +21,10 @@ use asker::{Answered, Upstream, ask_all};
 use names::names;
 use server::{Kind, Server};
 
-/// Names asked of each server under each policy.
+/// Names queried at each server for each policy.
 const NAMES: usize = 100_000;
 
-/// Rules within rules, in every order in which they can be within each other.
+/// Nested rules, in every possible order of nesting.
 pub(crate) const NESTED: &str = r#"
 [policy]
 zones = []
@@ -61,7 +61,7 @@ pub(crate) fn assembly(settings: &str) -> Assembly {
     assemble(&Sources { config: Some(config), overrides }, 1).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
-/// What the policy says of a name.
+/// The policy's verdict on a name.
 pub(crate) fn allows(assembly: &Assembly, name: &Name) -> bool {
     let question = Question { name: name.clone(), qtype: Type(1), class: Class::IN };
     let asker = (std::net::Ipv4Addr::LOCALHOST.into(), GroupId::DEFAULT);
@@ -70,18 +70,18 @@ pub(crate) fn allows(assembly: &Assembly, name: &Name) -> bool {
     matches!(verdict, Verdict::Allowed(..))
 }
 
-/// What an export said of a rule.
+/// A warning of an export about a rule.
 #[derive(Debug)]
 pub(crate) struct Told {
     pattern: Pattern,
-    /// More is allowed than the rule allows; else less is.
+    /// True if the export allows more than the rule, false if less.
     is_wider: bool,
-    /// Names besides the rule's own are meant: those of its subtree.
+    /// True if it is about the names of the rule's subtree, not only the rule's own.
     is_about_more: bool,
 }
 
 impl Told {
-    /// All remarks of an export that are about a rule.
+    /// All warnings of an export about rules.
     pub(crate) fn of(export: &Export) -> Vec<Self> {
         let told = |remark: &Remark| {
             let (_, rest) = remark.message.split_once('`')?;
@@ -93,7 +93,7 @@ impl Told {
         export.remarks.iter().filter_map(told).collect()
     }
 
-    /// True where it explains why `name` is allowed there and not here, or the other way round.
+    /// True if it explains why the export's verdict on `name` differs from the policy's.
     pub(crate) fn explains(&self, name: &Name, allowed_there: bool) -> bool {
         let is_meant =
             if self.is_about_more { name.is_within(self.pattern.name()) } else { self.pattern.matches(name) };
@@ -128,7 +128,7 @@ fn compare(kind: Kind, target: Target, widen: bool) {
         }
         let allowed = answers.iter().filter(|answer| **answer == Answered::Yes).count();
         let summary = format!(
-            "{kind:?} from {target:?}, {policy} policy: {} names, {allowed} answered, {} differences, {told_of} told \
+            "{kind:?} from {target:?}, {policy} policy: {} names, {allowed} answered, {} differences, {told_of} explained \
              by {} remarks{}, {:.1} s",
             names.len(),
             differences.len(),
@@ -136,14 +136,11 @@ fn compare(kind: Kind, target: Target, widen: bool) {
             if widen { " (--widen)" } else { "" },
             start.elapsed().as_secs_f64(),
         );
-        // Past the harness, which would keep it from whoever runs all tests.
+        // Written directly to standard error, as the test harness would capture it.
         drop(writeln!(std::io::stderr(), "{summary}"));
         differences.truncate(20);
         assert!(differences.is_empty(), "{kind:?} from {target:?}, {policy}:\n{}", differences.join("\n"));
-        assert!(
-            allowed > 100 && allowed < names.len() - 100,
-            "both verdicts have to occur: {allowed} answered"
-        );
+        assert!(allowed > 100 && allowed < names.len() - 100, "both verdicts must occur: {allowed} answered");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files that people really have: labels beyond letters and digits, exports of Azure, resolver configurations, lists of other programs.
+//! Tests files as found in practice: unusual labels, Azure exports, resolver configurations, lists of other programs.
 
 use crate::support::command::{Finished, namegate};
 use crate::support::{Gate, Query, ScriptedUpstream};
@@ -64,7 +64,7 @@ fn rules_and_lists_take_any_label() {
     ] {
         assert_eq!(gate.ask(name, "A").rcode(), rcode, "{name}");
     }
-    assert_eq!(upstream.count("a+b.example"), 0, "an ancestor has no data, and nothing is asked");
+    assert_eq!(upstream.count("a+b.example"), 0, "an ancestor gets NODATA without an upstream query");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn service_parameters_stand_in_any_order() {
     }
 }
 
-/// As BIND does it.
+/// As in BIND.
 #[test]
 fn a_zone_without_a_ttl_takes_that_of_its_soa() {
     let zone = "$ORIGIN corp.example.\n@ SOA ns hostmaster 1 3600 600 86400 77\n@ NS ns\nns A 10.0.0.2\nb 55 A 10.0.0.3\n";
@@ -153,20 +153,20 @@ fn a_set_without_records_is_left_out_and_told() {
     for link in ["", r#","nextLink":null"#, r#","nextLink":"""#] {
         let run = import_text("private-zone", &page(link)).expect_code(1);
         assert!(run.stdout.contains("app.corp.example. 300 IN A 10.0.0.4"), "{}", run.stdout);
-        assert_eq!(run.stderr.matches("A without records is left out").count(), 3, "{}", run.stderr);
+        assert_eq!(run.stderr.matches("empty A record set is not imported").count(), 3, "{}", run.stderr);
     }
     let more = r#","nextLink":"https://management.azure.com/next?page=2""#;
     import_text("private-zone", &page(more))
         .expect_code(2)
-        .expect_stderr(&["`nextLink`: the list goes on", "help: save all pages"]);
+        .expect_stderr(&["`nextLink`: the list continues", "help: save all pages"]);
 }
 
-/// Whatever is listed over several pages.
+/// Applies to every listing that has several pages.
 #[test]
 fn the_first_page_of_a_list_is_refused_by_every_import() {
     let page = r#"{"value":[],"nextLink":"https://management.azure.com/next"}"#;
     for format in ["azure-ml", "private-endpoint", "private-zone", "list"] {
-        import_text(format, page).expect_code(2).expect_stderr(&["the list goes on"]);
+        import_text(format, page).expect_code(2).expect_stderr(&["the list continues"]);
     }
 }
 
@@ -183,20 +183,20 @@ fn lists_of_other_programs_are_read() {
     assert_eq!(
         rules(&plain.stdout),
         ["azureml.ms", "login.microsoftonline.com", "packages.microsoft.com", "_dmarc.corp.example"],
-        "the wildcard waits to be asked for"
+        "the wildcard is not imported without its option"
     );
     assert!(plain.stderr.contains("use --wildcards"), "{}", plain.stderr);
     let list = r#"{"name":"allow","properties":{"domains":["azureml.ms.","contoso.example."]}}"#;
     for text in [list.to_owned(), format!("[{list}]"), format!("{{\"value\":[{list}]}}")] {
         let run = import_text("list", &text).expect_code(1);
         assert_eq!(rules(&run.stdout), ["azureml.ms", "contoso.example"], "{text}");
-        assert!(run.stderr.contains("`azureml.ms` alone is carried over"), "{}", run.stderr);
+        assert!(run.stderr.contains("`azureml.ms` is imported without the names below it"), "{}", run.stderr);
     }
     let filters = "! Title: a list\n# comment\n||ads.example^\n@@||good.example^\n0.0.0.0 tracker.example\nplain.example\n\
                    ||x.example^$third-party\n/banner[0-9]/\n";
     let run = import_text("list", filters).expect_code(1);
     assert_eq!(rules(&run.stdout), [".ads.example", "tracker.example", "plain.example"], "{}", run.stdout);
-    for told in ["`.good.example` is not carried over", "x.example^$third-party", "/banner[0-9]/"] {
+    for told in ["`.good.example` is not imported", "x.example^$third-party", "/banner[0-9]/"] {
         assert!(run.stderr.contains(told), "{told}: {}", run.stderr);
     }
 }
@@ -205,18 +205,18 @@ fn lists_of_other_programs_are_read() {
 fn what_is_pasted_into_explain_is_understood() {
     let settings = "[policy]\nzones = []\nallow = [\"ml.azure.com\"]\n";
     for (text, code, told) in [
-        ("https://ml.azure.com/path?x=1#y", 0, "host of this: ml.azure.com"),
-        ("https://user@ml.azure.com:8443/", 0, "host of this: ml.azure.com"),
-        ("ml.azure.com:443", 0, "host of this: ml.azure.com"),
-        ("https://evil.example/", 1, "host of this: evil.example"),
-        ("*.azure.com", 2, "is a pattern, and clients ask for names"),
+        ("https://ml.azure.com/path?x=1#y", 0, "only sees the host name: ml.azure.com"),
+        ("https://user@ml.azure.com:8443/", 0, "only sees the host name: ml.azure.com"),
+        ("ml.azure.com:443", 0, "only sees the host name: ml.azure.com"),
+        ("https://evil.example/", 1, "only sees the host name: evil.example"),
+        ("*.azure.com", 2, "is a pattern, not a name"),
         ("sql_server01.corp.example", 1, ""),
     ] {
         run(settings, &[], &["explain", text]).expect_code(code).expect_stderr(&[told]);
     }
 }
 
-/// With the policy zone's own name behind it such a name would be too long, and the whole zone could not be loaded.
+/// With the policy zone's name appended, the name would be too long, and the whole zone could not be loaded.
 #[test]
 fn a_name_too_long_for_a_policy_zone_is_left_out_and_told() {
     let label = "a".repeat(59);
@@ -238,7 +238,7 @@ fn a_name_too_long_for_a_policy_zone_is_left_out_and_told() {
     assert!(corefile.contains(r"a\x{2b}b[.]example"), "{corefile}");
 }
 
-/// What `inspect` looks at and what a query is decided by are the same.
+/// `inspect` and queries use the same verdict.
 #[test]
 fn an_alias_into_a_local_zone_is_given_though_denied() {
     let upstream = ScriptedUpstream::start();
@@ -254,7 +254,7 @@ fn an_alias_into_a_local_zone_is_given_though_denied() {
     assert_eq!(gate.ask("a.allowed.example", "A").answers.len(), 2);
 }
 
-/// Targets of services are completed with the origin as those of other records are.
+/// Service targets are completed with the origin, like those of other records.
 #[test]
 fn the_target_of_a_service_may_be_relative() {
     let (_upstream, gate) = serve(&format!("{HEAD}a HTTPS 1 svc alpn=h2\n"));

@@ -1,12 +1,12 @@
-//! `namegate import`: what Azure and other resolvers print becomes files that namegate itself reads. Local zones
-//! are in `import_local_zones`, what is refused in `import_faults`.
+//! Tests `namegate import`: output of Azure and other resolvers becomes allowlists. `import_local_zones` tests local
+//! zones, `import_faults` refused input.
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::command::{Finished, namegate};
 
-/// A file of `tests/data/azure`.
+/// The content of a file in `tests/data/azure`.
 pub(crate) fn data(file: &str) -> String {
     format!("{}/tests/data/azure/{file}", env!("CARGO_MANIFEST_DIR"))
 }
@@ -23,7 +23,7 @@ pub(crate) fn import_text(format: &str, text: &str) -> Finished {
     namegate(directory.path(), &["import", format, "input"])
 }
 
-/// The rules namegate reads from a zone file, as `action pattern (purpose)`, sorted.
+/// The rules namegate reads from an allowlist, as `action pattern (purpose)`, sorted.
 fn rules(zone: &str) -> Vec<String> {
     let directory = TempDir::new().expect("a temporary directory");
     std::fs::write(directory.path().join("zone.toml"), zone).expect("a file can be written");
@@ -58,7 +58,7 @@ fn a_workspace_becomes_a_zone_file() {
     for ports in ["[\"tcp/80\", \"tcp/443\"]", "[\"tcp/443\", \"tcp/445\"]", "[\"udp/5831\"]"] {
         assert!(run.stdout.contains(ports), "{ports} in\n{}", run.stdout);
     }
-    // Accounts of all customers are below this one.
+    // Accounts of all customers are below this name.
     assert_eq!(run.stdout.matches("broad = true").count(), 1, "{}", run.stdout);
     assert!(run.stdout.contains("revised = 20"), "{}", run.stdout);
 }
@@ -84,7 +84,7 @@ fn nothing_is_opened_wider_without_being_asked() {
         for pattern in held_back {
             let line = run.stderr.lines().find(|line| line.contains(pattern));
             let line = line.unwrap_or_else(|| panic!("{pattern} in\n{}", run.stderr));
-            assert!(line.contains("use --wildcards to carry over") && line.contains(file), "{line}");
+            assert!(line.contains("use --wildcards to import") && line.contains(file), "{line}");
         }
         let wide = |rule: &String| rule.starts_with("allow *") || rule.starts_with("allow .");
         assert!(!rules(&run.stdout).iter().any(wide), "{}", run.stdout);
@@ -150,7 +150,7 @@ fn a_response_policy_zone_becomes_rules_and_the_rest_is_told() {
         let told = run.stderr.lines().find(|told| told.contains(&place));
         assert!(told.is_some_and(|told| told.contains(text)), "{place} {text} in\n{}", run.stderr);
     }
-    assert!(run.stderr.contains("lets every name pass that it does not mention"), "{}", run.stderr);
+    assert!(run.stderr.contains("blocks names that are not in the zone"), "{}", run.stderr);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `namegate import private-endpoint` and `private-zone`: files that namegate serves as local zones.
+//! Tests `namegate import private-endpoint` and `private-zone`: files that namegate serves as local zones.
 
 use tempfile::TempDir;
 

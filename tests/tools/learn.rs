@@ -1,4 +1,4 @@
-//! `namegate learn`: from what was blocked to a zone file that allows it.
+//! Tests `namegate learn`: turns blocked names into an allowlist that allows them.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::support::{Gate, Query, Response, Script, ScriptedUpstream, eventually
 const OBSERVE: &str =
     "policy.mode = \"observe\"\npolicy.deny = [\"*.search.example\"]\nlog.file = \"queries.log\"\n";
 
-/// Names asked for, and whether the proposed rules are to allow them.
+/// Queried names, and whether the proposed rules must allow them.
 const ASKED: [(&str, bool); 13] = [
     ("registry.npmjs.org", true),
     ("a.packages.corp.example", true),
@@ -30,7 +30,7 @@ const ASKED: [(&str, bool); 13] = [
     ("wpad", false),
 ];
 
-/// A gate in observe mode that was asked for all of [`ASKED`], and has written its log.
+/// Namegate in observe mode after queries for all of [`ASKED`], with its log written.
 fn observed(upstream: &ScriptedUpstream) -> Gate {
     upstream.by_default(Script::reply(Response::answering(&[])));
     let gate = Gate::start(upstream, OBSERVE);
@@ -71,33 +71,29 @@ fn the_log_and_the_running_gate_teach_the_same_rules() {
     );
     for zone in [&of_log.stdout, &of_gate.stdout] {
         for part in [
-            "purpose = \"asked for 2 times by 1 client\"",
+            "purpose = \"queried 2 times by 1 client\"",
             "by 127.0.0.1, for A, AAAA\n",
-            "# such as a.packages.corp.example, b.packages.corp.example, c.packages.corp.example\n",
-            "# Anyone can have names below blob.core.windows.net (storage accounts): is this one yours?\n",
-            "## Shipped: add one of \"ubuntu\", \"kubernetes\" to `zones` in [policy]\n# archive.ubuntu.com (1)\n",
-            "## Not proposed: public resolvers, which answer every name past this gate (Google)\n# dns.google (1)\n",
-            "## Not proposed: denied by rule *.search.example at namegate.toml:",
+            "# for example a.packages.corp.example, b.packages.corp.example, c.packages.corp.example\n",
+            "# Anyone can create names below blob.core.windows.net (storage accounts): is this one yours?\n",
+            "## In shipped allowlists: add one of \"ubuntu\", \"kubernetes\" to `policy.zones`\n# archive.ubuntu.com",
+            "## Not suggested: public resolvers, which bypass namegate (Google)\n# dns.google (1)\n",
+            "## Not suggested: denied by rule *.search.example at namegate.toml:",
         ] {
             assert!(zone.contains(part), "`{part}` is not in\n{zone}");
         }
         assert!(!zone.contains("evil") && !zone.contains("wpad"), "{zone}");
     }
-    assert!(of_log.stderr.starts_with("rules: 3, for names: 7, of lookups: 14; as shipped: 1; as public resolvers: 1; as denied by rule: 1; "), "{}", of_log.stderr);
-    assert!(
-        of_log.stderr.contains("; lookups of noise: 1; lookups of what is no host name: 2"),
-        "{}",
-        of_log.stderr
-    );
-    assert!(of_gate.stderr.starts_with("rules: 3, for names: 7, of lookups: "), "{}", of_gate.stderr);
-    // The standard output of a gate is its log in the other form.
+    assert!(of_log.stderr.starts_with("3 rules for 7 names, from 14 lookups; left out: 1 name in a shipped allowlist, 1 public resolver, 1 name denied by a rule, "), "{}", of_log.stderr);
+    assert!(of_log.stderr.contains("1 noise lookup, 2 lookups without a host name"), "{}", of_log.stderr);
+    assert!(of_gate.stderr.starts_with("3 rules for 7 names, from "), "{}", of_gate.stderr);
+    // Standard output is the log in its other format.
     let text = gate.stdout.all().join("\n") + "\n";
     gate.write_file("text.log", &text);
     assert_eq!(hosts(&learn(gate.directory(), &["text.log"]).expect_code(0).stdout), hosts(&of_log.stdout));
 }
 
 #[test]
-fn what_was_learnt_allows_what_was_asked_and_nothing_else() {
+fn learnt_rules_allow_exactly_the_queried_names() {
     let upstream = ScriptedUpstream::start();
     let gate = observed(&upstream);
     let run = learn(gate.directory(), &["queries.log", "--output", "learnt.toml"]).expect_code(0);
@@ -111,7 +107,7 @@ fn what_was_learnt_allows_what_was_asked_and_nothing_else() {
     }
     explain("f.packages.corp.example").expect_code(0);
     explain("other.blob.core.windows.net").expect_code(1);
-    // Enforced, with traffic.
+    // Enforce mode, with traffic.
     gate.write_settings("policy.zones = [\"learnt.toml\"]\npolicy.deny = [\"*.search.example\"]\nlog.file = \"queries.log\"\n");
     assert_eq!(gate.reload(), Reload::Success);
     for (name, allowed) in ASKED {
@@ -120,17 +116,17 @@ fn what_was_learnt_allows_what_was_asked_and_nothing_else() {
         assert_eq!(rcode, if allowed { "NOERROR" } else { "NXDOMAIN" }, "{name}");
         assert_eq!(upstream.count(name) - before, usize::from(allowed), "{name}");
     }
-    // The gate remembers across the reload; what is allowed by now is no more proposed.
+    // Lookups are remembered across the reload; names that are now allowed are no longer proposed.
     let again = learn(gate.directory(), &["--admin", &gate.admin().to_string()]).expect_code(0);
-    assert!(again.stderr.contains("rules: 0, for names: 0, "), "{}", again.stderr);
-    assert!(again.stderr.contains("as allowed already: 7"), "{}", again.stderr);
+    assert!(again.stderr.contains("0 rules for 0 names, "), "{}", again.stderr);
+    assert!(again.stderr.contains("7 names allowed already"), "{}", again.stderr);
 }
 
 #[test]
 fn the_gate_shows_what_it_remembers() {
     let upstream = ScriptedUpstream::start();
     let gate = observed(&upstream);
-    let page: Value = eventually("the names to be kept", || {
+    let page: Value = eventually("the names to be remembered", || {
         let (status, body) = gate.get("/api/v1/blocked");
         assert_eq!(status, 200, "{body}");
         let page: Value = serde_json::from_str(&body).expect("JSON");
@@ -138,7 +134,7 @@ fn the_gate_shows_what_it_remembers() {
     });
     assert_eq!(page["forgotten"], 0);
     let names = page["names"].as_array().expect("names");
-    assert_eq!(names.len(), ASKED.len() - 3, "without noise and what is no host name: {page}");
+    assert_eq!(names.len(), ASKED.len() - 3, "without noise and without invalid host names: {page}");
     assert_eq!((&names[0]["name"], &names[0]["count"]), (&"registry.npmjs.org".into(), &2.into()));
     assert_eq!(names[0]["types"], serde_json::json!(["A", "AAAA"]));
     assert_eq!(names[0]["clients"], serde_json::json!(["127.0.0.1"]));
@@ -153,7 +149,7 @@ fn hidden_clients_stay_hidden() {
     for (shown, client) in [("subnet", Some("127.0.0.0/24")), ("none", None)] {
         let gate = Gate::start(&upstream, &format!("log.client = \"{shown}\""));
         gate.ask("evil.example", "A");
-        let run = eventually("the name to be kept", || {
+        let run = eventually("the name to be remembered", || {
             let run = learn(gate.directory(), &["--admin", &gate.admin().to_string()]).expect_code(0);
             run.stdout.contains("\"evil.example\"").then_some(run)
         });
@@ -198,9 +194,9 @@ fn lines_that_cannot_be_read_are_told_with_their_place() {
     assert_eq!(
         run.stderr.lines().collect::<Vec<_>>(),
         [
-            "warning: queries.log:2: this is no line of a query log; it is left out",
-            "warning: queries.log.1:2: this is no line of a query log; it is left out",
-            "rules: 2, for names: 2, of lookups: 4",
+            "warning: queries.log:2: not a line of a query log, skipped",
+            "warning: queries.log.1:2: not a line of a query log, skipped",
+            "2 rules for 2 names, from 4 lookups",
         ]
     );
     assert!(
@@ -210,10 +206,10 @@ fn lines_that_cannot_be_read_are_told_with_their_place() {
     );
     learn(directory.path(), &["queries.log", "other.log"])
         .expect_code(1)
-        .expect_stderr(&["error: other.log: this is no query log", "help: "]);
+        .expect_stderr(&["error: other.log: not a query log", "help: "]);
     learn(directory.path(), &["nowhere.log"])
         .expect_code(1)
-        .expect_stderr(&["error: nowhere.log: cannot be read", "help: "]);
+        .expect_stderr(&["error: nowhere.log: cannot read", "help: "]);
     learn(directory.path(), &[]).expect_code(1).expect_stderr(&["the admin listener is off"]);
     learn(directory.path(), &["queries.log", "--fold", "1"]).expect_code(2);
     learn(directory.path(), &["queries.log", "--since", "whenever"]).expect_code(2).expect_stderr(&["36h"]);
@@ -258,7 +254,6 @@ fn parameters_are_named_where_a_value_would_do() {
     let settings = "policy.zones = [\"azure-ml\"]\npolicy.strict = true\n";
     fs::write(directory.path().join("namegate.toml"), settings).expect("a file can be written");
     let run = learn(directory.path(), &["queries.log"]).expect_code(0);
-    let hint =
-        "# Or write storage = [\"mine\"] in [parameters]: `{storage}.blob.core.windows.net` of zone azure-ml";
+    let hint = "# Or set storage = [\"mine\"] in [parameters]: then `{storage}.blob.core.windows.net` in allowlist azure-ml";
     assert!(run.stdout.contains(hint), "{}", run.stdout);
 }

@@ -1,4 +1,4 @@
-//! Commands beside a running gate.
+//! Tests of commands other than `serve`.
 
 mod check;
 mod cli;

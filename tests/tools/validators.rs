@@ -1,7 +1,8 @@
-//! Validating resolvers in front of namegate: what they say of a signed world through it is what they say without it.
+//! Tests validating resolvers that forward to namegate: their verdicts on a signed tree are the same as without
+//! namegate.
 //!
-//! Needs Debian's bind9, unbound, knot-resolver, pdns-recursor, dnsmasq-base and systemd-resolved, so that a plain `cargo
-//! test` leaves it out; `.ci/run` has them and runs these with the release binary.
+//! Needs Debian's bind9, unbound, knot-resolver, pdns-recursor, dnsmasq-base and systemd-resolved, so a plain `cargo
+//! test` skips it; `.ci/run` installs them and runs these with the release binary.
 
 mod resolver;
 mod world;
@@ -11,28 +12,28 @@ use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream};
 use resolver::{Kind, Resolver};
 use world::World;
 
-/// What is allowed of [`world::ZONES`]: with the zone's own name, without it, and a single name.
+/// Allowed parts of [`world::ZONES`]: with the zone's own name, without it, and a single name.
 const RULES: &str = r#"
     [policy]
     allow = [".signed.test", "*.nsec3.test", ".unsigned.test", "www.exact.test", ".bogus.test"]
 "#;
 
-/// What a validator says of a name.
+/// A validator's verdict on a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Security {
-    /// It has AD.
+    /// Answered with AD.
     Secure,
-    /// It has not, and comes.
+    /// Answered without AD.
     Insecure,
-    /// It is SERVFAIL.
+    /// SERVFAIL.
     Bogus,
 }
 use Security::{Bogus, Insecure, Secure};
 
-/// A question, and what a validator that asks the upstream itself says.
+/// A question, and the result of a validator that queries the upstream directly.
 type Case = (&'static str, &'static str, &'static str, Security);
 
-/// Answers through namegate are those without it.
+/// Questions whose answers are the same with and without namegate.
 const CASES: [Case; 46] = [
     ("www.signed.test", "A", "NOERROR", Secure),
     ("www.signed.test", "AAAA", "NOERROR", Secure),
@@ -82,7 +83,8 @@ const CASES: [Case; 46] = [
     (".", "NS", "NOERROR", Secure),
 ];
 
-/// Not allowed, ancestors of allowed names among them: nobody can sign that they do not exist, and a validator says so.
+/// Blocked names, including ancestors of allowed names: their non-existence cannot be signed, and a validator reports
+/// that.
 const BLOCKED: [Case; 4] = [
     ("test", "A", "NOERROR", Secure),
     ("exact.test", "TXT", "NOERROR", Secure),
@@ -90,26 +92,26 @@ const BLOCKED: [Case; 4] = [
     ("off.test", "DNSKEY", "NOERROR", Secure),
 ];
 
-/// An allowed name whose alias leaves the list, for a zone that is signed itself.
+/// An allowed name in a signed zone whose alias leaves the allowlist.
 const LEAVING: Case = ("out.signed.test", "A", "NOERROR", Secure);
 
-/// What `case` should be by itself, where `kind` cannot do what the others do.
+/// The expected result of `case` if `kind` cannot do what the others do.
 fn beyond(kind: Kind, case: Case) -> Option<(&'static str, bool)> {
     match (kind, case.0, case.1) {
         // Dnsmasq 2.90 cannot validate DNAME.
         (Kind::Dnsmasq, "www.dname.signed.test", _) => Some(("SERVFAIL", false)),
-        // systemd-resolved asks no server for the address of a single label.
+        // systemd-resolved queries no server for the address of a single label.
         (Kind::Resolved, "test", "A") => Some(("REFUSED", false)),
         _ => None,
     }
 }
 
-/// PowerDNS Recursor has the root's servers built in, and asks for them when it likes.
+/// PowerDNS Recursor has the root servers built in, and queries them at any time.
 fn is_left_out(kind: Kind, case: Case) -> bool {
     (kind, case.0, case.1) == (Kind::PowerDns, ".", "NS")
 }
 
-/// Asks as a stub that wants to know whether the answer was validated.
+/// Queries as a stub that wants to know whether the answer was validated.
 fn ask(resolver: &Resolver, name: &str, qtype: &str) -> Message {
     resolver.client().ask(&Query::new(name, qtype).edns().flags(RD | AD))
 }
@@ -136,7 +138,7 @@ fn compare(kind: Kind) {
     let gate = Gate::with_upstreams(&[world.upstream()], RULES);
     let direct = Resolver::validating(kind, world.upstream(), world.anchor());
     let through = Resolver::validating(kind, gate.address(), world.anchor());
-    // First, so that whatever it makes of them is in its cache when allowed names are asked for.
+    // Blocked names first, so that their results are cached when allowed names are queried.
     for case in BLOCKED {
         let (name, qtype, ..) = case;
         expect_direct(kind, &ask(&direct, name, qtype), case);
@@ -204,8 +206,8 @@ fn systemd_resolved_validates_through_namegate() {
     compare(Kind::Resolved);
 }
 
-/// A blocked name, asked for first, takes nothing from the allowed names below it: for every resolver as its package has it,
-/// and whether zones may be asked about or not.
+/// A blocked name, queried first, does not affect the allowed names below it, with each resolver's default
+/// configuration, whether or not zones may be queried.
 #[test]
 #[ignore = "needs bind9, unbound, knot-resolver, pdns-recursor and dnsmasq-base; .ci/run"]
 fn blocked_ancestors_cut_nothing_off() {

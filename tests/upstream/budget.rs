@@ -1,4 +1,4 @@
-//! How much upstreams are asked: shared exchanges, places in flight, the rate.
+//! Tests the limits on upstream queries: coalescing, slots in flight, and the rate.
 
 use std::thread::scope;
 use std::time::{Duration, Instant};
@@ -61,15 +61,15 @@ fn a_silent_upstream_is_not_asked_beyond_its_places() {
             client
         })
         .collect();
-    eventually("all places to be taken", || (upstream.queries().len() >= 3).then_some(()));
-    assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN", "blocked names do not wait");
+    eventually("all slots in use", || (upstream.queries().len() >= 3).then_some(()));
+    assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN", "blocked names are answered at once");
     for client in &clients {
         let reply = Message::expect(&client.receive());
         assert_eq!((reply.rcode().as_str(), reply.ede_codes()), ("SERVFAIL", vec![22]));
     }
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    // Three hold places to the end, as many as they leave to other clients and one more; a few others get one when their
-    // own time is all but over.
+    // Three queries hold slots to the end, one more than are left for other clients; a few others get one shortly
+    // before their deadline.
     let received = upstream.queries();
     let early = received.iter().filter(|query| query.at < received[0].at + Duration::from_millis(900));
     assert_eq!(early.count(), 3);
@@ -78,13 +78,13 @@ fn a_silent_upstream_is_not_asked_beyond_its_places() {
     assert!(shed >= 40.0, "{}", metrics.text);
     let in_flight =
         |metrics: &crate::support::metrics::Metrics| metrics.sum("namegate_upstream_in_flight", &[]);
-    gate.expect_metrics("places to be free again", |metrics| in_flight(metrics) == 0.0);
+    gate.expect_metrics("free slots", |metrics| in_flight(metrics) == 0.0);
 }
 
 #[test]
 fn a_shed_query_is_not_remembered_as_a_failure() {
     let upstream = ScriptedUpstream::start();
-    // Some eleven of thirty have their turn within the deadline; the others are told at once.
+    // About eleven of thirty get their turn within the deadline; the others fail at once.
     let gate = Gate::start(&upstream, "upstream.deadline = \"1s\"\nupstream.max_qps = 10");
     let ask = |number: usize| gate.ask(&format!("n{number}.allowed.example"), "A").rcode();
     let rcodes: Vec<String> = scope(|scope| {
@@ -92,7 +92,7 @@ fn a_shed_query_is_not_remembered_as_a_failure() {
         let clients: [_; 30] = std::array::from_fn(|number| scope.spawn(move || ask(number)));
         clients.into_iter().map(|client| client.join().expect("a client ends")).collect()
     });
-    // One whose turn came at the very deadline was not shed, but may be lost all the same.
+    // A query whose turn came exactly at the deadline was not shed, but may still be lost.
     let was_sent = |number: usize| upstream.count(&format!("n{number}.allowed.example")) > 0;
     let shed = (0..30).filter(|number| rcodes[*number] == "SERVFAIL" && !was_sent(*number)).count();
     assert!((15..=25).contains(&shed), "{rcodes:?}");
@@ -100,7 +100,7 @@ fn a_shed_query_is_not_remembered_as_a_failure() {
     assert!((shed - 1..=shed).contains(&(counted as usize)), "{counted} of {shed}");
     let failed = (0..30).filter(|number| rcodes[*number] == "SERVFAIL").take(5);
     let answered = failed.filter(|number| ask(*number) == "NOERROR").count();
-    assert!(answered >= 4, "{answered} of 5 can be asked again at once");
+    assert!(answered >= 4, "{answered} of 5 can be queried again at once");
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn the_rate_is_held() {
             scope.spawn(move || gate.ask(&format!("n{number}.allowed.example"), "A"));
         }
     });
-    // A burst of a tenth of a second, five queries, then one each 20 ms.
+    // A burst of a tenth of a second (five queries), then one every 20 ms.
     assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
-    assert_eq!(upstream.queries().len(), 40, "late, but none is lost");
+    assert_eq!(upstream.queries().len(), 40, "late, but no reply is lost");
 }
 
 #[test]
@@ -129,12 +129,12 @@ fn a_query_that_waits_for_its_turn_takes_one_turn() {
             scope.spawn(move || gate.ask(&format!("n{number}.allowed.example"), "A"));
         }
     });
-    // They took 2.9 s, most of them more than the second after which a silent server is asked again.
+    // Before the fix they took 2.9 s, most of them longer than the second after which a silent server is retried.
     let start = Instant::now();
     assert_eq!(gate.ask("next.allowed.example", "A").rcode(), "NOERROR");
     assert!(
         start.elapsed() < Duration::from_millis(800),
-        "{:?}: the rate is spent on nothing",
+        "{:?}: the rate is used up for nothing",
         start.elapsed()
     );
     assert_eq!(upstream.queries().len(), 31);

@@ -1,4 +1,4 @@
-//! One of two upstreams dies under load: nobody may notice.
+//! Tests that clients do not notice when one of two upstreams fails under load.
 
 use std::sync::Mutex;
 use std::thread::scope;
@@ -13,29 +13,29 @@ use crate::support::{Gate, Response, Script, ScriptedUpstream};
 const QUERIES: usize = 2400;
 const RATE: u32 = 600;
 
-/// How the first upstream dies.
+/// How the first upstream fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
-    /// Nothing comes any more.
+    /// It no longer replies.
     Silent,
-    /// The host says that nobody listens.
+    /// The host reports a closed port.
     Refused,
-    /// It says it cannot.
+    /// It answers SERVFAIL.
     Servfail,
-    /// It refuses.
+    /// It answers REFUSED.
     RefusedByCode,
-    /// It has no whole answer any more, and no TCP.
+    /// It truncates every answer, and its TCP port is closed.
     Truncated,
-    /// It sends answers to other questions.
+    /// It answers other questions.
     Lying,
 }
 
-/// Of three names, one is new each time and the others are asked again and again.
+/// Of every three names, one is new and the others repeat.
 fn names() -> Vec<String> {
     let name = |number: usize| match number % 3 {
         0 => format!("n{number}.allowed.example"),
         1 => format!("often{}.allowed.example", number % 50),
-        // Asked again only after the death.
+        // Queried again only after the failure.
         _ => format!("twice{}.allowed.example", number % (QUERIES / 2)),
     };
     (0..QUERIES).map(name).collect()
@@ -43,7 +43,7 @@ fn names() -> Vec<String> {
 
 fn kill(first: &Mutex<Option<ScriptedUpstream>>, death: Death) {
     let mut first = first.lock().unwrap();
-    let upstream = first.as_ref().expect("it dies once");
+    let upstream = first.as_ref().expect("it is stopped once");
     let lie = || Response::answering(&["twice1.allowed.example 60 A 198.51.100.66"]);
     match death {
         Death::Silent => {

@@ -1,4 +1,4 @@
-//! Upstreams that do not take queries with EDNS (RFC 6891 section 7), at default settings.
+//! Tests upstreams that do not support EDNS (RFC 6891 section 7), at default settings.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use crate::support::script::{Render, Step};
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream};
 
-/// Length of an OPT record without options in bytes.
+/// Length of an OPT record without options, in bytes.
 const OPT: usize = 11;
 
 fn good(query: &Message) -> Vec<u8> {
     Response::answering(&[&format!("{} 60 A 192.0.2.9", query.name())]).render(query)
 }
 
-/// Makes the refusal of a query with an OPT record.
+/// Builds the refusal of a query with an OPT record.
 type Refuse = fn(&Message) -> Vec<u8>;
 
 /// Ways to refuse EDNS.
@@ -46,7 +46,7 @@ fn refusals() -> Vec<(&'static str, Refuse)> {
     ]
 }
 
-/// Answers queries without EDNS, and `refuse`s others.
+/// Answers queries without EDNS, and uses `refuse` for others.
 fn script(refuse: Refuse) -> Script {
     let render: Render = Arc::new(move |query| match query.edns {
         Some(_) => refuse(query),
@@ -61,7 +61,7 @@ fn a_server_without_edns_is_asked_without_and_remembered() {
         for (refusal, refuse) in refusals() {
             let upstream = ScriptedUpstream::start();
             upstream.by_default(script(refuse));
-            // Its script is for clients' queries; a probe with EDNS would be answered.
+            // The script is for clients' queries; a probe with EDNS would be answered.
             upstream.ignore_probes();
             let settings = format!("upstream.servers = [\"{scheme}{}\"]", upstream.address());
             let gate = Gate::start(&upstream, &settings);

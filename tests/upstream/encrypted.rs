@@ -1,4 +1,4 @@
-//! Upstreams over TLS, HTTPS and QUIC: what is asked, how answers come back, and through how many connections.
+//! Tests upstreams over TLS, HTTPS and QUIC: queries, answers and connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::scope;
@@ -16,7 +16,7 @@ use crate::support::{Gate, Query, Record, Response, Script, ScriptedUpstream, ev
 
 const NAME: &str = "ws.allowed.example";
 
-/// A server known as `dns.example`, and a gate in front of it that trusts who issued its certificate.
+/// A server named `dns.example`, and namegate, which trusts its certificate's issuer.
 fn start(carrier: Carrier, settings: &str) -> (EncryptedUpstream, Gate) {
     let authority = Authority::new();
     let upstream = EncryptedUpstream::start(carrier, &authority.issue(&["dns.example"]));
@@ -24,13 +24,13 @@ fn start(carrier: Carrier, settings: &str) -> (EncryptedUpstream, Gate) {
     (upstream, gate)
 }
 
-/// A gate that asks `servers`, and trusts `authority` alone.
+/// Namegate with the upstreams `servers`, trusting only `authority`.
 fn gate(authority: &Authority, servers: &[String], settings: &str) -> Gate {
     let settings = format!("[upstream]\nservers = {servers:?}\nroots = \"ca.pem\"\n{settings}");
     Gate::with_files(&[], &settings, &[("ca.pem", &authority.pem())])
 }
 
-/// Servers are counted as written.
+/// The count of `result` for a server, labelled as written in the settings.
 fn count(gate: &Gate, upstream: &str, result: &str) -> f64 {
     let labels = [("upstream", upstream), ("result", result)];
     gate.settled_metrics().sum("namegate_upstream_queries_total", &labels)
@@ -122,7 +122,7 @@ fn many_queries_share_few_connections() {
         });
         assert_eq!(upstream.queries().len(), 200, "{carrier:?}");
         let connections = upstream.connections();
-        // More than two only as long as no reply has come before that to an earlier query.
+        // More than two open only while no earlier query is answered.
         assert!((1..=8).contains(&connections), "{carrier:?}: {connections} connections");
     }
 }
@@ -141,7 +141,7 @@ fn a_connection_that_the_server_closes_is_opened_again() {
                 assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.9"], "{carrier:?}, {case}");
             }
             assert!(upstream.connections() >= 2, "{carrier:?}, {case}");
-            eventually("the end of one connection", || (upstream.ended() == 1).then_some(()));
+            eventually("one closed connection", || (upstream.ended() == 1).then_some(()));
         }
     }
 }
@@ -158,9 +158,9 @@ fn a_server_that_was_restarted_is_asked_again() {
         drop(upstream);
         assert_eq!(gate.ask("b.allowed.example", "A").rcode(), "SERVFAIL", "{carrier:?}");
         let again = EncryptedUpstream::start_at(place, carrier, &identity);
-        // What failed is remembered for a moment, and what failed often is not tried for a moment.
+        // Failures are cached briefly, and servers that fail often are skipped briefly.
         let mut number = 0;
-        eventually("an answer of the new server", || {
+        eventually("an answer from the new server", || {
             number += 1;
             let reply = gate.ask(&format!("c{number}.allowed.example"), "A");
             (reply.rcode() == "NOERROR").then_some(())
@@ -174,7 +174,7 @@ fn a_silent_connection_is_not_waited_for() {
     for carrier in Carrier::ALL {
         let (upstream, gate) = start(carrier, "");
         assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "NOERROR");
-        // A late answer to the health probe would be a sign of life.
+        // A late answer to the health probe would count as a sign of life.
         gate.expect_metrics("nothing in flight", |metrics| {
             metrics.sum("namegate_upstream_in_flight", &[]) == 0.0
         });
@@ -185,7 +185,7 @@ fn a_silent_connection_is_not_waited_for() {
         assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.9"], "{carrier:?}");
         let through: Vec<usize> = upstream.queries().iter().map(|query| query.connection).collect();
         let [_, silent, then] = through[..] else { panic!("{carrier:?}: asked through {through:?}") };
-        assert_ne!(silent, then, "{carrier:?}: asked again after a second, through a new connection");
+        assert_ne!(silent, then, "{carrier:?}: retried after a second, through a new connection");
     }
 }
 
@@ -199,7 +199,7 @@ fn the_next_server_is_asked_where_one_is_down() {
             [carrier.address(closed.expect("a port"), "dns.example"), second.address("dns.example")];
         let gate = gate(&authority, &servers, "");
         assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.1"], "{carrier:?}");
-        gate.expect_metrics("the first to be down", |metrics| {
+        gate.expect_metrics("the first server to be down", |metrics| {
             metrics.sum("namegate_upstream_up", &[("upstream", &servers[0])]) == 0.0
                 && metrics.sum("namegate_upstream_up", &[("upstream", &servers[1])]) == 1.0
                 || {
@@ -224,7 +224,7 @@ fn reloads_keep_connections_while_the_same_servers_are_trusted() {
     gate.expect_metrics("nothing in flight", is_idle);
     assert_eq!(gate.ask("b.allowed.example", "A").rcode(), "NOERROR");
     let through = upstream.queries()[1].connection;
-    assert!(through < before, "through connection {through} of {before} there were");
+    assert!(through < before, "through connection {through} of {before}");
 
     gate.write_file("ca.pem", &Authority::new().pem());
     assert_eq!(gate.reload(), Reload::Success);
@@ -233,7 +233,7 @@ fn reloads_keep_connections_while_the_same_servers_are_trusted() {
 
     gate.write_file("ca.pem", "nothing\n");
     assert_eq!(gate.reload(), Reload::Failure);
-    gate.stderr.expect("it holds no certificate");
+    gate.stderr.expect("the file contains no certificate");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_server_that_has_moved_is_looked_up_again() {
     assert_eq!(gate.ask("a.allowed.example", "A").rcode(), "SERVFAIL");
     bootstrap.on("dns.example", address("127.0.0.1"));
     let mut number = 0;
-    eventually("an answer from where the server is now", || {
+    eventually("an answer from the server's new address", || {
         number += 1;
         let reply = gate.ask(&format!("b{number}.allowed.example"), "A");
         (reply.rcode() == "NOERROR").then_some(())
@@ -301,7 +301,7 @@ impl Deaf {
     }
 }
 
-/// Of the addresses of a name one or two are dead and come first.
+/// One or two of a name's addresses are dead and come first.
 #[test]
 fn dead_addresses_of_a_server_are_passed_over() {
     for dead in [1, 2] {
@@ -318,7 +318,7 @@ fn dead_addresses_of_a_server_are_passed_over() {
         let mut took = Vec::new();
         for number in 0..40 {
             let name = format!("n{number}.allowed.example");
-            // A server that closes has to be connected to again.
+            // After the server closes, namegate must connect again.
             upstream.on(&name, [Act::Last(Response::answering(&[&format!("{name} 60 A 192.0.2.9")]))]);
             let asked = Instant::now();
             assert_eq!(gate.ask(&name, "A").rcode(), "NOERROR", "{dead} dead: {number}");
@@ -335,7 +335,7 @@ fn dead_addresses_of_a_server_are_passed_over() {
     }
 }
 
-/// A for an address of ours, nothing for other types.
+/// An A record with one of our addresses, NODATA for other types.
 fn address(ip: &str) -> Script {
     addresses(&[ip])
 }
@@ -360,11 +360,7 @@ fn an_address_without_a_name_is_proved_by_itself() {
         let place: SocketAddr = upstream.place();
         let gate = gate(&authority, &[carrier.address(place, "")], "");
         assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.1"], "{carrier:?}");
-        assert_eq!(
-            upstream.names_given(),
-            [None].into(),
-            "{carrier:?}: addresses have no place in a handshake"
-        );
+        assert_eq!(upstream.names_given(), [None].into(), "{carrier:?}: an address in the handshake");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Upstreams over TLS, HTTPS and QUIC that fail, or answer nonsense.
+//! Tests faults of upstreams over TLS, HTTPS and QUIC: failures and malformed answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
@@ -22,7 +22,7 @@ fn start(carrier: Carrier, settings: &str) -> (EncryptedUpstream, Gate) {
     (upstream, gate)
 }
 
-/// The bytes of a good answer with id 0, after `change`.
+/// The bytes of a valid answer with id 0, after `change`.
 fn answer(change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Vec<u8> {
     let query = Query { id: 0, ..Query::new(NAME, "A").edns() };
     let query = Message::expect(&query.bytes());
@@ -117,7 +117,7 @@ fn a_server_that_only_closes_is_not_connected_to_each_time() {
             upstream.on(&name, [Act::Close]);
             assert_eq!(gate.ask(&name, "A").rcode(), "SERVFAIL", "{carrier:?}");
         }
-        // The health probe at the start had an answer, and so may those that came since.
+        // The health probe at the start was answered, and later ones may have been too.
         let connections = upstream.connections();
         assert!(connections <= 12, "{carrier:?}: {connections} connections for 30 queries");
     }
@@ -125,25 +125,25 @@ fn a_server_that_only_closes_is_not_connected_to_each_time() {
 
 /// Longest time for a query.
 const DEADLINE: Duration = Duration::from_millis(2500);
-/// What a busy machine may add to any time.
+/// Extra time allowed for a busy machine.
 const SLACK: Duration = Duration::from_secs(4);
 
 /// Response code and Extended DNS Errors.
 type Told = (&'static str, &'static [u16]);
 
-/// A fault of a server, and the name that meets it.
+/// A server's fault, and the name that triggers it.
 struct Fault {
     name: String,
     server: EncryptedUpstream,
-    /// Asked next, where there is a second server.
+    /// The second server, if there is one.
     sound: Option<EncryptedUpstream>,
-    /// What the client gets where there is none.
+    /// The client's reply if there is no second server.
     alone: Told,
-    /// How the exchange is counted.
+    /// The result counted for the exchange.
     counted: &'static str,
 }
 
-/// Each fault over each carrier, met alone and beside a sound server.
+/// Each fault over each carrier, alone and with a sound second server.
 fn faults(identity: &Identity) -> Vec<Fault> {
     let good = || Response::answering(&[]);
     let failing = |rcode| Act::Answer(Response::failing(rcode));
@@ -208,7 +208,7 @@ impl Fault {
             assert!(took < DEADLINE + SLACK, "{case}: {took:?}");
         }
         let asked = self.server.queries().len();
-        assert!((1..=3).contains(&asked), "{case}: asked {asked} times");
+        assert!((1..=3).contains(&asked), "{case}: queried {asked} times");
         gate.expect_metrics(&format!("{case} to be counted as {}", self.counted), |after| {
             let rise = |result| self.counted(after, result) - self.counted(before, result);
             rise(self.counted) >= 1.0 || self.sound.is_some() && rise("overtaken") >= 1.0
@@ -236,14 +236,14 @@ fn each_fault_has_its_reply_its_count_and_its_bound() {
     for some in faults.chunks(8) {
         scope(|scope| some.iter().for_each(|fault| drop(scope.spawn(|| fault.check(&gate, &before)))));
     }
-    assert!(usual.queries().is_empty(), "no server is asked that a route does not name");
+    assert!(usual.queries().is_empty(), "only servers of the route are queried");
     let (queries, outcomes) = gate.settled_metrics().accounting();
     assert_eq!(queries, outcomes);
 }
 
-/// A server whose streams for one name are reset, asked for it 20 times a second, beside other names.
+/// A server resets the streams for one name, which is queried 20 times per second along with other names.
 #[test]
-#[allow(clippy::needless_collect, reason = "all are asked before any is waited for")]
+#[allow(clippy::needless_collect, reason = "all queries are sent before the first reply is awaited")]
 fn a_reset_stream_costs_no_other_stream() {
     for carrier in [Carrier::Https, Carrier::Quic] {
         let (upstream, gate) = start(carrier, "");
@@ -296,9 +296,10 @@ fn a_reset_stream_costs_no_other_stream() {
     }
 }
 
-/// A server that works on one query of a connection at a time, as dnsdist does by default, and a name a second that takes it 1.5 s.
+/// A server processes one query per connection at a time, as dnsdist does by default; once per second a name takes it
+/// 1.5 s.
 #[test]
-#[allow(clippy::needless_collect, reason = "all are asked before any is waited for")]
+#[allow(clippy::needless_collect, reason = "all queries are sent before the first reply is awaited")]
 fn slow_names_do_not_hold_up_the_rest() {
     beside([Carrier::Tls, Carrier::Https], |carrier| {
         let (upstream, gate) = start(carrier, "");
@@ -350,7 +351,7 @@ fn slow_names_do_not_hold_up_the_rest() {
     });
 }
 
-/// HTTP's errors are the server's: it is left alone, is not up, and the next one is asked.
+/// HTTP errors are the server's fault: it is skipped and not up, and the next server is queried.
 #[test]
 fn a_server_that_answers_only_errors_of_http_is_left_alone() {
     let authority = Authority::new();
@@ -378,7 +379,7 @@ fn a_server_that_answers_only_errors_of_http_is_left_alone() {
 }
 
 #[test]
-#[allow(clippy::needless_collect, reason = "all are asked before any is waited for")]
+#[allow(clippy::needless_collect, reason = "all queries are sent before the first reply is awaited")]
 fn a_server_of_one_query_a_connection_answers_all() {
     let (upstream, gate) = start(Carrier::Tls, "");
     let names: Vec<String> = (0..200).map(|number| format!("n{number}.allowed.example")).collect();
@@ -428,8 +429,7 @@ fn what_http_says_of_a_reply_is_heeded() {
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
 }
 
-/// A record that hickory does not decode, for its parameters are out of order; over UDP it is relayed, and so it is here. QUIC is
-/// hickory's.
+/// A record that hickory cannot decode, as its parameters are out of order, is relayed as over UDP. QUIC uses hickory.
 #[test]
 fn a_reply_that_a_library_cannot_read_is_relayed() {
     for carrier in [Carrier::Tls, Carrier::Https] {
@@ -440,7 +440,7 @@ fn a_reply_that_a_library_cannot_read_is_relayed() {
         let client = gate.udp();
         client.send(&Query::new(NAME, "HTTPS").edns().bytes());
         let reply = client.receive();
-        // NOERROR, one answer, and the record's data in it as it is.
+        // NOERROR, one answer, with the record's data unchanged.
         assert_eq!((reply[3] & 0xf, reply[7]), (0, 1), "{carrier:?}: {reply:?}");
         let data = [0, 1, 0, 0, 3, 0, 2, 0x1f, 0x90, 0, 1, 0, 3, 2, b'h', b'2'];
         assert!(reply.windows(data.len()).any(|window| window == data), "{carrier:?}: {reply:?}");

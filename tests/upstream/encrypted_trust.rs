@@ -1,4 +1,5 @@
-//! Upstreams over TLS, HTTPS and QUIC that are not who they should be: nothing is told to them, and nothing in clear.
+//! Tests that an upstream over TLS, HTTPS or QUIC with the wrong certificate receives no query, and nothing is sent in
+//! clear text.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,7 @@ use crate::support::encrypted::{Carrier, EncryptedUpstream};
 use crate::support::{Gate, eventually};
 
 #[test]
-fn who_is_not_proved_is_told_nothing() {
+fn unverified_server_gets_no_query() {
     let (trusted, same_name) = (Authority::new(), Authority::new());
     let other = Authority::named("somebody else");
     for (case, identity, shown) in [
@@ -45,11 +46,11 @@ fn who_is_not_proved_is_told_nothing() {
                 assert_eq!(reply.rcode(), "SERVFAIL", "{carrier:?}, {case}");
             }
             let told = gate.stderr.expect(shown);
-            for part in [&*address, "as `dns.example`", "set by `roots` in [upstream]"] {
+            for part in [&*address, "as `dns.example`", "set by `upstream.roots`"] {
                 assert!(told.contains(part), "{carrier:?}, {case}: `{part}` is not in {told}");
             }
             let times = gate.stderr.all().iter().filter(|line| line.contains("no connection to")).count();
-            // Once by itself, and once more where the server is said to be down.
+            // Once on its own line, and once more in the line that reports the server as down.
             assert!(times <= 2, "{carrier:?}, {case}: told {times} times:\n{}", gate.stderr.all().join("\n"));
             let labels = [("upstream", &*address), ("result", "network_error")];
             let failed = gate.settled_metrics().sum("namegate_upstream_queries_total", &labels);
@@ -60,7 +61,7 @@ fn who_is_not_proved_is_told_nothing() {
     }
 }
 
-/// `namegate check` with these settings and files, and these certificates for the machine's own.
+/// Runs `namegate check` with these settings and files, and these certificates as the machine's trusted roots.
 fn check(settings: &str, files: &[(&str, &str)], platform: Option<&Path>) -> Finished {
     let directory = TempDir::new().expect("a temporary directory");
     for (path, content) in files.iter().chain([&("namegate.toml", settings)]) {
@@ -77,7 +78,7 @@ fn check(settings: &str, files: &[(&str, &str)], platform: Option<&Path>) -> Fin
         .output()
         .expect("the binary runs");
     Finished {
-        code: output.status.code().expect("the binary ends by itself"),
+        code: output.status.code().expect("the binary exits"),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
@@ -89,10 +90,10 @@ fn roots_that_cannot_be_used_are_refused_with_their_place() {
     let broken = pem.replace("MII", "AAA");
     for (case, roots, reason) in [
         ("no such file", None, "No such file or directory"),
-        ("an empty file", Some(""), "it holds no certificate"),
-        ("no PEM", Some("nothing\n"), "it holds no certificate"),
+        ("an empty file", Some(""), "the file contains no certificate"),
+        ("no PEM", Some("nothing\n"), "the file contains no certificate"),
         ("a broken certificate", Some(&*broken), "certificate 1: "),
-        ("cut short", Some(&pem[..pem.len() / 2]), "it is no PEM file"),
+        ("cut short", Some(&pem[..pem.len() / 2]), "not a PEM file"),
     ] {
         let settings = "[upstream]\nservers = [\"tls://10.0.0.4#dns.example\"]\nroots = \"ca.pem\"\n";
         let files: Vec<(&str, &str)> = roots.map(|roots| ("ca.pem", roots)).into_iter().collect();
@@ -117,7 +118,7 @@ fn a_machine_that_trusts_nobody_is_told_what_to_do() {
     std::fs::write(&none, "").expect("a file can be written");
     std::fs::write(&some, Authority::new().pem()).expect("a file can be written");
     let encrypted = "[upstream]\nservers = [\"quic://10.0.0.4#dns.example\"]\n";
-    let told = ["this machine's certificate authorities", "help: install the package `ca-certificates`"];
+    let told = ["the system's CA certificates", "help: install the package `ca-certificates`"];
     check(encrypted, &[], Some(&none)).expect_code(1).expect_stderr(&told);
     check(encrypted, &[], Some(&some)).expect_code(0);
     check("[upstream]\nservers = [\"10.0.0.4\"]\n", &[], Some(&none)).expect_code(0);
@@ -125,7 +126,7 @@ fn a_machine_that_trusts_nobody_is_told_what_to_do() {
 
 #[test]
 fn a_host_name_without_a_bootstrap_resolver_is_refused() {
-    let told = ["knows the address of `dns.example`", "help: set `bootstrap = [\"10.0.0.4\"]` in [upstream]"];
+    let told = ["no bootstrap server to resolve `dns.example`", "help: set `upstream.bootstrap`"];
     let settings = "[upstream]\nservers = [\"10.0.0.4\", \"https://dns.example/dns-query\"]\n";
     check(settings, &[], None).expect_code(1).expect_stderr(&["namegate.toml:2:", told[0], told[1]]);
     let directory = TempDir::new().expect("a temporary directory");
@@ -134,7 +135,7 @@ fn a_host_name_without_a_bootstrap_resolver_is_refused() {
         .expect_stderr(&told);
 }
 
-/// A self-signed certificate is its own root, unless it is made as that of an authority, as `openssl req -x509` does.
+/// A self-signed certificate is its own root, unless it is marked as an authority's, as `openssl req -x509` does.
 #[test]
 fn self_signed_certificates_work_or_the_remedy_is_told() {
     for (is_authority, rcode) in [(false, "NOERROR"), (true, "SERVFAIL")] {
@@ -149,10 +150,10 @@ fn self_signed_certificates_work_or_the_remedy_is_told() {
         assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), rcode, "authority: {is_authority}");
         if is_authority {
             let remedy = "-addext basicConstraints=critical,CA:FALSE";
-            checked.expect_stderr(&["among `upstream.roots` will not do", &address, remedy]);
+            checked.expect_stderr(&["in `upstream.roots` cannot be used", &address, remedy]);
             gate.stderr.expect(remedy);
         } else {
-            assert!(!checked.stderr.contains("will not do"), "{}", checked.stderr);
+            assert!(!checked.stderr.contains("in `upstream.roots` cannot be used"), "{}", checked.stderr);
         }
     }
 }

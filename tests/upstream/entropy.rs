@@ -1,4 +1,4 @@
-//! What an attacker beside the path has to guess: ids, ports and, where it is asked for, the case of letters.
+//! Tests what an off-path attacker must guess: ids, ports and, if enabled, letter case.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -9,12 +9,12 @@ use crate::support::script::Step;
 use crate::support::upstream::Received;
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream};
 
-/// Queries in the measurement, and how many of them are in flight at once.
+/// Queries in the measurement, and how many are in flight at once.
 const QUERIES: usize = 10_000;
 const AT_ONCE: usize = 50;
 
-/// Chi-square over 256 equally likely values: mean 255, deviation 22.6. Beyond six deviations chance stands at one in a
-/// hundred million.
+/// Chi-square limit for 256 equally likely values: mean 255, standard deviation 22.6. Exceeding six deviations by
+/// chance has a probability of one in a hundred million.
 const CHI_SQUARE_LIMIT: f64 = 255.0 + 6.0 * 22.6;
 
 const RANDOM_CASE: &str = "upstream.randomize_case = true";
@@ -29,7 +29,7 @@ fn chi_square(values: impl Iterator<Item = u8>) -> f64 {
 fn assert_even(what: &str, ids: &[u16]) {
     for (half, shift) in [("high", 8), ("low", 0)] {
         let found = chi_square(ids.iter().map(|id| (id >> shift) as u8));
-        assert!(found < CHI_SQUARE_LIMIT, "{what}: the {half} byte is not even: {found:.0}");
+        assert!(found < CHI_SQUARE_LIMIT, "{what}: the {half} byte is not evenly distributed: {found:.0}");
     }
 }
 
@@ -58,7 +58,7 @@ fn ids_are_even_and_tell_nothing_of_each_other_or_of_the_client() {
     assert_ports_change(&sent);
 }
 
-/// A port serves 256 queries, and up to a batch more, or a second; the system may give a number again that it gave before.
+/// A port serves 256 queries plus at most one batch, or one second; the system may reuse a port number.
 fn assert_ports_change(sent: &[Received]) {
     let mut uses = BTreeMap::<u16, usize>::new();
     sent.iter().for_each(|query| *uses.entry(query.source.port()).or_default() += 1);
@@ -70,7 +70,7 @@ fn assert_ports_change(sent: &[Received]) {
     );
 }
 
-/// The letters of `name` that are in upper case, as a pattern.
+/// The upper-case letters of `name`, as a pattern.
 fn pattern(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_uppercase() { 'U' } else { 'l' }).collect()
 }
@@ -109,7 +109,7 @@ fn case_that_does_not_match_is_ignored() {
     let rejected = gate.settled_metrics();
     assert_eq!(rejected.sum("namegate_upstream_replies_rejected_total", &[("reason", "case")]), 2.0);
     let told = |line: &String| line.contains("randomize_case");
-    assert_eq!(gate.stderr.all().iter().filter(|line| told(line)).count(), 1, "told once");
+    assert_eq!(gate.stderr.all().iter().filter(|line| told(line)).count(), 1, "logged once");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What once went wrong between the policy and the upstreams. Each test is named after what must hold.
+//! Regression tests of upstream exchanges. Each test is named after the required behaviour.
 
 use std::process::{Command, Stdio};
 use std::thread::{scope, sleep};
@@ -15,7 +15,7 @@ use crate::support::{
     Gate, Message, Query, Response, Script, ScriptedUpstream, UdpClient, command, eventually,
 };
 
-/// What scheduling may add to a time that is bounded.
+/// Time that scheduling may add to a bounded time.
 const SLACK: Duration = Duration::from_millis(300);
 
 /// A name of `count` labels.
@@ -23,7 +23,7 @@ fn deep(count: usize) -> String {
     (0..count).map(|number| format!("l{number}")).collect::<Vec<_>>().join(".")
 }
 
-/// The name an IPv6 address is looked up by: 34 labels.
+/// The reverse name of an IPv6 address: 34 labels.
 fn reverse() -> String {
     format!("{}ip6.arpa", "1.".repeat(32))
 }
@@ -32,7 +32,7 @@ fn allowing(rule: &str) -> String {
     format!("policy.allow = [\"{rule}\"]")
 }
 
-/// Sends a query for each name at once; one client per name waits for its reply.
+/// Sends a query for each name at once; returns one waiting client per name.
 fn burst(gate: &Gate, names: std::ops::Range<usize>) -> Vec<UdpClient> {
     let send = |number| {
         let client = gate.udp();
@@ -48,13 +48,13 @@ fn assert_failures(clients: &[UdpClient]) {
     }
 }
 
-/// Sheds for `reason`, and all sheds.
+/// Queries shed for `reason`, and all shed queries.
 fn sheds(metrics: &Metrics, reason: &str) -> (f64, f64) {
     let count = |labels| metrics.sum("namegate_upstream_shed_total", labels);
     (count(&[("reason", reason)]), count(&[]))
 }
 
-// Placing the first rule of more labels than the trie had slots looked for a free slot for ever.
+// Regression: inserting a first rule with more labels than the trie had slots searched for a free slot forever.
 #[test]
 fn a_deep_rule_is_checked_at_once() {
     for rule in [deep(40), format!("*.{}", deep(40)), reverse(), deep(60)] {
@@ -77,7 +77,7 @@ fn a_deep_rule_is_checked_at_once() {
     }
 }
 
-// As above, at the start and by a reload.
+// As above, at start and on reload.
 #[test]
 fn a_deep_rule_decides_its_names_alone() {
     let upstream = ScriptedUpstream::start();
@@ -99,7 +99,7 @@ fn a_deep_rule_decides_its_names_alone() {
     assert_eq!(upstream.asked(), [deep(40), deep(40), reverse(), reverse()].map(|name| format!("{name} A")));
 }
 
-// Each reload made a new budget, while what was in flight went on under the old one.
+// Regression: each reload created a new budget, while queries in flight used the old one.
 #[test]
 fn a_reload_does_not_renew_the_budget() {
     let upstream = ScriptedUpstream::start();
@@ -107,8 +107,8 @@ fn a_reload_does_not_renew_the_budget() {
     let settings = "upstream.deadline = \"2s\"\nupstream.max_in_flight = 5";
     let gate = Gate::start(&upstream, settings);
     let mut clients = burst(&gate, 0..10);
-    // One client takes as many as it leaves free, and one more.
-    eventually("its places to be taken", || (upstream.queries().len() >= 3).then_some(()));
+    // One client gets as many slots as it leaves free, plus one.
+    eventually("its slots in use", || (upstream.queries().len() >= 3).then_some(()));
     for round in 1..4 {
         gate.write_settings(&format!("{settings}\nblock.ttl = \"{round}s\""));
         assert_eq!(gate.reload(), Reload::Success);
@@ -117,14 +117,14 @@ fn a_reload_does_not_renew_the_budget() {
     }
     sleep(SLACK);
     let received = upstream.queries();
-    // None of the first ones has come to its end.
+    // None of the first ones has ended.
     let pending = received.iter().filter(|query| query.at < received[0].at + Duration::from_millis(1900));
     assert_eq!(pending.count(), 3);
 }
 
-// Answers of the old upstream were served for as long as their time to live went.
+// Regression: answers of a removed upstream were served until their TTL expired.
 #[test]
-fn a_name_kept_from_an_upstream_that_is_gone_is_asked_again() {
+fn entries_of_a_removed_upstream_are_not_served() {
     let (old, new) = (ScriptedUpstream::start(), ScriptedUpstream::start());
     new.by_default(Script::reply(Response::answering(&["ws.allowed.example 60 A 192.0.2.99"])));
     let gate = Gate::start(&old, "");
@@ -135,7 +135,7 @@ fn a_name_kept_from_an_upstream_that_is_gone_is_asked_again() {
     assert_eq!((old.queries().len(), new.queries().len()), (1, 1));
 }
 
-// A server that had said no to the retry was asked a third time, because the first try was still silent.
+// Regression: a server that refused the retry was queried a third time, because the first attempt was still pending.
 #[test]
 fn a_refused_retry_ends_the_query() {
     let upstream = ScriptedUpstream::start();
@@ -149,7 +149,7 @@ fn a_refused_retry_ends_the_query() {
     assert_eq!(upstream.queries().len(), 2);
 }
 
-// The retry went to the server that had said no, instead of the one whose reply was lost.
+// Regression: the retry went to the server that had refused, not to the one whose reply was lost.
 #[test]
 fn a_server_that_said_no_is_not_asked_again() {
     let (failing, lossy) = (ScriptedUpstream::start(), ScriptedUpstream::start());
@@ -163,7 +163,7 @@ fn a_server_that_said_no_is_not_asked_again() {
     assert_eq!((failing.queries().len(), lossy.queries().len()), (1, 2));
 }
 
-// Only places in flight were looked at: a server whose rate was spent was still asked first.
+// Regression: only slots in flight were considered: a server whose rate was used up was still queried first.
 #[test]
 fn a_burst_beyond_the_rate_is_spread() {
     let upstreams = [ScriptedUpstream::start(), ScriptedUpstream::start()];
@@ -176,11 +176,11 @@ fn a_burst_beyond_the_rate_is_spread() {
     let took = start.elapsed();
     let asked = upstreams.each_ref().map(|upstream| upstream.queries().len());
     assert!(asked.iter().all(|&count| count >= 8), "{asked:?} in {took:?}");
-    // One server alone needs 1.4 s.
+    // A single server needs 1.4 s.
     assert!(took < Duration::from_millis(1200), "{took:?}");
 }
 
-// The three tries of one query counted as three failures in a row.
+// Regression: the three attempts of one query counted as three failures in a row.
 #[test]
 fn one_dead_name_does_not_make_a_server_down() {
     let upstream = ScriptedUpstream::start();
@@ -193,7 +193,7 @@ fn one_dead_name_does_not_make_a_server_down() {
     assert_eq!(gate.ask("other.allowed.example", "A").rcode(), "NOERROR");
 }
 
-// A place that came free a moment before the deadline was used for a query nobody would see the answer of.
+// Regression: a slot freed just before the deadline was used for a query whose answer nobody would receive.
 #[test]
 fn no_query_is_sent_that_has_no_time_left() {
     let upstream = ScriptedUpstream::start();
@@ -208,7 +208,7 @@ fn no_query_is_sent_that_has_no_time_left() {
     assert!(in_flight == all && (9.0..=10.0).contains(&all), "{}", metrics.text);
 }
 
-// Time spent waiting for a place, or for one's turn, is part of the deadline and does not come on top.
+// Regression: time spent waiting for a slot or a turn is part of the deadline, not in addition to it.
 #[test]
 fn waiting_is_part_of_the_deadline() {
     let limits = ["max_in_flight = 1", "max_qps = 2", "max_in_flight = 3\nupstream.max_qps = 4"];
@@ -227,10 +227,10 @@ fn waiting_is_part_of_the_deadline() {
     });
 }
 
-// Replies that came but were of no use were reported as if none had come.
+// Regression: useless replies were reported as missing replies.
 #[test]
 fn useless_replies_are_not_called_silence() {
-    // Asked without EDNS it does not say what is wrong.
+    // Queried without EDNS, it does not report the error.
     let bad_version = |query: &Message| {
         let mut bytes = Response::failing("FORMERR").render(query);
         match query.edns {
@@ -263,7 +263,7 @@ fn useless_replies_are_not_called_silence() {
     }
 }
 
-// The counts began anew with the new upstream, below what had been published, which then stood still.
+// Regression: the counts restarted with the new upstream, below the published values, which then stood still.
 #[test]
 fn rejected_replies_are_counted_on_over_a_reload() {
     let upstreams = [ScriptedUpstream::start(), ScriptedUpstream::start()];
@@ -296,7 +296,7 @@ fn evictions_are_counted_on_over_a_reload() {
     for (round, size) in ["16KiB", "17KiB", "18KiB"].iter().enumerate() {
         gate.write_settings(&format!("cache.max_bytes = \"{size}\""));
         assert_eq!(gate.reload(), Reload::Success);
-        assert!(evicted() >= last, "a reload takes nothing back");
+        assert!(evicted() >= last, "a reload lowers the count");
         for number in 0..200 {
             client.ask(&Query::new(&format!("n{number}-{round}.allowed.example"), "A"));
         }

@@ -1,4 +1,4 @@
-//! ICMP errors, true and forged: hints that end nothing.
+//! Tests ICMP errors, true and forged: they are only hints and end no query.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::support::load::ask_all;
 use crate::support::truth::{Outcome, answer};
 use crate::support::{Gate, Query, Response, Script, ScriptedUpstream};
 
-/// How long the upstream takes: as long as forged errors have to hit.
+/// The upstream's latency: the time in which forged errors can hit.
 const UPSTREAM: Duration = Duration::from_millis(200);
 
 fn slow_upstream() -> ScriptedUpstream {
@@ -19,10 +19,10 @@ fn slow_upstream() -> ScriptedUpstream {
     upstream
 }
 
-/// Local ports of this host's UDP sockets that are connected to `remote`.
+/// Local ports of this host's UDP sockets connected to `remote`.
 fn ports_connected_to(remote: SocketAddrV4) -> Vec<u16> {
     let wanted = format!("{:08X}:{:04X}", u32::from_ne_bytes(remote.ip().octets()), remote.port());
-    let table = std::fs::read_to_string("/proc/net/udp").expect("the kernel tells");
+    let table = std::fs::read_to_string("/proc/net/udp").expect("the kernel reports it");
     let local = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
         let (local, remote) = (fields.next()?, fields.next()?);
@@ -45,7 +45,7 @@ fn all_are_answered_in_a_storm(rate: u32, servers: usize, settings: &str) {
         .collect();
     let asked = scope(|scope| {
         scope.spawn(|| {
-            // An attacker would have to guess the ports: this one knows them.
+            // An attacker would have to guess the ports; this one knows them.
             let (mut ports, mut read) = (Vec::new(), None::<Instant>);
             flood(Ipv4Addr::LOCALHOST, rate, &stop, &sent, |number| {
                 if read.is_none_or(|read| read.elapsed() > Duration::from_millis(20)) {
@@ -74,7 +74,7 @@ fn all_are_answered_in_a_storm(rate: u32, servers: usize, settings: &str) {
     );
     assert_eq!(right, 60);
     let down = gate.metrics().sum("namegate_upstream_up", &[]);
-    assert_eq!(down as usize, servers, "no server is down for it");
+    assert_eq!(down as usize, servers, "no server counts as down");
 }
 
 #[test]

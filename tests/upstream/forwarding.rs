@@ -1,4 +1,4 @@
-//! What goes to the upstream, and how its answer is relayed: whole.
+//! Tests forwarding: queries to the upstream, and answers relayed unchanged.
 
 use std::collections::HashSet;
 
@@ -36,7 +36,7 @@ fn a_name_error_keeps_its_chain() {
     assert_eq!(reply.rcode(), "NXDOMAIN");
     assert_eq!(reply.answer_texts(), chain);
     assert_eq!(reply.authorities, response.authorities);
-    assert!(reply.ede_codes().is_empty(), "an upstream's own name error is not a blocked name");
+    assert!(reply.ede_codes().is_empty(), "NXDOMAIN from an upstream is not a blocked name");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn records_of_any_type_are_relayed_byte_for_byte() {
         let record = Record::new(&name, 60, &qtype, (0..=u8::MAX).rev().step_by(7).collect());
         let response = Response { answers: vec![record.clone()], ..Response::default() };
         upstream.on(&name, Script::reply(response));
-        // Data of made-up types is for the test's own decoder; hickory would look inside.
+        // Data of unknown types is decoded only by the test's decoder; hickory would try to parse it.
         let client = gate.udp();
         client.send(&Query::new(&name, &qtype).bytes());
         let reply = crate::support::Message::parse(&client.receive()).expect("a well-formed reply");
@@ -221,7 +221,7 @@ fn an_answer_too_large_for_the_client_is_cut_and_whole_over_tcp() {
         assert_eq!(reply.answer_texts(), records);
     }
     let transports: Vec<Transport> = upstream.queries().iter().map(|query| query.transport).collect();
-    assert_eq!(transports, [Transport::Udp, Transport::Tcp], "asked once, over UDP and then over TCP");
+    assert_eq!(transports, [Transport::Udp, Transport::Tcp], "queried once, over UDP and then over TCP");
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn additional_records_give_way_before_an_answer_is_cut() {
             assert!(reply.answers.iter().all(|record| (58..=60).contains(&record.ttl)), "{name}, {attempt}");
         }
         let reply = gate.ask(name, "A");
-        assert_eq!((reply.has(TC), reply.additionals.len()), (false, 20), "{name}: there is room");
+        assert_eq!((reply.has(TC), reply.additionals.len()), (false, 20), "{name}: the reply fits");
         assert_eq!(gate.tcp().ask(&Query::new(name, "A")).additionals.len(), 20, "{name} over TCP");
     }
 }

@@ -1,4 +1,4 @@
-//! What upstreams' answers did to other resolvers, tried here.
+//! Tests attacks by upstream answers that are known from other resolvers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use crate::support::process::processor_time;
 use crate::support::script::Step;
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream, truth};
 
-/// A message of 65,535 bytes at most: the header of `query`, its question, and `records` of TYPE A, each with `owner(n)`.
+/// A message of at most 65,535 bytes: the header of `query`, its question, and A records, each with the owner
+/// `owner(n)`.
 fn crowd(query: &Message, first: &[u8], owner: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     let mut records = first.to_vec();
     let mut count = u16::from(!first.is_empty());
@@ -28,12 +29,12 @@ fn crowd(query: &Message, first: &[u8], owner: impl Fn(usize) -> Vec<u8>) -> Vec
     [&words[..], &query.question_bytes, &records].concat()
 }
 
-/// A name of 127 labels, the longest there is.
+/// A name of 127 labels, the maximum.
 fn longest() -> Vec<u8> {
     [b"\x01x".repeat(126), vec![0]].concat()
 }
 
-// CVE-2024-8508 (Unbound), CVE-2026-123608 (hickory), CVE-2026-52682 (PowerDNS): the work of names grew with their square.
+// CVE-2024-8508 (Unbound), CVE-2026-123608 (hickory), CVE-2026-52682 (PowerDNS): the work for names grew quadratically.
 #[test]
 fn the_largest_messages_of_the_most_labels_cost_milliseconds() {
     /// Messages of each shape.
@@ -78,7 +79,7 @@ fn the_largest_messages_of_the_most_labels_cost_milliseconds() {
             whole += u32::from(reply.len() > 60_000);
             assert!(reply.len() > 60_000 || reply[3] & 15 == 2, "{case}: {} bytes", reply.len());
         }
-        // A busy machine may be too late with one.
+        // A busy machine may miss one deadline.
         assert!(whole + 2 >= COUNT, "{case}: {whole} of {COUNT} are relayed whole");
         let each = (processor_time(&gate) - before) / COUNT;
         eprintln!("{case}: {each:?} of processor each, {longest:?} at most");
@@ -92,7 +93,7 @@ fn the_largest_messages_of_the_most_labels_cost_milliseconds() {
     }
 }
 
-// CAMP, CVE-2026-123585 (hickory): chains that a resolver follows cost it queries; one that relays has nothing to follow.
+// CAMP, CVE-2026-123585 (hickory): following chains cost a resolver queries; namegate relays them and follows nothing.
 #[test]
 fn chains_and_loops_of_aliases_cost_no_further_query() {
     let chain = |length: usize, loops: bool| -> Vec<String> {
@@ -133,14 +134,15 @@ fn chains_and_loops_of_aliases_cost_no_further_query() {
                 }
                 let asked = upstream.asked();
                 assert!(asked.iter().all(|asked| asked == "c0.allowed.example A"), "{case}: {asked:?}");
-                // Over UDP and then TCP, and again: what ends in no address and no SOA record is not kept.
+                // Over UDP and then TCP, twice: an answer without an address or SOA record is not cached.
                 assert!(asked.len() <= 4, "{case}: {} queries", asked.len());
             });
         }
     });
 }
 
-// CVE-2022-34294 (a fixed port), CVE-2025-40780 (BIND) and CVE-2026-26018: who can foretell port and id can answer first.
+// CVE-2022-34294 (a fixed port), CVE-2025-40780 (BIND) and CVE-2026-26018: an attacker who can predict port and id can
+// answer first.
 #[test]
 fn ports_and_ids_of_ten_thousand_queries_cannot_be_foretold() {
     const QUERIES: usize = 10_000;
@@ -152,14 +154,14 @@ fn ports_and_ids_of_ten_thousand_queries_cannot_be_foretold() {
     let asked = ask_all(&gate.udp(), names, 2500, |_| ());
     expect_none_wrong(&asked);
     let queries = upstream.queries();
-    // A busy machine loses some of so many at once.
+    // A busy machine loses some of so many queries.
     assert!(queries.len() > QUERIES / 2, "{} queries", queries.len());
     let ids: Vec<u16> = queries.iter().map(|query| query.message.id).collect();
     for (half, byte) in [("upper", 8), ("lower", 0)] {
         let mut counts = [0.0; 256];
         ids.iter().for_each(|id| counts[usize::from(id >> byte & 0xff)] += 1.0);
         let expected = ids.len() as f64 / 256.0;
-        // Of 255 degrees of freedom: the mean is 255, and six standard deviations are 136.
+        // 255 degrees of freedom: the mean is 255, and six standard deviations are 136.
         let chi_square: f64 =
             counts.iter().map(|count| (count - expected) * (count - expected) / expected).sum();
         assert!((119.0..391.0).contains(&chi_square), "{half} byte of ids: chi-square {chi_square}");

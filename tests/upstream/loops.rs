@@ -1,4 +1,4 @@
-//! Upstreams that forward what they are asked back to the resolver that asks them.
+//! Tests upstreams that forward queries back to namegate.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::{Gate, Query, ScriptedUpstream, beside, eventually};
 
-/// A resolver that forwards every datagram to one address, and relays what comes back. It ends when dropped.
+/// A resolver that forwards every datagram to one address and relays the replies. Stopped when dropped.
 struct Forwarder {
     address: SocketAddr,
     target: Arc<Mutex<Option<SocketAddr>>>,
@@ -72,8 +72,8 @@ fn a_loop_is_logged_and_not_ready_until_it_ends() {
         assert_eq!(gate.metrics().sum("namegate_upstream_up", &[("upstream", &name)]), 0.0, "{settings}");
 
         forwarder.forward_to(upstream.address());
-        eventually("the loop is over", || (gate.get("/readyz").0 == 200).then_some(()));
-        gate.stderr.expect(&format!("upstream {name} does not forward back to this resolver any more"));
+        eventually("the end of the loop", || (gate.get("/readyz").0 == 200).then_some(()));
+        gate.stderr.expect(&format!("upstream {name} no longer forwards queries back to this resolver"));
         assert_eq!(gate.ask("ws.allowed.example", "A").rcode(), "NOERROR", "{settings}");
     });
 }
@@ -84,8 +84,8 @@ fn another_namegate_behind_this_one_is_no_loop() {
     let second = Gate::start(&upstream, "");
     let first = Gate::with_upstreams(&[second.address()], "");
     assert_eq!(first.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.1"]);
-    eventually("the second is ready", || (first.get("/readyz").0 == 200).then_some(()));
-    // The question by which a loop is found has been answered.
+    eventually("readiness of the second process", || (first.get("/readyz").0 == 200).then_some(()));
+    // The loop detection query was answered.
     second.stdout.expect(".namegate-loop.arpa type=HINFO");
     first.expect_clean_log();
     assert_eq!(first.get("/readyz").0, 200);

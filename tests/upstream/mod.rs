@@ -1,4 +1,4 @@
-//! What is asked of upstreams, what they answer, and what becomes of it.
+//! Tests of upstreams: queries, replies, faults, encryption and limits.
 
 mod budget;
 mod dying;

@@ -1,4 +1,4 @@
-//! Upstreams that are silent, broken, slow or gone.
+//! Tests upstreams that are silent, broken, slow or gone.
 
 use std::thread::scope;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use crate::support::script::{Step, changed};
 use crate::support::upstream::Transport;
 use crate::support::{Gate, Message, Response, Script, ScriptedUpstream};
 
-/// The shortest deadline there is, for tests that wait it out.
+/// The shortest possible deadline, for tests that wait for it.
 const SHORT: &str = "upstream.deadline = \"1s\"";
-/// What scheduling may add to a deadline.
+/// Time that scheduling may add to a deadline.
 const SLACK: Duration = Duration::from_millis(700);
 
 fn good() -> Response {
@@ -43,7 +43,7 @@ fn silence_ends_in_failure_within_the_deadline() {
     assert_servfail(&reply, 22);
     let deadline = Duration::from_secs(1);
     assert!(took >= deadline - SLACK && took <= deadline + SLACK, "{took:?}");
-    // Blocked names are answered at once all the while.
+    // Blocked names are still answered at once.
     let start = Instant::now();
     assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN");
     assert!(start.elapsed() < SLACK);
@@ -106,7 +106,7 @@ fn the_second_server_answers_for_a_failing_first() {
         let gate = Gate::with_upstreams(&[failing.address(), alive.address()], "");
         let (reply, took) = timed(&gate);
         assert_eq!(reply.answer_data(), ["192.0.2.1"], "{rcode}");
-        assert!(took < Duration::from_secs(1), "{rcode}: at once, not after {took:?}");
+        assert!(took < Duration::from_secs(1), "{rcode}: expected at once, not after {took:?}");
         assert_eq!((failing.queries().len(), alive.queries().len()), (1, 1), "{rcode}");
     }
 }
@@ -147,7 +147,7 @@ fn a_closed_port_fails_within_the_deadline() {
     assert!(took <= Duration::from_secs(1) + SLACK, "{took:?}");
 }
 
-/// musl gives up after 5.0 s, dnspython after 5.4 s: both get to see why.
+/// musl gives up after 5.0 s, dnspython after 5.4 s: both still get the reason.
 #[test]
 fn silence_ends_at_default_settings_before_clients_give_up() {
     let upstream = ScriptedUpstream::start();
@@ -193,7 +193,7 @@ fn a_datagram_larger_than_we_take_leads_to_tcp() {
     assert_eq!(transports(&upstream), [Transport::Udp, Transport::Tcp]);
 }
 
-/// Scripts whose TCP side never brings the whole answer; each is waited out or given up.
+/// Scripts whose TCP side never sends the whole answer; each times out or is given up.
 fn useless_over_tcp() -> Vec<(&'static str, Script)> {
     vec![
         ("TC over TCP", Script::truncated_then(vec![Step::reply(Response::default().flags(TC))])),
@@ -227,7 +227,7 @@ fn a_useless_tcp_side_ends_in_failure() {
                 assert!(!reply.ede_codes().is_empty(), "{case}: no reason is given");
                 assert!(took <= Duration::from_secs(1) + SLACK, "{case}: {took:?}");
                 let sent = upstream.queries().len();
-                assert!(sent <= 6, "{case}: {sent} upstream queries for one");
+                assert!(sent <= 6, "{case}: {sent} upstream queries for one query");
                 assert_eq!(gate.ask("evil.example", "A").rcode(), "NXDOMAIN", "{case}");
             });
         }
@@ -265,8 +265,8 @@ fn a_dead_server_is_asked_last_and_comes_back() {
     let up = |metrics: &crate::support::metrics::Metrics| {
         metrics.sum("namegate_upstream_up", &[("upstream", &flapping.address().to_string())])
     };
-    gate.expect_metrics("the dead server to be noticed", |metrics| up(metrics) == 0.0);
+    gate.expect_metrics("the dead server to be down", |metrics| up(metrics) == 0.0);
     let start = Instant::now();
     assert_eq!(gate.ask("later.allowed.example", "A").answer_data(), ["192.0.2.1"]);
-    assert!(start.elapsed() < SLACK, "the dead server is still asked first");
+    assert!(start.elapsed() < SLACK, "the dead server is still queried first");
 }

@@ -1,10 +1,10 @@
-//! Routes: names that go to upstreams of their own.
+//! Tests routes: names that are forwarded to their own upstreams.
 
 use crate::support::command::namegate;
 use crate::support::gate::Reload;
 use crate::support::{Gate, Response, Script, ScriptedUpstream};
 
-/// Upstreams that tell themselves apart by their answers.
+/// Upstreams that can be distinguished by their answers.
 fn upstreams() -> [ScriptedUpstream; 3] {
     [1, 2, 3].map(|number| {
         let upstream = ScriptedUpstream::start();
@@ -68,7 +68,7 @@ fn a_zone_file_names_the_servers_of_its_own_names() {
     let gate = Gate::with_files(&[usual.address()], &settings, &[("corp.toml", &zone)]);
     assert_eq!(answered_by(&gate, "a.allowed.example"), "192.0.2.1");
     assert_eq!(answered_by(&gate, "a.corp.example"), "192.0.2.2");
-    assert_eq!(answered_by(&gate, "a.lab.corp.example"), "192.0.2.3", "the settings have the last word");
+    assert_eq!(answered_by(&gate, "a.lab.corp.example"), "192.0.2.3", "the settings take precedence");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn an_answer_learnt_on_one_route_is_none_for_another() {
     assert_eq!(answered_by(&gate, "a.allowed.example"), "192.0.2.1");
     gate.write_settings(&route);
     assert_eq!(gate.reload(), Reload::Success);
-    assert_eq!(answered_by(&gate, "a.allowed.example"), "192.0.2.2", "not what the usual servers said");
+    assert_eq!(answered_by(&gate, "a.allowed.example"), "192.0.2.2", "not the default upstreams' answer");
     gate.write_settings("");
     assert_eq!(gate.reload(), Reload::Success);
     assert_eq!(answered_by(&gate, "a.allowed.example"), "192.0.2.1");
@@ -109,7 +109,7 @@ fn explain_tells_the_route() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_with_place_and_remedy() {
+fn implausible_settings_are_refused_with_help() {
     let directory = tempfile::tempdir().unwrap();
     for (routes, said) in [
         (
@@ -117,7 +117,7 @@ fn what_cannot_be_meant_is_refused_with_place_and_remedy() {
             &[
                 "namegate.toml:5:10",
                 "`.a.example` already has a route, on line 2",
-                "the most specific counts",
+                "the most specific applies",
             ][..],
         ),
         ("[[route]]\nservers = [\"10.0.0.4\"]\n", &["`route.names` is missing"]),

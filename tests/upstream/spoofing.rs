@@ -1,4 +1,4 @@
-//! Replies that are not the answer: each is ignored, counted, and the true one still taken.
+//! Tests spoofed replies: each is ignored and counted, and the true reply is still accepted.
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -17,7 +17,8 @@ fn lie() -> Response {
     Response::answering(&["ws.allowed.example 60 A 198.51.100.66"])
 }
 
-/// Plays `lies` before the true reply: the truth must arrive, and from `counted` of the lies a rejection be counted.
+/// Sends `lies` before the true reply; asserts that the true reply arrives and that `counted` lies are counted as
+/// rejected.
 fn assert_ignored(case: &str, lies: Vec<Step>, counted: usize) {
     let upstream = ScriptedUpstream::start();
     let truth = [Step::Wait(Duration::from_millis(30)), Step::reply(truth())];
@@ -26,7 +27,7 @@ fn assert_ignored(case: &str, lies: Vec<Step>, counted: usize) {
     for _ in 0..2 {
         assert_eq!(gate.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.9"], "{case}");
     }
-    assert_eq!(upstream.queries().len(), 1, "{case}: asked once, then kept");
+    assert_eq!(upstream.queries().len(), 1, "{case}: queried once, then cached");
     let rejected = gate.settled_metrics().sum("namegate_upstream_replies_rejected_total", &[]);
     assert!(rejected >= counted as f64, "{case}: {rejected} of {counted} counted");
 }
@@ -117,11 +118,11 @@ fn an_attacker_without_a_view_of_the_query_gets_nowhere() {
     let client = gate.udp();
     client.send(&crate::support::Query::new("ws.allowed.example", "A").bytes());
     let query = upstream.wait_for("ws.allowed.example", 1).remove(0);
-    // From the attacker's own port, with the right id and question even, to the very port that waits.
+    // From the attacker's own port, with the correct id and question, to the waiting port.
     let attacker = UdpClient::of(query.source);
     attacker.send(&lie().render(&query.message));
     assert_eq!(Message::expect(&client.receive()).answer_data(), ["192.0.2.9"]);
-    // A reply to nobody's question, sent to the gate's own port, is not a query either.
+    // An unsolicited reply, sent to namegate's listening port, is not treated as a query.
     let mut stray = query.message.bytes;
     stray[2] |= (QR >> 8) as u8;
     assert!(UdpClient::of(gate.address()).is_ignored(&stray));
@@ -144,9 +145,9 @@ fn queries_leave_through_changing_ports_under_changing_ids() {
     let ports =
         |queries: &[Received]| -> BTreeSet<u16> { queries.iter().map(|query| query.source.port()).collect() };
     assert!(ports(&first).len() >= 4, "one query at a time has several ports: {:?}", ports(&first));
-    // The system may give a number it gave before, once in some hundred runs.
+    // The system may reuse a port number, once in some hundred runs.
     let again = ports(&first).intersection(&ports(&second)).count();
-    assert!(again <= 1, "a second later none of them is used any more: {again}");
+    assert!(again <= 1, "after a second no port is reused: {again}");
     let ids: BTreeSet<u16> = first.iter().chain(&second).map(|query| query.message.id).collect();
     assert!(ids.len() >= 78, "{} ids for 80 queries", ids.len());
 }
@@ -160,6 +161,6 @@ fn what_was_answered_is_not_answered_again() {
     let late = |metrics: &crate::support::metrics::Metrics| {
         metrics.sum("namegate_upstream_replies_rejected_total", &[("reason", "id")]) == 1.0
     };
-    gate.expect_metrics("the second reply is rejected", late);
+    gate.expect_metrics("rejection of the second reply", late);
     assert_eq!(gate.ask("ws.allowed.example", "A").answer_data(), ["192.0.2.9"]);
 }

@@ -1,7 +1,7 @@
-//! An upstream that others wrote: Unbound over TLS and over HTTPS.
+//! Tests a real upstream: Unbound over TLS and HTTPS.
 //!
-//! Needs Debian's unbound, so that a plain `cargo test` leaves it out; `.ci/run` installs it and runs these with the
-//! release binary.
+//! Needs Debian's unbound, so a plain `cargo test` skips it; `.ci/run` installs it and runs these with the release
+//! binary.
 
 use std::process::{Child, Command, Stdio};
 
@@ -11,7 +11,7 @@ use crate::support::authority::Authority;
 use crate::support::lines::Lines;
 use crate::support::{Gate, PATIENCE, Query, free_address};
 
-/// Unbound on loopback with a zone of its own, and nothing beyond: it asks nobody. It is killed when dropped.
+/// Unbound on loopback with its own zone, which queries no other server. Killed when dropped.
 struct Unbound {
     child: Child,
     tls: u16,

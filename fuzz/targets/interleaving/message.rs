@@ -1,4 +1,4 @@
-//! Messages of clients and of upstreams, and the marks by which data are known again.
+//! Builds messages of clients and upstreams, with marks that identify their data.
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
@@ -10,15 +10,15 @@ use super::super::{Flags, HEADER, Header, Name, Type};
 /// Marks from here on are an attacker's.
 pub(super) const FORGED: u32 = 0x8000_0000;
 
-/// What a message from an upstream holds.
+/// Content of a message from an upstream.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "there are few of them at a time")]
 pub(super) enum Body {
-    /// A record of the type asked for, at the name asked for or at another.
+    /// A record of the queried type, at the queried name or at the alias.
     Data { mark: u32, ttl: u32, alias: Option<Name> },
-    /// No such name, or no such data.
+    /// NXDOMAIN or NODATA.
     Negative { mark: u32, ttl: u32, rcode: u16 },
-    /// A response code alone.
+    /// Only a response code.
     Bare { flags: u16 },
 }
 
@@ -80,7 +80,7 @@ fn push_record(message: &mut Vec<u8>, owner: &[u8], kind: Type, ttl: u32, data: 
     message.extend_from_slice(data);
 }
 
-/// Data of a type that hold a mark.
+/// Record data of a type, holding a mark.
 fn data(qtype: Type, mark: u32) -> Vec<u8> {
     let mark = mark.to_be_bytes();
     match qtype {
@@ -90,7 +90,7 @@ fn data(qtype: Type, mark: u32) -> Vec<u8> {
     }
 }
 
-/// The marks in a message, each with the TTL it goes out with.
+/// The marks in a message, each with its TTL in the message.
 pub(super) fn marks(message: &Message) -> impl Iterator<Item = (u32, u32)> {
     let records = message.answers.iter().chain(&message.authorities);
     records.filter_map(|record| {
@@ -98,7 +98,7 @@ pub(super) fn marks(message: &Message) -> impl Iterator<Item = (u32, u32)> {
             RData::A(address) => u32::from_be_bytes(address.0.octets()),
             RData::AAAA(address) => u32::from_be_bytes(*address.0.octets().last_chunk()?),
             RData::TXT(text) => u32::from_be_bytes(*text.txt_data.first()?.first_chunk()?),
-            // The other SOA there is, that of blocked names, is the gate's own.
+            // The only other SOA, that of blocked names, is namegate's own.
             RData::SOA(soa) if soa.mname.to_ascii() == "upstream." => soa.serial,
             _ => return None,
         };

@@ -1,10 +1,10 @@
-//! A gate's life in any order: queries, replies, time, reloads and temporary allowances.
+//! Fuzzes the resolver with queries, replies, time, reloads and grants in any order.
 //!
-//! The gate, the cache, the pending queries and the judgement of replies are the real ones; what stands in for the relay is only
-//! its sockets and its clock. Beside them a [`Model`] remembers what authentic replies carried, and what it allows it finds by a
-//! look at every rule. Nobody is asked, and nobody gets data, for a name that is not allowed at that moment; what a client
-//! gets was in an authentic reply to exactly that question by exactly that route, and is not older than it may be; what an
-//! attacker sent reaches nobody; every query has one end, and the counters say so.
+//! The engine, the cache, the pending queries and the judgement of replies are the real ones; only the relay's sockets
+//! and clock are replaced. A [`Model`] records what authentic replies carried, and finds what is allowed by checking
+//! every rule. The checks: no name that is not allowed at that moment is queried upstream or answered with data. What a
+//! client gets was in an authentic reply to exactly that question by exactly that route, and is not too old. Nothing
+//! from an attacker reaches a client. Every query has exactly one outcome, and the counters agree.
 
 mod message;
 mod model;
@@ -16,7 +16,7 @@ use arbitrary::{Arbitrary, Unstructured};
 
 use world::World;
 
-/// Steps of one run: more find nothing that fewer do not.
+/// Steps per run: more of them found nothing new.
 const STEPS: usize = 200;
 
 /// Something that happens.
@@ -24,29 +24,29 @@ const STEPS: usize = 200;
 enum Step {
     /// A client asks.
     Ask(Asked),
-    /// A message comes from where a question was asked: the server's, or an attacker's.
+    /// A message arrives from the address a question was sent to: the server's, or an attacker's.
     Receive { exchange: u8, content: Content },
-    /// The server's reply to one question comes in for another.
+    /// The server's reply to one question arrives for another.
     Misdeliver { from: u8, to: u8 },
-    /// Nobody answers a question.
+    /// A question is not answered.
     Fail { exchange: u8 },
-    /// Clients' patience with a question ends.
+    /// The clients of a question give up.
     LosePatience { exchange: u8 },
     /// Milliseconds pass.
     Wait { milliseconds: u16 },
     /// Minutes pass.
     WaitLong { minutes: u8 },
-    /// Other rules come into force, with a cache of their own or not.
+    /// Other rules take effect, with or without a new cache.
     Reload { rules: u8, new_cache: bool },
-    /// The cache is rid of what the rules in force allow nobody.
+    /// The cache drops entries that the rules in force allow to no client.
     Tidy,
-    /// Names are allowed for a time.
+    /// Names are granted.
     Allow { pattern: u8, seconds: u8 },
-    /// They are so no more.
+    /// A grant is revoked.
     Revoke { pattern: u8 },
 }
 
-/// What a client asks.
+/// A client's query.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Asked {
     client: u8,
@@ -58,36 +58,36 @@ struct Asked {
     recursion_desired: bool,
 }
 
-/// What a message that comes for a question is.
+/// Content of a message that arrives for a question.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Content {
     /// The server's data.
     Data { ttl: u8 },
-    /// The same, found at another name.
+    /// The same, at another name by an alias.
     Alias { ttl: u8, target: u8 },
-    /// The server knows of no such name.
+    /// NXDOMAIN.
     NoName { ttl: u8 },
-    /// The server knows of no such data.
+    /// NODATA.
     NoData { ttl: u8 },
     /// The server fails.
     Failure,
-    /// The server's data do not fit into a datagram.
+    /// The server's data do not fit in a datagram.
     Truncated,
-    /// Somebody else's data, with an id that was not asked with.
+    /// An attacker's data, with an id that was not used.
     ForgedId { id: u16 },
-    /// Somebody else's data, for a name that was not asked for.
+    /// An attacker's data, for a name that was not queried.
     ForgedName { name: u8 },
-    /// Somebody else's data, for a type that was not asked for.
+    /// An attacker's data, for a type that was not queried.
     ForgedType { qtype: u8 },
-    /// Somebody else's query.
+    /// An attacker's query.
     ForgedQuery,
-    /// Somebody else's reply with another opcode.
+    /// An attacker's reply with another opcode.
     ForgedOpcode { opcode: u8 },
-    /// Somebody else's reply without a question.
+    /// An attacker's reply without a question.
     ForgedNothing,
 }
 
-/// `data` is what happens.
+/// `data` is the sequence of steps.
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let mut world = World::new();

@@ -15,25 +15,26 @@ use super::super::oracle::{Rules, oracle};
 use super::super::testbed::{LIFETIMES, Zone, policy, rules};
 use super::super::{Action, Name, Pattern, Question};
 
-/// The servers there are, one for each route.
+/// The servers, one per route.
 pub(super) const SERVERS: [&str; 2] = ["127.0.0.1:9", "127.0.0.2:9"];
 
 /// TTL of stale answers in seconds.
 const STALE_TTL: u32 = 30;
 
-/// Shortest time that a name is remembered that an answer led to.
+/// Shortest time for which a followed name stays allowed.
 const LEAD: Duration = Duration::from_secs(10);
 
-/// Rules that may be in force, and where names go.
+/// A set of rules, and the routes of names.
 pub(super) struct RuleSet {
     zones: Vec<Zone>,
     routed: Vec<(Pattern, Route)>,
-    /// The same as rules, for the look at every one.
+    /// The routes as rules, for checking every one.
     routes: Rules,
     pub(super) policy: Arc<Policy>,
 }
 
-/// What operators switch between: names come and go, change their route, and answers are looked at more or less closely.
+/// Rule sets that reloads switch between: names come and go, change their route, and their answers are inspected more
+/// or less strictly.
 pub(super) static RULE_SETS: LazyLock<[RuleSet; 5]> = LazyLock::new(|| {
     use CnamePolicy::{Follow, Inspect, Trust};
     [
@@ -75,13 +76,13 @@ impl RuleSet {
         Self { zones, routed, routes, policy }
     }
 
-    /// The server for `name`, where no answer led to it.
+    /// The server for `name`, if no answer led to it.
     fn server(&self, name: &Name) -> &'static str {
         let route = oracle(&self.routes, name).map_or(0, |index| usize::from(self.routed[index].1.0));
         SERVERS[route]
     }
 
-    /// What is done with `name`, and with aliases in its answers; none where no rule is for it.
+    /// The action for `name`, and the policy for aliases in its answers; `None` if no rule covers it.
     fn rule(&self, name: &Name) -> Option<(Action, CnamePolicy)> {
         let all: Rules = self.zones.iter().flat_map(|zone| zone.rules.clone()).collect();
         let found = oracle(&all, name)?;
@@ -101,18 +102,18 @@ pub(super) struct Authentic {
     pub(super) alias: Option<Name>,
 }
 
-/// An answer that clients of a group may go on from.
+/// An answer whose alias targets clients of a group may query.
 #[derive(Clone, Debug)]
 struct Lead {
     group: usize,
-    /// The name that a rule allows, at the beginning of the way.
+    /// The allowed name at the start of the chain.
     root: Name,
     server: String,
     target: Name,
     until: Duration,
 }
 
-/// See the module's head. The number of a reply is its mark.
+/// See the module documentation. A reply's index is its mark.
 pub(super) struct Model {
     pub(super) authentic: Vec<Authentic>,
     /// The rules of each group.
@@ -122,7 +123,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Nothing asked yet.
+    /// A model without replies.
     pub(super) fn new() -> Self {
         Self { authentic: Vec::new(), rules: group_rules(0), grants: Vec::new(), leads: Vec::new() }
     }
@@ -131,7 +132,7 @@ impl Model {
         &RULE_SETS[self.rules[group]]
     }
 
-    /// Puts others into force. A lead stays where its root's answers may still lead on by the same route.
+    /// Changes the rules in force. A lead stays if its root's answers may still be followed by the same route.
     pub(super) fn reload(&mut self, rules: usize) {
         self.rules = group_rules(rules);
         let of_group = self.rules.map(|rules| &RULE_SETS[rules]);
@@ -151,7 +152,7 @@ impl Model {
         self.grants.retain(|(known, _)| known != pattern);
     }
 
-    /// The servers that may be asked for `name` by clients of `group`; none where nobody may be.
+    /// The servers that may be queried for `name` by clients of `group`; empty if none.
     pub(super) fn servers(&self, group: usize, name: &Name, now: Duration) -> Vec<&str> {
         let rules = self.rules_of(group);
         let is_granted = self.grants.iter().any(|(pattern, until)| *until > now && pattern.matches(name));
@@ -167,7 +168,7 @@ impl Model {
         self.leads.iter().filter(move |lead| (lead.group, &lead.target) == (group, name) && lead.until > now)
     }
 
-    /// Checks data that clients of `group` get, and notes where they lead.
+    /// Checks data that clients of `group` get, and records where they lead.
     pub(super) fn check(
         &mut self,
         group: usize,
@@ -181,7 +182,7 @@ impl Model {
         let servers = self.servers(group, &question.name, now);
         assert!(
             servers.contains(&&*data.server),
-            "{question:?}: {servers:?} may be asked, not {}",
+            "{question:?}: {servers:?} may be queried, not {}",
             data.server
         );
         check_age(&data, ttl, now);
@@ -210,12 +211,12 @@ impl Model {
     }
 }
 
-/// The groups have different rules, so that what one may ask the other may not.
+/// The groups have different rules: one may query names that the other may not.
 pub(super) fn group_rules(rules: usize) -> [usize; 2] {
     [rules % RULE_SETS.len(), (rules / RULE_SETS.len() + rules) % RULE_SETS.len()]
 }
 
-/// Data are fresh, or stale for no longer than they may be, and say so by their TTL.
+/// Data are fresh, or stale within the limit with the TTL that says so.
 fn check_age(data: &Authentic, ttl: u32, now: Duration) {
     let age = now - data.received;
     let (most, lifetime) = match data.lifetime {
@@ -225,14 +226,14 @@ fn check_age(data: &Authentic, ttl: u32, now: Duration) {
         }
         Lifetime::Failure | Lifetime::Unknown => panic!("{data:?} has no data"),
     };
-    // What is not kept reaches those who wait for it.
+    // An answer that is not cached still reaches the clients waiting for it.
     if age < lifetime || age.is_zero() {
         assert!(
             u64::from(ttl) <= u64::from(most).saturating_sub(age.as_secs()),
             "{ttl} s of {most} s after {age:?}"
         );
     } else {
-        assert!(age < lifetime + LIFETIMES.max_stale, "{age:?} old, good for {lifetime:?}");
+        assert!(age < lifetime + LIFETIMES.max_stale, "{age:?} old, lifetime {lifetime:?}");
         assert!(ttl <= STALE_TTL, "a stale answer with {ttl} s");
     }
 }

@@ -1,4 +1,4 @@
-//! What time and operators do in the [`World`]: as `namegate::service::reload` does it.
+//! Steps by time and operators in the [`World`], done as `namegate::service::reload` does them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use super::super::testbed::{state, upstreams};
 use super::model::SERVERS;
 use super::world::{World, cache, rule_sets};
 
-/// What may be allowed for a time.
+/// Patterns that may be granted.
 const PATTERNS: [&str; 4] = ["x.test", "*.test", ".example", "b.example"];
 
 impl World {
@@ -26,7 +26,7 @@ impl World {
         }
     }
 
-    /// Other rules come into force.
+    /// Puts other rules into force.
     pub(super) fn reload(&mut self, rules: usize, new_cache: bool) {
         let before = self.state.load_full();
         let mut policies = rule_sets(rules, before.policies.generation() + 1);
@@ -37,13 +37,13 @@ impl World {
         self.model.reload(rules);
     }
 
-    /// Reloads do it after the swap, while queries go on.
+    /// Tidies the cache, as reloads do after the swap while queries continue.
     pub(super) fn tidy(&mut self) {
         let (state, now) = (self.state.load_full(), self.time());
         state.cache.retain(|name, route| state.policies.may_keep(name, route, now));
     }
 
-    /// Names are allowed for a time.
+    /// Grants names.
     pub(super) fn allow(&mut self, pattern: u8, seconds: u8) {
         let state = self.state.load_full();
         let (pattern, wall) = (pattern_of(pattern), SystemTime::UNIX_EPOCH + self.now);
@@ -55,7 +55,7 @@ impl World {
         self.swap_temporary(&state, temporary);
     }
 
-    /// They are so no more.
+    /// Revokes a grant.
     pub(super) fn revoke(&mut self, pattern: u8) {
         let (state, pattern) = (self.state.load_full(), pattern_of(pattern));
         if let Some(temporary) = state.policies.temporary().without(&pattern) {

@@ -1,4 +1,4 @@
-//! What servers and attackers do in the [`World`].
+//! Steps by servers and attackers in the [`World`].
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::world::{Waiter, World, name, pick};
 
 const TTLS: [u32; 8] = [0, 1, 5, 30, 60, 600, 4000, 0x8000_0001];
 
-/// A question that a server was asked.
+/// A question that was sent to a server.
 pub(super) struct Exchange {
     pub(super) ticket: Ticket,
     query: AllowedQuery<'static>,
@@ -34,18 +34,18 @@ impl World {
         let servers = self.model.servers(group, &query.question().name, self.now);
         assert!(
             servers.contains(&&*server),
-            "{server} was asked for {:?}, not {servers:?}",
+            "{server} was queried for {:?}, not {servers:?}",
             query.question()
         );
         let deadline = self.time() + upstream.config().deadline;
         let ticket = self.pending.begin(query.clone(), upstream, deadline, waiter);
-        // Ids that differ in few bits, as an attacker would like them.
+        // Ids that differ in few bits, as an attacker would like.
         self.asked += 1;
         let id = self.asked.wrapping_mul(0x0101);
         self.exchanges.push(Exchange { ticket, query, id, server, channel: Channel::Datagram });
     }
 
-    /// A message comes in for a question.
+    /// A message arrives for a question.
     pub(super) fn receive(&mut self, exchange: u8, content: Content) {
         let Some(index) = pick(exchange, self.exchanges.len()) else { return };
         let Exchange { query, id, .. } = &self.exchanges[index];
@@ -92,11 +92,11 @@ impl World {
         self.judge(index, &message);
     }
 
-    /// What the server answers to a question, noted as authentic.
+    /// The server's answer to a question, recorded as authentic.
     fn authentic(&mut self, index: usize, ttl: u8, body: impl FnOnce(u32, u32) -> Body) -> Vec<u8> {
         let ttl = TTLS[usize::from(ttl) % TTLS.len()];
         let body = body(self.model.authentic.len() as u32, ttl);
-        // RFC 2181 section 8: a TTL with the top bit set is to be taken as zero.
+        // RFC 2181 section 8: a TTL with the top bit set counts as zero.
         let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
         let (lifetime, alias) = match &body {
             Body::Data { alias, .. } => (Lifetime::Positive(ttl), alias.clone()),
@@ -109,7 +109,7 @@ impl World {
         message
     }
 
-    /// The reply to one question comes in for another.
+    /// The reply to one question arrives for another.
     pub(super) fn misdeliver(&mut self, from: u8, to: u8) {
         let count = self.exchanges.len();
         let (Some(from), Some(to)) = (pick(from, count), pick(to, count)) else { return };
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    /// Nobody answers a question.
+    /// A question is not answered.
     pub(super) fn fail(&mut self, exchange: u8) {
         let Some(index) = pick(exchange, self.exchanges.len()) else { return };
         self.ended(index, Answer::failure(ErrorCode::NOT_READY, "nobody answers", Lifetime::Failure), None);
@@ -155,7 +155,7 @@ impl World {
     }
 }
 
-/// The message without and with some bits of its third byte.
+/// The message with some bits of its third byte cleared and others set.
 fn with_flags(mut message: Vec<u8>, without: u8, with: u8) -> Vec<u8> {
     message[2] = message[2] & !without | with;
     message

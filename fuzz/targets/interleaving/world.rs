@@ -1,4 +1,4 @@
-//! [`World`]: the gate and all who deal with it.
+//! [`World`]: the resolver with its clients, servers and attackers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::model::{Model, RULE_SETS, SERVERS, group_rules};
 use super::servers::Exchange;
 use super::{Asked, Step};
 
-/// Names that rules, aliases and nothing lead to.
+/// Names that rules cover, that aliases lead to, and that nothing leads to.
 const NAMES: [&str; 8] = [
     "a.example",
     "b.example",
@@ -38,17 +38,17 @@ const NAMES: [&str; 8] = [
 
 const TYPES: [Type; 3] = [Type::A, Type::AAAA, Type::TXT];
 
-/// Clients of both groups, and one that may not ask.
+/// Clients of both groups, and one that is not permitted.
 const CLIENTS: [([u8; 4], Option<usize>); 4] =
     [([10, 0, 0, 7], Some(0)), ([10, 0, 0, 8], Some(0)), ([10, 1, 0, 7], Some(1)), ([192, 0, 2, 7], None)];
 
-/// Room for some hundred answers, so that some are put out.
+/// Cache size for about a hundred answers, so that some are evicted.
 const CACHE: u64 = 16_384;
 
 /// A client's query that has no reply yet, by its number.
 pub(super) type Waiter = (usize, Box<Miss>);
 
-/// What a client asked.
+/// A client's query.
 struct Query {
     group: Option<usize>,
     question: Question,
@@ -56,16 +56,16 @@ struct Query {
     is_over: bool,
 }
 
-/// See the module's head.
+/// See the module documentation.
 pub(super) struct World {
     pub(super) now: Duration,
     pub(super) state: Arc<ArcSwap<State>>,
     gates: [(Engine, Arc<Counters>); 2],
-    /// What was asked of the relay, and it has not yet looked at.
+    /// Queries sent to the relay that it has not read yet.
     asks: VecDeque<(AllowedQuery<'static>, Option<Waiter>)>,
     pub(super) pending: PendingQueries<Waiter>,
     pub(super) exchanges: Vec<Exchange>,
-    /// Questions that servers were asked so far.
+    /// Number of questions sent to servers.
     pub(super) asked: u16,
     queries: Vec<Query>,
     pub(super) model: Model,
@@ -74,12 +74,12 @@ pub(super) struct World {
 }
 
 impl World {
-    /// The first rules are in force, and nobody has asked.
+    /// A world with the first rules and no queries.
     pub(super) fn new() -> Self {
         let state = Arc::new(ArcSwap::from_pointee(first_state()));
         Self {
             now: Duration::ZERO,
-            // The thread that takes queries, and the one that ends misses.
+            // One engine for the worker that receives queries, one for the thread that ends cache misses.
             gates: [gate(&state), gate(&state)],
             state,
             asks: VecDeque::new(),
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    /// Lets something happen.
+    /// Runs one step.
     pub(super) fn step(&mut self, step: Step) {
         match step {
             Step::Ask(asked) => self.ask(asked),
@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    /// A turn of the relay: it takes what it was asked before it looks at anything else.
+    /// One turn of the relay: it reads new queries before anything else.
     fn turn(&mut self, step: Step) {
         self.take_asks();
         match step {
@@ -124,13 +124,13 @@ impl World {
         }
     }
 
-    /// Lets every question come to its end, and takes stock.
+    /// Ends every question, and checks the counters.
     pub(super) fn end(mut self) {
         self.take_asks();
         while !self.exchanges.is_empty() {
             self.fail(0);
         }
-        assert!(self.queries.iter().all(|query| query.is_over), "a query without an end");
+        assert!(self.queries.iter().all(|query| query.is_over), "a query without an outcome");
         let totals = Totals::of(self.gates.iter().map(|(_, counters)| &**counters));
         let [queries, responses] =
             [totals.queries.iter().flatten().sum::<u64>(), totals.responses.iter().flatten().sum::<u64>()];
@@ -140,7 +140,7 @@ impl World {
         assert_eq!(totals.in_flight, 0);
     }
 
-    /// The time as the gate is told it.
+    /// The time as passed to the resolver.
     pub(super) fn time(&self) -> Instant {
         *START + self.now
     }
@@ -201,7 +201,7 @@ impl World {
         }
     }
 
-    /// A miss has its answer.
+    /// Ends a cache miss with its answer.
     pub(super) fn finish(&mut self, (number, miss): Waiter, fetched: &Fetched) {
         let now = self.time();
         let record = self.gates[1].0.finish(&miss, fetched, now, &mut self.reply);
@@ -223,7 +223,7 @@ impl World {
         let Some(message) = check_reply(request, &self.reply, transport) else { return };
         for marked in marks(&message) {
             assert_eq!(record.decision, Decision::Allowed, "{record:?} with data");
-            let group = query.group.unwrap_or_else(|| panic!("data for a client that may not ask"));
+            let group = query.group.unwrap_or_else(|| panic!("data for a client that is not permitted"));
             self.model.check(group, (&query.question, query.flags), marked, self.now);
         }
     }
@@ -240,23 +240,23 @@ fn gate(state: &Arc<ArcSwap<State>>) -> (Engine, Arc<Counters>) {
     (Engine::new(state, Arc::clone(&counters)), counters)
 }
 
-/// The policies that these rules make.
+/// The policies compiled from these rules.
 pub(super) fn rule_sets(rules: usize, generation: u64) -> Policies {
     let [everyone, one] = group_rules(rules).map(|rules| Arc::clone(&RULE_SETS[rules].policy));
     policies(everyone, one, generation)
 }
 
-/// A cache with nothing in it.
+/// An empty cache.
 pub(super) fn cache() -> Arc<Cache> {
     Arc::new(Cache::new(CACHE, LIFETIMES, None))
 }
 
-/// An answer that was kept, looked at, and not given.
+/// A cached answer that was inspected and not given.
 fn has_alias(record: &QueryOutcome) -> bool {
     record.reason == Some(BlockReason::Alias)
 }
 
-/// One of so many.
+/// An index below `count`.
 pub(super) fn pick(index: u8, count: usize) -> Option<usize> {
     usize::from(index).checked_rem(count)
 }

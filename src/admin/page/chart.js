@@ -1,8 +1,8 @@
-// The three charts of queries per second. They share the time axis; each has a scale of its own.
+// The three charts of queries per second. They share the time axis; each has its own scale.
 
 const SECONDS = 300;
 const HEIGHT = 48;
-const LATELY = 10; // seconds the printed rate is the mean of
+const LATELY = 10; // seconds: the printed rate is a mean over these
 
 const charts = ["allowed", "blocked", "other"].map((key) => {
   const figure = byId(key);
@@ -27,7 +27,7 @@ function drawCharts(rates) {
   }
 }
 
-/** Prints the rate now, or at the second the pointer is at. */
+/** Prints the current rate, or the rate at the pointer. */
 function sayChart(chart) {
   const { values } = chart;
   const pointed = pointedAt === null ? undefined : values[values.length - 1 - pointedAt];
@@ -37,7 +37,7 @@ function sayChart(chart) {
   say(chart.rate, pointed === undefined ? now : count(pointed));
   say(chart.when, pointed === undefined ? `peak ${peak}` : `${duration(pointedAt || 1)} ago`);
   chart.mark.setAttribute("d", pointed === undefined ? "" : `M${SECONDS - pointedAt - 0.5},0V${HEIGHT}`);
-  const label = `${chart.title.textContent} queries per second: now ${now}, peak of the last 5 minutes ${peak}`;
+  const label = `${chart.title.textContent} queries per second: now ${now}, peak in the last 5 minutes ${peak}`;
   if (chart.svg.getAttribute("aria-label") !== label) chart.svg.setAttribute("aria-label", label);
 }
 

@@ -1,8 +1,8 @@
-// Elements and numbers. Names are whatever a client sent: they become text, never markup.
+// Helpers for elements and numbers. Clients choose the names: they become text, never markup.
 
 const byId = (id) => document.getElementById(id);
 
-/** A new element; children that are strings become text. */
+/** Creates an element; string children become text. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -10,12 +10,12 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Changes text only where it differs, so that selections stay. */
+/** Sets the text only if it differs, so that selections stay. */
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Has `table` show `items`, a row each, by filling the rows that are there: focus stays where it is. */
+/** Shows `items` in `table`, one row each. Reuses existing rows, so that the focus stays. */
 function fill(table, items, makeRow, fillRow) {
   const body = table.tBodies[0];
   while (body.rows.length > items.length) body.lastElementChild.remove();
@@ -24,7 +24,7 @@ function fill(table, items, makeRow, fillRow) {
   showOrEmpty(table);
 }
 
-/** Shows the table, or the sentence after it where it has no rows. */
+/** Shows the table, or the sentence after it if there are no rows. */
 function showOrEmpty(table) {
   const sentence = table.nextElementSibling;
   table.hidden = table.tBodies[0].rows.length === 0;
@@ -32,7 +32,7 @@ function showOrEmpty(table) {
   say(sentence, sentence.dataset.empty);
 }
 
-/** A name that goes into the explain box when it is clicked. */
+/** A button with a name; a click explains the name. */
 const nameButton = () => element("button", { type: "button", class: "name text", title: "Explain this name" });
 
 const count = (value) => value.toLocaleString("en");
@@ -45,7 +45,7 @@ function bytes(value) {
   return `${rate(value)} ${units[unit]}`;
 }
 
-/** Two units at most: `3 d 4 h`, `12 min 5 s`, `1.2 ms`. */
+/** At most two units: `3 d 4 h`, `12 min 5 s`, `1.2 ms`. */
 function duration(seconds) {
   if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 1) return `${rate(seconds * 1e3)} ms`;
@@ -60,7 +60,7 @@ function duration(seconds) {
   return parts.filter(Boolean).join(" ");
 }
 
-/** Time of day in UTC as the query log has it, with the date where that is not today's. */
+/** Time in UTC as in the query log; with the date unless it is today. */
 function clock(time) {
   const [date, rest = ""] = time.split("T");
   const today = new Date().toISOString().startsWith(date);

@@ -1,14 +1,14 @@
-// "Would this name resolve?"
+// The form "Would this name resolve?".
 
 const WORDS = {
-  allowed: ["yes", "Yes, it is allowed."],
-  local: ["yes", "Yes, a local zone answers it."],
-  observed: ["but", "Yes, but only because the gate observes."],
-  blocked: ["no", "No, it is blocked."],
-  refused: ["no", "No, it is refused."],
+  allowed: ["yes", "Yes: allowed."],
+  local: ["yes", "Yes: answered from a local zone."],
+  observed: ["but", "Yes, but only in observe mode: enforce would block it."],
+  blocked: ["no", "No: blocked."],
+  refused: ["no", "No: refused."],
 };
 const explanation = byId("explanation");
-let explained = null; // the last question and the policy it was judged by
+let explained = null; // the last question and the policy that decided it
 let asking = new AbortController();
 
 byId("explain").addEventListener("submit", (event) => {
@@ -38,18 +38,18 @@ async function explain(name, type) {
     explained = { name, type, policy: shownPolicy };
     explanation.replaceChildren(...(response.ok ? describe(answer) : complaint(answer.error)));
   } catch {
-    if (!signal.aborted) explanation.replaceChildren(...complaint("The gate does not answer. Try again."));
+    if (!signal.aborted) explanation.replaceChildren(...complaint("namegate does not respond. Try again."));
   }
 }
 
-/** Asks again where another policy is in force, so that a verdict never outlives its policy. */
+/** Explains again after a policy change, so that no verdict outlives its policy. */
 function explainAgain() {
   if (explained && explained.policy !== shownPolicy) explain(explained.name, explained.type);
 }
 
 function complaint(text) {
   explained = null;
-  return [verdict("but", "No verdict."), element("p", { class: "text" }, text)];
+  return [verdict("but", "No result."), element("p", { class: "text" }, text)];
 }
 
 function describe(answer) {
@@ -58,11 +58,11 @@ function describe(answer) {
   const fact = (term, text) => {
     if (text) facts.append(element("div", {}, element("dt", {}, term), element("dd", { class: "text" }, text)));
   };
-  fact("Asked", `${answer.name} ${answer.type}`);
-  fact("Because", answer.because);
+  fact("Query", `${answer.name} ${answer.type}`);
+  fact("Reason", answer.because);
   fact("Rule", answer.rule);
-  fact("Written in", answer.place);
-  fact("Zone", answer.zone);
+  fact("Defined in", answer.place);
+  fact("Allowlist", answer.zone);
   return [verdict(sign, words), facts, ...(answer.snippet ? remedy(answer.snippet.trimEnd()) : [])];
 }
 
@@ -70,7 +70,7 @@ function verdict(sign, words) {
   return element("p", { class: `verdict ${sign}` }, byId(sign).content.cloneNode(true), words);
 }
 
-/** The settings that would allow the name. Copying by selection works without the Clipboard API, which needs https. */
+/** The settings that would allow the name. Copies through a selection, because the Clipboard API needs https. */
 function remedy(snippet) {
   const code = element("code", { class: "text" }, snippet);
   const copy = element("button", { type: "button", class: "copy" }, "Copy");
@@ -80,6 +80,6 @@ function remedy(snippet) {
     say(copy, copied ? "Copied" : "Press Ctrl+C");
     setTimeout(() => say(copy, "Copy"), 2000);
   });
-  const title = element("p", { class: "quiet" }, "These settings would allow it:");
+  const title = element("p", { class: "quiet" }, "To allow this name, change the settings:");
   return [title, element("div", { class: "snippet" }, element("pre", {}, code), copy)];
 }

@@ -1,4 +1,4 @@
-// Asks the gate again each second while the page can be seen, and keeps trying when it does not answer.
+// Polls namegate every second while the page is visible, and keeps trying when it does not respond.
 
 const SECOND = 1000;
 const TOP_EVERY = 5; // polls
@@ -28,7 +28,7 @@ async function poll() {
 async function ask() {
   const status = await get("api/v1/status");
   const moved = Math.abs(Date.parse(status.started) - started);
-  if (moved > 2 * SECOND) after = null; // another process, which counts lookups from the start again
+  if (moved > 2 * SECOND) after = null; // another process, which numbers lookups from 0 again
   const recent = await get(after === null ? "api/v1/recent" : `api/v1/recent?after=${after}`);
   const top = polls % TOP_EVERY === 0 ? await get("api/v1/top") : null;
   return { status, recent, top };
@@ -50,12 +50,12 @@ function show({ status, recent, top }) {
 
 function sayUnreachable(error) {
   polls = 0;
-  const what = error.message.startsWith("HTTP") ? `The gate answers with ${error.message}.` : "The gate does not answer.";
-  const since = lastAnswer ? ` Shown is how it was at ${lastAnswer.toISOString().slice(11, 19)} UTC.` : "";
-  say(byId("unreachable"), `${what}${since} It is asked again each second.`);
+  const what = error.message.startsWith("HTTP") ? `namegate responds with ${error.message}.` : "namegate does not respond.";
+  const since = lastAnswer ? ` This page shows the state at ${lastAnswer.toISOString().slice(11, 19)} UTC.` : "";
+  say(byId("unreachable"), `${what}${since} Retrying every second.`);
   byId("unreachable").hidden = false;
   document.body.classList.add("stale");
-  document.title = "not reachable · namegate";
+  document.title = "unreachable · namegate";
 }
 
 document.addEventListener("visibilitychange", poll);

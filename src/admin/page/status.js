@@ -1,4 +1,4 @@
-// Everything that is shown of the gate itself.
+// Status, totals, upstreams, allowlists, cache and the most blocked names and clients.
 
 let shownPolicy = null;
 
@@ -18,7 +18,7 @@ function showStatus(status) {
   byId("observing").hidden = !observes;
   byId("reload-failed").hidden = policy.last_reload_succeeded;
   byId("log-lost").hidden = status.log_lost === 0;
-  say(byId("log-lost"), `${count(status.log_lost)} lookups are missing in the query log, and perhaps in the lists below.`);
+  say(byId("log-lost"), `${count(status.log_lost)} lookups are missing from the query log, and possibly from the lists below.`);
   say(byId("blocked-title"), observes ? "Not allowed" : "Blocked");
   drawCharts(status.rates);
   for (const [key, value] of Object.entries(totals)) {

@@ -1,9 +1,11 @@
 // The live tail of blocked lookups.
 
 const ROWS = 200;
-const QUIET = 15_000; // milliseconds between two announcements to screen readers
-const REASONS = { not_listed: "not on the allowlist", ancestor: "only names below it are allowed",
-  noise: "noise: a search suffix was added", bypass: "answered here: it looks for another resolver" };
+const QUIET = 15_000; // shortest time between announcements to screen readers, in milliseconds
+const REASONS = { not_listed: "not on the allowlist", ancestor: "only subdomains of it are allowed",
+  noise: "noise: search suffix or single label", bypass: "built-in rule: used to find another resolver",
+  alias: "CNAME target not allowed", tunnel: "too many new names below one rule",
+  unexpected: "unexpected address" };
 const tail = byId("tail");
 const pause = byId("pause");
 let paused = false;
@@ -52,10 +54,10 @@ function tailRow(lookup) {
     cell("Client", text(lookup.client ?? "–")),
     cell("Name", name),
     cell("Type", text(lookup.type)),
-    cell("Why", ...why));
+    cell("Reason", ...why));
 }
 
-/** One sentence every now and then; reading each row out would drown everything else. */
+/** One sentence at most every 15 seconds; announcing each row would drown out everything else. */
 function announce(lookups) {
   unheard += lookups.length;
   if (paused || unheard === 0 || Date.now() - lastHeard < QUIET) return;

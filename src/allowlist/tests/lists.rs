@@ -1,8 +1,8 @@
-//! Lists of patterns, one a line.
+//! Plain lists: one pattern per line.
 
 use super::*;
 
-/// Reads a list of this text, in a directory of its own.
+/// Reads a list with this text from a new directory.
 fn list(text: &[u8]) -> Result<(Allowlists, crate::policy::Policy), Report> {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("own.list"), text).unwrap();
@@ -56,22 +56,22 @@ fn faults_in_a_list_are_told_where_they_stand() {
         (
             &b"a.example\n\n*foo.example\nb.example\r\n   !x..example # no\r\n"[..],
             &[
-                "3:1 Error `*` may stand only as the whole first label | write `*.foo.example` for the names below it, \
-                 `.foo.example` for it and them",
-                "5:6 Error two dots with nothing between them",
+                "3:1 Error `*` must be the whole first label | write `*.foo.example` for all subdomains, \
+                 `.foo.example` to include the name itself",
+                "5:6 Error empty label: two dots in a row",
             ] as &[&str],
         ),
         (
             b"0.0.0.0 a.example\n{acr}.azurecr.io\n10.0.0.4\n!\n||a.example^\na.example b.example\n",
             &[
-                "1:8 Error `\\u{20}` has no place in a host name | this is a line of a hosts file: write the name alone if it \
-                 is to be allowed, with `!` before it if denied",
-                "2:1 Error `{` has no place in a host name | write the value itself; \
-                 parameters belong in a zone file that ends in `.toml`",
-                "3:1 Error this is an address; DNS rules match names | open addresses in the firewall instead",
+                "1:8 Error invalid character `\\u{20}` in host name | this is a line of a hosts file: write only the name to allow it, \
+                 or `!` and the name to deny it",
+                "2:1 Error invalid character `{` in host name | write the value itself; \
+                 only `.toml` allowlists can use parameters",
+                "3:1 Error rules match names, not IP addresses | allow addresses in the firewall instead",
                 "4:2 Error the host is empty",
-                "5:1 Error `|` has no place in a host name | write `\\|` where the label really holds it",
-                "6:10 Error `\\u{20}` has no place in a host name | put one pattern on each line, and `#` before a comment",
+                "5:1 Error invalid character `|` in host name | write `\\|` if the label contains this character",
+                "6:10 Error invalid character `\\u{20}` in host name | write one pattern per line, and `#` before a comment",
             ],
         ),
         (
@@ -81,10 +81,10 @@ fn faults_in_a_list_are_told_where_they_stand() {
         (
             b"a.example\n*.com",
             &[
-                "2:1 Error the last line has no line ending: the file may be cut off | end it with a line ending",
+                "2:1 Error the last line has no line ending: the file may be cut off | if it is complete, end it with a newline",
             ],
         ),
-        (&long, &["2:1 Error a line of more than 65536 bytes | put one pattern on each line"]),
+        (&long, &["2:1 Error line longer than 65536 bytes | write one pattern per line"]),
     ] {
         let report = list(text).err().unwrap();
         assert_eq!(report.lines(), told, "{}", String::from_utf8_lossy(&text[..text.len().min(100)]));
@@ -99,7 +99,7 @@ fn faults_in_a_list_are_told_where_they_stand() {
     assert_eq!(report.diagnostics().len(), 101, "{report}");
     let drawn = report.render(false);
     assert!(drawn.contains("own.list:100:2\n") && drawn.contains("100 | a..example"), "{drawn}");
-    assert!(drawn.contains("not read further than these 100 faults"), "{drawn}");
+    assert!(drawn.contains("reading stopped after 100 errors"), "{drawn}");
 }
 
 #[test]
@@ -113,13 +113,13 @@ fn a_name_with_files_of_both_forms_is_refused() {
         read(&settings, &BTreeMap::new(), &mut PolicyBuilder::new(), &mut server_lists())
     };
     let report = read("own").unwrap_err().to_string();
-    assert!(report.contains("zone `own` is both ") && report.contains("own.toml and "), "{report}");
+    assert!(report.contains("allowlist `own` is both ") && report.contains("own.toml and "), "{report}");
     for (file, count) in [("own.toml", 1), ("own.list", 2)] {
         let zone = &read(&path(file)).unwrap().list[0];
         assert_eq!((zone.name.as_str(), zone.count), ("own", count));
     }
     let report = read(&path("none.list")).unwrap_err().to_string();
-    assert!(report.contains("none.list") && report.contains("cannot be read: "), "{report}");
+    assert!(report.contains("none.list") && report.contains("cannot read "), "{report}");
     assert!(
         unknown("own", Some(directory.path())).is_none() && unknown("owm", Some(directory.path())).is_some()
     );

@@ -1,4 +1,4 @@
-//! Allowlist files as people write them, and what they are told.
+//! Allowlists as people write them, and the errors they get.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +26,7 @@ fn zone(text: &str) -> (Allowlist, Report) {
     (zone, Report::new(source, diagnostics))
 }
 
-/// Settings that name these zones.
+/// Settings that name these allowlists.
 fn settings(names: &[String], directory: Option<&Path>) -> config::PolicySettings {
     let zones_directory = directory.map(Path::to_owned);
     config::PolicySettings { zones: names.to_vec(), zones_directory, ..config::PolicySettings::default() }
@@ -42,8 +42,8 @@ fn every_fault_is_told_where_it_stands() {
         (
             "[[allow]]\nhost = \"*foo.example\"\nbrod = true\n[[deny]]\nreason = \"x\"\n",
             &[
-                "2:9 Error `allow.host`: `*` may stand only as the whole first label | write `*.foo.example` for the names below \
-                 it, `.foo.example` for it and them",
+                "2:9 Error `allow.host`: `*` must be the whole first label | write `*.foo.example` for all subdomains, \
+                 `.foo.example` to include the name itself",
                 "3:1 Error unknown key `allow.brod` | did you mean `broad`?",
                 "4:1 Error `deny.host` is missing | add `host = \"…\"` below this line",
             ] as &[&str],
@@ -59,18 +59,18 @@ fn every_fault_is_told_where_it_stands() {
         (
             "revised = 2026-03-19T00:00:00\nallow = [\"a.example\"]\n[deny]\nhost = \"b.example\"\n",
             &[
-                "1:11 Error `revised`: a date belongs here, without a time | write the date alone, such as `2026-03-19`",
-                "2:10 Error `allow`: each of these is a table of its own | write `[[allow]]` and its keys below, for each",
-                "3:1 Error `deny`: each of these is a table of its own | write `[[deny]]` and its keys below, for each",
+                "1:11 Error `revised`: expected a date without a time | write only the date, such as `2026-03-19`",
+                "2:10 Error `allow` must be a list of tables | write `[[allow]]`, with its keys below, for each entry",
+                "3:1 Error `deny` must be a list of tables | write `[[deny]]`, with its keys below, for each entry",
             ],
         ),
         (
             "[[allow]]\nhost = \"a.example\"\nports = [\"443\", 443, \"tcp/443\"]\nlisted = [\"2020\"]\nbroad = 1\npurpose = 1\n",
             &[
-                "3:10 Error `allow.ports`: `443` is no port | write `tcp/443`, `udp/443` or `any/443`, with a number from 1 to \
+                "3:10 Error `allow.ports`: invalid port `443` | write `tcp/443`, `udp/443` or `any/443`, with a number from 1 to \
                  65535",
                 "3:17 Error `allow.ports`: invalid type: integer `443`, expected a string",
-                "4:11 Error `allow.listed`: `2020` is no date | write it such as `2026-03-19`",
+                "4:11 Error `allow.listed`: invalid date `2020` | write a date such as `2026-03-19`",
                 "5:9 Error `allow.broad`: invalid type: integer `1`, expected a boolean",
                 "6:11 Error `allow.purpose`: invalid type: integer `1`, expected a string",
             ],
@@ -78,11 +78,11 @@ fn every_fault_is_told_where_it_stands() {
         (
             "[[deny]]\nhost = \"a.example\"\nbroad = true\n",
             &[
-                "3:9 Error `deny.broad`: only a rule that allows can be broad | remove it; `strict` would leave the rule out and \
-               so open the names",
+                "3:9 Error `deny.broad`: only allow rules can be broad | remove it; `strict` would leave the rule out and \
+               so allow the names",
             ],
         ),
-        // Another action is another rule; case and a final dot make no other host.
+        // A different action is a different rule; case and a final dot do not matter.
         (
             "[[allow]]\nhost = \"a.example\"\n[[deny]]\nhost = \"a.example\"\n[[allow]]\nhost = \"A.example.\"\n",
             &["6:1 Warning `A.example.` is already on line 2 | remove one of the two"],
@@ -91,32 +91,32 @@ fn every_fault_is_told_where_it_stands() {
             "[[allow]]\nhost = *.a.example\n[[allow]]\nhost = \"b..example\"\n[[allow]]\nhost = \"c.example\"\nhost = \"d\"",
             &[
                 "2:8 Error string values must be quoted | put text between quotes: `\"…\"`",
-                "4:10 Error `allow.host`: two dots with nothing between them",
+                "4:10 Error `allow.host`: empty label: two dots in a row",
                 "7:1 Error duplicate key | remove one of the two, or merge them",
             ],
         ),
         (
             "[[allow]]\nhost = \"{Acr}.azurecr.io\"\n[[allow]]\nhost = \"{acr}..azurecr.io\"\n",
             &[
-                "2:9 Error `allow.host`: `Acr` is no parameter's name | write `a` to `z` and `_`, such as `{key_vault}`",
-                "4:14 Error `allow.host`: two dots with nothing between them",
+                "2:9 Error `allow.host`: invalid parameter name `Acr` | use only `a` to `z` and `_`, such as `{key_vault}`",
+                "4:14 Error `allow.host`: empty label: two dots in a row",
             ],
         ),
         // A byte order mark, carriage returns, tabs; the mark within a host; quotes of every kind.
         (
             "\u{feff}[[allow]]\r\n\thost = \"a b.example\"\r\n",
-            &["2:11 Error `allow.host`: `\\u{20}` has no place in a host name | write `ab.example`"],
+            &["2:11 Error `allow.host`: invalid character `\\u{20}` in host name | write `ab.example`"],
         ),
         (
             "[[allow]]\nhost = \"\u{feff}a.example\"\n",
-            &["2:9 Error `allow.host`: `\\u{feff}` has no place in a host name | write `a.example`"],
+            &["2:9 Error `allow.host`: invalid character `\\u{feff}` in host name | write `a.example`"],
         ),
         (
             "[[allow]]\nhost = \"\"\"\na..example\"\"\"\n[[allow]]\nhost = '''a..example'''\n[[allow]]\nhost = 'a..b'\n",
             &[
-                "2:8 Error `allow.host`: two dots with nothing between them",
-                "5:12 Error `allow.host`: two dots with nothing between them",
-                "7:10 Error `allow.host`: two dots with nothing between them",
+                "2:8 Error `allow.host`: empty label: two dots in a row",
+                "5:12 Error `allow.host`: empty label: two dots in a row",
+                "7:10 Error `allow.host`: empty label: two dots in a row",
             ],
         ),
     ] {
@@ -229,12 +229,12 @@ fn zones_are_found_and_unknown_ones_explained() {
             .unwrap_err();
     let told = report.lines();
     let expected = [
-        ("0:0 Error no zone is named `azure-m`", "did you mean `azure-ml`?"),
-        ("0:0 Error `", "are both zone `mine`"),
-        ("0:0 Error no zone is named `../r`", "known here: `azure-ml`, "),
-        ("0:0 Error cannot be read: ", "check the path"),
+        ("0:0 Error unknown allowlist `azure-m`", "did you mean `azure-ml`?"),
+        ("0:0 Error `", "are both allowlist `mine`"),
+        ("0:0 Error unknown allowlist `../r`", "use one of: `azure-ml`, "),
+        ("0:0 Error cannot read ", "check the path"),
         ("2:10 Error the file is not UTF-8", "save it as UTF-8"),
-        ("2:10 Error `allow.host`: two dots", ""),
+        ("2:10 Error `allow.host`: empty label: two dots", ""),
     ];
     assert_eq!(told.len(), expected.len(), "{report}");
     for (told, (start, part)) in told.iter().zip(expected) {

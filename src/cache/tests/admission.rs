@@ -1,10 +1,10 @@
-//! What stays and what goes: measured, and compared with a cache that puts out the least recently used.
+//! Which entries stay and which go, measured and compared with an LRU cache.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::*;
 
-/// A message of 120 bytes on the wire, for a name of 28: two records.
+/// An answer that is 120 bytes on the wire, for a name of 28: two records.
 fn usual_answer(bytes: &mut Vec<u8>) -> AnswerRef<'_> {
     bytes.resize(120 - 12 - 28 - 4 + 2 * 2, 7);
     let head = AnswerHead {
@@ -29,13 +29,13 @@ fn a_usual_answer_takes_less_than_200_bytes_of_the_bound() {
         cache.insert(&query, answer, now);
     }
     assert!(cache.max_bytes() / cache.len() as u64 <= 200, "{} kept", cache.len());
-    // One in 2000 of others has the bits of its hash that the index keeps.
+    // One in 2000 other hashes matches the bits that the index stores.
     for number in 0..60_000 {
         assert!(get(&cache, &asker.a(&format!("m{number:07}.workspace.test.ms")), now).is_none());
     }
 }
 
-/// Numbers that look random, always the same.
+/// Pseudorandom numbers, the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -47,8 +47,8 @@ impl Random {
     }
 }
 
-/// Numbers of names as they are asked for: `names` of them by Zipf's law with exponent 0.9, and after each of these
-/// `scan` that nobody ever asks for again.
+/// A request trace of name numbers: `names` names by Zipf's law with exponent 0.9. After each request follow `scan`
+/// names that are never requested again.
 fn trace(names: usize, scan: u64, len: usize) -> Vec<u64> {
     let mut sums = Vec::new();
     let mut sum = 0.0;
@@ -69,7 +69,7 @@ fn trace(names: usize, scan: u64, len: usize) -> Vec<u64> {
     trace
 }
 
-/// Hits of a cache of `max_bytes`, and how many answers it kept in the end.
+/// Hits of a cache of `max_bytes`, and its number of entries at the end.
 fn hits(max_bytes: u64, trace: &[u64]) -> (usize, usize) {
     let (asker, now, mut bytes, mut kept) = (Asker::new(), Instant::now(), Vec::new(), Kept::default());
     let answer = usual_answer(&mut bytes);
@@ -85,7 +85,7 @@ fn hits(max_bytes: u64, trace: &[u64]) -> (usize, usize) {
     (hits, cache.len())
 }
 
-/// Hits of a cache of `entries` that puts out the least recently used.
+/// Hits of an LRU cache of `entries`.
 fn least_recently_used(entries: usize, trace: &[u64]) -> usize {
     let (mut used, mut order, mut hits) = (HashMap::new(), BTreeMap::new(), 0);
     for (time, number) in trace.iter().enumerate() {
@@ -126,7 +126,7 @@ fn what_was_replaced_makes_room_before_what_was_not() {
     for query in busy.iter().cycle().take(100_000) {
         cache.insert(query, answer, now);
     }
-    // A few of those who stand in a long row are put out, so that no insertion takes long.
+    // Some in a long run of entries are evicted, so that no insertion takes long.
     assert!(cache.evictions() <= 1000 / 128, "{} evicted", cache.evictions());
     assert_eq!(cache.len() as u64 + cache.evictions(), 1300);
 }

@@ -1,4 +1,4 @@
-//! What bounds the cache, and what empties it.
+//! What bounds the cache, and what removes entries.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn any_bound_holds() {
             if let Some(hit) = cache.get(&query, now, &mut kept) {
                 assert_eq!(hit.answer.records(), records);
             } else {
-                assert!(max_bytes < 10_000, "not kept with {max_bytes}");
+                assert!(max_bytes < 10_000, "not cached with {max_bytes}");
             }
         }
         assert_eq!(cache.is_empty(), max_bytes < 1024, "{max_bytes}");

@@ -1,4 +1,4 @@
-//! The cache as its callers see it: what is found, for how long, and what it costs.
+//! The cache's public behaviour: what is found, and for how long.
 #![allow(clippy::unwrap_used)]
 
 mod admission;
@@ -35,7 +35,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Makes queries: everything is allowed.
+/// Makes queries under a policy that allows everything.
 struct Asker(Policies);
 
 impl Asker {
@@ -57,7 +57,7 @@ impl Asker {
     }
 }
 
-/// An answer with `records` as its only bytes.
+/// An answer whose only bytes are `records`.
 fn answer(lifetime: Lifetime, records: &[u8]) -> AnswerRef<'_> {
     let head = AnswerHead {
         flags: Flags(Flags::QR),
@@ -70,7 +70,7 @@ fn answer(lifetime: Lifetime, records: &[u8]) -> AnswerRef<'_> {
     AnswerRef::new(head, records).unwrap()
 }
 
-/// What is found: records, age in seconds, freshness.
+/// What the cache returns: records, age in seconds, freshness.
 fn get(cache: &Cache, query: &AllowedQuery<'_>, now: Instant) -> Option<(Vec<u8>, u64, Freshness)> {
     let mut kept = Kept::default();
     let hit = cache.get(query, now, &mut kept)?;
@@ -165,7 +165,7 @@ fn a_newer_answer_takes_the_place_of_the_older() {
     cache.insert(&query, answer(Lifetime::Positive(0), b"never"), now + seconds(81));
     assert_eq!(get(&cache, &query, now + seconds(81)), Some((b"other".to_vec(), 51, Freshness::Fresh)));
     assert_eq!((cache.len(), cache.bytes()), (1, bytes));
-    // Received on another thread before the cache was first used.
+    // Received on another thread before the first use of the cache.
     cache.insert(&query, answer(Lifetime::Positive(60), b"early"), now - seconds(50));
     assert_eq!(get(&cache, &query, now), Some((b"early".to_vec(), 50, Freshness::Fresh)));
     assert_eq!(get(&cache, &query, now + seconds(10)), None);
@@ -176,7 +176,7 @@ fn what_is_in_demand_is_said_to_expire_once() {
     let (cache, query, now) = (Cache::new(1 << 20, LENIENT, None), Asker::new().a("a.test"), Instant::now());
     let freshness = |after| get(&cache, &query, now + seconds(after)).map(|(_, _, freshness)| freshness);
     cache.insert(&query, answer(Lifetime::Positive(100), b"x"), now);
-    // Nobody had asked before.
+    // Not requested before.
     assert_eq!(freshness(95), Some(Freshness::Fresh));
     assert_eq!(freshness(90), Some(Freshness::Fresh));
     assert_eq!(freshness(91), Some(Freshness::Expiring));
@@ -235,7 +235,7 @@ fn a_failure_takes_the_place_only_of_what_is_of_no_use() {
         let expected = if is_taken { &b"failure"[..] } else { b"data" };
         assert_eq!(found.as_deref(), Some(expected), "after {after} s");
     }
-    // A failure is no stale data, and gives way to anything.
+    // A failure is never served stale, and anything replaces it.
     let cache = Cache::new(1 << 20, LENIENT, None);
     cache.insert(&query, failure, now);
     cache.insert(&query, failure, now + seconds(1));

@@ -1,4 +1,4 @@
-//! Any run of calls, compared with a table that knows everything.
+//! Random call sequences, compared with a reference table.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// What is known of a name: answer, when it came, until when it is held.
+/// The state of a name: answer, time stored, time until which it is held.
 #[derive(Clone)]
 struct Known {
     lifetime: Lifetime,
@@ -90,7 +90,7 @@ impl Oracle {
     }
 }
 
-/// Makes `calls` and checks every answer. A cache with room for all forgets nothing; one without gives no wrong answer.
+/// Runs `calls` and checks every answer. A cache with enough room forgets nothing; a smaller one never answers wrongly.
 fn compare(max_bytes: u64, max_stale: Duration, calls: &[Call], forgets: bool) -> Result<(), TestCaseError> {
     let (asker, start) = (Asker::new(), Instant::now());
     let lifetimes = Lifetimes { max_stale, ..LENIENT };

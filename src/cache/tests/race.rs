@@ -1,4 +1,4 @@
-//! Readers beside a writer that overwrites all the time: whatever is found is whole, and belongs to the name asked for.
+//! Readers during constant overwriting: every answer found is complete and belongs to the requested name.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use super::*;
 const NAMES: u64 = 64;
 const INSERTIONS: u64 = 400_000;
 
-/// Records that tell of themselves: name, version, then a pattern made of both, of a length made of both.
+/// Records that identify themselves: name, version, then a pattern whose content and length depend on both.
 fn records(name: u64, version: u64) -> Vec<u8> {
     let seed = (name << 32 | version).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let len = 16 + (seed >> 56) as usize;
@@ -15,7 +15,7 @@ fn records(name: u64, version: u64) -> Vec<u8> {
     name.to_ne_bytes().into_iter().chain(version.to_ne_bytes()).chain(pattern).collect()
 }
 
-/// The version of `found`, where it is what was kept for `name`.
+/// The version of `found`, which must be an answer stored for `name`.
 fn check(name: u64, found: &[u8]) -> u64 {
     let version = u64::from_ne_bytes(found[8..16].try_into().unwrap());
     assert_eq!(found, records(name, version));
@@ -37,7 +37,7 @@ fn readers_never_see_a_torn_answer() {
                 while !is_over.load(Ordering::Relaxed) {
                     round += 1;
                     let name = round % NAMES;
-                    // Even the newest of times, so that expiring, held and stale entries are met.
+                    // Covers times late enough that expiring, held and stale entries occur.
                     let time = now + seconds(round % 200);
                     if let Some(hit) = cache.get_stale(&queries[name as usize], time, &mut kept) {
                         let version = check(name, hit.answer.records());
@@ -50,7 +50,7 @@ fn readers_never_see_a_torn_answer() {
             });
         }
         for version in 0..INSERTIONS {
-            // Some are replaced soon, some pushed out before.
+            // Some entries are replaced soon, others evicted first.
             let name = version.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & version >> 3 & (NAMES - 1);
             let records = records(name, version);
             cache.insert(&queries[name as usize], answer(Lifetime::Positive(100), &records), now);

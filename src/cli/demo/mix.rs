@@ -1,4 +1,4 @@
-//! [`question`]: what the demonstration's clients ask, always in the same order.
+//! [`question`]: the queries of the demonstration's clients, always in the same order.
 
 use hickory_proto::rr::RecordType;
 use hickory_proto::rr::RecordType::{A, AAAA, HTTPS, SRV, TXT};

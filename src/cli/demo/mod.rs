@@ -1,5 +1,5 @@
-//! `namegate demo`: the gate at work without a network. Alone it shows everything within one process; its roles are
-//! what stands around a gate that runs by itself, as in docker-compose.yml.
+//! `namegate demo`: namegate at work without a network. Without a role everything runs in one process; the roles are
+//! the upstream and the clients of a resolver that runs by itself, as in docker-compose.yml.
 
 mod mix;
 mod show;
@@ -8,10 +8,9 @@ mod upstream;
 
 use clap::{Args, Subcommand};
 
-use crate::assemble::Sources;
 use crate::service::StartError;
 
-/// Which role to play.
+/// The role to play.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -20,17 +19,23 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Role {
-    /// Be the upstream: serve the demonstration's names on the loopback address that `--listen` names
-    Upstream,
-    /// Be the clients: ask one server for a mix of names, allowed and blocked, until told to stop
+    /// Run only the upstream, with the names of the demonstration
+    #[command(after_help = "Examples:
+  namegate demo upstream
+  namegate demo upstream --listen 127.0.0.1:5300")]
+    Upstream(upstream::Arguments),
+    /// Run only the clients: query one server for allowed and blocked names
+    #[command(after_help = "Examples:
+  namegate demo traffic
+  namegate demo traffic --server 127.0.0.1:1053 --rate 50 --for 1m")]
     Traffic(traffic::Arguments),
 }
 
 /// Plays the role.
-pub(super) fn run(arguments: &Arguments, sources: &Sources) -> Result<(), StartError> {
-    match &arguments.role {
+pub(super) fn run(arguments: Arguments) -> Result<(), StartError> {
+    match arguments.role {
         None => show::run(),
-        Some(Role::Upstream) => upstream::run(&sources.overrides.listen),
-        Some(Role::Traffic(arguments)) => traffic::run(arguments),
+        Some(Role::Upstream(arguments)) => upstream::run(&arguments),
+        Some(Role::Traffic(arguments)) => traffic::run(&arguments),
     }
 }

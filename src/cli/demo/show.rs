@@ -1,4 +1,4 @@
-//! A gate, an embedded upstream and a few queries, on loopback alone.
+//! A resolver, an embedded upstream and six queries, on loopback only.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -20,7 +20,7 @@ use crate::service::inherited::Inherited;
 use crate::service::serve::Service;
 use crate::service::sockets::Sockets;
 
-/// What is asked: names a workspace needs, then names it does not.
+/// The queries: names that a workspace needs, then names that it does not.
 const QUESTIONS: [(&str, RecordType); 6] = [
     ("4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.eastus.api.azureml.ms.", RecordType::A),
     ("login.microsoftonline.com.", RecordType::A),
@@ -30,7 +30,7 @@ const QUESTIONS: [(&str, RecordType); 6] = [
     ("contoso.search.windows.net.", RecordType::A),
 ];
 
-/// Time for one answer; everything is on this machine.
+/// Time for one answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Runs the demonstration and prints what happened.
@@ -52,7 +52,7 @@ pub(super) fn run() -> Result<(), StartError> {
     let service = Service::start(assembly, sockets, Arc::new(Catalogue::install()?), std::io::sink())?;
     let gate = *service.listen.first().ok_or("nothing to listen on")?;
     let mut text = format!(
-        "An upstream on {} and a gate with {rules} rules on {gate}, both on this machine alone.\n",
+        "An upstream on {} and namegate with {rules} rules on {gate}, both on loopback.\n",
         upstream.address()
     );
     for (name, kind) in QUESTIONS {
@@ -62,8 +62,8 @@ pub(super) fn run() -> Result<(), StartError> {
     let (asked, probes) = exchanges(&service);
     let _ = writeln!(
         text,
-        "\n{} names asked; the upstream saw {asked} of them, and health probes: {probes}.\n\
-         To run the gate for real: namegate serve",
+        "\n{} names queried; {asked} of them reached the upstream (and {probes} health probes).\n\
+         To run the resolver: namegate serve",
         QUESTIONS.len()
     );
     try_print(&text)?;
@@ -72,7 +72,7 @@ pub(super) fn run() -> Result<(), StartError> {
     Ok(())
 }
 
-/// Exchanges with the upstream: for names, and to see whether it lives.
+/// Exchanges with the upstream: for the queries, and health probes.
 fn exchanges(service: &Service) -> (u64, u64) {
     let state = service.state.load();
     let servers = state.upstreams.servers();
@@ -81,7 +81,7 @@ fn exchanges(service: &Service) -> (u64, u64) {
     (all.saturating_sub(probes), probes)
 }
 
-/// Asks the gate and shows the answer in dig's manner.
+/// Queries the resolver and formats the answer as dig does.
 fn ask(gate: SocketAddr, name: &str, kind: RecordType) -> Result<String, StartError> {
     let mut query = Message::query();
     query.metadata.recursion_desired = true;

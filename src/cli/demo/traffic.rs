@@ -1,4 +1,4 @@
-//! `namegate demo traffic`: clients of a gate, at a steady rate that nobody minds.
+//! `namegate demo traffic`: clients of a resolver, at a steady low rate.
 
 use std::fmt;
 use std::io;
@@ -20,26 +20,26 @@ use crate::cli::output::try_print;
 use crate::service::StartError;
 use crate::service::shutdown::{Request, Signals};
 
-/// Time for an answer, and at the end for the last ones.
+/// Time for an answer, and for the last answers at the end.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// TCP queries waiting at once; beyond it a question goes over UDP.
+/// TCP queries waiting at once; further ones go over UDP.
 const TCP_AT_ONCE: usize = 32;
 
-/// Whom to ask, and how much.
+/// The server to query, and the rate.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The gate, `HOST`, `HOST:PORT` or an address; a host name is asked of this machine's resolver, once
+    /// Resolver to query: `HOST`, `HOST:PORT` or an address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1053")]
     server: String,
-    /// Queries a second
+    /// Queries per second
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
-    /// Stop after this time, such as 30s; without it SIGTERM or Ctrl-C stops it
+    /// Stop after this time, as 30s [default: run until SIGTERM or Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
 }
 
-/// What was asked and what came back.
+/// Counts of queries and answers.
 #[derive(Debug, Default)]
 struct Tally {
     udp: u64,
@@ -49,7 +49,7 @@ struct Tally {
     other: u64,
 }
 
-/// Asks the server, and no other, until told to stop; prints one line at the end.
+/// Queries the server until a signal or the end of the time, then prints one line.
 pub(super) fn run(arguments: &Arguments) -> Result<(), StartError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let line = runtime.block_on(async {
@@ -61,14 +61,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Finds the address; this is the only name asked of the system.
+/// Finds the address. No other name is looked up by the system.
 async fn resolve(server: &str) -> Result<SocketAddr, StartError> {
     let bare = server.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(server);
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok(SocketAddr::new(ip, DNS_PORT));
     }
     let with_port = if server.contains(':') { server.to_owned() } else { format!("{server}:{DNS_PORT}") };
-    let cannot = |why: String| format!("cannot find `{server}`: {why}\n  help: write `--server IP:PORT`");
+    let cannot = |why: String| format!("cannot find `{server}`: {why}\n  help: use `--server IP:PORT`");
     let mut found = lookup_host(with_port).await.map_err(|error| cannot(error.to_string()))?;
     found.next().ok_or_else(|| cannot("it has no address".to_owned()).into())
 }
@@ -76,7 +76,7 @@ async fn resolve(server: &str) -> Result<SocketAddr, StartError> {
 /// The clients of one server.
 struct Clients {
     server: SocketAddr,
-    /// Connected: nothing leaves for elsewhere, and nothing else is heard.
+    /// Connected, so that it only exchanges datagrams with the server.
     udp: UdpSocket,
     tcp: JoinSet<Option<u8>>,
     tally: Tally,
@@ -93,7 +93,7 @@ impl Clients {
         Ok(Self { server, udp, tcp: JoinSet::new(), tally: Tally::default() })
     }
 
-    /// Asks `rate` questions a second, for `duration` or until a signal, and waits for the last answers.
+    /// Sends `rate` queries a second, for `duration` or until a signal, and waits for the last answers.
     async fn ask(&mut self, rate: u32, duration: Option<Duration>) -> Result<(), StartError> {
         let mut signals = Signals::new()?;
         let mut ticks = interval(Duration::from_secs(1) / rate);
@@ -136,13 +136,13 @@ impl Clients {
             self.tcp.spawn(async move { timeout(PATIENCE, exchange(server, &message)).await.ok()?.ok() });
         } else {
             self.tally.udp += 1;
-            // A gate that is not there yet, or no more, is one that does not answer.
+            // A resolver that is not running counts as one that does not answer.
             let _ = self.udp.send(&message).await;
         }
         Ok(())
     }
 
-    /// Takes one answer; dropping the future loses none.
+    /// Receives one answer; dropping the future loses none.
     async fn hear(&mut self) {
         let mut datagram = [0; 4096];
         let rcode = tokio::select! {
@@ -195,6 +195,6 @@ impl fmt::Display for Tally {
         let Self { udp, tcp, noerror, nxdomain, other } = self;
         let (asked, unanswered) = (udp + tcp, self.unanswered());
         write!(f, "{asked} queries ({udp} udp, {tcp} tcp): {noerror} NOERROR, {nxdomain} NXDOMAIN, ")?;
-        write!(f, "{other} other, {unanswered} without an answer")
+        write!(f, "{other} other, {unanswered} unanswered")
     }
 }

@@ -1,21 +1,28 @@
-//! `namegate demo upstream`: the demonstration's names, for a gate that runs by itself.
+//! `namegate demo upstream`: the names of the demonstration, for a resolver that runs by itself.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
+use clap::Args;
 use tokio::runtime::Builder;
 
 use crate::cli::output::try_print;
+use crate::config::listen_address;
 use crate::local::{EmbeddedUpstream, demo_zones};
 use crate::service::StartError;
 use crate::service::shutdown::{Request, Signals};
 
-/// Where it listens when nothing is said: a port that neither the gate nor a resolver of the machine uses.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5300);
+/// Where the upstream listens.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Loopback address to listen on; repeatable
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address, env = "NAMEGATE_LISTEN", value_delimiter = ',', default_value = "127.0.0.1:5300", hide_env_values = true)]
+    listen: Vec<SocketAddr>,
+}
 
-/// Serves on every address of `listen` until SIGTERM or SIGINT.
-pub(super) fn run(listen: &[SocketAddr]) -> Result<(), StartError> {
+/// Serves until SIGTERM or SIGINT.
+pub(super) fn run(arguments: &Arguments) -> Result<(), StartError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(if listen.is_empty() { &[LISTEN] } else { listen }))
+    runtime.block_on(serve(&arguments.listen))
 }
 
 async fn serve(listen: &[SocketAddr]) -> Result<(), StartError> {
@@ -25,7 +32,7 @@ async fn serve(listen: &[SocketAddr]) -> Result<(), StartError> {
         let server = EmbeddedUpstream::start(&demo_zones(), *address)
             .await
             .map_err(|error| format!("cannot serve on {address}: {error}"))?;
-        try_print(&format!("serving the demonstration's names on {} (udp, tcp)", server.address()))?;
+        try_print(&format!("serving the names of the demonstration on {} (udp, tcp)", server.address()))?;
         servers.push(server);
     }
     while signals.next().await != Request::Stop {}

@@ -1,4 +1,4 @@
-//! The live view: a thread reads, this one draws and obeys keys.
+//! The live view: one thread reads, this one draws and handles keys.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -13,38 +13,38 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::look::Look;
 use super::screen::Screen;
 use super::snapshot::{Reader, TopSnapshot};
-use crate::cli::json_page::NoJson;
+use crate::cli::http::NoJson;
 
-/// Between two readings.
+/// Time between two snapshots.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Longest that something new waits to be drawn.
+/// Longest delay before something new is drawn.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Time that the view has to end after a signal.
+/// Time in which the view must end after a signal.
 const GIVE_UP: Duration = Duration::from_millis(500);
 
-/// What the reading thread tells.
+/// Message from the reading thread.
 enum Update {
     Snapshot(Box<TopSnapshot>),
     Trouble(NoJson),
     Stop,
 }
 
-/// What a key asks for.
+/// Action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     Quit,
     Pause,
 }
 
-/// Shows the gate until a key or a signal ends it; the terminal is then as it was, also after a panic.
+/// Shows the resolver until a key or a signal ends it, then restores the terminal, even after a panic.
 pub(super) fn run(runtime: Runtime, reader: Reader, first: TopSnapshot, url: &str) -> io::Result<()> {
     let (updates, news) = channel();
     std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
-        // It ends with an error only where signals cannot be taken over, or nobody listens any more.
+        // It fails only if signals cannot be caught or the receiver is gone.
         let _ = runtime.block_on(read(reader, &updates));
         let _ = updates.send(Update::Stop);
-        // Waiting for a key never ends where the terminal is gone.
+        // Without a terminal, waiting for a key never ends.
         std::thread::sleep(GIVE_UP);
         let _ = ratatui::try_restore();
         #[expect(clippy::disallowed_methods, reason = "the thread that would return cannot be woken")]
@@ -95,7 +95,7 @@ fn show(
         let trouble_now = trouble.as_deref();
         let screen = Screen { url, snapshot: &snapshot, trouble: trouble_now, paused, look };
         terminal.draw(|frame| frame.render_widget(screen, frame.area()))?;
-        // Until there is something to draw.
+        // Wait until there is something to draw.
         loop {
             if event::poll(GLANCE)? {
                 match wish(&event::read()?) {
@@ -122,7 +122,7 @@ fn show(
     }
 }
 
-/// What an event asks for; a new size asks for nothing but to be drawn.
+/// Action of an event; a resize only redraws.
 fn wish(event: &Event) -> Option<Wish> {
     let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event else { return None };
     match code {

@@ -25,7 +25,7 @@ pub(super) struct Look {
     pub(super) unicode: bool,
 }
 
-/// What a text means.
+/// The meaning of a text, which decides its colour.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Tone {
     Title,
@@ -37,7 +37,7 @@ pub(super) enum Tone {
 }
 
 impl Look {
-    /// As the environment says: `NO_COLOR` (no-color.org) and the locale's character set.
+    /// From the environment: `NO_COLOR` (no-color.org) and the locale's character set.
     pub(super) fn of_environment() -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
@@ -52,7 +52,7 @@ impl Look {
         if self.unicode { NINE_LEVELS } else { ASCII_LEVELS }
     }
 
-    /// Without colours a tone is still told by its weight.
+    /// Without colours, weight still distinguishes the tones.
     pub(super) fn style(self, tone: Tone) -> Style {
         let (color, modifier) = match tone {
             Tone::Title => (Color::Cyan, Modifier::BOLD),

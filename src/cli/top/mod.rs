@@ -22,15 +22,15 @@ use crate::cli::output::{FAILED, OK, try_print, warn};
 /// How to show it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Print once and end; so it is anyway where standard output is no terminal
+    /// Print one snapshot and exit (default when stdout is not a terminal)
     #[arg(long)]
     once: bool,
-    /// Print once as one JSON object, with the members status, top and recent
+    /// Print one snapshot as JSON, with the members status, top and recent
     #[arg(long)]
     json: bool,
 }
 
-/// Shows the gate whose admin listener the settings name.
+/// Shows the resolver whose admin listener the settings name.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     let shown = AdminClient::of(sources)
         .and_then(|listener| show(arguments, listener).map_err(|error| format!("error: {error}")));
@@ -48,9 +48,7 @@ fn show(arguments: &Arguments, listener: AdminClient) -> Result<(), Box<dyn std:
     let mut reader = Reader::new(listener);
     let url = listener.url("");
     let snapshot = runtime.block_on(reader.read()).map_err(|error| {
-        format!(
-            "{error}\n  help: `--admin` or `listen` in [admin] must name a gate that runs (`namegate serve`)"
-        )
+        format!("{error}\n  help: name a running resolver with --admin (`namegate serve` starts one)")
     })?;
     if arguments.json {
         try_print(&serde_json::to_string(&snapshot)?)?;

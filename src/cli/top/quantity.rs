@@ -1,4 +1,4 @@
-//! Numbers as people read them, in few columns.
+//! Numbers formatted for people, in few columns.
 
 use bytesize::ByteSize;
 
@@ -15,7 +15,7 @@ pub(super) fn count(number: u64) -> String {
     text
 }
 
-/// A part of a whole in percent; `-` of nothing.
+/// A part of a whole in percent; `-` if the whole is zero.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     match whole {
         0 => "-".to_owned(),
@@ -28,8 +28,8 @@ pub(super) fn bytes(number: u64) -> String {
     ByteSize(number).to_string()
 }
 
-/// Seconds in the unit that fits: `0.35 ms`, `12 ms`, `1.4 s`, `25 s`, `5m 2s`, `1h`, `12d 4h`; `-` where there are
-/// none.
+/// Seconds in the unit that fits: `0.35 ms`, `12 ms`, `1.4 s`, `25 s`, `5m 2s`, `1h`, `12d 4h`; `-` for
+/// `None`.
 pub(super) fn seconds(seconds: Option<f64>) -> String {
     let Some(seconds) = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0) else {
         return "-".to_owned();
@@ -52,7 +52,7 @@ pub(super) fn seconds(seconds: Option<f64>) -> String {
 
 /// Queries a second over the last seconds of `counts`, which has one count for each second.
 pub(super) fn rate(counts: &[u64]) -> String {
-    /// Long enough to be calm, short enough to follow.
+    /// Long enough to be steady, short enough to follow.
     const SECONDS: usize = 10;
     let last = &counts[counts.len().saturating_sub(SECONDS)..];
     match last.len() {
@@ -61,7 +61,7 @@ pub(super) fn rate(counts: &[u64]) -> String {
     }
 }
 
-/// `text` in at most `width` columns; where it is cut it ends with `..`.
+/// `text` in at most `width` columns, ending in `..` if it is cut.
 pub(super) fn cut(text: &str, width: usize) -> String {
     if text.len() <= width || !text.is_ascii() {
         return text.to_owned();

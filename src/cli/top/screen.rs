@@ -1,4 +1,4 @@
-//! [`Screen`]: the live view drawn for any size, from what is known and nothing else.
+//! [`Screen`]: the live view drawn for any size from one snapshot.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Position, Rect, Size};
@@ -178,7 +178,7 @@ impl Screen<'_> {
         let cache = &self.snapshot.status.cache;
         let lookups = cache.hits.saturating_add(cache.misses);
         let facts = format!(
-            "  {} of {} lookups hit   {} answers   {} of {}",
+            "  hit rate {} of {} lookups   {} entries   {} of {}",
             percent(cache.hits, lookups),
             count(lookups),
             count(cache.entries as u64),
@@ -226,10 +226,10 @@ impl Screen<'_> {
     }
 
     fn foot(&self, area: Rect, buffer: &mut Buffer) {
-        let keys = if self.paused { " q quit   p go on   PAUSED" } else { " q quit   p pause" };
+        let keys = if self.paused { " q quit   p resume   PAUSED" } else { " q quit   p pause" };
         let lost = match self.snapshot.status.log_lost {
             0 => String::new(),
-            lost => format!("{} lookups missing in the query log ", count(lost)),
+            lost => format!("{} lookups missing from the query log ", count(lost)),
         };
         let (text, tone) = match self.trouble {
             Some(trouble) => (fill(&format!(" retrying: {trouble}"), "q quit ", area.width), Tone::Alarm),

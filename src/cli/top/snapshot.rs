@@ -1,4 +1,4 @@
-//! [`TopSnapshot`]: what a gate says of itself at one moment, and [`Reader`], which asks it.
+//! [`TopSnapshot`]: the status of a resolver at one moment, and [`Reader`], which fetches it.
 
 use std::collections::VecDeque;
 
@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::api::pages::{LookupJson, RecentJson, StatusJson, TopJson};
 use crate::cli::http::AdminClient;
-use crate::cli::json_page::NoJson;
+use crate::cli::http::NoJson;
 
-/// Blocked lookups kept: as many as the gate keeps itself.
+/// Blocked lookups held, as many as the resolver holds.
 const KEPT: usize = 200;
 
-/// What a gate says of itself; every text in it is printable ASCII.
+/// The status of a resolver; every text in it is printable ASCII.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct TopSnapshot {
     pub(super) status: StatusJson,
@@ -19,7 +19,7 @@ pub(super) struct TopSnapshot {
     pub(super) recent: RecentJson,
 }
 
-/// Asks one gate again and again, and keeps what it said of blocked lookups.
+/// Queries one resolver repeatedly and collects its blocked lookups.
 pub(super) struct Reader {
     listener: AdminClient,
     uptime: f64,
@@ -32,11 +32,11 @@ impl Reader {
         Self { listener, uptime: 0.0, next: None, lookups: VecDeque::new() }
     }
 
-    /// Asks for everything; of blocked lookups only for those that are new.
+    /// Fetches everything, but only those blocked lookups that are new.
     pub(super) async fn read(&mut self) -> Result<TopSnapshot, NoJson> {
         let status: StatusJson = self.listener.json("/api/v1/status").await?;
         if status.uptime_seconds < self.uptime {
-            // Another process, which counts from the beginning.
+            // A restarted process counts from zero.
             self.next = None;
         }
         self.uptime = status.uptime_seconds;
@@ -46,7 +46,7 @@ impl Reader {
         Ok(TopSnapshot { status, top, recent: self.joined(recent) })
     }
 
-    /// What was told before, and what is told now.
+    /// The previous and the current state.
     fn joined(&mut self, recent: RecentJson) -> RecentJson {
         if self.next.is_none() {
             self.lookups.clear();

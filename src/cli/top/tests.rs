@@ -118,7 +118,7 @@ fn eighty_by_twenty_four_has_it_all() {
         (7, " 168.63.129.16:53"),
         (7, "up       200 ms     3/180    12,345       0       0  3.10 ms"),
         (8, "DOWN          -     3/180    12,345      17       0  3.10 ms"),
-        (9, " CACHE  87.5% of 1,000 lookups hit   321 answers   64.0 KiB of 64.0 MiB"),
+        (9, " CACHE  hit rate 87.5% of 1,000 lookups   321 entries   64.0 KiB of 64.0 MiB"),
         (10, " MOST BLOCKED NAMES, LAST 1h"),
         (10, " CLIENTS MOST OFTEN BLOCKED"),
         (11, "       900  bad.example0"),
@@ -163,7 +163,7 @@ fn what_must_not_be_overlooked_is_loud() {
         let lines = lines(&buffer);
         assert!(lines[1].starts_with(" OBSERVE: NOTHING IS BLOCKED  LAST RELOAD FAILED "), "{}", lines[1]);
         assert!(buffer[(1, 1)].modifier.contains(Modifier::REVERSED | Modifier::BOLD));
-        assert!(lines[23].ends_with("7 lookups missing in the query log"), "{}", lines[23]);
+        assert!(lines[23].ends_with("7 lookups missing from the query log"), "{}", lines[23]);
         assert_eq!(buffer[(1, 1)].fg == Color::Yellow, look.colors);
         let colored = buffer.content.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset);
         assert_eq!(colored, look.colors);
@@ -182,8 +182,8 @@ fn the_text_has_every_fact() {
         "namegate 0.1.0 at http://127.0.0.1:9153, up 3h 12m\nmode enforce\npolicy 1a2b3c4d: 1,234 rules",
         "queries 5,000: allowed 4,000, blocked 900, noise 80, observed 0, refused 20, errors 0, dropped 0\n",
         "per second: allowed 294.5, blocked 1.0, other 0.0\n",
-        "cache 321 answers, 64.0 KiB of 64.0 MiB, 87.5% of lookups hit\n",
-        "upstream 168.63.129.16:53 up: last reply 200 ms ago, 3/180 in flight, at most 900 a second, 12,345 answered",
+        "cache 321 entries, 64.0 KiB of 64.0 MiB, hit rate 87.5%\n",
+        "upstream 168.63.129.16:53 up: last reply 200 ms ago, 3/180 in flight, at most 900 per second, 12,345 answered",
         "upstream 10.0.0.9:53 DOWN: last reply - ago",
         "most blocked names, last 1h\n       900  bad.example0\n",
         "blocked   not_listed  TXT    d30.exfiltrate.example.com  *.example.com  zones/own.toml:12",

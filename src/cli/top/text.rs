@@ -1,4 +1,4 @@
-//! A snapshot as plain text, for pipes, files and terminals that can do no more.
+//! A snapshot as plain text, for pipes, files and terminals without cursor control.
 
 use std::fmt::Write;
 
@@ -6,10 +6,10 @@ use super::quantity::{bytes, count, percent, rate, seconds};
 use super::snapshot::TopSnapshot;
 use crate::api::pages::{CountJson, LookupJson, UpstreamJson};
 
-/// Blocked lookups shown, the newest.
+/// Number of newest blocked lookups shown.
 const LOOKUPS: usize = 20;
 
-/// The whole snapshot, one fact a line.
+/// The snapshot, one fact per line.
 pub(super) fn text(snapshot: &TopSnapshot, url: &str) -> String {
     let TopSnapshot { status, top, recent } = snapshot;
     let (policy, totals, rates, cache) = (&status.policy, &status.totals, &status.rates, &status.cache);
@@ -34,20 +34,20 @@ pub(super) fn text(snapshot: &TopSnapshot, url: &str) -> String {
             rate(&rates.other)
         ),
         format!(
-            "cache {} answers, {} of {}, {} of lookups hit",
+            "cache {} entries, {} of {}, hit rate {}",
             count(cache.entries as u64),
             bytes(cache.bytes),
             bytes(cache.max_bytes),
             percent(cache.hits, cache.hits.saturating_add(cache.misses)),
         ),
     ];
-    let mode = if policy.mode == "observe" { "OBSERVE: nothing is blocked" } else { &policy.mode };
+    let mode = if policy.mode == "observe" { "observe: nothing is blocked" } else { &policy.mode };
     lines.insert(1, format!("mode {mode}"));
     if !policy.last_reload_succeeded {
-        lines.push("the last reload FAILED; the rules before it are in force".to_owned());
+        lines.push("last reload FAILED: the previous policy is in force".to_owned());
     }
     if status.log_lost > 0 {
-        lines.push(format!("query log lost {} lookups", count(status.log_lost)));
+        lines.push(format!("{} lookups missing from the query log", count(status.log_lost)));
     }
     lines.extend(status.upstreams.iter().map(upstream));
     let mut text = lines.join("\n");
@@ -61,7 +61,7 @@ pub(super) fn text(snapshot: &TopSnapshot, url: &str) -> String {
 fn upstream(upstream: &UpstreamJson) -> String {
     let budget = match upstream.max_qps {
         0 => String::new(),
-        limit => format!(", at most {} a second", count(u64::from(limit))),
+        limit => format!(", at most {} per second", count(u64::from(limit))),
     };
     format!(
         "upstream {} {}{}: last reply {} ago, {}/{} in flight{budget}, {} answered, {} failed, {} shed, mean {}",
@@ -89,7 +89,7 @@ fn counts(text: &mut String, title: &str, counts: &[CountJson]) {
 }
 
 fn lookups(text: &mut String, lookups: &[LookupJson]) {
-    text.push_str("\n\nblocked lately");
+    text.push_str("\n\nblocked recently");
     if lookups.is_empty() {
         text.push_str(": none");
     }

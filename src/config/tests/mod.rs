@@ -1,4 +1,4 @@
-//! Settings files as people write them, and what they are told.
+//! Settings files as people write them, and the errors they get.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,39 +27,37 @@ fn every_fault_is_told_where_it_stands() {
         (
             "[server]\nlisten = \"127.0.0.1\"\n",
             &[
-                "2:10 Error `server.listen`: a list of strings belongs here, not one string | write `listen = [\"127.0.0.1\"]`",
+                "2:10 Error `server.listen`: expected a list of strings, found one string | write `listen = [\"127.0.0.1\"]`",
             ] as &[&str],
         ),
         (
             "[server]\nlisten = []\n[upstream]\nservers = [ ]\n",
             &[
-                "2:10 Error `server.listen`: at least one is needed | leave the key out for its default",
-                "4:11 Error `upstream.servers`: at least one is needed | leave the key out for its default",
+                "2:10 Error `server.listen`: at least one value is required | add one, or remove the key to use its default",
+                "4:11 Error `upstream.servers`: at least one value is required | add one, or remove the key to use its default",
             ],
         ),
         (
             "[upstream]\nservers = [\"quic://dns.example\"]\nroots = \"missing.pem\"\n",
             &[
-                "2:12 Error upstream quic://dns.example: no resolver is named that knows the address of `dns.example` | set \
-                 `bootstrap = [\"10.0.0.4\"]` in [upstream], or write the address and `#dns.example` behind it",
-                "3:9 Error `upstream.roots`: no certificate authorities from etc/missing.pem: No such file or directory (os \
-                 error 2) | write `platform`, or the path of a file with certificates in PEM form",
+                "2:12 Error upstream quic://dns.example: no bootstrap server to resolve `dns.example` | set \
+                 `upstream.bootstrap`, such as `[\"10.0.0.4\"]`, or write the IP address followed by `#dns.example`",
+                "3:9 Error `upstream.roots`: cannot read CA certificates from etc/missing.pem: No such file or directory (os \
+                 error 2) | write `platform`, or the path of a PEM file with CA certificates",
             ],
         ),
         (
             "[upstream]\nbootstrap = [\"10.0.0.4\", \"dns.example\"]\nservers = [\"tls://dns.example\"]\n",
-            &[
-                "2:26 Error `upstream.bootstrap`: `dns.example` is a host name, which would itself have to be resolved | \
-                 write an IP address, such as `10.0.0.4`, `10.0.0.4:5353` or `[fd00::4]:53`",
-            ],
+            &["2:26 Error `upstream.bootstrap`: `dns.example` is a host name, not an IP address | \
+                 write an IP address, such as `10.0.0.4`, `10.0.0.4:5353` or `[fd00::4]:53`"],
         ),
         (
             "[server]\nlisten = [5, \"localhost\", \"::1\", \"[::1]:53\"]\n",
             &[
                 "2:11 Error `server.listen`: invalid type: integer `5`, expected a string",
-                "2:14 Error `server.listen`: `localhost` is a host name, which would itself have to be resolved | write an IP \
+                "2:14 Error `server.listen`: `localhost` is a host name, not an IP address | write an IP \
                  address, such as `10.0.0.4`, `10.0.0.4:5353` or `[fd00::4]:53`",
-                "2:34 Warning `server.listen`: written twice",
+                "2:34 Warning `server.listen`: duplicate value",
             ],
         ),
         (
@@ -76,15 +74,15 @@ fn every_fault_is_told_where_it_stands() {
             "[server]\nallow_clients = [\"10.0.0.1/8\", \"0.0.0.0/0\"]\n",
             &[
                 "2:18 Error `server.allow_clients`: `10.0.0.1/8` has bits set beyond its prefix | write `10.0.0.0/8`, or the \
-                 address alone",
-                "2:32 Warning this answers the whole internet: an open resolver | name the subnets that are to be served",
+                 address without a prefix",
+                "2:32 Warning this serves the whole internet: an open resolver | list only the subnets you serve",
             ],
         ),
         (
             "[upstream]\ndeadline = \"10\"\nservers = [\"tls://10.0.0.4/\"]\n",
             &[
                 "2:12 Error `upstream.deadline`: invalid value: string \"10\", expected a duration from \"1s\" to \"30s\"",
-                "3:12 Error `upstream.servers`: an upstream over `tls://` has no path | leave `/` out",
+                "3:12 Error `upstream.servers`: `tls://` upstreams have no path | remove `/`",
             ],
         ),
         (
@@ -92,17 +90,17 @@ fn every_fault_is_told_where_it_stands() {
             &[
                 "2:7 Error `block.ttl`: invalid value: string \"1500ms\", expected a duration from \"0s\" to \"1h\" in whole \
                  seconds",
-                "3:10 Error `block.answer`: unknown word `nx`, expected one of `nxdomain`, `nodata`, `refused`",
+                "3:10 Error `block.answer`: unknown value `nx`, expected one of `nxdomain`, `nodata`, `refused`",
                 "5:13 Error `cache.max_bytes`: invalid value: string \"1TiB\", expected a size from \"0B\" to \"64GiB\"",
             ],
         ),
         (
             "[sandbox]\nno_new_privileges = false\nlandlock = false\nseccomp = 1\n[admin]\nhosts = [\"gate.example:80\"]\n",
             &[
-                "2:21 Error `sandbox.no_new_privileges`: neither Landlock nor seccomp can be had without it | set `landlock = \
-                 false` and `seccomp = false` as well, or leave the key out",
+                "2:21 Error `sandbox.no_new_privileges`: Landlock and seccomp require it | set `landlock = \
+                 false` and `seccomp = false` as well, or remove this key",
                 "4:11 Error `sandbox.seccomp`: invalid type: integer `1`, expected a boolean",
-                "6:10 Error `admin.hosts`: `:` has no place in a label | write a host name without scheme and port, such as \
+                "6:10 Error `admin.hosts`: invalid character `:` in label | write a host name without scheme and port, such as \
                  `gate-1.corp.example`",
             ],
         ),
@@ -110,38 +108,38 @@ fn every_fault_is_told_where_it_stands() {
             "[policy]\nstrict = \"yes\"\nmode = \"enforced\"\nzones = [\"../r\"]\n",
             &[
                 "2:10 Error `policy.strict`: invalid type: string \"yes\", expected a boolean",
-                "3:8 Error `policy.mode`: unknown word `enforced`, expected `enforce` or `observe`",
-                "4:10 Error `policy.zones`: `../r` is neither a zone's name nor the path of a zone file | write a name such as \
-                 `azure-ml`, or a path that ends in `.toml` or `.list`",
+                "3:8 Error `policy.mode`: unknown value `enforced`, expected `enforce` or `observe`",
+                "4:10 Error `policy.zones`: `../r` is neither an allowlist name nor a path | write a name such as \
+                 `azure-ml`, or a path ending in `.toml` or `.list`",
             ],
         ),
-        // Places within a string: plain, single quotes on a line of their own, and one whose escape shifts them.
+        // Locations within a string: plain, single quotes on a line of their own, and one whose escape shifts them.
         (
             "[policy]\nallow = [\"*foo.example\",\n  '*.b.c..d', \"a\\u002eb c\"]\ndeny = [\"{acr}.azurecr.io\"]\n",
             &[
-                "2:11 Error `policy.allow`: `*` may stand only as the whole first label | write `*.foo.example` for the names \
-                 below it, `.foo.example` for it and them",
-                "3:9 Error `policy.allow`: two dots with nothing between them",
-                "3:15 Error `policy.allow`: `\\u{20}` has no place in a host name | write `a.bc`",
-                "4:10 Error `policy.deny`: `{` has no place in a host name | write the value \
-                 itself; only zone files take parameters",
+                "2:11 Error `policy.allow`: `*` must be the whole first label | write `*.foo.example` for all subdomains, \
+                 `.foo.example` to include the name itself",
+                "3:9 Error `policy.allow`: empty label: two dots in a row",
+                "3:15 Error `policy.allow`: invalid character `\\u{20}` in host name | write `a.bc`",
+                "4:10 Error `policy.deny`: invalid character `{` in host name | write the value \
+                 itself; only allowlists can use parameters",
             ],
         ),
         (
             "server = 5\nlisten = []\nlocal = 3\n[severs]\n[[log]]\n",
             &[
-                "1:10 Error `server` is a section of settings | write `[server]`",
+                "1:10 Error `server` must be a section | write `[server]`",
                 "2:1 Error unknown key `listen` | did you mean `client`?",
-                "3:9 Error `local`: each of these is a table of its own | write `[[local]]` and its keys below, for each",
+                "3:9 Error `local` must be a list of tables | write `[[local]]`, with its keys below, for each entry",
                 "4:2 Error unknown section `severs` | did you mean `server`?",
-                "5:1 Error `log` is a section of settings | write `[log]`",
+                "5:1 Error `log` must be a section | write `[log]`",
             ],
         ),
         (
             "[server]\nlistn = [\"::1\"]\n[[views]]\nnames = []\n",
             &[
                 "2:1 Error unknown key `server.listn` | did you mean `listen`?",
-                "3:3 Error unknown section `views` | known here: `server`, `upstream`, `policy`, `parameters`, `client`, \
+                "3:3 Error unknown section `views` | use one of: `server`, `upstream`, `policy`, `parameters`, `client`, \
                  `route`, `rate_limit`, `cookies`, `local`, `block`, `tunnel_guard`, `cache`, `admin`, `log`, `dnstap`, `prove`, `sandbox`",
             ],
         ),
@@ -149,7 +147,7 @@ fn every_fault_is_told_where_it_stands() {
             "[[local]]\norigin = \"*.x\"\n[[local]]\nfile = \"\"\norgin = 1\n",
             &[
                 "1:1 Error `local.file` is missing | add `file = \"…\"` below this line",
-                "2:10 Error `local.origin`: an origin is a name, and everything below it is meant anyway | write `x`",
+                "2:10 Error `local.origin`: an origin is a name, not a pattern; it includes all names below | write `x`",
                 "3:1 Error `local.origin` is missing | add `origin = \"…\"` below this line",
                 "4:8 Error `local.file`: the path is empty | write the path of a master file",
                 "5:1 Error unknown key `local.orgin` | did you mean `origin`?",
@@ -158,13 +156,13 @@ fn every_fault_is_told_where_it_stands() {
         (
             "[parameters]\nKey-Vault = [\"a\"]\nacr = \"x\"\nregion = [\"a.b\"]\n",
             &[
-                "2:1 Error `Key-Vault` is no parameter's name | write `a` to `z` and `_`",
-                "3:7 Error `parameters.acr`: a list of strings belongs here, not one string | write `acr = [\"x\"]`",
-                "4:11 Error `parameters.region`: `.` has no place in a label | write one label of a host name: letters, digits \
+                "2:1 Error invalid parameter name `Key-Vault` | use only `a` to `z` and `_`",
+                "3:7 Error `parameters.acr`: expected a list of strings, found one string | write `acr = [\"x\"]`",
+                "4:11 Error `parameters.region`: invalid character `.` in label | write one label of a host name: letters, digits \
                  and `-`, such as `mystorage`",
             ],
         ),
-        // Syntax errors: all of them, one for a line, without what merely follows from them.
+        // Syntax errors: the first of each line, without errors that follow from it.
         (
             "[server]\nlisten = 127.0.0.1\nworkers = 999\n[upstream]\ndeadline = 6s\ndeadline = \"7s\"\n",
             &[
@@ -203,7 +201,7 @@ error: unknown key `server.listn`
     assert_eq!(report.render(false), drawn);
     assert!(report.render(true).contains("\u{1b}["));
 
-    // What would steer the terminal reaches it as a picture of itself.
+    // Control characters are replaced by visible symbols.
     let (_, report) = read("x = \"\u{1b}[31m\"\n");
     assert!(
         report.render(false).contains("x = \"␛[31m\"") && !report.render(false).contains('\u{1b}'),

@@ -1,4 +1,4 @@
-//! Settings that come with the gate.
+//! The shipped settings files.
 
 use super::*;
 

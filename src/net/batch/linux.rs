@@ -1,7 +1,7 @@
-//! recvmmsg(2) and sendmmsg(2), in unsafe code.
+//! Batched datagrams with recvmmsg(2) and sendmmsg(2), in unsafe code.
 //!
-//! Every header the kernel is given points into vectors that live in the same batch and keep their length, and all
-//! pointers a call uses are made anew right before it.
+//! Every header passed to the kernel points into vectors of the same batch, whose lengths do not change. All pointers
+//! that a call uses are set right before it.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -14,11 +14,12 @@ use libc::{c_int, c_uint, cmsghdr, in_addr, in_pktinfo, in6_addr, in6_pktinfo, i
 
 use super::{Datagram, Peer, Sent, Wait, send_all};
 
-/// Bytes between the starts of two buffers beyond their room: keeps the first lines of all datagrams of a batch, which are
-/// the ones that are read, out of each other's way in the near cache.
+/// Extra bytes between two buffers. They keep the first cache lines of a batch's datagrams, which are the ones read,
+/// from competing for the same L1 cache sets.
 const OFFSET: usize = 192;
 
-/// Room for one IP_PKTINFO or IPV6_PKTINFO message: 16 bytes of header and at most 20 of data, aligned as the kernel wants.
+/// Space for one IP_PKTINFO or IPV6_PKTINFO message: a 16-byte header and at most 20 bytes of data, aligned for the
+/// kernel.
 type Control = [u64; 5];
 
 /// An IPv4 or IPv6 socket address as the kernel reads and writes it.
@@ -30,7 +31,7 @@ union Address {
     v6: libc::sockaddr_in6,
 }
 
-/// Datagrams received together.
+/// Datagrams received with one call.
 pub struct ReceiveBatch {
     buffers: Vec<u8>,
     stride: usize,
@@ -43,7 +44,7 @@ pub struct ReceiveBatch {
 }
 
 impl ReceiveBatch {
-    /// Room for `capacity` datagrams of `room` bytes each.
+    /// A batch for `capacity` datagrams of up to `room` bytes each.
     pub fn new(capacity: usize, room: usize) -> Self {
         let stride = room.next_multiple_of(64) + OFFSET;
         // SAFETY: all of these are plain C structures, for which all-zero bytes are a value.
@@ -63,9 +64,9 @@ impl ReceiveBatch {
         batch
     }
 
-    /// Receives what there is, up to the batch's capacity, in place of what it held; says how many there are.
+    /// Receives up to the batch's capacity, replacing the previous datagrams; returns how many.
     ///
-    /// Errors: `WouldBlock` where nothing came in time, and whatever else the socket has to tell.
+    /// Errors: `WouldBlock` if nothing arrived in time, and any other socket error.
     pub fn receive(&mut self, socket: &UdpSocket, wait: Wait) -> io::Result<usize> {
         self.arm();
         let flags = match wait {
@@ -73,7 +74,7 @@ impl ReceiveBatch {
             Wait::No => libc::MSG_DONTWAIT,
         };
         let capacity = self.headers.len() as c_uint;
-        // SAFETY: `headers` has `capacity` elements, and `arm` has pointed each at memory of the length it tells.
+        // SAFETY: `headers` has `capacity` elements, and `arm` has pointed each at memory of the length it states.
         let received = unsafe {
             libc::recvmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), capacity, flags, ptr::null_mut())
         };
@@ -81,17 +82,17 @@ impl ReceiveBatch {
         Ok(self.received)
     }
 
-    /// How many datagrams one call can receive.
+    /// Most datagrams that one call can receive.
     pub fn capacity(&self) -> usize {
         self.headers.len()
     }
 
-    /// Datagrams of the last [`ReceiveBatch::receive`], in the order they came.
+    /// The datagrams of the last [`ReceiveBatch::receive`], in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
         (0..self.received).filter_map(|index| self.datagram(index))
     }
 
-    /// Datagram number `index` of the last [`ReceiveBatch::receive`]; none where its sender's address is of no known kind.
+    /// Datagram `index` of the last [`ReceiveBatch::receive`]; none if its sender's address family is unknown.
     pub fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
         let message = self.headers[..self.received].get(index)?;
         let address = from_kernel(&self.addresses[index], message.msg_hdr.msg_namelen)?;
@@ -106,13 +107,13 @@ impl ReceiveBatch {
         })
     }
 
-    /// The bytes of datagram number `index`.
+    /// The payload of datagram `index`.
     pub fn bytes(&self, index: usize) -> &[u8] {
         let (start, length) = (index * self.stride, self.headers[index].msg_len as usize);
         &self.buffers[start..start + length.min(self.room)]
     }
 
-    /// Readies the headers that the last call has used for the next one.
+    /// Resets the headers that the last call used.
     fn arm(&mut self) {
         for index in 0..self.received {
             let header = &mut self.headers[index].msg_hdr;
@@ -133,12 +134,12 @@ impl ReceiveBatch {
     }
 }
 
-// SAFETY: all pointers lead into vectors of the same batch, which move with it.
+// SAFETY: all pointers point into vectors of the same batch, which move with it.
 unsafe impl Send for ReceiveBatch {}
 // SAFETY: as above.
 unsafe impl Send for SendBatch {}
 
-/// Datagrams to be sent together.
+/// Datagrams to send with one call.
 pub struct SendBatch {
     messages: Vec<Vec<u8>>,
     addresses: Vec<(Address, socklen_t)>,
@@ -164,24 +165,24 @@ impl SendBatch {
         }
     }
 
-    /// True where no datagram waits to be sent.
+    /// True if no datagram is waiting to be sent.
     pub fn is_empty(&self) -> bool {
         self.posted == 0
     }
 
-    /// True where a [`SendBatch::flush`] is due before the next datagram.
+    /// True if [`SendBatch::flush`] must be called before the next datagram.
     pub fn is_full(&self) -> bool {
         self.posted == self.messages.len()
     }
 
-    /// The buffer of the next datagram, with whatever it held before.
+    /// The buffer of the next datagram, with its previous contents.
     ///
-    /// Panics where the batch is full.
+    /// Panics if the batch is full.
     pub fn draft(&mut self) -> &mut Vec<u8> {
         &mut self.messages[self.posted]
     }
 
-    /// Takes the draft in, to be sent to `peer` from the address it asked.
+    /// Queues the draft for `peer`, to be sent from the address that the peer queried.
     pub fn post(&mut self, peer: Peer) {
         self.addresses[self.posted] = to_kernel(peer.address);
         self.controls[self.posted].1 = match peer.local {
@@ -191,16 +192,16 @@ impl SendBatch {
         self.posted += 1;
     }
 
-    /// Takes the draft in, to be sent to whom the socket is connected to.
+    /// Queues the draft for the socket's connected peer.
     pub fn post_connected(&mut self) {
         self.addresses[self.posted].1 = 0;
         self.controls[self.posted].1 = 0;
         self.posted += 1;
     }
 
-    /// An empty message to `peer`, for the caller to write.
+    /// Queues an empty message for `peer`, to be written by the caller.
     ///
-    /// Panics where the batch is full.
+    /// Panics if the batch is full.
     pub fn push(&mut self, peer: Peer) -> &mut Vec<u8> {
         self.post(peer);
         let message = &mut self.messages[self.posted - 1];
@@ -208,14 +209,14 @@ impl SendBatch {
         message
     }
 
-    /// The `index`th datagram taken in since the batch was empty, also when it was sent.
+    /// The `index`th datagram queued since the batch was empty, sent or not.
     pub fn message(&self, index: usize) -> &[u8] {
         &self.messages[index]
     }
 
-    /// Sends all datagrams, in the order they were taken in, and never waits: where the send buffer of one of `sockets` is
-    /// full the next one goes on, and behind the last the rest is dropped. A datagram that cannot be sent for another
-    /// reason does not hold up the rest.
+    /// Sends all datagrams in order and never blocks. If the send buffer of one of `sockets` is full, the next socket
+    /// is used; after the last, the rest is dropped. A datagram that fails for another reason does not delay the
+    /// others.
     pub fn flush<'s>(&mut self, sockets: impl IntoIterator<Item = &'s UdpSocket>) -> Sent {
         let posted = std::mem::take(&mut self.posted);
         for index in 0..posted {
@@ -231,11 +232,11 @@ impl SendBatch {
             header.msg_control = if *length == 0 { ptr::null_mut() } else { (&raw mut *control).cast() };
             header.msg_controllen = *length as _;
         }
-        // The call stops before the first message that fails, and tells its error only when that is the first.
+        // The call stops at the first message that fails, and reports the error only if that is the first one.
         let send = |socket: &UdpSocket, at: usize| {
             let rest = &mut self.headers[at..posted];
-            // SAFETY: `rest` has the length it is told with, and each header points at a message, an address and a control
-            // block of this batch with their lengths.
+            // SAFETY: `rest` has the length passed, and each header points at a message, an address and a control block
+            // of this batch with their lengths.
             let sent = unsafe {
                 let length = rest.len() as c_uint;
                 libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), length, libc::MSG_DONTWAIT)
@@ -246,16 +247,16 @@ impl SendBatch {
     }
 }
 
-/// Asks that each datagram of a socket comes with the address it was sent to, which a socket bound to `0.0.0.0` or `::`
-/// needs: the kernel would choose a reply's source address by route, and a client that asked another of the host's
-/// addresses would not take the reply for its own. It costs a fifth of what the kernel does for a datagram.
+/// Makes a socket report the destination address of each datagram. A socket bound to `0.0.0.0` or `::` needs it:
+/// otherwise the kernel chooses a reply's source address by route, and a client that queried another of the host's
+/// addresses ignores the reply. It adds a fifth to the kernel's cost per datagram.
 pub fn tell_local_address(socket: &UdpSocket) -> io::Result<()> {
     let (level, option) = match socket.local_addr()? {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
     let on: c_int = 1;
-    // SAFETY: the value is an int of the length told.
+    // SAFETY: the value is an int of the length passed.
     let result = unsafe {
         let length = size_of::<c_int>() as socklen_t;
         libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), length)
@@ -263,14 +264,14 @@ pub fn tell_local_address(socket: &UdpSocket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Datagrams the kernel has dropped because the socket's receive buffer was full, since it was bound; none where the
-/// kernel does not tell (Linux does since 4.12).
+/// Datagrams that the kernel has dropped since the socket was bound, because its receive buffer was full; none if the
+/// kernel does not report it (Linux does since 4.12).
 pub fn dropped_by_kernel(socket: &UdpSocket) -> Option<u32> {
-    /// Place of the count among SO_MEMINFO's values (linux/sock_diag.h).
+    /// Index of the count in SO_MEMINFO's values (linux/sock_diag.h).
     const DROPS: usize = 8;
     let mut values = [0_u32; DROPS + 1];
     let mut length = size_of_val(&values) as socklen_t;
-    // SAFETY: the buffer has the length told.
+    // SAFETY: the buffer has the length passed.
     let result = unsafe {
         let (level, option) = (libc::SOL_SOCKET, libc::SO_MEMINFO);
         libc::getsockopt(socket.as_raw_fd(), level, option, values.as_mut_ptr().cast(), &raw mut length)
@@ -282,8 +283,8 @@ fn from_kernel(address: &Address, length: socklen_t) -> Option<SocketAddr> {
     if (length as usize) < size_of::<libc::sockaddr_in>() {
         return None;
     }
-    // SAFETY: every member begins with the family, and the kernel has written the member that the family names; the
-    // union was all zero before, so that all its bytes are initialized.
+    // SAFETY: every member begins with the family, and the kernel has written the member that the family names. The
+    // union was all zero before, so all its bytes are initialized.
     unsafe {
         match c_int::from(address.family) {
             libc::AF_INET => {
@@ -325,10 +326,10 @@ fn to_kernel(address: SocketAddr) -> (Address, socklen_t) {
     }
 }
 
-/// The address a datagram was sent to, out of its control messages.
+/// The destination address of a datagram, from its control messages.
 fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
-    // SAFETY: the kernel has filled the control block and set its length; the macros stay within it, and the data of
-    // each message is read unaligned and only where its header says it is there.
+    // SAFETY: the kernel has filled the control block and set its length. The macros stay within it, and each message's
+    // data is read unaligned, and only if its header says it is there.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(control) = message.as_ref() {
@@ -349,7 +350,8 @@ fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
     None
 }
 
-/// Writes the control message that sets a datagram's source address; interface 0 leaves the way to the route.
+/// Writes the control message that sets a datagram's source address. Interface 0 leaves the choice to the routing
+/// table.
 fn write_source(control: &mut Control, local: IpAddr) -> usize {
     match local {
         IpAddr::V4(ip) => {
@@ -364,11 +366,11 @@ fn write_source(control: &mut Control, local: IpAddr) -> usize {
     }
 }
 
-/// Writes one control message and says how long the control block then is.
+/// Writes one control message; returns the length of the control block.
 fn write_control<T>(control: &mut Control, level: c_int, kind: c_int, data: T) -> usize {
     let length = size_of::<T>() as c_uint;
-    // SAFETY: a control block has room for a header and either kind of data, as the assertion says, and is aligned for
-    // the header; the data is written unaligned.
+    // SAFETY: a control block has space for a header and either kind of data, as the assertion checks, and is aligned
+    // for the header. The data is written unaligned.
     unsafe {
         let space = libc::CMSG_SPACE(length) as usize;
         assert!(space <= size_of::<Control>());

@@ -1,7 +1,7 @@
-//! Datagrams in batches: many are received and sent with one system call, where the platform has such calls.
+//! Batched datagrams: many are received or sent with one system call, on platforms that have such calls.
 //!
-//! [`ReceiveBatch`] holds what came, [`SendBatch`] what is to go. A reply goes to the [`Peer`] its request came from, and
-//! leaves from the address the peer asked.
+//! [`ReceiveBatch`] holds received datagrams, [`SendBatch`] those to send. A reply goes to the [`Peer`] of its request,
+//! and leaves from the address that the request was sent to.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -17,12 +17,12 @@ pub use linux::{ReceiveBatch, SendBatch, dropped_by_kernel, tell_local_address};
 #[cfg(not(target_os = "linux"))]
 pub use plain::{ReceiveBatch, SendBatch, dropped_by_kernel, tell_local_address};
 
-/// Where a datagram came from, and which of our addresses it was sent to.
+/// The sender of a datagram, and which of our addresses it was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its sender.
     pub address: SocketAddr,
-    /// Our address, where the socket tells it; see [`tell_local_address`].
+    /// Our address, if the socket reports it; see [`tell_local_address`].
     local: Option<IpAddr>,
 }
 
@@ -35,38 +35,39 @@ impl From<SocketAddr> for Peer {
 /// One received datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
-    /// What was sent, cut at the batch's room.
+    /// The payload, truncated to the batch's buffer size.
     pub bytes: &'a [u8],
-    /// Who sent it.
+    /// The sender.
     pub peer: Peer,
-    /// More was sent than there was room for.
+    /// True if the payload was truncated.
     pub is_cut: bool,
 }
 
-/// Whether receiving waits where nothing has come yet.
+/// Whether receiving waits if no datagram is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Until there is a datagram, or the socket's read timeout is over.
+    /// Wait until a datagram arrives or the socket's read timeout expires.
     ForOne,
-    /// Not at all.
+    /// Do not wait.
     No,
 }
 
-/// What became of a batch that was sent.
+/// The result of sending a batch.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// How many datagrams were handed to the network.
+    /// Datagrams passed to the network.
     pub sent: usize,
-    /// Places within the batch of those it would not take, and why.
+    /// Indexes in the batch of the datagrams that failed, and why.
     pub failed: Vec<(usize, io::Error)>,
-    /// How many sockets had a full send buffer.
+    /// Sockets that had a full send buffer.
     pub full: usize,
-    /// How many datagrams, at the end of the batch, were dropped because that was so for all sockets.
+    /// Datagrams at the end of the batch that were dropped because all send buffers were full.
     pub blocked: usize,
 }
 
-/// Sends datagrams 0 to `posted` as `send` does: all from one on through a socket, giving how many were sent, where it was not
-/// the first that failed. `is_connected` says of which the socket itself knows the receiver.
+/// Sends datagrams 0 to `posted`. `send` sends all datagrams from an index on through one socket and returns how many
+/// were sent; it fails only if the first one fails. `is_connected` says whether a datagram goes to the socket's
+/// connected peer.
 ///
 /// See [`SendBatch::flush`].
 fn send_all<'s>(
@@ -91,7 +92,7 @@ fn send_all<'s>(
                 socket = sockets.next();
                 done.full += 1;
             }
-            // A connected socket reports an ICMP error that came before in place of sending.
+            // A connected socket reports an earlier ICMP error instead of sending.
             Err(_) if is_connected(at) && reports < MAX_REPORTS => reports += 1,
             Err(error) => {
                 done.failed.push((at, error));
@@ -102,6 +103,6 @@ fn send_all<'s>(
     done
 }
 
-/// ICMP errors that a connected socket may report before one datagram is given up: each is reported once, in place of
+/// ICMP errors that a connected socket may report before one datagram is given up. Each is reported once, instead of
 /// sending, and anyone who guesses the port can forge one.
 pub const MAX_REPORTS: usize = 16;

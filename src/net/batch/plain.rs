@@ -1,24 +1,25 @@
-//! The same with one datagram a call, for platforms without batched calls. Replies leave from the address the route gives.
+//! The same API with one datagram per call, for platforms without batched calls. Replies leave from the address that
+//! the route gives.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
 use super::{Datagram, Peer, Sent, Wait, send_all};
 
-/// Datagrams received together: here always one.
+/// A received datagram: here always one.
 pub struct ReceiveBatch {
     buffer: Vec<u8>,
     received: Option<(usize, SocketAddr)>,
 }
 
 impl ReceiveBatch {
-    /// Room for a datagram of `room` bytes.
+    /// A batch for one datagram of up to `room` bytes.
     pub fn new(_capacity: usize, room: usize) -> Self {
-        // One byte more, by which a datagram that was cut is known.
+        // One extra byte shows that a datagram was truncated.
         Self { buffer: vec![0; room + 1], received: None }
     }
 
-    /// Receives a datagram in place of the one before; says how many there are.
+    /// Receives one datagram, replacing the previous one; returns how many.
     pub fn receive(&mut self, socket: &UdpSocket, wait: Wait) -> io::Result<usize> {
         self.received = None;
         if wait == Wait::No {
@@ -32,7 +33,7 @@ impl ReceiveBatch {
         Ok(1)
     }
 
-    /// How many datagrams one call can receive.
+    /// Most datagrams that one call can receive.
     pub fn capacity(&self) -> usize {
         1
     }
@@ -42,7 +43,7 @@ impl ReceiveBatch {
         self.datagram(0).into_iter()
     }
 
-    /// Datagram number `index`.
+    /// Datagram `index`.
     pub fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
         let (length, address) = self.received.filter(|_| index == 0)?;
         let room = self.buffer.len() - 1;
@@ -54,7 +55,7 @@ impl ReceiveBatch {
     }
 }
 
-/// Datagrams to be sent together.
+/// Datagrams to send together.
 pub struct SendBatch {
     messages: Vec<Vec<u8>>,
     peers: Vec<Option<Peer>>,
@@ -62,43 +63,43 @@ pub struct SendBatch {
 }
 
 impl SendBatch {
-    /// Room for `capacity` datagrams.
+    /// A batch for `capacity` datagrams.
     pub fn new(capacity: usize) -> Self {
         Self { messages: vec![Vec::new(); capacity], peers: vec![None; capacity], posted: 0 }
     }
 
-    /// True where no datagram waits to be sent.
+    /// True if no datagram is waiting to be sent.
     pub fn is_empty(&self) -> bool {
         self.posted == 0
     }
 
-    /// True where a [`SendBatch::flush`] is due before the next datagram.
+    /// True if [`SendBatch::flush`] must be called before the next datagram.
     pub fn is_full(&self) -> bool {
         self.posted == self.messages.len()
     }
 
-    /// The buffer of the next datagram, with whatever it held before.
+    /// The buffer of the next datagram, with its previous contents.
     ///
-    /// Panics where the batch is full.
+    /// Panics if the batch is full.
     pub fn draft(&mut self) -> &mut Vec<u8> {
         &mut self.messages[self.posted]
     }
 
-    /// Takes the draft in, to be sent to `peer`.
+    /// Queues the draft for `peer`.
     pub fn post(&mut self, peer: Peer) {
         self.peers[self.posted] = Some(peer);
         self.posted += 1;
     }
 
-    /// Takes the draft in, to be sent to whom the socket is connected to.
+    /// Queues the draft for the socket's connected peer.
     pub fn post_connected(&mut self) {
         self.peers[self.posted] = None;
         self.posted += 1;
     }
 
-    /// An empty message to `peer`, for the caller to write.
+    /// Queues an empty message for `peer`, to be written by the caller.
     ///
-    /// Panics where the batch is full.
+    /// Panics if the batch is full.
     pub fn push(&mut self, peer: Peer) -> &mut Vec<u8> {
         self.post(peer);
         let message = &mut self.messages[self.posted - 1];
@@ -106,14 +107,14 @@ impl SendBatch {
         message
     }
 
-    /// The `index`th datagram taken in since the batch was empty, also when it was sent.
+    /// The `index`th datagram queued since the batch was empty, sent or not.
     pub fn message(&self, index: usize) -> &[u8] {
         &self.messages[index]
     }
 
-    /// Sends all datagrams, in the order they were taken in, and never waits: where the send buffer of one of `sockets` is
-    /// full the next one goes on, and behind the last the rest is dropped. A datagram that cannot be sent for another
-    /// reason does not hold up the rest.
+    /// Sends all datagrams in order and never blocks. If the send buffer of one of `sockets` is full, the next socket
+    /// is used; after the last, the rest is dropped. A datagram that fails for another reason does not delay the
+    /// others.
     pub fn flush<'s>(&mut self, sockets: impl IntoIterator<Item = &'s UdpSocket>) -> Sent {
         let posted = std::mem::take(&mut self.posted);
         let send = |socket: &UdpSocket, at: usize| {
@@ -134,12 +135,12 @@ fn send(socket: &UdpSocket, message: &[u8], peer: Option<Peer>) -> io::Result<us
     sent
 }
 
-/// Nothing: what it does is Linux' alone.
+/// Does nothing: only Linux supports it.
 pub fn tell_local_address(_socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// None: only Linux tells.
+/// Always none: only Linux reports it.
 pub fn dropped_by_kernel(_socket: &UdpSocket) -> Option<u32> {
     None
 }

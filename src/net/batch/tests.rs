@@ -1,4 +1,4 @@
-//! Both ways of moving datagrams, held to the same table.
+//! Tests that both implementations must pass.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{Ipv4Addr, UdpSocket};
@@ -16,7 +16,7 @@ fn pair(server: &str) -> (UdpSocket, UdpSocket) {
     (server, client)
 }
 
-/// A socket whose buffer fills, because its peer does not read: over UDP on loopback no datagram stays in it.
+/// A socket whose buffer fills up because its peer does not read. On loopback, UDP datagrams do not stay in the buffer.
 fn local_pair() -> (UdpSocket, UnixDatagram) {
     let (near, far) = UnixDatagram::pair().unwrap();
     far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -136,7 +136,7 @@ macro_rules! each_way {
             assert_eq!((blocked.sent + blocked.blocked, blocked.full, blocked.failed.len()), (4, 1, 0));
             post(&mut replies);
             let sent = replies.flush([&full, &free]);
-            assert_eq!((sent.sent, sent.full, sent.blocked), (4, 1, 0), "the next socket goes on");
+            assert_eq!((sent.sent, sent.full, sent.blocked), (4, 1, 0), "the next socket is used");
             assert!((0..4).all(|_| read.recv(&mut [0; 1]).is_ok()));
         }
     })* };
@@ -152,7 +152,7 @@ fn a_reply_leaves_from_the_address_that_was_asked() {
         let port = server.local_addr().unwrap().port();
         let client = UdpSocket::bind((asked, 0)).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        // Being connected it takes replies from the asked address alone.
+        // A connected socket receives replies from the queried address only.
         client.connect((asked, port)).unwrap();
         client.send(b"query").unwrap();
         let mut requests = super::ReceiveBatch::new(2, 100);

@@ -1,26 +1,26 @@
-//! [`Backlog`]: frames the reader has not taken yet.
+//! [`Backlog`]: frames that are not sent yet.
 
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Most octets that wait for the reader: some 4000 lookups.
+/// Most octets that wait for the reader: about 4,000 lookups.
 const CAPACITY: usize = 1024 * 1024;
 
-/// Length of the number before each frame that tells the frame's own length.
+/// Size of the length prefix before each frame.
 const PREFIX: usize = 4;
 
-/// Frames with their length prefixes, in order. Frames come and go whole.
+/// Frames with their length prefixes, in order. Only whole frames are added and removed.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     bytes: Vec<u8>,
-    /// Everything before was sent; inside a frame where the socket took a part of it.
+    /// End of the bytes sent; inside a frame if the socket accepted only a part of it.
     sent: usize,
-    /// End of the last frame that was sent whole, `sent` at most.
+    /// End of the last frame that was sent whole; at most `sent`.
     whole: usize,
 }
 
 impl Backlog {
-    /// Adds the frames that `put` appends, all of them or, where they do not fit, none.
+    /// Adds the frames that `put` appends; all or, if they do not fit, none.
     pub(super) fn push(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> bool {
         let before = self.bytes.len();
         put(&mut self.bytes);
@@ -31,12 +31,12 @@ impl Backlog {
         fits
     }
 
-    /// Whether everything was sent.
+    /// True if everything was sent.
     pub(super) fn is_empty(&self) -> bool {
         self.sent == self.bytes.len()
     }
 
-    /// Writes until nothing is left or `out` takes no more, and adds the frames sent whole to `frames`.
+    /// Writes until nothing is left or `out` would block; adds the frames sent whole to `frames`.
     pub(super) fn write_to(&mut self, mut out: impl Write, frames: &AtomicU64) -> std::io::Result<()> {
         while !self.is_empty() {
             match out.write(&self.bytes[self.sent..]) {
@@ -52,14 +52,14 @@ impl Backlog {
         Ok(())
     }
 
-    /// Forgets everything, and tells how many frames were not sent whole.
+    /// Drops everything; returns the number of frames that were not sent whole.
     pub(super) fn discard(&mut self) -> u64 {
         let lost = self.pass_frames(self.bytes.len());
         *self = Self::default();
         lost
     }
 
-    /// Moves `whole` over the frames that end at or before `end`, and counts them.
+    /// Advances `whole` over the frames that end at or before `end`; returns their number.
     fn pass_frames(&mut self, end: usize) -> u64 {
         let mut count = 0;
         while let Some(prefix) = self.bytes.get(self.whole..).and_then(|rest| rest.first_chunk::<PREFIX>()) {
@@ -73,7 +73,7 @@ impl Backlog {
         count
     }
 
-    /// Takes what was sent out of the buffer, rarely enough that moving the rest costs next to nothing.
+    /// Removes sent frames from the buffer, rarely enough that moving the rest costs next to nothing.
     fn make_room(&mut self) {
         if self.is_empty() {
             self.bytes.clear();

@@ -1,4 +1,4 @@
-//! [`DnstapConnection`]: a Frame Streams connection to a reader on a Unix socket, from the writer's side.
+//! [`DnstapConnection`]: the writer's side of a Frame Streams connection on a Unix socket.
 //!
 //! ```text
 //! writer  READY          START  frames …  STOP
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// What the frames hold.
+/// Content type of the frames.
 const CONTENT_TYPE: &[u8] = b"protobuf:dnstap.Dnstap";
 
 /// Types of control frames.
@@ -24,20 +24,20 @@ const START: u32 = 2;
 const STOP: u32 = 3;
 const READY: u32 = 4;
 
-/// The one type of field.
+/// The only field type.
 const FIELD_CONTENT_TYPE: u32 = 1;
 
-/// Longest control frame there may be, in octets without escape and length.
+/// Longest control frame, in octets without escape and length.
 const MAX_CONTROL: usize = 512;
 
-/// How long a reader may take to accept the stream.
+/// Time limit for the reader to accept the stream.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// A socket that never blocks, and how far the handshake has come.
+/// A non-blocking socket and the state of the handshake.
 #[derive(Debug)]
 pub(super) struct DnstapConnection {
     stream: UnixStream,
-    /// What came since READY was sent; none once START was sent.
+    /// The pending handshake; none after START was sent.
     greeting: Option<Greeting>,
 }
 
@@ -48,13 +48,13 @@ struct Greeting {
 }
 
 impl DnstapConnection {
-    /// Connects and says READY.
+    /// Connects and sends READY.
     ///
     /// # Errors
-    /// Nobody listens at `path`, or the listener has too many connections waiting already.
+    /// Nothing listens at `path`, or the listener's queue is full.
     pub(super) fn open(path: &Path, now: Instant) -> io::Result<Self> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Before connecting: that would wait for as long as the listener's queue is full.
+        // Must precede `connect`, which otherwise blocks while the listener's queue is full.
         socket.set_nonblocking(true)?;
         socket.connect(&SockAddr::unix(path)?)?;
         let mut stream = UnixStream::from(socket);
@@ -62,21 +62,25 @@ impl DnstapConnection {
         Ok(Self { stream, greeting: Some(Greeting { deadline: now + HANDSHAKE, received: Vec::new() }) })
     }
 
-    /// Whether frames may be sent; says START when the reader has accepted.
+    /// True if frames may be sent; sends START when the reader has accepted.
     ///
     /// # Errors
-    /// The reader has gone, does not accept the content type, or takes more than 5 s to accept.
+    /// The reader closed the connection, rejects the content type, or takes longer than 5 s to accept.
     pub(super) fn is_accepted(&mut self, now: Instant) -> io::Result<bool> {
         let mut received = [0; MAX_CONTROL];
         let length = match self.stream.read(&mut received) {
-            Ok(0) => return Err(fault(ErrorKind::UnexpectedEof, "it closed the connection")),
+            Ok(0) => return Err(fault(ErrorKind::UnexpectedEof, "the reader closed the connection")),
             Ok(length) => length,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
             Err(error) => return Err(error),
         };
         let Some(greeting) = &mut self.greeting else {
-            // A reader has nothing more to say before STOP.
-            return if length == 0 { Ok(true) } else { Err(fault(ErrorKind::Other, "it ended the stream")) };
+            // The reader sends nothing more before STOP.
+            return if length == 0 {
+                Ok(true)
+            } else {
+                Err(fault(ErrorKind::Other, "the reader ended the stream"))
+            };
         };
         greeting.received.extend_from_slice(&received[..length]);
         if !accepts(&greeting.received)? {
@@ -84,7 +88,7 @@ impl DnstapConnection {
             return if in_time {
                 Ok(false)
             } else {
-                Err(fault(ErrorKind::TimedOut, "it did not answer READY"))
+                Err(fault(ErrorKind::TimedOut, "the reader did not answer READY"))
             };
         }
         self.stream.write_all(&control(START, Some(CONTENT_TYPE)))?;
@@ -92,12 +96,12 @@ impl DnstapConnection {
         Ok(true)
     }
 
-    /// Says STOP and waits for FINISH, until `deadline` at most.
+    /// Sends STOP and waits for FINISH until `deadline`.
     ///
     /// # Errors
-    /// The reader has gone, or takes too long.
+    /// The reader closed the connection or did not finish in time.
     pub(super) fn finish(mut self, deadline: Instant) -> io::Result<()> {
-        // A timeout of zero would be none.
+        // A timeout of zero is an error.
         let left = || Some(deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
         self.stream.set_nonblocking(false)?;
         self.stream.set_write_timeout(left())?;
@@ -132,9 +136,9 @@ fn control(kind: u32, content_type: Option<&[u8]>) -> Vec<u8> {
     [&0_u32.to_be_bytes()[..], &(body.len() as u32).to_be_bytes(), &body].concat()
 }
 
-/// Whether `received` is an ACCEPT of our content type; not yet, where it is a part of one.
+/// True if `received` is an ACCEPT of our content type; false while it is incomplete.
 fn accepts(received: &[u8]) -> io::Result<bool> {
-    let foreign = || fault(ErrorKind::InvalidData, "it does not speak Frame Streams");
+    let foreign = || fault(ErrorKind::InvalidData, "the reader does not speak Frame Streams");
     let (Some(escape), Some(length)) = (number(received, 0), number(received, 4)) else {
         return Ok(false);
     };
@@ -157,10 +161,10 @@ fn accepts(received: &[u8]) -> io::Result<bool> {
         accepted |= number(fields, 0) == Some(FIELD_CONTENT_TYPE) && value == CONTENT_TYPE;
         fields = &fields[8 + length..];
     }
-    if accepted { Ok(true) } else { Err(fault(ErrorKind::InvalidData, "it does not accept dnstap")) }
+    if accepted { Ok(true) } else { Err(fault(ErrorKind::InvalidData, "the reader does not accept dnstap")) }
 }
 
-/// The number at `at`, where there are enough octets for one.
+/// The number at offset `at`; none if there are too few octets.
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|number| u32::from_be_bytes(*number))
 }

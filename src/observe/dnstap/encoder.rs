@@ -1,5 +1,5 @@
-//! [`DnstapEvent`], and the [`Encoder`] that makes it two messages of `dnstap.proto`
-//! (<https://github.com/dnstap/dnstap.pb>), whose names and numbers these are.
+//! [`Encoder`]: encodes a [`DnstapEvent`] as two messages of `dnstap.proto`, with its field names and numbers
+//! (<https://github.com/dnstap/dnstap.pb>).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,14 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::protobuf::Fields;
 use crate::wire::reply::Transport;
 
-/// One lookup, as it came and as it was answered.
+/// One query and its reply.
 #[derive(Clone, Copy, Debug)]
 pub struct DnstapEvent<'a> {
-    /// The client; none where it may not be told. A masked address has port 0, which is left out.
+    /// The client; none if `log.client` hides it. A masked address has port 0, which is left out.
     pub client: Option<SocketAddr>,
-    /// How query and reply were carried.
+    /// Transport of query and reply.
     pub transport: Transport,
-    /// The address of ours that was asked, where it is known.
+    /// The local address that received the query, if known.
     pub server: Option<SocketAddr>,
     /// When the query was received.
     pub queried: SystemTime,
@@ -24,8 +24,8 @@ pub struct DnstapEvent<'a> {
     pub request: &'a [u8],
     /// The reply's DNS message.
     pub reply: &'a [u8],
-    /// Why the policy made this reply, as text: a rule, or the reason where no rule matched. None for replies of
-    /// upstreams, the cache and local zones.
+    /// The rule that blocked the name, or the reason if no rule matched. None for replies from upstreams, the cache and
+    /// local zones.
     pub blocked: Option<&'a str>,
 }
 
@@ -35,7 +35,7 @@ mod dnstap {
     pub(super) const VERSION: u32 = 2;
     pub(super) const MESSAGE: u32 = 14;
     pub(super) const TYPE: u32 = 15;
-    /// The one type of Dnstap there is.
+    /// The only type of Dnstap.
     pub(super) const TYPE_MESSAGE: u64 = 1;
 }
 
@@ -77,29 +77,29 @@ const INET6: u64 = 2;
 const UDP: u64 = 1;
 const TCP: u64 = 2;
 
-/// Policy.Action. There is none for REFUSED.
+/// Policy.Action. It has no value for REFUSED.
 const NXDOMAIN: u64 = 1;
 const NODATA: u64 = 2;
 
 /// Policy.Match.
 const QNAME: u64 = 1;
 
-/// Policy.type is free text; the one value with a meaning elsewhere is `RPZ`.
+/// Policy.type is free text; only `RPZ` has a defined meaning.
 const POLICY_TYPE: &[u8] = b"allowlist";
 
-/// Makes frames of lookups, in buffers that are kept.
+/// Encodes lookups as frames, in reused buffers.
 #[derive(Debug)]
 pub(super) struct Encoder {
     /// Identity and version, encoded.
     server: Vec<u8>,
-    /// What both messages of a lookup have in common, encoded.
+    /// Fields common to both messages of a lookup, encoded.
     exchange: Vec<u8>,
     message: Vec<u8>,
     policy: Vec<u8>,
 }
 
 impl Encoder {
-    /// An encoder for frames of this server; an empty text is left out.
+    /// Creates an encoder; an empty `identity` or `version` is left out.
     pub(super) fn new(identity: &str, version: &str) -> Self {
         let mut server = Vec::new();
         for (field, text) in [(dnstap::IDENTITY, identity), (dnstap::VERSION, version)] {
@@ -110,7 +110,7 @@ impl Encoder {
         Self { server, exchange: Vec::new(), message: Vec::new(), policy: Vec::new() }
     }
 
-    /// Appends the frames of `lookup`, each with its length before it.
+    /// Appends the frames of `lookup`, each with its length prefix.
     pub(super) fn encode(&mut self, lookup: &DnstapEvent<'_>, out: &mut Vec<u8>) {
         self.exchange.clear();
         put_exchange(&mut Fields(&mut self.exchange), lookup);
@@ -151,10 +151,10 @@ impl Encoder {
 }
 
 fn put_exchange(fields: &mut Fields<'_>, lookup: &DnstapEvent<'_>) {
-    // An IPv4 client of an IPv6 socket is one of IPv4.
+    // An IPv4-mapped address counts as IPv4.
     let [client, server] =
         [lookup.client, lookup.server].map(|address| address.map(|address| address.ip().to_canonical()));
-    // Both are of one family; where the client may not be told, there is still the server.
+    // Both have the same family; if the client is hidden, use the server's.
     if let Some(address) = client.or(server) {
         fields.number(message::SOCKET_FAMILY, if address.is_ipv4() { INET } else { INET6 });
     }

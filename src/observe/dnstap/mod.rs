@@ -1,12 +1,13 @@
-//! [`DnstapOutput`]: every lookup and its reply as they were on the wire, for a reader on a Unix socket.
+//! [`DnstapOutput`]: sends queries and replies in wire format to a dnstap reader on a Unix socket.
 //!
-//! A lookup is two messages, CLIENT_QUERY and CLIENT_RESPONSE, as Unbound, BIND, CoreDNS and dnsdist send them: readers
-//! take the query from the one and the reply from the other, and neither outgrows the 96 KiB that Go readers accept.
+//! A lookup is two messages, CLIENT_QUERY and CLIENT_RESPONSE, as in Unbound, BIND, CoreDNS and dnsdist: readers take
+//! the query from the first and the reply from the second. Neither exceeds the 96 KiB that Go readers accept.
 //!
-//! Frames are protobuf in Frame Streams, both written here. The crates `dnstap` and `framestream` know the one-way form
-//! of the stream only, while readers on a Unix socket wait for READY; `dnstap` has no policy fields, writes replies
-//! into the query's field and panics when its reader goes away. `prost` made a lookup cost 820 ns instead of 350 ns, and
-//! what dnstap needs of protobuf is three kinds of fields.
+//! Frames are protobuf in Frame Streams; both are implemented here:
+//! - The crates `dnstap` and `framestream` support only the one-way form of the stream, but readers on a Unix socket
+//!   wait for READY.
+//! - `dnstap` has no policy fields, writes replies into the query's field and panics when its reader goes away.
+//! - With `prost` a lookup costs 820 ns instead of 350 ns, and dnstap needs only three kinds of protobuf fields.
 
 mod backlog;
 mod connection;
@@ -26,36 +27,36 @@ use encoder::Encoder;
 
 pub use encoder::DnstapEvent;
 
-/// Frames of one lookup.
+/// Frames per lookup.
 const FRAMES: u64 = 2;
 
-/// Octets of DNS messages after which the stream is tended although more lookups are waiting.
+/// Octets of DNS messages after which [`DnstapOutput::write`] tends the stream itself.
 const TEND_AT: usize = 64 * 1024;
 
-/// Time until the first new attempt to reach the reader; it doubles with each failure.
+/// Delay before the first reconnect; it doubles with each failure.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// Longest time between attempts to reach the reader.
+/// Longest delay between reconnects.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// How long [`DnstapOutput::finish`] takes at most.
+/// Time limit of [`DnstapOutput::finish`].
 const GOODBYE: Duration = Duration::from_millis(200);
 
-/// Pause between attempts to send what is left at the end.
+/// Pause between attempts to send the remaining frames at shutdown.
 const BREATH: Duration = Duration::from_millis(1);
 
-/// What became of the frames, for metrics.
+/// Counts of sent and lost frames, for metrics.
 #[derive(Debug, Default)]
 pub struct DnstapStats {
-    /// Frames handed to the reader's socket.
+    /// Frames written to the reader's socket.
     pub frames: AtomicU64,
-    /// Frames that no reader was there for, or that it did not take in time.
+    /// Frames lost because no reader was connected or it was too slow.
     pub lost: AtomicU64,
-    /// Whether a reader is connected and has accepted the stream.
+    /// True while a reader is connected and has accepted the stream.
     pub connected: AtomicBool,
 }
 
-/// The writing end of a dnstap stream. No call waits for the reader, save [`Self::finish`].
+/// The writer of a dnstap stream. Only [`Self::finish`] waits for the reader.
 #[derive(Debug)]
 pub struct DnstapOutput {
     socket: PathBuf,
@@ -64,18 +65,18 @@ pub struct DnstapOutput {
     connection: Option<DnstapConnection>,
     /// Octets of DNS messages since the stream was last tended.
     untended: usize,
-    /// No attempt to connect is made before; none when none was made yet.
+    /// Earliest time of the next attempt to connect; none before the first.
     retry_at: Option<Instant>,
     backoff: Duration,
-    /// The log knows that there is no reader.
+    /// The current outage was logged.
     outage_told: bool,
     stats: Arc<DnstapStats>,
 }
 
 impl DnstapOutput {
-    /// A stream to the reader that listens at `socket`; the first [`Self::tend`] connects.
+    /// Creates a stream to the reader that listens at `socket`; the first [`Self::tend`] connects.
     ///
-    /// `identity` and `version` go into every frame; an empty one is left out.
+    /// `identity` and `version` are part of every frame unless empty.
     pub fn new(socket: &Path, identity: &str, version: &str) -> Self {
         Self {
             socket: socket.to_owned(),
@@ -90,13 +91,12 @@ impl DnstapOutput {
         }
     }
 
-    /// What became of the frames so far.
+    /// Counts of sent and lost frames.
     pub fn stats(&self) -> Arc<DnstapStats> {
         Arc::clone(&self.stats)
     }
 
-    /// Keeps the two frames of a lookup for the reader. They are lost and counted, both of them, where no reader is
-    /// connected or the buffer is full.
+    /// Queues the two frames of a lookup. If no reader is connected or the buffer is full, both are lost and counted.
     pub fn write(&mut self, lookup: &DnstapEvent<'_>) {
         let Self { encoder, backlog, connection, .. } = self;
         let kept = connection.is_some() && backlog.push(|out| encoder.encode(lookup, out));
@@ -109,8 +109,8 @@ impl DnstapOutput {
         }
     }
 
-    /// Sends what the socket takes, and connects where that is due. To be called before the first lookup, whenever no
-    /// lookup is waiting, and at least every 100 ms.
+    /// Sends as much as the socket accepts, and connects when it is time. Call this before the first lookup, whenever
+    /// no lookup is waiting, and at least every 100 ms.
     pub fn tend(&mut self, now: Instant) {
         self.untended = 0;
         if let Err(error) = self.advance(now) {
@@ -118,7 +118,7 @@ impl DnstapOutput {
         }
     }
 
-    /// Sends what is left, ends the stream and waits for the reader to confirm it; 200 ms at most.
+    /// Sends the remaining frames, ends the stream and waits for the reader to confirm; at most 200 ms.
     pub fn finish(mut self) {
         let deadline = Instant::now() + GOODBYE;
         while self.connection.is_some() {
@@ -130,9 +130,9 @@ impl DnstapOutput {
             std::thread::sleep(BREATH);
         }
         let accepted = self.stats.connected.swap(false, Ordering::Relaxed);
-        // Where a frame went out in part, a STOP would be taken for the rest of it.
+        // After a partial frame the reader would take a STOP for the rest of it.
         if let Some(connection) = self.connection.take().filter(|_| accepted && self.backlog.is_empty()) {
-            // The reader has every frame; whether it confirms that changes nothing.
+            // The reader has every frame, so a missing confirmation does not matter.
             let _ = connection.finish(deadline);
         }
         self.stats.lost.fetch_add(self.backlog.discard(), Ordering::Relaxed);
@@ -148,7 +148,7 @@ impl DnstapOutput {
             return Ok(());
         }
         if !self.stats.connected.swap(true, Ordering::Relaxed) {
-            tracing::info!("dnstap: a reader is connected at {}", self.socket.display());
+            tracing::info!("dnstap: reader connected at {}", self.socket.display());
             (self.backoff, self.outage_told) = (FIRST_RETRY, false);
         }
         self.backlog.write_to(connection, &self.stats.frames)
@@ -162,7 +162,7 @@ impl DnstapOutput {
         self.backoff = LAST_RETRY.min(self.backoff * 2);
         if !std::mem::replace(&mut self.outage_told, true) {
             tracing::warn!(
-                "dnstap: no reader at {}: {error}; frames are lost until there is one",
+                "dnstap: no reader at {}: {error}; frames are lost until one connects",
                 self.socket.display()
             );
         }

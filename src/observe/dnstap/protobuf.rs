@@ -1,22 +1,22 @@
-//! [`Fields`]: the encoding of protobuf, as far as dnstap needs it (<https://protobuf.dev/programming-guides/encoding/>).
+//! [`Fields`]: the part of protobuf that dnstap needs (<https://protobuf.dev/programming-guides/encoding/>).
 
-/// Fields that are appended one by one.
+/// Appends the fields of a message.
 pub(super) struct Fields<'o>(pub(super) &'o mut Vec<u8>);
 
 impl Fields<'_> {
-    /// A uint32, a uint64 or a value of an enum.
+    /// Appends a uint32, uint64 or enum value.
     pub(super) fn number(&mut self, field: u32, value: u64) {
         self.key(field, 0);
         self.varint(value);
     }
 
-    /// A fixed32.
+    /// Appends a fixed32.
     pub(super) fn fixed32(&mut self, field: u32, value: u32) {
         self.key(field, 5);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// Bytes, a string, or another message's fields.
+    /// Appends bytes, a string or a nested message.
     pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.key(field, 2);
         self.varint(value.len() as u64);

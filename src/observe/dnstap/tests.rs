@@ -1,4 +1,4 @@
-//! The stream against readers of every manner, within this process.
+//! Tests of the stream against good, slow, silent and missing readers, in this process.
 
 mod reader;
 
@@ -14,7 +14,7 @@ use super::*;
 use crate::wire::reply::Transport;
 use reader::{decode, frame, next_frame, reader, welcome};
 
-/// How long a test waits for something that must happen.
+/// Time limit for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04evil\x07example\0\0\x01\0\x01";
@@ -50,7 +50,7 @@ fn is_connected(stats: &DnstapStats) -> bool {
 fn tend_until(dnstap: &mut DnstapOutput, now: Instant, done: impl Fn(&DnstapStats) -> bool) {
     let start = Instant::now();
     while !done(&dnstap.stats()) {
-        assert!(start.elapsed() < PATIENCE, "waited in vain: {:?}", dnstap.stats);
+        assert!(start.elapsed() < PATIENCE, "timed out: {:?}", dnstap.stats);
         dnstap.tend(now);
         std::thread::sleep(BREATH);
     }
@@ -133,13 +133,13 @@ fn a_reader_that_never_reads_holds_nothing_up() {
     assert!(start.elapsed() < 5 * GOODBYE, "{:?}", start.elapsed());
     let (frames, lost) = counts(&stats);
     assert_eq!(frames + lost, 2 * LOOKUPS, "{frames} sent, {lost} lost");
-    // What was sent counts as sent only where it is whole.
+    // Only whole frames count as sent.
     for _ in 0..frames {
         decode(&decode(&frame(&mut stream))[&14]);
     }
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
-    assert!(rest.len() < 200, "no whole frame and no STOP inside one: {} octets", rest.len());
+    assert!(rest.len() < 200, "no whole frame, and no STOP inside a partial one: {} octets", rest.len());
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_slow_reader_gets_whole_frames() {
     }
     tend_until(&mut dnstap, Instant::now(), |stats| counts(stats).0 + counts(stats).1 == 10_000);
     dnstap.finish();
-    assert!(counts(&stats).1 > 0, "some were lost, so that frames met a full buffer");
+    assert!(counts(&stats).1 > 0, "no frame met a full buffer");
     assert_eq!(slow.join().unwrap(), counts(&stats).0);
 }
 
@@ -219,7 +219,7 @@ fn a_reader_that_comes_back_is_served_again() {
     let stats = dnstap.stats();
     let now = Instant::now();
     tend_until(&mut dnstap, now, is_connected);
-    // It ends with more than the socket holds unread, and so with a frame in part.
+    // The reader goes away with more unread than the socket holds, so the last frame is partial.
     let stream = welcoming.join().unwrap();
     for _ in 0..2000 {
         dnstap.write(&lookup());

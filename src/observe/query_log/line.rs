@@ -1,12 +1,12 @@
-//! [`Line`]: one line of the query log, field by field, as text or as JSON.
+//! [`Line`]: writes one query log line field by field, as text or JSON.
 
 use std::io::Write;
 use std::time::Duration;
 
 use crate::config::LogFormat;
 
-/// A line being written. What JSON cannot hold is escaped; text fields are to come escaped, names and records by their
-/// presentation form.
+/// A line being written. JSON values are escaped here. Values for text must arrive escaped, as the presentation form of
+/// names and records is.
 pub struct Line<'o> {
     out: &'o mut Vec<u8>,
     format: LogFormat,
@@ -14,7 +14,7 @@ pub struct Line<'o> {
 }
 
 impl<'o> Line<'o> {
-    /// Begins a line at the end of `out`.
+    /// Starts a line at the end of `out`.
     pub fn begin(out: &'o mut Vec<u8>, format: LogFormat) -> Self {
         if format == LogFormat::Json {
             out.push(b'{');
@@ -22,7 +22,7 @@ impl<'o> Line<'o> {
         Self { out, format, first: true }
     }
 
-    /// Ends it.
+    /// Ends the line.
     pub fn end(self) {
         if self.format == LogFormat::Json {
             self.out.push(b'}');
@@ -48,7 +48,7 @@ impl<'o> Line<'o> {
         }
     }
 
-    /// What every line begins with; in text it needs no key.
+    /// A field at the start of every line; text omits its key.
     pub fn head(&mut self, key: &str, value: &str) {
         match self.format {
             LogFormat::Json => self.text(key, value),
@@ -61,7 +61,7 @@ impl<'o> Line<'o> {
         }
     }
 
-    /// A word of ours, in which nothing needs escaping.
+    /// A constant that needs no escaping.
     pub fn word(&mut self, key: &str, value: &'static str) {
         self.key(key);
         let quote: &[u8] = if self.format == LogFormat::Json { b"\"" } else { b"" };
@@ -70,7 +70,7 @@ impl<'o> Line<'o> {
         }
     }
 
-    /// A value that was chosen elsewhere.
+    /// A value from outside; escaped in JSON.
     pub fn text(&mut self, key: &str, value: &str) {
         self.key(key);
         match self.format {
@@ -79,13 +79,13 @@ impl<'o> Line<'o> {
         }
     }
 
-    /// A value that is written the same in both forms.
+    /// A value with the same form in text and JSON.
     pub fn number(&mut self, key: &str, value: std::fmt::Arguments<'_>) {
         self.key(key);
         let _ = self.out.write_fmt(value);
     }
 
-    /// A duration, to the microsecond.
+    /// A duration in seconds, to the microsecond.
     pub fn seconds(&mut self, key: &str, duration: Duration) {
         self.number(key, format_args!("{}", duration.as_secs()));
         let micros = duration.subsec_micros();
@@ -93,7 +93,7 @@ impl<'o> Line<'o> {
         self.out.extend_from_slice(&[b'.', digit(5), digit(4), digit(3), digit(2), digit(1), digit(0)]);
     }
 
-    /// Values; in text the key is repeated.
+    /// A list of values; text repeats the key for each.
     pub fn list(&mut self, key: &str, values: &[String]) {
         if self.format == LogFormat::Text {
             for value in values {
@@ -117,7 +117,7 @@ impl<'o> Line<'o> {
             self.out.extend_from_slice(value.as_bytes());
             self.out.push(b'"');
         } else {
-            // Writing to memory does not fail.
+            // Writing to memory cannot fail.
             let _ = serde_json::to_writer(&mut *self.out, value);
         }
     }

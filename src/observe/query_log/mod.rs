@@ -1,4 +1,4 @@
-//! [`QueryLog`]: one line for each lookup worth telling, to standard output, a file, or both.
+//! [`QueryLog`]: writes one line per logged lookup to standard output, a file, or both.
 
 pub mod line;
 mod output;
@@ -21,18 +21,18 @@ use crate::policy::Policies;
 use crate::util::label::Label;
 use crate::wire::records::records;
 
-/// Where lines go, and what is on them.
+/// The outputs of the query log and the fields of its lines.
 pub struct QueryLog {
     outputs: Vec<Output>,
     fields: LogFields,
     errors: Arc<AtomicU64>,
-    /// The name on the line being written.
+    /// The name of the current line; reused buffer.
     name: String,
-    /// The client on the last line, and how it is shown: the next is often the same.
+    /// The client of the last line and its text, since the next line often has the same client.
     client: (Option<ShownClient>, String),
 }
 
-/// What is on the lines.
+/// Settings for the fields of a line.
 #[derive(Clone, Copy)]
 struct LogFields {
     client: ClientAddress,
@@ -41,7 +41,7 @@ struct LogFields {
 }
 
 impl QueryLog {
-    /// The log that `settings` describe; `stdout` is what they call standard output.
+    /// Opens the log that `settings` describe, with `stdout` as standard output.
     ///
     /// Errors: the file cannot be opened.
     pub fn open(settings: &LogSettings, stdout: Box<dyn Write + Send>) -> io::Result<Self> {
@@ -74,10 +74,10 @@ impl QueryLog {
         &self.errors
     }
 
-    /// Writes the line of one lookup; its rule and group are named from `policies`.
+    /// Writes the line of one lookup; its rule and group are looked up in `policies`.
     pub fn write(&mut self, lookup: &QueryEvent, policies: &Policies, clock: &mut WallClock) {
         self.name.clear();
-        // Writing to memory does not fail.
+        // Writing to memory cannot fail.
         let _ = write!(self.name, "{}", lookup.question.name);
         let client = ShownClient::of(lookup.client.ip(), self.fields.client);
         if client != self.client.0 {
@@ -90,22 +90,22 @@ impl QueryLog {
         }
     }
 
-    /// Hands on what waits to be written.
+    /// Passes buffered lines to the writers.
     pub fn flush(&mut self) {
         for output in &mut self.outputs {
             output.flush();
         }
     }
 
-    /// Hands on what waits to be written, and waits until it is.
+    /// Passes buffered lines to the writers and waits until they are written.
     pub fn finish(self) {
         let (stuck, free): (Vec<Output>, Vec<Output>) = self.outputs.into_iter().partition(Output::is_stuck);
-        // One that is stuck may stay so for ever; whoever waits for this gives up some time.
+        // A stuck output may block forever, so it comes last; the caller stops waiting after a timeout.
         free.into_iter().chain(stuck).for_each(Output::finish);
     }
 }
 
-/// Who asked for what, as text.
+/// Client and name of a lookup, as text.
 #[derive(Clone, Copy)]
 struct Who<'a> {
     name: &'a str,
@@ -129,7 +129,7 @@ fn write_fields(
     if policies.groups().len() > 1
         && let Some(group) = policies.group(lookup.client.ip())
     {
-        // A group's name is letters, digits, `-` and `_`.
+        // A group name consists of letters, digits, `-` and `_`, so it needs no escaping.
         line.text("group", &policies.groups()[group.index()].name);
     }
     line.word("protocol", lookup.transport.label());
@@ -175,7 +175,7 @@ mod tests {
     use crate::wire::query::Question;
     use crate::wire::reply::Transport;
 
-    /// An output that is stuck until it may go on.
+    /// An output that blocks until it is released.
     struct Stuck(Receiver<()>);
 
     impl Write for Stuck {

@@ -1,4 +1,4 @@
-//! [`Output`]: one way out of the query log.
+//! [`Output`]: one destination of the query log.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use std::thread::JoinHandle;
 use super::line::Line;
 use crate::config::LogFormat;
 
-/// Bytes of lines that are written in one piece.
+/// Bytes of lines that are written at once.
 const PIECE: usize = 32 * 1024;
 
-/// Pieces that wait for an output; while they do, the next one grows.
+/// Pieces that may wait for the writer; when all are waiting, the next piece grows instead.
 const WAITING: usize = 4;
 
-/// Bytes of lines that are kept for an output that takes none, some 20,000 lines; more are lost and counted.
+/// Bytes buffered for an output that does not accept writes, about 20,000 lines; more are lost and counted.
 const KEPT: usize = 4 * 1024 * 1024;
 
-/// One way out, with a thread of its own, so that one that is stuck holds up nothing else.
+/// One destination with its own thread, so that a stuck output blocks nothing else.
 pub(super) struct Output {
     format: LogFormat,
     piece: Piece,
     pieces: SyncSender<Piece>,
     writer: JoinHandle<()>,
-    /// It did not take the last piece.
+    /// The writer had no room for the last piece.
     held: bool,
-    /// Lines were lost, and that was told.
+    /// Lines were lost, and that was logged.
     behind: bool,
     errors: Arc<AtomicU64>,
 }
@@ -39,7 +39,7 @@ struct Piece {
 }
 
 impl Output {
-    /// Writes lines of `format` to `to`, which messages call `name`; those that could not be written are counted in `errors`.
+    /// Writes lines of `format` to `to`, called `name` in messages; `errors` counts lines that cannot be written.
     pub(super) fn new(
         name: String,
         to: Box<dyn Write + Send>,
@@ -53,7 +53,7 @@ impl Output {
         Ok(Self { format, piece: Piece::default(), pieces, writer, held: false, behind: false, errors })
     }
 
-    /// Begins the next line.
+    /// Starts the next line.
     pub(super) fn line(&mut self) -> Line<'_> {
         if self.piece.bytes.len() >= PIECE && !self.held {
             self.flush();
@@ -62,19 +62,19 @@ impl Output {
         Line::begin(&mut self.piece.bytes, self.format)
     }
 
-    /// True where it did not take what it was given last.
+    /// True if the writer had no room for the last piece.
     pub(super) fn is_stuck(&self) -> bool {
         self.held
     }
 
-    /// Hands on what waits to be written, and waits until it is: for ever where it is stuck.
+    /// Passes buffered lines to the writer and waits until they are written: forever if the output is stuck.
     pub(super) fn finish(self) {
         let _ = self.pieces.send(self.piece);
         drop(self.pieces);
         let _ = self.writer.join();
     }
 
-    /// Hands on what waits to be written, or keeps it where it is not taken.
+    /// Passes buffered lines to the writer, or keeps them buffered if it has no room.
     pub(super) fn flush(&mut self) {
         if self.piece.lines == 0 {
             return;
@@ -91,15 +91,15 @@ impl Output {
                 self.held = true;
                 self.errors.fetch_add(piece.lines, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.behind, true) {
-                    tracing::warn!("an output of the query log takes no lines; what is lost is counted");
+                    tracing::warn!("query log: an output does not accept writes; lost lines are counted");
                 }
             }
         }
     }
 }
 
-/// Writes pieces until there are no more to come. A full disk or a closed standard output must not end the gate; it is
-/// told once, and what is lost is counted.
+/// Writes pieces until the channel closes. A full disk or a closed standard output must not end the process; it is
+/// logged once, and lost lines are counted.
 fn write_pieces(pieces: &Receiver<Piece>, name: &str, mut to: Box<dyn Write + Send>, errors: &AtomicU64) {
     let mut failed = false;
     for Piece { bytes, lines } in pieces {
@@ -108,9 +108,7 @@ fn write_pieces(pieces: &Receiver<Piece>, name: &str, mut to: Box<dyn Write + Se
             Err(error) => {
                 errors.fetch_add(lines, Ordering::Relaxed);
                 if !std::mem::replace(&mut failed, true) {
-                    tracing::warn!(
-                        "the query log cannot be written to {name}: {error}; what is lost is counted"
-                    );
+                    tracing::warn!("query log: cannot write to {name}: {error}; lost lines are counted");
                 }
             }
         }

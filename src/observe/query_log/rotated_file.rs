@@ -1,44 +1,44 @@
-//! [`RotatedFile`]: a log file that is put aside when it is full.
+//! [`RotatedFile`]: a log file that is rotated when it is full.
 //!
-//! Crates for this panic on a directory they cannot make, or drop what they cannot write without a word; a full disk
-//! has to be seen and outlived here.
+//! Existing crates panic when they cannot create a directory, or silently drop lines they cannot write. Here a full
+//! disk must be reported and survived.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The owner reads and writes, the group reads: lines tell who asked for what.
+/// Read and write for the owner, read for the group: lines show which client looked up which name.
 const MODE: u32 = 0o640;
 
-/// A file that grows to a size and then becomes `FILE.1`, what was that `FILE.2`, and so on.
+/// A log file. At its maximum size it is renamed to `FILE.1`, the previous `FILE.1` to `FILE.2`, and so on.
 ///
-/// A file that another program moved away is begun anew at the next write.
+/// If another program moved the file away, the next write creates a new one.
 pub struct RotatedFile {
     path: PathBuf,
     max_size: u64,
     keep: usize,
     file: File,
     size: u64,
-    /// It could not be put aside.
+    /// The last rotation failed.
     stays: bool,
 }
 
 impl RotatedFile {
-    /// Opens `path` for appending; beside it `keep` older files of about `max_size` bytes are kept.
+    /// Opens `path` for appending, with `keep` older files of about `max_size` bytes.
     pub fn open(path: &Path, max_size: u64, keep: usize) -> io::Result<Self> {
         let (file, size) = open(path)?;
         Ok(Self { path: path.to_owned(), max_size, keep, file, size, stays: false })
     }
 
-    /// Puts the file aside. Where that cannot be done it grows on: lines are worth more than its size.
+    /// Rotates the file. If that fails, the file keeps growing, because lines matter more than its size.
     fn try_rotate(&mut self) {
         match self.rotate() {
             Ok(()) => self.stays = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.stays, true) {
                     let path = self.path.display();
-                    tracing::warn!("the query log {path} cannot be put aside, and grows on: {error}");
+                    tracing::warn!("query log: cannot rotate {path}, so it keeps growing: {error}");
                 }
             }
         }
@@ -66,7 +66,7 @@ impl RotatedFile {
         path.into()
     }
 
-    /// Begins anew a file that is no more in its place, and sees how long the file is: another program may have emptied it.
+    /// Creates the file again if it was moved away, and updates its size in case another program truncated it.
     fn look(&mut self) -> io::Result<()> {
         match (fs::metadata(&self.path), self.file.metadata()) {
             (Ok(there), Ok(own)) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => {
@@ -79,19 +79,19 @@ impl RotatedFile {
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    // A pipe that nobody reads would be waited for, and a link such as /dev/stdout be renamed when the file is put aside.
+    // Opening a pipe without a reader would block, and rotation would rename a link such as /dev/stdout.
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(MODE).custom_flags(OPEN_FLAGS);
-    let not_regular = |what| io::Error::other(format!("it is {what}; name a regular file"));
+    let not_regular = |what| io::Error::other(format!("it is {what}, not a regular file"));
     let file = options.open(path).map_err(|error| match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => not_regular("a symbolic link"),
-        Ok(found) if !found.is_file() => not_regular("no regular file"),
+        Ok(found) if !found.is_file() => not_regular("a directory, pipe or device"),
         _ => error,
     })?;
     let found = file.metadata()?;
     match found.is_file() {
         true => Ok((file, found.len())),
-        false => Err(not_regular("no regular file")),
+        false => Err(not_regular("a directory, pipe or device")),
     }
 }
 
@@ -107,7 +107,7 @@ fn move_file(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes whole lines, and as many of them at once as the file has room for.
+/// Accepts whole lines; one write takes as many as the file has room for.
 impl Write for RotatedFile {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.look()?;
@@ -122,7 +122,7 @@ impl Write for RotatedFile {
             fitting = lines;
         }
         if let Err(error) = self.file.write_all(fitting) {
-            // Half a line would spoil the next one.
+            // A partial line would corrupt the next one.
             let _ = self.file.set_len(self.size);
             return Err(error);
         }
@@ -135,7 +135,7 @@ impl Write for RotatedFile {
     }
 }
 
-/// The lines at the beginning of `lines` that take no more than `room` bytes.
+/// The longest run of whole lines at the start of `lines` that fits into `room` bytes.
 fn whole_lines(lines: &[u8], room: u64) -> &[u8] {
     let within = &lines[..usize::try_from(room).unwrap_or(usize::MAX).min(lines.len())];
     let end = within.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
@@ -159,7 +159,7 @@ mod tests {
         assert!(made.success());
         fs::write(place("file"), "").unwrap();
         std::os::unix::fs::symlink(place("file"), place("link")).unwrap();
-        for (name, why) in [("pipe", "no regular file"), ("link", "a symbolic link"), ("", "")] {
+        for (name, why) in [("pipe", "not a regular file"), ("link", "a symbolic link"), ("", "")] {
             let error = RotatedFile::open(&place(name), 100, 1).err().map(|error| error.to_string());
             assert!(error.as_ref().is_some_and(|error| error.contains(why)), "{name}: {error:?}");
         }
@@ -173,10 +173,10 @@ mod tests {
         let path = directory.path().join("log");
         let mut file = RotatedFile::open(&path, 1000, 1).unwrap();
         file.write_all(b"first line\n").unwrap();
-        // As logrotate's copytruncate does it.
+        // As logrotate's `copytruncate` does.
         OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
         file.write_all(b"second line\n").unwrap();
-        // A disk that is full leaves half a line, which is taken back to where the file ends and not where it once did.
+        // After a failed write the file is truncated to `size`, which must be the current end and not the old one.
         assert_eq!(fs::read(&path).unwrap(), b"second line\n");
         assert_eq!(file.size, 12);
     }
@@ -233,7 +233,7 @@ mod tests {
     fn a_file_that_cannot_be_put_aside_grows_on() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        // A file cannot take the place of a directory.
+        // A file cannot replace a directory.
         fs::create_dir_all(directory.path().join("log.1/full")).unwrap();
         let mut file = RotatedFile::open(&path, 4, 1).unwrap();
         file.write_all(b"one\n").unwrap();

@@ -1,4 +1,4 @@
-//! [`TrieBuilder`]: rule by rule to a [`Trie`].
+//! [`TrieBuilder`]: collects rules and compiles a [`Trie`].
 
 use hashbrown::HashSet;
 use rapidhash::fast::RandomState;
@@ -14,18 +14,19 @@ use crate::policy::rule::{Action, Pattern};
 
 /// Collects rules and compiles them to a [`Trie`].
 ///
-/// What the table is to hold is noted as it comes and sorted at the end: both go through memory in order, while a table
-/// that grows with each rule is read and written all over, a cache miss for every label.
+/// Table entries are appended and sorted at the end. Both access memory in order; inserting into a table would cost a
+/// CPU cache miss per label.
 pub struct TrieBuilder {
     records: Records,
     entries: Vec<TableEntry>,
-    /// Ways noted lately, by their tags: most rules lead through a few suffixes, which need not be noted for each.
+    /// Recently added ways (entries of inner nodes), by tag. Most rules share a few suffixes, which are then added
+    /// once.
     recent: Box<[TableEntry; RECENT]>,
     hasher: SuffixHasher,
     overflowed: bool,
 }
 
-/// Ways remembered while rules come.
+/// Number of recent ways.
 const RECENT: usize = 4096;
 
 impl TrieBuilder {
@@ -40,16 +41,16 @@ impl TrieBuilder {
         }
     }
 
-    /// No rules, and one tag for all suffixes to come.
+    /// No rules, and the same tag for all suffixes.
     #[cfg(test)]
     pub(in crate::policy) fn colliding() -> Self {
         Self { hasher: SuffixHasher::colliding(), ..Self::new() }
     }
 
-    /// Adds a rule. Where one stands for the same names, deny beats allow and else the first stays.
+    /// Adds a rule. Of two rules for the same names deny beats allow; otherwise the first wins.
     ///
-    /// Rules of more than 4 GiB make a trie without any, which blocks every name: leaving out those that find no room
-    /// would allow what they deny.
+    /// More than 4 GiB of rules make an empty trie, which blocks every name: dropping only the excess rules would allow
+    /// what they deny.
     pub fn insert(&mut self, action: Action, pattern: &Pattern, source: u16, line: u32, expect: Expect) {
         let (name, scope) = (pattern.name().as_bytes(), pattern.scope());
         let rule = RuleRecord { name, line, source, action, scope, expect };
@@ -75,7 +76,7 @@ impl TrieBuilder {
         }
     }
 
-    /// Adds a rule that [`Trie::find`] does not find; none where it has no room.
+    /// Adds a rule that [`Trie::find`] does not find; `None` if there is no room.
     pub(in crate::policy) fn list(
         &mut self,
         action: Action,
@@ -87,7 +88,7 @@ impl TrieBuilder {
         self.records.push(RuleRecord { name, line, source, action, scope, expect: Expect::Any })
     }
 
-    /// Finishes, with no more memory than needed.
+    /// Compiles the trie and frees spare memory.
     pub fn build(mut self) -> Trie {
         if self.overflowed {
             return Self::new().build();
@@ -95,7 +96,7 @@ impl TrieBuilder {
         let Self { records, entries, hasher, .. } = &mut self;
         entries.sort_unstable();
         let is_of_one_tag = |one: &TableEntry, next: &TableEntry| one.tag() == next.tag();
-        // Rules that others leave nothing.
+        // Rules that other rules override completely.
         let mut idle = Vec::new();
         for of_one_tag in entries.chunk_by_mut(is_of_one_tag) {
             let ways = of_one_tag.partition_point(|entry| entry.place().is_way());
@@ -107,7 +108,7 @@ impl TrieBuilder {
             entries.iter().filter(|entry| entry.place().is_way() && is_idle(entry.place().rule()));
         let orphaned: HashSet<u32, RandomState> = idle_ways.map(|entry| entry.tag()).collect();
         if !orphaned.is_empty() {
-            // Such a way stood for those of other rules too, which have something to say.
+            // Such a way also stood for other rules, which are not idle: add their ways.
             let allowing =
                 |(id, rule): &(RuleId, RuleRecord<'_>)| rule.action == Action::Allow && !is_idle(*id);
             for (id, rule) in records.iter().filter(allowing) {
@@ -135,8 +136,8 @@ impl Default for TrieBuilder {
     }
 }
 
-/// Leaves each of the rules of one tag only what no other rule of the same name prevails in; adds to `idle` those left without
-/// anything.
+/// Reduces each rule of one tag to what no other rule of the same name overrides. Adds rules that cover nothing any
+/// longer to `idle`.
 fn settle(entries: &mut [TableEntry], records: &Records, idle: &mut Vec<RuleId>) {
     if entries.len() < 2 {
         return;
@@ -181,8 +182,8 @@ fn settle(entries: &mut [TableEntry], records: &Records, idle: &mut Vec<RuleId>)
     entries[kept..].fill(TableEntry::NONE);
 }
 
-/// Leaves of the `ways` of one tag one to each suffix that a rule leads through, and at least one where there are no `rules`.
-/// To a suffix with a rule that allows, none is needed: [`Trie::allows_below`] is asked for no such name, or finds that rule.
+/// Reduces the `ways` of one tag to one per suffix, and at least one if there are no `rules`. A suffix with an allow
+/// rule needs none: [`Trie::allows_below`] is not called for its name, or finds that rule.
 fn thin(
     ways: &mut [TableEntry],
     rules: &[TableEntry],
@@ -190,7 +191,7 @@ fn thin(
     hasher: &SuffixHasher,
     is_idle: impl Fn(RuleId) -> bool,
 ) {
-    // Most tags have a rule or a way alone; their records need not be looked at, all over the memory.
+    // Most tags have only one rule or one way. Skip their records, which are spread over memory.
     if let [way] = ways
         && rules.is_empty()
     {
@@ -214,7 +215,7 @@ fn thin(
         let is_single = !is_repeated && ways.get(index + 1) != Some(&way);
         let adds = match records.get(id).filter(|_| !is_repeated && !is_idle(id)) {
             None => false,
-            // Nearly always all ways of a tag lead to the same suffix.
+            // Nearly always all ways of a tag belong to the same suffix.
             Some(rule) if is_single && known.len() == 1 && lies_below(rule.name, known[0]) => false,
             Some(rule) => {
                 let before = known.len();

@@ -1,17 +1,17 @@
 //! [`Trie`]: a suffix trie over wire-format labels, in two flat arrays.
 //!
-//! A node stands for a suffix (`ms`, `azureml.ms`, …) and is found by the suffix's tag, a hash made label by label from the
-//! right. A lookup stops at the first suffix that is no node, so that a name outside the list costs as many probes as
-//! labels it shares with it, plus one. Tags only find slots: a rule counts once its own name is compared byte by byte, so
-//! that no collision can allow a name, and where two names share a tag both are looked at.
+//! A node is a suffix (`ms`, `azureml.ms`, …). Its key is a tag: a hash computed label by label from the right. A
+//! lookup stops at the first suffix without a node, so an unlisted name costs one probe per label that it shares with
+//! the rules, plus one. A tag only finds slots. A rule counts only after its name is compared byte by byte, so a
+//! collision cannot allow a name. If two names share a tag, both are compared.
 //!
 //! ```text
 //! table    [ tag × 8 | place × 8 ] …                               8 bytes a node, in buckets of one cache line
 //! records  [ line | source | kind | length | name ] …     rule after rule, names in wire format
 //! ```
 //!
-//! A place is the number of a rule and what the rule is for: the node's name, names below it, or both; or else it says
-//! that there are nodes further down, with the number of a rule that allows something there, where one does.
+//! A place is a rule id and what the rule covers: the node's name, names below it, or both. Or it says only that there
+//! are nodes further down, with the id of a rule that allows something there, if any.
 
 mod builder;
 mod place;
@@ -30,7 +30,7 @@ use table::TrieTable;
 use crate::policy::rule::Action;
 use crate::wire::name::Name;
 
-/// A compiled set of rules; see the module's head.
+/// A compiled set of rules; see the module documentation.
 pub struct Trie {
     table: TrieTable,
     records: Records,
@@ -38,11 +38,11 @@ pub struct Trie {
     allows_any: bool,
 }
 
-/// What [`Trie::search`] finds.
+/// The result of [`Trie::search`].
 pub(super) struct TrieMatch {
     /// The most specific rule that covers the name.
     pub(super) rule: Option<RuleId>,
-    /// The name may be a node itself. Where it is none, what covers it covers all names below it too.
+    /// The name may be a node. If not, the rule that covers it covers all names below it too.
     pub(super) is_node: bool,
 }
 
@@ -52,7 +52,7 @@ impl Trie {
         self.search(name).rule
     }
 
-    /// The same, and whether rules may decide otherwise on names below it.
+    /// Like [`Self::find`], and whether other rules may cover names below `name`.
     #[inline]
     pub(super) fn search(&self, name: &Name) -> TrieMatch {
         let bytes = name.as_bytes();
@@ -71,13 +71,13 @@ impl Trie {
         TrieMatch { rule: best, is_node: true }
     }
 
-    /// True where a rule allows some name below `name`, which no rule allows itself.
+    /// True if a rule allows some name below `name`. Call it only for a name that no rule allows.
     pub(super) fn allows_below(&self, name: &Name) -> bool {
         if name.is_root() {
             return self.allows_any;
         }
         let bytes = name.as_bytes();
-        // What the most specific rule for names below says; and whether another, further down, allows some of them.
+        // `covers`: the most specific rule for names below allows them. `leads`: a rule further down allows some.
         let (mut covers, mut leads) = (false, false);
         for (start, tag) in self.hasher.suffixes(bytes) {
             let suffix = &bytes[start..];
@@ -96,17 +96,17 @@ impl Trie {
         covers || leads
     }
 
-    /// A rule by its number; none where no rule of this trie can have it.
+    /// The rule with this id; `None` if no rule of this trie can have it.
     pub(super) fn rule(&self, id: RuleId) -> Option<RuleRecord<'_>> {
         self.records.get(id)
     }
 
-    /// All rules in the order they came, those that another rule of the same pattern hides included.
+    /// All rules in insertion order, including those that another rule with the same pattern hides.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, RuleRecord<'_>)> {
         self.records.iter()
     }
 
-    /// Rules held, those that another rule of the same pattern hides included.
+    /// Number of rules, including those that another rule with the same pattern hides.
     pub fn rules(&self) -> usize {
         self.records.count()
     }
@@ -117,10 +117,10 @@ impl Trie {
     }
 }
 
-/// True where `name` ends in `suffix` and has more labels; both are in wire format.
+/// True if `name` ends in `suffix` and has more labels; both in wire format.
 fn lies_below(name: &[u8], suffix: &[u8]) -> bool {
     let Some(start) = name.len().checked_sub(suffix.len()).filter(|start| *start > 0) else { return false };
-    // Bytes within a label may look like a label: only whole ones are left out.
+    // Bytes within a label may look like a label, so skip whole labels only.
     let mut at = 0;
     while at < start {
         at += 1 + usize::from(name[at]);

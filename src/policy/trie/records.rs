@@ -1,4 +1,4 @@
-//! [`Records`]: rules as they were written, one behind the other.
+//! [`Records`]: the rules in one byte array, in insertion order.
 
 use super::place::{MAX_ID, NodePlace, RuleId};
 use crate::policy::expect::Expect;
@@ -6,10 +6,10 @@ use crate::policy::rule::{Action, Scope};
 
 /// Bytes before a record's name.
 const HEAD: usize = 8;
-/// Records begin at multiples of this, so that thirty bits number those of 4 GiB.
+/// Records begin at multiples of this, so thirty bits address 4 GiB.
 const ALIGN: usize = 4;
 
-/// A rule as the trie keeps it.
+/// A rule as stored in the trie.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::policy) struct RuleRecord<'a> {
     /// In wire format, the final zero included.
@@ -22,7 +22,7 @@ pub(in crate::policy) struct RuleRecord<'a> {
 }
 
 impl RuleRecord<'_> {
-    /// What of [`NodePlace::ITSELF`] and [`NodePlace::BELOW`] the rule's scope is.
+    /// The rule's scope as [`NodePlace::ITSELF`], [`NodePlace::BELOW`] or both.
     pub(super) fn covered(self) -> u32 {
         match self.scope {
             Scope::Exact => NodePlace::ITSELF,
@@ -31,7 +31,7 @@ impl RuleRecord<'_> {
         }
     }
 
-    /// True where this rule takes the place of one that stands for the same names.
+    /// True if this rule overrides `standing`, an earlier rule for the same name.
     pub(super) fn prevails_over(self, standing: Self) -> bool {
         match (self.scope == Scope::Exact, standing.scope == Scope::Exact) {
             (true, false) => true,
@@ -41,7 +41,7 @@ impl RuleRecord<'_> {
     }
 }
 
-/// Rules in one array of bytes, in the order they came.
+/// Rules in one array of bytes, in insertion order.
 #[derive(Default)]
 pub(super) struct Records {
     bytes: Vec<u8>,
@@ -49,7 +49,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Adds a rule; none where there is no room for its number.
+    /// Adds a rule; `None` if there is no room for its id.
     pub(super) fn push(&mut self, rule: RuleRecord<'_>) -> Option<RuleId> {
         let id = Some(self.bytes.len() / ALIGN).filter(|id| *id < MAX_ID)?;
         self.bytes.extend_from_slice(&rule.line.to_le_bytes());
@@ -62,7 +62,7 @@ impl Records {
         Some(RuleId(id as u32))
     }
 
-    /// The rule with this number, none behind the last. A number of another trie gives any rule, or none.
+    /// The rule with this id; `None` past the end. An id of another trie returns any rule or `None`.
     pub(super) fn get(&self, id: RuleId) -> Option<RuleRecord<'_>> {
         let (head, rest) = self.bytes.get(id.0 as usize * ALIGN..)?.split_first_chunk::<HEAD>()?;
         let [l0, l1, l2, l3, s0, s1, kind, len] = *head;
@@ -80,12 +80,12 @@ impl Records {
         })
     }
 
-    /// True where the rule is written with just this name.
+    /// True if the rule's name is exactly `name`.
     pub(super) fn is_named(&self, id: RuleId, name: &[u8]) -> bool {
         self.get(id).is_some_and(|rule| rule.name == name)
     }
 
-    /// All rules in the order they came.
+    /// All rules in insertion order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, RuleRecord<'_>)> {
         let mut next = RuleId(0);
         std::iter::from_fn(move || {

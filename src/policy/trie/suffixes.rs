@@ -4,10 +4,10 @@ use std::hash::BuildHasher;
 
 use crate::wire::name::MAX_LABELS;
 
-/// Hashes suffixes label by label from the right, eight bytes at a time, each by a multiplication of 64 by 64 bits whose
-/// halves are folded together.
+/// Hashes suffixes label by label from the right, eight bytes at a time: a 64 × 64 bit multiplication whose halves are
+/// folded together.
 ///
-/// Seeded anew for each trie, so that neither clients nor whoever writes a list can choose names that collide.
+/// Every trie has a random seed, so neither clients nor authors of allowlists can choose names that collide.
 #[derive(Clone, Debug)]
 pub(in crate::policy) struct SuffixHasher {
     seed: u64,
@@ -27,7 +27,7 @@ impl SuffixHasher {
         Self { seed: 0, factor: 0 }
     }
 
-    /// The suffixes of a wire-format name, shortest first, the root left out: where each starts, and its tag.
+    /// The suffixes of a wire-format name without the root, shortest first: start offset and tag of each.
     #[inline]
     pub(in crate::policy) fn suffixes<'a>(&'a self, name: &'a [u8]) -> Suffixes<'a> {
         let mut suffixes =
@@ -40,7 +40,7 @@ impl SuffixHasher {
         suffixes
     }
 
-    /// The hash of the suffix hashed so far with the label `name[start..end]`, its length byte included, before it.
+    /// Extends `hash` of a suffix by the label before it: `name[start..end]`, including its length byte.
     #[inline(always)]
     fn extend(&self, mut hash: u64, name: &[u8], start: usize, end: usize) -> u64 {
         let label = &name[start..end];
@@ -52,7 +52,7 @@ impl SuffixHasher {
             return hash;
         }
         let word = match name[..end].last_chunk::<8>() {
-            // What stands before the label is shifted out.
+            // Shift out the bytes before the label.
             Some(word) => u64::from_le_bytes(*word) >> (64 - 8 * rest.len()),
             None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
         };
@@ -92,7 +92,7 @@ impl Iterator for Suffixes<'_> {
     }
 }
 
-/// The part of a hash that a table keeps; never the greatest number, which marks free slots.
+/// The part of a hash that the table stores; never `u32::MAX`, which marks free slots.
 fn tag(hash: u64) -> u32 {
     ((hash.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32).min(u32::MAX - 1)
 }

@@ -1,15 +1,15 @@
-//! [`TrieTable`]: from the tag of a suffix to what the rules say of it.
+//! [`TrieTable`]: maps the tag of a suffix to its places.
 
 use super::place::NodePlace;
 
-/// Slots in a bucket: with 8 bytes each, they fill a cache line.
+/// Slots in a bucket: eight bytes each, so a bucket fills a cache line.
 const WIDTH: usize = 8;
-/// Slots in use out of a hundred: beyond, too many lookups need a second bucket.
+/// Load factor in percent: above it, too many lookups need a second bucket.
 const LOAD: usize = 75;
-/// The tag of a slot not in use.
+/// The tag of a free slot.
 const FREE: u32 = u32::MAX;
 
-/// A tag and one of its places, in one number so that many are sorted fast: by tag, and those without a rule first.
+/// A tag and one of its places, in one number for fast sorting: by tag, and places without a rule first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TableEntry(u64);
 
@@ -26,11 +26,11 @@ impl TableEntry {
         NodePlace(self.0 as u32)
     }
 
-    /// What no suffix has: its tag marks free slots.
+    /// No entry: its tag marks free slots.
     pub(super) const NONE: Self = Self(u64::MAX);
 }
 
-/// Slots that are looked at together.
+/// Slots that are compared together.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Bucket {
@@ -41,24 +41,24 @@ struct Bucket {
 impl Bucket {
     const EMPTY: Self = Self { tags: [FREE; WIDTH], places: [NodePlace::WAY; WIDTH] };
 
-    /// The slots with this tag: all bits of the slot's byte are set.
+    /// The slots with this tag, one byte per slot: 0xff for a match.
     fn matches(&self, tag: u32) -> u64 {
         u64::from_le_bytes(self.tags.map(|own| if own == tag { u8::MAX } else { 0 }))
     }
 }
 
-/// Tags and places, several for one tag where several rules stand for one suffix or two suffixes share a tag.
+/// Tags and places. A tag has several places if several rules have the same suffix or two suffixes share a tag.
 ///
-/// Tags are in order throughout. Each belongs into the bucket that its size alone decides on, or, where that has no room
-/// left, into the next. So the last tag of a bucket tells a lookup whether to go on.
+/// All tags are sorted. The value of a tag alone selects its bucket; if that is full, the tag goes to the next one. So
+/// the last tag of a bucket shows whether a lookup must continue.
 pub(super) struct TrieTable {
     buckets: Box<[Bucket]>,
-    /// Buckets that tags are spread over; those behind take what runs over.
+    /// Buckets that tags are spread over; the buckets after them take the overflow.
     spread: usize,
 }
 
 impl TrieTable {
-    /// A table of `entries`, which are in order.
+    /// A table of `entries`, which are sorted.
     pub(super) fn new(entries: &[TableEntry]) -> Self {
         let spread = (entries.len() * 100).div_ceil(WIDTH * LOAD).max(1);
         let mut buckets = Vec::with_capacity(spread + 1);
@@ -76,7 +76,7 @@ impl TrieTable {
         Self { buckets: buckets.into(), spread }
     }
 
-    /// Shows `each` all places of a tag. False where there are none.
+    /// Calls `each` with every place of a tag; false if there are none.
     #[inline]
     pub(super) fn places(&self, tag: u32, mut each: impl FnMut(NodePlace)) -> bool {
         let mut any = false;
@@ -101,7 +101,7 @@ impl TrieTable {
     }
 }
 
-/// Where a tag belongs among `buckets`; keeps the order of tags.
+/// Index of the first bucket for a tag; keeps the order of tags.
 fn first_bucket(tag: u32, buckets: usize) -> usize {
     ((u64::from(tag) * buckets as u64) >> 32) as usize
 }

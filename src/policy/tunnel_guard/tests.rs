@@ -1,4 +1,4 @@
-//! The guard by its clock: windows, crowds, types.
+//! Tests of the guard: windows, many clients, types.
 
 #![allow(clippy::unwrap_used)]
 use super::*;
@@ -43,11 +43,11 @@ fn a_crowd_does_not_hide_one_who_uses_its_budget_up() {
         let client = std::net::Ipv4Addr::from_bits(0x0a01_0000 + index as u32).to_string();
         assert!(admit(&guard, &client, "a.wide.example", now));
     }
-    assert!(!admit(&guard, "10.9.9.9", "n3.wide.example", now), "still at its end");
+    assert!(!admit(&guard, "10.9.9.9", "n3.wide.example", now), "its budget is still used up");
     for index in 0..3 {
         assert!(admit(&guard, "10.9.9.8", &format!("n{index}.wide.example"), now));
     }
-    assert!(!admit(&guard, "10.9.9.8", "n3.wide.example", now), "and others can still be watched");
+    assert!(!admit(&guard, "10.9.9.8", "n3.wide.example", now), "other clients can still be watched");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn windows_pass_and_names_are_remembered_for_two() {
         ("f.wide.example", 63, true),
         ("g.wide.example", 64, true),
         ("h.wide.example", 65, false),
-        // Of the first window `a` and `b` were asked in the second as well, `c` was not.
+        // `a` and `b` of the first window were queried in the second too, `c` was not.
         ("a.wide.example", 121, true),
         ("c.wide.example", 122, true),
         ("i.wide.example", 123, true),

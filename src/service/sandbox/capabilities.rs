@@ -1,4 +1,4 @@
-//! Capabilities: none are needed once the ports are bound (capabilities(7)).
+//! Drops all capabilities: none are needed once the ports are bound (capabilities(7)).
 
 use rustix::io::Errno;
 use rustix::thread::{
@@ -9,11 +9,11 @@ use rustix::thread::{
 /// Capabilities are numbered from 0 to at most 63.
 const NUMBERS: u32 = 64;
 
-/// Leaves this thread no capability, nor any to regain; returns what that came to, for people.
+/// Drops all capabilities of this thread for good; returns a description.
 ///
-/// Errors: the kernel refuses, in its words.
+/// Errors: the kernel's refusal, in its words.
 pub(super) fn drop_all() -> Result<String, String> {
-    // Where it is not there to be cleared (Linux before 4.3) no capability is in it.
+    // Linux before 4.3 has no ambient set to clear.
     match clear_ambient_capability_set() {
         Ok(()) | Err(Errno::INVAL) => {}
         Err(error) => return Err(error.to_string()),
@@ -22,19 +22,18 @@ pub(super) fn drop_all() -> Result<String, String> {
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
         .map_err(|error| error.to_string())?;
-    // Only who has CAP_SETPCAP may take from it. With no new privileges it gives nothing to anybody.
-    let bounding =
-        if is_bounded { "" } else { " (the bounding set stays: it takes CAP_SETPCAP to empty it)" };
+    // Only a thread with CAP_SETPCAP can empty the bounding set. With no_new_privs the set grants nothing.
+    let bounding = if is_bounded { "" } else { " (bounding set unchanged: emptying it needs CAP_SETPCAP)" };
     Ok(format!("no capabilities{bounding}"))
 }
 
-/// Empties the bounding set; false where this thread may not.
+/// Empties the bounding set; false if this thread lacks the permission.
 fn drop_bounding_set() -> Result<bool, String> {
     for capability in (0..NUMBERS).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
         match capability_is_in_bounding_set(capability) {
             Ok(true) => {}
             Ok(false) => continue,
-            // The kernel knows no more of them.
+            // The kernel has no more capabilities.
             Err(Errno::INVAL) => break,
             Err(error) => return Err(error.to_string()),
         }

@@ -1,4 +1,4 @@
-//! [`Files`]: the files and directories that a running gate needs, as its settings name them.
+//! [`Files`]: the files and directories that the running process needs, from its settings.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use crate::config::{self, Overrides, Settings, allowlist_name};
 /// The system's resolver configuration.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// Where it is on most systems, as a link: what manages it may change while this process runs.
+/// Where /etc/resolv.conf links to on most systems; its manager may change while this process runs.
 const RESOLV_CONF_HOMES: [&str; 4] =
     ["/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf", "/run/connman"];
 
-/// What tells the C library and the standard library how many processors there are.
+/// Where the C library and the standard library read the number of processors.
 const PROCESSORS: [&str; 2] = ["/sys/fs/cgroup", "/sys/devices/system/cpu"];
 
 /// The mounts that this process sees (proc_pid_mountinfo(5)).
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// What may be read and written. Those that are not there are left out.
+/// Readable and writable paths. Paths that do not exist are left out.
 ///
-/// A file that a reload reads again is granted with its directory, since an editor, a renewed ConfigMap or a DHCP client puts
-/// a new file in the place of the old one, and Landlock knows files, not names. Nothing can take the place of a file that is a
-/// mount of its own, such as a container's /etc/resolv.conf: it is granted alone.
+/// A file that a reload reads again is granted with its directory: an editor, a renewed ConfigMap or a DHCP client
+/// replaces the file by a new one, and a Landlock rule applies to a file, not to a name. A file that is its own mount,
+/// such as a container's /etc/resolv.conf, cannot be replaced and is granted alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
     read: Vec<PathBuf>,
@@ -35,7 +35,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// What the gate needs that was read from `sources`, now and at a reload.
+    /// The paths that `sources` need, now and at a reload.
     pub fn of(sources: &Sources, assembly: &Assembly) -> Self {
         let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
         let mut files = Self { mounts: mount_points(&mounts), ..Self::default() };
@@ -44,7 +44,7 @@ impl Files {
         files.add(&assembly.settings);
         if let Some(candidate) = &assembly.settings.policy.shadow {
             files.read_beside(candidate);
-            // It was read a moment ago, and its faults would have been told.
+            // It was read a moment ago; its errors have been reported.
             if let Ok(loaded) = config::load(Some(candidate), &Overrides::default()) {
                 files.add(&loaded.settings);
             }
@@ -60,30 +60,30 @@ impl Files {
         files
     }
 
-    /// What is read, a directory that is listed and one that is written, for tests.
+    /// Readable paths, a listable and a writable directory, for tests.
     #[cfg(test)]
     pub(super) fn only(read: Vec<PathBuf>, list: PathBuf, write: PathBuf) -> Self {
         Self { read, list: vec![list], write: vec![write], mounts: Vec::new() }
     }
 
-    /// Files that may be read, and directories in which files may be.
+    /// Readable files, and directories whose files are readable.
     pub fn readable(&self) -> &[PathBuf] {
         &self.read
     }
 
-    /// Directories that may be listed as well.
+    /// Directories that may also be listed.
     pub fn listable(&self) -> &[PathBuf] {
         &self.list
     }
 
-    /// All that may be read, for people.
+    /// All readable paths, for messages.
     pub fn all_readable(&self) -> Vec<PathBuf> {
         let mut all = self.read.clone();
         self.list.iter().for_each(|directory| push(&mut all, directory));
         all
     }
 
-    /// Directories that may be read, and in which files may be made, written, renamed and removed.
+    /// Directories that may be read, and in which files may be created, written, renamed and removed.
     pub fn writable(&self) -> &[PathBuf] {
         &self.write
     }
@@ -106,7 +106,7 @@ impl Files {
         }
     }
 
-    /// `file` with its directory, and where the file itself is, if that is a symbolic link.
+    /// Grants `file` with its directory, and the target if it is a symbolic link.
     fn read_beside(&mut self, file: &Path) {
         if !self.is_mount(file) {
             push(&mut self.read, directory_of(file));
@@ -114,7 +114,7 @@ impl Files {
         self.read_where_it_is(file);
     }
 
-    /// `file` with the directory that it is in once all symbolic links are followed; alone where it is a mount.
+    /// Grants the directory of `file` after following all symbolic links; only the file if it is a mount.
     fn read_where_it_is(&mut self, file: &Path) {
         if let Ok(file) = fs::canonicalize(file) {
             let is_mount = self.is_mount(&file);
@@ -127,7 +127,7 @@ impl Files {
         !is_link && fs::canonicalize(file).is_ok_and(|file| self.mounts.contains(&file))
     }
 
-    /// `directory`, which is listed, and where its symbolic links lead.
+    /// Grants listing `directory`, and the targets of its symbolic links.
     fn read_all(&mut self, directory: &Path) {
         push(&mut self.list, directory);
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -136,7 +136,7 @@ impl Files {
     }
 }
 
-/// Adds what is there and not yet among them.
+/// Adds a path that exists and is not yet in the list.
 fn push(paths: &mut Vec<PathBuf>, path: &Path) {
     if let Ok(path) = fs::canonicalize(path)
         && !paths.contains(&path)
@@ -150,7 +150,7 @@ fn mount_points(text: &str) -> Vec<PathBuf> {
     text.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?))).collect()
 }
 
-/// A path as the kernel writes it: space, tab, newline and backslash are three octal digits behind a backslash.
+/// Decodes a path as the kernel writes it: space, tab, newline and backslash are a backslash with three octal digits.
 fn unescaped(path: &str) -> PathBuf {
     let mut parts = path.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -173,7 +173,7 @@ fn directory_of(file: &Path) -> &Path {
     }
 }
 
-/// Paths in one line, for people.
+/// Paths on one line, for messages.
 pub fn list(paths: &[PathBuf]) -> String {
     match paths {
         [] => "nothing".to_owned(),

@@ -1,5 +1,5 @@
-//! Landlock: no files but those that the settings name, and no new TCP listeners (landlock(7)) but one that waits for its
-//! address.
+//! Landlock: restricts file access to the paths that the settings name, and forbids new TCP listeners except one that
+//! waits for its address (landlock(7)).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,10 +11,10 @@ use landlock::{
 
 use super::files::{self, Files};
 
-/// The newest version of Landlock whose every right is handled here: Linux 6.15.
+/// The newest Landlock version whose rights are all handled here: Linux 6.15.
 const NEWEST: ABI = ABI::V7;
 
-/// What each version brought that is used here; an older kernel leaves it open.
+/// What each version added; an older kernel leaves it unrestricted.
 const BROUGHT: [(ABI, &str); 4] = [
     (ABI::V3, "truncating files"),
     (ABI::V4, "listening on TCP"),
@@ -22,20 +22,21 @@ const BROUGHT: [(ABI, &str); 4] = [
     (ABI::V6, "signals and abstract sockets"),
 ];
 
-/// What /metrics tells of the process is read here: its memory, time and descriptors, and when the machine started. The last
-/// one is the C library's.
+/// Paths that /metrics reads: the process's memory, CPU time and descriptors, and the boot time. The C library reads
+/// the last one.
 const PROCESS: [&str; 4] =
     ["/proc/self", "/proc/stat", "/proc/sys/kernel/osrelease", "/proc/sys/vm/overcommit_memory"];
 
-/// What is in force.
+/// The active restrictions.
 pub(super) struct Restricted {
-    /// For people.
+    /// Description for the log.
     pub(super) told: String,
-    /// What is needed of /proc. A rule is bound to an inode, and the kernel makes these anew once nobody holds them.
+    /// Open handles of the paths in /proc. A rule is bound to an inode, and the kernel recreates these inodes once they
+    /// are unused.
     pub(super) held: Vec<PathFd>,
 }
 
-/// Restricts this thread to `files`. Of TCP ports only `awaited` may be listened on.
+/// Restricts this thread to `files`. The only TCP port that may be bound is `awaited`.
 ///
 /// Errors: the kernel has no Landlock, or refuses.
 pub(super) fn restrict(files: &Files, awaited: Option<u16>) -> Result<Restricted, String> {
@@ -44,12 +45,13 @@ pub(super) fn restrict(files: &Files, awaited: Option<u16>) -> Result<Restricted
     let abi = match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _)
         | (_, LandlockStatus::NotImplemented | LandlockStatus::NotEnabled) => {
-            return Err("this kernel does not have it, or not switched on".to_owned());
+            return Err("this kernel has no Landlock, or it is disabled".to_owned());
         }
         (_, LandlockStatus::Available { effective_abi, .. }) => effective_abi,
     };
     let open: Vec<&str> = BROUGHT.iter().filter(|(since, _)| abi < *since).map(|(_, what)| *what).collect();
-    let open = if open.is_empty() { String::new() } else { format!(", too old for {}", open.join(", ")) };
+    let open =
+        if open.is_empty() { String::new() } else { format!(", too old to restrict {}", open.join(", ")) };
     let (reads, writes) = (files::list(&files.all_readable()), files::list(files.writable()));
     let told = format!("Landlock (ABI {}{open}): reads {reads}, writes {writes}", abi as i32);
     Ok(Restricted { told, held })
@@ -65,7 +67,7 @@ fn enforce(
     let write = list | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
-        // Connections go to upstreams, whose ports a reload may change.
+        // Connecting is not restricted: a reload may change the upstreams' ports.
         .handle_access(AccessNet::BindTcp)?
         .scope(scopes(std::env::var_os("NOTIFY_SOCKET").as_deref()))?
         .create()?
@@ -77,7 +79,7 @@ fn enforce(
         .restrict_self()
 }
 
-/// No signals to others, and no abstract socket, unless the service manager listens on one.
+/// Forbids signals to other processes, and abstract sockets unless the service manager listens on one.
 fn scopes(notify_socket: Option<&OsStr>) -> BitFlags<Scope> {
     match notify_socket {
         Some(socket) if socket.as_bytes().starts_with(b"@") => Scope::Signal.into(),

@@ -1,7 +1,7 @@
-//! The sandbox: what the process gives up once its sockets are bound, before it reads anything from the network.
+//! The sandbox: drops privileges once the sockets are bound, before the process reads anything from the network.
 //!
-//! Capabilities, `no_new_privs`, Landlock domains and seccomp filters belong to threads, and new threads inherit them. So
-//! [`enter`] is called on the main thread while it is the only one, and holds for all that come after.
+//! Capabilities, `no_new_privs`, Landlock domains and seccomp filters belong to threads, and new threads inherit them.
+//! So [`enter`] is called on the main thread while it is the only one, and applies to all later threads.
 
 #[cfg(target_os = "linux")]
 mod capabilities;
@@ -27,24 +27,24 @@ use crate::config;
 use crate::net::socket::AwaitedListener;
 use files::Files;
 
-/// What came of giving things up. It is told once there is a log.
+/// The result of entering the sandbox; logged once there is a log.
 #[derive(Debug, Default)]
 pub struct Sandbox {
-    /// What is in force, for people.
+    /// Active restrictions, as text.
     confined: Vec<String>,
-    /// What is not, and why.
+    /// Missing restrictions, and why.
     missing: Vec<String>,
-    /// What may be read, where that is restricted.
+    /// Readable paths, if reading is restricted.
     readable: Option<Vec<PathBuf>>,
-    /// What counts as named only as long as it is held open.
+    /// Paths whose Landlock rules last only while they are held open.
     #[cfg(target_os = "linux")]
     _held: Vec<::landlock::PathFd>,
 }
 
-/// Gives up what `settings` say, in this thread and all that it starts. `files` are those it will need, and `awaited` is the
-/// one listener that it may still open.
+/// Drops the privileges that `settings` name, for this thread and all it starts. `files` are the files it will need,
+/// and `awaited` is the only listener that it may still open.
 ///
-/// What the kernel does not know is left out and told: a gate without it is still one.
+/// Restrictions that the kernel does not support are skipped and logged; the resolver runs without them.
 #[cfg(target_os = "linux")]
 pub fn enter(
     settings: &config::SandboxSettings,
@@ -52,10 +52,10 @@ pub fn enter(
     awaited: Option<&AwaitedListener>,
 ) -> Sandbox {
     let mut sandbox = Sandbox::default();
-    // The last one forbids the calls that the others need.
+    // The last step forbids the system calls that the others need.
     match settings.drop_capabilities {
         true => sandbox.note("capabilities", capabilities::drop_all()),
-        false => sandbox.is_off("drop_capabilities", "capabilities stay"),
+        false => sandbox.is_off("drop_capabilities", "the process keeps its capabilities"),
     }
     match settings.no_new_privileges {
         true => {
@@ -65,7 +65,7 @@ pub fn enter(
                 set.map(|()| "no new privileges".to_owned()).map_err(|e| e.to_string()),
             );
         }
-        false => sandbox.is_off("no_new_privileges", "a file that is executed may give privileges"),
+        false => sandbox.is_off("no_new_privileges", "executed files can add privileges"),
     }
     match settings.landlock {
         true => match landlock::restrict(files, awaited.map(|listener| listener.address().port())) {
@@ -76,19 +76,19 @@ pub fn enter(
             }
             Err(error) => sandbox.note("Landlock", Err(error)),
         },
-        false => sandbox.is_off("landlock", "every file may be used that permissions allow"),
+        false => sandbox.is_off("landlock", "only permissions limit file access"),
     }
     match settings.seccomp {
         true => sandbox.note("seccomp", seccomp::restrict(awaited.map(AwaitedListener::descriptor))),
-        false => sandbox.is_off("seccomp", "every system call may be made"),
+        false => sandbox.is_off("seccomp", "all system calls are allowed"),
     }
     sandbox
 }
 
-/// Gives up nothing: only Linux has what it takes.
+/// Does nothing: the sandbox needs Linux.
 #[cfg(not(target_os = "linux"))]
 pub fn enter(_: &config::SandboxSettings, _: &Files, _: Option<&AwaitedListener>) -> Sandbox {
-    let missing = vec!["nothing is given up: [sandbox] needs Linux".to_owned()];
+    let missing = vec!["[sandbox] needs Linux".to_owned()];
     Sandbox { missing, ..Sandbox::default() }
 }
 
@@ -99,7 +99,7 @@ pub fn enter(_: &config::SandboxSettings, _: &Files, _: Option<&AwaitedListener>
 mod seccomp {
     /// Restricts nothing.
     pub(crate) fn restrict(_: Option<std::os::fd::RawFd>) -> Result<String, String> {
-        Err("there is no filter for this processor".to_owned())
+        Err("no filter exists for this processor architecture".to_owned())
     }
 }
 
@@ -108,35 +108,35 @@ impl Sandbox {
     fn note(&mut self, what: &str, result: Result<String, String>) {
         match result {
             Ok(told) => self.confined.push(told),
-            Err(error) => self.missing.push(format!("{what} could not be restricted: {error}")),
+            Err(error) => self.missing.push(format!("{what} failed: {error}")),
         }
     }
 
     #[cfg(target_os = "linux")]
     fn is_off(&mut self, key: &str, effect: &str) {
-        self.missing.push(format!("`{key} = false` in [sandbox]: {effect}"));
+        self.missing.push(format!("`sandbox.{key} = false`: {effect}"));
     }
 
-    /// Logs what is in force, in one line, and what is not.
+    /// Logs the active restrictions in one line, and a warning for each missing one.
     pub fn tell(&self) {
         if !self.confined.is_empty() {
-            tracing::info!("confined: {}", self.confined.join("; "));
+            tracing::info!("sandbox: {}", self.confined.join("; "));
         }
         for missing in &self.missing {
-            tracing::warn!("not confined: {missing}");
+            tracing::warn!("sandbox incomplete: {missing}");
         }
     }
 
-    /// What to say besides `error`, which kept a reload from taking place: the sandbox may stand behind it.
+    /// A hint for `error`, which made a reload fail, if the sandbox may have caused it.
     pub fn remedy(&self, error: &str) -> Option<String> {
         let readable = self.readable.as_ref().filter(|_| error.contains(DENIED))?;
         Some(format!(
-            "  help: until it is started again the sandbox lets this process read nothing but {}; restart it to have it \
-             read what the settings name now, or set `landlock = false` in [sandbox]",
+            "  help: the sandbox only allows reading {}; restart namegate to let it read what the settings name now; \
+             if files move often, set `sandbox.landlock = false` before the restart",
             files::list(readable)
         ))
     }
 }
 
-/// How the standard library words EACCES, which is what Landlock answers with.
+/// How the standard library prints EACCES, which Landlock returns.
 const DENIED: &str = "(os error 13)";

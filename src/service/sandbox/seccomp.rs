@@ -1,7 +1,7 @@
 //! seccomp: an allowlist of system calls (seccomp(2)).
 //!
-//! What is not on it fails with EPERM. To end the process instead would make every call that a library or another kernel
-//! brings along an outage of everybody's DNS; an attacker who gets as far as making calls gets neither.
+//! Other calls fail with EPERM. Ending the process instead would turn every new call of a library or kernel into a DNS
+//! outage, and either way an attacker's call fails.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -16,16 +16,16 @@ use super::system_calls::{ALLOWED, Condition, NOT_IMPLEMENTED, Test, restricted}
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Restricts the system calls of all threads; returns what is in force, for people. Of listeners only `awaited` may be opened.
+/// Restricts the system calls of all threads; returns a description. The only listener that may be opened is `awaited`.
 ///
-/// Errors: the kernel has no filters, or none can be written for this processor.
+/// Errors: the kernel has no filters, or none can be built for this processor.
 pub(super) fn restrict(awaited: Option<RawFd>) -> Result<String, String> {
     let (older, allowed) = (unknown_calls(), allowed_calls(awaited));
     let arch = TargetArch::try_from(ARCH).map_err(|error| error.to_string())?;
     let older = older.and_then(|rules| filter(rules, SeccompAction::Allow, NO_SUCH_CALL, arch));
     let count = allowed.as_ref().map_or(0, Rules::len).saturating_sub(NOT_IMPLEMENTED.len());
     let newer = allowed.and_then(|rules| filter(rules, DENY, SeccompAction::Allow, arch));
-    // Of two filters the stricter answer counts, so that the second may allow what the first declines.
+    // The stricter result of two filters wins, so the second may allow what the first declines.
     for program in [older, newer] {
         let program = program.map_err(|error| error.to_string())?;
         apply_filter_all_threads(&program).map_err(|error| error.to_string())?;
@@ -33,10 +33,10 @@ pub(super) fn restrict(awaited: Option<RawFd>) -> Result<String, String> {
     Ok(format!("seccomp: {count} system calls"))
 }
 
-/// The answer to what is not allowed.
+/// The result of a call that is not allowed.
 const DENY: SeccompAction = SeccompAction::Errno(libc::EPERM as u32);
 
-/// The answer that makes a C library take an older call.
+/// The result that makes a C library fall back to an older call.
 const NO_SUCH_CALL: SeccompAction = SeccompAction::Errno(libc::ENOSYS as u32);
 
 fn filter(
@@ -63,10 +63,10 @@ fn allowed_calls(awaited: Option<RawFd>) -> Result<Rules, BackendError> {
     Ok(rules)
 }
 
-/// A rule that holds where all of `conditions` do.
+/// A rule that matches if all of `conditions` match.
 fn rule(conditions: &[Condition]) -> Result<SeccompRule, BackendError> {
     let conditions = conditions.iter().map(|Condition { argument, test }| {
-        // Of a number the kernel looks at 32 bits, and the others may be anything.
+        // The kernel reads only 32 bits of such an argument; the other bits may be anything.
         let (length, operator, value) = match *test {
             Test::Is(value) => (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value),
             Test::Bits { mask, value } => (SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value),

@@ -1,22 +1,22 @@
-//! The system calls that a running gate makes, by what they are for.
+//! The system calls that the running process makes, by purpose.
 //!
-//! They were gathered by tracing the gate through its tests on Linux 6.18 with glibc 2.36, x86_64. Those that other C
-//! libraries, kernels and processors take for the same purpose are here as well. Not here is whatever executes programs,
-//! looks into other processes, mounts, makes namespaces, loads into the kernel (modules, bpf, io_uring), changes users or
-//! opens new listeners.
+//! They were collected by tracing namegate's tests on Linux 6.18 with glibc 2.36, x86_64. Calls that other C libraries,
+//! kernels and processors use for the same purpose are included. Not included is anything that executes programs,
+//! inspects other processes, mounts, creates namespaces, loads code into the kernel (modules, bpf, io_uring), changes
+//! users or opens new listeners.
 
 use std::os::fd::RawFd;
 
 use libc::c_long;
 
-/// What an argument must be.
+/// The required value of an argument.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Test {
     /// This number.
     Is(u64),
     /// `value` in the bits of `mask`.
     Bits { mask: u64, value: u64 },
-    /// No address.
+    /// A null pointer.
     IsNull,
 }
 
@@ -27,10 +27,10 @@ pub(super) struct Condition {
     pub(super) test: Test,
 }
 
-/// Calls that are allowed with any arguments, with their purpose.
+/// Calls that are allowed with any arguments, by purpose.
 pub(super) const ALLOWED: &[(&str, &[c_long])] = &[
     (
-        "sockets that are there or lead to upstreams, dnstap and the service manager",
+        "existing sockets, and connections to upstreams, dnstap and the service manager",
         &[
             libc::SYS_accept4,
             libc::SYS_bind,
@@ -60,7 +60,7 @@ pub(super) const ALLOWED: &[(&str, &[c_long])] = &[
         ],
     ),
     (
-        "files, as far as Landlock lets them be opened",
+        "files, as far as Landlock allows",
         &[
             libc::SYS_close,
             libc::SYS_dup,
@@ -90,11 +90,11 @@ pub(super) const ALLOWED: &[(&str, &[c_long])] = &[
         ],
     ),
     (
-        "memory, besides what is restricted below; membarrier: the memory that `followed` names leave behind",
+        "memory (mmap and mprotect are restricted below); membarrier: to reclaim memory of followed names",
         &[libc::SYS_brk, libc::SYS_madvise, libc::SYS_membarrier, libc::SYS_mremap, libc::SYS_munmap],
     ),
     (
-        "threads and their end; the reload thread's priority",
+        "threads; the priority of the compile thread",
         &[
             libc::SYS_exit,
             libc::SYS_exit_group,
@@ -114,11 +114,11 @@ pub(super) const ALLOWED: &[(&str, &[c_long])] = &[
         ],
     ),
     (
-        "signals to this process: SIGHUP, SIGTERM, SIGINT, SIGUSR1 and SIGUSR2, and the stack that an overflow is told on",
+        "signals to this process: SIGHUP, SIGTERM, SIGINT, SIGUSR1 and SIGUSR2, and the stack for overflow reports",
         &[libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack],
     ),
     (
-        "time, where the vDSO does not tell it",
+        "time, if the vDSO cannot provide it",
         &[
             libc::SYS_clock_getres,
             libc::SYS_clock_gettime,
@@ -128,7 +128,7 @@ pub(super) const ALLOWED: &[(&str, &[c_long])] = &[
         ],
     ),
     (
-        "random ids and ports; what the C library asks of itself",
+        "random ids and ports; what the C library queries about the process",
         &[
             libc::SYS_getegid,
             libc::SYS_geteuid,
@@ -140,7 +140,7 @@ pub(super) const ALLOWED: &[(&str, &[c_long])] = &[
             libc::SYS_uname,
         ],
     ),
-    ("the same by the calls that only some processors have", OF_THE_PROCESSOR),
+    ("the same purposes, by calls that only some processors have", OF_THE_PROCESSOR),
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -161,18 +161,18 @@ const OF_THE_PROCESSOR: &[c_long] = &[
     libc::SYS_unlink,
 ];
 
-/// renameat alone (asm-generic/unistd.h), for which the crate has a name with some C libraries only.
+/// renameat only (asm-generic/unistd.h); the libc crate names it for some C libraries only.
 #[cfg(target_arch = "aarch64")]
 const OF_THE_PROCESSOR: &[c_long] = &[38];
 
 #[cfg(target_arch = "riscv64")]
 const OF_THE_PROCESSOR: &[c_long] = &[];
 
-/// Calls that this kernel seems not to have. clone3 keeps in memory, where no filter can look, whether it makes a thread or
-/// a namespace; C libraries then take clone.
+/// Calls that are reported as not implemented. clone3 says in memory, where no filter can look, whether it creates a
+/// thread or a namespace; C libraries then use clone.
 pub(super) const NOT_IMPLEMENTED: &[c_long] = &[libc::SYS_clone3];
 
-/// Makes a namespace; CLONE_NEWTIME is clone3's alone.
+/// Flags that create a namespace; CLONE_NEWTIME exists only in clone3.
 const NAMESPACES: i32 = libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWNET
@@ -181,16 +181,16 @@ const NAMESPACES: i32 = libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS;
 
-/// Bits of a socket's type beside its flags (SOCK_TYPE_MASK in the kernel).
+/// Bits of a socket's type without its flags (SOCK_TYPE_MASK in the kernel).
 const KIND: u64 = 0xf;
 
 /// Names a memory mapping, as newer C libraries do.
 const PR_SET_VMA: u64 = 0x5356_4d41;
 
-/// Reads what the kernel told this process at its start: the length of a clock tick, for /metrics.
+/// Reads the auxiliary vector: the length of a clock tick, for /metrics.
 const PR_GET_AUXV: u64 = 0x4155_5856;
 
-/// Calls of this process, `own`, whose arguments are looked at: each with alternatives, of which one must hold with all its
+/// Calls of the process `own` whose arguments are checked. Each has alternatives, of which one must match with all its
 /// conditions. `awaited` is a listener whose address is still in use.
 pub(super) fn restricted(own: u32, awaited: Option<RawFd>) -> Vec<(c_long, Vec<Vec<Condition>>)> {
     let when = |argument, test| Condition { argument, test };
@@ -214,21 +214,21 @@ pub(super) fn restricted(own: u32, awaited: Option<RawFd>) -> Vec<(c_long, Vec<V
     let descriptor_flags =
         [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
     let mut calls = vec![
-        // Threads, and no processes.
+        // Threads, but no processes.
         (libc::SYS_clone, vec![vec![when(0, thread)]]),
-        // No memory becomes code: the gate is compiled, and loads nothing.
+        // No executable memory: namegate is compiled and loads no code.
         (libc::SYS_mmap, without(2, libc::PROT_EXEC as u64)),
         (libc::SYS_mprotect, without(2, libc::PROT_EXEC as u64)),
         (libc::SYS_socket, sockets.collect()),
-        // A signal's way into the runtime.
+        // tokio passes signals to the runtime through it.
         (libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX as u64])),
         (libc::SYS_fcntl, one_of(1, &descriptor_flags.map(|flag| flag as u64))),
-        // Whether a socket blocks, what it holds, whether the log goes to a terminal, and the number of an interface.
+        // Blocking mode and pending bytes of a socket, whether the log goes to a terminal, and an interface's number.
         (libc::SYS_ioctl, one_of(1, &controls)),
         (libc::SYS_prctl, one_of(0, &[libc::PR_SET_NAME as u64, PR_SET_VMA, PR_GET_AUXV])),
-        // Limits are read, for /metrics, and not set.
+        // Limits are read, for /metrics, but not set.
         (libc::SYS_prlimit64, vec![vec![when(2, Test::IsNull)]]),
-        // abort() after a fault.
+        // abort() after a fatal error.
         (libc::SYS_tgkill, one_of(0, &[u64::from(own)])),
     ];
     if let Some(listener) = awaited {

@@ -1,4 +1,4 @@
-//! What a process in the sandbox can do no more. Each case runs in a process of its own, this test program once more.
+//! Tests what a sandboxed process can no longer do. Each case runs in its own process: this test program again.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use std::process::Command;
 use super::*;
 use crate::assemble::{Sources, assemble};
 
-/// Which case the child is, and the directory it may use.
+/// The child's case, and the directory it may use.
 const CASE: &str = "NAMEGATE_SANDBOX_CASE";
 const DIRECTORY: &str = "NAMEGATE_SANDBOX_DIRECTORY";
 
@@ -26,7 +26,7 @@ const NOTHING: config::SandboxSettings = config::SandboxSettings {
     seccomp: false,
 };
 
-/// A name, what is given up, and what must then hold.
+/// A name, the sandbox settings, and the check.
 type Case = (&'static str, config::SandboxSettings, fn(&Path));
 
 const CASES: [Case; 5] = [
@@ -62,7 +62,7 @@ fn each_mechanism_holds_alone() {
     }
 }
 
-/// A child's part. Run with all tests it does nothing.
+/// The child's part; does nothing when run with all tests.
 #[test]
 fn one_case() {
     let (Ok(case), Some(directory)) = (std::env::var(CASE), std::env::var_os(DIRECTORY)) else { return };
@@ -76,7 +76,7 @@ fn one_case() {
     let wanted = wanted.into_iter().filter(|wanted| *wanted).count();
     assert_eq!(sandbox.confined.len(), wanted, "{sandbox:?}");
     check(&directory);
-    // What a thread gave up those that it starts do not have either.
+    // Threads that this one starts are restricted as well.
     std::thread::spawn(move || check(&directory)).join().unwrap();
 }
 
@@ -91,7 +91,7 @@ fn open(path: impl AsRef<Path>) -> Option<i32> {
     File::open(path).err().and_then(|error| error.raw_os_error())
 }
 
-/// Executes a program in this process's place: it returns only where that fails. The program would end with 1.
+/// Replaces this process by a program; returns only if that fails. The program would exit with 1.
 fn execute() -> Option<i32> {
     Command::new("/bin/false").exec().raw_os_error()
 }
@@ -100,8 +100,8 @@ fn errno<T>(result: io::Result<T>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
 }
 
-/// What the other cases find denied is possible without them. Left out: executing in this process's place, and being traced,
-/// which nobody would come back from.
+/// Without the sandbox, what the other cases find denied is possible. Not tested: exec and ptrace of this process,
+/// which would end the test.
 fn nothing(directory: &Path) {
     assert_eq!((status("NoNewPrivs"), status("Seccomp")), ("0".to_owned(), "0".to_owned()));
     assert_eq!((open("/etc/passwd"), open(directory.join("other/file"))), (None, None));
@@ -114,10 +114,10 @@ fn capabilities(_: &Path) {
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(status(set), "0000000000000000", "{set}");
     }
-    // Without CAP_SETPCAP it stays, and the log says so.
+    // Without CAP_SETPCAP the bounding set is unchanged, and the log says so.
     assert_eq!(
         could_empty_the_bounding_set,
-        !capabilities::drop_all().unwrap().contains("bounding set stays")
+        !capabilities::drop_all().unwrap().contains("bounding set unchanged")
     );
     assert_eq!(status("NoNewPrivs"), "0");
 }
@@ -153,17 +153,17 @@ fn landlock(directory: &Path) {
     assert_eq!(execute(), EACCES);
     assert_eq!(errno(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))), EACCES);
     assert_eq!(errno(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))), None);
-    // The descriptor that is held open keeps the rule alive.
+    // The open descriptor keeps the rule alive.
     assert_eq!(open("/proc/self/stat"), None);
 }
 
 fn seccomp(directory: &Path) {
     assert_eq!(status("Seccomp"), "2");
     assert_eq!(execute(), EPERM);
-    // A process for it is not to be had either.
+    // No child process can be created either.
     assert_eq!(errno(Command::new("/bin/true").spawn()), EPERM);
     assert_eq!(nix::sys::ptrace::traceme(), Err(nix::Error::EPERM));
-    // A new listener is bound, and then does not listen.
+    // A new listener can be bound, but cannot listen.
     assert_eq!(errno(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))), EPERM);
     assert_eq!(errno(std::os::unix::fs::chroot(directory)), EPERM);
     assert_eq!(errno(std::os::unix::fs::chown(directory.join("read/file"), None, None)), EPERM);
@@ -178,7 +178,7 @@ fn seccomp(directory: &Path) {
         ),
         EPERM
     );
-    // What the gate does all day.
+    // What namegate does in normal operation.
     assert_eq!(open(directory.join("read/file")), None);
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
@@ -217,7 +217,7 @@ fn directories_that_are_named_are_needed() {
     assert!(files.listable().contains(&at("zones")), "{files:?}");
     assert!(!files.listable().contains(&at("token")) && !files.listable().contains(&at("")), "{files:?}");
     assert_eq!(files.writable(), [at("state"), at("log")]);
-    assert!(!files.readable().contains(&"/etc".into()), "no upstream is the system's: {files:?}");
+    assert!(!files.readable().contains(&"/etc".into()), "`system` is not an upstream: {files:?}");
 
     fs::write(at("namegate.toml"), settings.replace("10.0.0.4", "system")).unwrap();
     let files = Files::of(&sources, &assemble(&sources, 1).unwrap());

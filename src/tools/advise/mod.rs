@@ -1,10 +1,10 @@
-//! What is probably not meant though every file is right: rules that decide nothing, names that should not be open, and
-//! names that should be and are not. `namegate check` says it.
+//! Warnings of `namegate check` about valid but suspicious settings: rules without effect, allowed names that are
+//! dangerous, and needed names that are not allowed.
 //!
-//! Rules are looked at one by one and found in the policy like any name, so that a list of a million costs a second.
+//! Each rule costs a few policy lookups, so a list of a million rules takes about a second.
 
-mod asleep;
-mod decisive;
+mod inactive;
+mod no_effect;
 mod open;
 mod vendor;
 
@@ -19,57 +19,59 @@ use crate::policy::policies::Group;
 use crate::policy::{Policy, RuleRef};
 use crate::wire::name::Name;
 
-/// What an advice is about. The words name it on the command line.
+/// The kind of a warning, as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AdviceKind {
-    /// A rule of yours that decides no name.
-    Undecisive,
-    /// A rule of yours whose names another rule treats the same.
+    /// Your rules that have no effect.
+    #[value(alias = "undecisive")]
+    NoEffect,
+    /// Your rules that repeat a wider rule.
     Redundant,
-    /// A public resolver is allowed.
+    /// Allowed public resolvers.
     PublicResolver,
-    /// A rule opens names that anyone can take.
+    /// Rules that allow domains where anyone can create names.
     Broad,
-    /// Rules without a value for their parameters.
-    Asleep,
-    /// A zone of an old edition.
+    /// Inactive rules: their parameters are not set.
+    #[value(alias = "asleep")]
+    Inactive,
+    /// Allowlists revised more than a year ago.
     Outdated,
-    /// A name of the vendor's current list is denied.
+    /// Names on the vendor's current list that are denied.
     VendorDenied,
-    /// A name of the vendor's current list is left out by `strict`.
+    /// Names on the vendor's current list that `strict` excludes.
     VendorStrict,
 }
 
 impl AdviceKind {
-    /// Its word on the command line.
+    /// Its name on the command line.
     pub fn word(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
-/// Everything found of one kind.
+/// A warning: all findings of one kind.
 #[derive(Clone, Debug)]
 pub struct Advice {
     /// The kind.
     pub kind: AdviceKind,
-    /// The client group whose rules it is about; none for all, or for clients without a group.
+    /// The client group whose rules it is about. `None` for all groups, and for clients in no group.
     pub group: Option<String>,
-    /// What is found, in one line without the number.
+    /// One line of text, without the count.
     pub message: &'static str,
-    /// How often.
+    /// Number of findings.
     pub count: usize,
-    /// The first of them.
+    /// The first findings, up to the limit.
     pub findings: Vec<AdviceFinding>,
-    /// What to do about it.
+    /// The help text.
     pub help: String,
 }
 
-/// One place.
+/// One occurrence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdviceFinding {
-    /// `file:line`, or a file.
+    /// `file:line`, or only a file.
     pub place: String,
-    /// What stands there and why it is told.
+    /// The rule there, and why it is reported.
     pub text: String,
 }
 
@@ -78,22 +80,22 @@ impl Advice {
         Self { kind, group: None, message, count: 0, findings: Vec::new(), help: help.into() }
     }
 
-    /// The same, for clients of `group`.
+    /// The same warning, for clients of `group`.
     fn for_group(self, group: &str) -> Self {
         Self { group: Some(group.to_owned()).filter(|group| group != Group::DEFAULT), ..self }
     }
 
-    /// True where `other` says the same, of whomever.
+    /// True if `other` has the same findings, whatever the client group.
     fn says(&self, other: &Self) -> bool {
         (self.kind, self.count, &self.findings) == (other.kind, other.count, &other.findings)
     }
 
-    /// How many were not written down. The parameters of rules that sleep all are.
+    /// Number of findings not listed. `None` for inactive rules, whose parameters are all listed.
     pub fn untold(&self) -> Option<usize> {
-        (self.kind != AdviceKind::Asleep).then(|| self.count.saturating_sub(self.findings.len()))
+        (self.kind != AdviceKind::Inactive).then(|| self.count.saturating_sub(self.findings.len()))
     }
 
-    /// Counts one more; it is written down where no more than `most` are.
+    /// Counts a finding, and lists it unless `most` are already listed.
     fn find(&mut self, most: usize, finding: impl FnOnce() -> AdviceFinding) {
         self.count += 1;
         if self.findings.len() < most {
@@ -102,7 +104,8 @@ impl Advice {
     }
 }
 
-/// Advises on what was assembled. `today` tells how old editions are; of each kind at most `most` places are written down.
+/// Returns all warnings about `assembly`. `today` decides which allowlists are outdated. Each warning lists at most
+/// `most` findings.
 pub fn advise(assembly: &Assembly, today: Date, most: usize) -> Vec<Advice> {
     let mut advice = Vec::new();
     let mut known: Vec<&Arc<Policy>> = Vec::new();
@@ -112,28 +115,28 @@ pub fn advise(assembly: &Assembly, today: Date, most: usize) -> Vec<Advice> {
         }
         known.push(policy);
         let of_group = of_group(assembly, policy, most).map(|advice| advice.for_group(name));
-        // What was said of one group's rules is not said again of the same rules elsewhere.
+        // Groups may share rules: do not repeat a warning for another group.
         let new: Vec<Advice> =
             of_group.filter(|one| advice.iter().all(|known: &Advice| !known.says(one))).collect();
         advice.extend(new);
     }
-    advice.extend([asleep::advise(&assembly.zones), vendor::outdated(&assembly.zones, today, most)]);
+    advice.extend([inactive::advise(&assembly.zones), vendor::outdated(&assembly.zones, today, most)]);
     advice.retain(|advice| advice.count > 0);
     advice
 }
 
-/// Advises on the rules of one client group.
+/// Warnings about the rules of one client group.
 fn of_group(assembly: &Assembly, policy: &Policy, most: usize) -> impl Iterator<Item = Advice> {
     let sources = Sources::of(assembly, policy);
     let advice = [
         vendor::needed(assembly, policy, most),
-        decisive::advise(assembly, policy, &sources, most),
+        no_effect::advise(assembly, policy, &sources, most),
         open::advise(policy, &sources, most),
     ];
     advice.into_iter().flatten()
 }
 
-/// Where rules come from, by the number of their source.
+/// The allowlists that rules come from, by source index.
 struct Sources<'a> {
     zones: Vec<Option<&'a Allowlist>>,
 }
@@ -148,19 +151,19 @@ impl<'a> Sources<'a> {
         self.zones.get(rule.source_index()).copied().flatten()
     }
 
-    /// True for a rule that the operator wrote, in a file of his own or in the settings. Shipped zones follow their
-    /// vendor's list, with what is written twice in it.
+    /// True for a rule that the operator wrote, in a file or in the settings. Shipped allowlists copy their vendor's
+    /// list, duplicates included.
     fn is_own(&self, rule: RuleRef<'_>) -> bool {
         self.zone(rule).is_none_or(|zone| !zone.shipped)
     }
 
-    /// True where reading the zone's file warned of `rule`: it says what `other` in the same file says.
+    /// True if reading the allowlist warned of `rule`, because `other` in the same file has the same effect.
     fn warned_of(&self, rule: RuleRef<'_>, other: RuleRef<'_>) -> bool {
         let is_same = rule.source_index() == other.source_index() && rule.action() == other.action();
         is_same && self.zone(rule).is_some_and(|zone| !zone.rules.is_empty())
     }
 
-    /// The rule as a zone file marks it `broad`, if it does.
+    /// The rule as written in its allowlist, if marked `broad` there.
     fn broad(&self, rule: RuleRef<'_>) -> Option<&'a AllowlistRule> {
         let rules = self.zone(rule).map_or(&[][..], |zone| &zone.rules);
         let written = rules.binary_search_by_key(&rule.line(), |written| written.line).ok()?;
@@ -168,17 +171,17 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// A name below `name` that no rule names: `*` is no label of a rule. None where there is no room for one.
+/// A name below `name` that no rule names, because no rule has the label `*`. `None` if it would be too long.
 fn any_below(name: &Name) -> Option<Name> {
     Name::from_labels(std::iter::once(&b"*"[..]).chain(name.labels())).ok()
 }
 
-/// A name next to `name` that no rule names.
+/// A sibling of `name` that no rule names.
 fn any_beside(name: &Name) -> Option<Name> {
     Name::from_labels(std::iter::once(&b"*"[..]).chain(name.labels().skip(1))).ok()
 }
 
-/// The rule that decides the names below `name`, but for those that have a rule of their own.
+/// The rule for the names below `name` that have no more specific rule.
 fn rule_below<'p>(policy: &'p Policy, name: &Name) -> Option<RuleRef<'p>> {
     policy.rule_for(&any_below(name)?)
 }

@@ -1,4 +1,4 @@
-//! Rules that open more than they should.
+//! Rules that allow more than they should.
 
 use super::{Advice, AdviceFinding, AdviceKind, Sources};
 use crate::hazard::{Reach, public_resolver, public_resolvers, reach};
@@ -12,16 +12,16 @@ pub(super) fn advise(policy: &Policy, sources: &Sources<'_>, most: usize) -> Vec
 fn resolvers(policy: &Policy, most: usize) -> Advice {
     let mut advice = Advice::new(
         AdviceKind::PublicResolver,
-        "names of public resolvers are allowed: who asks one over HTTPS or TLS gets every name past this gate",
-        "remove the rules, or deny these names in [policy] `deny`",
+        "public resolvers are allowed: over HTTPS or TLS they resolve any name, bypassing namegate",
+        "remove the rules, or add these names to `policy.deny`",
     );
     for (name, operator) in public_resolvers() {
         if let Some(rule) = policy.rule_for(&name).filter(|rule| rule.action() == Action::Allow) {
-            let text = || format!("`{name}` ({operator}) by `{rule}`");
+            let text = || format!("`{name}` ({operator}), allowed by `{rule}`");
             advice.find(most, || AdviceFinding { place: rule.place(), text: text() });
         }
     }
-    // Rules for names below a resolver's, such as an account's; at the resolver's own name they were found above.
+    // Rules for names below a resolver's name, such as one account's. The loop above finds rules for the name itself.
     let at_one = |rule: &RuleRef<'_>| public_resolvers().any(|(name, _)| rule.pattern().matches(&name));
     let opens = |rule: &RuleRef<'_>| rule.action() == Action::Allow && !rule.is_overruled();
     for rule in policy.iter().filter(opens) {
@@ -36,8 +36,8 @@ fn resolvers(policy: &Policy, most: usize) -> Advice {
 fn broad(policy: &Policy, sources: &Sources<'_>, most: usize) -> Advice {
     let mut advice = Advice::new(
         AdviceKind::Broad,
-        "rules open names that anyone can take, which is a way out for data",
-        "name your own resources instead; `strict = true` in [policy] leaves out rules marked `broad`",
+        "rules allow domains where any tenant can create names, so data can leave through them",
+        "allow your own resources instead; `policy.strict = true` excludes rules marked `broad`",
     );
     for rule in policy.iter().filter(|rule| rule.action() == Action::Allow) {
         let opens = match sources.broad(rule) {
@@ -53,7 +53,7 @@ fn broad(policy: &Policy, sources: &Sources<'_>, most: usize) -> Advice {
     advice
 }
 
-/// What a wildcard opens besides its owner's names.
+/// What a wildcard allows besides its owner's names.
 fn opens(rule: RuleRef<'_>) -> Option<String> {
     let pattern = rule.pattern();
     if pattern.scope() == Scope::Exact {
@@ -62,6 +62,6 @@ fn opens(rule: RuleRef<'_>) -> Option<String> {
     match reach(pattern.name()) {
         Reach::OneOwner => None,
         Reach::Anyone(_, what) => Some(what.to_owned()),
-        Reach::Registry => Some("every domain below a registry's suffix".to_owned()),
+        Reach::Registry => Some("every domain below a public suffix".to_owned()),
     }
 }

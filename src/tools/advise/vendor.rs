@@ -1,4 +1,4 @@
-//! Zones against the vendor's list they follow.
+//! Compares allowlists with the vendor's list they are based on.
 
 use toml::value::Date;
 
@@ -8,21 +8,21 @@ use crate::assemble::Assembly;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Policy, RuleRef};
 
-/// The edition of the vendor's list that is current: Microsoft Learn, 'Configure inbound and outbound network traffic',
-/// 2026-03-19. Pages of later dates are as current.
+/// Date of the vendor's current list: Microsoft Learn, 'Configure inbound and outbound network traffic', 2026-03-19.
+/// Lists of later dates count as current too.
 const CURRENT: Date = Date { year: 2026, month: 3, day: 19 };
 
-/// Names of the current list that are not allowed though their zone is in use.
+/// Names on the current list that are not allowed although their allowlist is in use.
 pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<Advice> {
     let mut denied = Advice::new(
         AdviceKind::VendorDenied,
-        "rules of the vendor's current list are overruled: what needs them will fail",
-        "narrow the rule that denies, or allow these names in a rule that is more specific",
+        "names on the vendor's current list are denied: software that needs them will fail",
+        "narrow the deny rule, or allow these names with a more specific rule",
     );
     let mut strict = Advice::new(
         AdviceKind::VendorStrict,
-        "rules of the vendor's current list are left out by `strict`",
-        "name your own resources in [parameters]; `namegate learn` finds what else is asked for",
+        "names on the vendor's current list are excluded by `policy.strict`",
+        "set your own resources in [parameters]; `namegate learn` finds other names that clients query",
     );
     let is_read = |zone: &&Allowlist| policy.sources().any(|(source, _)| source.file == zone.file);
     for zone in assembly.zones.iter().filter(is_read) {
@@ -52,7 +52,7 @@ pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<A
     vec![denied, strict]
 }
 
-/// Says that names of `pattern` are not allowed, and the rule that denies them, if it is one.
+/// `Some` if names of `pattern` are not allowed, with the rule that denies them, if any.
 fn overruled<'p>(assembly: &Assembly, policy: &'p Policy, pattern: &Pattern) -> Option<Option<RuleRef<'p>>> {
     let name = pattern.name();
     if assembly.local.origins().iter().any(|origin| name.is_within(origin)) {
@@ -64,12 +64,12 @@ fn overruled<'p>(assembly: &Assembly, policy: &'p Policy, pattern: &Pattern) -> 
     [itself, below].into_iter().flatten().find(is_blocked)
 }
 
-/// Zones whose edition is more than a year older than `today`.
+/// Allowlists revised more than a year before `today`.
 pub(super) fn outdated(zones: &[Allowlist], today: Date, most: usize) -> Advice {
     let mut advice = Advice::new(
         AdviceKind::Outdated,
-        "zones follow lists that are more than a year old",
-        "compare them with their source; a newer namegate may have newer ones",
+        "allowlists were revised more than a year ago",
+        "compare them with their source; a newer namegate may include newer ones",
     );
     for zone in zones {
         let Some(revised) = zone.revised else { continue };

@@ -8,13 +8,13 @@ use super::layer::{Layer, layers};
 use super::{Context, Export, Remark};
 use crate::policy::rule::Action;
 
-/// A domain of a list covers every name below it.
+/// A domain in a list covers every name below it.
 const ABILITIES: Abilities = Abilities { name_alone: false, below_alone: false };
-/// Domains that one list takes in a template.
+/// Maximum domains in one list of a template.
 const MAX_LIST: usize = 1_000;
-/// Domains in all lists of a policy.
+/// Maximum domains in all lists of a policy.
 const MAX_DOMAINS: usize = 100_000;
-/// Rules of a policy.
+/// Maximum rules of a policy.
 const MAX_RULES: usize = 100;
 const API_VERSION: &str = "2025-05-01";
 
@@ -24,7 +24,9 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     let domains: usize = layers.iter().map(|layer| layer.items.len()).sum();
     for (what, found, most) in [("domains", domains, MAX_DOMAINS), ("rules", layers.len() + 1, MAX_RULES)] {
         if found > most {
-            export.remarks.push(Remark::general(format!("{found} {what}: a resolver policy takes {most}")));
+            export
+                .remarks
+                .push(Remark::general(format!("{found} {what}: a resolver policy allows at most {most}")));
         }
     }
     let mut resources = vec![json!({
@@ -39,7 +41,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
         let priority = 100 + index;
         let mut domains: Vec<String> =
             layer.items.iter().map(|item| format!("{}.", item.pattern.name())).collect();
-        // A name allowed by one rule and the names below it by another are one domain.
+        // Two rules, one for a name and one for the names below it, give the same domain.
         domains.dedup();
         resources.extend(rule(&name, priority, action(layer), &domains));
     }
@@ -65,7 +67,7 @@ fn action(layer: &Layer<'_>) -> &'static str {
     }
 }
 
-/// A security rule and the lists it is about.
+/// A security rule and its domain lists.
 fn rule(name: &str, priority: usize, action: &str, domains: &[String]) -> Vec<Value> {
     let lists: Vec<(String, &[String])> = domains
         .chunks(MAX_LIST)

@@ -12,7 +12,7 @@ use super::{Context, Export, Remark};
 use crate::allowlist::{Port, Protocol};
 use crate::policy::rule::{Action, Scope};
 
-/// Largest template of one rule collection group, in bytes.
+/// Maximum size of a rule collection group template, in bytes.
 const MAX_GROUP: usize = 2_000_000;
 const HTTP: Port = Port { protocol: Protocol::Tcp, number: 80 };
 const HTTPS: Port = Port { protocol: Protocol::Tcp, number: 443 };
@@ -49,7 +49,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     });
     export.text = format!("{template:#}\n");
     if export.text.len() > MAX_GROUP {
-        let message = format!("{} bytes: a rule collection group takes 2 MB", export.text.len());
+        let message = format!("{} bytes: a rule collection group allows at most 2 MB", export.text.len());
         export.remarks.push(Remark::general(message));
     }
     export
@@ -72,7 +72,7 @@ fn collection(name: &str, priority: usize, what: Action, rules: &[Value]) -> Val
     })
 }
 
-/// One rule for each set of protocols: the firewall looks at the host in HTTP and in TLS alone.
+/// One rule for each set of ports. The firewall sees host names only in HTTP and TLS.
 fn application_rules(context: &Context<'_>, layer: &Layer<'_>) -> Vec<Value> {
     let mut by_ports: BTreeMap<Vec<Port>, Vec<String>> = BTreeMap::new();
     for item in &layer.items {
@@ -101,7 +101,7 @@ fn application_rules(context: &Context<'_>, layer: &Layer<'_>) -> Vec<Value> {
     rules.collect()
 }
 
-/// Those of a rule's ports that an application rule can be about; 443 where nothing is known.
+/// The ports of a rule that an application rule supports; 443 if the rule has no ports.
 fn web_ports(ports: &[Port]) -> Vec<Port> {
     let is_open = |web: &Port| {
         ports.iter().any(|port| port.number == web.number && port.protocol != Protocol::Udp)
@@ -110,7 +110,7 @@ fn web_ports(ports: &[Port]) -> Vec<Port> {
     [HTTP, HTTPS].into_iter().filter(is_open).collect()
 }
 
-/// One rule for each port that is not the web's. Network rules take no wildcards.
+/// One rule for each port other than HTTP and HTTPS. Network rules do not accept wildcards.
 fn network_rules(context: &Context<'_>, layers: &[Layer<'_>], remarks: &mut Vec<Remark>) -> Vec<Value> {
     let mut by_port: BTreeMap<Port, Vec<String>> = BTreeMap::new();
     for item in layers.iter().filter(|layer| layer.action == Action::Allow).flat_map(|layer| &layer.items) {
@@ -154,12 +154,12 @@ fn other_ports(ports: &[Port]) -> Vec<Port> {
 fn remark(context: &Context<'_>, item: &Item<'_>, other_ports: &[Port]) -> Option<Remark> {
     let rule = item.rule?;
     if context.ports(item.rule).is_empty() {
-        return Some(Remark::about(rule, "has no `ports`; it is opened for HTTPS on 443 alone"));
+        return Some(Remark::about(rule, "has no `ports`: only HTTPS on tcp/443 is allowed"));
     }
     let is_wildcard = item.pattern.scope() != Scope::Exact;
     let ports: Vec<String> = other_ports.iter().map(ToString::to_string).collect();
     (is_wildcard && !ports.is_empty()).then(|| {
-        let message = format!("is not opened on {}: network rules take no wildcards", ports.join(", "));
+        let message = format!("is not allowed on {}: network rules accept no wildcards", ports.join(", "));
         Remark::about(rule, message)
     })
 }

@@ -1,5 +1,5 @@
 //! Outbound rules of an Azure ML workspace's managed network (Microsoft Learn, "Workspace managed virtual network
-//! isolation", 2024-08-29): allowed names on ports 80 and 443, nothing else.
+//! isolation", 2024-08-29). They allow names on ports 80 and 443 only.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -25,7 +25,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
             let comment =
                 if purpose.is_empty() { String::new() } else { format!("  # {}", on_one_line(purpose)) };
             let name = unique_name(&destination, &mut names);
-            // JSON's strings are YAML's, too.
+            // A JSON string is valid YAML.
             let destination = serde_json::Value::from(destination);
             let _ = writeln!(
                 text,
@@ -37,7 +37,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     export
 }
 
-/// A subtree takes two rules, as `*.` does not cover the name itself.
+/// The destinations for a pattern. A subtree needs two, because `*.` does not cover the name itself.
 pub(super) fn destinations(item: &Item<'_>) -> Vec<String> {
     let name = item.pattern.name();
     match item.pattern.scope() {
@@ -52,11 +52,11 @@ fn unsaid_ports(context: &Context<'_>, item: &Item<'_>) -> Option<Remark> {
     let ports: Vec<String> =
         context.ports(item.rule).iter().filter(|port| !is_said(port)).map(ToString::to_string).collect();
     let rule = item.rule.filter(|_| !ports.is_empty())?;
-    let message = format!("is opened on tcp/80 and tcp/443 alone, without {}", ports.join(", "));
+    let message = format!("is allowed on tcp/80 and tcp/443 only, not on {}", ports.join(", "));
     Some(Remark::about(rule, message))
 }
 
-/// A rule's name tells its host, so that another export changes no rule but those whose host has changed.
+/// A rule name derived from its host, so that the next export only changes rules whose host changed.
 fn unique_name(destination: &str, taken: &mut BTreeSet<String>) -> String {
     let base = format!("namegate-{}", destination.replace('*', "any").replace('.', "_"));
     let numbered = (2..).map(|number| format!("{base}-{number}"));

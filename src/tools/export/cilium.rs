@@ -1,6 +1,6 @@
 //! A CiliumNetworkPolicy (Cilium's documentation, "Layer 3 policies: DNS based").
 //!
-//! `**.x` covers every name below `x`; before Cilium 1.18 it was read as `*.x`, one label deep.
+//! `**.x` covers every name below `x`. Before Cilium 1.18 it meant `*.x`, one label deep.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     let items = allowed_alone(context, &mut export.remarks);
     let mut text = context.head("#", "cilium");
     text.push_str(
-        "# Needs Cilium 1.18 or newer: older versions read `**.` as one label.\n\
+        "# Requires Cilium 1.18 or newer: older versions read `**.` as one label.\n\
          apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata:\n  name: namegate\n\
          spec:\n  endpointSelector: {}\n  egress:\n\
          \x20   - toEndpoints:\n        - matchLabels:\n            k8s:io.kubernetes.pod.namespace: kube-system\n            \

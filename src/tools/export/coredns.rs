@@ -6,11 +6,11 @@ use super::fit::{Abilities, fit};
 use super::{Context, Export};
 use crate::policy::rule::Action::{Allow, Deny};
 
-/// Most servers that the plugin `forward` takes.
+/// Maximum number of servers for the plugin `forward`.
 const MAX_SERVERS: usize = 15;
 
-/// A server block is a name and everything below it, and the longest one decides; within it, a template that matches the
-/// name or what is below it makes the difference between the two.
+/// A server block covers a name and everything below it, and the longest block wins. If the name and the names below it
+/// differ, a template inside the block matches one of the two.
 pub(super) fn write(context: &Context<'_>) -> Export {
     let mut export = Export::default();
     let ttl = context.assembly.settings.block.ttl.as_secs();
@@ -33,7 +33,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     for entry in fit(context, Abilities::ALL, &mut export.remarks).into_iter().filter(|entry| entry.matters())
     {
         let name = entry.node.name.to_string();
-        // With its final dot a name is never a directive, such as `import`, which quotes do not change.
+        // The final dot keeps a name such as `import` from being read as a directive; quotes do not.
         let _ = writeln!(text, "\"{name}.\" {{{}", entry.comment("#"));
         let literal = literal(&name);
         let only = |names: String| blocking(&format!("        match \"{names}\"\n        fallthrough\n"));
@@ -49,7 +49,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     export
 }
 
-/// A regular expression for just this text, as Go reads it.
+/// A Go regular expression that matches exactly this text.
 fn literal(text: &str) -> String {
     text.chars().fold(String::new(), |mut pattern, c| {
         match c {

@@ -6,12 +6,12 @@ use super::fit::{Abilities, fit};
 use super::{Context, Export};
 use crate::policy::rule::Action;
 
-/// `/x/` is a name and everything below it; `/*.x/`, which is longer and so more specific, everything below it alone.
+/// `/x/` covers a name and everything below it. `/*.x/` covers only what is below, and wins because it is longer.
 pub(super) fn write(context: &Context<'_>) -> Export {
     let mut export = Export::default();
     let mut text = context.head("#", "dnsmasq");
-    // With a server for all names `/#/` would count for nothing: every name that may be asked has its own.
-    text.push_str("no-resolv\nno-hosts\n# Every name no rule allows is NXDOMAIN.\nlocal=/#/\n");
+    // A default server would override `/#/`, so every allowed name has its own server line.
+    text.push_str("no-resolv\nno-hosts\n# Names that no rule allows get NXDOMAIN.\nlocal=/#/\n");
     let servers = context.upstreams(&mut export.remarks);
     let mut line = |domain: &str, action: Action, comment: &str| {
         let _ = match action {

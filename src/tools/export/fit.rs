@@ -1,4 +1,4 @@
-//! [`fit`]: the nearest thing to the policy that a target can say.
+//! [`fit`]: the closest approximation of the policy that a target can express.
 
 use super::{Context, Remark};
 use crate::assemble::effective::Node;
@@ -6,12 +6,12 @@ use crate::policy::RuleRef;
 use crate::policy::rule::Action::{self, Allow, Deny};
 use crate::util::escape::on_one_line;
 
-/// What a target can say of one name beyond "it and everything below".
+/// What a target can express about one name, beyond "the name and everything below it".
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Abilities {
-    /// That a name is allowed while the names below it are not.
+    /// Allow a name and block the names below it.
     pub(super) name_alone: bool,
-    /// That the names below a name are allowed while it is not.
+    /// Block a name and allow the names below it.
     pub(super) below_alone: bool,
 }
 
@@ -22,37 +22,37 @@ impl Abilities {
 /// What to write for one node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExportEntry<'a> {
-    /// The name, and the rules that stand at it.
+    /// The name and its rules.
     pub(super) node: &'a Node<'a>,
-    /// What becomes of the name itself.
+    /// The action for the name itself.
     pub(super) own: Action,
-    /// What becomes of the names below it.
+    /// The action for the names below it.
     pub(super) below: Action,
-    /// What would become of both without this entry.
+    /// The action for both without this entry.
     pub(super) inherited: Action,
-    /// How often, on the way down, the inherited verdict turned into its opposite; odd where it allows.
+    /// How often the inherited action changed between the root and here; odd if it is Allow.
     pub(super) turns: usize,
 }
 
 impl<'a> ExportEntry<'a> {
-    /// False where the target would do the same without the entry.
+    /// False if the target would act the same without the entry.
     pub(super) fn matters(&self) -> bool {
         (self.own, self.below) != (self.inherited, self.inherited)
     }
 
-    /// A rule to name as the entry's reason.
+    /// The rule that the entry comes from.
     pub(super) fn rule(&self) -> Option<RuleRef<'a>> {
         self.node.own.or(self.node.below)
     }
 
-    /// `  ; zones/azure-ml.toml:33` and the like: where the entry comes from, as a comment.
+    /// The source of the entry as a comment, such as `  ; zones/azure-ml.toml:33`.
     pub(super) fn comment(&self, mark: &str) -> String {
         self.rule().map_or_else(String::new, |rule| format!("  {mark} {}", on_one_line(&rule.place())))
     }
 }
 
-/// One entry for each node, in the tree's order. Where the target is not able to say what the rules do, the entry blocks
-/// more than they do, or with `widen` allows more, but never what a rule denies; a remark tells of each.
+/// One entry for each node, in tree order. If the target cannot express the rules of a node, the entry blocks more than
+/// they do. With `widen` it allows more instead, but never a name that a rule denies. Each such case adds a remark.
 pub(super) fn fit<'a>(
     context: &'a Context<'a>,
     abilities: Abilities,
@@ -98,13 +98,13 @@ fn nearest<'a>(
         ),
         _ => return wanted,
     };
-    // The rule that allows stands here, or else above the rule here that denies.
+    // The allowing rule is at this node, or above the denying rule of this node.
     let here = [wanted.node.own, wanted.node.below].into_iter().flatten();
     let allowing = here.clone().find(|rule| rule.action() == Allow);
     match (able, denying, allowing) {
         (true, ..) => wanted,
         (false, None, Some(rule)) if context.widen => {
-            remarks.push(Remark::about(rule, format!("is widened: {more} is allowed, too")));
+            remarks.push(Remark::about(rule, format!("is widened: it also allows {more}")));
             ExportEntry { own: Allow, below: Allow, ..wanted }
         }
         (false, _, Some(rule)) => {

@@ -1,4 +1,4 @@
-//! [`layers`]: entries as patterns to be tried one layer after the other, for targets whose first match decides.
+//! [`layers`]: entries as ordered layers of patterns, for targets where the first match wins.
 
 use super::fit::ExportEntry;
 use super::{Context, Remark};
@@ -6,22 +6,22 @@ use crate::assemble::effective::Node;
 use crate::policy::RuleRef;
 use crate::policy::rule::{Action, Pattern, Scope};
 
-/// A pattern and the rule it comes from.
+/// A pattern and its rule.
 #[derive(Clone, Debug)]
 pub(super) struct Item<'a> {
     pub(super) pattern: Pattern,
     pub(super) rule: Option<RuleRef<'a>>,
 }
 
-/// Patterns of one action. None of them is within another that does the opposite.
+/// Patterns with the same action. No layer mixes a pattern with its exceptions.
 #[derive(Clone, Debug)]
 pub(super) struct Layer<'a> {
     pub(super) action: Action,
     pub(super) items: Vec<Item<'a>>,
 }
 
-/// The layers in the order they have to be tried: exceptions before what they are exceptions from. With `ports`, rules
-/// that allow what is allowed anyway are kept, because theirs may differ.
+/// The layers in match order: exceptions come before the patterns they narrow. With `ports`, redundant allow rules are
+/// included, because their ports may differ.
 pub(super) fn layers<'a>(entries: &[ExportEntry<'a>], ports: bool) -> Vec<Layer<'a>> {
     let mut layers: Vec<Layer<'a>> = Vec::new();
     for entry in entries {
@@ -39,7 +39,7 @@ pub(super) fn layers<'a>(entries: &[ExportEntry<'a>], ports: bool) -> Vec<Layer<
     layers
 }
 
-/// The patterns for which an entry turns the inherited verdict into its opposite.
+/// The patterns whose inherited action the entry changes.
 fn turns<'a>(entry: &ExportEntry<'a>) -> Vec<Item<'a>> {
     let item = |scope, rule| Item { pattern: Pattern::new(scope, entry.node.name.clone()), rule };
     let (own, below) = (entry.node.own, entry.node.below);
@@ -53,7 +53,7 @@ fn turns<'a>(entry: &ExportEntry<'a>) -> Vec<Item<'a>> {
     }
 }
 
-/// Layers allow and deny by turns, the outermost allows.
+/// Layers alternate between allow and deny; the outermost allows.
 fn put<'a>(layers: &mut Vec<Layer<'a>>, index: usize, item: Item<'a>) {
     while layers.len() <= index {
         let action = if layers.len().is_multiple_of(2) { Action::Allow } else { Action::Deny };
@@ -62,17 +62,18 @@ fn put<'a>(layers: &mut Vec<Layer<'a>>, index: usize, item: Item<'a>) {
     layers[index].items.push(item);
 }
 
-/// What is allowed, for targets that cannot deny: a rule for each, and those within others too, since their ports may
-/// differ. A pattern with exceptions within is left out, or with `widen` kept without them; a remark tells of each.
+/// The allowed patterns, for targets that cannot deny. Patterns within others are included, because their ports may
+/// differ. A pattern with exceptions is left out; with `widen` it is included and its exceptions are dropped. Each such
+/// case adds a remark.
 pub(super) fn allowed_alone<'a>(context: &'a Context<'a>, remarks: &mut Vec<Remark>) -> Vec<Item<'a>> {
     let mut items: Vec<Item<'a>> = context.effective.nodes().flat_map(allowed_here).collect();
     items.retain(|item| {
         let Some(exception) = exception(context, &item.pattern) else { return true };
         let (fate, remedy) = match context.widen {
             true => ("is widened", ""),
-            false => ("is left out", "; --widen allows it whole"),
+            false => ("is left out", "; --widen allows all of it"),
         };
-        let message = format!("{fate}: it cannot be allowed without `{exception}`{remedy}");
+        let message = format!("{fate}: the target cannot deny `{exception}` within it{remedy}");
         remarks.extend(item.rule.map(|rule| Remark::about(rule, message)));
         context.widen
     });
@@ -80,7 +81,7 @@ pub(super) fn allowed_alone<'a>(context: &'a Context<'a>, remarks: &mut Vec<Rema
     items
 }
 
-/// What the rules at one node allow.
+/// The patterns that the rules at one node allow.
 fn allowed_here<'a>(node: &'a Node<'a>) -> Vec<Item<'a>> {
     let allows = |rule: &RuleRef<'a>| rule.action() == Action::Allow;
     let (own, below) = (node.own.filter(allows), node.below.filter(allows));
@@ -94,7 +95,7 @@ fn allowed_here<'a>(node: &'a Node<'a>) -> Vec<Item<'a>> {
     }
 }
 
-/// The first rule that denies some of the names of a pattern.
+/// The first rule that denies some of the names within a pattern.
 fn exception<'a>(context: &'a Context<'a>, pattern: &Pattern) -> Option<RuleRef<'a>> {
     let reaches_below = pattern.scope() != Scope::Exact;
     let below = reaches_below.then(|| context.effective.nodes_below(pattern.name())).into_iter().flatten();

@@ -1,7 +1,7 @@
-//! The effective policy in the words of other enforcers, so that one list is kept and not several.
+//! Exports the effective policy to other enforcers, so that one allowlist serves all of them.
 //!
-//! Every target says less than a rule here can. What it cannot say is never dropped without a word and never opened
-//! wider without `widen`: `fit` finds the nearest thing each target can say, and each module writes it down.
+//! Every target expresses less than namegate's rules. An export reports each rule that a target cannot express, and
+//! allows more than the rule only with `widen`. `fit` finds the closest approximation; each target's module writes it.
 
 mod azure_dns_policy;
 mod azure_firewall;
@@ -28,20 +28,20 @@ use crate::policy::expect::Expect;
 use crate::policy::{Mode, RuleRef};
 use crate::util::escape::on_one_line;
 
-/// What an export is written for.
+/// The target of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Target {
-    /// Azure Firewall: an ARM template of a firewall policy's rule collection group
+    /// Azure Firewall: ARM template of a rule collection group
     AzureFirewall,
-    /// Azure DNS resolver policy: an ARM template of domain lists and security rules
+    /// Azure DNS resolver policy: ARM template of domain lists and rules
     AzureDnsPolicy,
     /// Azure ML managed network: outbound FQDN rules for `az ml workspace update --file`
     AzureMl,
-    /// Response policy zone, for BIND, Unbound, PowerDNS Recursor and others
+    /// Response policy zone for BIND, Unbound, PowerDNS Recursor and others
     Rpz,
-    /// Unbound: local zones for its configuration
+    /// Unbound: `local-zone` configuration
     Unbound,
-    /// Dnsmasq 2.86 or newer: servers for its configuration
+    /// Dnsmasq 2.86 or newer: `server` configuration
     Dnsmasq,
     /// CoreDNS: a Corefile
     Coredns,
@@ -50,27 +50,27 @@ pub enum Target {
 }
 
 impl Target {
-    /// True where the file says whom to ask.
+    /// True if the exported file names upstream servers.
     pub fn names_upstreams(self) -> bool {
         matches!(self, Self::Unbound | Self::Dnsmasq | Self::Coredns)
     }
 }
 
-/// An export and what it does not say.
+/// An export, and the rules it does not fully express.
 #[derive(Clone, Debug, Default)]
 pub struct Export {
     /// The file for the target.
     pub text: String,
-    /// What the target cannot express, one rule each.
+    /// One remark for each rule that the target cannot express.
     pub remarks: Vec<Remark>,
 }
 
-/// What became of a rule that the target cannot express as it is.
+/// What the export did with a rule that the target cannot express.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// `file:line` of the rule; empty where no rule is meant.
+    /// `file:line` of the rule; empty for a general remark.
     pub place: String,
-    /// The rule, and what became of it.
+    /// The rule, and what the export did with it.
     pub message: String,
 }
 
@@ -84,7 +84,7 @@ impl Remark {
     }
 }
 
-/// In one line; file names and what else comes from outside are escaped.
+/// One line; file names and other outside text are escaped.
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.place.is_empty() {
@@ -94,16 +94,16 @@ impl fmt::Display for Remark {
     }
 }
 
-/// What every target needs to know.
+/// The input of every target.
 struct Context<'a> {
     assembly: &'a Assembly,
     effective: Effective<'a>,
-    /// Write what opens more than the policy does, where the target has nothing closer.
+    /// Allow more than a rule does if the target cannot express the rule.
     widen: bool,
 }
 
-/// Writes the policy of `assembly` for `target`. With `widen` a rule that the target can only say more broadly is
-/// written so; else it is left out.
+/// Writes the policy of `assembly` for `target`. A rule that the target can only express more broadly is left out, or
+/// written more broadly with `widen`.
 pub fn export(target: Target, assembly: &Assembly, widen: bool) -> Export {
     let context = Context { assembly, effective: Effective::of(assembly.policy()), widen };
     let mut export = match target {
@@ -117,24 +117,24 @@ pub fn export(target: Target, assembly: &Assembly, widen: bool) -> Export {
         Target::Cilium => cilium::write(&context),
     };
     if assembly.policies.groups().len() > 1 {
-        let message = "client groups have rules of their own; these are for clients that belong to none";
+        let message = "client groups are not exported: these are the rules for clients in no group";
         export.remarks.push(Remark::general(message.to_owned()));
     }
     if assembly.routes.iter().len() > 1 {
-        let message = "routes are left out: all names go to the servers of [upstream]";
+        let message = "routes are not exported: all names go to `upstream.servers`";
         export.remarks.push(Remark::general(message.to_owned()));
     }
     for message in unsaid(assembly) {
         export.remarks.push(Remark::general(message));
     }
     for origin in assembly.local.origins() {
-        let message = format!("the local zone `{origin}` is answered by namegate alone; it is left out");
+        let message = format!("local zone `{origin}` is not exported: only namegate answers it");
         export.remarks.push(Remark::general(message));
     }
     export
 }
 
-/// What no target can say, of the policy as a whole.
+/// The features of the policy that no target can express.
 fn unsaid(assembly: &Assembly) -> Vec<String> {
     let policy = assembly.policy();
     let rules = |is_meant: fn(&RuleRef<'_>) -> bool| policy.iter().filter(is_meant).count();
@@ -144,14 +144,16 @@ fn unsaid(assembly: &Assembly) -> Vec<String> {
     [
         (
             inspected > 0,
-            format!("answers for {inspected} rules are not inspected: their aliases lead anywhere"),
+            format!(
+                "`cname = \"inspect\"` is not exported ({inspected} rules): aliases may lead to any name"
+            ),
         ),
         (
             expecting > 0,
-            format!("{expecting} rules expect private or public addresses; nothing looks at them"),
+            format!("`expect` is not exported ({expecting} rules): addresses in answers are not checked"),
         ),
-        (guarded, "the tunnel guard is left out: names below a wide rule are not counted".to_owned()),
-        (policy.mode() == Mode::Observe, "the policy observes; what is written here blocks".to_owned()),
+        (guarded, "the tunnel guard is not exported: names below wildcards are not limited".to_owned()),
+        (policy.mode() == Mode::Observe, "the policy is in observe mode, but this export blocks".to_owned()),
     ]
     .into_iter()
     .filter_map(|(holds, message)| holds.then_some(message))
@@ -159,23 +161,23 @@ fn unsaid(assembly: &Assembly) -> Vec<String> {
 }
 
 impl Context<'_> {
-    /// Where the file comes from, as comment lines that begin with `mark`.
+    /// The file header: a comment line that begins with `mark`.
     fn head(&self, mark: &str, target: &str) -> String {
         let hash = self.assembly.policy().hash();
         format!(
-            "{mark} Written by `namegate export {target}` of namegate {}, policy {hash}.\n",
+            "{mark} Generated by `namegate export {target}`, namegate {}, policy {hash}.\n",
             env!("CARGO_PKG_VERSION")
         )
     }
 
-    /// The upstream servers by address; `fallback` and a remark where the settings name none.
+    /// The addresses of the upstream servers. If there are none, Azure's resolver and a remark.
     fn upstreams(&self, remarks: &mut Vec<Remark>) -> Vec<std::net::SocketAddr> {
         let address = |server: &UpstreamAddress| match server {
             UpstreamAddress::System => None,
             UpstreamAddress::Udp(address) | UpstreamAddress::Tcp(address) => Some(*address),
             UpstreamAddress::Encrypted(_) => {
                 let message =
-                    format!("the upstream {server} is encrypted; it is left out, never asked in clear");
+                    format!("upstream {server} is not exported: the export would query it unencrypted");
                 remarks.push(Remark::general(message));
                 None
             }
@@ -185,7 +187,7 @@ impl Context<'_> {
         if servers.is_empty() {
             servers.push(AZURE_RESOLVER);
             let message = format!(
-                "no upstream has an address that can be written; {} is in its place: give --upstream to change it",
+                "no upstream address to export; the export uses {}: set another with --upstream",
                 AZURE_RESOLVER.ip()
             );
             remarks.push(Remark::general(message));

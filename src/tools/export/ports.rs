@@ -1,16 +1,16 @@
-//! The ports of a rule, as its zone file lists them.
+//! The ports and the purpose of a rule, from its allowlist.
 
 use super::Context;
 use crate::allowlist::Port;
 use crate::policy::RuleRef;
 
 impl Context<'_> {
-    /// Ports the rule's vendor says to open; empty where nothing is known.
+    /// The ports that the rule's vendor says to open; empty if unknown.
     pub(super) fn ports(&self, rule: Option<RuleRef<'_>>) -> &[Port] {
         rule.and_then(|rule| self.assembly.written(rule)).map_or(&[], |written| &written.ports)
     }
 
-    /// What the rule's names are for; empty where nothing is known.
+    /// The purpose of the rule's names; empty if unknown.
     pub(super) fn purpose(&self, rule: Option<RuleRef<'_>>) -> &str {
         rule.and_then(|rule| self.assembly.written(rule)).map_or("", |written| &written.purpose)
     }

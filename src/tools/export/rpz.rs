@@ -6,19 +6,19 @@ use super::fit::{Abilities, fit};
 use super::{Context, Export, Remark};
 use crate::policy::rule::Action;
 
-/// Longest name, in bytes on the wire, that has room for `*.` before and `rpz.namegate.` behind it (RFC 1035 section 2.3.4: 255).
-/// Most servers take zones of names about as long.
+/// Longest name, in wire bytes, that fits between `*.` and the zone name `rpz.namegate.` (RFC 1035 section 2.3.4: 255).
+/// Most servers accept zone names of about that length.
 const MAX_TRIGGER: usize = 255 - 2 - 13;
 
-/// Every name of the tree has a record of its own and a wildcard below it, because a name that exists in a zone, if only
-/// as the parent of another, keeps the wildcards above it from its own descendants (RFC 4592 section 3.3.1).
+/// Writes a record and a wildcard for every name of the tree. A name that exists in a zone, even as an empty parent,
+/// stops wildcards above it from matching names below it (RFC 4592 section 3.3.1).
 pub(super) fn write(context: &Context<'_>) -> Export {
     let mut export = Export::default();
     let (serial, ttl) = (context.assembly.policy().serial(), context.assembly.settings.block.ttl.as_secs());
     let mut text = context.head(";", "rpz");
     let _ = write!(
         text,
-        "; It decides on names alone and asks nobody first, where the server is told so:\n\
+        "; To decide by name alone, before any upstream query, configure the server as follows:\n\
          ;   BIND     response-policy {{ zone \"rpz.namegate\"; }} qname-wait-recurse no break-dnssec yes;\n\
          ;   Unbound  rpz: with name: \"rpz.namegate\" and zonefile:, and \"respip\" first in module-config:\n\
          $TTL {ttl}\n\
@@ -30,9 +30,9 @@ pub(super) fn write(context: &Context<'_>) -> Export {
         let comment = if entry.matters() { entry.comment(";") } else { String::new() };
         let name = &entry.node.name;
         if name.wire_len() > MAX_TRIGGER {
-            let denied =
-                if entry.inherited == Action::Allow { ", and what it denies is let pass" } else { "" };
-            let message = format!("is left out{denied}: a name of a response policy zone would be too long");
+            let denied = if entry.inherited == Action::Allow { ", so names that it denies pass" } else { "" };
+            let message =
+                format!("is left out{denied}: its name would be too long in a response policy zone");
             export.remarks.extend(entry.rule().map(|rule| Remark::about(rule, message)));
             continue;
         }
@@ -43,7 +43,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     export
 }
 
-/// What the policy is called in the data of a CNAME: to let pass, or to answer NXDOMAIN.
+/// The CNAME target for an action: pass, or answer NXDOMAIN.
 fn target(action: Action) -> &'static str {
     match action {
         Action::Allow => "rpz-passthru.",

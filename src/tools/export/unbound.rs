@@ -6,8 +6,8 @@ use super::fit::{Abilities, fit};
 use super::{Context, Export};
 use crate::policy::rule::Action::{Allow, Deny};
 
-/// A local zone is a name and everything below it. Data of a rare type at a name makes a `transparent` zone answer for
-/// that name by itself, without data, and pass on what is below; nothing does the opposite.
+/// A local zone covers a name and everything below it. A record of a rare type makes a `transparent` zone answer NODATA
+/// for the name itself and forward the names below it. Unbound has no means for the opposite.
 const ABILITIES: Abilities = Abilities { name_alone: false, below_alone: true };
 
 pub(super) fn write(context: &Context<'_>) -> Export {
@@ -15,8 +15,8 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     let ttl = context.assembly.settings.block.ttl.as_secs();
     let mut text = context.head("#", "unbound");
     text.push_str(
-        "# A blocked name is NXDOMAIN; one that is blocked above allowed names is answered without data.\n\
-         # `namegate export rpz` says everything that local zones cannot.\n\
+        "# Blocked names get NXDOMAIN; a blocked name with allowed names below it gets NODATA.\n\
+         # `namegate export rpz` expresses rules that local zones cannot.\n\
          server:\n    unblock-lan-zones: yes\n    local-zone: \"localhost.\" nodefault\n    \
          local-zone: \".\" always_nxdomain\n",
     );

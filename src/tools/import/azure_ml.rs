@@ -1,5 +1,5 @@
-//! What an Azure ML workspace needs: `outboundNetworkDependenciesEndpoints` (Microsoft Learn, "Configure inbound and
-//! outbound network traffic", 2026-03-19; API version 2018-03-01-preview).
+//! Imports the dependencies of an Azure ML workspace: `outboundNetworkDependenciesEndpoints` (Microsoft Learn,
+//! "Configure inbound and outbound network traffic", 2026-03-19; API version 2018-03-01-preview).
 
 use super::draft::{Candidate, Draft};
 use super::json::{self, Json};
@@ -9,11 +9,13 @@ use crate::diagnostics::{Report, Source};
 use crate::policy::rule::{Action, Pattern};
 use crate::util::escape::on_one_line;
 
-const SHAPE: &str = "expected the answer of `outboundNetworkDependenciesEndpoints`: `{\"value\": [{\"properties\": \
+const SHAPE: &str = "use the response of `outboundNetworkDependenciesEndpoints`: `{\"value\": [{\"properties\": \
                      {\"category\": …, \"endpoints\": [{\"domainName\": …, \"endpointDetails\": [{\"port\": 443}]}]}}]}`, \
-                     or its array alone";
+                     or only its array";
 
-/// Reads what a workspace needs. Errors: everything wrong with the file, with JSON paths.
+/// Reads the dependencies of a workspace.
+///
+/// Errors: everything wrong with the file, with JSON paths.
 pub fn read(source: &Source) -> Result<Vec<Dependency>, Report> {
     let value = json::parse(source)?;
     let root = Json::root(&value, source);
@@ -36,15 +38,15 @@ pub fn read(source: &Source) -> Result<Vec<Dependency>, Report> {
     if faults.is_empty() { Ok(dependencies) } else { Err(faults) }
 }
 
-/// The array in the answer's object, which holds nothing else but perhaps the address of more.
+/// The array in the response object. Only `nextLink` may stand next to it, and then the list is incomplete.
 fn value_of<'v>(root: &Json<'v>) -> Result<Json<'v>, Report> {
     let list = root.required("value", SHAPE)?;
     if let Some(key) = root.keys().find(|key| !["value", "nextLink"].contains(key)) {
         let key = on_one_line(key);
-        return Err(root.fault(format!("`{key}` is no part of this answer"), SHAPE));
+        return Err(root.fault(format!("unexpected field `{key}`"), SHAPE));
     }
     match root.field("nextLink") {
-        Some(next) => Err(next.fault("the list goes on at this address", "join all pages into one array")),
+        Some(next) => Err(next.fault("the list continues on another page", "join all pages into one array")),
         None => Ok(list),
     }
 }
@@ -59,7 +61,8 @@ fn dependency(category: &str, endpoint: &Json<'_>) -> Result<Dependency, Report>
     let domain = endpoint.required("domainName", SHAPE)?;
     let text = domain.text(SHAPE)?;
     let pattern = Pattern::parse(text).map_err(|error| {
-        let help = error.help.clone().unwrap_or_else(|| "write a host name, or `*.` and one".to_owned());
+        let help =
+            error.help.clone().unwrap_or_else(|| "write a host name, or `*.` and a host name".to_owned());
         domain.fault(format!("`{}`: {error}", on_one_line(text)), &help)
     })?;
     let mut ports = Vec::new();
@@ -75,18 +78,18 @@ fn dependency(category: &str, endpoint: &Json<'_>) -> Result<Dependency, Report>
 }
 
 fn port(detail: &Json<'_>) -> Result<Option<Port>, Report> {
-    let help = "ports are numbers from 1 to 65535";
+    let help = "use a port from 1 to 65535";
     let Some(port) = detail.field("port") else { return Ok(None) };
     let number = port.number(u64::from(u16::MAX), help)?;
     let number = u16::try_from(number).ok().filter(|number| *number > 0);
-    let number = number.ok_or_else(|| port.fault("0 is no port", help))?;
+    let number = number.ok_or_else(|| port.fault("0 is not a port", help))?;
     let protocol = match detail.field("protocol") {
         None => Protocol::Tcp,
         Some(protocol) => match protocol.text(SHAPE)?.to_ascii_lowercase().as_str() {
             "tcp" | "http" | "https" => Protocol::Tcp,
             "udp" => Protocol::Udp,
             "any" | "*" => Protocol::Any,
-            _ => return Err(protocol.fault("the protocol is unknown", "tcp, udp and any are known")),
+            _ => return Err(protocol.fault("unknown protocol", "use tcp, udp or any")),
         },
     };
     Ok(Some(Port { protocol, number }))
@@ -104,5 +107,5 @@ pub(super) fn import(source: &Source, options: ImportOptions) -> Result<Imported
         });
     }
     let origin = format!("outboundNetworkDependenciesEndpoints, from {}", source.file());
-    draft.finish("What an Azure Machine Learning workspace needs", &origin, source.file())
+    draft.finish("Azure Machine Learning workspace dependencies", &origin, source.file())
 }

@@ -1,4 +1,4 @@
-//! [`Draft`]: a zone file in the making.
+//! [`Draft`]: an allowlist under construction.
 
 use std::collections::BTreeSet;
 
@@ -13,18 +13,18 @@ use crate::diagnostics::{Diagnostic, Report};
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::util::escape::on_one_line;
 
-/// Something that the input allows or denies.
+/// A pattern that the input allows or denies.
 pub(super) struct Candidate {
     pub(super) action: Action,
     pub(super) pattern: Pattern,
-    /// Where it stands: a line or a JSON path.
+    /// Its place: a line or a JSON path.
     pub(super) place: String,
-    /// What it is for; may be empty.
+    /// Its purpose; may be empty.
     pub(super) purpose: String,
     pub(super) ports: Vec<Port>,
 }
 
-/// A zone file and what did not get into it.
+/// An allowlist, and what was not imported.
 pub(super) struct Draft {
     options: ImportOptions,
     rules: Vec<Rule>,
@@ -51,16 +51,16 @@ impl Draft {
         }
     }
 
-    /// Takes what may be taken. The same pattern twice becomes one rule.
+    /// Adds a candidate, or notes why it is not imported. Duplicate patterns become one rule.
     pub(super) fn add(&mut self, candidate: Candidate) {
         let Candidate { action, pattern, place, purpose, ports } = candidate;
         if action == Action::Allow {
             let is_wide = pattern.scope() != Scope::Exact;
             if let Some(reason) = refusal(&pattern) {
-                return self.leave_out(&place, format!("`{pattern}` is not carried over: {reason}"));
+                return self.leave_out(&place, format!("`{pattern}` is not imported: {reason}"));
             }
             if is_wide && !self.options.wildcards {
-                let message = format!("`{pattern}` is not carried over: use --wildcards to carry over");
+                let message = format!("`{pattern}` is not imported: use --wildcards to import it");
                 return self.leave_out(&place, message);
             }
         }
@@ -74,22 +74,24 @@ impl Draft {
         rule.ports.extend(ports);
     }
 
-    /// Notes that something at `place` is not in the zone file.
+    /// Notes that something at `place` is not imported.
     pub(super) fn leave_out(&mut self, place: &str, message: impl Into<String>) {
         self.complete = false;
         self.remark(place, message);
     }
 
-    /// Notes what to know about the zone file.
+    /// Adds a remark about the allowlist.
     pub(super) fn remark(&mut self, place: &str, message: impl Into<String>) {
         self.remarks.push(on_one_line(&format!("{place}: {}", message.into())));
     }
 
-    /// The zone file. Errors: it would have no rule, and what was left out is no reason for that.
+    /// Writes the allowlist.
+    ///
+    /// Errors: it has no rules although nothing was left out.
     pub(super) fn finish(self, title: &str, source: &str, file: &str) -> Result<Imported, Report> {
         if self.rules.is_empty() && self.complete {
-            let help = "check that this is the whole output of the command, and the right format".to_owned();
-            return Err(Diagnostic::error(file, "nothing in this file names a host").with_help(help).into());
+            let help = "check the format, and that the file holds the whole output of the command".to_owned();
+            return Err(Diagnostic::error(file, "no host names in this file").with_help(help).into());
         }
         let of = |action| self.rules.iter().filter(|rule| rule.action == action).map(Rule::written).collect();
         let zone = Zone {
@@ -100,13 +102,13 @@ impl Draft {
             deny: of(Action::Deny),
         };
         let text = toml::to_string(&zone)
-            .map_err(|error| Diagnostic::error(file, format!("the zone file cannot be written: {error}")))?;
+            .map_err(|error| Diagnostic::error(file, format!("cannot write the allowlist: {error}")))?;
         let files = vec![File { name: "imported.toml".to_owned(), text }];
         Ok(Imported { files, remarks: self.remarks, complete: self.complete })
     }
 }
 
-/// As [`crate::allowlist`] reads it.
+/// The file format that [`crate::allowlist`] reads.
 #[derive(Serialize)]
 struct Zone<'a> {
     title: &'a str,

@@ -1,11 +1,11 @@
-//! [`Json`]: a value of a JSON file and the path to it, so that what is wrong can be named.
+//! [`Json`]: a value of a JSON file with its path, for error messages.
 
 use serde_json::Value;
 
 use crate::diagnostics::{Diagnostic, Report, Source};
 use crate::util::escape::on_one_line;
 
-/// A value and where it stands.
+/// A value and its path.
 #[derive(Clone, Debug)]
 pub(super) struct Json<'v> {
     value: &'v Value,
@@ -13,7 +13,9 @@ pub(super) struct Json<'v> {
     file: &'v str,
 }
 
-/// Reads the whole text. Errors: it is no JSON, the place is told; or it is the first page of a list only.
+/// Parses the whole text.
+///
+/// Errors: it is not JSON, with the place; or it is only one page of a list.
 pub(super) fn parse(source: &Source) -> Result<Value, Report> {
     let text = source.text().trim_start_matches('\u{feff}');
     let value = serde_json::from_str(text).map_err(|error| {
@@ -21,30 +23,30 @@ pub(super) fn parse(source: &Source) -> Result<Value, Report> {
         let line = if error.line() == 1 { 0..0 } else { source.line_range(error.line()) };
         let at = (line.start + skipped + error.column().saturating_sub(1)).min(source.text().len());
         let help = match error.is_eof() {
-            true => "the file ends too early; save the command's whole output",
-            false => "save the command's output as it is, with `--output json`",
+            true => "save the command's whole output: the file ends too early",
+            false => "save the command's output unchanged, with `--output json`",
         };
-        let message = format!("this is no JSON: {error}");
+        let message = format!("invalid JSON: {error}");
         let diagnostic = Diagnostic::error(source.file(), message).with_help(help.to_owned()).at(at..at + 1);
         Report::new(source.clone(), vec![diagnostic])
     })?;
     match Json::root(&value, source).field("nextLink") {
-        // What follows may be what matters.
+        // Later pages may hold entries that matter.
         Some(link) if link.value.as_str() != Some("") => Err(link.fault(
-            "the list goes on: this is one page of it",
-            "save all pages; `az … list` follows the links, and `az rest` does not",
+            "the list continues on another page",
+            "save all pages: `az … list` follows the links, `az rest` does not",
         )),
         _ => Ok(value),
     }
 }
 
 impl<'v> Json<'v> {
-    /// The whole of a file.
+    /// The root value of a file.
     pub(super) fn root(value: &'v Value, source: &'v Source) -> Self {
         Self { value, path: String::new(), file: source.file() }
     }
 
-    /// Where it stands: `value[0].properties`, or `$` for the whole.
+    /// Its path, such as `value[0].properties`, or `$` for the root.
     pub(super) fn path(&self) -> &str {
         if self.path.is_empty() { "$" } else { &self.path }
     }
@@ -53,19 +55,19 @@ impl<'v> Json<'v> {
         Self { value, path: format!("{}{step}", self.path), file: self.file }
     }
 
-    /// The field `name`, whose letters may be of either case: Azure's interfaces do not agree. None where it is null.
+    /// The field `name`, in upper or lower case, because Azure's APIs differ. `None` if it is null.
     pub(super) fn field(&self, name: &str) -> Option<Self> {
         let (key, value) = self.value.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
         let dot = if self.path.is_empty() { "" } else { "." };
         (!value.is_null()).then(|| self.child(value, &format!("{dot}{key}")))
     }
 
-    /// The field `name`, which may stand in `properties` as well: the REST interface nests what `az` flattens.
+    /// The field `name`, here or in `properties`: the REST API nests fields that `az` flattens.
     pub(super) fn property(&self, name: &str) -> Option<Self> {
         self.field(name).or_else(|| self.field("properties")?.field(name))
     }
 
-    /// The field `name`, which has to be there.
+    /// The field `name`; an error if it is missing.
     pub(super) fn required(&self, name: &str, help: &str) -> Result<Self, Report> {
         self.field(name).ok_or_else(|| match self.value.is_object() {
             true => self.fault(format!("`{name}` is missing"), help),
@@ -73,7 +75,7 @@ impl<'v> Json<'v> {
         })
     }
 
-    /// Names of the fields; none where it is no object.
+    /// The field names of an object; empty for any other value.
     pub(super) fn keys(&self) -> impl Iterator<Item = &'v str> + use<'v> {
         self.value.as_object().into_iter().flat_map(|object| object.keys().map(String::as_str))
     }
@@ -114,7 +116,7 @@ impl<'v> Json<'v> {
         self.fault(format!("expected {what}, found {found}"), help)
     }
 
-    /// What is wrong here.
+    /// An error about this value.
     pub(super) fn fault(&self, message: impl AsRef<str>, help: &str) -> Report {
         let path = on_one_line(self.path());
         let message = format!("`{path}`: {}", message.as_ref());

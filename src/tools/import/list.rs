@@ -1,4 +1,4 @@
-//! Plain lists, as [`crate::allowlist`] reads them, and what other programs write: turned into a zone file whose rules can be described.
+//! Plain lists, as [`crate::allowlist`] reads them, JSON lists and filter lists of other programs.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use crate::allowlist::read_list;
 use crate::diagnostics::{Report, Source};
 use crate::policy::rule::{Action, Pattern, Scope};
 
-const SHAPE: &str = "expected an array of names, or the domain list of an Azure DNS resolver with `domains`";
+const SHAPE: &str = "use a JSON array of names, or an Azure DNS resolver domain list with `domains`";
 
 pub(super) fn import(source: &Source, options: ImportOptions) -> Result<Imported, Report> {
     let mut draft = Draft::new(options);
@@ -29,7 +29,7 @@ fn candidate(action: Action, pattern: Pattern, place: String) -> Candidate {
 }
 
 fn from_lines(source: &Source, draft: &mut Draft) -> Result<(), Report> {
-    // What is pasted may end without a line ending.
+    // Pasted text may lack the final line ending.
     let bytes = source.text().as_bytes().chain(&b"\n"[..]);
     read_list(source.file(), bytes, |action, pattern, line| {
         draft.add(candidate(action, pattern.clone(), format!("{}:{line}", source.file())));
@@ -37,7 +37,7 @@ fn from_lines(source: &Source, draft: &mut Draft) -> Result<(), Report> {
     Ok(())
 }
 
-/// An array of patterns as a list has them; or domain lists of an Azure DNS resolver, one or several.
+/// An array of patterns, or one or more domain lists of an Azure DNS resolver.
 fn from_json(source: &Source, options: ImportOptions, draft: &mut Draft) -> Result<(), Report> {
     let value = json::parse(source)?;
     let root = Json::root(&value, source);
@@ -56,14 +56,15 @@ fn from_json(source: &Source, options: ImportOptions, draft: &mut Draft) -> Resu
             element.property("domains").ok_or_else(|| element.fault("`domains` is missing", SHAPE))?;
         for domain in domains.elements(SHAPE)? {
             let (pattern, place) = (pattern(&domain)?, place(source, &domain));
-            // A domain of such a list covers every name below it (Microsoft Learn, "DNS security policy", 2026-08-11).
+            // A domain in such a list covers every name below it (Microsoft Learn, "DNS security policy", 2026-08-11).
             let (pattern, scope) = match pattern.scope() {
                 Scope::Exact => (pattern.name().clone(), Scope::Subtree),
                 scope => (pattern.name().clone(), scope),
             };
             if scope == Scope::Subtree && !options.wildcards {
-                let message =
-                    format!("`{pattern}` alone is carried over: use --wildcards for the names below it");
+                let message = format!(
+                    "`{pattern}` is imported without the names below it: use --wildcards to add them"
+                );
                 draft.leave_out(&place, message);
                 draft.add(candidate(Action::Allow, Pattern::new(Scope::Exact, pattern), place));
             } else {
@@ -83,8 +84,8 @@ fn place(source: &Source, element: &Json<'_>) -> String {
     format!("{}: `{}`", source.file(), element.path())
 }
 
-/// Filter lists of AdGuard: `||host^` denies a name and those below it, `@@||host^` allows them; a host alone, or behind an address,
-/// denies that name; `!` and `#` begin comments.
+/// AdGuard filter lists. `||host^` denies a name and the names below it, `@@||host^` allows them. A host alone or after
+/// an address denies that name. `!` and `#` begin comments.
 fn from_filters(source: &Source, draft: &mut Draft) {
     for (line, number) in source.text().lines().zip(1..) {
         let line = line.trim_start_matches('\u{feff}').trim();
@@ -111,7 +112,7 @@ fn from_filters(source: &Source, draft: &mut Draft) {
         match host.as_deref().map(Pattern::parse) {
             Some(Ok(pattern)) => draft.add(candidate(action, pattern, place)),
             Some(Err(_)) | None => {
-                draft.leave_out(&place, format!("`{line}` is not carried over: no rule says the same"));
+                draft.leave_out(&place, format!("`{line}` is not imported: no rule can express it"));
             }
         }
     }

@@ -1,8 +1,8 @@
-//! What Azure and other resolvers print, as files namegate reads.
+//! Converts output of Azure and other resolvers to files that namegate reads.
 //!
-//! `azure-ml`, `rpz` and `list` become a zone file, `private-endpoint` and `private-zone` master files for local zones.
-//! Nothing opens more than somebody has asked for in so many words: patterns that cover many names wait for
-//! [`ImportOptions::wildcards`], and what is at or above a public suffix is never taken.
+//! `azure-ml`, `rpz` and `list` become an allowlist; `private-endpoint` and `private-zone` become master files for
+//! local zones. Patterns that cover many names are imported only with [`ImportOptions::wildcards`]. Names at or above a
+//! public suffix are never imported.
 
 pub mod azure_ml;
 mod draft;
@@ -19,51 +19,53 @@ use toml::value::Date;
 
 use crate::diagnostics::{Report, Source};
 
-/// What a file is.
+/// The format of an input file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Format {
-    /// What a workspace needs: the JSON of `outboundNetworkDependenciesEndpoints`
+    /// Workspace dependencies: JSON of `outboundNetworkDependenciesEndpoints`
     AzureMl,
-    /// A private endpoint's network interface: the JSON of `az network nic show`
+    /// Private endpoint's network interface: JSON of `az network nic show`
     PrivateEndpoint,
-    /// A private DNS zone: what `az network private-dns record-set list` or `zone export` prints
+    /// Private DNS zone: `az network private-dns record-set list` or `zone export`
     PrivateZone,
-    /// A response policy zone as a master file
+    /// Response policy zone as a master file
     Rpz,
-    /// Patterns, one a line; or JSON names, an Azure domain list, AdGuard filters
+    /// Patterns, one per line; or JSON names, Azure domain lists, AdGuard filters
     List,
 }
 
-/// How to import.
+/// Options of an import.
 #[derive(Clone, Copy, Debug)]
 pub struct ImportOptions {
-    /// Carry over patterns that cover many names.
+    /// Import patterns that cover many names.
     pub wildcards: bool,
-    /// The edition that the zone file will name.
+    /// The date for `revised` in the allowlist.
     pub today: Date,
 }
 
-/// What an import made.
+/// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// One file, but as many as there are zones for a private endpoint.
+    /// One file; for a private endpoint, one for each zone.
     pub files: Vec<File>,
-    /// What was not carried over and what to know about the rest, one line each, escaped.
+    /// What was not imported, and notes about the rest. One escaped line each.
     pub remarks: Vec<String>,
-    /// False where something was not carried over.
+    /// False if something was not imported.
     pub complete: bool,
 }
 
-/// A file to be written.
+/// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// What to call it, without a directory.
+    /// File name without a directory.
     pub name: String,
-    /// What is in it.
+    /// Contents.
     pub text: String,
 }
 
-/// Reads `source` as `format` says. Errors: it is something else, or something in it is wrong; then nothing is made of it.
+/// Imports `source`, which has the given format.
+///
+/// Errors: it has another format, or any fault. Then nothing is imported.
 pub fn import(format: Format, source: &Source, options: ImportOptions) -> Result<Imported, Report> {
     match format {
         Format::AzureMl => azure_ml::import(source, options),

@@ -1,5 +1,5 @@
-//! A private endpoint's network interface, which lists its names and addresses (Microsoft Learn, "Use a workspace with a
-//! custom DNS server", 2026-03-26), as local zones.
+//! Imports a private endpoint's network interface as local zones. The interface lists names and addresses (Microsoft
+//! Learn, "Use a workspace with a custom DNS server", 2026-03-26).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -14,11 +14,11 @@ use crate::diagnostics::{Report, Source};
 use crate::policy::rule::{Pattern, Scope};
 use crate::util::escape::on_one_line;
 
-const SHAPE: &str = "expected what `az network nic show` prints of a private endpoint's network interface: \
+const SHAPE: &str = "use the output of `az network nic show` for a private endpoint's network interface: \
                      `ipConfigurations` with `privateIPAddress` and `privateLinkConnectionProperties.fqdns`";
 
-/// Public zones and those that their names are aliases into (Microsoft Learn, "Azure Private Endpoint private DNS zone
-/// values", 2026-05-07).
+/// Public zones and the private zones that their names are aliases into (Microsoft Learn, "Azure Private Endpoint
+/// private DNS zone values", 2026-05-07).
 const PRIVATE_LINK: [(&str, &str); 19] = [
     ("api.azureml.ms", "privatelink.api.azureml.ms"),
     ("notebooks.azure.net", "privatelink.notebooks.azure.net"),
@@ -40,21 +40,21 @@ const PRIVATE_LINK: [(&str, &str); 19] = [
     ("file.core.chinacloudapi.cn", "privatelink.file.core.chinacloudapi.cn"),
     ("azurecr.cn", "privatelink.azurecr.cn"),
 ];
-/// Zones of online endpoints, below a region, and the zone of the workspace's interface that they are aliases into.
+/// Zones of online endpoints, which have one label per region, and the workspace's private zone that they point to.
 const INFERENCE: [(&str, &str); 3] = [
     ("inference.ml.azure.com", "privatelink.api.azureml.ms"),
     ("inference.ml.azure.us", "privatelink.api.ml.azure.us"),
     ("inference.ml.azure.cn", "privatelink.api.ml.azure.cn"),
 ];
 
-/// The addresses of a zone's own name and of all names below it.
+/// The addresses of a zone's apex and of all names below it.
 #[derive(Default)]
 struct Zone {
     own: BTreeSet<IpAddr>,
     below: BTreeSet<IpAddr>,
 }
 
-/// Makes a zone of each name and not of its parent, so that all other names there are still forwarded.
+/// Makes a zone for each name, not for its parent, so that other names below the parent are still forwarded.
 pub(super) fn import(source: &Source) -> Result<Imported, Report> {
     let value = json::parse(source)?;
     let names = names(&Json::root(&value, source))?;
@@ -69,15 +69,15 @@ pub(super) fn import(source: &Source) -> Result<Imported, Report> {
             && !is_inference
             && (pattern.scope() != Scope::Exact || refusal(pattern).is_some())
         {
-            // A local zone answers before every rule: what is no Private Link name may not take a whole domain over.
+            // A local zone answers before any rule, so only Private Link names may cover a whole domain.
             complete = false;
-            let message =
-                format!("`{pattern}` is left out: no Private Link name is known that covers so much");
+            let message = format!("`{pattern}` is not imported: no known Private Link name covers that much");
             remarks.push(format!("{}: {message}", source.file()));
             continue;
         }
         if aliases.is_empty() {
-            remarks.push(format!("{}: `{pattern}`: no Private Link name is known for it", source.file()));
+            remarks
+                .push(format!("{}: `{pattern}`: no known Private Link name, imported as is", source.file()));
         }
         for host in std::iter::once(pattern.name().to_string()).chain(aliases) {
             let zone = zones.entry(host).or_default();
@@ -93,14 +93,14 @@ pub(super) fn import(source: &Source) -> Result<Imported, Report> {
     Ok(master_file::imported(files, remarks, complete))
 }
 
-/// Every name of the file with its address.
+/// Every name in the file with its address.
 fn names(root: &Json<'_>) -> Result<Vec<(Pattern, IpAddr)>, Report> {
     let interfaces = if root.is_array() { root.elements(SHAPE)? } else { vec![root.clone()] };
     let mut names = Vec::new();
     for interface in &interfaces {
         let configurations = match interface.property("ipConfigurations") {
             Some(configurations) => configurations.elements(SHAPE)?,
-            // The documentation's `--query` leaves the configurations alone.
+            // The `--query` in the documentation prints the configurations without the interface around them.
             None if interface.field("FQDNs").is_some() => vec![interface.clone()],
             None => return Err(interface.fault("`ipConfigurations` is missing", SHAPE)),
         };
@@ -114,9 +114,7 @@ fn names(root: &Json<'_>) -> Result<Vec<(Pattern, IpAddr)>, Report> {
         }
     }
     match names.is_empty() {
-        true => {
-            Err(root.fault("no configuration has `fqdns`: this is no private endpoint's interface", SHAPE))
-        }
+        true => Err(root.fault("no configuration has `fqdns`: not a private endpoint's interface", SHAPE)),
         false => Ok(names),
     }
 }
@@ -125,28 +123,28 @@ fn address(configuration: &Json<'_>) -> Result<IpAddr, Report> {
     let address = ["privateIPAddress", "IPAddress"].iter().find_map(|name| configuration.property(name));
     let address = address.ok_or_else(|| configuration.fault("`privateIPAddress` is missing", SHAPE))?;
     let text = address.text(SHAPE)?;
-    text.parse().map_err(|_| address.fault(format!("`{}` is no address", on_one_line(text)), SHAPE))
+    text.parse().map_err(|_| address.fault(format!("`{}` is not an IP address", on_one_line(text)), SHAPE))
 }
 
 fn pattern(fqdn: &Json<'_>) -> Result<Pattern, Report> {
     let text = fqdn.text(SHAPE)?;
-    let help = "a name, or `*.` and a name";
+    let help = "write a host name, or `*.` and a host name";
     match Pattern::parse(text) {
         Ok(pattern) if pattern.scope() == Scope::Subtree => {
-            Err(fqdn.fault(format!("`{pattern}` is no name"), help))
+            Err(fqdn.fault(format!("`{pattern}` is not a host name"), help))
         }
         Ok(pattern) => Ok(pattern),
         Err(error) => Err(fqdn.fault(format!("`{}`: {error}", on_one_line(text)), help)),
     }
 }
 
-/// The workspace's id, from `ID.workspace.REGION.…`.
+/// The workspace id in `ID.workspace.REGION.…`.
 fn workspace(pattern: &Pattern) -> Option<String> {
     let name = pattern.name().to_string();
     name.split_once(".workspace.").map(|(id, _)| id.to_owned())
 }
 
-/// The names in Private Link zones that a name is an alias of.
+/// The names in Private Link zones that a name is an alias for.
 fn aliases(pattern: &Pattern, workspaces: &BTreeSet<String>) -> Vec<String> {
     let name = pattern.name().to_string();
     let below =

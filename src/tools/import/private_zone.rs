@@ -1,4 +1,4 @@
-//! An Azure private DNS zone (API version 2020-06-01 and later; `az network private-dns`) as a local zone.
+//! Imports an Azure private DNS zone (API version 2020-06-01 and later; `az network private-dns`) as a local zone.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -13,12 +13,12 @@ use crate::diagnostics::{Diagnostic, Report, Source};
 use crate::util::escape::on_one_line;
 use crate::wire::presentation::read_name;
 
-const SHAPE: &str = "expected what `az network private-dns record-set list` prints: an array of record sets with `fqdn`, \
+const SHAPE: &str = "use the output of `az network private-dns record-set list`: an array of record sets with `fqdn`, \
                      `name`, `ttl`, `type` and their records";
-/// Where relative names are taken to be where the file names no origin.
+/// Origin of relative names if the file names none.
 const UNNAMED: &str = "unnamed.invalid.";
 
-/// Reads either output, which their first characters tell apart.
+/// Reads either format; the first character tells which.
 pub(super) fn import(source: &Source) -> Result<Imported, Report> {
     let is_json =
         source.text().trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with(['[', '{']);
@@ -30,13 +30,13 @@ pub(super) fn import(source: &Source) -> Result<Imported, Report> {
     Ok(master_file::imported(vec![master_file::file(source, &origin, text)?], remarks, complete))
 }
 
-/// What was read.
+/// The zone that was read.
 struct Zone {
     origin: Name,
     /// Its records as lines of a master file.
     lines: String,
     has_soa: bool,
-    /// What was not carried over.
+    /// What was not imported.
     remarks: Vec<String>,
 }
 
@@ -55,14 +55,14 @@ fn from_master_file(source: &Source) -> Result<Zone, Report> {
     };
     if unnamed.zone_of(&soa.name) {
         return Err(whole(
-            "the file does not say which zone it is",
-            "write `$ORIGIN privatelink.api.azureml.ms.` first",
+            "the file does not name its zone",
+            "begin the file with the zone, such as `$ORIGIN privatelink.api.azureml.ms.`",
         ));
     }
     let mut lines = String::new();
     for (line, record) in &records {
         let data = data(&record.data).ok_or_else(|| {
-            let message = format!("{} records cannot be carried over", record.record_type());
+            let message = format!("{} records cannot be imported", record.record_type());
             let help = "remove the record, or write the local zone by hand".to_owned();
             let diagnostic = Diagnostic::error(source.file(), message).with_help(help);
             Report::new(source.clone(), vec![diagnostic.at(source.line_range(*line))])
@@ -104,13 +104,13 @@ fn from_json(source: &Source) -> Result<Zone, Report> {
         Some(list) => list.elements(SHAPE)?,
         None => root.elements(SHAPE)?,
     };
-    let first = sets.first().ok_or_else(|| root.fault("there is no record set", SHAPE))?;
+    let first = sets.first().ok_or_else(|| root.fault("no record sets", SHAPE))?;
     let origin = origin(first)?;
     let (mut lines, mut has_soa, mut remarks) = (String::new(), false, Vec::new());
     for set in &sets {
         if self::origin(set)? != origin {
             return Err(
-                set.fault(format!("this record set is not of the zone `{origin}`"), "import zone by zone")
+                set.fault(format!("this record set is not in zone `{origin}`"), "import one zone at a time")
             );
         }
         let name = set.required("name", SHAPE)?.text(SHAPE)?;
@@ -124,7 +124,11 @@ fn from_json(source: &Source) -> Result<Zone, Report> {
         has_soa |= kind == "SOA";
         let records = records(set, &kind)?;
         if records.is_empty() {
-            remarks.push(format!("{}: `{}`: {kind} without records is left out", source.file(), set.path()));
+            remarks.push(format!(
+                "{}: `{}`: empty {kind} record set is not imported",
+                source.file(),
+                set.path()
+            ));
         }
         for data in records {
             let _ = writeln!(lines, "{owner} {ttl} IN {kind} {data}");
@@ -133,7 +137,7 @@ fn from_json(source: &Source) -> Result<Zone, Report> {
     Ok(Zone { origin, lines, has_soa, remarks })
 }
 
-/// The zone of a record set: its full name without its own.
+/// The zone of a record set: its full name without its relative name.
 fn origin(set: &Json<'_>) -> Result<Name, Report> {
     let fqdn = set.property("fqdn").ok_or_else(|| set.fault("`fqdn` is missing", SHAPE))?;
     let (full, name) = (fqdn.text(SHAPE)?, set.required("name", SHAPE)?.text(SHAPE)?);
@@ -149,7 +153,7 @@ fn origin(set: &Json<'_>) -> Result<Name, Report> {
 
 fn rr_name(place: &Json<'_>, text: &str) -> Result<Name, Report> {
     let read = read_name(text).and_then(|name| Name::from_labels(name.labels()).ok());
-    read.ok_or_else(|| place.fault(format!("`{}` is no name", on_one_line(text)), SHAPE))
+    read.ok_or_else(|| place.fault(format!("`{}` is not a domain name", on_one_line(text)), SHAPE))
 }
 
 /// The data of each record of a set.
@@ -162,7 +166,7 @@ fn records(set: &Json<'_>, kind: &str) -> Result<Vec<String>, Report> {
     let number =
         |record: &Json<'_>, field: &str| record.required(field, SHAPE)?.number(u64::from(u32::MAX), SHAPE);
     let many = |field: &str, data: &dyn Fn(&Json<'_>) -> Result<String, Report>| {
-        // Azure keeps a set whose last record was removed, with an empty list or none.
+        // Azure keeps a set without records, with an empty list or without the list.
         let Some(list) = set.property(field) else { return Ok(Vec::new()) };
         list.elements(SHAPE)?.iter().map(data).collect::<Result<Vec<_>, _>>()
     };
@@ -195,21 +199,21 @@ fn records(set: &Json<'_>, kind: &str) -> Result<Vec<String>, Report> {
             Ok(format!("{} {} {}", names.0, names.1, times?.join(" ")))
         }),
         _ => Err(set.fault(
-            format!("the record type `{}` is unknown", on_one_line(kind)),
-            "A, AAAA, CNAME, MX, PTR, SOA, SRV and TXT are known",
+            format!("unsupported record type `{}`", on_one_line(kind)),
+            "remove the record set; supported are A, AAAA, CNAME, MX, PTR, SOA, SRV and TXT",
         )),
     }
 }
 
-/// An address of the record's family.
+/// The address in `field`, of the family that the record type needs.
 fn address<A: FromStr + ToString>(record: &Json<'_>, field: &str) -> Result<String, Report> {
     let field = record.required(field, SHAPE)?;
     let text = field.text(SHAPE)?;
     let read = text.parse::<A>().map(|address| address.to_string());
-    read.map_err(|_| field.fault(format!("`{}` is no address", on_one_line(text)), SHAPE))
+    read.map_err(|_| field.fault(format!("`{}` is not an IP address", on_one_line(text)), SHAPE))
 }
 
-/// A text as quoted strings of a master file, each of up to 255 bytes (RFC 1035 section 3.3).
+/// A text as quoted master-file strings of up to 255 bytes each (RFC 1035 section 3.3).
 fn strings(text: &str) -> String {
     let mut parts: Vec<String> = text.as_bytes().chunks(255).map(quoted).collect();
     if parts.is_empty() {
@@ -218,7 +222,7 @@ fn strings(text: &str) -> String {
     parts.join(" ")
 }
 
-/// A quoted string of a master file (RFC 1035 section 5.1): control characters and what is no UTF-8 become `\DDD`.
+/// A quoted master-file string (RFC 1035 section 5.1). Control characters and invalid UTF-8 become `\DDD`.
 fn quoted(text: &[u8]) -> String {
     let mut written = String::from("\"");
     for chunk in text.utf8_chunks() {

@@ -1,4 +1,4 @@
-//! Response policy zones (draft-vixie-dnsop-dns-rpz-00): the triggers and actions that are about names.
+//! Imports response policy zones (draft-vixie-dnsop-dns-rpz-00): triggers and actions for query names.
 
 use std::str::FromStr;
 
@@ -10,9 +10,9 @@ use crate::diagnostics::{Diagnostic, Report, Source};
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::wire::name as wire;
 
-/// Where relative names are taken to be where the file names no origin.
+/// Origin of relative names if the file names none.
 const UNNAMED: &str = "rpz.invalid.";
-/// Labels that end a trigger about something else than the name asked.
+/// Final labels of triggers that do not match the query name.
 const OTHER_TRIGGERS: [&str; 4] = ["rpz-ip", "rpz-client-ip", "rpz-nsdname", "rpz-nsip"];
 
 pub(super) fn import(source: &Source, options: ImportOptions) -> Result<Imported, Report> {
@@ -20,8 +20,7 @@ pub(super) fn import(source: &Source, options: ImportOptions) -> Result<Imported
         Name::from_str(UNNAMED).map_err(|error| Diagnostic::error(source.file(), error.to_string()))?;
     let records = master_file::records(source, &unnamed)?;
     let Some((_, soa)) = records.iter().find(|(_, record)| record.record_type() == RecordType::SOA) else {
-        let help =
-            "a response policy zone begins with an SOA record, which says what its names end in".to_owned();
+        let help = "add the SOA record of the response policy zone: its owner is the zone's name".to_owned();
         return Err(Diagnostic::error(source.file(), "the zone has no SOA record").with_help(help).into());
     };
     let mut draft = Draft::new(options);
@@ -39,21 +38,21 @@ pub(super) fn import(source: &Source, options: ImportOptions) -> Result<Imported
         }
     }
     if !denies_the_rest {
-        let message = "the zone lets every name pass that it does not mention; here they are blocked";
+        let message = "namegate blocks names that are not in the zone; the zone lets them pass";
         draft.remark(source.file(), message);
     }
     draft.finish("Imported response policy zone", source.file(), source.file())
 }
 
-/// What a record is about.
+/// The trigger of a record.
 enum Trigger {
-    /// The zone itself.
+    /// The apex.
     Apex,
-    /// Every name, denied: what holds here anyway.
+    /// Denies every name, as namegate does by default.
     Everything,
-    /// Names.
+    /// A pattern.
     Names(Action, Box<Pattern>),
-    /// What no rule can say.
+    /// A trigger that no rule can express, with the reason.
     Unsaid(String),
 }
 
@@ -77,31 +76,29 @@ fn rule(record: &Record, apex: &Name) -> Trigger {
     let last = labels.last().map(|last| last.to_ascii_lowercase()).unwrap_or_default();
     if let Some(trigger) = OTHER_TRIGGERS.iter().find(|trigger| trigger.as_bytes() == last) {
         return Trigger::Unsaid(format!(
-            "`{host}`: rules match the name asked; `{trigger}` has no counterpart"
+            "`{host}` is not imported: rules match query names, not `{trigger}` triggers"
         ));
     }
     let Some(action) = action(record, &labels) else {
         return Trigger::Unsaid(format!(
-            "`{host}`: only passing and denying can be carried over, not answers"
+            "`{host}` is not imported: rules can allow or deny, not answer with data"
         ));
     };
     match (host.name().is_root(), action) {
         (true, Action::Deny) => Trigger::Everything,
-        (true, Action::Allow) => {
-            Trigger::Unsaid("`*` lets every name pass; that is never carried over".to_owned())
-        }
+        (true, Action::Allow) => Trigger::Unsaid("`*` is not imported: it would allow every name".to_owned()),
         (false, action) => Trigger::Names(action, Box::new(host)),
     }
 }
 
-/// What the policy does with the name, which the target of a CNAME says; none for data to answer with.
+/// The action that the CNAME target stands for. `None` for data to answer with.
 fn action(record: &Record, labels: &[&[u8]]) -> Option<Action> {
     let RData::CNAME(target) = &record.data else { return None };
     let target = target.0.to_ascii().to_ascii_lowercase();
     match target.as_str() {
         "." | "*." | "rpz-drop." => Some(Action::Deny),
         "rpz-passthru." => Some(Action::Allow),
-        // Before there was `rpz-passthru.`, a name that was an alias of itself passed.
+        // Older form of `rpz-passthru.`: a CNAME to the name itself.
         _ => {
             let is_itself = |(one, other): (&[u8], &&[u8])| one.eq_ignore_ascii_case(other);
             let target = || record_target(record).into_iter().flatten();
@@ -110,7 +107,7 @@ fn action(record: &Record, labels: &[&[u8]]) -> Option<Action> {
     }
 }
 
-/// The labels that an alias leads to.
+/// The labels of the CNAME target.
 fn record_target(record: &Record) -> Option<impl Iterator<Item = &[u8]>> {
     match &record.data {
         RData::CNAME(target) => Some(target.0.iter()),

@@ -1,29 +1,29 @@
-//! How far a pattern reaches, by the Public Suffix List.
+//! Checks how many names a pattern covers, using the Public Suffix List.
 
 use crate::hazard::{DomainStanding, Reach, reach, standing};
 use crate::policy::rule::{Pattern, Scope};
 use crate::wire::name::Name;
 
-/// Why a pattern may never be allowed by an import, if so.
+/// The reason why an import never allows a pattern, if any.
 pub(super) fn refusal(pattern: &Pattern) -> Option<&'static str> {
     if standing(pattern.name()) == DomainStanding::Registry {
-        return Some("it is a public suffix, or a whole top-level domain");
+        return Some("it is a public suffix or a top-level domain");
     }
-    // `*.kawasaki.jp` on the list makes every name below a public suffix.
+    // The list has wildcards, such as `*.kawasaki.jp`: every name below is a public suffix.
     let labels = std::iter::once(&b"example"[..]).chain(pattern.name().labels());
     let below = Name::from_labels(labels).ok()?;
     let opens = pattern.scope() != Scope::Exact && standing(&below) == DomainStanding::Registry;
     opens.then_some("the names below it are public suffixes")
 }
 
-/// True for a pattern that opens names of other customers of a provider: all below a suffix that the provider registered,
-/// such as `*.blob.core.windows.net`, or what lies above such a suffix.
+/// True for a wildcard that allows names of a provider's other customers: at or above a suffix such as
+/// `blob.core.windows.net`.
 pub(super) fn is_shared(pattern: &Pattern) -> bool {
     let name = pattern.name().to_string();
     let opens_suffix = match reach(pattern.name()) {
         Reach::OneOwner => false,
         Reach::Registry | Reach::Anyone("", _) => true,
-        // What lies below a name that someone took is theirs alone.
+        // Names below a customer's name belong to that customer.
         Reach::Anyone(suffix, _) => suffix == name || suffix.ends_with(&format!(".{name}")),
     };
     pattern.scope() != Scope::Exact && opens_suffix

@@ -1,4 +1,4 @@
-//! Few rules for many names: siblings become a wildcard where that opens names of one owner alone.
+//! Few rules for many names: siblings become a wildcard if it only allows names of one owner.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,74 +10,74 @@ use crate::observe::blocked_names::Sighting;
 use crate::policy::rule::{Pattern, Scope};
 use crate::wire::name::Name;
 
-/// Made-up siblings that are enough: they are two of a family whose next member nobody can foretell.
+/// Minimum generated siblings to fold. Two are enough, because the next generated name is unpredictable.
 const MADE_UP: usize = 2;
 
-/// Names shown of those that a wildcard stands for.
+/// Names shown as examples for a wildcard.
 const EXAMPLES: usize = 3;
 
-/// A proposed rule.
+/// A suggested rule.
 #[derive(Clone, Debug)]
 pub struct ProposedRule {
-    /// What it allows.
+    /// The pattern that it allows.
     pub pattern: Pattern,
-    /// What is known of the names it stands for.
+    /// The evidence for the names it covers.
     pub seen: Sighting,
-    /// How many they are.
+    /// Number of names it covers.
     pub names: usize,
-    /// Those of them asked for most.
+    /// The most queried of these names.
     pub examples: Vec<Name>,
-    /// What a wildcard opens that anyone can take; none is proposed so unless it was asked for.
+    /// What a risky wildcard allows that anyone can create; only with `fold_risky`.
     pub opens: Option<Opens>,
-    /// A rule in force that would have the name, but that it sleeps.
+    /// An inactive rule that would allow the name.
     pub instead: Option<Instead>,
 }
 
-/// A rule of a zone, and the values with which it would not sleep.
+/// An inactive rule of an allowlist, and the values that activate it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instead {
-    /// The zone.
+    /// The allowlist.
     pub zone: String,
     /// The rule's host, as written.
     pub host: String,
-    /// Parameters and the values they need.
+    /// Parameters and their needed values.
     pub values: Vec<(String, String)>,
 }
 
-/// A wildcard that is not proposed, for it opens names that anyone can take.
+/// A wildcard that is not suggested, because it allows names that anyone can create.
 #[derive(Clone, Debug)]
 pub struct RiskyFold {
     /// The wildcard.
     pub pattern: Pattern,
-    /// How many names it would stand for.
+    /// Number of names it would cover.
     pub names: usize,
-    /// What it would open.
+    /// What it would allow.
     pub opens: Opens,
 }
 
-/// A shared suffix, and what anyone can have below it.
+/// A shared suffix, and what anyone can create below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opens {
-    /// The suffix; empty where only the Public Suffix List knows it.
+    /// The suffix; empty if only the Public Suffix List has it.
     pub suffix: &'static str,
-    /// What anyone can have below it.
+    /// What anyone can create below it.
     pub what: &'static str,
 }
 
-/// What became of the names.
+/// The result of folding.
 pub(super) struct Folded {
     pub(super) rules: Vec<ProposedRule>,
     pub(super) risky: Vec<RiskyFold>,
 }
 
-/// A name in the tree of all, with those below it.
+/// A name in the tree of all names, with the names below it.
 #[derive(Default)]
 struct Node<'n> {
     own: Option<(&'n Name, &'n Sighting)>,
     below: BTreeMap<&'n [u8], Self>,
 }
 
-/// Makes rules for all of `candidates`, none of them a wildcard that has one of the names that are dangerous to allow.
+/// Makes rules for all `candidates`. No wildcard covers a name in `dangerous`.
 pub(super) fn fold(candidates: &[(Name, &Sighting)], dangerous: &[&Name], options: LearnOptions) -> Folded {
     let mut root = Node::default();
     for (name, seen) in candidates {
@@ -97,7 +97,7 @@ struct Folding<'n> {
 }
 
 impl Folding<'_> {
-    /// Makes rules for the names at and below `node`, whose labels are `path`, the topmost first.
+    /// Makes rules for the names at and below `node`, whose labels are `path`, top-level label first.
     fn visit<'n>(&mut self, node: &Node<'n>, path: &mut Vec<&'n [u8]>) {
         let (rules, risky) = (self.folded.rules.len(), self.folded.risky.len());
         self.folded.rules.extend(node.own.map(|(name, seen)| exact(name, seen)));
@@ -128,7 +128,7 @@ impl Folding<'_> {
         }
     }
 
-    /// The name of `node` where its children are so many, or such, that there will be others.
+    /// The name of `node`, if the number or kind of its children suggests that there will be more.
     fn family(&self, node: &Node<'_>, path: &[&[u8]]) -> Option<Name> {
         let count =
             |is_counted: fn(&[u8]) -> bool| node.below.keys().filter(|label| is_counted(label)).count();
@@ -138,7 +138,7 @@ impl Folding<'_> {
             return None;
         }
         let parent = Name::from_labels(path.iter().rev().copied()).ok()?;
-        // Two names say little of a whole domain.
+        // Two names are too few to allow a whole registered domain.
         let is_within_domain =
             matches!(standing(&parent), DomainStanding::Registered(labels) if path.len() > labels);
         (many || is_within_domain).then_some(parent)
@@ -150,7 +150,7 @@ fn exact(name: &Name, seen: &Sighting) -> ProposedRule {
     ProposedRule { pattern, seen: seen.clone(), names: 1, examples: Vec::new(), opens: None, instead: None }
 }
 
-/// The rule for every name below `parent`, which is `node`, and for itself where it was asked for.
+/// The rule for every name below `parent`, the name of `node`, and for `parent` itself if it was queried.
 fn wildcard(node: &Node<'_>, parent: Name, opens: Option<Opens>) -> Option<ProposedRule> {
     let mut all = Vec::new();
     gather(node, &mut all);

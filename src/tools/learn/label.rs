@@ -1,6 +1,6 @@
-//! What a label looks like: a cloud's region, one of many that a program makes up, or data in disguise.
+//! Classifies labels: cloud regions, generated labels and encoded data.
 
-/// Azure's regions, by the names that host names use, as of 2026-11: public, Government and 21Vianet.
+/// Azure's region names as used in host names, as of 2026-11: public, Government and 21Vianet.
 #[rustfmt::skip]
 const REGIONS: &[&str] = &[
     "australiacentral", "australiacentral2", "australiaeast", "australiasoutheast", "austriaeast", "belgiumcentral",
@@ -16,9 +16,9 @@ const REGIONS: &[&str] = &[
     "usgovtexas", "usgovvirginia", "westcentralus", "westeurope", "westindia", "westus", "westus2", "westus3",
 ];
 
-/// True for a region of Azure, or one written as Amazon's are (`us-east-1`).
+/// True for an Azure region, or a label in the form of Amazon's regions (`us-east-1`).
 ///
-/// One chooses one's regions, and they are few: names in several are no reason to allow all.
+/// Regions are few and chosen by the user, so names in several regions do not justify a wildcard.
 pub(super) fn is_region(label: &[u8]) -> bool {
     std::str::from_utf8(label)
         .is_ok_and(|label| REGIONS.binary_search(&label).is_ok() || is_amazon_region(label))
@@ -35,27 +35,26 @@ fn is_amazon_region(label: &str) -> bool {
     })
 }
 
-/// Hexadecimal digits in a row from which on nobody chose the label.
+/// Minimum consecutive hexadecimal digits of a generated label.
 const MADE_UP: usize = 16;
 
-/// True for a label that a program made up, with a UUID or a long hexadecimal number in it: where there is one there will
-/// be others.
+/// True for a generated label: it has a UUID or a long hexadecimal number. More such labels are likely to follow.
 pub(super) fn is_made_up(label: &[u8]) -> bool {
     let is_number = |part: &[u8]| part.len() >= MADE_UP && part.iter().all(u8::is_ascii_hexdigit);
     without_uuids(label).len() < label.len() || label.split(|byte| *byte == b'-').any(is_number)
 }
 
-/// Characters without a hyphen from which on a label with a digit in it is taken for data. What people write is
-/// shorter or in words; tunnels fill labels up to 63 characters.
+/// Minimum characters without a hyphen for a label with a digit to count as data. Labels that people write are shorter
+/// or are words; tunnels fill labels up to 63 characters.
 const DATA: usize = 24;
 
-/// True for a label that may carry data. UUIDs do not count: their form is known.
+/// True for a label that may carry data. UUIDs do not count, because their form is known.
 pub(super) fn is_like_data(label: &[u8]) -> bool {
     let is_data = |part: &[u8]| part.len() >= DATA && part.iter().any(u8::is_ascii_digit);
     without_uuids(label).split(|byte| *byte == b'-').any(is_data)
 }
 
-/// The label without what has the form of a UUID (RFC 9562 section 4).
+/// The label without any UUIDs (RFC 9562 section 4).
 fn without_uuids(label: &[u8]) -> Vec<u8> {
     const LENGTH: usize = 36;
     let is_uuid = |text: &[u8]| {
@@ -79,7 +78,7 @@ mod tests {
 
     #[test]
     fn regions_are_known() {
-        assert!(REGIONS.is_sorted(), "a binary search looks in them");
+        assert!(REGIONS.is_sorted(), "binary search needs sorted regions");
         for (label, expected) in [
             ("westeurope", true),
             ("usgovvirginia", true),

@@ -1,7 +1,7 @@
-//! Proposing rules for names that were asked for and are not allowed: what `namegate learn` does.
+//! Suggests rules for blocked names (`namegate learn`).
 //!
-//! `read` takes names from a query log, `sort` leaves out what no rule should be proposed for, `fold` makes as few rules of
-//! the rest as is safe, `write` writes them as a zone file with the evidence for each.
+//! `read` reads names from a query log, `sort` removes names that should not get a rule, `fold` makes as few rules as
+//! is safe for the rest, and `write` writes an allowlist with the evidence for each rule.
 
 mod fold;
 mod label;
@@ -25,42 +25,42 @@ use crate::policy::Policy;
 use crate::policy::rule::Scope;
 use crate::wire::name::Name;
 
-/// What is proposed, and of what.
+/// Options of `namegate learn`.
 #[derive(Clone, Copy, Debug)]
 pub struct LearnOptions {
-    /// Siblings from which on they become one wildcard, at least 2.
+    /// Minimum siblings to fold into a wildcard; at least 2.
     pub fold: usize,
-    /// Fold also where a wildcard opens names that anyone can take.
+    /// Fold even if the wildcard allows names that anyone can create.
     pub fold_risky: bool,
-    /// Lookups from which on a name is worth a rule.
+    /// Ignore names looked up fewer times than this.
     pub min_count: u64,
-    /// Names whose last lookup was earlier are left out.
+    /// Ignore names whose last lookup was earlier.
     pub since: Option<SystemTime>,
 }
 
-/// Rules that would allow what was blocked.
+/// Suggested rules for blocked names.
 #[derive(Clone, Debug)]
 pub struct Proposal {
-    /// The rules, by domain.
+    /// The rules, sorted by domain.
     pub rules: Vec<ProposedRule>,
-    /// Wildcards that would open names which anyone can take; their names have rules of their own.
+    /// Wildcards that would allow names that anyone can create. `rules` has a rule for each of their names instead.
     pub risky: Vec<RiskyFold>,
-    /// Names that no rule is proposed for, by why.
+    /// Names without a suggested rule, by reason.
     pub left_out: Vec<LeftOut>,
 }
 
-/// What there is already.
+/// The rules that already exist.
 #[derive(Clone, Copy)]
 pub struct Known<'k> {
     /// The policy in force.
     pub policy: &'k Policy,
-    /// The zones it is made of, for those of their rules that sleep.
+    /// The allowlists in use, for their inactive rules.
     pub zones: &'k [Allowlist],
-    /// The shipped zones that are not among them, each with its rules.
+    /// The shipped allowlists not in use, each with its rules.
     pub shipped: &'k [(&'static str, Policy)],
 }
 
-/// Proposes rules for `names`.
+/// Suggests rules for `names`.
 pub fn propose(names: &BlockedNames, known: Known<'_>, options: LearnOptions) -> Proposal {
     let sorted = sort::sort(names, known, options);
     let dangerous: Vec<&Name> = sorted
@@ -76,7 +76,7 @@ pub fn propose(names: &BlockedNames, known: Known<'_>, options: LearnOptions) ->
     Proposal { rules: folded.rules, risky: folded.risky, left_out: sorted.left_out }
 }
 
-/// A rule that would have the name if it did not sleep.
+/// An inactive rule that would allow the name if its parameters were set.
 fn instead(name: &Name, zones: &[Allowlist]) -> Option<Instead> {
     let rules = zones.iter().flat_map(|zone| zone.rules.iter().map(move |rule| (zone, rule)));
     let (zone, rule, values) = rules

@@ -1,4 +1,4 @@
-//! [`Evidence`]: names that are not allowed, out of a query log in either form, or out of a running gate's page.
+//! [`Evidence`]: blocked names from a query log in either format, or from a running namegate.
 
 use std::io::{self, BufRead, Read};
 use std::time::SystemTime;
@@ -16,38 +16,38 @@ use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
 
-/// Names kept of a log, some 128 MiB; of more, those asked for most.
+/// Maximum names held from a log, about 128 MiB. The most queried names are held.
 const NAMES: usize = 1 << 18;
 
-/// Longest line, in bytes: one with answers holds a DNS message as text, each byte of it escaped.
+/// Longest line, in bytes. A line with answers may hold a whole DNS message with every byte escaped.
 const MAX_LINE: u64 = 1 << 20;
 
-/// Lines told of that cannot be read, for each file; the others are counted.
+/// Unreadable lines listed per file; the rest are only counted.
 const TOLD: usize = 5;
 
-/// What logs and gates say of names that are not allowed.
+/// Blocked names collected from logs and running resolvers.
 pub struct Evidence {
     /// The names.
     pub names: BlockedNames,
-    /// Lookups read, those of allowed names included.
+    /// Lookups read, including those of allowed names.
     pub lookups: u64,
     /// Lookups that were noise.
     pub noise: u64,
     since: Option<SystemTime>,
 }
 
-/// Lines of a file that are none of a query log.
+/// Lines of a file that are not query log lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnreadableLog {
-    /// The numbers of the first of them, counted from 1.
+    /// Line numbers of the first ones, counted from 1.
     pub lines: Vec<u64>,
-    /// How many there are.
+    /// Number of such lines.
     pub count: u64,
-    /// No line of the file can be read, and it has some.
+    /// True if the file has lines, and none is readable.
     pub all: bool,
 }
 
-/// What one line of the log tells.
+/// A parsed log line.
 struct Told {
     decision: Decision,
     noise: bool,
@@ -56,15 +56,15 @@ struct Told {
 }
 
 impl Evidence {
-    /// Nothing yet. Lookups before `since` will be left out.
+    /// Empty. Ignores lookups before `since`.
     pub fn new(since: Option<SystemTime>) -> Self {
         Self { names: BlockedNames::new(NAMES), lookups: 0, noise: 0, since }
     }
 
-    /// Adds the lookups of a log that are of names not allowed; says which lines are no lookups. A last line without its
-    /// end is still being written, and no fault.
+    /// Adds the blocked names of a log, and returns the lines that are not lookups. An incomplete last line is still
+    /// being written and does not count as unreadable.
     ///
-    /// Errors: the log cannot be read on.
+    /// Errors: reading the log failed.
     pub fn read_log(&mut self, mut log: impl BufRead) -> io::Result<UnreadableLog> {
         let mut unreadable = UnreadableLog::default();
         let mut line = Vec::new();
@@ -111,7 +111,7 @@ impl Evidence {
         }
     }
 
-    /// Adds what a running gate remembers; how many of its names cannot be read.
+    /// Adds the blocked names of a running namegate. Returns how many of them are unreadable.
     pub fn add_page(&mut self, page: &BlockedJson) -> usize {
         let mut unreadable = 0;
         for blocked in &page.names {
@@ -146,13 +146,13 @@ fn time(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
 }
 
-/// The fields of a line that matter here; the others are as the settings of the log say.
+/// The fields that matter here. The log settings decide which other fields exist.
 #[derive(Deserialize)]
 struct Fields<'l> {
     time: &'l str,
     decision: &'l str,
     client: Option<&'l str>,
-    // JSON writes backslashes twice.
+    // Owned: JSON escapes backslashes.
     name: String,
     r#type: &'l str,
     reason: Option<&'l str>,
@@ -174,9 +174,9 @@ fn told(line: &str) -> Option<Told> {
     })
 }
 
-/// The fields of a line in text form. Those that matter come before any that may hold a space.
+/// The fields of a line in text format. The fields read here come before any field that may contain a space.
 fn text_fields(line: &str) -> Option<Fields<'_>> {
-    // The last field of every line: without it the line was cut, maybe within the name.
+    // The last field of every line. Without it the line is truncated, maybe inside the name.
     line.contains(" latency_seconds=").then_some(())?;
     let mut words = line.split(' ');
     let (time, decision) = (words.next()?, words.next()?);

@@ -1,4 +1,4 @@
-//! Which names a rule is proposed for, and why not for the others.
+//! Decides which names get a suggested rule, and why the others do not.
 
 use std::collections::BTreeMap;
 
@@ -10,33 +10,33 @@ use crate::policy::Policy;
 use crate::policy::rule::Action;
 use crate::wire::name::Name;
 
-/// Names with labels like data from which on a domain is taken for the far end of a tunnel. One may be a content
-/// network's; a tunnel makes one for every few dozen bytes.
+/// Minimum names with data-like labels for a domain to count as a tunnel. A single one may belong to a CDN; a tunnel
+/// creates one for every few dozen bytes.
 const TUNNEL: usize = 5;
 
-/// Why no rule is proposed for a name. The order is that of telling.
+/// Why a name gets no suggested rule, in the order of the output.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
-    /// These shipped zones have it, those of few rules first.
+    /// These shipped allowlists allow it; those with fewest rules first.
     Shipped(Vec<&'static str>),
-    /// It is a public resolver's, which answers every name.
+    /// It belongs to a public resolver.
     PublicResolver(&'static str),
-    /// It looks like data on its way to this domain.
+    /// It looks like data that a tunnel sends to this domain.
     Tunnel(String),
-    /// A rule denies it; the rule and its place where the policy in force has one.
+    /// A rule denies it. Holds the rule and its place, if the current policy has that rule.
     Denied(Option<String>),
-    /// It is a registry's suffix, or a label on its own.
+    /// It is a public suffix or a single label.
     Registry,
-    /// The policy in force allows it.
+    /// The current policy allows it.
     Allowed,
-    /// It was asked for less often than was wanted.
+    /// It was queried fewer times than `min_count`.
     Seldom,
-    /// It was not asked for lately.
+    /// Its last lookup was before `since`.
     Before,
 }
 
 impl Why {
-    /// True where allowing the name would do harm; the other reasons say that no rule is needed.
+    /// True if allowing the name would do harm. With the other reasons it only needs no rule.
     pub(super) fn is_dangerous(&self) -> bool {
         match self {
             Self::PublicResolver(_) | Self::Tunnel(_) | Self::Denied(_) | Self::Registry => true,
@@ -45,22 +45,22 @@ impl Why {
     }
 }
 
-/// Names that no rule is proposed for, for one reason.
+/// Names that get no suggested rule for the same reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
     /// The reason.
     pub why: Why,
-    /// The names with their lookups, most asked for first.
+    /// The names with their lookup counts, most queried first.
     pub names: Vec<(Name, u64)>,
 }
 
-/// What a rule is proposed for, and what not.
+/// The names that get a rule, and the names left out.
 pub(super) struct Sorted<'n> {
     pub(super) candidates: Vec<(Name, &'n Sighting)>,
     pub(super) left_out: Vec<LeftOut>,
 }
 
-/// Sorts names out.
+/// Separates candidates from names to leave out.
 pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: LearnOptions) -> Sorted<'n> {
     let mut left_out = BTreeMap::<Why, Vec<(Name, u64)>>::new();
     let mut candidates = Vec::new();
@@ -116,7 +116,7 @@ fn why_not(name: &Name, seen: &Sighting, known: Known<'_>, options: LearnOptions
     (!zones.is_empty()).then(|| Why::Shipped(zones.iter().map(|(zone, _)| *zone).collect()))
 }
 
-/// Domains with as many names like data as a tunnel makes.
+/// Domains with enough data-like names to count as a tunnel.
 fn tunnels(candidates: &[(Name, &Sighting)]) -> Vec<Name> {
     let mut counts = BTreeMap::<Vec<u8>, (Name, usize)>::new();
     for (name, _) in candidates {
@@ -126,13 +126,13 @@ fn tunnels(candidates: &[(Name, &Sighting)]) -> Vec<Name> {
     counts.into_values().filter(|(_, count)| *count >= TUNNEL).map(|(domain, _)| domain).collect()
 }
 
-/// True where a label below the domain looks like data.
+/// True if a label below the domain looks like data.
 fn is_encoded(name: &Name, domain: &Name) -> bool {
     let below = name.labels().count() - domain.labels().count();
     name.labels().take(below).any(is_like_data)
 }
 
-/// The domain that was registered, at or above `name`.
+/// The registered domain at or above `name`.
 fn registered(name: &Name) -> Option<Name> {
     let DomainStanding::Registered(labels) = standing(name) else { return None };
     let above = name.labels().count().checked_sub(labels)?;

@@ -1,4 +1,4 @@
-//! Names in, rules out.
+//! Tests of the whole path from names to rules.
 
 #![allow(clippy::unwrap_used)]
 
@@ -46,7 +46,7 @@ fn proposal(names: &BlockedNames, options: LearnOptions) -> Proposal {
     propose(names, Known { policy: &policy(&[]), zones: &[], shipped: &[] }, options)
 }
 
-/// A case, the names asked for, the rules proposed, and the wildcards that are not.
+/// A case, the names queried, the rules suggested, and the wildcards not suggested.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
 #[rustfmt::skip]
@@ -55,23 +55,23 @@ const ROWS: &[Row] = &[
     ("four are four", "a.x.com b.x.com c.x.com d.x.com", "a.x.com b.x.com c.x.com d.x.com", ""),
     ("five are a family", "a.x.com b.x.com c.x.com d.x.com e.x.com", "*.x.com", ""),
     ("the parent joins its family", "x.com a.x.com b.x.com c.x.com d.x.com e.x.com", ".x.com", ""),
-    ("a registry's suffix is no parent", "a.com b.com c.com d.com e.com", "a.com b.com c.com d.com e.com", ""),
-    ("nor one of two labels",
+    ("a public suffix does not fold", "a.com b.com c.com d.com e.com", "a.com b.com c.com d.com e.com", ""),
+    ("nor one with two labels",
         "a.co.uk b.co.uk c.co.uk d.co.uk e.co.uk", "a.co.uk b.co.uk c.co.uk d.co.uk e.co.uk", ""),
     ("nor a top-level domain that no list knows",
         "a.lan b.lan c.lan d.lan e.lan", "a.lan b.lan c.lan d.lan e.lan", ""),
-    ("the deepest parent is taken",
+    ("the deepest parent folds",
         "a.y.x.com b.y.x.com c.y.x.com d.y.x.com e.y.x.com z.x.com", "*.y.x.com z.x.com", ""),
     ("families of a family fold once",
         "1.a.x.com 1.b.x.com 1.c.x.com 1.d.x.com 1.e.x.com", "*.x.com", ""),
-    ("workspaces are made up",
+    ("workspace names are generated",
         "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.westeurope.api.azureml.ms \
          5f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.westeurope.api.azureml.ms",
         "*.workspace.westeurope.api.azureml.ms", ""),
     ("one workspace may be the only one",
         "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.westeurope.api.azureml.ms",
         "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.workspace.westeurope.api.azureml.ms", ""),
-    ("two made-up names do not open a domain",
+    ("two generated names do not fold a domain",
         "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.x.com 5f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.x.com",
         "4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.x.com 5f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58.x.com", ""),
     ("regions are no family",
@@ -122,7 +122,7 @@ fn risky_folds_are_made_where_wanted_and_marked_broad() {
     assert!(proposed.risky.is_empty() && rule.opens.is_some());
     let heading = Heading { origin: "a log".to_owned(), time: UNIX_EPOCH };
     assert!(to_toml(&proposed, &heading).contains("broad   = true\n"));
-    // A registry's suffix is folded by no option.
+    // No option folds a public suffix.
     let names = blocked(["a.com", "b.com", "c.com", "d.com", "e.com"]);
     assert_eq!(proposal(&names, LearnOptions { fold_risky: true, ..PLAIN }).rules.len(), 5);
 }
@@ -144,9 +144,9 @@ fn a_wildcard_has_the_evidence_of_all_its_names() {
     let text = to_toml(&proposed, &Heading { origin: "a log".to_owned(), time: late });
     for part in [
         "revised = 2026-11-24\n",
-        "\nhost    = \"*.x.com\"\npurpose = \"5 names asked for 8 times by 2 clients\"\n",
+        "\nhost    = \"*.x.com\"\npurpose = \"5 names queried 8 times by 2 clients\"\n",
         "\n# 2026-11-23T00:00:00Z to 2026-11-24T00:00:00Z, by 10.0.0.4, 10.0.0.5, for A, AAAA\n",
-        "\n# such as d.x.com, a.x.com, b.x.com\n",
+        "\n# for example d.x.com, a.x.com, b.x.com\n",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
@@ -203,7 +203,7 @@ fn what_no_rule_is_proposed_for_is_told_with_the_reason() {
     assert!(proposed.left_out.iter().any(|left_out| left_out.why == Why::Tunnel("tunnel.com".to_owned())));
 }
 
-// Two ordinary names below a tunnel's domain were folded into a wildcard that had all of the tunnel's.
+// Once, two ordinary names below a tunnel's domain became a wildcard that allowed all of the tunnel's names.
 #[test]
 fn no_wildcard_is_proposed_for_the_domain_of_a_tunnel() {
     let tunnel = (0..6).map(|number| format!("mfrggzdfmztwq2lkmnsgk3lpobzhe4tf{number}.tunnel.com"));
@@ -214,7 +214,7 @@ fn no_wildcard_is_proposed_for_the_domain_of_a_tunnel() {
     assert_eq!(rules, ["a.tunnel.com", "b.tunnel.com"]);
 }
 
-/// Names that are likely to be siblings, some of them in other people's hands.
+/// Names that are likely to be siblings, some below shared suffixes.
 fn hosts() -> impl Strategy<Value = Vec<String>> {
     let label = prop_oneof![
         6 => "[a-h]",
@@ -263,7 +263,7 @@ proptest! {
             let left_out = proposed.left_out.iter().filter(|out| out.names.iter().any(|(other, _)| *other == name));
             prop_assert_eq!(covered + left_out.count(), 1, "{} is in one place", name);
         }
-        // What is written can be read.
+        // The output is a valid allowlist.
         let text = to_toml(&proposed, &Heading { origin: "\"\n\u{1b}".to_owned(), time: UNIX_EPOCH });
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("learnt.toml");

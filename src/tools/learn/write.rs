@@ -1,4 +1,4 @@
-//! A [`Proposal`] as a zone file, with the evidence for each rule, or as JSON.
+//! Writes a [`Proposal`] as an allowlist, with the evidence for each rule, or as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,26 +13,26 @@ use crate::observe::few::Few;
 use crate::policy::rule::Pattern;
 use crate::wire::name::Name;
 
-/// Names told of each reason for leaving them out; the others are counted.
+/// Names listed for each reason to leave them out; the rest are only counted.
 const TOLD: usize = 20;
 
-/// What stands above the rules.
+/// The header above the rules.
 #[derive(Clone, Debug)]
 pub struct Heading {
-    /// Where the names come from, for people: a file, or a gate.
+    /// Where the names come from, as text: a file, or a running namegate.
     pub origin: String,
-    /// When the rules were proposed.
+    /// When the rules were suggested.
     pub time: SystemTime,
 }
 
-/// The proposal as a zone file. Every text in it that others chose is a host name.
+/// The proposal as an allowlist. Of outside text it only contains host names.
 pub fn to_toml(proposal: &Proposal, heading: &Heading) -> String {
     let date = date(heading.time);
     let names: usize = proposal.rules.iter().map(|rule| rule.names).sum();
     let mut text = format!(
-        "# Proposed by `namegate learn`: {} that would allow {} from {}.\n\
-         # That a name was asked for says that something wants it, not that it should have it: delete what you do not\n\
-         # want, and name this file in `zones` in [policy].\n\n\
+        "# Suggested by `namegate learn`: {} that would allow {} from {}.\n\
+         # A query only shows that a client wants the name, not that it should have it.\n\
+         # Delete the rules that you do not want, then add this file to `policy.zones`.\n\n\
          title   = \"Learnt\"\nsource  = {}\nrevised = {date}\n",
         count(proposal.rules.len(), "rule"),
         count(names, "name"),
@@ -41,11 +41,11 @@ pub fn to_toml(proposal: &Proposal, heading: &Heading) -> String {
     );
     proposal.rules.iter().for_each(|rule| write_rule(&mut text, rule));
     if !proposal.risky.is_empty() {
-        text.push_str("\n## Not folded, for anyone can take such names (`--fold-risky` folds)\n");
+        text.push_str("\n## Not folded, because anyone can create such names (`--fold-risky` folds them)\n");
     }
     for fold in &proposal.risky {
         let (names, opens) = (count(fold.names, "name"), fold.opens.what);
-        let _ = writeln!(text, "# {} for {names}: it would open {opens}", fold.pattern);
+        let _ = writeln!(text, "# {} for {names}: it would allow {opens}", fold.pattern);
     }
     proposal.left_out.iter().for_each(|left_out| write_left_out(&mut text, left_out));
     text
@@ -59,21 +59,21 @@ fn write_rule(text: &mut String, rule: &ProposedRule) {
     }
     let _ = writeln!(text, "# {}", evidence(&rule.seen));
     if !rule.examples.is_empty() {
-        let _ = writeln!(text, "# such as {}", list(&rule.examples));
+        let _ = writeln!(text, "# for example {}", list(&rule.examples));
     }
     if let Some(Instead { zone, host, values }) = &rule.instead {
         let values: Vec<String> =
             values.iter().map(|(name, value)| format!("{name} = [\"{value}\"]")).collect();
         let _ = writeln!(
             text,
-            "# Or write {} in [parameters]: `{host}` of zone {zone} then has it.",
+            "# Or set {} in [parameters]: then `{host}` in allowlist {zone} allows it.",
             values.join(", ")
         );
     }
     if let Some(opens) = rule.opens {
-        let _ = writeln!(text, "# It opens {} that anyone can take.", opens.what);
+        let _ = writeln!(text, "# It allows {}: anyone can create such names.", opens.what);
     } else if let Some((suffix, what)) = shared_suffix(rule.pattern.name()) {
-        let _ = writeln!(text, "# Anyone can have names below {suffix} ({what}): is this one yours?");
+        let _ = writeln!(text, "# Anyone can create names below {suffix} ({what}): is this one yours?");
     }
 }
 
@@ -82,7 +82,7 @@ fn written(pattern: &Pattern) -> toml::Value {
     toml::Value::from(pattern.to_string())
 }
 
-/// `asked for 12 times by 2 clients`, and for how many names.
+/// `5 names queried 12 times by 2 clients`.
 fn purpose(rule: &ProposedRule) -> String {
     let names = if rule.names > 1 { format!("{} ", count(rule.names, "name")) } else { String::new() };
     let times = rule.seen.count;
@@ -92,10 +92,10 @@ fn purpose(rule: &ProposedRule) -> String {
         (clients, true) => format!(" by more than {clients} clients"),
         (clients, false) => format!(" by {}", count(clients, "client")),
     };
-    format!("{names}asked for {}{who}", count(usize::try_from(times).unwrap_or(usize::MAX), "time"))
+    format!("{names}queried {}{who}", count(usize::try_from(times).unwrap_or(usize::MAX), "time"))
 }
 
-/// When, by whom and for which types.
+/// First and last lookup, clients and types.
 fn evidence(seen: &Sighting) -> String {
     let mut text = format!("{} to {}", seconds(seen.first), seconds(seen.last));
     for (head, few) in [("by", shown(&seen.clients, 3)), ("for", shown(&seen.types, 8))] {
@@ -124,30 +124,30 @@ fn write_left_out(text: &mut String, left_out: &LeftOut) {
     }
 }
 
-/// Why, as the heading of the names' list.
+/// The heading of a list of names left out.
 fn heading(why: &Why) -> String {
     match why {
         Why::Shipped(zones) => {
-            format!("Shipped: add one of \"{}\" to `zones` in [policy]", zones.join("\", \""))
+            format!("In shipped allowlists: add one of \"{}\" to `policy.zones`", zones.join("\", \""))
         }
         Why::PublicResolver(operator) => {
-            format!("Not proposed: public resolvers, which answer every name past this gate ({operator})")
+            format!("Not suggested: public resolvers, which bypass namegate ({operator})")
         }
         Why::Tunnel(domain) => {
-            format!("Not proposed: they look like data in disguise; ask who sends it to {domain}")
+            format!("Not suggested: they look like encoded data; find out which clients send it to {domain}")
         }
         Why::Denied(Some(rule)) => {
-            format!("Not proposed: denied by rule {}", rule.escape_debug())
+            format!("Not suggested: denied by rule {}", rule.escape_debug())
         }
-        Why::Denied(None) => "Not proposed: denied by rule".to_owned(),
-        Why::Registry => "Not proposed: a registry's suffix, or a label on its own".to_owned(),
-        Why::Allowed => "Allowed already by the settings in force".to_owned(),
-        Why::Seldom => "Not proposed: asked for less often than `--min-count`".to_owned(),
-        Why::Before => "Not proposed: not asked for since `--since`".to_owned(),
+        Why::Denied(None) => "Not suggested: denied by rule".to_owned(),
+        Why::Registry => "Not suggested: public suffixes and single labels".to_owned(),
+        Why::Allowed => "Already allowed by the current settings".to_owned(),
+        Why::Seldom => "Not suggested: queried fewer times than `--min-count`".to_owned(),
+        Why::Before => "Not suggested: not queried since `--since`".to_owned(),
     }
 }
 
-/// The proposal for programs; lists are whole.
+/// The proposal as JSON, with complete lists.
 pub fn to_json(proposal: &Proposal, heading: &Heading) -> Value {
     let rules: Vec<Value> = proposal.rules.iter().map(rule_json).collect();
     let risky = proposal.risky.iter().map(

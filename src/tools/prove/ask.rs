@@ -1,4 +1,4 @@
-//! [`ProbeClient`]: asks one server over UDP and TCP, from sockets of its own.
+//! [`ProbeClient`]: queries one server over UDP and TCP, from its own sockets.
 
 use std::fmt;
 use std::io;
@@ -15,8 +15,8 @@ use crate::net::socket::reachable;
 use crate::wire::header::{Flags, Header};
 pub use crate::wire::reply::Transport;
 
-/// How often a query is sent before there is no reply: a datagram may be lost where the gate is flooded, or left without a reply
-/// where it limits rates.
+/// Attempts before a query counts as unanswered. A flooded server may lose a datagram, and a rate-limiting server may
+/// drop it.
 fn tries(transport: Transport) -> u32 {
     match transport {
         Transport::Udp => 6,
@@ -24,13 +24,13 @@ fn tries(transport: Transport) -> u32 {
     }
 }
 
-/// How long a datagram is waited for before it is sent again, as clients do; the last one has all the time there is.
+/// Time before a UDP query is resent, as clients do. The last attempt waits for the full timeout.
 const RESEND_AFTER: Duration = Duration::from_secs(1);
 
-/// Largest reply over UDP in bytes; what is asked for is 1232 at most.
+/// Buffer for a UDP reply, in bytes. Probes advertise at most 1232.
 const ROOM: usize = 4096;
 
-/// Asks one server.
+/// A client of one server.
 pub struct ProbeClient {
     server: SocketAddr,
     udp: UdpSocket,
@@ -41,18 +41,18 @@ pub struct ProbeClient {
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum NoReply {
-    /// Nothing came, however often it was asked.
+    /// No reply to any attempt.
     #[error("no reply")]
     Silence,
-    /// Nothing listens there, or the network is in the way.
+    /// Nothing listens there, or the network failed.
     #[error(transparent)]
     Unreachable(#[from] io::Error),
 }
 
 impl ProbeClient {
-    /// Asks `server`; a wildcard address through loopback. Lookups from its sockets are kept out of logs by `untold`.
+    /// A client of `server`; a wildcard address is replaced by loopback. `untold` keeps its lookups out of logs.
     ///
-    /// Errors: no socket can be had.
+    /// Errors: no socket is available.
     pub async fn new(server: SocketAddr, untold: Option<Arc<Untold>>) -> io::Result<Self> {
         let server = reachable(server);
         let any: IpAddr = match server {
@@ -67,12 +67,12 @@ impl ProbeClient {
         Ok(Self { server, udp, tcp: None, untold })
     }
 
-    /// Whom it asks.
+    /// The server that it queries.
     pub fn server(&self) -> SocketAddr {
         self.server
     }
 
-    /// Sends `query` with an id of its own, and gives the reply to it; each try may take `patience`.
+    /// Sends `query` with a random id and returns the reply. Each attempt may take `patience`.
     pub async fn ask(
         &mut self,
         query: &[u8],
@@ -81,7 +81,7 @@ impl ProbeClient {
     ) -> Result<Vec<u8>, NoReply> {
         let mut last = NoReply::Silence;
         let mut query = query.to_vec();
-        // The same for all tries, so that a late reply to one of them is a reply.
+        // One id for all attempts, so that a late reply to any of them counts.
         query[..2].copy_from_slice(&rand::random::<u16>().to_be_bytes());
         let tries = tries(transport);
         for number in 1..=tries {
@@ -94,7 +94,7 @@ impl ProbeClient {
                 }
             });
             match reply.await {
-                // RFC 2181 section 9: what is truncated is asked over TCP. A gate that limits rates has known askers ask so.
+                // RFC 2181 section 9: retry a truncated reply over TCP. A rate-limiting namegate truncates replies.
                 Ok(Ok(reply)) if transport == Transport::Udp && says_nothing_but_truncated(&reply) => {
                     return Box::pin(self.ask(&query, Transport::Tcp, patience)).await;
                 }
@@ -111,7 +111,7 @@ impl ProbeClient {
         let mut reply = vec![0; ROOM];
         loop {
             let length = self.udp.recv(&mut reply).await?;
-            // An earlier try's reply may come late.
+            // Skip replies to other queries.
             if reply[..length].starts_with(&query[..2]) {
                 reply.truncate(length);
                 return Ok(reply);
@@ -137,12 +137,12 @@ impl ProbeClient {
         stream.read_exact(&mut reply).await?;
         match reply.starts_with(&query[..2]) {
             true => Ok(reply),
-            false => Err(io::Error::other("a reply to another query")),
+            false => Err(io::Error::other("reply to another query")),
         }
     }
 }
 
-/// True where `reply` has TC and no records of answer or authority.
+/// True if `reply` has TC and no answer or authority records.
 fn says_nothing_but_truncated(reply: &[u8]) -> bool {
     Header::parse(reply)
         .is_some_and(|header| header.flags.has(Flags::TC) && reply.get(6..10) == Some(&[0; 4]))
@@ -150,6 +150,6 @@ fn says_nothing_but_truncated(reply: &[u8]) -> bool {
 
 impl fmt::Debug for ProbeClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Asker({})", self.server)
+        write!(f, "ProbeClient({})", self.server)
     }
 }

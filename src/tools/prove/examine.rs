@@ -1,4 +1,4 @@
-//! [`Examiner`]: sends probes, and writes down what came back.
+//! [`Examiner`]: sends probes and records the results.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,45 +9,43 @@ use super::report::{ProofFailure, ProofReport};
 use crate::observe::canary::CanaryExpect;
 use crate::util::label::Label;
 
-/// Failures at one subject after which its other probes are left out: that it fails is known by then, and each may be a
-/// query that an upstream gets to see.
+/// Maximum failures per subject; its other probes are then skipped. The failure is clear by then, and every further
+/// probe may leak a query to an upstream.
 const ENOUGH: usize = 10;
 
-/// Asks one server.
+/// Probes one server.
 pub struct Examiner<'r> {
     asker: ProbeClient,
-    /// Serial in the denials of the policy in force.
+    /// SOA serial in denials by the current policy.
     serial: u32,
     report: &'r mut ProofReport,
-    /// Over UDP and over TCP: something has come back.
+    /// Whether any reply arrived over UDP, and over TCP.
     heard: [bool; 2],
 }
 
-/// Why nothing can be told.
+/// Why the test has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotTell {
-    /// No gate answers there.
-    #[error(
-        "no answer from {0} over {1}: {2}\n  help: `--server` must name a gate that runs (`namegate serve`)"
-    )]
+    /// No server answers there.
+    #[error("cannot query {0} over {1}: {2}\n  help: pass the address of a running namegate with `--server`")]
     Unreachable(SocketAddr, &'static str, NoReply),
-    /// The gate refuses whatever this machine asks.
+    /// The server refuses all queries from this host.
     #[error(
-        "{0} does not serve this machine, so that its refusals prove nothing\n  help: add the address asked from to \
-         `allow_clients` in [server]"
+        "{0} does not serve this host, so its refusals prove nothing\n  help: add this host's address to \
+         `server.allow_clients`"
     )]
     Prohibited(SocketAddr),
 }
 
 impl<'r> Examiner<'r> {
-    /// Asks through `asker`, and writes into `report`.
+    /// Sends probes through `asker` and records results in `report`.
     pub fn new(asker: ProbeClient, serial: u32, report: &'r mut ProofReport) -> Self {
         Self { asker, serial, report, heard: [false; 2] }
     }
 
     /// Sends all `probes` over both transports.
     ///
-    /// Errors: there is no gate, or it does not serve us.
+    /// Errors: no server answers, or it does not serve this host.
     pub async fn examine(
         &mut self,
         subject: &str,
@@ -61,8 +59,7 @@ impl<'r> Examiner<'r> {
             }
             let left = probes.len() - index - 1;
             if left > 0 && self.report.failures.len() - before >= ENOUGH {
-                let note =
-                    format!("after {ENOUGH} failures {left} more ways to ask for {subject} were left out");
+                let note = format!("after {ENOUGH} failures for {subject}, {left} more probes were skipped");
                 self.report.notes.push(note);
                 break;
             }

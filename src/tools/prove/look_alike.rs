@@ -1,4 +1,4 @@
-//! Names that only look like allowed ones.
+//! [`LookAlikes`]: probes for names that only look like allowed ones.
 
 use std::collections::HashSet;
 
@@ -9,10 +9,10 @@ use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::temporary::Grant;
 use crate::wire::name::Name;
 
-/// Rules whose names are imitated; of more, evenly chosen ones.
+/// Maximum rules to imitate. If there are more, an evenly spaced sample.
 const RULES: usize = 100;
 
-/// The probes, and how many look-alikes another rule allows or a local zone has, so that they were left out.
+/// The probes, and the number of look-alikes left out because another rule, a grant or a local zone answers them.
 #[derive(Debug, Default)]
 pub struct LookAlikes {
     /// One for each name.
@@ -22,11 +22,10 @@ pub struct LookAlikes {
 }
 
 impl LookAlikes {
-    /// Imitates the names that `policies` allow to anyone; `local` are the origins of local zones, and `granted` is what is
-    /// allowed for a while.
+    /// Imitates the names that `policies` allow for any client group. `local` are the origins of local zones, `granted`
+    /// the current grants.
     ///
-    /// Whether another rule allows an imitation is found by comparing names one by one and not by the policy's own
-    /// search, which is what is to be proven.
+    /// Compares each imitation with every rule. It does not use the policy's own search, which is what the test checks.
     pub fn of(policies: &Policies, local: &[Name], granted: &[Grant]) -> Self {
         let rules = policies.groups().iter().flat_map(|group| group.policy.iter());
         let allowed = rules.filter(|rule| rule.action() == Action::Allow).map(|rule| rule.pattern());
@@ -54,7 +53,7 @@ impl LookAlikes {
     }
 }
 
-/// Names that a careless comparison takes for those of `pattern`.
+/// Names that a faulty comparison would take for names of `pattern`.
 fn imitations(pattern: &Pattern) -> Vec<(&'static str, Name)> {
     let labels: Vec<&[u8]> = pattern.name().labels().collect();
     let (Some((first, rest)), Some((last, front))) = (labels.split_first(), labels.split_last()) else {
@@ -68,15 +67,15 @@ fn imitations(pattern: &Pattern) -> Vec<(&'static str, Name)> {
     let imitations: [(&str, Vec<&[u8]>); 8] = [
         // `evilazureml.ms`
         ("name within a label", [&[&longer[..]], rest].concat()),
-        // Dots that are bytes of a label: the text ends, or begins, like an allowed name, and the labels do not.
+        // Dots inside a label: the text ends or begins like an allowed name, but the labels do not.
         ("dots within a label", vec![&dotted]),
         ("dots within a label", vec![&text, b"example"]),
-        ("bytes beyond ASCII", [&[&beyond_ascii[..]], rest].concat()),
+        ("non-ASCII bytes", [&[&beyond_ascii[..]], rest].concat()),
         // `ml.azure.com.example.org`
-        ("name in front", [&labels[..], elsewhere].concat()),
-        // Text that ended at a zero byte would be the allowed name.
+        ("name as prefix", [&labels[..], elsewhere].concat()),
+        // As a C string, cut at the zero byte, it would equal the allowed name.
         ("zero byte", [front, &[&with_zero[..]], elsewhere].concat()),
-        ("name above", rest.to_vec()),
+        ("parent name", rest.to_vec()),
         match pattern.scope() {
             Scope::Exact => ("name below", [&[&b"evil"[..]], &labels[..]].concat()),
             Scope::Below | Scope::Subtree => ("name itself", labels.clone()),

@@ -1,4 +1,4 @@
-//! The ways to ask for a name: every type, class and flag, and messages that are no proper queries.
+//! Probes for a name: every type, class and flag, and malformed messages.
 
 use super::probe::{Probe, Wanted};
 use crate::observe::canary::{Canary, CanaryExpect};
@@ -6,13 +6,13 @@ use crate::wire::code::{Class, Type};
 use crate::wire::header::{Flags, HEADER};
 use crate::wire::name::Name;
 
-/// Types that carry data, and some that carry whatever one puts in: each is a way out for names.
+/// Types to test: common types, and types that carry arbitrary data. Each could leak a name.
 const TYPES: [u16; 20] = [1, 28, 5, 16, 15, 2, 6, 33, 12, 65, 64, 10, 35, 39, 43, 46, 48, 257, 255, 65_534];
 
-/// Types of [`TYPES`] that may be asked for where a name has allowed ones below it: NS, SOA, DS and DNSKEY.
+/// Types of [`TYPES`] that are allowed for a name with allowed names below it: NS, SOA, DS and DNSKEY.
 const OF_ZONES: [u16; 4] = [Type::NS.0, Type::SOA.0, Type::DS.0, Type::DNSKEY.0];
 
-/// Types that ask for a server's doings: transfers, mailboxes, keys, and OPT as a type.
+/// Types that namegate never forwards: transfers, mailboxes, keys, and OPT as a query type.
 const NEVER_FORWARDED: [Type; 7] =
     [Type::AXFR, Type::IXFR, Type::MAILA, Type::MAILB, Type::TKEY, Type::TSIG, Type::OPT];
 
@@ -22,12 +22,12 @@ const CLASSES: [u16; 6] = [3, 4, 254, 255, 0, 65_280];
 /// Opcodes other than QUERY: IQUERY, STATUS, NOTIFY, UPDATE, DSO, and one that does not exist (RFC 6895 section 2.2).
 const OPCODES: [u8; 6] = [1, 2, 4, 5, 6, 15];
 
-/// The OPT record: payload 1232, version and DO as given (RFC 6891 section 6.1.2).
+/// An OPT record with payload size 1232 and the given version and DO flag (RFC 6891 section 6.1.2).
 const fn opt(version: u8, dnssec_ok: bool) -> [u8; 11] {
     [0, 0, 41, 0x04, 0xd0, 0, version, if dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]
 }
 
-/// Ways to ask the same question: what they are called, header flags, OPT.
+/// Variants of one question: label, header flags, OPT.
 const VARIANTS: [(&str, u16, Option<[u8; 11]>); 7] = [
     ("", Flags::RD, None),
     (", EDNS", Flags::RD, Some(opt(0, false))),
@@ -38,8 +38,8 @@ const VARIANTS: [(&str, u16, Option<[u8; 11]>); 7] = [
     (", RD=0", 0, None),
 ];
 
-/// Every way to ask for a canary. `random` is a label that nobody has asked for before; `is_ancestor` says that the canary has
-/// allowed names below it, so that its zone may be asked about.
+/// All probes for a canary. `random` is a label that is not cached anywhere. `is_ancestor` means that the canary has
+/// allowed names below it, so that the types `OF_ZONES` are allowed for it.
 pub fn every_way(canary: &Canary, random: &str, is_ancestor: bool) -> Vec<Probe> {
     let name = &canary.name;
     match canary.expect {
@@ -59,7 +59,7 @@ pub fn every_way(canary: &Canary, random: &str, is_ancestor: bool) -> Vec<Probe>
     }
 }
 
-/// The ways that tell most, for the rounds of a running gate.
+/// The most useful probes, for the rounds of a running namegate.
 pub fn usual_ways(canary: &Canary, random: &str) -> Vec<Probe> {
     let name = &canary.name;
     if canary.expect == CanaryExpect::Resolve {
@@ -89,7 +89,7 @@ pub fn usual_ways(canary: &Canary, random: &str) -> Vec<Probe> {
     probes
 }
 
-/// One denied question for an address, over plain DNS: for names that only look like others.
+/// A plain A query that must be denied, for look-alikes.
 pub fn denied_address(aspect: &'static str, name: &Name) -> Probe {
     Probe {
         aspect,
@@ -113,7 +113,7 @@ fn resolving(name: &Name) -> Vec<Probe> {
     ]
 }
 
-/// These types in all variants; `written` is the name's bytes in whatever case.
+/// Probes for these types in all variants. `written` is the name in wire format, in any case.
 fn variants(aspect: &'static str, name: &Name, written: &[u8], detail: &str, types: &[u16]) -> Vec<Probe> {
     let probe = |qtype: u16, (variant, flags, opt): &(&str, u16, Option<[u8; 11]>)| Probe {
         aspect,
@@ -124,7 +124,7 @@ fn variants(aspect: &'static str, name: &Name, written: &[u8], detail: &str, typ
     types.iter().flat_map(|qtype| VARIANTS.iter().map(|variant| probe(*qtype, variant))).collect()
 }
 
-/// Names below: a covert channel needs no name that exists.
+/// Probes for names below: a covert channel does not need existing names.
 fn below(name: &Name, random: &str) -> Vec<Probe> {
     let deep = ["a", "b", "c", "d", random];
     [&[random][..], &deep].into_iter().filter_map(|labels| below_by(labels, name)).flatten().collect()
@@ -172,7 +172,7 @@ fn opcodes(name: &Name) -> Vec<Probe> {
     OPCODES.iter().map(probe).collect()
 }
 
-/// Messages that a lenient reader would take for a query.
+/// Malformed messages that a lenient parser would accept as queries.
 fn broken(name: &Name) -> Vec<Probe> {
     let one = question(name.as_bytes(), 1, Class::IN.0);
     let plain = message(0, Flags::RD, &one, None);
@@ -190,9 +190,9 @@ fn broken(name: &Name) -> Vec<Probe> {
         wanted: Wanted::Error,
     };
     vec![
-        probe("a byte behind the message", [&plain[..], &[0]].concat()),
+        probe("an extra byte after the message", [&plain[..], &[0]].concat()),
         probe("two questions", with_counts([0, 2, 0, 0, 0, 0, 0, 0], &[&one[..], &one].concat())),
-        probe("no question counted", with_counts([0; 8], &one)),
+        probe("a question count of zero", with_counts([0; 8], &one)),
         probe("an answer in the query", with_counts([0, 1, 0, 1, 0, 0, 0, 0], &[&one[..], &record].concat())),
         probe(
             "a name that points into itself",
@@ -206,11 +206,11 @@ fn broken(name: &Name) -> Vec<Probe> {
     ]
 }
 
-/// `ExAmPlE.CoM`: every other letter in upper case.
+/// The name with every other letter in upper case: `ExAmPlE.CoM`.
 fn mixed_case(name: &Name) -> Vec<u8> {
     let mut upper = false;
     let flip = |byte: &u8| {
-        // Lengths of labels are below 64, and so no letters.
+        // Label lengths are below 64, so they are not letters.
         upper ^= byte.is_ascii_lowercase();
         if upper { byte.to_ascii_uppercase() } else { *byte }
     };
@@ -221,7 +221,7 @@ fn question(name: &[u8], qtype: u16, class: u16) -> Vec<u8> {
     [name, &qtype.to_be_bytes(), &class.to_be_bytes()].concat()
 }
 
-/// A message with one question, which is `question`, and with an id of 0.
+/// A message with this question and an id of 0.
 fn message(opcode: u8, flags: u16, question: &[u8], opt: Option<[u8; 11]>) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEADER + question.len() + 11);
     message.extend_from_slice(&[0, 0]);

@@ -1,18 +1,18 @@
-//! Proof that the gate does what it promises, from outside: names that must not resolve are asked for in every way there
-//! is, names that must resolve are asked for, and each reply is held against what it has to be.
+//! Tests a running namegate from outside. Sends queries for forbidden and required names in many forms, and checks
+//! every reply.
 //!
 //! ```text
-//!   canary      a name and what must become of it
-//!   matrix      the ways to ask for it        look_alike   names that only look like allowed ones
-//!     ↓ Probe (probe): a query's bytes, and what must come back
-//!   ask         over UDP and TCP, from a socket of its own
+//!   canary      a name and its expected result
+//!   matrix      all forms of a query for it       look_alike   names that only look like allowed ones
+//!     ↓ Probe (probe): a query's bytes and the expected reply
+//!   ask         sends it over UDP and TCP from its own sockets
 //!     ↓ reply
-//!   examine     all ways once → report, for an auditor      watch   the usual ways again and again, by the gate itself
+//!   examine     all probes once, and a report     watch        a few probes repeatedly, inside the process
 //! ```
 //!
-//! Replies are read by hickory-proto and not by our own wire layer, so that a fault there cannot hide itself. That a name
-//! was *blocked* is seen by the SOA of the reply: it is the gate's own and has the policy's number, so that a NXDOMAIN
-//! from an upstream does not pass for a refusal, nor a refusal by one policy for a refusal by another.
+//! hickory-proto parses the replies, not our own wire layer, so that a fault there cannot hide itself. The SOA of a
+//! reply proves that namegate *blocked* the name: it names namegate, and its serial identifies the policy. An NXDOMAIN
+//! from an upstream, or a denial by another policy, does not count.
 
 pub mod ask;
 pub mod examine;

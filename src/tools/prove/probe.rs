@@ -1,4 +1,4 @@
-//! [`Probe`]: one query, and what must come back.
+//! [`Probe`]: a query and the expected reply.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use hickory_proto::rr::{RData, RecordType};
 use crate::wire::code::ErrorCode;
 use crate::wire::edns::OPTION_EDE;
 
-/// One query, and what must come back.
+/// A query and the expected reply.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// What it belongs to in a report, such as `types`.
+    /// Its group in a report, such as `types`.
     pub aspect: &'static str,
-    /// What is asked, for people, such as `example.com HTTPS, DO`.
+    /// The query as text, such as `example.com HTTPS, DO`.
     pub what: String,
-    /// The message; its id is written when it is sent.
+    /// The message. The id is set when it is sent.
     pub query: Vec<u8>,
-    /// What must come back.
+    /// The expected reply.
     pub wanted: Wanted,
 }
 
-/// What must come back.
+/// The expected reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// NOERROR with an address.
     Address,
-    /// The gate's own denial.
+    /// A denial by namegate.
     Denial,
     /// REFUSED, without records.
     Refusal,
@@ -35,22 +35,22 @@ pub enum Wanted {
     Error,
 }
 
-/// What a reply shows.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeFinding {
-    /// It is as it must be.
+    /// The reply is as expected.
     Proven,
-    /// The gate does not serve this client: nothing is proven.
+    /// The server does not serve this client, so nothing is proven.
     Prohibited,
-    /// It is not, for this reason.
+    /// The reply is not as expected, for this reason.
     Failed(String),
 }
 
-/// Name server in the SOA of the gate's own denials.
+/// MNAME in the SOA of namegate's denials.
 const OWN_SERVER: &str = "namegate.invalid.";
 
 impl Wanted {
-    /// How long the reply may take: denials ask nobody, and an answer comes within the gate's own deadline (6 s by
+    /// Timeout for the reply. Denials need no upstream, and other answers arrive within namegate's own deadline (6 s by
     /// default).
     pub fn patience(self) -> Duration {
         match self {
@@ -59,11 +59,11 @@ impl Wanted {
         }
     }
 
-    /// Holds a reply against what is wanted; `serial` is that of the policy in force.
+    /// Checks a reply. `serial` is the current policy's.
     pub fn check(self, reply: &[u8], serial: u32) -> ProbeFinding {
         let failed = |what: &str| ProbeFinding::Failed(what.to_owned());
-        let Some(counts) = reply.get(6..12) else { return failed("a reply of under 12 bytes") };
-        // Counted where it stands, before anything is decoded.
+        let Some(counts) = reply.get(6..12) else { return failed("a reply shorter than 12 bytes") };
+        // Read from the header, before decoding.
         let has_answers = counts[..2] != [0, 0];
         let message = match Message::from_vec(reply) {
             Ok(message) => message,
@@ -86,15 +86,15 @@ impl Wanted {
 fn has_address(message: &Message) -> bool {
     let is_address = |data: &RData| matches!(data.record_type(), RecordType::A | RecordType::AAAA);
     let has_address = message.answers.iter().any(|record| is_address(&record.data));
-    // What does not fit a datagram is there over TCP, which is asked as well.
+    // A truncated reply is fine: the TCP probe checks the rest.
     message.metadata.response_code == ResponseCode::NoError && (has_address || message.metadata.truncation)
 }
 
-/// True for a reply that only this gate makes, and only for a name that its policy blocks.
+/// True for a reply that only namegate sends, and only for a blocked name.
 fn is_denial(message: &Message, serial: u32) -> bool {
     match own_serial(message) {
         Some(own) => own == serial,
-        // `answer = "refused"` in [block] has no SOA. With EDNS it says why; without, REFUSED is all there is.
+        // With `block.answer = "refused"` there is no SOA. With EDNS the reply has an EDE; without, only REFUSED.
         None => {
             let says_why = extended_error(message) == Some(ErrorCode::BLOCKED.0);
             message.metadata.response_code == ResponseCode::Refused
@@ -104,10 +104,10 @@ fn is_denial(message: &Message, serial: u32) -> bool {
     }
 }
 
-/// The serial of the gate's own SOA, where that is all the message has.
+/// The serial of namegate's SOA, if that is the only record.
 fn own_serial(message: &Message) -> Option<u32> {
     match message.authorities.as_slice() {
-        // The gate denies a name in that name's own words, and says nothing of names above it.
+        // The owner of namegate's SOA is the queried name, never a parent.
         [record] if message.queries.iter().all(|query| *query.name() == record.name) => match &record.data {
             RData::SOA(soa) if soa.mname.to_ascii() == OWN_SERVER => Some(soa.serial),
             _ => None,
@@ -129,7 +129,7 @@ fn extended_error(message: &Message) -> Option<u16> {
     })
 }
 
-/// What came, without a byte of what the network chose.
+/// The reply as text, without any bytes that the network controls.
 fn shown(message: &Message, serial: u32) -> String {
     let code = u16::from(message.metadata.response_code);
     let rcode = match message.metadata.response_code {
@@ -141,9 +141,9 @@ fn shown(message: &Message, serial: u32) -> String {
     };
     let (answers, whose) = (message.answers.len(), own_serial(message));
     let from = match whose {
-        Some(own) if own == serial => "the gate's own denial",
-        Some(_) => "a denial by another policy",
-        None => "not the gate's own denial",
+        Some(own) if own == serial => "denied by the current policy",
+        Some(_) => "denied by another policy",
+        None => "not denied by namegate",
     };
     format!("{rcode} with {answers} answer records, {from}")
 }
@@ -172,7 +172,7 @@ mod tests {
         reply
     }
 
-    /// A reply with this code and no records, as any resolver makes it.
+    /// A reply with this code and no records, as any resolver could send it.
     fn empty(rcode: u8) -> Vec<u8> {
         let mut reply = query();
         (reply[2], reply[3]) = (0x81, 0x80 | rcode);
@@ -186,11 +186,11 @@ mod tests {
             ("NXDOMAIN", negative(Rcode::NXDOMAIN, SERIAL), true),
             ("NOERROR", negative(Rcode::NOERROR, SERIAL), true),
             ("REFUSED", reply(&Denial::refused("not listed")), true),
-            ("a denial by another policy", negative(Rcode::NXDOMAIN, SERIAL + 1), false),
-            ("NXDOMAIN with 0 answer records, not the gate's own", empty(3), false),
-            ("NOERROR with 0 answer records, not the gate's own", empty(0), false),
+            ("denied by another policy", negative(Rcode::NXDOMAIN, SERIAL + 1), false),
+            ("NXDOMAIN with 0 answer records, not denied by namegate", empty(3), false),
+            ("NOERROR with 0 answer records, not denied by namegate", empty(0), false),
             ("SERVFAIL with 0 answer records", empty(2), false),
-            ("under 12 bytes", vec![0; 11], false),
+            ("shorter than 12 bytes", vec![0; 11], false),
             ("unreadable", empty(3)[..14].to_vec(), false),
         ] {
             match Wanted::Denial.check(&reply, SERIAL) {

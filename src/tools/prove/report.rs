@@ -1,4 +1,4 @@
-//! [`ProofReport`]: what was asked and what came back, counted, dated, and tied to one policy.
+//! [`ProofReport`]: dated counts of probes and results for one policy.
 
 use std::fmt;
 
@@ -6,84 +6,84 @@ use serde::Serialize;
 
 use super::ask::Transport;
 
-/// What `namegate prove` found.
+/// The report of `namegate prove`.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProofReport {
-    /// Everything was as it must be.
+    /// True if every probe passed.
     pub proven: bool,
     /// When the first query was sent (RFC 3339, UTC).
     pub started: String,
-    /// When the last reply had come (RFC 3339, UTC).
+    /// When the last reply arrived (RFC 3339, UTC).
     pub ended: String,
-    /// The version that asked.
+    /// The version of `namegate prove`.
     pub version: String,
-    /// The gate that was asked.
+    /// The tested resolver.
     pub gate: TestedResolver,
-    /// The settings that named what to ask.
+    /// The settings with the names to test.
     pub settings: String,
     /// Queries sent.
     pub asked: usize,
-    /// Queries by what they were, with how many replies were as they must be.
+    /// Counts by kind of query.
     pub rows: Vec<ProofRow>,
-    /// Every reply that was not.
+    /// Every failed probe.
     pub failures: Vec<ProofFailure>,
-    /// What a reader has to know besides.
+    /// Further remarks for the reader.
     pub notes: Vec<String>,
 }
 
-/// The gate that was asked, as its admin listener described it before and after.
+/// The tested resolver, as its admin listener described it before and after the test.
 #[derive(Clone, Debug, Serialize)]
 pub struct TestedResolver {
-    /// Addresses asked, over UDP and TCP.
+    /// Addresses queried over UDP and TCP.
     pub servers: Vec<String>,
     /// Its version.
     pub version: String,
-    /// Hash of the policy in force.
+    /// Hash of its policy.
     pub policy: String,
     /// `enforce` or `observe`.
     pub mode: String,
-    /// Rules in force.
+    /// Number of rules in its policy.
     pub rules: usize,
 }
 
 /// Queries of one kind for one subject.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProofRow {
-    /// A canary's name, or what its names have in common.
+    /// A canary's name, or a description of several names.
     pub subject: String,
     /// `resolve` or `not_resolve`.
     pub expect: &'static str,
     /// The kind of query.
     pub aspect: &'static str,
-    /// Over UDP.
+    /// Counts over UDP.
     pub udp: ProofCount,
-    /// Over TCP.
+    /// Counts over TCP.
     pub tcp: ProofCount,
 }
 
-/// How many queries were sent, and how many of the replies were as they must be.
+/// Numbers of queries and of expected replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ProofCount {
-    /// Replies as they must be.
+    /// Replies as expected.
     pub proven: usize,
-    /// Queries.
+    /// Queries sent.
     pub asked: usize,
 }
 
-/// A query whose reply was not as it must be.
+/// A query without the expected reply.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProofFailure {
     /// `resolve` or `not_resolve`.
     pub expect: &'static str,
-    /// The query for people.
+    /// The query as text.
     pub what: String,
-    /// Whom it was sent to.
+    /// The server queried.
     pub server: String,
     /// `udp` or `tcp`.
     pub transport: &'static str,
     /// The query's bytes in hexadecimal, with an id of 0.
     pub query: String,
-    /// What came back.
+    /// The reply, or why there is none.
     pub found: String,
 }
 
@@ -114,19 +114,19 @@ impl ProofReport {
         }
     }
 
-    /// Sets what follows from the rows, once all are there.
+    /// Sets the totals when all rows are complete.
     pub fn conclude(&mut self) {
         self.asked = self.rows.iter().map(|row| row.udp.asked + row.tcp.asked).sum();
         self.proven = self.failures.is_empty() && self.asked > 0;
     }
 }
 
-/// For people.
+/// The report as text.
 impl fmt::Display for ProofReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TestedResolver { servers, version, policy, mode, rules } = &self.gate;
         writeln!(f, "namegate prove: {}", if self.proven { "PROVEN" } else { "NOT PROVEN" })?;
-        writeln!(f, "  gate      {} (udp, tcp), namegate {version}", servers.join(", "))?;
+        writeln!(f, "  resolver  {} (udp, tcp), namegate {version}", servers.join(", "))?;
         writeln!(f, "  policy    {policy}, {rules} rules, mode {mode}")?;
         writeln!(f, "  settings  {}", self.settings)?;
         writeln!(f, "  started   {}", self.started)?;
@@ -145,7 +145,7 @@ impl fmt::Display for ProofReport {
                 writeln!(f, "  {shown:<26} {:<20} {udp:>11} {tcp:>11}", row.aspect)?;
             }
         }
-        writeln!(f, "\n{} queries, {} not as they must be", self.asked, self.failures.len())?;
+        writeln!(f, "\n{} queries, {} failures", self.asked, self.failures.len())?;
         for failure in &self.failures {
             let ProofFailure { what, server, transport, query, found, .. } = failure;
             writeln!(f, "  {what} at {server} over {transport}: {found}\n    query {query}")?;

@@ -1,4 +1,4 @@
-//! [`Watch`]: a running gate that asks itself for its canaries.
+//! [`Watch`]: tests the canaries inside the running process.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::observe::canary::Canary;
 use crate::observe::canary_results::{CanaryOutcome, CanaryResults, Round};
 use crate::util::label::Label;
 
-/// Time between two queries: at most 50 a second.
+/// Time between queries: at most 50 per second.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How often it is looked whether a round is due: soon after the start, and after each reload.
+/// Interval of checks whether a round is due. Short, so that a round follows each start and reload quickly.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Time for the event log to have seen the last query of a round.
+/// Time for the event log to process the last query of a round.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
-/// Asks the gate's own addresses for its canaries.
+/// Queries the process's own listeners for the canaries.
 pub struct Watch {
     canaries: Vec<Canary>,
     interval: Duration,
@@ -37,18 +37,18 @@ pub struct Watch {
     untold: Arc<Untold>,
 }
 
-/// Why a round tells nothing.
+/// Why a round has no result.
 enum Void {
-    /// The policy changed in its middle.
+    /// The policy changed during the round.
     Changed,
-    /// The gate does not serve its own machine.
+    /// The resolver does not serve its own host.
     Prohibited(SocketAddr),
-    /// There is no socket to ask from.
+    /// No socket is available.
     NoSocket(std::io::Error),
 }
 
 impl Watch {
-    /// Asks `servers`, as `settings` say; none where they say that nothing is to be asked.
+    /// A watch on `servers`. `None` if `settings` have no canaries or an interval of 0.
     pub fn new(
         settings: &ProveSettings,
         servers: &[SocketAddr],
@@ -68,7 +68,7 @@ impl Watch {
         (!settings.interval.is_zero() && !watch.canaries.is_empty()).then_some(watch)
     }
 
-    /// Goes on until `stop` is cancelled.
+    /// Runs until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -87,7 +87,7 @@ impl Watch {
             }
             let mut askers = Vec::new();
             let round = self.round(generation, &mut askers).await;
-            // The sockets are kept so long that nobody else gets their ports and goes untold.
+            // Hold the sockets until now: another client that got their ports would be missing from the logs.
             sleep(AFTERMATH).await;
             self.untold.clear();
             drop(askers);
@@ -97,13 +97,13 @@ impl Watch {
                 Err(Void::Prohibited(server)) => {
                     if self.standing.set(None).is_some() || judged.is_none() {
                         tracing::warn!(
-                            "the names of [prove] cannot be asked for: {server} does not serve this machine; add its \
-                             address to `allow_clients` in [server], or set `interval = \"0s\"` in [prove]"
+                            "canaries are not tested: {server} does not serve this host; add this host's address to \
+                             server.allow_clients, or set prove.interval to 0s"
                         );
                     }
                 }
                 Err(Void::NoSocket(error)) => {
-                    tracing::warn!("the names of [prove] cannot be asked for: {error}");
+                    tracing::warn!("canaries are not tested: {error}");
                 }
             }
             (judged, ended) = (Some(generation), Instant::now());
@@ -126,7 +126,7 @@ impl Watch {
             let mut fault = None;
             let probes = usual_ways(canary, &random);
             for asker in askers.iter_mut() {
-                // One fault is enough, and each may be a query that an upstream gets to see.
+                // Stop at the first failure: further probes may leak queries to an upstream.
                 if fault.is_none() {
                     fault = first_fault(asker, &probes, serial).await?;
                 }
@@ -139,7 +139,7 @@ impl Watch {
         Ok(Round { ended: SystemTime::now(), canaries })
     }
 
-    /// Keeps a round for all to see, and logs what is not as it was.
+    /// Publishes the results of a round, and logs canaries that failed or recovered.
     fn note(&self, round: &Round) {
         let before = self.standing.set(Some(round.clone()));
         let failed_before = |canary: &Canary| {
@@ -149,15 +149,15 @@ impl Watch {
         for CanaryOutcome { canary, fault } in &round.canaries {
             let (name, expect) = (&canary.name, canary.expect.label());
             match (fault, failed_before(canary)) {
-                (Some(fault), false) => tracing::error!("the canary {name} ({expect}) failed: {fault}"),
-                (None, true) => tracing::info!("the canary {name} ({expect}) is as it must be again"),
+                (Some(fault), false) => tracing::error!("canary {name} ({expect}) failed: {fault}"),
+                (None, true) => tracing::info!("canary {name} ({expect}) recovered"),
                 _ => {}
             }
         }
     }
 }
 
-/// The first reply that is not as it must be, for people.
+/// The first failed probe, as text.
 async fn first_fault(asker: &mut ProbeClient, probes: &[Probe], serial: u32) -> Result<Option<String>, Void> {
     for probe in probes {
         for transport in [Transport::Udp, Transport::Tcp] {
@@ -179,7 +179,7 @@ async fn first_fault(asker: &mut ProbeClient, probes: &[Probe], serial: u32) -> 
     Ok(None)
 }
 
-/// A label that nobody has asked for before.
+/// A random label, which no cache holds.
 pub fn random_label() -> String {
     format!("n{:016x}", rand::random::<u64>())
 }

@@ -1,4 +1,4 @@
-//! [`AddressRace`]: how to get to a server: its addresses, in turn, until one proves to be it.
+//! [`AddressRace`]: connects to a server by trying its addresses in turn until one proves its identity.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,13 @@ use tokio::time::sleep;
 use super::addresses::Addresses;
 use super::connection::Connection;
 use super::encryption::Encryption;
-use super::shown;
 use crate::address::encrypted::EncryptedAddress;
 use crate::upstream::encrypted::failure_throttle::FailureThrottle;
 
-/// Time between the beginnings of two attempts (RFC 8305 section 5: the Connection Attempt Delay, 250 ms).
+/// Delay between the starts of two attempts (RFC 8305 section 5: the Connection Attempt Delay, 250 ms).
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
-/// See the module's head.
+/// Connects to one server; see the module documentation.
 #[derive(Debug)]
 pub(super) struct AddressRace {
     pub(super) address: EncryptedAddress,
@@ -26,16 +25,16 @@ pub(super) struct AddressRace {
 }
 
 impl AddressRace {
-    /// The way to `address`.
+    /// A race for the server at `address`.
     pub(super) fn new(address: EncryptedAddress, encryption: &Arc<Encryption>) -> Self {
         let (addresses, complaints) = (Addresses::default(), FailureThrottle::default());
         Self { address, encryption: Arc::clone(encryption), addresses, complaints }
     }
 
-    /// A new connection: to the address that worked last, or to the first of the others that lets itself be reached. The next one is
-    /// tried when one fails, or has not answered for a while.
+    /// Opens a connection to the address that worked last, or to the first other one that is reachable. The next
+    /// address is tried when an attempt fails, or takes longer than [`NEXT_AFTER`].
     ///
-    /// Errors: why the last one failed, for people.
+    /// Errors: the reason of the last failure, as text.
     pub(super) async fn connect(&self) -> Result<Connection, String> {
         let sockets = self.addresses.of(&self.address.host, &self.encryption.bootstrap).await?;
         let mut untried = sockets.into_iter();
@@ -56,15 +55,15 @@ impl AddressRace {
                             self.addresses.works(socket);
                             lost.extend(slow.iter().map(|slow| format!("{slow} (no reply within {NEXT_AFTER:?})")));
                             if !lost.is_empty() {
-                                self.complain(&format!("no connection to {}; {socket} is used", lost.join(", ")));
+                                self.complain(&format!("no connection to {}; using {socket}", lost.join(", ")));
                             }
                             return Ok(connection);
                         }
                         Err(error) if !has_more && attempts.is_empty() => {
                             let name = self.address.server_name.to_str();
-                            break format!("no connection to {socket} as `{name}`: {}", shown_whole(&error));
+                            break format!("no connection to {socket} as `{name}`: {}", error);
                         }
-                        Err(error) => lost.push(format!("{socket} ({})", shown_whole(&error))),
+                        Err(error) => lost.push(format!("{socket} ({})", error)),
                     }
                 },
                 () = sleep(NEXT_AFTER), if has_more => {}
@@ -74,18 +73,10 @@ impl AddressRace {
         Err(why)
     }
 
-    /// Logs what is wrong, once.
+    /// Logs a failure once.
     pub(super) fn complain(&self, why: &str) {
         if self.complaints.is_new(why) {
             tracing::warn!("upstream {}: {why}", self.address);
         }
-    }
-}
-
-/// Remedies are our own words, behind what somebody else may have chosen.
-fn shown_whole(error: &str) -> String {
-    match error.split_once("; ") {
-        Some((error, remedy)) => format!("{}; {remedy}", shown(error)),
-        None => shown(error),
     }
 }

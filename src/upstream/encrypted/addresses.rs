@@ -1,4 +1,4 @@
-//! [`Addresses`]: the socket addresses of a server, looked up where it is written with a host name.
+//! [`Addresses`]: the socket addresses of a server; resolves its host name if it has one.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -12,13 +12,13 @@ use rustls::pki_types::DnsName;
 use crate::address::encrypted::ServerHost;
 use crate::util::sync::lock;
 
-/// Addresses of one name that are tried.
+/// Addresses tried per host name.
 const MAX_ADDRESSES: usize = 4;
 
-/// How long one bootstrap resolver may take to tell one kind of address.
+/// How long one bootstrap resolver may take to resolve one address type.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where a server is, as of the last time anybody looked.
+/// The addresses of a server, as of the last resolution.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     found: Mutex<Found>,
@@ -27,15 +27,15 @@ pub(super) struct Addresses {
 #[derive(Clone, Debug, Default)]
 struct Found {
     sockets: Vec<SocketAddr>,
-    /// Nobody answered there.
+    /// True after no address worked.
     are_doubtful: bool,
 }
 
 impl Addresses {
-    /// Where `host` is. A name is looked up through the `bootstrap` resolvers, in turn, where it was not yet or where those
-    /// found then are in doubt.
+    /// The addresses of `host`. A name is resolved through the `bootstrap` resolvers, in turn, if it was not resolved
+    /// yet or its known addresses are doubtful.
     ///
-    /// Errors, for people: no bootstrap resolver knows, and none did before.
+    /// Errors: no bootstrap resolver resolves the name, and none did before.
     pub(super) async fn of(
         &self,
         host: &ServerHost,
@@ -59,7 +59,7 @@ impl Addresses {
         }
     }
 
-    /// A connection to `socket` could be had: the next one is tried there first.
+    /// A connection to `socket` worked: the next one is tried there first.
     pub(super) fn works(&self, socket: SocketAddr) {
         let sockets = &mut self.lock().sockets;
         if let Some(place) = sockets.iter().position(|known| *known == socket) {
@@ -67,7 +67,7 @@ impl Addresses {
         }
     }
 
-    /// No connection could be had: the name may have moved.
+    /// No connection worked: the name may have moved.
     pub(super) fn doubt(&self) {
         self.lock().are_doubtful = true;
     }
@@ -91,10 +91,10 @@ async fn look_up(name: &DnsName<'_>, port: u16, bootstrap: &[SocketAddr]) -> Res
             Err(error) => reasons.push(format!("{resolver}: {error}")),
         }
     }
-    Err(format!("the address of {} cannot be found ({})", name.as_ref(), reasons.join("; ")))
+    Err(format!("cannot resolve {} through `upstream.bootstrap` ({})", name.as_ref(), reasons.join("; ")))
 }
 
-/// Asks one resolver, and takes nothing from the system: no hosts file, no search list, no other resolver.
+/// Queries one resolver and uses nothing from the system: no hosts file, no search list, no other resolver.
 async fn ask(
     resolver: SocketAddr,
     name: &DnsName<'_>,

@@ -1,9 +1,9 @@
-//! [`Connection`]: one encrypted connection, which many queries share.
+//! [`Connection`]: one encrypted connection, shared by many queries.
 //!
-//! [`tls`](super::tls) and [`https`](super::https) are our own, on rustls and h2: hickory's streams keep no reply that they cannot
-//! decode, tell nothing of HTTP's status and headers, and wait for each other's segments. QUIC is hickory's, one level below its
-//! resolver, which would make records of every reply and errors of the negative ones: a reply's own bytes are kept
-//! (`DnsResponse::into_buffer`).
+//! [`tls`](super::tls) and [`https`](super::https) are our own, on rustls and h2. hickory's streams drop replies that
+//! they cannot decode, hide the HTTP status and headers, and wait for each other's segments. QUIC is hickory's, one
+//! level below its resolver, which would parse every reply into records and turn negative ones into errors. Here a
+//! reply keeps its own bytes (`DnsResponse::into_buffer`).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,15 +26,15 @@ use crate::address::encrypted::{EncryptedAddress, EncryptedProtocol};
 use crate::address::trust;
 use crate::util::sync::lock;
 
-/// How long nothing may come while somebody waits, before new queries go through another connection: shorter than the
-/// second after which a query is asked again, so that it is then asked through a new one. A lost path shows no other sign
-/// for minutes.
+/// How long a connection with waiting queries may be silent before new queries use another one. Shorter than the second
+/// after which a query is retried, so that the retry uses a new connection. A lost path shows no other sign for
+/// minutes.
 const SILENCE: Duration = Duration::from_millis(900);
 
-/// Queries sent within this time are taken to be sent together: the second may have left first.
+/// Queries sent within this time count as simultaneous: the second may have left first.
 const TOGETHER: Duration = Duration::from_millis(20);
 
-/// See the module's head.
+/// One encrypted connection; see the module documentation.
 pub(super) struct Connection {
     link: Link,
     opened: Instant,
@@ -50,18 +50,18 @@ enum Link {
     Quic(DnsExchange<TokioRuntimeProvider>),
 }
 
-/// Queries without a reply, by the order they were sent in, with the time they were.
+/// Queries without a reply, in the order sent, with the time of sending.
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
     since: BTreeMap<u64, Instant>,
-    /// When the latest of the queries was sent that have a reply.
+    /// When the latest of the answered queries was sent.
     answered: Option<Instant>,
 }
 
 impl Waiting {
-    /// What the end of a query says that was sent at `since`. One that never has a reply says nothing: a server that works on one at
-    /// a time may have given it up.
+    /// What the end of a query sent at `since` shows. A missing reply shows nothing: a server that works on one query
+    /// at a time may have given up on it.
     fn note(&mut self, since: Instant, is_answered: bool) -> ReplyOrder {
         match self.answered {
             _ if !is_answered => ReplyOrder::InTurn,
@@ -75,9 +75,9 @@ impl Waiting {
 }
 
 impl Connection {
-    /// Connects to `socket` and makes sure that it is the server meant. Takes 10 s at most.
+    /// Connects to `socket` and verifies the server's identity. Takes 10 s at most.
     ///
-    /// Errors: there is no connection, or to somebody else; in words, for people.
+    /// Errors: no connection, or a peer that is not the server; as text.
     pub(super) async fn open(
         address: &EncryptedAddress,
         socket: SocketAddr,
@@ -105,18 +105,18 @@ impl Connection {
         })
     }
 
-    /// Replies that came through it.
+    /// Replies received through it.
     pub(super) fn replies(&self) -> u64 {
         self.replies.load(Ordering::Relaxed)
     }
 
-    /// When the last reply came, or the connection was opened.
+    /// When the last reply arrived, or the connection opened.
     pub(super) fn last_heard(&self) -> Instant {
         self.opened + Duration::from_millis(self.heard.load(Ordering::Relaxed))
     }
 
-    /// Queries that the server has not answered, as far as is known. Over HTTPS and QUIC it is told of those that nobody waits for any
-    /// more.
+    /// Queries that the server has not answered, as far as is known. Over HTTPS and QUIC the server is told about
+    /// abandoned queries, so those do not count.
     pub(super) fn unanswered(&self) -> usize {
         match &self.link {
             Link::Tls(link) => link.unanswered(),
@@ -124,7 +124,7 @@ impl Connection {
         }
     }
 
-    /// True where the server owes a reply for `time`, or one that nobody waits for any more.
+    /// True if a reply is overdue by `time`, or a reply to an abandoned query is still due.
     pub(super) fn is_late(&self, time: Duration) -> bool {
         let waiting = self.waiting();
         let oldest = waiting.since.first_key_value().map(|(_, since)| *since);
@@ -133,7 +133,8 @@ impl Connection {
             || matches!(&self.link, Link::Tls(link) if link.unanswered() > waiting)
     }
 
-    /// Sends `query` and waits for its reply, as it came but for its id. Calls `on_silence` where nothing comes for too long.
+    /// Sends `query` and returns its reply, unchanged except for its id. Calls `on_silence` if the connection is silent
+    /// too long.
     pub(super) async fn ask(&self, query: &[u8], on_silence: impl Fn()) -> Result<(Reply, ReplyOrder), Loss> {
         let asked = self.opened.elapsed();
         let mut place = Place::take(self);
@@ -177,7 +178,7 @@ impl Connection {
     }
 }
 
-/// A query's place among those that wait, given up when it is dropped.
+/// A query's entry among the waiting ones, removed on drop.
 struct Place<'c> {
     connection: &'c Connection,
     number: u64,
@@ -207,7 +208,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// A stream's error says nothing about the others (RFC 9250 section 4.3.1).
+/// A stream's error says nothing about the other streams (RFC 9250 section 4.3.1).
 fn loss(error: &NetError) -> Loss {
     use hickory_resolver::net::NetError::{QuinnReadError, QuinnStreamError, QuinnWriteError};
     use quinn::{ReadError, ReadExactError, WriteError};
@@ -237,12 +238,12 @@ async fn quic(
     Ok(exchange)
 }
 
-/// The library's words, without its own prefix to the system's.
+/// The library's text, without its own prefix to the system's text.
 fn explain(error: &NetError) -> String {
-    trust::with_remedy(match error {
+    trust::with_remedy(&match error {
         NetError::Io(error) => error.to_string(),
-        // What it says of a connection that has ended before it was asked.
-        NetError::Busy => "the server has closed the connection".to_owned(),
+        // The library's error for a connection that ended before the query.
+        NetError::Busy => "the server closed the connection".to_owned(),
         other => other.to_string(),
     })
 }
@@ -251,7 +252,8 @@ fn explain(error: &NetError) -> String {
 mod tests {
     use super::*;
 
-    /// When a query was sent, in milliseconds, and whether it was answered, in the order in which they ended.
+    /// The order that a list of query ends shows: for each, when it was sent in milliseconds and whether it was
+    /// answered.
     fn last_of(ends: &[(u64, bool)]) -> ReplyOrder {
         let (start, mut waiting) = (Instant::now(), Waiting::default());
         let note = |(sent, is_answered): &(u64, bool)| {
@@ -264,11 +266,15 @@ mod tests {
     fn only_a_late_reply_shows_that_a_server_works_on_many() {
         for (case, ends, wanted) in [
             ("in turn", &[(0, true), (1000, true)][..], ReplyOrder::InTurn),
-            ("after a later one's", &[(1000, true), (0, true)], ReplyOrder::Overtaken),
+            ("after the reply to a later query", &[(1000, true), (0, true)], ReplyOrder::Overtaken),
             ("sent together", &[(10, true), (0, true)], ReplyOrder::InTurn),
-            ("an earlier one was given up without a word", &[(1000, true), (0, false)], ReplyOrder::InTurn),
-            ("and the next are in turn", &[(1000, true), (0, false), (2000, true)], ReplyOrder::InTurn),
-            ("a later one ended without a reply", &[(1000, false), (0, true)], ReplyOrder::InTurn),
+            ("an earlier query never got a reply", &[(1000, true), (0, false)], ReplyOrder::InTurn),
+            (
+                "and the next replies are in turn",
+                &[(1000, true), (0, false), (2000, true)],
+                ReplyOrder::InTurn,
+            ),
+            ("a later query never got a reply", &[(1000, false), (0, true)], ReplyOrder::InTurn),
         ] {
             assert_eq!(last_of(ends), wanted, "{case}");
         }

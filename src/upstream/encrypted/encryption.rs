@@ -1,4 +1,4 @@
-//! [`Encryption`]: what all encrypted upstreams have in common.
+//! [`Encryption`]: the TLS settings of all encrypted upstreams.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::address::roots::Roots;
 
-/// Whom to trust, and whom to ask where a server is.
+/// The trusted roots, and the resolvers that resolve server names.
 #[derive(Clone, Debug)]
 pub struct Encryption {
     roots: Arc<RootCertStore>,
-    /// Plain resolvers that are asked for the addresses of upstreams written with a host name, and nothing else.
+    /// Plain resolvers, used only to resolve the host names of upstreams.
     pub(super) bootstrap: Vec<SocketAddr>,
     /// TLS 1.2 and 1.3. Sessions are resumed.
     pub(super) tls: ClientConfig,
@@ -21,7 +21,7 @@ pub struct Encryption {
 impl Encryption {
     /// Trusts `roots`.
     ///
-    /// Errors: they cannot be loaded; for people, with a remedy.
+    /// Errors: they cannot be loaded; as text with a remedy.
     pub fn new(roots: &Roots, bootstrap: Vec<SocketAddr>) -> Result<Self, String> {
         let roots = Arc::new(roots.load().map_err(|error| error.to_string())?);
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -33,7 +33,7 @@ impl Encryption {
     }
 }
 
-/// Equal where the same servers would be believed, and found in the same way.
+/// Equal if both trust the same servers and resolve their names the same way.
 impl PartialEq for Encryption {
     fn eq(&self, other: &Self) -> bool {
         self.roots.roots == other.roots.roots && self.bootstrap == other.bootstrap

@@ -1,18 +1,18 @@
-//! [`FailureThrottle`]: what was said about a server lately, so that it is not said for every query.
+//! [`FailureThrottle`]: limits repeated log lines about one server.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::util::sync::lock;
 
-/// Kinds of failures that are told of at all before the server is well again: servers choose the words.
+/// Kinds of failure logged before the server recovers. Limited because servers choose the text.
 const MAX_KINDS: usize = 8;
 
-/// How long a failure is not told again, even where the server is well in between: a name that makes a server fail must
-/// not fill the log.
+/// Shortest time before a failure is logged again, even if the server recovers in between: a name that makes a server
+/// fail must not fill the log.
 const AT_LEAST: Duration = Duration::from_secs(60);
 
-/// See the module's head.
+/// Limits repeated log lines about one server.
 #[derive(Debug, Default)]
 pub(super) struct FailureThrottle {
     made: Mutex<Made>,
@@ -25,9 +25,9 @@ struct Made {
 }
 
 impl FailureThrottle {
-    /// True where nothing like `text` was said since the server was last well.
+    /// True if no similar `text` was logged since the server last recovered.
     pub(super) fn is_new(&self, text: &str) -> bool {
-        // The time or a port in it makes it no other.
+        // A different time or port does not make it a new failure.
         let kind: String = text.chars().filter(|c| !c.is_ascii_digit()).collect();
         let mut made = lock(&self.made);
         let is_new = made.kinds.len() < MAX_KINDS && !made.kinds.contains(&kind);
@@ -38,7 +38,7 @@ impl FailureThrottle {
         is_new
     }
 
-    /// The server is well.
+    /// The server works again.
     pub(super) fn clear(&self) {
         let mut made = lock(&self.made);
         if made.since.is_some_and(|since| since.elapsed() >= AT_LEAST) {

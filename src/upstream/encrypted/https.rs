@@ -1,4 +1,4 @@
-//! [`HttpsLink`]: DNS over HTTPS (RFC 8484), HTTP/2 with a stream for each query.
+//! [`HttpsLink`]: DNS over HTTPS (RFC 8484) on HTTP/2, one stream per query.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,17 +21,17 @@ const ALPN: &[u8] = b"h2";
 /// The media type of DNS messages (RFC 8484 section 6).
 const MESSAGE: &str = "application/dns-message";
 
-/// Largest body that is read: a DNS message is no longer.
+/// Largest body accepted: the maximum size of a DNS message.
 const MAX_BODY: usize = u16::MAX as usize;
 
-/// See the module's head.
+/// One HTTP/2 connection.
 pub(super) struct HttpsLink {
     requests: SendRequest<Bytes>,
     uri: Uri,
 }
 
 impl HttpsLink {
-    /// A connection to `socket`, whose certificate is for the server that `address` names.
+    /// Connects to `socket`; the certificate must match the server name in `address`.
     pub(super) async fn open(
         address: &EncryptedAddress,
         socket: SocketAddr,
@@ -46,12 +46,12 @@ impl HttpsLink {
         }
         let handshake = h2::client::Builder::new().enable_push(false).handshake(stream);
         let (requests, driver) = handshake.await.map_err(io::Error::other)?;
-        // Requests are told of its errors.
+        // Its errors also reach the requests.
         tokio::spawn(driver);
         Ok(Self { requests, uri })
     }
 
-    /// Sends `query` and waits for its reply.
+    /// Sends `query` and returns its reply.
     pub(super) async fn ask(&self, query: &[u8]) -> Result<Reply, Loss> {
         let mut requests = self.requests.clone().ready().await.map_err(|error| loss(&error))?;
         let request = Request::post(self.uri.clone())
@@ -70,7 +70,7 @@ impl HttpsLink {
         // RFC 9110 section 8.3.1: "The type and subtype tokens are case-insensitive"; parameters may follow.
         let essence = kind.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case(MESSAGE) {
-            return Err(Loss::Unusable(format!("the reply has the content type '{kind}', not {MESSAGE}")));
+            return Err(Loss::Unusable(format!("the reply has content type '{kind}' instead of {MESSAGE}")));
         }
         let too_long = || Loss::Unusable(format!("the reply is longer than {MAX_BODY} bytes"));
         if number(&head.headers, CONTENT_LENGTH).is_some_and(|length| length > MAX_BODY as u64) {
@@ -83,7 +83,7 @@ impl HttpsLink {
                 return Err(too_long());
             }
             bytes.extend_from_slice(&chunk);
-            // What was read makes room for more. An error of that comes again with the next read.
+            // Reading frees window for more data. If this fails, the next read reports the error again.
             let _ = body.flow_control().release_capacity(chunk.len());
         }
         let age = number(&head.headers, AGE).unwrap_or(0);
@@ -91,21 +91,21 @@ impl HttpsLink {
     }
 }
 
-/// What is said of a server that offers nothing but HTTP/1.1.
-const NO_HTTP_2: &str = "the server does not offer HTTP/2, which DNS over HTTPS is asked through here; \
-                         ask it over `tls://` or `quic://`, or have it offer HTTP/2";
+/// The error for a server that offers only HTTP/1.1.
+const NO_HTTP_2: &str = "the server does not offer HTTP/2, which DNS over HTTPS requires here; \
+                         enable HTTP/2 on it, or use `tls://` or `quic://`";
 
-/// The address for requests. Its authority carries a port that is not the scheme's own (RFC 9110 section 4.2.2).
+/// The request URI. Its authority has a port if it is not the scheme's default (RFC 9110 section 4.2.2).
 fn uri(address: &EncryptedAddress) -> io::Result<Uri> {
     let name = address.server_name.to_str();
     let host = if name.contains(':') { format!("[{name}]") } else { name.into_owned() };
     let port = address.host.port();
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     let uri = format!("https://{host}{port}{}", address.path);
-    uri.parse().map_err(|error| io::Error::other(format!("{uri} is no URI: {error}")))
+    uri.parse().map_err(|error| io::Error::other(format!("invalid URI {uri}: {error}")))
 }
 
-/// A stream's error says nothing about the others (RFC 9113 section 5.4.2).
+/// A stream's error says nothing about the other streams (RFC 9113 section 5.4.2).
 fn loss(error: &h2::Error) -> Loss {
     match error.is_reset() {
         true => Loss::Stream(error.to_string()),
@@ -116,7 +116,7 @@ fn loss(error: &h2::Error) -> Loss {
 fn unwilling(status: StatusCode, headers: &HeaderMap) -> Loss {
     Loss::Unwilling {
         why: format!("the server answers {status}"),
-        // A date is as good as nothing: clocks differ.
+        // A date is ignored: clocks differ.
         again_after: number(headers, RETRY_AFTER).map(Duration::from_secs),
     }
 }

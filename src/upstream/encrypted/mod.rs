@@ -1,7 +1,7 @@
-//! `EncryptedServer`: asking over TLS, HTTPS and QUIC.
+//! `EncryptedServer`: upstream exchanges over TLS, HTTPS and QUIC.
 //!
-//! A server has few connections, each shared by many queries, opened when they are needed and opened again when they have
-//! ended. Whatever goes wrong, nothing is ever sent but through a connection whose other end has proved who it is.
+//! A server has few connections, each shared by many queries. A connection opens when it is needed and reopens after it
+//! has ended. Queries are only ever sent over a connection whose peer has proved its identity.
 
 mod address_race;
 mod addresses;
@@ -34,14 +34,14 @@ use pool::Pool;
 use reply::{Loss, Reply};
 use rest::Rest;
 
-/// Connections that a query is sent through: one that ends is no answer, and most end because nothing was asked for a while, or
-/// because the server answers one query for each.
+/// Connections tried per query. A lost connection is not an answer: most end because they were idle, or because the
+/// server answers one query per connection.
 const MAX_TRIES: usize = 3;
 
-/// Longest text of a failure that is shown: servers may send pages.
-const MAX_SHOWN: usize = 200;
+/// Longest text of a failure that is logged, with its remedy: servers may send whole pages.
+const MAX_SHOWN: usize = 500;
 
-/// One server and the connections to it.
+/// One server and its connections.
 #[derive(Debug)]
 pub(super) struct EncryptedServer {
     route: Arc<AddressRace>,
@@ -50,7 +50,7 @@ pub(super) struct EncryptedServer {
 }
 
 impl EncryptedServer {
-    /// The server at `address`; it is not connected to before it is asked.
+    /// The server at `address`. It connects at the first query.
     pub(super) fn new(address: EncryptedAddress, encryption: &Arc<Encryption>) -> Self {
         Self {
             route: Arc::new(AddressRace::new(address, encryption)),
@@ -59,7 +59,7 @@ impl EncryptedServer {
         }
     }
 
-    /// Asks once. Waiting ends when this is dropped.
+    /// Makes one exchange. Dropping the future ends the wait.
     pub(super) async fn exchange(
         &self,
         prompt: &Prompt,
@@ -70,7 +70,8 @@ impl EncryptedServer {
             Ok(Reply { mut bytes, age }) => {
                 self.route.complaints.clear();
                 self.rest.end();
-                // RFC 8484 section 5.1: "the DoH client MUST account for the Age ... of a response when calculating the DNS TTL".
+                // RFC 8484 section 5.1: "the DoH client MUST account for the Age ... of a response when calculating the
+                // DNS TTL".
                 age_ttls(&mut bytes, age);
                 let sent = SentQuery { id: self.id_of(&bytes), question: &prompt.question, case: None, edns };
                 accept::whole(&bytes, sent, stats)
@@ -102,7 +103,7 @@ impl EncryptedServer {
         }
         let (mut ended, mut lost_stream) = (String::new(), false);
         for lost in 0..MAX_TRIES {
-            // The last is shared with nobody: neither has it been lost by another query, nor does this one cost others theirs.
+            // The last connection is not shared: no other query can lose it, and this one cannot cost others theirs.
             let chosen =
                 if lost + 1 < MAX_TRIES { self.pool.choose().await } else { self.pool.whole().await };
             let (slot, _leave) = chosen.map_err(Failure::Network)?;
@@ -125,7 +126,7 @@ impl EncryptedServer {
                     self.rest.begin(&why, again_after);
                     return Err(Failure::Unwilling(shown(&why)));
                 }
-                // It is asked once more, and the connection goes on.
+                // Tried once more; the connection stays open.
                 Err(Loss::Stream(why)) if lost_stream => return Err(Failure::Unusable(shown(&why))),
                 Err(Loss::Stream(why)) => {
                     lost_stream = true;
@@ -142,10 +143,10 @@ impl EncryptedServer {
         Err(Failure::Network(ended))
     }
 
-    /// The id that a reply must have.
+    /// The id that the reply must have.
     fn id_of(&self, reply: &[u8]) -> u16 {
         match self.route.address.protocol {
-            // The stream has matched it already.
+            // `TlsLink` has already matched the id.
             EncryptedProtocol::Tls => Header::parse(reply).map_or(0, |header| header.id),
             EncryptedProtocol::Https | EncryptedProtocol::Quic => 0,
         }
@@ -154,15 +155,15 @@ impl EncryptedServer {
 
 /// Why there is no reply.
 enum Failure {
-    /// There was one, and it is none.
+    /// The reply is invalid.
     Unusable(String),
-    /// The server answers and does not want to.
+    /// The server answers with an error status.
     Unwilling(String),
-    /// There was no connection, or it ended.
+    /// The connection failed or ended.
     Network(String),
 }
 
-/// A text that somebody else may have chosen, for the log.
+/// Makes a text safe for the log: a server may have chosen it.
 fn shown(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

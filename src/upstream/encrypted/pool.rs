@@ -1,8 +1,8 @@
-//! [`Pool`]: which of the connections to a server a query goes through.
+//! [`Pool`]: chooses the connection for a query.
 //!
-//! Some servers work on one query of a connection at a time, dnsdist by default among them: a name that takes its time holds up all
-//! that are asked after it. So queries go through connections on which nobody waits, as long as no reply has ever come before that
-//! to an earlier query that was answered as well. A server of which that was seen works on many at once, and two connections are enough.
+//! Some servers work on one query per connection at a time, by default dnsdist among them: one slow name delays every
+//! query behind it. So queries use idle connections until a reply overtakes that to an earlier query that was answered
+//! as well. Such a server works on many queries at once, and two connections are enough.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,31 +15,31 @@ use tokio::time::Instant;
 use super::reply::ReplyOrder;
 use super::slot::ConnectionSlot;
 
-/// Connections to one server at most.
+/// Most connections to one server.
 const MAX_CONNECTIONS: usize = 8;
 
-/// Connections to a server that works on many queries at once: the second one is opened when the first has all it may carry.
+/// Connections to a server that works on many queries at once. The second one opens when the first is full.
 const USUAL_CONNECTIONS: usize = 2;
 
-/// Connections in a row that end after one reply, from which on each query has one of its own: some servers give no more.
+/// After this many connections in a row that end after one reply, each query gets its own: some servers allow no more.
 const SINGLE: u32 = 3;
 
-/// Queries after which that is tried again.
+/// Queries after which sharing is tried again.
 const AGAIN: u32 = 1000;
 
-/// A connection that ends so long after its last reply may have ended for want of queries.
+/// A connection that ends this long after its last reply may have ended because it was idle.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How long a query waits before those after it go through another connection that has to be opened for them.
+/// How long a query may wait before later queries open another connection.
 const LATE: Duration = Duration::from_millis(20);
 
-/// See the module's head.
+/// The connections to one server; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Pool {
     slots: [Arc<ConnectionSlot>; MAX_CONNECTIONS],
-    /// A reply came before that to an earlier query, which came later.
+    /// A reply has overtaken the reply to an earlier query.
     works_on_many: AtomicBool,
-    /// Queries have waited for one before them.
+    /// Queries have waited behind another one.
     holds_up: AtomicBool,
     /// Connections in a row that ended after one reply.
     single: AtomicU32,
@@ -53,30 +53,30 @@ impl Pool {
         Self { slots, works_on_many, holds_up, single: AtomicU32::new(0) }
     }
 
-    /// What a reply tells of the server.
+    /// Records what the order of a reply shows about the server.
     pub(super) fn note(&self, turn: ReplyOrder) {
         if turn == ReplyOrder::Overtaken {
             self.works_on_many.store(true, Ordering::Relaxed);
         }
     }
 
-    /// A connection has ended that had given so many replies, the last one so long ago.
+    /// Records that a connection has ended after `replies` replies, the last one `idle` ago.
     pub(super) fn note_end(&self, replies: u64, idle: Duration) {
         match replies {
-            // Most servers close a connection through which nothing is asked for seconds.
+            // Most servers close a connection that is idle for seconds.
             1 if idle < IDLE => drop(self.single.fetch_add(1, Ordering::Relaxed)),
             0 | 1 => {}
             _ => self.single.store(0, Ordering::Relaxed),
         }
     }
 
-    /// A query that was sent at `then` has had no reply for long: where the path is lost, it is so for the connections that nobody
-    /// waits on as well.
+    /// A query sent at `then` has had no reply for long. If the path is lost, it is lost for the idle connections as
+    /// well, so this closes them.
     pub(super) fn note_silence(&self, then: Instant) {
         self.slots.iter().for_each(|slot| slot.forget_unheard(then));
     }
 
-    /// A connection to ask through, and leave to do so.
+    /// A connection for a query, with a permit to use it.
     pub(super) async fn choose(&self) -> Result<(&Arc<ConnectionSlot>, SemaphorePermit<'_>), String> {
         let (slots, chosen) = match self.works_on_many.load(Ordering::Relaxed) {
             true => (&self.slots[..USUAL_CONNECTIONS], None),
@@ -93,7 +93,7 @@ impl Pool {
         Ok((slot, permit))
     }
 
-    /// True where connections ended after one reply each; now and then it is looked at again.
+    /// True if connections ended after one reply each. Rechecked every [`AGAIN`] queries.
     fn gives_one_reply(&self) -> bool {
         let gives_one = self.single.load(Ordering::Relaxed) >= SINGLE;
         if gives_one && self.single.fetch_add(1, Ordering::Relaxed) >= AGAIN {
@@ -102,7 +102,7 @@ impl Pool {
         gives_one
     }
 
-    /// A new connection for one query alone, as soon as there is room for it: who shared it would lose the reply.
+    /// A new connection for one query only, once a slot is free: a second query on it would lose its reply.
     pub(super) async fn whole(&self) -> Result<(&Arc<ConnectionSlot>, SemaphorePermit<'_>), String> {
         let (permit, place, _) = select_all(self.slots.iter().map(|slot| Box::pin(slot.whole()))).await;
         let slot = &self.slots[place];
@@ -110,8 +110,8 @@ impl Pool {
         Ok((slot, permit.map_err(|closed| closed.to_string())?))
     }
 
-    /// A connection on which nobody waits; else one to be opened, where somebody has waited for long on all of them, now or before;
-    /// else the one with the fewest who wait.
+    /// An idle connection. Otherwise an unopened one, if queries are or were late on the open ones. Otherwise the one
+    /// with the fewest waiting queries.
     fn free(&self) -> Option<&Arc<ConnectionSlot>> {
         let is_in_use = |slot: &&Arc<ConnectionSlot>| slot.is_open() || slot.in_flight() > 0;
         let least = self.slots.iter().filter(is_in_use).min_by_key(|slot| slot.load());

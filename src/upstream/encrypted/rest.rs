@@ -1,4 +1,4 @@
-//! [`Rest`]: how long a server is left alone that answers queries with errors of HTTP.
+//! [`Rest`]: pauses queries to a server that answers with HTTP errors.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use crate::util::sync::lock;
 
-/// Errors in a row after which a server is left alone that does not say itself for how long.
+/// Errors in a row before a pause, if the server does not say how long to wait.
 const PATIENCE: u32 = 3;
 
-/// The first such time; it doubles with each more error.
+/// The first pause; it doubles with each further error.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The longest, whatever the server says: nobody waits longer for it to come back.
+/// The longest pause, whatever the server says.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// See the module's head.
+/// The pause of one server.
 #[derive(Debug, Default)]
 pub(super) struct Rest(Mutex<State>);
 
@@ -28,20 +28,20 @@ struct State {
 }
 
 impl Rest {
-    /// Why the server is not to be asked now; none where it is.
+    /// Why queries are paused; `None` if they are not.
     pub(super) fn reason(&self) -> Option<String> {
         let state = self.lock();
         state.until.filter(|until| Instant::now() < *until).map(|_| state.why.clone())
     }
 
-    /// The server answered with an error, and perhaps said when to ask it again (RFC 9110 section 10.2.3).
+    /// The server answered with an error, and perhaps said when to retry (RFC 9110 section 10.2.3).
     pub(super) fn begin(&self, why: &str, again_after: Option<Duration>) {
         let mut state = self.lock();
         state.errors = state.errors.saturating_add(1);
         let own = state.errors.checked_sub(PATIENCE).map(|more| FIRST.saturating_mul(1 << more.min(10)));
         if let Some(time) = again_after.or(own) {
             state.until = Some(Instant::now() + time.min(LONGEST));
-            state.why = format!("{why}, and is not asked for a while");
+            state.why = format!("{why}; queries to it are paused");
         }
     }
 

@@ -1,4 +1,4 @@
-//! [`ConnectionSlot`]: a place for one connection to a server, which is opened when it is needed and opened again when it ends.
+//! [`ConnectionSlot`]: holds one connection to a server, opens it when needed and reopens it after it ends.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,26 +12,26 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use crate::util::sync::lock;
 
-/// Queries under way through one connection: what servers of HTTP/2 and QUIC grant at least (RFC 9113 section 6.5.2
+/// Concurrent queries per connection: HTTP/2 and QUIC servers allow at least this many (RFC 9113 section 6.5.2
 /// recommends no less than 100 streams).
 const MAX_QUERIES: u32 = 100;
 
-/// The wait after the second failure in a row, in which queries fail at once; it doubles with each more. After the first
-/// there is none: a server may just have been restarted.
+/// The pause after the second failure in a row, in which queries fail at once; it doubles with each further failure.
+/// There is none after the first: the server may just have restarted.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The longest such wait, shorter than the time between health probes: each of them tries.
+/// The longest pause: shorter than the time between health probes, so each probe connects.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// See the module's head.
+/// A slot for one connection.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
-    /// Leave to ask through it.
+    /// Permits to send queries over it.
     pub(super) permits: Semaphore,
     state: watch::Sender<State>,
-    /// Connections in a row that ended before any reply, or never began.
+    /// Connections in a row that ended before any reply, or failed to open.
     failures: AtomicU32,
-    /// A connection that is silent, while somebody still waits for its replies.
+    /// A silent connection that queries still wait on.
     silent: Mutex<Weak<Connection>>,
 }
 
@@ -55,7 +55,7 @@ impl std::fmt::Debug for State {
 }
 
 impl ConnectionSlot {
-    /// Without a connection yet.
+    /// A slot without a connection.
     pub(super) fn new() -> Self {
         Self {
             permits: Semaphore::new(MAX_QUERIES as usize),
@@ -65,14 +65,15 @@ impl ConnectionSlot {
         }
     }
 
-    /// Leave to ask through it, for one query alone; waits until nobody else does.
+    /// A permit for one query only; waits until no other query uses the connection.
     pub(super) async fn whole(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         self.permits.acquire_many(MAX_QUERIES).await
     }
 
-    /// The open connection; `open` makes one where there is none, for all who ask meanwhile, and goes on when they give up.
+    /// The open connection. If there is none, `open` opens one for every query that waits, and continues if they give
+    /// up.
     ///
-    /// Errors: what `open` said, now or lately.
+    /// Errors: what `open` returned, now or at the last attempt.
     pub(super) async fn connection<F>(
         self: &Arc<Self>,
         open: impl FnOnce() -> F,
@@ -85,17 +86,17 @@ impl ConnectionSlot {
             let (slot, opening) = (Arc::clone(self), AssertUnwindSafe(open()));
             tokio::spawn(async move {
                 let opened = opening.catch_unwind().await;
-                slot.opened(opened.unwrap_or_else(|_| Err("connecting has failed unexpectedly".to_owned())));
+                slot.opened(opened.unwrap_or_else(|_| Err("connecting failed: internal error".to_owned())));
             });
         }
         match state.wait_for(|state| !matches!(state, State::Opening)).await.as_deref() {
             Ok(State::Open(connection)) => Ok(Arc::clone(connection)),
             Ok(State::Failed { why, .. }) => Err(Arc::clone(why)),
-            Ok(State::Closed | State::Opening) | Err(_) => Err("the connection has ended".into()),
+            Ok(State::Closed | State::Opening) | Err(_) => Err("the connection was closed".into()),
         }
     }
 
-    /// True where a connection is to be opened now.
+    /// True if the caller must open a connection now.
     fn begin(&self, state: &mut State) -> bool {
         let is_due = match state {
             State::Closed => true,
@@ -120,17 +121,17 @@ impl ConnectionSlot {
         State::Failed { at: Instant::now(), why: why.into() }
     }
 
-    /// True where there is a connection.
+    /// True if a connection is open.
     pub(super) fn is_open(&self) -> bool {
         matches!(*self.state.borrow(), State::Open(_))
     }
 
-    /// True where connecting has failed.
+    /// True if connecting has failed.
     pub(super) fn has_failed(&self) -> bool {
         matches!(*self.state.borrow(), State::Failed { .. })
     }
 
-    /// Closes the connection where nobody waits on it and nothing came through it since `then`.
+    /// Closes the connection if it has no waiting queries and has received nothing since `then`.
     pub(super) fn forget_unheard(&self, then: Instant) {
         if self.in_flight() > 0 {
             return;
@@ -144,7 +145,7 @@ impl ConnectionSlot {
         });
     }
 
-    /// Closes the connection where it has given a reply: the server gives one only.
+    /// Closes the connection if it has received a reply: this server sends only one per connection.
     pub(super) fn forget_used(&self) {
         self.state.send_if_modified(|state| {
             let is_used = matches!(state, State::Open(connection) if connection.replies() > 0);
@@ -155,12 +156,12 @@ impl ConnectionSlot {
         });
     }
 
-    /// Queries that have leave to ask through it.
+    /// Queries that hold a permit.
     pub(super) fn in_flight(&self) -> usize {
         (MAX_QUERIES as usize).saturating_sub(self.permits.available_permits())
     }
 
-    /// Queries that are under way through it, those that nobody waits for any more included.
+    /// Queries that the server works on, including abandoned ones.
     pub(super) fn load(&self) -> usize {
         let unanswered = match &*self.state.borrow() {
             State::Open(connection) => connection.unanswered(),
@@ -169,7 +170,7 @@ impl ConnectionSlot {
         unanswered.max(self.in_flight())
     }
 
-    /// True where the server owes a reply on its connection for `time`.
+    /// True if a reply on its connection is overdue by `time`.
     pub(super) fn is_late(&self, time: Duration) -> bool {
         match &*self.state.borrow() {
             State::Open(connection) => connection.is_late(time),
@@ -177,12 +178,12 @@ impl ConnectionSlot {
         }
     }
 
-    /// A reply came through the connection.
+    /// Records that a reply arrived.
     pub(super) fn works(&self) {
         self.failures.store(0, Ordering::Relaxed);
     }
 
-    /// `connection` has ended: it is not used any more.
+    /// Records that `connection` has ended; it is no longer used.
     pub(super) fn ended(&self, connection: &Arc<Connection>, why: &str) {
         self.replace(connection, || match connection.replies() {
             0 => self.failed(why),
@@ -190,8 +191,8 @@ impl ConnectionSlot {
         });
     }
 
-    /// Nothing comes through `connection`: new queries go through another one. There is at most one such at a time, so that
-    /// a server that is only slow is not connected to again and again.
+    /// `connection` is silent: new queries use another one. At most one connection is set aside at a time, so a server
+    /// that is merely slow is not connected to over and over.
     pub(super) fn set_aside(&self, connection: &Arc<Connection>) {
         let mut silent = lock(&self.silent);
         if silent.strong_count() == 0 {
@@ -213,7 +214,7 @@ impl ConnectionSlot {
     }
 }
 
-/// How long after the last of so many failures nothing is tried.
+/// The pause after this many failures in a row.
 fn pause(failures: u32) -> Duration {
     match failures {
         0 | 1 => Duration::ZERO,
@@ -250,7 +251,7 @@ mod tests {
             assert_eq!(outcome.as_deref(), Some("refused"));
         }
         assert_eq!(attempts.load(Ordering::Relaxed), 1);
-        // The first failure may be followed by another attempt at once, the second may not.
+        // The first failure allows another attempt at once, the second does not.
         for _ in 0..5 {
             assert_eq!(ask().await.as_deref(), Some("refused"));
         }

@@ -1,4 +1,4 @@
-//! [`TlsLink`]: DNS over TLS (RFC 7858), one stream that many queries share.
+//! [`TlsLink`]: DNS over TLS (RFC 7858), one stream shared by many queries.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,29 +17,29 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Longest time for a TCP connection and for a handshake.
+/// Longest time for the TCP connection, and again for the handshake.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Queries that nobody waits for any more are forgotten where there are more than so many.
+/// Above this many queries, abandoned ones are removed.
 const MANY: usize = 1000;
 
-/// See the module's head. The stream ends when this is dropped.
+/// One TLS stream. Dropping this ends it.
 pub(super) struct TlsLink {
     queries: mpsc::UnboundedSender<Asked>,
     /// Why the stream has ended.
     ended: Arc<OnceLock<String>>,
-    /// Queries without a reply, those that nobody waits for any more included: the server may still work on them.
+    /// Queries without a reply, including abandoned ones: the server may still work on them.
     unanswered: Arc<AtomicUsize>,
 }
 
-/// A query, and who waits for its reply.
+/// A query and the channel for its reply.
 struct Asked {
     query: Vec<u8>,
     reply: oneshot::Sender<Vec<u8>>,
 }
 
 impl TlsLink {
-    /// A stream to `socket`, whose certificate is for `name`.
+    /// Opens a stream to `socket`; the certificate must match `name`.
     pub(super) async fn open(
         socket: SocketAddr,
         name: ServerName<'static>,
@@ -58,26 +58,26 @@ impl TlsLink {
         Ok(Self { queries, ended, unanswered })
     }
 
-    /// Queries without a reply, those that nobody waits for any more included.
+    /// Queries without a reply, including abandoned ones.
     pub(super) fn unanswered(&self) -> usize {
         self.unanswered.load(Ordering::Relaxed)
     }
 
-    /// Sends `query`, under an id of its own, and waits for the reply with that id.
+    /// Sends `query` under a new id and waits for the reply with that id.
     ///
-    /// Errors: the stream has ended, for this reason.
+    /// Errors: why the stream has ended.
     pub(super) async fn ask(&self, query: &[u8]) -> Result<Vec<u8>, String> {
         let (reply, replied) = oneshot::channel();
-        // Where it has ended nobody takes this, and `replied` says so.
+        // If the stream has ended, this send fails, and so does `replied`.
         let _ = self.queries.send(Asked { query: query.to_vec(), reply });
         replied.await.map_err(|_| self.ended.get().cloned().unwrap_or_else(|| CLOSED.to_owned()))
     }
 }
 
-/// What is said of a stream that the server has ended in order.
-const CLOSED: &str = "the server has closed the connection";
+/// The error for a stream that the server closed properly.
+const CLOSED: &str = "the server closed the connection";
 
-/// A TLS stream to `socket`, whose certificate is for `name`. What is written goes out at once.
+/// Opens a TLS stream to `socket`; the certificate must match `name`. Writes are sent without delay.
 pub(super) async fn connect(
     socket: SocketAddr,
     name: ServerName<'static>,
@@ -89,7 +89,7 @@ pub(super) async fn connect(
     timeout(PATIENCE, TlsConnector::from(tls).connect(name, stream)).await.map_err(late)?
 }
 
-/// Carries queries and replies until the server ends the stream, or nobody asks any more.
+/// Carries queries and replies until the server ends the stream, or the [`TlsLink`] is dropped.
 async fn carry(
     stream: TlsStream<TcpStream>,
     mut queries: mpsc::UnboundedReceiver<Asked>,
@@ -103,11 +103,11 @@ async fn carry(
     loop {
         unanswered.store(pending.len(), Ordering::Relaxed);
         tokio::select! {
-            // Queries that wait are all taken before anything is sent: they leave in one record.
+            // Takes all waiting queries before sending, so they leave in one record.
             biased;
             read = reader.read_buf(&mut inbox) => {
                 if read? == 0 {
-                    // Told before those who wait learn that nothing comes.
+                    // Set before the waiting queries learn that no reply comes.
                     let _ = ended.set(CLOSED.to_owned());
                     return Ok(());
                 }
@@ -131,7 +131,7 @@ async fn carry(
     }
 }
 
-/// The next whole message, without its length.
+/// Takes the next complete message, without its length prefix.
 fn take_message(inbox: &mut BytesMut) -> Option<Vec<u8>> {
     let length = usize::from(u16::from_be_bytes(*inbox.first_chunk()?));
     if inbox.len() < 2 + length {
@@ -141,7 +141,7 @@ fn take_message(inbox: &mut BytesMut) -> Option<Vec<u8>> {
     Some(inbox.split_to(length).to_vec())
 }
 
-/// Puts a query into `outbox`, with its length before it (RFC 7858 section 3.3), under an id that no other has.
+/// Appends a query to `outbox` with its length prefix (RFC 7858 section 3.3) and an unused id.
 fn add(outbox: &mut BytesMut, pending: &mut HashMap<u16, oneshot::Sender<Vec<u8>>>, asked: Asked) {
     let Asked { mut query, reply } = asked;
     if pending.len() >= MANY {
@@ -194,6 +194,6 @@ mod tests {
         drop(waiting);
         let (reply, _replied) = oneshot::channel();
         add(&mut outbox, &mut pending, Asked { query: vec![0; 12], reply });
-        assert_eq!(pending.len(), 1, "those that nobody waits for are forgotten");
+        assert_eq!(pending.len(), 1, "abandoned queries are removed");
     }
 }

@@ -1,4 +1,4 @@
-//! [`Answer`]: an upstream's reply, kept whole as bytes with the places of its TTLs.
+//! [`Answer`]: an upstream's reply as bytes, with the offsets of its TTLs.
 
 mod scan;
 
@@ -9,25 +9,25 @@ use super::edns::OPTION_EDE;
 use super::header::Flags;
 use scan::Scan;
 
-/// How long an answer may be kept, as far as the answer itself can say.
+/// How long an answer may be cached, according to the answer itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Data for the question; the lowest TTL of all its records, in seconds.
+    /// Data for the question: the lowest TTL of all records, in seconds.
     Positive(u32),
-    /// No such name or no such data; min(TTL of the SOA, its MINIMUM, all other TTLs) in seconds (RFC 2308 section 5).
+    /// NXDOMAIN or NODATA: min(TTL of the SOA, its MINIMUM, all other TTLs) in seconds (RFC 2308 section 5).
     Negative(u32),
-    /// A response code that says the upstream could not answer (RFC 9520 section 2).
+    /// A response code for a failure of the upstream (RFC 9520 section 2).
     Failure,
-    /// Nothing that says how long: kept not at all (RFC 2308 section 5: negative answers without SOA).
+    /// No lifetime: not cached (RFC 2308 section 5: negative answers without SOA).
     Unknown,
 }
 
-/// Everything of an answer but its bytes.
+/// An answer's metadata: everything except its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerHead {
     /// Flags as received.
     pub flags: Flags,
-    /// ANCOUNT, NSCOUNT, ARCOUNT, the OPT not counted.
+    /// ANCOUNT, NSCOUNT, ARCOUNT, without the OPT.
     pub counts: [u16; 3],
     /// Length of all records in bytes.
     pub records: u16,
@@ -35,12 +35,12 @@ pub struct AnswerHead {
     pub ttls: u16,
     /// Length of the Extended DNS Errors in bytes.
     pub extended_errors: u16,
-    /// How long the answer may be kept.
+    /// How long the answer may be cached.
     pub lifetime: Lifetime,
 }
 
 impl AnswerHead {
-    /// Length of the bytes that go with it.
+    /// Length of the answer's bytes.
     fn bytes(&self) -> usize {
         usize::from(self.records) + 2 * usize::from(self.ttls) + usize::from(self.extended_errors)
     }
@@ -54,28 +54,28 @@ pub struct Answer {
     bytes: Box<[u8]>,
 }
 
-/// The same, wherever its bytes are kept.
+/// A borrowed [`Answer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerRef<'a> {
     head: AnswerHead,
-    /// All records as received; the places of their TTLs as native 16-bit numbers, counted from the first record;
-    /// Extended DNS Errors as encoded options, ready to stand in another OPT.
+    /// All records as received; the offsets of their TTLs from the first record, as native 16-bit numbers; Extended DNS
+    /// Errors as encoded options, ready for another OPT.
     bytes: &'a [u8],
 }
 
-/// Why bytes are no answer.
+/// Why a reply is not an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// Records, names or options run past the end, stand where none may, or leave bytes over.
-    #[error("the reply cannot be read")]
+    /// Records, names or options run past the end or are misplaced, or there are trailing bytes.
+    #[error("malformed reply")]
     Undecodable,
-    /// The response code needs EDNS to be understood and speaks of our own OPT (BADVERS, BADCOOKIE).
-    #[error("the reply's response code concerns our own query")]
+    /// An extended response code about our own OPT (BADVERS, BADCOOKIE).
+    #[error("response code rejects the EDNS options of our query")]
     Rcode(Rcode),
 }
 
 impl Answer {
-    /// Reads a reply whose question was already compared.
+    /// Parses a reply whose question was already compared.
     pub fn parse(message: &[u8]) -> Result<Self, AnswerError> {
         let scan = Scan::run(message).ok_or(AnswerError::Undecodable)?;
         let Some(opt) = &scan.opt else {
@@ -90,21 +90,21 @@ impl Answer {
             let kept = &message[..opt.start];
             return scan.into_answer(kept, &extended_errors);
         }
-        // Records behind the OPT may be pointed at, so that cutting the OPT out needs a full rewrite.
+        // Records after the OPT may be targets of compression pointers, so removing the OPT needs a full rewrite.
         let mut decoded = Message::from_vec(message).map_err(|_| AnswerError::Undecodable)?;
         decoded.edns = None;
         let rewritten = decoded.to_vec().map_err(|_| AnswerError::Undecodable)?;
         Scan::run(&rewritten).ok_or(AnswerError::Undecodable)?.into_answer(&rewritten, &extended_errors)
     }
 
-    /// An answer of our own where nobody has one: SERVFAIL with an Extended DNS Error, to be kept as `lifetime` says.
+    /// An answer of our own for a failure: SERVFAIL with an Extended DNS Error, cached according to `lifetime`.
     pub fn failure(code: ErrorCode, text: &str, lifetime: Lifetime) -> Self {
         let flags = Flags(Flags::QR | Rcode::SERVFAIL.0);
         let head = AnswerHead { flags, counts: [0; 3], records: 0, ttls: 0, extended_errors: 0, lifetime };
         Self { head, bytes: Box::default() }.with_error(code, text)
     }
 
-    /// The same with one more Extended DNS Error; `text` is short.
+    /// The same with one more Extended DNS Error; `text` must be short.
     pub fn with_error(self, code: ErrorCode, text: &str) -> Self {
         let Self { mut head, bytes } = self;
         let mut bytes = bytes.into_vec();
@@ -116,29 +116,29 @@ impl Answer {
         Self { head, bytes: bytes.into() }
     }
 
-    /// A view of it.
+    /// Borrows the answer.
     pub fn as_ref(&self) -> AnswerRef<'_> {
         AnswerRef { head: self.head, bytes: &self.bytes }
     }
 }
 
 impl<'a> AnswerRef<'a> {
-    /// Puts an answer together again; none where `head` goes with other bytes.
+    /// Rebuilds an answer from its parts; `None` if the length of `bytes` does not match `head`.
     pub fn new(head: AnswerHead, bytes: &'a [u8]) -> Option<Self> {
         (head.bytes() == bytes.len()).then_some(Self { head, bytes })
     }
 
-    /// A copy with bytes of its own.
+    /// An owned copy.
     pub fn to_answer(self) -> Answer {
         Answer { head: self.head, bytes: self.bytes.into() }
     }
 
-    /// Everything but its bytes.
+    /// The metadata.
     pub fn head(&self) -> &AnswerHead {
         &self.head
     }
 
-    /// Records, places of TTLs and Extended DNS Errors, one behind the other.
+    /// Records, TTL offsets and Extended DNS Errors, concatenated.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -158,7 +158,7 @@ impl<'a> AnswerRef<'a> {
         let [answers, authorities, _] = self.head.counts.map(usize::from);
         let records = self.records();
         let Some(last) = (answers + authorities).checked_sub(1) else { return &[] };
-        // Every record has its TTL's place, in order; behind the TTL are the length of the data and the data.
+        // Every record has one TTL offset, in order. The data length and the data follow the TTL.
         let length_at = |ttl_at: usize| ttl_at + 4..ttl_at + 6;
         let end = self.ttl_offsets().nth(last).map(length_at).and_then(|at| {
             let length = records.get(at.clone())?.first_chunk::<2>()?;
@@ -167,7 +167,7 @@ impl<'a> AnswerRef<'a> {
         end.and_then(|end| records.get(..end)).unwrap_or(records)
     }
 
-    /// Places of the TTL fields within [`AnswerRef::records`].
+    /// Offsets of the TTL fields within [`AnswerRef::records`].
     pub fn ttl_offsets(&self) -> impl Iterator<Item = usize> {
         let start = usize::from(self.head.records);
         let places = &self.bytes[start..start + 2 * usize::from(self.head.ttls)];
@@ -179,7 +179,7 @@ impl<'a> AnswerRef<'a> {
         &self.bytes[self.bytes.len() - usize::from(self.head.extended_errors)..]
     }
 
-    /// How long the answer may be kept.
+    /// How long the answer may be cached.
     pub fn lifetime(&self) -> Lifetime {
         self.head.lifetime
     }

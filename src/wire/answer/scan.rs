@@ -8,14 +8,14 @@ use crate::wire::edns::{OPTION_EDE, OptRecord};
 use crate::wire::header::{HEADER, Header};
 use crate::wire::query::question_end;
 
-/// What one pass over a reply's records found.
+/// The result of one pass over a reply's records.
 pub(super) struct Scan<'a> {
     pub(super) header: Header,
     qtype: Type,
     records_at: usize,
     ttls: SmallVec<[u16; 16]>,
     lowest_ttl: u32,
-    /// Data of the type asked for was seen in the answer section.
+    /// The answer section has data of the queried type.
     has_data: bool,
     /// min(TTL, MINIMUM) of a SOA in the authority section.
     soa: Option<u32>,
@@ -54,7 +54,7 @@ impl<'a> Scan<'a> {
         (at == message.len()).then_some(scan)
     }
 
-    /// Reads the record at `at` and returns where the next one begins.
+    /// Parses the record at `at`; returns the offset of the next one.
     fn record(&mut self, message: &'a [u8], at: usize, section: Section) -> Option<usize> {
         let owner_end = skip_name(message, at)?;
         let fixed = message.get(owner_end..)?.first_chunk::<10>()?;
@@ -75,7 +75,7 @@ impl<'a> Scan<'a> {
             return Some(end);
         }
         self.ttls.push(owner_end as u16 + 4);
-        // RFC 2181 section 8: a TTL with the top bit set is to be taken as zero.
+        // RFC 2181 section 8: a TTL with the top bit set counts as zero.
         let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
         self.lowest_ttl = self.lowest_ttl.min(ttl);
         let asked = kind == self.qtype || self.qtype == Type::ANY;
@@ -112,7 +112,7 @@ impl<'a> Scan<'a> {
         encoded
     }
 
-    /// The answer whose records end where `kept` does: this message, or its part before the OPT.
+    /// The answer with the records in `kept`: the whole message, or its part before the OPT.
     pub(super) fn into_answer(self, kept: &[u8], extended_errors: &[u8]) -> Result<Answer, AnswerError> {
         let [_, answers, authorities, additionals] = self.header.counts;
         let records = &kept[self.records_at..];
@@ -134,7 +134,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// A section, with its place among the header's counts.
+/// A section, by its index in the header's counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Section {
     Answer = 1,
@@ -142,7 +142,7 @@ enum Section {
     Additional = 3,
 }
 
-/// Where a possibly compressed name ends. Pointers are checked to lead backwards, not followed.
+/// Offset of the end of a possibly compressed name. Pointers must lead backwards; they are not followed.
 fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     let start = at;
     loop {

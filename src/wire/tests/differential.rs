@@ -1,12 +1,12 @@
-//! A client's message as we read it and as hickory-proto does: what property tests and fuzz targets compare.
+//! A client's message as namegate and as hickory-proto parse it. Property tests and fuzz targets compare both.
 //!
-//! The fuzz targets take this file as it is, so that what it names is what the module above has.
+//! The fuzz targets include this file unchanged, so it may use only names that its parent module has.
 
 use hickory_proto::op::Message;
 
 use super::{Flags, Header, Malformed, Query, Question, Type, parse_question};
 
-/// What both parsers must see.
+/// What both parsers must agree on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     name: Vec<u8>,
@@ -22,7 +22,7 @@ struct SeenEdns {
     udp_payload: u16,
 }
 
-/// What we see in a message that we take for a query.
+/// What namegate parses from a message that it accepts as a query.
 pub(super) fn ours(message: &[u8]) -> Option<Seen> {
     let mut question = Question::empty();
     let (Ok(query) | Err(Malformed::Version(query))) = Query::parse(message, &mut question) else {
@@ -37,7 +37,7 @@ pub(super) fn ours(message: &[u8]) -> Option<Seen> {
     Some(Seen { name: name.as_bytes().to_vec(), qtype: qtype.0, class: class.0, edns })
 }
 
-/// What hickory-proto sees in any message with one question.
+/// What hickory-proto parses from any message with one question.
 pub(super) fn theirs(message: &[u8]) -> Option<Seen> {
     let decoded = Message::from_vec(message).ok()?;
     let [query] = decoded.queries.as_slice() else { return None };
@@ -55,7 +55,7 @@ pub(super) fn theirs(message: &[u8]) -> Option<Seen> {
     Some(Seen { name, qtype: query.query_type().into(), class: query.query_class().into(), edns })
 }
 
-/// Why we refuse what hickory accepts; none where there is no reason.
+/// Why namegate refuses what hickory accepts; `None` if there is no reason.
 fn stricter(message: &[u8]) -> Option<&'static str> {
     let header = Header::parse(message)?;
     match header {
@@ -63,7 +63,7 @@ fn stricter(message: &[u8]) -> Option<&'static str> {
         _ if header.flags.opcode() != 0 => return Some("only opcode QUERY is served"),
         _ if header.counts[0] != 1 => return Some("exactly one question (RFC 9619)"),
         _ if header.counts[1] != 0 || header.counts[2] != 0 || header.counts[3] > 1 => {
-            return Some("a query carries no record but one OPT");
+            return Some("a query has no record except one OPT");
         }
         _ => {}
     }
@@ -74,24 +74,24 @@ fn stricter(message: &[u8]) -> Option<&'static str> {
         0 => (message.len() > end).then_some("nothing follows the last record"),
         _ if message.get(end) != Some(&0) => Some("OPT is owned by the root (RFC 6891), TSIG is not served"),
         _ if message.get(end + 1..end + 3) != Some(&Type::OPT.0.to_be_bytes()) => {
-            Some("the only record is an OPT")
+            Some("the only record must be an OPT")
         }
         _ if message.len()
             != end + 11 + usize::from(u16::from_be_bytes([message[end + 9], message[end + 10]])) =>
         {
-            Some("the OPT fills the message")
+            Some("the OPT must fill the message")
         }
-        _ => Some("options fill the OPT exactly, and a COOKIE has a length that it can have (RFC 7873)"),
+        _ => Some("options must fill the OPT exactly, and a COOKIE must have a valid length (RFC 7873)"),
     }
 }
 
-/// Why we accept what hickory refuses; none where there is no reason.
+/// Why namegate accepts what hickory refuses; `None` if there is no reason.
 fn laxer(message: &[u8]) -> Option<&'static str> {
     let header = Header::parse(message)?;
-    (header.counts[3] == 1).then_some("what is in the client's options is never looked at, nor passed on")
+    (header.counts[3] == 1).then_some("other options of the client are neither parsed nor forwarded")
 }
 
-/// Holds both to the same, or to a reason why not.
+/// Asserts that both parsers agree, or that there is a reason why not.
 pub(super) fn compare(message: &[u8]) {
     match (ours(message), theirs(message)) {
         (Some(ours), Some(theirs)) => assert_eq!(ours, theirs, "{message:02x?}"),

@@ -1,4 +1,4 @@
-//! [`Reader`]: a dnstap reader within this process, and what it got.
+//! [`Reader`]: a dnstap reader inside the test process, and the messages it received.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::eventually;
 
-/// ACCEPT and FINISH of Frame Streams, with their escapes.
+/// ACCEPT and FINISH frames of Frame Streams, with their escapes.
 const ACCEPT: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x01\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
 const FINISH: &[u8] = b"\0\0\0\0\0\0\0\x04\0\0\0\x05";
 
-/// A message as the reader got it.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tapped {
     /// CLIENT_QUERY or CLIENT_RESPONSE.
@@ -23,17 +23,17 @@ pub(crate) struct Tapped {
     pub(crate) client: Vec<u8>,
     /// The DNS message.
     pub(crate) message: Vec<u8>,
-    /// Why it was blocked.
+    /// The rule or reason that blocked it.
     pub(crate) rule: Option<String>,
 }
 
-/// A reader within this process.
+/// A reader inside the test process.
 pub(crate) struct Reader {
     tapped: Arc<Mutex<Vec<Tapped>>>,
 }
 
 impl Reader {
-    /// Reads one stream at `path`, on a thread of its own, until STOP.
+    /// Reads one stream at `path`, on its own thread, until STOP.
     pub(crate) fn listen(path: &Path) -> Self {
         let listener = UnixListener::bind(path).expect("a socket can be bound");
         let tapped: Arc<Mutex<Vec<Tapped>>> = Arc::default();
@@ -56,9 +56,9 @@ impl Reader {
         Self { tapped }
     }
 
-    /// The first `count` messages, once they have come.
+    /// Waits for `count` messages and returns them.
     pub(crate) fn expect(&self, count: usize) -> Vec<Tapped> {
-        eventually("messages over dnstap", || {
+        eventually("dnstap messages", || {
             Some(self.tapped.lock().unwrap().clone()).filter(|tapped| tapped.len() >= count)
         })
     }
@@ -92,7 +92,7 @@ impl Tapped {
     }
 }
 
-/// The value of a protobuf field, as whichever of the two it is.
+/// The value of a protobuf field, in whichever form it has.
 #[derive(Default)]
 struct Value {
     number: u64,
@@ -135,7 +135,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
     value
 }
 
-/// A frame without its length; that of an escape is empty.
+/// A frame without its length; an escape yields an empty one.
 fn frame(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
@@ -144,7 +144,7 @@ fn frame(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A control frame of this type, for dnstap.
+/// Writes a control frame of this type, for dnstap.
 fn control(stream: &mut UnixStream, kind: u8) -> io::Result<()> {
     assert!(frame(stream)?.is_empty(), "an escape");
     let bytes = frame(stream)?;

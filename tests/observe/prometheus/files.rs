@@ -1,4 +1,4 @@
-//! What is written for Prometheus and Grafana, taken apart.
+//! Parses the files for Prometheus and Grafana.
 
 use std::collections::BTreeSet;
 use std::fs;

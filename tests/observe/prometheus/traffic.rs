@@ -1,4 +1,4 @@
-//! [`Traffic`]: what clients of all kinds ask of a gate.
+//! [`Traffic`]: queries of every kind from several clients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::support::{Gate, Query};
 
-/// Clients that ask for something of everything, until this is dropped.
+/// Clients that send queries of every kind until this is dropped.
 pub(super) struct Traffic {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Traffic {
-    /// Begins.
+    /// Starts the clients.
     pub(super) fn start(gate: &Gate) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, udp, mut tcp) = (Arc::clone(&stop), gate.udp(), gate.tcp());
@@ -42,7 +42,7 @@ impl Drop for Traffic {
     }
 }
 
-/// Names that are kept, new, failing, not listed, denied and noise; common and rare types; another class.
+/// Names that are cached, new, failing, not listed, denied and noise; common and rare types; another class.
 fn queries(round: u32) -> Vec<Query> {
     let mut queries: Vec<Query> = ["A", "AAAA", "HTTPS", "TXT", "TYPE4711"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The loops of the encrypted upstream: connections in, replies out.
+//! The loops of the encrypted upstream: accept connections, send replies.
 
 use std::io;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::{Act, Carrier, State};
 use crate::support::message::Message;
 use crate::support::script::changed;
 
-/// What goes back.
+/// A reply to send.
 struct Reply {
-    /// Nothing, where there are none.
+    /// `None` sends nothing.
     bytes: Option<Vec<u8>>,
-    /// How many bytes are announced beyond those that come.
+    /// Number of announced bytes that are not sent.
     missing: usize,
-    /// Whether the connection is closed then.
+    /// Whether to close the connection afterwards.
     closes: bool,
 }
 
@@ -29,7 +29,7 @@ impl Reply {
         Self { bytes: Some(bytes), missing: 0, closes: false }
     }
 
-    /// Behind the two bytes that say how many are to come.
+    /// With the two-byte length prefix.
     fn framed(&self) -> Option<Vec<u8>> {
         let bytes = self.bytes.as_ref()?;
         Some([&((bytes.len() + self.missing) as u16).to_be_bytes()[..], bytes].concat())
@@ -59,7 +59,7 @@ async fn carry_out(act: Act, query: &Message) -> Reply {
     }
 }
 
-/// Connections of TLS and of HTTPS.
+/// Accepts connections over TLS and HTTPS.
 pub(super) async fn tcp(
     listener: tokio::net::TcpListener,
     acceptor: TlsAcceptor,
@@ -69,7 +69,7 @@ pub(super) async fn tcp(
     while let Ok((stream, _)) = listener.accept().await {
         let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
         tokio::spawn(async move {
-            // A client that does not like the certificate is what some tests are about.
+            // Some tests are about clients that reject the certificate.
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let connection = state.connected(stream.get_ref().1.server_name().map(str::to_owned));
             match carrier {
@@ -163,7 +163,7 @@ async fn https(stream: TlsStream<TcpStream>, connection: usize, state: &Arc<Stat
     }
 }
 
-/// Connections of QUIC.
+/// Accepts connections over QUIC.
 pub(super) async fn quic(endpoint: quinn::Endpoint, state: Arc<State>) {
     while let Some(incoming) = endpoint.accept().await {
         let state = Arc::clone(&state);

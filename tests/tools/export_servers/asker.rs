@@ -1,4 +1,4 @@
-//! An upstream that answers every name, and a client that asks a great many names at once.
+//! An upstream that answers every name, and a client that queries many names at once.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -7,29 +7,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Questions in flight at once; well below what any of the servers drops.
+/// Queries in flight; well below the number at which any server drops some.
 const WINDOW: usize = 100;
-/// How long an answer may take before the question is sent again.
+/// Timeout before a query is sent again.
 const WAIT: Duration = Duration::from_millis(1500);
-/// How often a question is sent at most.
+/// Maximum number of attempts per query.
 const TRIES: u32 = 5;
-/// The address that every name has.
+/// The address of every name.
 const ADDRESS: [u8; 4] = [192, 0, 2, 1];
-/// What an alias is an alias of: a name that no policy allows, as with names of Azure's content networks.
+/// The target of aliases: a name that no policy allows, as with names of Azure's CDNs.
 const TARGET: &[u8] = b"\x03cdn\x07content\x04test\x00";
 
-/// What became of a question.
+/// The result of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answered {
-    /// With the upstream's address.
+    /// The upstream's address.
     Yes,
-    /// With nothing: NXDOMAIN, or no data.
+    /// NXDOMAIN or NODATA.
     No,
-    /// In another way, or not at all.
+    /// Another reply, or none.
     Otherwise(Option<u8>),
 }
 
-/// A server that has an address for every name, and for some by way of an alias. It ends when dropped.
+/// A server with an address for every name, for some through an alias. Stopped when dropped.
 pub(super) struct Upstream {
     port: u16,
     stopping: Arc<AtomicBool>,
@@ -65,7 +65,7 @@ impl Drop for Upstream {
     }
 }
 
-/// Where the question of a message ends, the type and class included.
+/// Offset after the question of a message, including type and class.
 fn question_end(message: &[u8]) -> Option<usize> {
     let mut at = 12;
     while *message.get(at)? != 0 {
@@ -96,7 +96,7 @@ fn reply(query: &[u8]) -> Option<Vec<u8>> {
     Some(reply)
 }
 
-/// A question for the addresses of `name`.
+/// A query for the addresses of `name`.
 fn query(id: u16, name: &str) -> Vec<u8> {
     let mut query = [&id.to_be_bytes()[..], &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
     for label in name.split('.') {
@@ -107,7 +107,7 @@ fn query(id: u16, name: &str) -> Vec<u8> {
     query
 }
 
-/// Asks `server` for all `names`, many at once, and gives what became of each.
+/// Queries `server` for all `names`, many at once; returns the result of each.
 pub(super) fn ask_all(server: SocketAddr, names: &[String]) -> Vec<Answered> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     socket.connect(server).expect("a UDP socket can be connected");
@@ -118,7 +118,7 @@ pub(super) fn ask_all(server: SocketAddr, names: &[String]) -> Vec<Answered> {
     let mut message = [0; 4096];
     while next < names.len() || !flying.is_empty() {
         while flying.len() < WINDOW && next < names.len() {
-            // Ids come again after 65 536 questions, of which no more than the window can be in flight.
+            // Ids repeat after 65,536 queries; only a window of them is in flight.
             let id = next as u16;
             drop(socket.send(&query(id, &names[next])));
             flying.insert(id, (next, Instant::now(), 1));

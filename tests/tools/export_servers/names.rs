@@ -1,10 +1,10 @@
-//! Names that are likely to be judged wrongly: those of every rule, and what is near them.
+//! Generates names likely to be judged wrongly: those of every rule, and names close to them.
 
 use std::collections::BTreeSet;
 
 use namegate::policy::Policy;
 
-/// Names of the same kind on every run.
+/// A fixed-seed generator, the same on every run.
 struct Chance(u64);
 
 impl Chance {
@@ -26,7 +26,7 @@ impl Chance {
     }
 }
 
-/// At least `count` different names around the rules of `policy`, the same ones each time.
+/// At least `count` different names around the rules of `policy`, always the same.
 pub(crate) fn names(policy: &Policy, count: usize) -> Vec<String> {
     let hosts: BTreeSet<String> = policy.iter().map(|rule| rule.pattern().name().to_string()).collect();
     let hosts: Vec<String> = hosts.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The servers, each with as little configuration of its own as it needs to run on loopback.
+//! Starts the servers, each with a minimal configuration for loopback.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::asker::{Answered, ask_all};
 use crate::support::{eventually, free_address};
 
-/// A server and what it reads.
+/// A server and the format it loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// BIND with a response policy zone.
@@ -24,7 +24,7 @@ pub(super) enum Kind {
     Dnsmasq,
 }
 
-/// A running server. It is killed when dropped.
+/// A running server, killed when dropped.
 pub(super) struct Server {
     child: Child,
     address: SocketAddr,
@@ -32,7 +32,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server that reads `export` and forwards to `upstream` on loopback, and nowhere else.
+    /// Starts a server that loads `export` and forwards only to `upstream` on loopback.
     pub(super) fn start(kind: Kind, export: &str, upstream: u16) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let address = free_address();
@@ -83,7 +83,7 @@ fn launch(kind: Kind, directory: &str, port: u16, upstream: u16) -> Launch {
             let arguments = ["--no-daemon", "--user=root", "--bind-interfaces", "--listen-address=127.0.0.1"];
             let mut arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
             arguments.extend([format!("--port={port}"), format!("--conf-file={}", file("export"))]);
-            // As many questions as the asker has in flight, which is more than Dnsmasq expects of a home.
+            // As many queries as the client keeps in flight, more than Dnsmasq's default for a home network.
             arguments.push("--dns-forward-max=10000".to_owned());
             ("dnsmasq", arguments, Vec::new())
         }

@@ -1,4 +1,4 @@
-//! [`Resolver`]: a resolver of Debian's that forwards everything to one address.
+//! [`Resolver`]: a resolver from Debian that forwards everything to one address.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::world::{Anchor, Running};
 use crate::support::{Query, UdpClient, free_address};
 
-/// Whose it is.
+/// The kind of resolver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Unbound,
@@ -21,12 +21,12 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Those that run without namespaces of their own.
+    /// The kinds that run without their own namespaces.
     pub(super) const PLAIN: [Self; 5] =
         [Self::Unbound, Self::Bind, Self::Knot, Self::PowerDns, Self::Dnsmasq];
 }
 
-/// A running resolver. It is killed when dropped.
+/// A running resolver, killed when dropped.
 pub(super) struct Resolver {
     _running: Running,
     address: SocketAddr,
@@ -34,12 +34,12 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// One that validates what `forward` says, from `anchor` on.
+    /// Starts a resolver that validates answers of `forward`, starting from `anchor`.
     pub(super) fn validating(kind: Kind, forward: SocketAddr, anchor: &Anchor) -> Self {
         Self::start(kind, forward, Some(anchor))
     }
 
-    /// One that validates nothing.
+    /// Starts a resolver that does not validate.
     pub(super) fn forwarding(kind: Kind, forward: SocketAddr) -> Self {
         Self::start(kind, forward, None)
     }
@@ -48,7 +48,7 @@ impl Resolver {
         let directory = TempDir::new().expect("a temporary directory");
         let address = free_address();
         let mut running = launch(kind, directory.path(), address.port(), forward.port(), anchor);
-        // What every one of them answers by itself.
+        // Every resolver answers this name itself.
         running.wait_for(address, &Query::new("ready.invalid", "A"));
         Self { _running: running, address, _directory: directory }
     }
@@ -58,7 +58,7 @@ impl Resolver {
     }
 }
 
-/// Starts systemd-resolved with settings, trust anchors, runtime files and a user of its own, seen by it alone.
+/// Starts systemd-resolved with its own settings, trust anchors, runtime files and user, visible only to it.
 const RESOLVED_START: &str = "\
 files=$PWD
 cp /etc/passwd /etc/group .
@@ -178,14 +178,14 @@ fn launch(kind: Kind, directory: &Path, port: u16, forward: u16, anchor: Option<
                 "anchors/root.positive",
                 fields(" ").map(|ds| format!(". IN DS {ds}\n")).unwrap_or_default(),
             );
-            // In the place of those built in, among which is `test`.
+            // Replaces the built-in ones, which include `test`.
             write("anchors/none.negative", "home.arpa\n".to_owned());
             write("start", RESOLVED_START.to_owned());
             let binary = std::env::var("NAMEGATE_SYSTEMD_RESOLVED");
             let binary = binary.unwrap_or_else(|_| "/lib/systemd/systemd-resolved".to_owned());
             assert!(
                 Path::new(&binary).exists(),
-                "{binary}, or what NAMEGATE_SYSTEMD_RESOLVED names, has to be there"
+                "{binary}, or the file in NAMEGATE_SYSTEMD_RESOLVED, is required"
             );
             start("unshare", &["--mount", "--propagation", "private", "sh", "-e", "start", &binary])
         }

@@ -1,4 +1,4 @@
-//! [`World`]: a signed root and what is below it, served on loopback, and a resolver that asks there and validates nothing.
+//! [`World`]: a signed root with zones below it, served on loopback, and a recursive resolver that does not validate.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -12,15 +12,15 @@ use crate::support::{Query, eventually, free_address};
 /// How a zone is signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Signed {
-    /// Not at all: there is no DS either.
+    /// Not signed; there is no DS either.
     No,
     Nsec,
     Nsec3,
-    /// With a key that the zone above does not know.
+    /// Signed with a key that the parent zone does not know.
     Wrongly,
 }
 
-/// A zone: its origin, how it is signed, and what is in it besides SOA and NS. Zones below come first.
+/// A zone: its origin, how it is signed, and its records besides SOA and NS. Child zones come first.
 type Zone = (&'static str, Signed, &'static str);
 
 const ZONES: [Zone; 10] = [
@@ -49,7 +49,7 @@ const ZONES: [Zone; 10] = [
     (".", Signed::Nsec, "test. NS ns.test.\nns.test. A 127.0.0.1\n"),
 ];
 
-/// The root's key as validators are given it: the fields of a DS record.
+/// The root's key for validators: the fields of a DS record.
 #[derive(Clone, Debug)]
 pub(super) struct Anchor {
     pub(super) tag: String,
@@ -58,7 +58,7 @@ pub(super) struct Anchor {
     pub(super) digest: String,
 }
 
-/// The servers of the world. They are killed when dropped.
+/// The servers of the world, killed when dropped.
 pub(super) struct World {
     _authority: Running,
     _resolver: Running,
@@ -71,7 +71,7 @@ pub(super) struct World {
 pub(super) struct Running(Child);
 
 impl Running {
-    /// Starts a program in `directory`, where its output goes to the file `log`.
+    /// Starts a program in `directory`; its output goes to the file `log`.
     pub(super) fn start(directory: &Path, program: &str, arguments: &[&str], log: &str) -> Self {
         let log = std::fs::File::create(directory.join(log)).expect("a file can be made");
         let child = Command::new(program)
@@ -84,7 +84,7 @@ impl Running {
         Self(child.unwrap_or_else(|error| panic!("{program} does not start: {error}")))
     }
 
-    /// Waits until something answers at `address`, whatever it says.
+    /// Waits for any answer from `address`.
     pub(super) fn wait_for(&mut self, address: SocketAddr, question: &Query) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         socket.connect(address).expect("a UDP socket can be connected");
@@ -92,7 +92,7 @@ impl Running {
         eventually("a server's first reply", || {
             let ended = self.0.try_wait().expect("a child can be waited for");
             assert!(ended.is_none(), "a server ended: {ended:?}");
-            // Nobody has opened the port yet: that is an error of either call.
+            // Until the port is open, either call may fail.
             drop(socket.send(&question.bytes()));
             socket.recv(&mut [0; 4096]).is_ok().then_some(())
         });
@@ -124,7 +124,7 @@ impl World {
         Self { _authority: serving, _resolver: resolver, upstream, anchor, _directory: directory }
     }
 
-    /// A resolver that recurses and validates nothing.
+    /// The recursive resolver, which does not validate.
     pub(super) fn upstream(&self) -> SocketAddr {
         self.upstream
     }
@@ -138,7 +138,7 @@ fn file_of(origin: &str) -> String {
     format!("{}zone", if origin == "." { "root." } else { origin })
 }
 
-/// Writes a zone's file and signs it with a key of its own; the DS for the zone above is left beside it.
+/// Writes a zone's file and signs it with its own key; leaves the DS for the parent zone next to it.
 fn make(directory: &Path, (origin, signed, records): Zone) {
     let file = file_of(origin);
     let head = format!(
@@ -179,7 +179,7 @@ fn write_settings(directory: &Path, authority: u16, upstream: u16) {
          dnssec-validation no; listen-on port {authority} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};\n \
          empty-zones-enable no; minimal-responses yes; }};\ncontrols {{ }};\n{zones}"
     );
-    // Every zone by its own address: what delegations say is port 53.
+    // A stub entry for every zone: the delegations point to port 53.
     let stubs: String = ZONES
         .iter()
         .map(|(origin, ..)| {

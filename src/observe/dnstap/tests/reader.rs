@@ -1,4 +1,4 @@
-//! A reader of dnstap, as much of one as the tests need.
+//! A minimal dnstap reader for the tests.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ const START: [u8; 4] = [0, 0, 0, 2];
 const STOP: [u8; 4] = [0, 0, 0, 3];
 const READY: [u8; 4] = [0, 0, 0, 4];
 
-/// The fields of a protobuf message by number, each with the octets of its value: of a varint the number itself.
+/// Fields of a protobuf message by number, each with the octets of its value; a varint is decoded to big-endian octets.
 pub(super) type Message = BTreeMap<u64, Vec<u8>>;
 
 fn varint(bytes: &mut &[u8]) -> u64 {
@@ -26,7 +26,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
     value
 }
 
-/// The fields of a message, none of them twice.
+/// Decodes a message; panics if a field occurs twice.
 pub(super) fn decode(mut bytes: &[u8]) -> Message {
     let mut fields = Message::new();
     while !bytes.is_empty() {
@@ -40,12 +40,12 @@ pub(super) fn decode(mut bytes: &[u8]) -> Message {
             5 => bytes.split_off(..4).unwrap().to_vec(),
             other => panic!("wire type {other}"),
         };
-        assert!(fields.insert(key >> 3, value).is_none(), "field {} comes twice", key >> 3);
+        assert!(fields.insert(key >> 3, value).is_none(), "field {} occurs twice", key >> 3);
     }
     fields
 }
 
-/// A frame without its length, the escape of a control frame being an empty one.
+/// Reads a frame without its length prefix; the escape of a control frame reads as an empty frame.
 pub(super) fn next_frame(stream: &mut UnixStream) -> std::io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
@@ -54,12 +54,12 @@ pub(super) fn next_frame(stream: &mut UnixStream) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A frame that must come.
+/// Reads a frame; panics if there is none.
 pub(super) fn frame(stream: &mut UnixStream) -> Vec<u8> {
     next_frame(stream).unwrap()
 }
 
-/// Takes a connection and its READY, accepts it, and takes START.
+/// Accepts a connection and completes the handshake: READY, ACCEPT, START.
 pub(super) fn welcome(listener: &UnixListener) -> UnixStream {
     let (mut stream, _) = listener.accept().unwrap();
     assert!(frame(&mut stream).is_empty(), "the escape");
@@ -72,7 +72,7 @@ pub(super) fn welcome(listener: &UnixListener) -> UnixStream {
     stream
 }
 
-/// A reader of one connection that gives all frames when STOP has come.
+/// Starts a reader of one connection; it returns all messages after STOP.
 pub(super) fn reader(path: &Path) -> Receiver<Vec<Message>> {
     let listener = UnixListener::bind(path).unwrap();
     let (sender, receiver) = channel();
@@ -90,7 +90,7 @@ pub(super) fn reader(path: &Path) -> Receiver<Vec<Message>> {
             messages.push(decode(&dnstap[&14]));
         }
         assert_eq!(frame(&mut stream), STOP);
-        // The writer waits for it, though not for long.
+        // The writer waits briefly for FINISH.
         let _ = stream.write_all(b"\0\0\0\0\0\0\0\x04\0\0\0\x05");
         sender.send(messages).unwrap();
     });

@@ -1,11 +1,11 @@
-//! Rules that have no effect until their parameters have values.
+//! Inactive rules: rules whose parameters are not set.
 
 use std::collections::BTreeMap;
 
 use super::{Advice, AdviceFinding, AdviceKind};
 use crate::allowlist::{Allowlist, AllowlistRule};
 
-/// The rules that sleep, by parameter.
+/// Inactive rules, grouped by parameter.
 pub(super) fn advise(zones: &[Allowlist]) -> Advice {
     let mut parameters = BTreeMap::<&str, Vec<(&Allowlist, &AllowlistRule)>>::new();
     let mut count = 0;
@@ -16,14 +16,17 @@ pub(super) fn advise(zones: &[Allowlist]) -> Advice {
         }
     }
     let values: Vec<String> = parameters.keys().map(|parameter| format!("{parameter} = [\"…\"]")).collect();
-    let help = format!("write below [parameters], or drop the zones you do not use: {}", values.join(", "));
+    let help = format!(
+        "set in [parameters]: {}; or remove unused allowlists from `policy.zones`",
+        values.join(", ")
+    );
     let mut advice =
-        Advice::new(AdviceKind::Asleep, "rules sleep: they wait for your resources' names", help);
+        Advice::new(AdviceKind::Inactive, "rules are inactive: their parameters are not set", help);
     for (parameter, rules) in parameters {
         let Some((zone, first)) = rules.first() else { continue };
         advice.find(usize::MAX, || AdviceFinding {
             place: format!("{}:{}", zone.file, first.line),
-            text: format!("`{{{parameter}}}` in {} of them, such as `{}`", rules.len(), first.host),
+            text: format!("`{{{parameter}}}`, used by `{}` (rules: {})", first.host, rules.len()),
         });
     }
     Advice { count, ..advice }

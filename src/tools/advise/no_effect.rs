@@ -1,4 +1,4 @@
-//! Rules of the operator's own that decide nothing.
+//! Rules written by the operator that have no effect.
 
 use super::{Advice, AdviceFinding, AdviceKind, Sources, any_beside, rule_below};
 use crate::assemble::Assembly;
@@ -11,18 +11,21 @@ pub(super) fn advise(
     sources: &Sources<'_>,
     most: usize,
 ) -> Vec<Advice> {
-    let mut undecisive =
-        Advice::new(AdviceKind::Undecisive, "rules decide no name", "remove them, or what hides them");
+    let mut undecisive = Advice::new(
+        AdviceKind::NoEffect,
+        "rules have no effect",
+        "remove them, or the rules that override them",
+    );
     let mut redundant = Advice::new(
         AdviceKind::Redundant,
-        "rules say what a wider one says too",
-        "remove them, or keep them if the wider one is to go",
+        "rules repeat a wider rule",
+        "remove them, or keep them if you plan to remove the wider rule",
     );
     for rule in policy.iter().filter(|rule| sources.is_own(*rule)) {
         let pattern = rule.pattern();
         if let Some(origin) = assembly.local.origins().iter().find(|origin| pattern.name().is_within(origin))
         {
-            undecisive.find(most, || finding(rule, &format!("the local zone `{origin}` answers its names")));
+            undecisive.find(most, || finding(rule, &format!("local zone `{origin}` answers instead")));
         } else if let Some(by) = hides(policy, rule, &pattern) {
             if !sources.warned_of(rule, by) {
                 undecisive.find(most, || finding(rule, &hidden_by(rule, by)));
@@ -30,7 +33,7 @@ pub(super) fn advise(
         } else if let Some(wider) =
             wider(policy, &pattern).filter(|wider| says_the_same(rule, *wider, sources))
         {
-            redundant.find(most, || finding(rule, &format!("`{wider}` at {}", wider.place())));
+            redundant.find(most, || finding(rule, &format!("covered by `{wider}` at {}", wider.place())));
         }
     }
     vec![undecisive, redundant]
@@ -46,12 +49,12 @@ fn finding(rule: RuleRef<'_>, why: &str) -> AdviceFinding {
 
 fn hidden_by(rule: RuleRef<'_>, by: RuleRef<'_>) -> String {
     match by.action() == rule.action() {
-        true => format!("it is already at {}", by.place()),
-        false => format!("`{by}` at {} says the contrary and wins", by.place()),
+        true => format!("already covered by `{by}` at {}", by.place()),
+        false => format!("overridden by `{by}` at {}", by.place()),
     }
 }
 
-/// A rule that decides names of `rule`'s, where `rule` decides none.
+/// The rule that decides names of `pattern`, if `rule` itself decides none.
 fn hides<'p>(policy: &'p Policy, rule: RuleRef<'_>, pattern: &Pattern) -> Option<RuleRef<'p>> {
     let name = pattern.name();
     let itself = if pattern.scope() == Scope::Below { None } else { policy.rule_for(name) };
@@ -60,14 +63,15 @@ fn hides<'p>(policy: &'p Policy, rule: RuleRef<'_>, pattern: &Pattern) -> Option
     below.or(itself).filter(|_| !decides(itself) && !decides(below))
 }
 
-/// The rule that would decide the names of `pattern` without it.
+/// The rule that would decide the names of `pattern` if the pattern's own rule were removed.
 fn wider<'p>(policy: &'p Policy, pattern: &Pattern) -> Option<RuleRef<'p>> {
     let name = pattern.name();
     let own = if pattern.scope() == Scope::Exact { rule_below(policy, name) } else { None };
     own.filter(|rule| rule.pattern().matches(name)).or_else(|| policy.rule_for(&any_beside(name)?))
 }
 
-/// A broad rule is left out by `strict`, so that a rule below it is more than it says.
+/// True if both rules have the same effect. A `broad` rule does not count: `strict` excludes it, and then the narrower
+/// rule matters.
 fn says_the_same(rule: RuleRef<'_>, wider: RuleRef<'_>, sources: &Sources<'_>) -> bool {
     wider.id() != rule.id() && wider.action() == rule.action() && sources.broad(wider).is_none()
 }

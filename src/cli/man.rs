@@ -1,0 +1,29 @@
+//! `namegate man`: the man pages, one per command, from the texts that `--help` prints.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory};
+
+use crate::cli::output::{FAILED, OK, warn};
+
+/// Where to write.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Existing directory to write namegate.1, namegate-check.1 and so on to
+    #[arg(value_name = "DIRECTORY")]
+    directory: PathBuf,
+}
+
+/// Writes the pages.
+pub(super) fn run(arguments: &Arguments) -> u8 {
+    match clap_mangen::generate_to(super::Command::command(), &arguments.directory) {
+        Ok(()) => OK,
+        Err(error) => {
+            warn(&format!(
+                "error: {}: cannot write man pages: {error}\n  help: name an existing directory",
+                arguments.directory.display()
+            ));
+            FAILED
+        }
+    }
+}
