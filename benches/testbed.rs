@@ -10,7 +10,7 @@ use namegate::assemble::{Sources, assemble};
 use namegate::cache::Cache;
 use namegate::engine::{Engine, Outcome, State};
 use namegate::events::counters::Counters;
-use namegate::observe::catalogue::Catalogue;
+use namegate::observe::metrics_registry::MetricsRegistry;
 use namegate::policy::AllowedQuery;
 use namegate::service::state::make_state;
 use namegate::wire::answer::Answer;
@@ -38,7 +38,7 @@ const ADDRESS: [u8; 4] = [0, 1, 0, 1];
 const OPT: [u8; 11] = [0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0];
 
 /// A process has only one metrics registry.
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::install().unwrap());
+static CATALOGUE: LazyLock<MetricsRegistry> = LazyLock::new(|| MetricsRegistry::install().unwrap());
 
 /// An engine and requests that all have the same kind of outcome.
 pub(crate) struct Testbed {

@@ -8,7 +8,7 @@ use hickory_proto::op::Message;
 use namegate::address::client::Client;
 use namegate::cache::{Cache, Lifetimes};
 use namegate::engine::cookies::Cookies;
-use namegate::engine::{Engine, State, WaitLimits, ZonePlaces};
+use namegate::engine::{Engine, State, WaitLimits, ZoneIndexes};
 use namegate::events::counters::Counters;
 use namegate::local::LocalZones;
 use namegate::policy::clients::{Clients, GroupId};
@@ -100,7 +100,7 @@ pub(super) fn upstreams(routes: &[&str], before: Option<&Upstreams>, policies: &
 pub(super) fn state(policies: Policies, upstreams: Upstreams, cache: Arc<Cache>) -> State {
     let local = LocalZones::from_texts(&[]).unwrap();
     let state = State::new(policies, upstreams, cache, local, 30);
-    let places = ZonePlaces { temporary: 1, followed: 2, ancestors: 3, ..(*state.zones).clone() };
+    let places = ZoneIndexes { temporary: 1, followed: 2, ancestors: 3, ..(*state.zones).clone() };
     State {
         identity: Some("fuzz".into()),
         udp_payload: UDP_PAYLOAD,

@@ -35,7 +35,7 @@ use crate::wire::query::Question;
 /// Version, policy, counts, cache and upstreams.
 pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<StatusJson> {
     let state = admin.state.load();
-    let totals = admin.catalogue.totals();
+    let totals = admin.metrics.totals();
     let rates = admin.live.rates();
     let (since, started) = admin.started;
     Json(StatusJson {
@@ -63,7 +63,7 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<StatusJson> {
 
 fn policy(admin: &Admin, state: &State) -> pages::PolicyJson {
     let policy = state.policies.default();
-    let (loaded, last_reload_succeeded) = admin.catalogue.last_reload();
+    let (loaded, last_reload_succeeded) = admin.metrics.last_reload();
     let zone = |(source, rules): (&crate::policy::RuleSource, usize)| pages::AllowlistJson {
         name: source.zone.clone(),
         file: source.file.clone(),

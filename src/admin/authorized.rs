@@ -41,7 +41,7 @@ impl FromRequestParts<Admin> for Authorized {
         let has_token = given.is_some();
         let authorized = admin.control.authorize(given).await;
         if authorized.as_ref().is_err_and(|refusal| refusal.status == StatusCode::UNAUTHORIZED) {
-            admin.catalogue.token_refused();
+            admin.metrics.token_refused();
             admin.control.tell_refused(parts, has_token);
         }
         authorized

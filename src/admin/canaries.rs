@@ -34,7 +34,7 @@ struct Canary {
 
 /// Results of the canary queries.
 pub(super) async fn canaries(Shared(admin): Shared<Admin>) -> Json<Canaries> {
-    let round = admin.catalogue.standing().last();
+    let round = admin.metrics.standing().last();
     let shown = |CanaryOutcome { canary, fault }: &CanaryOutcome| Canary {
         name: canary.name.to_string(),
         expect: canary.expect.label(),

@@ -31,9 +31,9 @@ use axum::response::IntoResponse;
 use axum::routing::{delete, get};
 
 use crate::engine::State;
-use crate::observe::catalogue::Catalogue;
 use crate::observe::event_log::Losses;
 use crate::observe::live_stats::LiveStats;
+use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::temporary::Grant;
 use crate::upstream::server::{LATELY, Server};
 use crate::util::heartbeat::Health;
@@ -44,7 +44,7 @@ pub struct Admin {
     /// The state that decides queries.
     pub state: Arc<ArcSwap<State>>,
     /// All counters.
-    pub catalogue: Arc<Catalogue>,
+    pub metrics: Arc<MetricsRegistry>,
     /// Recent activity.
     pub live: Arc<LiveStats>,
     /// Counts of lost lookups and log lines.
@@ -97,7 +97,7 @@ impl Admin {
 }
 
 async fn metrics(Shared(admin): Shared<Admin>) -> impl IntoResponse {
-    let text = admin.catalogue.render(&admin.state, &admin.live, &admin.losses);
+    let text = admin.metrics.render(&admin.state, &admin.live, &admin.losses);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 

@@ -36,7 +36,7 @@ pub fn read_from(
     text: impl BufRead,
     rule: impl FnMut(Action, &Pattern, u32),
 ) -> Result<usize, Report> {
-    let mut faults = Faults::new(file);
+    let mut faults = ListFaults::new(file);
     let rules = read_lines(text, rule, &mut faults).map_err(|error| Diagnostic::unreadable(file, &error))?;
     match faults.found.is_empty() {
         true => Ok(rules),
@@ -47,7 +47,7 @@ pub fn read_from(
 fn read_lines(
     mut text: impl BufRead,
     mut rule: impl FnMut(Action, &Pattern, u32),
-    faults: &mut Faults<'_>,
+    faults: &mut ListFaults<'_>,
 ) -> io::Result<usize> {
     let mut rules = 0;
     let mut bytes = Vec::new();
@@ -149,7 +149,7 @@ fn explain(host: &str, error: ValueError) -> ValueError {
 }
 
 /// Errors in a list, with their lines.
-struct Faults<'f> {
+struct ListFaults<'f> {
     file: &'f str,
     found: Vec<Diagnostic>,
     lines: Vec<usize>,
@@ -157,7 +157,7 @@ struct Faults<'f> {
     text: String,
 }
 
-impl<'f> Faults<'f> {
+impl<'f> ListFaults<'f> {
     fn new(file: &'f str) -> Self {
         Self { file, found: Vec::new(), lines: Vec::new(), text: String::new() }
     }

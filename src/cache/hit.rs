@@ -6,11 +6,11 @@ use crate::wire::answer::AnswerRef;
 
 /// A thread's buffer for answers from the cache, one at a time. It grows to the largest of them.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct HitBuffer {
     pub(super) words: Vec<u64>,
 }
 
-impl Kept {
+impl HitBuffer {
     /// An empty buffer.
     pub fn new() -> Self {
         Self::default()
@@ -18,7 +18,7 @@ impl Kept {
 }
 
 /// Clones to a new, empty buffer.
-impl Clone for Kept {
+impl Clone for HitBuffer {
     fn clone(&self) -> Self {
         Self::default()
     }

@@ -29,6 +29,6 @@ mod models;
 #[cfg(test)]
 mod tests;
 
-pub use hit::{Freshness, Hit, Kept};
+pub use hit::{Freshness, Hit, HitBuffer};
 pub use lifetimes::Lifetimes;
 pub use store::Cache;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::clock::CacheClock;
 use super::entry::CacheEntry;
-use super::hit::{Freshness, Hit, Kept};
+use super::hit::{Freshness, Hit, HitBuffer};
 use super::key::Key;
 use super::lifetimes::{Lifetimes, Limits};
 use super::table::CacheTable;
@@ -61,7 +61,12 @@ impl Cache {
     }
 
     /// The cached answer to `query`, if it is fresh at `now` or held.
-    pub fn get<'k>(&self, query: &AllowedQuery<'_>, now: Instant, kept: &'k mut Kept) -> Option<Hit<'k>> {
+    pub fn get<'k>(
+        &self,
+        query: &AllowedQuery<'_>,
+        now: Instant,
+        kept: &'k mut HitBuffer,
+    ) -> Option<Hit<'k>> {
         self.look_up(query, now, kept, false)
     }
 
@@ -70,7 +75,7 @@ impl Cache {
         &self,
         query: &AllowedQuery<'_>,
         now: Instant,
-        kept: &'k mut Kept,
+        kept: &'k mut HitBuffer,
     ) -> Option<Hit<'k>> {
         self.look_up(query, now, kept, true)
     }
@@ -79,7 +84,7 @@ impl Cache {
         &self,
         query: &AllowedQuery<'_>,
         now: Instant,
-        kept: &'k mut Kept,
+        kept: &'k mut HitBuffer,
         stale_will_do: bool,
     ) -> Option<Hit<'k>> {
         let key = Key::from(query);

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::assemble::Assembly;
 use crate::cli::output::{FAILED, counted, print, today, warn};
 use crate::diagnostics::Severity;
-use crate::service::registry::Registry;
+use crate::service::grant_store::GrantStore;
 use crate::service::reload::summary;
 use crate::service::state::check_upstreams;
 use crate::tools::advise::{Advice, AdviceKind, advise};
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         warn(&format!("error: {}, and --deny-warnings is set", counted(warnings as u64, "warning")));
         return FAILED;
     }
-    let state = Registry::new(assembly.settings.server.state_directory.clone());
+    let state = GrantStore::new(assembly.settings.server.state_directory.clone());
     if let Err(error) = state.check().and_then(|()| check_upstreams(assembly)) {
         warn(&format!("error: {error}"));
         return FAILED;
@@ -73,7 +73,7 @@ fn shown(advice: &Advice) -> String {
     for finding in &advice.findings {
         let _ = writeln!(text, "  --> {}: {}", finding.place, finding.text);
     }
-    if let Some(more @ 1..) = advice.untold() {
+    if let Some(more @ 1..) = advice.hidden_count() {
         let _ = writeln!(text, "  … and {more} more (--all shows them)");
     }
     text + "  help: " + &advice.help

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::assemble::{Sources, assemble};
-use crate::observe::catalogue::Catalogue;
+use crate::observe::metrics_registry::MetricsRegistry;
+use crate::service::grant_store::GrantStore;
 use crate::service::inherited::Inherited;
-use crate::service::own_zones::OwnZones;
-use crate::service::registry::Registry;
+use crate::service::own_allowlists::OwnAllowlists;
 use crate::service::reload::{Reloader, summary, warn_of};
 use crate::service::sandbox::files::Files;
 use crate::service::serve::Service;
-use crate::service::shutdown::Hangups;
+use crate::service::shutdown::HangupHandler;
 use crate::service::sockets::Sockets;
 use crate::service::{StartError, notify, sandbox};
 use crate::util::allocator;
@@ -20,13 +20,13 @@ use crate::util::allocator;
 /// Steps that need privileges come first: it opens sockets and enters the sandbox before it starts a second thread.
 pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     allocator::give_back_what_is_freed();
-    let hangups = Hangups::catch().map_err(|error| cannot_start(&error))?;
+    let hangups = HangupHandler::catch().map_err(|error| cannot_start(&error))?;
     let inherited = Inherited::take()?;
     adopt(&mut sources, &inherited);
     let assembly = assemble(&sources, 1)?;
     sources.pin(&assembly.origin);
-    let registry = Registry::new(assembly.settings.server.state_directory.clone());
-    registry.prepare()?;
+    let grants = GrantStore::new(assembly.settings.server.state_directory.clone());
+    grants.prepare()?;
     let sockets = Sockets::open(&assembly.settings, inherited)?;
     let sandbox =
         sandbox::enter(&assembly.settings.sandbox, &Files::of(&sources, &assembly), sockets.awaited());
@@ -35,10 +35,10 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     warn_of(&assembly);
     let (settings, origin, summary) =
         (assembly.settings.clone(), assembly.origin.clone(), summary(&assembly));
-    let catalogue = Arc::new(Catalogue::install()?);
-    let own_zones = OwnZones::of(&assembly);
+    let metrics = Arc::new(MetricsRegistry::install()?);
+    let own_zones = OwnAllowlists::of(&assembly);
     let mut service =
-        Service::start(assembly, sockets, Arc::clone(&catalogue), std::io::stdout()).map_err(with_remedy)?;
+        Service::start(assembly, sockets, Arc::clone(&metrics), std::io::stdout()).map_err(with_remedy)?;
     let signals = hangups.and_stops().map_err(|error| cannot_start(&error))?;
     let (state, listen) = (Arc::clone(&service.state), service.listen.clone());
     let reloader = Reloader {
@@ -48,8 +48,8 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
         settings,
         listen,
         own_zones,
-        catalogue,
-        registry,
+        metrics,
+        grants,
         retired: Vec::new(),
         sandbox,
         warned_of_full_share: None,

@@ -65,16 +65,16 @@ pub(crate) fn files_in(directory: Option<&Path>, name: &str) -> Vec<(Form, PathB
     let Some(directory) = directory.filter(|_| is_zone_name(name)) else { return Vec::new() };
     let mut files: Vec<_> = Form::ALL.into_iter().zip(files_of(directory, name)).collect();
     // A file whose existence cannot be checked, such as for lack of permission, counts: reading it reports the error.
-    if let Some(untold) =
-        files.iter().find(|(_, path)| path.symlink_metadata().is_err_and(|error| is_untold(&error)))
+    if let Some(unreadable) =
+        files.iter().find(|(_, path)| path.symlink_metadata().is_err_and(|error| is_unreadable(&error)))
     {
-        return vec![untold.clone()];
+        return vec![unreadable.clone()];
     }
     files.retain(|(_, path)| path.symlink_metadata().is_ok());
     files
 }
 
-fn is_untold(error: &std::io::Error) -> bool {
+fn is_unreadable(error: &std::io::Error) -> bool {
     error.kind() != std::io::ErrorKind::NotFound
 }
 

@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use arc_swap::cache::Cache as SwapCache;
 
 use crate::address::client::Client;
-use crate::cache::{Cache, Freshness, Kept};
+use crate::cache::{Cache, Freshness, HitBuffer};
 use crate::events::counters::{Counters, Dropped};
 use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
 use crate::local::LocalZones;
@@ -64,7 +64,7 @@ pub struct State {
     /// The upstream servers.
     pub upstreams: Arc<Upstreams>,
     /// Counter indexes of the allowlists.
-    pub zones: Arc<ZonePlaces>,
+    pub zones: Arc<ZoneIndexes>,
     /// Limits on waiting queries.
     pub limits: WaitLimits,
     /// Limits UDP replies per client; none means no limit.
@@ -102,7 +102,7 @@ impl State {
             cache,
             local: Arc::new(local),
             upstreams: Arc::new(upstreams),
-            zones: Arc::new(ZonePlaces { sources, ..ZonePlaces::default() }),
+            zones: Arc::new(ZoneIndexes { sources, ..ZoneIndexes::default() }),
             limits: WaitLimits { in_flight: usize::MAX, in_flight_per_client: usize::MAX },
             rate_limit: None,
             cookies: None,
@@ -122,7 +122,7 @@ pub struct WaitLimits {
 
 /// Counter indexes for allowed names.
 #[derive(Clone, Debug, Default)]
-pub struct ZonePlaces {
+pub struct ZoneIndexes {
     /// By client group and allowlist of its policy.
     pub sources: Vec<Vec<usize>>,
     /// For names allowed by a grant.
@@ -133,7 +133,7 @@ pub struct ZonePlaces {
     pub ancestors: usize,
 }
 
-impl ZonePlaces {
+impl ZoneIndexes {
     fn of(&self, group: GroupId, ground: AllowReason<'_>) -> usize {
         match ground {
             AllowReason::Rule(rule) => self.sources[group.index()][rule.source_index()],
@@ -151,7 +151,7 @@ pub struct Engine {
     /// Buffer for the parsed question.
     question: Question,
     /// Buffer for a cached answer.
-    kept: Kept,
+    kept: HitBuffer,
     /// Replies over a client's rate limit.
     limited: u32,
 }
@@ -178,7 +178,7 @@ impl Engine {
             state: SwapCache::new(Arc::clone(state)),
             counters,
             question: Question::empty(),
-            kept: Kept::new(),
+            kept: HitBuffer::new(),
             limited: 0,
         }
     }

@@ -5,4 +5,4 @@ pub mod event;
 pub mod histogram;
 pub mod outcome;
 pub mod sender;
-pub mod untold;
+pub mod hidden_clients;

@@ -77,7 +77,7 @@ struct Pages {
     since: Instant,
     last: Instant,
     seen: u32,
-    untold: u32,
+    hidden_clients: u32,
 }
 
 impl Pages {
@@ -91,8 +91,8 @@ impl Pages {
             }
         }
         self.seen = self.seen.saturating_add(1);
-        self.untold += 1;
-        (self.seen <= EACH || self.untold >= SPARSE).then(|| std::mem::take(&mut self.untold))
+        self.hidden_clients += 1;
+        (self.seen <= EACH || self.hidden_clients >= SPARSE).then(|| std::mem::take(&mut self.hidden_clients))
     }
 }
 
@@ -105,7 +105,7 @@ impl EventSender {
     ) -> (Self, Consumer<QueryEvent>) {
         let (queue, lookups) = RingBuffer::new(QUEUE);
         let now = Instant::now();
-        let pages = Pages { since: now, last: now, seen: 0, untold: 0 };
+        let pages = Pages { since: now, last: now, seen: 0, hidden_clients: 0 };
         (Self { counters, interest, queue, lost, skipped: 0, pages }, lookups)
     }
 
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_flood_is_told_of_by_a_part_that_stands_for_all() {
         let start = Instant::now();
-        let mut pages = Pages { since: start, last: start, seen: 0, untold: 0 };
+        let mut pages = Pages { since: start, last: start, seen: 0, hidden_clients: 0 };
         let mut tell = |count: u32, after: u64| {
             let received = start + Duration::from_millis(after);
             let told: Vec<u32> = (0..count).filter_map(|_| pages.weight(received)).collect();

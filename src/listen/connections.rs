@@ -28,7 +28,7 @@ pub struct Connections {
     most: usize,
     most_per_client: usize,
     open: Mutex<Open>,
-    refused: [AtomicU64; Crowded::VARIANTS.len()],
+    refused: [AtomicU64; RefusedConnection::VARIANTS.len()],
     evicted: AtomicU64,
 }
 
@@ -44,7 +44,7 @@ struct Open {
     Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
 )]
 #[strum(serialize_all = "snake_case")]
-pub enum Crowded {
+pub enum RefusedConnection {
     /// All slots are taken.
     Total,
     /// The client holds as many connections as one client may.
@@ -162,18 +162,18 @@ impl Connections {
         client: WholeClient,
         is_stranger: bool,
         now: Instant,
-    ) -> Result<ConnectionPermit, Crowded> {
+    ) -> Result<ConnectionPermit, RefusedConnection> {
         let mut open = self.open();
         let of_client = open.clients.get(&client).map_or(0, Vec::len);
         if of_client >= self.most_per_client {
-            return Err(self.refuse(Crowded::Client));
+            return Err(self.refuse(RefusedConnection::Client));
         }
         if is_stranger && open.strangers >= (self.most / STRANGERS).max(1) {
-            return Err(self.refuse(Crowded::Stranger));
+            return Err(self.refuse(RefusedConnection::Stranger));
         }
         if open.total >= self.most {
             if is_stranger || !open.evict_for(of_client) {
-                return Err(self.refuse(Crowded::Total));
+                return Err(self.refuse(RefusedConnection::Total));
             }
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
@@ -185,7 +185,7 @@ impl Connections {
     }
 
     /// Counts a connection that is refused.
-    pub fn refuse(&self, reason: Crowded) -> Crowded {
+    pub fn refuse(&self, reason: RefusedConnection) -> RefusedConnection {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
         reason
     }
@@ -201,8 +201,8 @@ impl Connections {
     }
 
     /// Connections refused so far, by reason.
-    pub fn refused(&self) -> impl Iterator<Item = (Crowded, u64)> {
-        Crowded::VARIANTS
+    pub fn refused(&self) -> impl Iterator<Item = (RefusedConnection, u64)> {
+        RefusedConnection::VARIANTS
             .iter()
             .copied()
             .zip(&self.refused)
@@ -292,9 +292,9 @@ mod tests {
         let admit = |from: &str| connections.admit(client(from), false, now);
         let first = admit("10.0.0.1").unwrap();
         let _second = admit("::ffff:10.0.0.1").unwrap();
-        assert_eq!(admit("10.0.0.1").unwrap_err(), Crowded::Client);
+        assert_eq!(admit("10.0.0.1").unwrap_err(), RefusedConnection::Client);
         let others = [admit("2001:db8::1").unwrap(), admit("2001:db8::2").unwrap()];
-        assert_eq!(admit("2001:db8::3").unwrap_err(), Crowded::Client, "a /64 is one client");
+        assert_eq!(admit("2001:db8::3").unwrap_err(), RefusedConnection::Client, "a /64 is one client");
         assert_eq!(connections.len(), 4);
         drop(first);
         assert!(admit("10.0.0.1").is_ok());
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(greedy.iter().map(is_evicted).collect::<Vec<_>>(), [false, true, false, true]);
         // All clients now hold two connections.
         for equal in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
-            assert_eq!(connections.admit(client(equal), false, at(5)).unwrap_err(), Crowded::Total);
+            assert_eq!(connections.admit(client(equal), false, at(5)).unwrap_err(), RefusedConnection::Total);
         }
         drop(greedy);
         assert_eq!(connections.len(), 4, "what was evicted is not freed twice");
@@ -333,7 +333,7 @@ mod tests {
         let busy: Vec<ConnectionQuery> = greedy.iter().map(|permit| permit.activity.begin()).collect();
         let one = connections.admit(client("10.0.0.2"), false, now).unwrap();
         drop(busy);
-        assert_eq!(connections.admit(client("10.0.0.2"), false, now).unwrap_err(), Crowded::Total);
+        assert_eq!(connections.admit(client("10.0.0.2"), false, now).unwrap_err(), RefusedConnection::Total);
         assert!(!is_evicted(&one) && greedy.iter().filter(|permit| is_evicted(permit)).count() == 1);
     }
 
@@ -347,7 +347,10 @@ mod tests {
         let third = connections.admit(client("10.0.0.3"), false, start).unwrap();
         assert!(is_evicted(&second) && !is_evicted(&first));
         let _busy = [busy, third.activity.begin()];
-        assert_eq!(connections.admit(client("10.0.0.4"), false, start).unwrap_err(), Crowded::Total);
+        assert_eq!(
+            connections.admit(client("10.0.0.4"), false, start).unwrap_err(),
+            RefusedConnection::Total
+        );
     }
 
     #[test]
@@ -355,15 +358,15 @@ mod tests {
         let (connections, now) = (Arc::new(Connections::new(16, 16)), Instant::now());
         let stranger = |from: &str| connections.admit(client(from), true, now);
         let held = ["10.0.0.1", "10.0.0.2"].map(|from| stranger(from).unwrap());
-        assert_eq!(stranger("10.0.0.3").unwrap_err(), Crowded::Stranger);
+        assert_eq!(stranger("10.0.0.3").unwrap_err(), RefusedConnection::Stranger);
         let _others = admit(&connections, "10.0.0.9", 14, now);
         drop(held);
         let _filled = [stranger("10.0.0.3").unwrap(), stranger("10.0.0.3").unwrap()];
-        assert_eq!(stranger("10.0.0.4").unwrap_err(), Crowded::Stranger);
+        assert_eq!(stranger("10.0.0.4").unwrap_err(), RefusedConnection::Stranger);
         assert!(Arc::new(Connections::new(1, 1)).admit(client("10.0.0.3"), true, now).is_ok());
         let full = Arc::new(Connections::new(16, 16));
         let _all = admit(&full, "10.0.0.9", 16, now);
-        assert_eq!(full.admit(client("10.0.0.3"), true, now).unwrap_err(), Crowded::Total);
+        assert_eq!(full.admit(client("10.0.0.3"), true, now).unwrap_err(), RefusedConnection::Total);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::{ConnectionPermit, ConnectionQuery, Connections, Crowded};
+use super::connections::{ConnectionPermit, ConnectionQuery, Connections, RefusedConnection};
 use super::delivery::Waiter;
 use crate::address::client::Client;
 use crate::engine::{Engine, Miss, Outcome, State};
@@ -141,7 +141,7 @@ impl TcpService {
         let state = self.state.load();
         let is_stranger = state.policies.group(address.ip()).is_none();
         if is_stranger && state.drops_others {
-            self.connections.refuse(Crowded::Stranger);
+            self.connections.refuse(RefusedConnection::Stranger);
             return;
         }
         let client = state.policies.whole_client(address.ip());

@@ -51,19 +51,19 @@ impl Sighting {
 /// and, among equals, those not seen for longest.
 pub struct BlockedNames {
     capacity: usize,
-    names: HashMap<Box<[u8]>, Kept>,
+    names: HashMap<Box<[u8]>, BlockedEntry>,
     turn: u64,
     forgotten: u64,
     no_hosts: u64,
 }
 
-struct Kept {
+struct BlockedEntry {
     sighting: Sighting,
     /// Value of `BlockedNames::turn` at the last lookup.
     turn: u64,
 }
 
-impl Kept {
+impl BlockedEntry {
     fn rank(&self) -> (u64, u64) {
         (self.sighting.count, self.turn)
     }
@@ -90,11 +90,12 @@ impl BlockedNames {
         if self.names.len() >= self.capacity {
             self.forget_a_quarter();
         }
-        self.names.insert(name.as_bytes().into(), Kept { sighting: sighting.clone(), turn: self.turn });
+        self.names
+            .insert(name.as_bytes().into(), BlockedEntry { sighting: sighting.clone(), turn: self.turn });
     }
 
     fn forget_a_quarter(&mut self) {
-        let mut ranks: Vec<(u64, u64)> = self.names.values().map(Kept::rank).collect();
+        let mut ranks: Vec<(u64, u64)> = self.names.values().map(BlockedEntry::rank).collect();
         let quarter = ranks.len() / 4;
         let Some(_) = ranks.get(quarter) else { return };
         let (_, last, _) = ranks.select_nth_unstable(quarter);

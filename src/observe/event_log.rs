@@ -20,9 +20,9 @@ use crate::config::{ClientAddress, Settings};
 use crate::engine::State;
 use crate::events::counters::Counters;
 use crate::events::event::QueryEvent;
+use crate::events::hidden_clients::HiddenClients;
 use crate::events::outcome::Decision;
 use crate::events::sender::{EventSender, Interest};
-use crate::events::untold::Untold;
 use crate::observe::live_stats::LiveStats;
 use crate::policy::Policies;
 use crate::util::label::Label;
@@ -52,7 +52,7 @@ pub struct EventLog {
     dnstap: Option<DnstapOutput>,
     client: ClientAddress,
     losses: Losses,
-    untold: Arc<Untold>,
+    hidden_clients: Arc<HiddenClients>,
 }
 
 /// Counts of lost lookups and log lines.
@@ -90,8 +90,8 @@ impl EventLog {
             dnstap: dnstap.as_ref().map(DnstapOutput::stats),
         };
         let (interest, client) = (Interest::of(settings), settings.log.client);
-        let untold = Arc::default();
-        Ok(Self { interest, queues: Vec::new(), state, live, log, dnstap, client, losses, untold })
+        let hidden_clients = Arc::default();
+        Ok(Self { interest, queues: Vec::new(), state, live, log, dnstap, client, losses, hidden_clients })
     }
 
     /// Counts of lost lookups and log lines.
@@ -100,8 +100,8 @@ impl EventLog {
     }
 
     /// Clients whose lookups are left out.
-    pub fn untold(&self) -> &Arc<Untold> {
-        &self.untold
+    pub fn hidden_clients(&self) -> &Arc<HiddenClients> {
+        &self.hidden_clients
     }
 
     /// Creates the sender for a new thread.
@@ -151,7 +151,7 @@ impl EventLog {
     /// Drains the queues; returns the number of lookups.
     fn take(&mut self, clock: &mut WallClock) -> usize {
         let state = self.state.load();
-        let untold = self.untold.clients();
+        let hidden_clients = self.hidden_clients.clients();
         let now = Instant::now();
         let mut taken = 0;
         for queue in &mut self.queues {
@@ -161,7 +161,7 @@ impl EventLog {
             let shown = |lookups: &[QueryEvent]| lookups.iter().filter(|lookup| lookup.shown > 0).count();
             let mut following = shown(first) + shown(second);
             for lookup in first.iter().chain(second) {
-                if untold.contains(&lookup.client) {
+                if hidden_clients.contains(&lookup.client) {
                     following -= usize::from(lookup.shown > 0);
                     continue;
                 }

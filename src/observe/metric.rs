@@ -8,7 +8,7 @@ use strum::VariantNames;
 use self::LabelValues::{Of, Words};
 use crate::events::counters::{Dropped, Limited};
 use crate::events::outcome::{AnswerSource, Decision};
-use crate::listen::connections::Crowded;
+use crate::listen::connections::RefusedConnection;
 use crate::net::reply_socket::SendDrop;
 use crate::observe::canary::CanaryExpect;
 use crate::policy::Mode;
@@ -150,7 +150,7 @@ pub const METRICS: &[Metric] = &[
     gauge("namegate_tcp_connections", &[], "Open TCP connections from clients."),
     counter(
         "namegate_tcp_connections_refused_total",
-        &[("reason", Of(Crowded::VARIANTS))],
+        &[("reason", Of(RefusedConnection::VARIANTS))],
         "TCP connections refused, by limit: total, per client, or for clients outside allow_clients.",
     ),
     counter(

@@ -16,7 +16,7 @@ use crate::relay::pending_table::{Asked, RelayAttempt, Ticket};
 use crate::upstream::accept::{Channel, Judgement, SentQuery, judge};
 use crate::upstream::server::ExchangeGuard;
 use crate::upstream::server_stats::Rejection;
-use crate::upstream::{ASK_NEXT_AFTER, ExchangeError, FirstAttempt, Prompt, is_failure, letter_case};
+use crate::upstream::{ASK_NEXT_AFTER, ExchangeError, FirstAttempt, UpstreamQuery, is_failure, letter_case};
 use crate::wire::answer::Answer;
 use crate::wire::header::{Flags, Header};
 use crate::wire::request;
@@ -114,7 +114,7 @@ impl<D: Deliver> Relay<D> {
             Judgement::EdnsRefused => self.ask_without_edns(ticket, port, id),
             Judgement::Unusable => self.first_ended(ticket, Err(ExchangeError::Unusable)),
             Judgement::Reject(reason) => server.note_rejected(reason),
-            Judgement::AskOverTcp => {
+            Judgement::RetryOverTcp => {
                 if let Some(attempt) = self.pending.in_flight.end_attempt(ticket) {
                     self.ports.release(port, id, &self.poll);
                     self.go_on_over_tcp(ticket, attempt);
@@ -252,9 +252,9 @@ fn strange(bytes: &[u8]) -> Rejection {
     }
 }
 
-fn prompt(Asked { query, upstream, .. }: &Asked) -> Prompt {
+fn prompt(Asked { query, upstream, .. }: &Asked) -> UpstreamQuery {
     let randomize_case = upstream.config().randomize_case;
-    Prompt {
+    UpstreamQuery {
         question: query.question().clone(),
         flags: query.flags(),
         client: query.holder(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::stale;
-use crate::cache::Kept;
+use crate::cache::HitBuffer;
 use crate::engine::State;
 use crate::events::counters::Dropped;
 use crate::policy::{AllowedQuery, Policies, Verdict};
@@ -17,7 +17,7 @@ use crate::wire::code::ErrorCode;
 /// Every question in flight, with the waiters `W` for it.
 pub struct PendingQueries<W> {
     pub(super) in_flight: PendingTable<W>,
-    kept: Kept,
+    kept: HitBuffer,
 }
 
 /// The decision about a question.
@@ -44,7 +44,7 @@ pub struct Ended<W> {
 impl<W> PendingQueries<W> {
     /// Nothing in flight.
     pub fn new() -> Self {
-        Self { in_flight: PendingTable::new(), kept: Kept::new() }
+        Self { in_flight: PendingTable::new(), kept: HitBuffer::new() }
     }
 
     /// Decides about a question: answers it at once, joins a question in flight, or says that it must be sent upstream.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::{Freshness, Hit, Kept};
+use crate::cache::{Freshness, Hit, HitBuffer};
 use crate::engine::State;
 use crate::policy::AllowedQuery;
 use crate::upstream::{Fetched, is_failure};
@@ -31,7 +31,7 @@ pub(super) fn instead_of(
     state: &State,
     query: &AllowedQuery<'_>,
     now: Instant,
-    kept: &mut Kept,
+    kept: &mut HitBuffer,
 ) -> Option<Fetched> {
     if !is_failure(&fetched.answer) && fetched.upstream.is_some() {
         return None;

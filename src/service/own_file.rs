@@ -11,7 +11,7 @@ const DIRECTORY_MODE: u32 = 0o750;
 
 /// Why a file or directory cannot be trusted.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OwnFileError {
+pub(crate) enum UntrustedFileError {
     /// It cannot be examined or opened.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -34,7 +34,7 @@ pub(crate) enum OwnFileError {
     Open,
 }
 
-impl OwnFileError {
+impl UntrustedFileError {
     /// How to fix it; none if the system's error is clear enough.
     pub(crate) fn remedy(&self, path: &Path) -> Option<String> {
         let path = path.display();
@@ -51,12 +51,12 @@ impl OwnFileError {
 
 /// Checks a directory; false if it does not exist. A symbolic link is accepted if root or this process's user owns it,
 /// as systemd creates for `StateDirectory=` with `DynamicUser=`.
-pub(crate) fn check_directory(path: &Path) -> Result<bool, OwnFileError> {
+pub(crate) fn check_directory(path: &Path) -> Result<bool, UntrustedFileError> {
     let Some(found) = found(fs::symlink_metadata(path))? else { return Ok(false) };
     check_owner(&found)?;
     let found = fs::metadata(path)?;
     if !found.is_dir() {
-        return Err(OwnFileError::Kind("directory"));
+        return Err(UntrustedFileError::Kind("directory"));
     }
     check_owner(&found)?;
     check_mode(&found)?;
@@ -64,14 +64,14 @@ pub(crate) fn check_directory(path: &Path) -> Result<bool, OwnFileError> {
 }
 
 /// Checks a file; false if it does not exist. Symbolic links are refused.
-pub(crate) fn check_file(path: &Path) -> Result<bool, OwnFileError> {
+pub(crate) fn check_file(path: &Path) -> Result<bool, UntrustedFileError> {
     let Some(found) = found(fs::symlink_metadata(path))? else { return Ok(false) };
     check_metadata(&found)?;
     Ok(true)
 }
 
 /// Opens a file for reading; none if it does not exist.
-pub(crate) fn open(path: &Path) -> Result<Option<File>, OwnFileError> {
+pub(crate) fn open(path: &Path) -> Result<Option<File>, UntrustedFileError> {
     // Opening a pipe would block.
     if !check_file(path)? {
         return Ok(None);
@@ -82,7 +82,7 @@ pub(crate) fn open(path: &Path) -> Result<Option<File>, OwnFileError> {
 }
 
 /// Opens a file for appending, and creates it if it does not exist.
-pub(crate) fn append(path: &Path) -> Result<File, OwnFileError> {
+pub(crate) fn append(path: &Path) -> Result<File, UntrustedFileError> {
     check_file(path)?;
     let file = without_links(OpenOptions::new().create(true).append(true)).open(path)?;
     check_metadata(&file.metadata()?)?;
@@ -101,37 +101,37 @@ fn found(metadata: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
     }
 }
 
-fn check_metadata(found: &Metadata) -> Result<(), OwnFileError> {
+fn check_metadata(found: &Metadata) -> Result<(), UntrustedFileError> {
     if found.is_symlink() {
-        return Err(OwnFileError::Link);
+        return Err(UntrustedFileError::Link);
     }
     if !found.is_file() {
-        return Err(OwnFileError::Kind("file"));
+        return Err(UntrustedFileError::Kind("file"));
     }
     check_owner(found)?;
     check_mode(found)
 }
 
 #[cfg(target_os = "linux")]
-fn check_owner(found: &Metadata) -> Result<(), OwnFileError> {
+fn check_owner(found: &Metadata) -> Result<(), UntrustedFileError> {
     use std::os::unix::fs::MetadataExt;
     let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
-    if owner == user || owner == 0 { Ok(()) } else { Err(OwnFileError::Owner { owner, user }) }
+    if owner == user || owner == 0 { Ok(()) } else { Err(UntrustedFileError::Owner { owner, user }) }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn check_owner(_: &Metadata) -> Result<(), OwnFileError> {
+fn check_owner(_: &Metadata) -> Result<(), UntrustedFileError> {
     Ok(())
 }
 
 #[cfg(unix)]
-fn check_mode(found: &Metadata) -> Result<(), OwnFileError> {
+fn check_mode(found: &Metadata) -> Result<(), UntrustedFileError> {
     use std::os::unix::fs::PermissionsExt;
-    if found.permissions().mode() & 0o002 == 0 { Ok(()) } else { Err(OwnFileError::Open) }
+    if found.permissions().mode() & 0o002 == 0 { Ok(()) } else { Err(UntrustedFileError::Open) }
 }
 
 #[cfg(not(unix))]
-fn check_mode(_: &Metadata) -> Result<(), OwnFileError> {
+fn check_mode(_: &Metadata) -> Result<(), UntrustedFileError> {
     Ok(())
 }
 
@@ -203,12 +203,12 @@ mod tests {
         symlink(at("target"), at("link")).unwrap();
         fs::write(at("open"), "x").unwrap();
         set_mode(&at("open"), 0o666);
-        assert!(matches!(open(&at("link")), Err(OwnFileError::Link)));
-        assert!(matches!(append(&at("link")), Err(OwnFileError::Link)));
+        assert!(matches!(open(&at("link")), Err(UntrustedFileError::Link)));
+        assert!(matches!(append(&at("link")), Err(UntrustedFileError::Link)));
         assert!(create(&at("link")).is_err());
-        assert!(matches!(open(&at("open")), Err(OwnFileError::Open)));
-        assert!(matches!(append(&at("open")), Err(OwnFileError::Open)));
-        assert!(matches!(open(directory.path()), Err(OwnFileError::Kind("file"))));
+        assert!(matches!(open(&at("open")), Err(UntrustedFileError::Open)));
+        assert!(matches!(append(&at("open")), Err(UntrustedFileError::Open)));
+        assert!(matches!(open(directory.path()), Err(UntrustedFileError::Kind("file"))));
         assert_eq!(fs::read_to_string(at("target")).unwrap(), "x");
         set_mode(&at("open"), 0o660);
         assert!(open(&at("open")).unwrap().is_some());
@@ -238,9 +238,9 @@ mod tests {
         assert!(check_directory(&at("state")).unwrap() && check_directory(&at("link")).unwrap());
         assert!(!check_directory(&at("none")).unwrap());
         set_mode(&at("state"), 0o777);
-        assert!(matches!(check_directory(&at("state")), Err(OwnFileError::Open)));
-        assert!(matches!(check_directory(&at("link")), Err(OwnFileError::Open)));
+        assert!(matches!(check_directory(&at("state")), Err(UntrustedFileError::Open)));
+        assert!(matches!(check_directory(&at("link")), Err(UntrustedFileError::Open)));
         fs::write(at("file"), "").unwrap();
-        assert!(matches!(check_directory(&at("file")), Err(OwnFileError::Kind("directory"))));
+        assert!(matches!(check_directory(&at("file")), Err(UntrustedFileError::Kind("directory"))));
     }
 }

@@ -14,15 +14,15 @@ use crate::config::Settings;
 use crate::control::{CommandQueue, ControlCommand};
 use crate::diagnostics::{Diagnostic, Report};
 use crate::engine::State;
-use crate::observe::catalogue::Catalogue;
+use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::Mode;
 use crate::policy::followed::Share;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::Grant;
 use crate::service::cookie_secrets::unix_seconds;
+use crate::service::grant_store::{Event, GrantStore};
 use crate::service::notify;
-use crate::service::own_zones::OwnZones;
-use crate::service::registry::{Event, Registry};
+use crate::service::own_allowlists::OwnAllowlists;
 use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
 use crate::util::heartbeat::Heartbeat;
@@ -40,11 +40,11 @@ pub struct Reloader {
     /// The listen addresses since the start, whatever the settings say now.
     pub listen: Vec<SocketAddr>,
     /// The operator's own allowlist files that are active.
-    pub own_zones: OwnZones,
+    pub own_zones: OwnAllowlists,
     /// Counts reloads.
-    pub catalogue: Arc<Catalogue>,
+    pub metrics: Arc<MetricsRegistry>,
     /// Saves grants across restarts.
-    pub registry: Registry,
+    pub grants: GrantStore,
     /// Old states that some thread may still use. The last owner frees a state, which is slow for a large policy, so
     /// this thread must be the last owner.
     pub retired: Vec<Arc<State>>,
@@ -74,14 +74,14 @@ const NICE: i32 = 19;
 impl Reloader {
     /// Starts the thread; it ends when all control handles are dropped. `heartbeat` shows that it makes progress.
     pub fn start(mut self, orders: CommandQueue, heartbeat: Heartbeat) -> std::io::Result<()> {
-        let catalogue = Arc::clone(&self.catalogue);
+        let metrics = Arc::clone(&self.metrics);
         let work = move || {
             let step = || {
                 heartbeat.beat();
                 self.step(&orders)
             };
             let complain = || {
-                catalogue.reloaded(false);
+                metrics.reloaded(false);
                 tracing::error!("internal error: a change failed and was not applied; please report this");
                 std::thread::sleep(IDLE);
             };
@@ -155,12 +155,12 @@ impl Reloader {
     fn note_reload(&self, outcome: Result<String, String>) {
         match outcome {
             Ok(summary) => {
-                self.catalogue.reloaded(true);
+                self.metrics.reloaded(true);
                 tracing::info!("reloaded: {summary}");
                 notify::ready(&summary);
             }
             Err(error) => {
-                self.catalogue.reloaded(false);
+                self.metrics.reloaded(false);
                 let remedy =
                     self.sandbox.remedy(&error).map(|remedy| format!("\n{remedy}")).unwrap_or_default();
                 tracing::error!("reload failed, the previous policy stays active\n{error}{remedy}");
@@ -197,8 +197,8 @@ impl Reloader {
         }
         warn_of(&assembly);
         let settings = assembly.settings.clone();
-        let (summary, own_zones) = (summary(&assembly), OwnZones::of(&assembly));
-        let state = make_state(assembly, Some(&before), &self.catalogue)?;
+        let (summary, own_zones) = (summary(&assembly), OwnAllowlists::of(&assembly));
+        let state = make_state(assembly, Some(&before), &self.metrics)?;
         warn_of_what_needs_a_restart(&self.started, &settings);
         self.settings = settings;
         self.own_zones = own_zones;
@@ -213,9 +213,9 @@ impl Reloader {
         let temporary = state.policies.temporary().with(grant.clone(), now, time);
         let temporary = temporary.map_err(|refused| refused.to_string())?;
         // Write the audit log first: no name may be allowed without a record, even if the process ends here.
-        self.registry.record(Event::Allowed, grant)?;
-        if let Err(error) = self.registry.save(&temporary) {
-            self.registry.note(Event::Failed, grant);
+        self.grants.record(Event::Allowed, grant)?;
+        if let Err(error) = self.grants.save(&temporary) {
+            self.grants.note(Event::Failed, grant);
             return Err(error);
         }
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
@@ -228,10 +228,10 @@ impl Reloader {
         let Some(temporary) = state.policies.temporary().without(pattern) else { return Ok(false) };
         let revoked = state.policies.temporary().iter().find(|grant| grant.pattern == *pattern);
         if let Some(grant) = revoked {
-            self.registry.note(Event::Revoked, grant);
+            self.grants.note(Event::Revoked, grant);
         }
         // The grant is revoked now, even if that cannot be saved.
-        let saved = self.registry.save(&temporary);
+        let saved = self.grants.save(&temporary);
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
         let warn = |error| format!("revoked now, but allowed again after a restart: {error}");
         saved.map(|()| true).map_err(warn)
@@ -244,9 +244,9 @@ impl Reloader {
         let expired = state.policies.temporary().expired(Instant::now(), SystemTime::now());
         let Some((temporary, ended)) = expired else { return };
         for grant in &ended {
-            self.registry.note(Event::Ended, grant);
+            self.grants.note(Event::Ended, grant);
         }
-        if let Err(error) = self.registry.save(&temporary) {
+        if let Err(error) = self.grants.save(&temporary) {
             tracing::error!("{error}");
         }
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });

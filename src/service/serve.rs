@@ -29,11 +29,11 @@ use crate::listen::udp::{self, LOCAL_QUEUE, Worker};
 use crate::net::batch;
 use crate::net::reply_socket::ReplySocket;
 use crate::net::socket::Endpoint;
-use crate::observe::catalogue::{Catalogue, keep_rates};
 use crate::observe::event_log::EventLog;
 use crate::observe::live_stats::LiveStats;
+use crate::observe::metrics_registry::{MetricsRegistry, keep_rates};
 use crate::relay::{Relay, RelayHandle};
-use crate::service::registry::Registry;
+use crate::service::grant_store::GrantStore;
 use crate::service::reload::Reloader;
 use crate::service::shutdown::{Request, Signals};
 use crate::service::sockets::{AdminListener, Sockets};
@@ -55,7 +55,7 @@ pub struct Service {
     /// The state that decides queries.
     pub state: Arc<ArcSwap<State>>,
     /// All metrics.
-    pub catalogue: Arc<Catalogue>,
+    pub metrics: Arc<MetricsRegistry>,
     /// The listen addresses for queries.
     pub listen: Vec<SocketAddr>,
     /// The listen address for HTTP.
@@ -79,13 +79,13 @@ impl Service {
     pub fn start(
         assembly: Assembly,
         sockets: Sockets,
-        catalogue: Arc<Catalogue>,
+        metrics: Arc<MetricsRegistry>,
         query_log: impl std::io::Write + Send + 'static,
     ) -> Result<Self, StartError> {
         let settings = assembly.settings.clone();
-        let mut state = make_state(assembly, None, &catalogue)?;
-        let registry = Registry::new(settings.server.state_directory.clone());
-        state.policies = state.policies.with_temporary(registry.restore(settings.admin.max_temporary));
+        let mut state = make_state(assembly, None, &metrics)?;
+        let grants = GrantStore::new(settings.server.state_directory.clone());
+        state.policies = state.policies.with_temporary(grants.restore(settings.admin.max_temporary));
         let (orders, due) = ControlHandle::new();
         let state = Arc::new(ArcSwap::from_pointee(state));
         let Sockets { endpoints, admin: listener } = sockets;
@@ -98,7 +98,7 @@ impl Service {
         let mut service = Self {
             listen: endpoints.iter().map(|endpoint| endpoint.address).collect(),
             state,
-            catalogue,
+            metrics,
             admin: None,
             orders,
             due: None,
@@ -110,24 +110,26 @@ impl Service {
             tasks: TaskTracker::new(),
             deadline: settings.upstream.deadline,
         };
-        let (state, catalogue) = (Arc::clone(&service.state), Arc::clone(&service.catalogue));
+        let (state, metrics) = (Arc::clone(&service.state), Arc::clone(&service.metrics));
         let judged_by = Arc::clone(&state);
         service.runtime.spawn(probe::run(move || Arc::clone(&judged_by.load().upstreams)));
-        service.runtime.spawn(keep_rates(Arc::clone(&catalogue), Arc::clone(&live)));
+        service.runtime.spawn(keep_rates(Arc::clone(&metrics), Arc::clone(&live)));
         let losses = event_log.losses().clone();
         let control = Control::new(TokenFile::of(&settings)?, service.orders.clone());
         let max_temporary = settings.admin.max_temporary;
         let mut watchdog = Watchdog::default();
         service.due = Some((due, watchdog.listen_to_patiently("reload")));
         let health = watchdog.health();
-        let admin = Admin { state, catalogue, live, losses, started, control, max_temporary, health };
+        let admin = Admin { state, metrics, live, losses, started, control, max_temporary, health };
         if let Some(listener) = listener {
             service.serve_admin(listener, admin.router(&settings.admin.hosts))?;
         }
         service.serve_queries(endpoints, &settings, &mut event_log, &mut watchdog)?;
         service.runtime.spawn(watchdog.run());
-        let (standing, untold) = (service.catalogue.standing(), event_log.untold());
-        if let Some(watch) = Watch::new(&settings.prove, &service.listen, &service.state, standing, untold) {
+        let (standing, hidden_clients) = (service.metrics.standing(), event_log.hidden_clients());
+        if let Some(watch) =
+            Watch::new(&settings.prove, &service.listen, &service.state, standing, hidden_clients)
+        {
             service.runtime.spawn(watch.run(service.stop.clone()));
         }
         service.event_log = Some(event_log.start()?);
@@ -178,7 +180,7 @@ impl Service {
         event_log: &mut EventLog,
         watchdog: &mut Watchdog,
     ) -> Result<(), StartError> {
-        let shared = self.catalogue.watch(Counters::shared());
+        let shared = self.metrics.watch(Counters::shared());
         let sender = SharedEventSender::from(event_log.sender(shared));
         let relay = self.start_relay(event_log, watchdog)?;
         let (local, waiting) = channel(LOCAL_QUEUE);
@@ -199,7 +201,7 @@ impl Service {
             tracing::warn!("{shortage}");
         }
         let connections = Arc::new(Connections::new(most, tcp_connections_per_client));
-        self.catalogue.watch_connections(&connections);
+        self.metrics.watch_connections(&connections);
         let (state, stop, tasks) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
         let long = Arc::new(Semaphore::new(LONG_MESSAGES));
         let tcp = TcpService { state, sender, relay: relay.clone(), limits, long, connections, stop, tasks };
@@ -225,7 +227,7 @@ impl Service {
         event_log: &mut EventLog,
         watchdog: &mut Watchdog,
     ) -> std::io::Result<RelayHandle<Waiter>> {
-        let counters = self.catalogue.watch(Counters::of_one_thread());
+        let counters = self.metrics.watch(Counters::of_one_thread());
         let engine = Engine::new(&self.state, Arc::clone(&counters));
         let delivery = Delivery::new(engine, event_log.sender(counters));
         let relay =
@@ -248,10 +250,10 @@ impl Service {
         if receiving.local_addr()?.ip().is_unspecified() {
             batch::tell_local_address(receiving)?;
         }
-        let counters = self.catalogue.watch(Counters::of_one_thread());
+        let counters = self.metrics.watch(Counters::of_one_thread());
         let engine = Engine::new(&self.state, Arc::clone(&counters));
         let sender = event_log.sender(counters);
-        self.catalogue.watch_socket(&socket);
+        self.metrics.watch_socket(&socket);
         let worker = Worker { socket, engine, sender, relay, local, is_inherited, heartbeat };
         self.workers.push(worker.spawn(name, self.stop.clone())?);
         Ok(())

@@ -17,7 +17,7 @@ pub enum Request {
 /// Catches SIGHUP from the very start: its default action ends the process. Until there is something to drain, SIGTERM
 /// and SIGINT end the process at once; the kernel ignores them for the first process of a container.
 #[derive(Debug)]
-pub struct Hangups {
+pub struct HangupHandler {
     /// Runs on the current thread.
     runtime: Runtime,
     hangup: Signal,
@@ -31,7 +31,7 @@ pub struct Signals {
     interrupt: Signal,
 }
 
-impl Hangups {
+impl HangupHandler {
     /// Installs the SIGHUP handler.
     pub fn catch() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;

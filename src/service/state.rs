@@ -10,8 +10,8 @@ use crate::assemble::Assembly;
 use crate::cache::{Cache, Lifetimes};
 use crate::config::{self, BlockAnswer, GuardMode, OtherClients, Settings};
 use crate::engine::rate_limit::RateLimit;
-use crate::engine::{State, WaitLimits, ZonePlaces};
-use crate::observe::catalogue::Catalogue;
+use crate::engine::{State, WaitLimits, ZoneIndexes};
+use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::Policies;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::policies::Group;
@@ -31,7 +31,7 @@ use crate::wire::denial::Denial;
 pub fn make_state(
     assembly: Assembly,
     before: Option<&Running>,
-    catalogue: &Catalogue,
+    metrics: &MetricsRegistry,
 ) -> Result<State, String> {
     let Assembly { settings, mut policies, shadow, routes, local, .. } = assembly;
     let listen = before.map_or(&settings.server.listen, |before| &before.listen);
@@ -72,7 +72,7 @@ pub fn make_state(
     let cookies_before = before_state.and_then(|state| state.cookies.as_ref());
     let cookies = cookies(&settings.cookies, cookies_before).map_err(|error| error.to_string())?;
     let identity = Some(settings.server.identity.as_str()).filter(|identity| !identity.is_empty());
-    let zones = Arc::new(zone_places(&policies, catalogue));
+    let zones = Arc::new(zone_places(&policies, metrics));
     let state = State::new(policies, upstreams, cache, local, block_ttl);
     let denial = match settings.block.answer {
         BlockAnswer::Nxdomain => state.no_name.clone(),
@@ -97,19 +97,18 @@ pub fn make_state(
     })
 }
 
-fn zone_places(policies: &Policies, catalogue: &Catalogue) -> ZonePlaces {
-    let of_group = |group: &Group| {
-        group.policy.sources().map(|(source, _)| catalogue.zone_place(&source.zone)).collect()
-    };
+fn zone_places(policies: &Policies, metrics: &MetricsRegistry) -> ZoneIndexes {
+    let of_group =
+        |group: &Group| group.policy.sources().map(|(source, _)| metrics.zone_place(&source.zone)).collect();
     let uses = |wanted| {
         policies.groups().iter().flat_map(|group| group.policy.iter()).any(|rule| rule.cname() == wanted)
     };
     let asks = policies.groups().iter().any(|group| group.policy.asks_for_ancestors());
-    let ancestors = if asks { catalogue.zone_place("ancestors") } else { 0 };
-    let followed = if uses(CnamePolicy::Follow) { catalogue.zone_place("followed") } else { 0 };
-    ZonePlaces {
+    let ancestors = if asks { metrics.zone_place("ancestors") } else { 0 };
+    let followed = if uses(CnamePolicy::Follow) { metrics.zone_place("followed") } else { 0 };
+    ZoneIndexes {
         sources: policies.groups().iter().map(of_group).collect(),
-        temporary: catalogue.zone_place("temporary"),
+        temporary: metrics.zone_place("temporary"),
         followed,
         ancestors,
     }

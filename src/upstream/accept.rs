@@ -15,7 +15,7 @@ pub enum Judgement {
     /// The answer.
     Answer(Answer),
     /// A matching reply, but truncated or undecodable: TCP may bring the complete one.
-    AskOverTcp,
+    RetryOverTcp,
     /// A matching reply that rejects EDNS: a query without EDNS may succeed.
     EdnsRefused,
     /// A matching reply that is unusable over any transport.
@@ -80,11 +80,11 @@ pub fn judge(reply: &[u8], sent: SentQuery<'_>, channel: Channel) -> Judgement {
     }
     let too_large = channel == Channel::Datagram && reply.len() > usize::from(UPSTREAM_PAYLOAD);
     if header.flags.has(Flags::TC) || too_large {
-        return Judgement::AskOverTcp;
+        return Judgement::RetryOverTcp;
     }
     match Answer::parse(reply) {
         Ok(answer) => Judgement::Answer(answer),
-        Err(AnswerError::Undecodable) => Judgement::AskOverTcp,
+        Err(AnswerError::Undecodable) => Judgement::RetryOverTcp,
         Err(AnswerError::Rcode(Rcode::BADVERS)) if edns => Judgement::EdnsRefused,
         Err(AnswerError::Rcode(_)) => Judgement::Unusable,
     }
@@ -96,7 +96,7 @@ pub(super) fn whole(reply: &[u8], sent: SentQuery<'_>, stats: &ServerStats) -> R
     match judge(reply, sent, Channel::Stream) {
         Judgement::Answer(answer) => Ok(answer),
         Judgement::EdnsRefused => Err(ExchangeError::EdnsRefused),
-        Judgement::AskOverTcp | Judgement::Unusable => Err(ExchangeError::Unusable),
+        Judgement::RetryOverTcp | Judgement::Unusable => Err(ExchangeError::Unusable),
         Judgement::Reject(reason) => {
             stats.rejected(reason);
             Err(ExchangeError::Unusable)

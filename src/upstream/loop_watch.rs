@@ -59,7 +59,7 @@ pub(super) enum LoopChange {
     /// The server forwards to this resolver; log it.
     Loops,
     /// The server did so before, and no longer does.
-    LoopsNoMore,
+    LoopEnded,
 }
 
 impl LoopWatch {
@@ -122,7 +122,7 @@ impl LoopWatch {
             return None;
         }
         (*answered, *logged) = (Some(now), None);
-        self.is_looping.swap(false, Ordering::Relaxed).then_some(LoopChange::LoopsNoMore)
+        self.is_looping.swap(false, Ordering::Relaxed).then_some(LoopChange::LoopEnded)
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(look(false, false, 15), None, "silence proves nothing");
         assert!(watch.is_looping());
         assert_eq!(look(true, true, 66), Some(LoopChange::Loops));
-        assert_eq!(look(false, true, 70), Some(LoopChange::LoopsNoMore));
+        assert_eq!(look(false, true, 70), Some(LoopChange::LoopEnded));
         assert_eq!(look(true, true, 75), Some(LoopChange::Loops), "a new loop is logged at once");
     }
 

@@ -55,7 +55,7 @@ const GRACE: Duration = Duration::from_millis(20);
 
 /// A query to send to a server.
 #[derive(Clone, Debug)]
-pub(crate) struct Prompt {
+pub(crate) struct UpstreamQuery {
     pub(crate) question: Question,
     pub(crate) flags: AnswerFlags,
     /// The client whose share of the budget the query uses.
@@ -68,7 +68,7 @@ pub(crate) struct Prompt {
 #[derive(Debug)]
 enum Exchange {
     Answer(Answer),
-    AskOverTcp,
+    RetryOverTcp,
 }
 
 /// An attempt that started before the others.
@@ -232,7 +232,7 @@ impl Upstream {
     /// answer: if no server answers, it is SERVFAIL with the reason as Extended DNS Error.
     pub(crate) async fn ask(
         &self,
-        prompt: &Prompt,
+        prompt: &UpstreamQuery,
         deadline: Instant,
         first: Option<FirstAttempt>,
     ) -> (Answer, Option<Arc<str>>) {

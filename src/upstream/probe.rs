@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::loop_watch::LoopChange;
 use super::server::{LATELY, Server};
 use super::upstreams::Upstreams;
-use super::{ExchangeError, Prompt};
+use super::{ExchangeError, UpstreamQuery};
 use crate::policy::clients::{ClientPrefix, ShareHolder};
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
@@ -54,7 +54,7 @@ pub async fn run(in_force: impl Fn() -> Arc<Upstreams>) {
 async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
     let loops = &server.stats.loops;
     let (question, flags) = (loops.question(), AnswerFlags::default());
-    let prompt = Prompt { question, flags, client: ourselves(), randomize_case };
+    let prompt = UpstreamQuery { question, flags, client: ourselves(), randomize_case };
     let deadline = Instant::now() + TIMEOUT;
     let Some(permit) = server.permit(ourselves(), deadline).await else { return };
     let before = loops.arrivals();
@@ -69,7 +69,7 @@ async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
              it; change where it forwards, or set `upstream.servers` to another resolver",
             server.name()
         ),
-        Some(LoopChange::LoopsNoMore) => {
+        Some(LoopChange::LoopEnded) => {
             tracing::info!("upstream {} no longer forwards queries back to this resolver", server.name());
         }
         None => {}
@@ -78,7 +78,8 @@ async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
 
 async fn probe(server: Arc<Server>, randomize_case: bool) {
     let question = Question { name: Name::ROOT, qtype: NS, class: Class::IN };
-    let prompt = Prompt { question, flags: AnswerFlags::default(), client: ourselves(), randomize_case };
+    let prompt =
+        UpstreamQuery { question, flags: AnswerFlags::default(), client: ourselves(), randomize_case };
     let deadline = Instant::now() + TIMEOUT;
     let Some(permit) = server.permit(ourselves(), deadline).await else { return };
     let started = Instant::now();

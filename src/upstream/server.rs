@@ -11,7 +11,7 @@ use super::budget::{Budget, Permit};
 use super::encrypted::encryption::Encryption;
 use super::server_stats::{ExchangeResult, Rejection, ServerStats};
 use super::transport::ServerTransport;
-use super::{ExchangeError, Prompt, is_failure};
+use super::{ExchangeError, UpstreamQuery, is_failure};
 use crate::address::upstream::UpstreamAddress;
 use crate::policy::clients::ShareHolder;
 use crate::wire::answer::{Answer, Lifetime};
@@ -80,7 +80,7 @@ impl Server {
     /// Makes one exchange, including any TCP fallback, until `deadline`.
     pub(super) async fn exchange(
         self: &Arc<Self>,
-        prompt: &Prompt,
+        prompt: &UpstreamQuery,
         deadline: Instant,
         permit: Permit,
     ) -> Result<Answer, ExchangeError> {
@@ -114,7 +114,7 @@ impl Server {
     /// Like [`Self::exchange`], but does not record the outcome.
     pub(super) async fn exchange_unnoted(
         &self,
-        prompt: &Prompt,
+        prompt: &UpstreamQuery,
         deadline: Instant,
         _permit: Permit,
     ) -> Result<Answer, ExchangeError> {
@@ -125,7 +125,7 @@ impl Server {
     /// Continues over TCP the exchange that `ending` started over UDP.
     pub(crate) async fn go_on_over_tcp(
         self: &Arc<Self>,
-        prompt: &Prompt,
+        prompt: &UpstreamQuery,
         deadline: Instant,
         ending: ExchangeGuard,
     ) -> Result<Answer, ExchangeError> {

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
 use super::accept::{self, SentQuery};
-use super::{ExchangeError, Prompt};
+use super::{ExchangeError, UpstreamQuery};
 use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
 use crate::wire::request;
@@ -14,7 +14,7 @@ use crate::wire::request;
 /// Queries `server` over a new connection.
 pub(super) async fn exchange(
     server: SocketAddr,
-    prompt: &Prompt,
+    prompt: &UpstreamQuery,
     edns: bool,
     stats: &ServerStats,
 ) -> Result<Answer, ExchangeError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::encrypted::EncryptedServer;
 use super::encrypted::encryption::Encryption;
-use super::{Exchange, ExchangeError, Prompt, tcp, udp};
+use super::{Exchange, ExchangeError, UpstreamQuery, tcp, udp};
 use crate::address::upstream::UpstreamAddress;
 use crate::upstream::server_stats::ServerStats;
 use crate::wire::answer::Answer;
@@ -37,14 +37,14 @@ impl ServerTransport {
     /// Makes one exchange, with an OPT record if `edns` is set.
     pub(super) async fn exchange(
         &self,
-        prompt: &Prompt,
+        prompt: &UpstreamQuery,
         edns: bool,
         stats: &ServerStats,
     ) -> Result<Answer, ExchangeError> {
         match self {
             Self::Udp(socket) => match udp::exchange(*socket, prompt, edns, stats).await? {
                 Exchange::Answer(answer) => Ok(answer),
-                Exchange::AskOverTcp => tcp::exchange(*socket, prompt, edns, stats).await,
+                Exchange::RetryOverTcp => tcp::exchange(*socket, prompt, edns, stats).await,
             },
             Self::Tcp(socket) => tcp::exchange(*socket, prompt, edns, stats).await,
             Self::Encrypted(server) => server.exchange(prompt, edns, stats).await,
@@ -54,7 +54,7 @@ impl ServerTransport {
     /// Repeats over a stream a query that was sent over UDP.
     pub(super) async fn go_on_over_tcp(
         &self,
-        prompt: &Prompt,
+        prompt: &UpstreamQuery,
         edns: bool,
         stats: &ServerStats,
     ) -> Result<Answer, ExchangeError> {

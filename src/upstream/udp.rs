@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::UdpSocket;
 
 use super::accept::{Channel, Judgement, SentQuery, judge};
-use super::{Exchange, ExchangeError, Prompt, letter_case};
+use super::{Exchange, ExchangeError, UpstreamQuery, letter_case};
 use crate::net::batch::MAX_REPORTS;
 use crate::upstream::server_stats::ServerStats;
 use crate::wire::request;
@@ -19,7 +19,7 @@ const DATAGRAM: usize = 4096;
 /// datagrams only from the queried address and port.
 pub(super) async fn exchange(
     server: SocketAddr,
-    prompt: &Prompt,
+    prompt: &UpstreamQuery,
     edns: bool,
     stats: &ServerStats,
 ) -> Result<Exchange, ExchangeError> {
@@ -45,7 +45,7 @@ pub(super) async fn exchange(
         let sent = SentQuery { id, question: &prompt.question, case, edns };
         match judge(&datagram[..length], sent, Channel::Datagram) {
             Judgement::Answer(answer) => return Ok(Exchange::Answer(answer)),
-            Judgement::AskOverTcp => return Ok(Exchange::AskOverTcp),
+            Judgement::RetryOverTcp => return Ok(Exchange::RetryOverTcp),
             Judgement::EdnsRefused => return Err(ExchangeError::EdnsRefused),
             Judgement::Unusable => return Err(ExchangeError::Unusable),
             Judgement::Reject(reason) => stats.rejected(reason),
@@ -78,7 +78,7 @@ mod tests {
         let (question, flags) = (crate::wire::query::Question::empty(), AnswerFlags::default());
         let client = ClientPrefix::default().whole(Ipv4Addr::LOCALHOST.into());
         let client = ShareHolder::new(client, false);
-        let prompt = Prompt { question, flags, client, randomize_case: false };
+        let prompt = UpstreamQuery { question, flags, client, randomize_case: false };
         let stats = ServerStats::default();
         let exchange = exchange("127.0.0.1:9".parse().unwrap(), &prompt, true, &stats);
         assert!(size_of_val(&exchange) < DATAGRAM / 4, "{} bytes", size_of_val(&exchange));

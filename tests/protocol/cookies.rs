@@ -142,7 +142,7 @@ fn a_query_is_proven_by_its_cookie_or_by_tcp() {
     use namegate::assemble::{Sources, assemble};
     use namegate::engine::{Engine as Door, Outcome};
     use namegate::events::counters::Counters;
-    use namegate::observe::catalogue::Catalogue;
+    use namegate::observe::metrics_registry::MetricsRegistry;
     use namegate::service::state::make_state;
     use namegate::wire::reply::Transport;
 
@@ -153,7 +153,7 @@ fn a_query_is_proven_by_its_cookie_or_by_tcp() {
     std::fs::write(&file, settings).expect("settings can be written");
     let sources = Sources { config: Some(file), ..Sources::default() };
     let assembly = assemble(&sources, 1).unwrap_or_else(|faults| panic!("{faults}"));
-    let catalogue = Catalogue::install().expect("no other test of this process has one");
+    let catalogue = MetricsRegistry::install().expect("no other test of this process has one");
     let state = make_state(assembly, None, &catalogue).expect("a state");
     let counters = catalogue.watch(Counters::of_one_thread());
     let mut door = Door::new(&Arc::new(arc_swap::ArcSwap::from_pointee(state)), counters);

@@ -129,8 +129,8 @@ impl World {
             *channel,
         ) {
             Judgement::Reject(_) => {}
-            Judgement::AskOverTcp if *channel == Channel::Datagram => *channel = Channel::Stream,
-            Judgement::AskOverTcp | Judgement::EdnsRefused | Judgement::Unusable => self.fail(index as u8),
+            Judgement::RetryOverTcp if *channel == Channel::Datagram => *channel = Channel::Stream,
+            Judgement::RetryOverTcp | Judgement::EdnsRefused | Judgement::Unusable => self.fail(index as u8),
             Judgement::Answer(answer) => {
                 let (asked, _) = parse_question(message).unwrap();
                 assert_eq!(asked, *query.question());

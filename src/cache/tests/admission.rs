@@ -71,7 +71,7 @@ fn trace(names: usize, scan: u64, len: usize) -> Vec<u64> {
 
 /// Hits of a cache of `max_bytes`, and its number of entries at the end.
 fn hits(max_bytes: u64, trace: &[u64]) -> (usize, usize) {
-    let (asker, now, mut bytes, mut kept) = (Asker::new(), Instant::now(), Vec::new(), Kept::default());
+    let (asker, now, mut bytes, mut kept) = (Asker::new(), Instant::now(), Vec::new(), HitBuffer::default());
     let answer = usual_answer(&mut bytes);
     let cache = Cache::new(max_bytes, LIFETIMES, None);
     let mut hits = 0;

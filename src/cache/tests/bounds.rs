@@ -26,7 +26,7 @@ fn any_bound_holds() {
     for max_bytes in [0, 1, 100, 1024, 2048, 4096, 10_000, 65_536, 1 << 20] {
         let cache = Cache::new(max_bytes, LIFETIMES, None);
         assert_eq!(cache.max_bytes(), max_bytes);
-        let mut kept = Kept::default();
+        let mut kept = HitBuffer::default();
         for number in 0..3000 {
             let query = asker.a(&format!("n{number}.test"));
             let records = vec![number as u8; number * 7 % 300];

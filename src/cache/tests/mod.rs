@@ -72,13 +72,13 @@ fn answer(lifetime: Lifetime, records: &[u8]) -> AnswerRef<'_> {
 
 /// What the cache returns: records, age in seconds, freshness.
 fn get(cache: &Cache, query: &AllowedQuery<'_>, now: Instant) -> Option<(Vec<u8>, u64, Freshness)> {
-    let mut kept = Kept::default();
+    let mut kept = HitBuffer::default();
     let hit = cache.get(query, now, &mut kept)?;
     Some((hit.answer.records().to_vec(), hit.age.as_secs(), hit.freshness))
 }
 
 fn get_stale(cache: &Cache, query: &AllowedQuery<'_>, now: Instant) -> Option<(Vec<u8>, u64, Freshness)> {
-    let mut kept = Kept::default();
+    let mut kept = HitBuffer::default();
     let hit = cache.get_stale(query, now, &mut kept)?;
     Some((hit.answer.records().to_vec(), hit.age.as_secs(), hit.freshness))
 }
@@ -89,7 +89,7 @@ fn an_answer_comes_back_whole_until_its_time_is_over() {
     let parsed = Answer::parse(message).unwrap();
     let (cache, now) = (Cache::new(1 << 20, LIFETIMES, None), Instant::now());
     let query = Asker::new().a("a");
-    let mut kept = Kept::default();
+    let mut kept = HitBuffer::default();
     assert!(cache.get(&query, now, &mut kept).is_none());
     cache.insert(&query, parsed.as_ref(), now);
     for (age, is_kept) in [(0, true), (4999, true), (5000, false)] {

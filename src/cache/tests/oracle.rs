@@ -97,7 +97,7 @@ fn compare(max_bytes: u64, max_stale: Duration, calls: &[Call], forgets: bool) -
     let cache = Cache::new(max_bytes, lifetimes, None);
     let mut oracle = Oracle { lifetimes, known: HashMap::new() };
     let queries: Vec<_> = (0..40).map(|name| asker.a(&format!("n{name}.test"))).collect();
-    let mut kept = Kept::default();
+    let mut kept = HitBuffer::default();
     let mut now = Duration::ZERO;
     for call in calls {
         let time = start + now;

@@ -32,7 +32,7 @@ fn readers_never_see_a_torn_answer() {
         for reader in 0..2 {
             let (cache, queries, is_over, hits) = (&cache, &queries, &is_over, &hits);
             scope.spawn(move || {
-                let (mut kept, mut found, mut round) = (Kept::default(), 0, reader);
+                let (mut kept, mut found, mut round) = (HitBuffer::default(), 0, reader);
                 let mut newest = [0; NAMES as usize];
                 while !is_over.load(Ordering::Relaxed) {
                     round += 1;

@@ -14,7 +14,7 @@ use crate::assemble::{Sources, assemble};
 use crate::cli::output::try_print;
 use crate::config::{LogQueries, Overrides};
 use crate::local::{EmbeddedUpstream, demo_zones};
-use crate::observe::catalogue::Catalogue;
+use crate::observe::metrics_registry::MetricsRegistry;
 use crate::service::StartError;
 use crate::service::inherited::Inherited;
 use crate::service::serve::Service;
@@ -49,7 +49,7 @@ pub(super) fn run() -> Result<(), StartError> {
     assembly.settings.prove.interval = Duration::ZERO;
     let rules = assembly.policy().rules();
     let sockets = Sockets::open(&assembly.settings, Inherited::default())?;
-    let service = Service::start(assembly, sockets, Arc::new(Catalogue::install()?), std::io::sink())?;
+    let service = Service::start(assembly, sockets, Arc::new(MetricsRegistry::install()?), std::io::sink())?;
     let gate = *service.listen.first().ok_or("nothing to listen on")?;
     let mut text = format!(
         "An upstream on {} and namegate with {rules} rules on {gate}, both on loopback.\n",

@@ -91,7 +91,7 @@ impl Advice {
     }
 
     /// Number of findings not listed. `None` for inactive rules, whose parameters are all listed.
-    pub fn untold(&self) -> Option<usize> {
+    pub fn hidden_count(&self) -> Option<usize> {
         (self.kind != AdviceKind::Inactive).then(|| self.count.saturating_sub(self.findings.len()))
     }
 

@@ -11,7 +11,6 @@ mod coredns;
 mod dnsmasq;
 mod fit;
 mod layer;
-mod ports;
 mod rpz;
 mod unbound;
 
@@ -20,6 +19,7 @@ use std::fmt;
 use clap::ValueEnum;
 
 use crate::address::upstream::UpstreamAddress;
+use crate::allowlist::Port;
 use crate::assemble::Assembly;
 use crate::assemble::effective::Effective;
 use crate::config::GuardMode;
@@ -193,6 +193,16 @@ impl Context<'_> {
             remarks.push(Remark::general(message));
         }
         servers
+    }
+
+    /// The ports that the rule's vendor says to open; empty if unknown.
+    fn ports(&self, rule: Option<RuleRef<'_>>) -> &[Port] {
+        rule.and_then(|rule| self.assembly.written(rule)).map_or(&[], |written| &written.ports)
+    }
+
+    /// The purpose of the rule's names; empty if unknown.
+    fn purpose(&self, rule: Option<RuleRef<'_>>) -> &str {
+        rule.and_then(|rule| self.assembly.written(rule)).map_or("", |written| &written.purpose)
     }
 }
 

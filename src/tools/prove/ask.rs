@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use crate::events::untold::Untold;
+use crate::events::hidden_clients::HiddenClients;
 use crate::net::socket::reachable;
 use crate::wire::header::{Flags, Header};
 pub use crate::wire::reply::Transport;
@@ -35,7 +35,7 @@ pub struct ProbeClient {
     server: SocketAddr,
     udp: UdpSocket,
     tcp: Option<TcpStream>,
-    untold: Option<Arc<Untold>>,
+    hidden_clients: Option<Arc<HiddenClients>>,
 }
 
 /// Why there is no reply.
@@ -50,10 +50,10 @@ pub enum NoReply {
 }
 
 impl ProbeClient {
-    /// A client of `server`; a wildcard address is replaced by loopback. `untold` keeps its lookups out of logs.
+    /// A client of `server`; a wildcard address is replaced by loopback. `hidden_clients` keeps its lookups out of logs.
     ///
     /// Errors: no socket is available.
-    pub async fn new(server: SocketAddr, untold: Option<Arc<Untold>>) -> io::Result<Self> {
+    pub async fn new(server: SocketAddr, hidden_clients: Option<Arc<HiddenClients>>) -> io::Result<Self> {
         let server = reachable(server);
         let any: IpAddr = match server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -61,10 +61,10 @@ impl ProbeClient {
         };
         let udp = UdpSocket::bind((any, 0)).await?;
         udp.connect(server).await?;
-        if let Some(untold) = &untold {
-            untold.add(udp.local_addr()?);
+        if let Some(hidden_clients) = &hidden_clients {
+            hidden_clients.add(udp.local_addr()?);
         }
-        Ok(Self { server, udp, tcp: None, untold })
+        Ok(Self { server, udp, tcp: None, hidden_clients })
     }
 
     /// The server that it queries.
@@ -125,8 +125,8 @@ impl ProbeClient {
             none => {
                 let stream = TcpStream::connect(self.server).await?;
                 stream.set_nodelay(true)?;
-                if let Some(untold) = &self.untold {
-                    untold.add(stream.local_addr()?);
+                if let Some(hidden_clients) = &self.hidden_clients {
+                    hidden_clients.add(stream.local_addr()?);
                 }
                 none.insert(stream)
             }

@@ -25,7 +25,7 @@ pub struct Examiner<'r> {
 
 /// Why the test has no result.
 #[derive(Debug, thiserror::Error)]
-pub enum CannotTell {
+pub enum ProveError {
     /// No server answers there.
     #[error("cannot query {0} over {1}: {2}\n  help: pass the address of a running namegate with `--server`")]
     Unreachable(SocketAddr, &'static str, NoReply),
@@ -51,7 +51,7 @@ impl<'r> Examiner<'r> {
         subject: &str,
         expect: CanaryExpect,
         probes: &[Probe],
-    ) -> Result<(), CannotTell> {
+    ) -> Result<(), ProveError> {
         let before = self.report.failures.len();
         for (index, probe) in probes.iter().enumerate() {
             for transport in [Transport::Udp, Transport::Tcp] {
@@ -73,7 +73,7 @@ impl<'r> Examiner<'r> {
         expect: &'static str,
         probe: &Probe,
         transport: Transport,
-    ) -> Result<(), CannotTell> {
+    ) -> Result<(), ProveError> {
         let server = self.asker.server();
         let reply = self.asker.ask(&probe.query, transport, probe.wanted.patience()).await;
         let heard = &mut self.heard[usize::from(transport == Transport::Tcp)];
@@ -83,13 +83,13 @@ impl<'r> Examiner<'r> {
                 probe.wanted.check(&reply, self.serial)
             }
             Err(error) if *heard => ProbeFinding::Failed(error.to_string()),
-            Err(error) => return Err(CannotTell::Unreachable(server, transport.label(), error)),
+            Err(error) => return Err(ProveError::Unreachable(server, transport.label(), error)),
         };
         let count = self.report.count(subject, expect, probe.aspect, transport);
         count.asked += 1;
         match finding {
             ProbeFinding::Proven => count.proven += 1,
-            ProbeFinding::Prohibited => return Err(CannotTell::Prohibited(server)),
+            ProbeFinding::Prohibited => return Err(ProveError::Prohibited(server)),
             ProbeFinding::Failed(found) => self.report.failures.push(ProofFailure {
                 expect,
                 what: probe.what.clone(),

@@ -13,7 +13,7 @@ use super::matrix::usual_ways;
 use super::probe::{Probe, ProbeFinding};
 use crate::config::ProveSettings;
 use crate::engine::State;
-use crate::events::untold::Untold;
+use crate::events::hidden_clients::HiddenClients;
 use crate::observe::canary::Canary;
 use crate::observe::canary_results::{CanaryOutcome, CanaryResults, Round};
 use crate::util::label::Label;
@@ -34,7 +34,7 @@ pub struct Watch {
     servers: Vec<SocketAddr>,
     state: Arc<ArcSwap<State>>,
     standing: Arc<CanaryResults>,
-    untold: Arc<Untold>,
+    hidden_clients: Arc<HiddenClients>,
 }
 
 /// Why a round has no result.
@@ -54,7 +54,7 @@ impl Watch {
         servers: &[SocketAddr],
         state: &Arc<ArcSwap<State>>,
         standing: &Arc<CanaryResults>,
-        untold: &Arc<Untold>,
+        hidden_clients: &Arc<HiddenClients>,
     ) -> Option<Self> {
         let canaries = Canary::of(settings);
         let watch = Self {
@@ -63,7 +63,7 @@ impl Watch {
             servers: servers.to_vec(),
             state: Arc::clone(state),
             standing: Arc::clone(standing),
-            untold: Arc::clone(untold),
+            hidden_clients: Arc::clone(hidden_clients),
         };
         (!settings.interval.is_zero() && !watch.canaries.is_empty()).then_some(watch)
     }
@@ -89,7 +89,7 @@ impl Watch {
             let round = self.round(generation, &mut askers).await;
             // Hold the sockets until now: another client that got their ports would be missing from the logs.
             sleep(AFTERMATH).await;
-            self.untold.clear();
+            self.hidden_clients.clear();
             drop(askers);
             match round {
                 Ok(round) => self.note(&round),
@@ -116,7 +116,7 @@ impl Watch {
 
     async fn round(&self, generation: u64, askers: &mut Vec<ProbeClient>) -> Result<Round, Void> {
         for server in &self.servers {
-            let asker = ProbeClient::new(*server, Some(Arc::clone(&self.untold))).await;
+            let asker = ProbeClient::new(*server, Some(Arc::clone(&self.hidden_clients))).await;
             askers.push(asker.map_err(Void::NoSocket)?);
         }
         let serial = self.state.load().policies.default().serial();

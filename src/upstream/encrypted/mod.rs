@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::accept::{self, SentQuery};
-use super::{ExchangeError, Prompt};
+use super::{ExchangeError, UpstreamQuery};
 use crate::address::encrypted::{EncryptedAddress, EncryptedProtocol};
 use crate::upstream::encrypted::address_race::AddressRace;
 use crate::upstream::server_stats::ServerStats;
@@ -62,7 +62,7 @@ impl EncryptedServer {
     /// Makes one exchange. Dropping the future ends the wait.
     pub(super) async fn exchange(
         &self,
-        prompt: &Prompt,
+        prompt: &UpstreamQuery,
         edns: bool,
         stats: &ServerStats,
     ) -> Result<Answer, ExchangeError> {
@@ -91,7 +91,7 @@ impl EncryptedServer {
         }
     }
 
-    async fn ask(&self, prompt: &Prompt, edns: bool) -> Result<Reply, Failure> {
+    async fn ask(&self, prompt: &UpstreamQuery, edns: bool) -> Result<Reply, Failure> {
         if let Some(why) = self.rest.reason() {
             return Err(Failure::Unwilling(why));
         }

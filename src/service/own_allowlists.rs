@@ -1,4 +1,4 @@
-//! [`OwnZones`]: the allowlists read from the operator's own files, so that no shipped one replaces them unnoticed.
+//! [`OwnAllowlists`]: the allowlists read from the operator's own files, so that no shipped one replaces them unnoticed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use crate::diagnostics::Diagnostic;
 
 /// The operator's allowlist files.
 #[derive(Clone, Debug, Default)]
-pub struct OwnZones(BTreeSet<PathBuf>);
+pub struct OwnAllowlists(BTreeSet<PathBuf>);
 
-impl OwnZones {
+impl OwnAllowlists {
     /// The operator's allowlist files of an assembly.
     pub fn of(assembly: &Assembly) -> Self {
         let own = assembly.zones.iter().filter(|zone| !zone.shipped);

@@ -1,4 +1,4 @@
-//! [`Registry`]: temporary allows, called grants, on disk, with an audit log of who gave them when.
+//! [`GrantStore`]: temporary allows, called grants, on disk, with an audit log of who gave them when.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::temporary::{Grant, Temporary};
-use crate::service::own_file::{self, OwnFileError};
+use crate::service::own_file::{self, UntrustedFileError};
 
 /// The file with the current grants.
 const ALLOWED: &str = "allowed.json";
@@ -21,7 +21,7 @@ const VERSION: u32 = 1;
 
 /// Stores grants in a directory, if one is set, and logs what happens to them.
 #[derive(Debug)]
-pub struct Registry {
+pub struct GrantStore {
     directory: Option<PathBuf>,
 }
 
@@ -62,8 +62,8 @@ struct Recorded {
     grant: Grant,
 }
 
-impl Registry {
-    /// A registry in `directory`; without one, grants end with the process.
+impl GrantStore {
+    /// A grants in `directory`; without one, grants end with the process.
     pub fn new(directory: Option<PathBuf>) -> Self {
         Self { directory }
     }
@@ -86,7 +86,7 @@ impl Registry {
 
     /// Creates the directory if it does not exist.
     ///
-    /// Errors: it cannot be created, or as [`Registry::check`]; with path and hint.
+    /// Errors: it cannot be created, or as [`GrantStore::check`]; with path and hint.
     pub fn prepare(&self) -> Result<(), String> {
         let Some(directory) = &self.directory else { return Ok(()) };
         self.check()?;
@@ -177,7 +177,7 @@ impl Registry {
         }
     }
 
-    /// Like [`Registry::note`], for events that must not happen without a record.
+    /// Like [`GrantStore::note`], for events that must not happen without a record.
     ///
     /// Errors: `audit.log` cannot be written; with path and hint.
     pub fn record(&self, event: Event, grant: &Grant) -> Result<(), String> {
@@ -221,7 +221,7 @@ fn fresh(path: &Path) -> PathBuf {
 }
 
 /// Appends a line, and first ends the last one if a full disk cut it off.
-fn append(path: &Path, line: &str) -> Result<(), OwnFileError> {
+fn append(path: &Path, line: &str) -> Result<(), UntrustedFileError> {
     let mut file = own_file::append(path)?;
     // If the file is writable but not readable, the check is skipped.
     let end = if is_cut_off(path).unwrap_or(false) { "\n" } else { "" };
@@ -230,7 +230,7 @@ fn append(path: &Path, line: &str) -> Result<(), OwnFileError> {
 }
 
 /// The text of a file; none if it does not exist.
-fn read(path: &Path) -> Result<Option<String>, OwnFileError> {
+fn read(path: &Path) -> Result<Option<String>, UntrustedFileError> {
     let Some(mut file) = own_file::open(path)? else { return Ok(None) };
     let mut text = String::new();
     file.read_to_string(&mut text)?;
@@ -256,7 +256,7 @@ fn cannot_write(directory: &Path, error: &dyn std::fmt::Display) -> String {
     format!("cannot write to {place}: {error}\n  help: set `server.state_directory` to a writable directory")
 }
 
-fn distrust(path: &Path, error: &OwnFileError) -> String {
+fn distrust(path: &Path, error: &UntrustedFileError) -> String {
     let help = error
         .remedy(path)
         .unwrap_or_else(|| "set `server.state_directory` to a writable directory".to_owned());
@@ -295,12 +295,12 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
-        let registry = Registry::new(Some(directory.path().to_owned()));
-        assert_eq!(registry.load(DAY).unwrap().iter().len(), 0);
+        let grants = GrantStore::new(Some(directory.path().to_owned()));
+        assert_eq!(grants.load(DAY).unwrap().iter().len(), 0);
         let temporary = Temporary::new([grant("*.example.org")], Instant::now(), SystemTime::now());
-        registry.save(&temporary).unwrap();
-        registry.note(Event::Allowed, &grant("*.example.org"));
-        let again = registry.load(DAY).unwrap();
+        grants.save(&temporary).unwrap();
+        grants.note(Event::Allowed, &grant("*.example.org"));
+        let again = grants.load(DAY).unwrap();
         assert_eq!(again.iter().next().unwrap().pattern, Pattern::parse("*.example.org").unwrap());
         let audit = fs::read_to_string(directory.path().join("audit.log")).unwrap();
         assert_eq!(audit.lines().count(), 1);
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told_with_place_and_remedy() {
         let directory = tempfile::tempdir().unwrap();
-        let registry = Registry::new(Some(directory.path().to_owned()));
+        let grants = GrantStore::new(Some(directory.path().to_owned()));
         let path = directory.path().join("allowed.json");
         for (text, said) in [
             ("", "EOF"),
@@ -324,10 +324,10 @@ mod tests {
             ),
         ] {
             fs::write(&path, text).unwrap();
-            let error = registry.load(DAY).unwrap_err();
+            let error = grants.load(DAY).unwrap_err();
             assert!(error.contains(&path.display().to_string()) && error.contains("help:"), "{error}");
             assert!(error.contains(said), "{text}: {error}");
-            assert_eq!(registry.restore(DAY).iter().len(), 0);
+            assert_eq!(grants.restore(DAY).iter().len(), 0);
             assert!(!path.exists() && path.with_extension("unreadable").exists());
         }
     }

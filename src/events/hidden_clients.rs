@@ -1,4 +1,4 @@
-//! [`Untold`]: clients left out of logs, because they are the resolver itself.
+//! [`HiddenClients`]: clients left out of logs, because they are the resolver itself.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use arc_swap::ArcSwap;
 ///
 /// Only the event log reads it, off the packet path.
 #[derive(Debug, Default)]
-pub struct Untold {
+pub struct HiddenClients {
     clients: ArcSwap<Vec<SocketAddr>>,
 }
 
-impl Untold {
+impl HiddenClients {
     /// Leaves out lookups from `client` from now on. Call this after binding the socket and before using it.
     pub fn add(&self, client: SocketAddr) {
         self.clients.rcu(|clients| {

@@ -1,4 +1,4 @@
-//! [`Catalogue`]: all counters of the process, and the text of `/metrics`.
+//! [`MetricsRegistry`]: all counters of the process, and the text of `/metrics`.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +46,7 @@ const USUAL: [(Decision, AnswerSource); 4] = [
 ];
 
 /// All counters of the process, and the Prometheus registry that renders them.
-pub struct Catalogue {
+pub struct MetricsRegistry {
     registry: PrometheusHandle,
     process: metrics_process::Collector,
     counters: Mutex<Vec<Arc<Counters>>>,
@@ -67,7 +67,7 @@ struct Reloads {
     last_failed: std::sync::atomic::AtomicBool,
 }
 
-impl Catalogue {
+impl MetricsRegistry {
     /// Installs the registry for this process; fails if one is installed already.
     pub fn install() -> Result<Self, BuildError> {
         let registry = PrometheusBuilder::new()
@@ -299,11 +299,11 @@ fn unix_seconds() -> u64 {
 }
 
 /// Updates the queries-per-second history of `live` once a second.
-pub async fn keep_rates(catalogue: Arc<Catalogue>, live: Arc<LiveStats>) {
+pub async fn keep_rates(metrics: Arc<MetricsRegistry>, live: Arc<LiveStats>) {
     let second = Duration::from_secs(1);
     let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);
     loop {
         seconds.tick().await;
-        live.tick(&catalogue.totals());
+        live.tick(&metrics.totals());
     }
 }
