@@ -24,6 +24,31 @@
 //! queries, runs everything, and swaps the policy under traffic on a [`control`] command. [`admin`] is the HTTP side,
 //! [`cli`] the command line, [`tools`] the commands that work next to a running resolver. [`hazard`] holds what is
 //! known about dangerous names.
+//!
+//! # Example
+//!
+//! Build a policy and query it. `examples/embed_policy.rs` reads an allowlist from a file and decides for a client.
+//!
+//! ```
+//! use namegate::policy::rule::{Action, Pattern};
+//! use namegate::policy::{Compile, Mode, PolicyBuilder};
+//! use namegate::wire::presentation::read_name;
+//!
+//! let mut rules = PolicyBuilder::new();
+//! let source = rules.source("example", "example.toml");
+//! for (line, (action, pattern)) in
+//!     [(Action::Allow, "*.azureml.ms"), (Action::Deny, "*.search.azureml.ms")].into_iter().enumerate()
+//! {
+//!     rules.rule(action, &Pattern::parse(pattern)?, source, line as u32 + 1);
+//! }
+//! let policy = rules.build(Compile::new(Mode::Enforce));
+//!
+//! let decide = |name: &str| policy.rule_for(&read_name(name)?).map(|rule| rule.action());
+//! assert_eq!(decide("eastus.api.azureml.ms"), Some(Action::Allow));
+//! assert_eq!(decide("x.search.azureml.ms"), Some(Action::Deny));
+//! assert_eq!(decide("evil.example"), None);
+//! # Ok::<(), namegate::policy::rule::PatternError>(())
+//! ```
 
 pub mod cli;
 pub mod service;

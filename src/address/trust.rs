@@ -8,13 +8,14 @@ pub(crate) fn explain(error: &io::Error) -> String {
 }
 
 /// Texts of rustls about certificates and handshakes, and the remedy for each. The first match counts.
-const REMEDIES: [(&str, &str); 7] = [
+const REMEDIES: [(&str, &str); 10] = [
     (
         "CaUsedAsEndEntity",
         "the server presents a CA certificate as its own, which is the default of `openssl req -x509`; reissue it with \
          `-addext basicConstraints=critical,CA:FALSE`",
     ),
     ("UnknownIssuer", "accepted CAs are set by `upstream.roots`"),
+    ("BadSignature", "accepted CAs are set by `upstream.roots`"),
     (
         "certificate is not valid for any names",
         "the certificate has only a common name, which TLS clients ignore; reissue it with a subjectAltName",
@@ -33,7 +34,9 @@ const REMEDIES: [(&str, &str); 7] = [
         "NoApplicationProtocol",
         "the server does not speak this DNS transport on this port; for `https://` it must offer HTTP/2",
     ),
-    ("certificate", "accepted CAs are set by `upstream.roots`"),
+    ("certificate not valid for name", "write a name that is in the certificate after `#`"),
+    ("certificate expired", "renew the server's certificate, or correct this host's clock"),
+    ("certificate not valid yet", "correct this host's clock"),
 ];
 
 /// Longest text of a server in an error, in characters: a server may send a whole page.
@@ -60,10 +63,16 @@ mod tests {
     #[test]
     fn text_of_a_server_is_printable_and_bounded() {
         let names = "; certificate is only valid for \u{1b}[2J; ".repeat(100);
-        for error in [format!("invalid peer certificate{names}"), names] {
+        for (error, end) in [
+            (
+                format!("invalid peer certificate: certificate not valid for name \"dns.example\"{names}"),
+                "after `#`",
+            ),
+            (format!("invalid peer certificate: UnknownIssuer{names}"), "set by `upstream.roots`"),
+        ] {
             let shown = with_remedy(&error);
             assert!(!shown.contains('\u{1b}'), "{shown}");
-            assert!(shown.ends_with("; accepted CAs are set by `upstream.roots`"), "{shown}");
+            assert!(shown.ends_with(end), "{shown}");
             assert!(shown.chars().count() < MAX_SHOWN + 100, "{}", shown.chars().count());
         }
     }

@@ -20,12 +20,12 @@ use crate::policy::temporary::Grant;
 /// The grant.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Name or pattern, as `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`
+    /// Name or pattern, such as `ml.azure.com`, `*.azureml.ms` or `.azurecr.io`
     name: String,
-    /// Duration, as `30m` or `2h`
+    /// Allow for this time, such as `30m` or `2h`; required without --revoke
     #[arg(long = "for", value_name = "DURATION", required_unless_present = "revoke")]
     duration: Option<humantime::Duration>,
-    /// Reason, shown in the list and the log
+    /// Reason, shown by `namegate allowed` and in the log; required without --revoke
     #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
     reason: Option<String>,
     /// Who requests it

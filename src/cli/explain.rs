@@ -38,7 +38,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     if let Some(pattern) = arguments.name.strip_prefix("*.").and_then(read_name) {
         warn(&format!(
-            "error: `{}` is a pattern, not a name\n  help: explain a name below `{pattern}`, as `any.{pattern}`",
+            "error: `{}` is a pattern, not a name\n  help: explain a name below `{pattern}`, such as `any.{pattern}`",
             on_one_line(&arguments.name)
         ));
         return USAGE;

@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     /// Write to this file, or directory for `private-endpoint`
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Convert patterns that allow many names too: `*.x` and `.x`
+    /// Also convert wildcard patterns: `*.x` and `.x`
     #[arg(long)]
     wildcards: bool,
 }

@@ -23,22 +23,22 @@ use crate::{allowlist, config};
 /// What to learn from, and how.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Query logs, text or JSON; `-` is standard input [default: ask the running resolver]
+    /// Query logs, text or JSON; `-` is standard input [default: query the running resolver]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write the allowlist to this file
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Print JSON: one object with rules, not_folded and left_out
+    /// Print JSON
     #[arg(long)]
     json: bool,
     /// Ignore names looked up fewer than N times
     #[arg(long, value_name = "N", default_value_t = 1)]
     min_count: u64,
-    /// Minimum siblings to fold into a wildcard
+    /// Suggest a wildcard for N or more names below one parent
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
     fold: u16,
-    /// Fold domains where any tenant can create names too, as *.blob.core.windows.net
+    /// Also suggest wildcards where any tenant can create names, such as *.blob.core.windows.net
     #[arg(long)]
     fold_risky: bool,
     /// Ignore lookups before this time: `7d`, `2026-11-23` or `2026-11-23T07:00:00Z`
@@ -52,7 +52,7 @@ fn moment(text: &str) -> Result<SystemTime, String> {
     let time = humantime::parse_rfc3339(text).ok();
     time.or_else(|| midnight(text))
         .or_else(|| ago(text))
-        .ok_or_else(|| "use a duration, as `36h`, or a date, as `2026-11-23`".to_owned())
+        .ok_or_else(|| "use a duration such as `36h`, or a date such as `2026-11-23`".to_owned())
 }
 
 /// Suggests rules for names that the settings do not allow yet.

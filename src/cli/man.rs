@@ -9,7 +9,7 @@ use crate::cli::output::{FAILED, OK, warn};
 /// Where to write.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Existing directory to write namegate.1, namegate-check.1 and so on to
+    /// Directory for the man pages; must exist
     #[arg(value_name = "DIRECTORY")]
     directory: PathBuf,
 }

@@ -69,7 +69,7 @@ struct SettingsOverrides {
     /// Listen on this address, `IP:PORT` or `IP`; repeatable
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address, env = "NAMEGATE_LISTEN", value_delimiter = ',', hide_env_values = true)]
     listen: Vec<SocketAddr>,
-    /// Forward to this server, as 168.63.129.16 or tls://10.0.0.4#dns.example; repeatable
+    /// Forward to this server, such as 168.63.129.16 or tls://10.0.0.4#NAME, where NAME is in its certificate; repeatable
     #[arg(
         long,
         value_name = "SERVER",
@@ -81,7 +81,7 @@ struct SettingsOverrides {
     /// Serve the status page and metrics on this address; `off` disables them
     #[arg(long, value_name = "ADDRESS", value_parser = admin, env = "NAMEGATE_ADMIN", hide_env_values = true)]
     admin: Option<AdminOption>,
-    /// `enforce`, or `observe` to forward every name and only count
+    /// `enforce`, or `observe`: forward every name, count what would be blocked
     #[arg(long, value_name = "MODE", env = "NAMEGATE_MODE", hide_env_values = true)]
     mode: Option<Mode>,
     /// Load this allowlist, by name or path; repeatable
@@ -99,7 +99,7 @@ struct SettingsOverrides {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings overrides")]
 struct AdminOverrides {
-    /// Settings file that names the address [default: /etc/namegate/namegate.toml if it exists]
+    /// Settings file, for defaults of the options [default: /etc/namegate/namegate.toml if it exists]
     #[arg(long, value_name = "FILE", env = "NAMEGATE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Address of the resolver's status page [default: `admin.listen` in the settings]
@@ -149,9 +149,10 @@ Exit status: 0 valid, 1 errors, or warnings with --deny-warnings.")]
   namegate explain mystore.blob.core.windows.net --client 10.1.0.4
   namegate explain ml.azure.com --type AAAA --json
 
-Exit status: 0 allowed, 1 blocked.")]
+Exit status: 0 allowed, 1 blocked, refused or invalid settings, 2 not a domain
+name.")]
     Explain(With<explain::Arguments, SettingsOverrides>),
-    /// List the rules in force, and where each comes from
+    /// List the rules of the settings and allowlists, with the place of each
     #[command(after_help = "Examples:
   namegate rules
   namegate rules --group build-agents --json")]
@@ -161,38 +162,46 @@ Exit status: 0 allowed, 1 blocked.")]
   namegate config
   namegate config --config /etc/namegate/namegate.toml --mode observe")]
     Config(SettingsOverrides),
-    /// Convert lists from Azure and other resolvers to allowlists or local zones
+    /// Convert name lists and zone files to allowlists or local zones
     #[command(after_help = "Examples:
   namegate import list hosts.txt --output zones/mine.toml
-  az network nic show --ids \"$NIC\" | namegate import private-endpoint - --output /etc/namegate
+  az network nic show --ids \"$NIC\" | namegate import private-endpoint -
 
 Exit status: 0 all converted, 1 some lines were left out, 2 not readable.")]
     Import(import::Arguments),
-    /// Compare the policy with the hosts that an Azure ML workspace needs
+    /// Compare the policy with the needs of an Azure ML workspace
     #[command(after_help = "Examples:
-  az rest --method get --url \"$WORKSPACE/outboundNetworkDependenciesEndpoints?api-version=2024-10-01\" > needed.json
   namegate diff needed.json --needed-only
+
+FILE is the reply of the workspace to `outboundNetworkDependenciesEndpoints`.
 
 Exit status: 0 no difference, 1 differences, 2 not readable.")]
     Diff(With<diff::Arguments, SettingsOverrides>),
     /// Write the policy for a firewall or another resolver
     #[command(after_help = "Examples:
   namegate export azure-firewall --output rules.json
-  namegate export unbound --strict > allowlist.conf")]
+  namegate export unbound --strict > allowlist.conf
+
+Exit status: 0 written, 1 invalid settings, or --strict and a rule was left out or
+widened, 2 the format cannot express encrypted upstreams.")]
     Export(With<export::Arguments, SettingsOverrides>),
-    /// Run a demonstration on loopback: a resolver, an upstream, six queries
+    /// Demonstrate namegate on loopback
+    ///
+    /// Runs an upstream and a resolver in one process, sends six queries and prints the answers.
     #[command(after_help = "Examples:
   namegate demo
   namegate demo upstream
   namegate demo traffic --rate 50 --for 1m")]
     Demo(demo::Arguments),
-    /// Suggest rules for blocked names, from query logs or a running resolver
+    /// Suggest rules for blocked names
+    ///
+    /// Reads query logs or, without any, asks the running resolver. Prints an allowlist with the evidence for each rule.
     #[command(after_help = "Examples:
   namegate learn --output zones/learned.toml
   namegate learn /var/log/namegate/queries.log --since 7d --min-count 3
 
-Read the suggestions before you use them: that a name was looked up does not
-mean that it should be allowed.")]
+Review the suggestions. A lookup shows that a client wants a name, not that you
+should allow it.")]
     Learn(With<learn::Arguments, SettingsOverrides>),
     /// Show a running resolver: rates, upstreams, most blocked names
     #[command(after_help = "Examples:
@@ -210,7 +219,9 @@ Keys: q quit, p pause.")]
 The candidate policy is the one that `policy.shadow` names.
 Exit status: 0 no difference, 1 differences, 2 no candidate policy.")]
     Shadow(With<shadow::Arguments, AdminOverrides>),
-    /// Test a running resolver: forbidden names stay blocked, required names resolve
+    /// Test that forbidden names stay blocked and required names resolve
+    ///
+    /// Queries a running resolver over every transport and record type, and writes a dated report.
     #[command(after_help = "Examples:
   namegate prove
   namegate prove --server 10.0.0.4 --admin 10.0.0.4:9153 --output report.txt
@@ -223,7 +234,7 @@ Exit status: 0 proven, 1 not proven, 2 not tested.")]
   namegate allow packages.example.com --for 2h --reason \"patch CVE-2026-1234\"
   namegate allow packages.example.com --revoke
 
-The token is the one in `admin.token_file`.")]
+The token must be the resolver's admin token (`admin.token_file`).")]
     Allow(With<allow::Arguments, AdminOverrides>),
     /// List the grants in force
     #[command(after_help = "Examples:

@@ -193,7 +193,7 @@ impl<'f, 'i> Section<'f, 'i> {
         if let Some(value) =
             self.table.get(key).filter(|value| value.get_ref().as_array().is_some_and(|a| a.is_empty()))
         {
-            let help = "add one, or remove the key to use its default".to_owned();
+            let help = "add at least one, or remove the key".to_owned();
             self.faults.error(
                 &value.span(),
                 format!("`{}`: at least one value is required", self.path(key)),

@@ -1,4 +1,4 @@
-//! [`SecretFile`]: reads small files that hold a secret and that only their owner and group can access.
+//! `SecretFile`: reads small files that hold a secret and that only their owner and group can access.
 
 use std::fs::{self, Metadata};
 use std::io;

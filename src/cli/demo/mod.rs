@@ -19,12 +19,12 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Role {
-    /// Run only the upstream, with the names of the demonstration
+    /// Run only the demo upstream
     #[command(after_help = "Examples:
   namegate demo upstream
   namegate demo upstream --listen 127.0.0.1:5300")]
     Upstream(upstream::Arguments),
-    /// Run only the clients: query one server for allowed and blocked names
+    /// Run only the demo clients: query one server for allowed and blocked names
     #[command(after_help = "Examples:
   namegate demo traffic
   namegate demo traffic --server 127.0.0.1:1053 --rate 50 --for 1m")]

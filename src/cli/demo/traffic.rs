@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     /// Queries per second
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
-    /// Stop after this time, as 30s [default: run until SIGTERM or Ctrl-C]
+    /// Stop after this time, such as 30s [default: run until SIGTERM or Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
 }

@@ -33,8 +33,8 @@ fn every_fault_is_told_where_it_stands() {
         (
             "[server]\nlisten = []\n[upstream]\nservers = [ ]\n",
             &[
-                "2:10 Error `server.listen`: at least one value is required | add one, or remove the key to use its default",
-                "4:11 Error `upstream.servers`: at least one value is required | add one, or remove the key to use its default",
+                "2:10 Error `server.listen`: at least one value is required | add at least one, or remove the key",
+                "4:11 Error `upstream.servers`: at least one value is required | add at least one, or remove the key",
             ],
         ),
         (

@@ -36,9 +36,9 @@ pub enum AdviceKind {
     Inactive,
     /// Allowlists revised more than a year ago.
     Outdated,
-    /// Names on the vendor's current list that are denied.
+    /// Names on a shipped allowlist's vendor list that your policy denies.
     VendorDenied,
-    /// Names on the vendor's current list that `strict` excludes.
+    /// Names on a shipped allowlist's vendor list that `policy.strict` excludes.
     VendorStrict,
 }
 

@@ -28,9 +28,9 @@ pub enum Format {
     PrivateEndpoint,
     /// Private DNS zone: `az network private-dns record-set list` or `zone export`
     PrivateZone,
-    /// Response policy zone as a master file
+    /// Response policy zone (RPZ), as a zone file
     Rpz,
-    /// Patterns, one per line; or JSON names, Azure domain lists, AdGuard filters
+    /// Patterns, one per line; or a JSON array of names, an Azure domain list, an AdGuard filter list
     List,
 }
 
