@@ -1,12 +1,13 @@
 //! namegate: a DNS resolver that answers only what you allow.
 //!
-//! Names on an allowlist are forwarded to an upstream resolver; every other name gets NXDOMAIN. The modules follow one
-//! query; ARCHITECTURE.md says which module may use which.
+//! Names on an allowlist are forwarded to an upstream resolver; every other name gets NXDOMAIN. The diagram
+//! shows the modules in the order in which a query passes through them; ARCHITECTURE.md says which module may use
+//! which.
 //!
 //! ```text
 //!   listen     udp, tcp: bytes in, bytes out
 //!     ↓ bytes
-//!   wire       bytes ↔ typed facts, in place
+//!   wire       parses and writes DNS messages
 //!     ↓ Query
 //!   policy     may the query be forwarded? Allowed(AllowedQuery) | Blocked(reason) | Local | Refused
 //!     ↓ AllowedQuery: only policy creates it; cache and upstream accept nothing else
@@ -15,15 +16,15 @@
 //!   relay      pending queries, coalescing
 //!   upstream   the exchange with a server        local   local zones
 //!     ↓ Answer
-//!   engine     one query as one function: request bytes → reply | miss | silence
+//!   engine     runs these steps for one query: request → reply | cache miss | local lookup | drop
 //!     ↓
 //!   events     one event per query;   observe   metrics, logs, recent history
 //! ```
 //!
 //! Around it: [`assemble`] reads and compiles [`config`] and [`allowlist`]. [`service`] builds the state that decides
-//! queries, runs everything, and swaps the policy under traffic on a [`control`] command. [`admin`] is the HTTP side,
-//! [`cli`] the command line, [`tools`] the commands that work next to a running resolver. [`hazard`] holds what is
-//! known about dangerous names.
+//! queries, runs everything, and replaces the policy on a [`control`] command without stopping. [`admin`] is the HTTP
+//! listener, [`cli`] the command line, and [`tools`] has the commands that need no running resolver or test one.
+//! [`hazard`] knows names that are risky to allow.
 //!
 //! # Example
 //!

@@ -60,10 +60,10 @@ pub(super) async fn revoke(
 /// The requested grant, starting at `now`.
 fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<Grant, Refusal> {
     let pattern = Pattern::parse(&wish.name).map_err(|error| no_pattern(&error))?;
-    // Anyone can register names below a registry's suffix, so this would open everything there.
+    // Anyone can register names below a public suffix, so this would allow everything there.
     if pattern.scope() != Scope::Exact && is_public_suffix(&pattern) && !wish.wide {
         return Err(Refusal::unfit(format!(
-            "name: `{pattern}` opens every domain of a registry; help: use a narrower pattern, or confirm with \
+            "name: `{pattern}` would allow every domain under a public suffix; help: use a narrower pattern, or confirm with \
              `--wide` (`\"wide\": true`)"
         )));
     }
@@ -174,10 +174,10 @@ mod tests {
         for (wish, told) in [
             (
                 wish("*example.org", "1h", "r"),
-                "name: `*` must be the whole first label (bytes 0 to 8); help: write `*.example.org`",
+                "name: `*` must be the whole first label, with a domain after it (bytes 0 to 8); help: write `*.example.org`",
             ),
             (wish("", "1h", "r"), "name: the host is empty"),
-            (wish("*.org", "1h", "r"), "opens every domain of a registry; help: "),
+            (wish("*.org", "1h", "r"), "would allow every domain under a public suffix; help: "),
             (wish(".", "1h", "r"), "name: this would match every name"),
             (
                 wish("mask.icloud.com", "1h", "r"),

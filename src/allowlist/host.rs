@@ -7,7 +7,8 @@ use crate::config::is_parameter_name;
 use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
 
-/// Most patterns that one rule may expand to. The product of long lists is nearly always a mistake, and costs memory.
+/// Maximum patterns that one rule may expand to. The product of long lists is nearly always a mistake, and costs
+/// memory.
 pub const MAX_PATTERNS: usize = 10_000;
 
 /// A host as written and the patterns it stands for.

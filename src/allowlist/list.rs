@@ -30,7 +30,7 @@ pub(super) fn read(path: &Path, rule: impl FnMut(Action, &Pattern, u32)) -> Resu
     read_from(&file, BufReader::with_capacity(MAX_LINE, opened), rule)
 }
 
-/// The same for a text whose name in messages is `file`.
+/// Reads a list from `text`; `file` is its name in messages.
 pub fn read_from(
     file: &str,
     text: impl BufRead,
@@ -97,7 +97,7 @@ enum LineError {
     Value(ValueError),
 }
 
-/// The rule of a line; none if it is blank or a comment.
+/// The rule of a line; `None` if it is blank or a comment.
 fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
     if line.len() == MAX_LINE && !line.ends_with(b"\n") {
         return Err(LineError::Long);

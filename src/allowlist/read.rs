@@ -46,7 +46,7 @@ pub fn read(
     for text in settings.zones.iter().filter(|text| seen.insert(text.as_str())) {
         let name = zone_name(text);
         if let Some(other) = zones.list.iter().find(|zone| zone.name == name) {
-            let message = format!("`{text}` and {} are both allowlist `{name}`", other.file);
+            let message = format!("`{text}` and `{}` have the same allowlist name `{name}`", other.file);
             let error = Diagnostic::error("", message)
                 .with_help("rename one of the files, or list only one of them".to_owned());
             zones.warnings.push(error);
@@ -131,7 +131,8 @@ fn find(text: &str, directory: Option<&Path>) -> Result<Found, Report> {
         }
         [(form, path)] => open(*form, path.clone()),
         [(_, path), (_, other), ..] => {
-            let message = format!("allowlist `{text}` is both {} and {}", path.display(), other.display());
+            let message =
+                format!("allowlist `{text}` has two files: {} and {}", path.display(), other.display());
             let help = "rename one of the files, or write the path of the one to use".to_owned();
             Err(Diagnostic::error("", message).with_help(help).into())
         }

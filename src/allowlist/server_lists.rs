@@ -18,7 +18,7 @@ impl ServerLists {
         Self { lists: vec![servers], zones: Vec::new() }
     }
 
-    /// The route to `servers`; none if `servers` is empty or there are too many lists.
+    /// The route to `servers`; `None` if `servers` is empty or there are too many lists.
     pub fn route(&mut self, servers: &[UpstreamAddress]) -> Option<Route> {
         if servers.is_empty() {
             return None;

@@ -22,9 +22,9 @@ pub struct Allowlist {
     pub revised: Option<Date>,
     /// The file name in messages: `zones/azure-ml.toml` for a shipped one, otherwise its path.
     pub file: String,
-    /// How CNAME targets in answers for its names are treated; none uses `policy.cname`.
+    /// How CNAME targets in answers for its names are treated; `None`: as `policy.cname` says.
     pub cname: Option<CnamePolicy>,
-    /// Upstream servers for its names, in order of preference; empty for the general ones.
+    /// Upstream servers for its names, in order of preference; empty: `upstream.servers`.
     pub servers: Vec<UpstreamAddress>,
     /// True for a built-in allowlist.
     pub shipped: bool,
@@ -83,7 +83,7 @@ pub struct AllowlistRule {
 }
 
 impl AllowlistRule {
-    /// The parameter values with which the host covers `name`; none if no values do. Only parameters that are a whole
+    /// The parameter values with which the host covers `name`; `None` if no values do. Only parameters that are a whole
     /// label count.
     pub fn values_for(&self, name: &Name) -> Option<Vec<(&str, String)>> {
         let (host, with_itself, with_below) = match self.host.strip_prefix("*.") {

@@ -16,7 +16,7 @@ pub struct AllowRequestJson {
     /// The author.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Confirms a pattern that covers every domain of a registry, such as `*.com`.
+    /// Confirms a pattern that covers every domain under a public suffix, such as `*.com`.
     #[serde(default)]
     pub wide: bool,
 }

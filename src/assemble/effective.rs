@@ -148,7 +148,7 @@ mod tests {
     use crate::policy::{Compile, Mode, PolicyBuilder};
 
     #[test]
-    fn says_of_every_name_what_the_policy_says() {
+    fn verdicts_equal_those_of_the_policy() {
         let rules = [
             (Action::Allow, ".a.example"),
             (Action::Deny, "*.b.a.example"),

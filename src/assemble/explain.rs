@@ -44,6 +44,8 @@ pub fn judge<'p>(
     if finding.verdict != "local" {
         return finding;
     }
+    let by = local_zone(&question.name, local);
+    let finding = Explanation { reason: format!("answered by {by}"), ..finding };
     let mut request = Vec::new();
     request::write(&mut request, 0, question, AnswerFlags::default());
     let answer = match local.answer_now(&request) {
@@ -56,13 +58,20 @@ pub fn judge<'p>(
     };
     let Some(name) = answer.leads_to else { return finding };
     let target = judge_name(&Question { name: name.clone(), ..*question }, client, policies);
-    let why = match (target.reason.as_str(), target.rule) {
-        ("", Some(rule)) => format!(" by rule {rule}"),
-        ("", None) => String::new(),
-        (reason, _) => format!(": {reason}"),
+    // If the reason is empty, the rule is shown on its own line.
+    let why = match target.reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {reason}"),
     };
-    let reason = format!("answered by a local zone; its CNAME target {name} is {}{why}", target.verdict);
+    let reason = format!("answered by {by}; CNAME target {name} is {}{why}", target.verdict);
     Explanation { reason, rule: target.rule, allowed: target.allowed, route: target.route, ..finding }
+}
+
+/// The local zone that answers for `name`.
+fn local_zone(name: &Name, local: &LocalZones) -> String {
+    let origins = local.origins().iter().filter(|origin| name.is_within(origin));
+    let origin = origins.max_by_key(|origin| origin.labels().count());
+    origin.map_or_else(|| "a local zone".to_owned(), |origin| format!("local zone {origin}"))
 }
 
 fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Policies) -> Explanation<'p> {
@@ -116,7 +125,7 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
         Verdict::Local => ("local", "answered by a local zone".to_owned(), true),
         Verdict::Observed(_, reason) => ("observed", format!("would be blocked: {reason}"), true),
         Verdict::Blocked(Reason::Noise) => {
-            ("blocked", Reason::Noise.to_string() + " (search-suffix noise)", false)
+            ("blocked", Reason::Noise.to_string() + " (noise: search suffix or single label)", false)
         }
         Verdict::Blocked(reason @ Reason::Ancestor(_)) => {
             ("blocked", format!("{reason}; answered with NODATA, not NXDOMAIN"), false)

@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_in_the_usual_place_are_read_again_from_there_alone() {
+    fn reload_reads_settings_only_from_their_origin() {
         let own = Some(PathBuf::from("own.toml"));
         for (config, origin, pinned) in [
             (None, config::DEFAULT_PATH, Some(config::DEFAULT_PATH.into())),

@@ -1,11 +1,13 @@
 //! [`Evictor`]: decides which entries stay, with S3-FIFO (Yang et al., SOSP 2023) on two rings used as logs.
 //!
-//! New entries go to the small ring. Entries requested while there move on to the main ring. So do entries that are
-//! inserted again while still cached, or soon after their eviction. In the main ring an entry stays for as many laps as
-//! it was visited, three at most. A name requested once does not displace names requested repeatedly.
+//! A new entry goes to the small ring. When it reaches the end of the small ring, it moves to the main ring if it was
+//! requested or the main ring has room; otherwise it is evicted. An answer that is inserted again while still cached,
+//! or soon after its eviction, goes to the main ring at once. There, each visit (three at most) saves the entry from
+//! eviction once. A name requested once does not displace names requested repeatedly.
 //!
-//! Entries are replaced by appending, so a ring fills with replaced and expired entries long before it fills with
-//! useful ones. No entry is evicted as long as compacting can free an eighth of the ring.
+//! Replacing an entry appends a new copy, so most of a full ring can be replaced or expired copies. Useful entries stay
+//! while compacting can free an eighth of the main ring, except when one insertion has moved [`MAX_MOVES`] entries or
+//! no index slot is free.
 
 use super::entry::{CacheEntry, HELD};
 use super::ghosts::Ghosts;
@@ -17,7 +19,7 @@ use super::table::CacheTable;
 use crate::policy::route::RouteId;
 use crate::wire::answer::{AnswerRef, Lifetime};
 
-/// Entries moved at most to make room for one: bounds the time of an insertion (about 50 µs).
+/// Maximum entries that one call of `make_room_in_main` moves; bounds its time (about 50 µs).
 const MAX_MOVES: usize = 256;
 
 /// The writer of the cache; there is only one.
@@ -33,7 +35,7 @@ pub(super) struct Evictor {
     leaving: [Vec<u64>; 2],
 }
 
-/// What the evictor bases its decisions on.
+/// The table, the TTL limits, and the time that one operation uses.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'t> {
     pub(super) table: &'t CacheTable,
@@ -152,7 +154,8 @@ impl Evictor {
         }
     }
 
-    /// A slot for `hash`. If all are in use, takes the slot of an expired entry, or else of the least visited one.
+    /// A slot for `hash`. If both buckets are full, reuses the slot of an expired entry, or else of the least visited
+    /// one.
     fn free_slot(&mut self, context: Context<'_>, hash: u64) -> Option<IndexSlot> {
         let table = context.table;
         if let Some(slot) = table.index.free_slot(hash) {
@@ -170,7 +173,8 @@ impl Evictor {
         Some(slot)
     }
 
-    /// Stops counting the entry of `slot`; false if the slot is free. The caller must then change the slot.
+    /// Removes the entry of `slot` from the counts; false if the slot was free. The caller must clear or overwrite the
+    /// slot.
     fn vacate(&mut self, table: &CacheTable, slot: IndexSlot) -> bool {
         let Some(place) = table.index.place(slot) else { return false };
         let words = table.ring(place.ring).len_at(place.position);
@@ -187,7 +191,7 @@ impl Evictor {
             let marks = table.index.marks(slot);
             if marks.visits() == 0 && !self.main_is_loose(context, oldest.words) {
                 self.ghosts.put(oldest.hash);
-                self.put_out(table, slot);
+                self.evict(table, slot);
                 continue;
             }
             let entry = std::mem::take(&mut self.leaving[Which::Small as usize]);
@@ -207,7 +211,7 @@ impl Evictor {
             let marks = table.index.marks(slot);
             let stays = marks.visits() > 0 || self.main.is_loose(oldest.words);
             if !stays || moves == MAX_MOVES {
-                self.put_out(table, slot);
+                self.evict(table, slot);
                 continue;
             }
             moves += 1;
@@ -249,8 +253,8 @@ impl Evictor {
         Some(Oldest { place, words: words.len(), slot, hash, is_over: context.is_over(&entry) })
     }
 
-    /// Frees the ring space of a ring's oldest entry, and its slot if the entry has expired. Otherwise returns the
-    /// slot, which the caller must point to a new place or clear.
+    /// Frees the oldest entry's space in its ring. Clears the slot of an expired entry; otherwise returns the slot,
+    /// which the caller must point to a new position or clear.
     fn give_up(&mut self, table: &CacheTable, oldest: &Oldest) -> Option<IndexSlot> {
         let ring = oldest.place.ring;
         self.hands(ring).give_up_oldest(table.ring(ring), oldest.words);
@@ -265,7 +269,7 @@ impl Evictor {
     }
 
     /// Evicts a useful entry: frees its slot. Its ring space is already free.
-    fn put_out(&mut self, table: &CacheTable, slot: IndexSlot) {
+    fn evict(&mut self, table: &CacheTable, slot: IndexSlot) {
         table.index.clear(slot);
         self.entries -= 1;
         self.evicted += 1;

@@ -44,7 +44,7 @@ impl Marks {
     const ASKED: u8 = 0b0100;
     const TOLD: u8 = 0b1000;
 
-    /// Visits not yet used up by laps in the ring, 0 to 3.
+    /// Visits that can still save the entry from eviction, 0 to 3.
     pub(super) fn visits(self) -> u8 {
         self.0 & Self::VISITS
     }
@@ -55,7 +55,7 @@ impl Marks {
         Self(self.0 & !Self::VISITS | visits | Self::ASKED)
     }
 
-    /// The marks after one more lap in the ring.
+    /// The marks after one visit has saved the entry from eviction.
     pub(super) fn stayed(self) -> Self {
         Self(self.0 & !Self::VISITS | self.visits().saturating_sub(1))
     }

@@ -1,4 +1,4 @@
-//! [`Lifetimes`]: how long answers are cached and which TTLs are shown.
+//! [`Lifetimes`]: how long answers are cached, and the TTLs that clients get.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::wire::reply::Ageing;
 /// within seconds, so a short time protects it without prolonging an outage.
 const FAILURE: u64 = 2000;
 
-/// Limits on how long answers are cached and which TTLs are shown.
+/// The configured TTL limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     /// For answers with data.
@@ -23,7 +23,7 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// How to show the TTLs of `answer` when it is `age` old and not stale.
+    /// How to change the TTLs of `answer` when it is `age` old and not stale.
     pub fn ageing(&self, answer: AnswerRef<'_>, age: Duration) -> Ageing {
         let max_ttl = match answer.lifetime() {
             Lifetime::Negative(_) => self.max_negative,
@@ -33,7 +33,7 @@ impl Lifetimes {
     }
 }
 
-/// The same limits in milliseconds, for checking entries.
+/// [`Lifetimes`] in milliseconds, for checking entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     max: u64,

@@ -9,7 +9,7 @@
 //!     ↓
 //!   table      index: hash → place        ring: place → words, read during writes
 //!     ↑                                   entry: words ↔ key and answer
-//!   evictor    the one writer: what stays and what goes (S3-FIFO; ghosts: what went)
+//!   evictor    the only writer: evicts entries (S3-FIFO; ghosts: hashes of evicted entries)
 //! ```
 
 mod clock;

@@ -127,8 +127,8 @@ impl Hands {
         self.live
     }
 
-    /// True if at least an eighth of the ring is free or holds entries no longer in the index: compacting frees room
-    /// without evicting an entry.
+    /// True if, after adding `words`, at least an eighth of the ring would be free or hold entries no longer in the
+    /// index: compacting frees room without evicting an entry.
     pub(super) fn is_loose(&self, words: usize) -> bool {
         self.live + words <= self.max_extent - self.max_extent / 8
     }

@@ -25,8 +25,8 @@ const EXPIRING: u64 = 10;
 
 /// Answers to allowed queries.
 ///
-/// Reading takes no lock, allocates nothing, and writes at most a few mark bits next to the index slot, only if they
-/// change. All writers share one lock.
+/// Reading takes no lock, allocates only to grow the caller's buffer, and writes at most a few mark bits next to the
+/// index slot, only if they change. All writers share one lock.
 pub struct Cache {
     table: CacheTable,
     evictor: Mutex<Evictor>,
@@ -38,8 +38,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache of at most `max_bytes`, index included, or less if the system does not grant that much; zero disables
-    /// caching. Memory is used as needed. The eviction count continues from `before`.
+    /// A cache of at most `max_bytes`, index included; 0 disables caching. If the memory cannot be reserved, the size
+    /// is halved until it can. Memory is used as needed. The eviction count continues from `before`.
     pub fn new(max_bytes: u64, lifetimes: Lifetimes, before: Option<&Self>) -> Self {
         let evictions = before.map(|before| Arc::clone(&before.evictions)).unwrap_or_default();
         let mut bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
@@ -60,36 +60,36 @@ impl Cache {
         }
     }
 
-    /// The cached answer to `query`, if it is fresh at `now` or held.
+    /// The cached answer to `query`, if it is fresh at `now`, or stale and held by [`Cache::hold_stale`].
     pub fn get<'k>(
         &self,
         query: &AllowedQuery<'_>,
         now: Instant,
-        kept: &'k mut HitBuffer,
+        hit_buffer: &'k mut HitBuffer,
     ) -> Option<Hit<'k>> {
-        self.look_up(query, now, kept, false)
+        self.look_up(query, now, hit_buffer, false)
     }
 
-    /// The same, or an answer that expired at most [`Lifetimes::max_stale`] ago.
+    /// Like [`Cache::get`], but also returns an answer that expired less than [`Lifetimes::max_stale`] ago.
     pub fn get_stale<'k>(
         &self,
         query: &AllowedQuery<'_>,
         now: Instant,
-        kept: &'k mut HitBuffer,
+        hit_buffer: &'k mut HitBuffer,
     ) -> Option<Hit<'k>> {
-        self.look_up(query, now, kept, true)
+        self.look_up(query, now, hit_buffer, true)
     }
 
     fn look_up<'k>(
         &self,
         query: &AllowedQuery<'_>,
         now: Instant,
-        kept: &'k mut HitBuffer,
-        stale_will_do: bool,
+        hit_buffer: &'k mut HitBuffer,
+        allow_stale: bool,
     ) -> Option<Hit<'k>> {
         let key = Key::from(query);
-        let slot = self.table.find(key, self.table.hash(key), &mut kept.words)?;
-        let entry = CacheEntry::read(&kept.words)?;
+        let slot = self.table.find(key, self.table.hash(key), &mut hit_buffer.words)?;
+        let entry = CacheEntry::read(&hit_buffer.words)?;
         let age = entry.age(self.clock.up(now)?);
         let lifetime = self.limits.fresh(entry.answer.lifetime());
         let mut marks = self.table.index.marks(slot);
@@ -101,7 +101,7 @@ impl Cache {
             } else {
                 Freshness::Fresh
             }
-        } else if entry.is_held(age) || stale_will_do && age < self.limits.stale(entry.answer.lifetime()) {
+        } else if entry.is_held(age) || allow_stale && age < self.limits.stale(entry.answer.lifetime()) {
             Freshness::Stale
         } else {
             return None;
@@ -141,12 +141,12 @@ impl Cache {
         }
     }
 
-    /// Limits on how long answers are cached and which TTLs are shown.
+    /// The configured TTL limits.
     pub fn lifetimes(&self) -> &Lifetimes {
         &self.lifetimes
     }
 
-    /// Entries in the cache, including expired ones whose room was not needed yet.
+    /// Entries in the cache, including expired ones that are not yet removed.
     pub fn len(&self) -> usize {
         self.evictor().entries()
     }
@@ -162,7 +162,7 @@ impl Cache {
         ((evictor.words() + evictor.entries()) * size_of::<u64>()) as u64
     }
 
-    /// Most bytes allowed.
+    /// Maximum size in bytes.
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes
     }

@@ -149,5 +149,5 @@ fn token(arguments: &Arguments, sources: &Sources) -> Result<Token, Error> {
 fn refusal(page: &Page) -> Error {
     let error = serde_json::from_slice::<allow_request::ErrorJson>(&page.body);
     let text = error.map_or_else(|_| page.text(), |error| printable(&error.error));
-    format!("namegate refused ({}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1)).into()
+    format!("request rejected (HTTP {}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1)).into()
 }

@@ -8,11 +8,11 @@ use clap::Args;
 use crate::assemble::Assembly;
 use crate::cli::output::{FAILED, counted, print, today, warn};
 use crate::diagnostics::Severity;
+use crate::policy::Mode;
 use crate::service::grant_store::GrantStore;
 use crate::service::reload::summary;
 use crate::service::state::check_upstreams;
 use crate::tools::advise::{Advice, AdviceKind, advise};
-use crate::util::label::Label;
 
 /// Occurrences shown of each kind of warning without `--all`.
 const PLACES: usize = 5;
@@ -84,18 +84,23 @@ fn overview(assembly: &Assembly) -> String {
     let mut text = format!("{}: {}\n", assembly.origin, summary(assembly));
     for zone in &assembly.zones {
         let inactive = zone.rules.iter().filter(|rule| !rule.missing.is_empty()).count();
-        let _ = write!(text, "  {}: {} rules", zone.file, zone.count - inactive);
+        let active = if inactive > 0 { "active rules" } else { "rules" };
+        let _ = write!(text, "  {}: {} {active}", zone.file, zone.count - inactive);
         if inactive > 0 {
             let mut missing: Vec<&str> =
                 zone.rules.iter().flat_map(|rule| &rule.missing).map(String::as_str).collect();
             missing.sort_unstable();
             missing.dedup();
-            let _ = write!(text, ", {inactive} inactive: [parameters] {} not set", missing.join(", "));
+            let _ = write!(text, ", {inactive} inactive (set [parameters] {})", missing.join(", "));
         }
         text.push('\n');
     }
     for group in assembly.policies.groups().iter().filter(|_| assembly.policies.groups().len() > 1) {
-        let (rules, mode, hash) = (group.policy.rules(), group.policy.mode().label(), group.policy.hash());
+        let (rules, hash) = (group.policy.rules(), group.policy.hash());
+        let mode = match group.policy.mode() {
+            Mode::Enforce => "enforced",
+            Mode::Observe => "observe mode",
+        };
         let _ = writeln!(text, "  client group {}: {rules} rules, {mode}, policy {hash}", group.name);
     }
     for (origin, records) in assembly.local.sizes() {

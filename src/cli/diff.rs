@@ -56,9 +56,9 @@ fn as_text(difference: &Difference) -> String {
         let what = if needed.in_part { "needed, partly blocked" } else { "needed, blocked" };
         let categories = needed.categories.join(", ").escape_debug().to_string();
         format!(
-            "+ {what}: {}  {categories}  {}  {}\n",
+            "+ {what}: {} ({categories}, {}): {}\n",
             needed.pattern,
-            ports(needed).join(","),
+            ports(needed).join(", "),
             needed.reason
         )
     });

@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     }
     let host = host_of(&arguments.name);
     if host != arguments.name {
-        warn(&format!("note: DNS only sees the host name: {}", on_one_line(host)));
+        warn(&format!("note: checking only the host name {}", on_one_line(host)));
     }
     let Some(name) = read_name(host) else {
         warn(&format!(
@@ -81,7 +81,11 @@ fn as_text(
         line("group", group);
     }
     if let Some(rule) = finding.rule {
-        line("rule", &format!("{rule} at {}", rule.place()));
+        let place = match rule.bypass() {
+            Some(_) => "(built in)".to_owned(),
+            None => format!("at {}", rule.place()),
+        };
+        line("rule", &format!("{rule} {place}"));
         if let Some(written) = assembly.written(rule).filter(|written| !written.purpose.is_empty()) {
             line("purpose", &written.purpose);
         }
@@ -143,7 +147,7 @@ fn denial(finding: &Explanation<'_>, assembly: &Assembly) -> String {
     };
     match answer {
         BlockAnswer::Nxdomain => format!("NXDOMAIN, cached by clients for {ttl}"),
-        BlockAnswer::Nodata => format!("NOERROR without data, cached by clients for {ttl}"),
+        BlockAnswer::Nodata => format!("NODATA, cached by clients for {ttl}"),
         BlockAnswer::Refused => "REFUSED".to_owned(),
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::output::deliver;
 use crate::address::upstream::UpstreamAddress;
 use crate::assemble::Assembly;
-use crate::cli::output::{FAILED, OK, USAGE, warn};
+use crate::cli::output::{FAILED, OK, USAGE, counted, warn};
 use crate::tools::export::{Target, export};
 
 /// What to write, and where to.
@@ -19,10 +19,10 @@ pub(super) struct Arguments {
     /// Write to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Widen rules that the target cannot express, instead of leaving them out
+    /// Widen rules that the target cannot express, instead of omitting them
     #[arg(long)]
     widen: bool,
-    /// Exit with status 1 if a rule was left out or widened
+    /// Treat warnings as errors (exit status 1)
     #[arg(long)]
     strict: bool,
 }
@@ -36,8 +36,8 @@ fn has_only_encrypted_upstreams(assembly: &Assembly) -> bool {
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     if arguments.target.names_upstreams() && has_only_encrypted_upstreams(assembly) {
         warn(
-            "error: all upstreams are encrypted, and this format would query them in clear\n  help: name a plain resolver with \
-             `--upstream ADDRESS`",
+            "error: all upstreams are encrypted, and this export writes only unencrypted ones\n  help: pass a plain \
+             resolver with `--upstream ADDRESS`",
         );
         return USAGE;
     }
@@ -46,7 +46,11 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         warn(&format!("warning: {remark}"));
     }
     match deliver(&export.text, arguments.output.as_deref()) {
-        OK if arguments.strict && !export.remarks.is_empty() => FAILED,
+        OK if arguments.strict && !export.remarks.is_empty() => {
+            let warnings = counted(export.remarks.len() as u64, "warning");
+            warn(&format!("error: {warnings}, and --strict is set"));
+            FAILED
+        }
         status => status,
     }
 }

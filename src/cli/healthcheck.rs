@@ -24,7 +24,7 @@ pub(super) fn run(sources: &Sources) -> u8 {
             FAILED
         }
         Err(error) => {
-            warn(&format!("no answer from {}: {error}", listener.url("/readyz")));
+            warn(&format!("error: no answer from {}: {error}", listener.url("/readyz")));
             FAILED
         }
     }

@@ -128,7 +128,7 @@ impl AdminClient {
     /// The error for a page that could not be fetched, ready to print.
     pub(super) fn no_answer(&self, path: &str, error: &NoPage) -> String {
         format!(
-            "error: no answer from {}: {error}\n  help: name a running resolver with --admin (`namegate serve` starts one)",
+            "error: no answer from {}: {error}\n  help: pass the admin address of a running resolver with --admin (`namegate serve` starts one)",
             self.url(path)
         )
     }

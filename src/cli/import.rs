@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     wildcards: bool,
 }
 
-/// Imports; exit status 1 if a line was left out, 2 if the input cannot be read.
+/// Imports; exit status 1 if a line was not imported, 2 if the input cannot be read.
 pub(super) fn run(arguments: &Arguments) -> u8 {
     let options = ImportOptions { wildcards: arguments.wildcards, today: today() };
     let imported = match read(&arguments.file).and_then(|source| import(arguments.format, &source, options)) {
@@ -76,7 +76,7 @@ fn write(imported: &Imported, output: Option<&Path>) -> u8 {
         }
         (Some(path), files) => {
             warn(&format!(
-                "error: {}: {} files to write\n  help: name a directory with --output",
+                "error: {}: {} files to write\n  help: pass a directory with --output",
                 path.display(),
                 files.len()
             ));

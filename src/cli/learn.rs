@@ -89,7 +89,7 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
     match &arguments.output {
         Some(path) => std::fs::write(path, text).map_err(|error| {
             format!(
-                "error: {}: cannot write: {error}\n  help: name another file with --output",
+                "error: {}: cannot write: {error}\n  help: pass another file with --output",
                 path.display()
             )
         })?,
@@ -110,7 +110,7 @@ fn read(evidence: &mut Evidence, files: &[PathBuf]) -> Result<String, String> {
             false => File::open(path).and_then(|file| evidence.read_log(BufReader::new(file))),
         };
         let unreadable = read.map_err(|error| {
-            format!("error: {name}: cannot read: {error}\n  help: name the query log, as set in `log.file`")
+            format!("error: cannot read query log {name}: {error}\n  help: pass the path of the query log (`log.file`)")
         })?;
         complain(&name, &unreadable)?;
         names.push(name);
@@ -122,7 +122,7 @@ fn complain(name: &str, unreadable: &UnreadableLog) -> Result<(), String> {
     if unreadable.all {
         return Err(format!(
             "error: {name}: not a query log of namegate: no line can be read\n  \
-             help: name the file set in `log.file`, or a copy of namegate's standard output"
+             help: pass the file set in `log.file`, or a copy of namegate's standard output"
         ));
     }
     for line in &unreadable.lines {
@@ -134,13 +134,13 @@ fn complain(name: &str, unreadable: &UnreadableLog) -> Result<(), String> {
     Ok(())
 }
 
-/// Asks the running resolver; returns its address for the heading.
+/// Queries the running resolver; returns its address for the heading.
 fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
     let listener = AdminClient::of(sources)?;
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(|error| format!("error: {error}"))?;
     let page: BlockedJson = runtime.block_on(listener.json("/api/v1/blocked")).map_err(|error| {
-        format!("error: {error}\n  help: name a running resolver with --admin, or pass a query log")
+        format!("error: {error}\n  help: pass the admin address of a running resolver with --admin, or pass a query log")
     })?;
     let unreadable = evidence.add_page(&page);
     if unreadable > 0 {
@@ -171,12 +171,12 @@ fn shipped(assembly: &Assembly) -> Result<Vec<(&'static str, Policy)>, String> {
     embedded_names().filter(is_unused).map(read).collect()
 }
 
-/// One line of counts: what was read, suggested and left out.
+/// One line of counts: what was read, suggested and not suggested.
 fn summary(evidence: &Evidence, proposal: &Proposal) -> String {
     let names: usize = proposal.rules.iter().map(|rule| rule.names).sum();
     let rules = counted(proposal.rules.len() as u64, "rule");
     let (names, lookups) = (counted(names as u64, "name"), counted(evidence.lookups, "lookup"));
-    let mut parts = vec![format!("{rules} for {names}, from {lookups}")];
+    let mut parts = vec![format!("{rules} for {names} from {lookups}")];
     let left_out = |is_meant: fn(&Why) -> bool| -> u64 {
         let meant = proposal.left_out.iter().filter(|left_out| is_meant(&left_out.why));
         meant.map(|left_out| left_out.names.len() as u64).sum()
@@ -184,11 +184,11 @@ fn summary(evidence: &Evidence, proposal: &Proposal) -> String {
     let (no_hosts, forgotten) = (evidence.names.no_hosts(), evidence.names.forgotten());
     for (count, what, which) in [
         (left_out(|why| matches!(why, Why::Shipped(_))), "name", " in a shipped allowlist"),
-        (left_out(|why| matches!(why, Why::PublicResolver(_))), "public resolver", ""),
+        (left_out(|why| matches!(why, Why::PublicResolver(_))), "name", " of public resolvers"),
         (left_out(|why| matches!(why, Why::Tunnel(_))), "name", " with encoded data"),
         (left_out(|why| matches!(why, Why::Denied(_))), "name", " denied by a rule"),
         (left_out(|why| matches!(why, Why::Registry)), "registry name", ""),
-        (left_out(|why| matches!(why, Why::Allowed)), "name", " allowed already"),
+        (left_out(|why| matches!(why, Why::Allowed)), "name", " already allowed"),
         (left_out(|why| matches!(why, Why::Seldom)), "name", " below --min-count"),
         (left_out(|why| matches!(why, Why::Before)), "name", " before --since"),
         (evidence.noise, "noise lookup", ""),
@@ -200,7 +200,7 @@ fn summary(evidence: &Evidence, proposal: &Proposal) -> String {
         }
     }
     match parts.split_first() {
-        Some((rules, left_out @ [_, ..])) => format!("{rules}; left out: {}", left_out.join(", ")),
+        Some((rules, left_out @ [_, ..])) => format!("{rules}; not suggested: {}", left_out.join(", ")),
         _ => parts.concat(),
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Ok(()) => OK,
         Err(error) => {
             warn(&format!(
-                "error: {}: cannot write man pages: {error}\n  help: name an existing directory",
+                "error: {}: cannot write man pages: {error}\n  help: pass an existing directory",
                 arguments.directory.display()
             ));
             FAILED

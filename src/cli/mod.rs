@@ -59,7 +59,7 @@ struct Command {
     action: Option<Action>,
 }
 
-/// Where the settings are, and what the command line sets in their place.
+/// The settings file, and the settings that the command line overrides.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Settings overrides")]
 struct SettingsOverrides {
@@ -81,7 +81,7 @@ struct SettingsOverrides {
     /// Serve the status page and metrics on this address; `off` disables them
     #[arg(long, value_name = "ADDRESS", value_parser = admin, env = "NAMEGATE_ADMIN", hide_env_values = true)]
     admin: Option<AdminOption>,
-    /// `enforce`, or `observe`: forward every name, count what would be blocked
+    /// `enforce`, or `observe`: forward blocked names too, and count them
     #[arg(long, value_name = "MODE", env = "NAMEGATE_MODE", hide_env_values = true)]
     mode: Option<Mode>,
     /// Load this allowlist, by name or path; repeatable
@@ -167,7 +167,7 @@ name.")]
   namegate import list hosts.txt --output zones/mine.toml
   az network nic show --ids \"$NIC\" | namegate import private-endpoint -
 
-Exit status: 0 all converted, 1 some lines were left out, 2 not readable.")]
+Exit status: 0 all converted, 1 some lines were not converted, 2 not readable.")]
     Import(import::Arguments),
     /// Compare the policy with the needs of an Azure ML workspace
     #[command(after_help = "Examples:
@@ -182,8 +182,8 @@ Exit status: 0 no difference, 1 differences, 2 not readable.")]
   namegate export azure-firewall --output rules.json
   namegate export unbound --strict > allowlist.conf
 
-Exit status: 0 written, 1 invalid settings, or --strict and a rule was left out or
-widened, 2 the format cannot express encrypted upstreams.")]
+Exit status: 0 written, 1 invalid settings, or warnings with --strict, 2 the
+format cannot express encrypted upstreams.")]
     Export(With<export::Arguments, SettingsOverrides>),
     /// Demonstrate namegate on loopback
     ///
@@ -195,7 +195,7 @@ widened, 2 the format cannot express encrypted upstreams.")]
     Demo(demo::Arguments),
     /// Suggest rules for blocked names
     ///
-    /// Reads query logs or, without any, asks the running resolver. Prints an allowlist with the evidence for each rule.
+    /// Reads query logs or, without any, queries the running resolver. Prints an allowlist with the evidence for each rule.
     #[command(after_help = "Examples:
   namegate learn --output zones/learned.toml
   namegate learn /var/log/namegate/queries.log --since 7d --min-count 3
@@ -227,7 +227,7 @@ Exit status: 0 no difference, 1 differences, 2 no candidate policy.")]
   namegate prove --server 10.0.0.4 --admin 10.0.0.4:9153 --output report.txt
 
 The names are `prove.must_not_resolve` and `prove.must_resolve` in the settings.
-Exit status: 0 proven, 1 not proven, 2 not tested.")]
+Exit status: 0 passed, 1 failed, 2 not tested.")]
     Prove(With<prove::Arguments, AdminOverrides>),
     /// Allow a name for a limited time (a grant)
     #[command(after_help = "Examples:
@@ -260,7 +260,7 @@ Exit status: 0 ready, 1 not ready or not reachable.")]
 }
 
 impl SettingsOverrides {
-    /// Fills in what stands before the command's name: `namegate --config FILE check`.
+    /// Applies the options before the command's name, as in `namegate --config FILE check`.
     fn or(self, before: Self) -> Self {
         let or = |these: Vec<SocketAddr>, others| if these.is_empty() { others } else { these };
         Self {

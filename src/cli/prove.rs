@@ -43,7 +43,7 @@ const STATUS: &str = "/api/v1/status";
 
 type Error = Box<dyn std::error::Error>;
 
-/// Tests and reports; exit status 0 if everything is proven, 1 if something is not, 2 if the test could not run.
+/// Tests and reports; exit status 0 if every probe passed, 1 if one failed, 2 if the test could not run.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     let outcome = prove(arguments, sources).and_then(|report| {
         write(arguments, &report)?;
@@ -66,7 +66,7 @@ fn write(arguments: &Arguments, report: &ProofReport) -> Result<(), Error> {
         Some(file) => {
             std::fs::write(file, text)
                 .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-            let verdict = if report.proven { "proven" } else { "NOT PROVEN" };
+            let verdict = if report.proven { "passed" } else { "FAILED" };
             try_print(&format!("{verdict}: {} queries, see {}", report.asked, file.display()))?;
         }
     }
@@ -82,7 +82,7 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<ProofReport, Error>
     };
     if servers.iter().any(|server| server.port() == 0) {
         return Err(
-            "the settings do not name a port (port 0)\n  help: name the resolver's address with --server"
+            "the settings do not name a port (port 0)\n  help: pass the resolver's address with --server"
                 .into(),
         );
     }
@@ -133,7 +133,7 @@ async fn examine(
             let probes = every_way(canary, &random, ancestors.contains(&canary));
             examiner.examine(&canary.name.to_string(), canary.expect, &probes).await?;
         }
-        examiner.examine("like allowed names", CanaryExpect::NotResolve, &look_alikes.probes).await?;
+        examiner.examine("look-alike names", CanaryExpect::NotResolve, &look_alikes.probes).await?;
     }
     Ok(())
 }
@@ -168,7 +168,7 @@ fn notes(
 ) -> Vec<String> {
     let mut notes = Vec::new();
     if running.mode == "observe" {
-        notes.push("the resolver is in observe mode: it forwards every name".to_owned());
+        notes.push("the resolver is in observe mode: it forwards names that no rule allows".to_owned());
     }
     if allowed > 0 {
         notes.push(format!("{} in force (`namegate allowed`)", counted(allowed as u64, "grant")));
@@ -182,11 +182,11 @@ fn notes(
         ));
     }
     if !canaries.iter().any(|canary| canary.expect == CanaryExpect::Resolve) {
-        notes.push("not tested that anything resolves: `prove.must_resolve` is empty".to_owned());
+        notes.push("no required names tested: `prove.must_resolve` is empty".to_owned());
     }
     if look_alikes.left_out > 0 {
         notes.push(format!(
-            "{} not tested: another rule, a grant or a local zone covers them",
+            "{} not tested: also covered by another rule, a grant or a local zone",
             counted(look_alikes.left_out as u64, "look-alike name")
         ));
     }

@@ -103,7 +103,7 @@ fn announce(service: &Service, origin: &str, summary: &str) {
     if let Some(address) = service.listen.first() {
         let ip =
             if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
-        tracing::info!("try: dig @{ip} -p {} ml.azure.com", address.port());
+        tracing::info!("try an allowed name: dig @{ip} -p {} NAME", address.port());
     }
     tracing::info!("ready");
     notify::ready(summary);

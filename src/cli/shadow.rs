@@ -47,18 +47,19 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
 
 fn text(shadow: &ShadowJson) -> String {
     let mut text = format!(
-        "candidate policy {} ({} rules): {} lookups would be blocked, {} would be allowed\n",
+        "candidate policy {} ({} rules): would block {} lookups that are answered now, and answer {} that are blocked \
+         now\n",
         shadow.hash, shadow.rules, shadow.would_block, shadow.would_allow
     );
     for difference in &shadow.differences {
         let change = match difference.change.as_str() {
-            "would_block" => "- blocked",
-            _ => "+ allowed",
+            "would_block" => "- would block",
+            _ => "+ would allow",
         };
-        let client = difference.client.as_deref().map(|client| format!(" by {client}")).unwrap_or_default();
+        let client = difference.client.as_deref().map(|client| format!(" from {client}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "  {change}  {}  ×{}, last {}{client}",
+            "  {change}  {}  lookups: {}, last {}{client}",
             difference.name, difference.count, difference.last
         );
     }

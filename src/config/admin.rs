@@ -13,19 +13,19 @@ use crate::diagnostics::{Section, ValueError};
 /// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AdminSettings {
-    /// Address of /metrics, /livez, /readyz, /healthz and the status page. Change it if Prometheus runs elsewhere;
-    /// empty turns it off.
+    /// Address of /metrics, /livez, /readyz, /healthz and the status page. Change it if Prometheus runs on another
+    /// machine; then restrict access with a firewall or a proxy, because it has no TLS and no login. Empty: off.
     #[serde(serialize_with = "serializers::optional_address")]
     pub listen: Option<SocketAddr>,
-    /// Host names that browsers and Prometheus use for it, such as "gate-1.corp.example". IP addresses and names of one
-    /// label always work. Requests for other hosts are refused, because any web page can point its own name here (DNS
-    /// rebinding); /livez, /readyz and /healthz accept any host.
+    /// Host names by which browsers and Prometheus reach the admin listener, such as "gate-1.corp.example". IP
+    /// addresses and names of one label always work. Requests for other hosts are refused, because any web page can
+    /// point its own name here (DNS rebinding); /livez, /readyz and /healthz accept any host.
     pub hosts: Vec<String>,
     /// File with the token that is required for requests that change state. Empty: such requests are refused.
     #[serde(serialize_with = "serializers::optional_path")]
     pub token_file: Option<PathBuf>,
-    /// Longest duration of a grant (`namegate allow`), 1m to 30days. Lower it if someone else must review each grant
-    /// within the day.
+    /// Longest duration of a grant (`namegate allow`), 1m to 30days. Lower it so that grants end sooner, for example
+    /// before the next review.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_temporary: Duration,
     /// How many of the most blocked names, and of the clients that query them, are shown and exported, 0 to 100.

@@ -11,14 +11,16 @@ use crate::diagnostics::Section;
 /// How blocked names are answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockSettings {
-    /// "nxdomain"; or "nodata" for clients that take NXDOMAIN as proof that no name below exists either; or "refused"
-    /// for clients that should try their next server.
+    /// "nxdomain"; or "nodata" for clients that treat NXDOMAIN for one name as NXDOMAIN for all names below it (rarely
+    /// needed: names above allowed names never get NXDOMAIN); or "refused" for clients that should try their next
+    /// server.
     pub answer: BlockAnswer,
     /// How long clients cache the answer for a blocked name, 0s to 1h. Lower it while you are still adding rules.
     #[serde(serialize_with = "serializers::quantity")]
     pub ttl: Duration,
-    /// Names that machines query on their own: other names with a search suffix appended. They stay blocked, but count
-    /// as reason "noise" and are left out of the most blocked names. Add the search suffix of your DHCP server.
+    /// Names that machines query by themselves, mostly because the stub resolver appends a search suffix. They stay
+    /// blocked, but count as reason "noise" and are left out of the most blocked names. Add the search suffix of your
+    /// DHCP server.
     pub noise: Vec<InlineRule>,
     /// Treat names of a single label, such as "wpad", as noise too.
     pub noise_single_labels: bool,

@@ -14,10 +14,11 @@ pub struct CacheSettings {
     /// Memory for cache entries, up to 64GiB; "0B" turns the cache off.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_bytes: ByteSize,
-    /// Longest time an answer is cached, 0s to 24h, whatever its TTL. Lower it while private endpoints are moving.
+    /// Longest time an answer is cached, 0s to 24h, whatever its TTL. Lower it while addresses of private endpoints
+    /// change.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_ttl: Duration,
-    /// Longest time a negative answer is cached, 0s to 3h. Lower it while names are being created.
+    /// Longest time a negative answer is cached, 0s to 3h. Lower it while you create new names.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_negative_ttl: Duration,
     /// Refresh a cache entry that is queried in the last tenth of its TTL, so that no client waits for it.

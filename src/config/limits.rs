@@ -14,16 +14,16 @@ pub const WORKERS: Limit<usize> = Limit::new(0, 0, 256);
 /// RFC 6891 section 6.2.5 suggests.
 pub const UDP_PAYLOAD: Limit<u16> = Limit::new(1232, 512, 4096);
 
-/// Open TCP connections of all clients. Default 6000: twice what 20 nodes with AKS LocalDNS open (150 each), so that
-/// each of 40 clients is sure to get 150. At most 65535: file descriptors.
+/// Open TCP connections of all clients. Default 6000: enough for 40 clients with 150 connections each, which is what
+/// AKS LocalDNS opens per node. At most 65535: file descriptors.
 pub const TCP_CONNECTIONS: Limit<usize> = Limit::new(6000, 1, 65535);
 
-/// Open TCP connections per client. Default 500: three times what AKS LocalDNS on one node opens, and a twelfth of the
-/// total. At most 65535, as for the total.
+/// Open TCP connections per client. Default 500: more than three times what AKS LocalDNS opens on one node (150), and a
+/// twelfth of the total. At most 65535, as for the total.
 pub const TCP_CONNECTIONS_PER_CLIENT: Limit<usize> = Limit::new(500, 1, 65535);
 
 /// Queries in progress per TCP connection (RFC 7766 section 6.2.1.1 recommends pipelining). Default 64: more than stub
-/// resolvers send, and too few for one client to use up the upstream's limits.
+/// resolvers send, and too few for one connection to use up an upstream's slots.
 pub const TCP_QUERIES_PER_CONNECTION: Limit<usize> = Limit::new(64, 1, 1024);
 
 /// Time after which a TCP connection with no query in progress is closed. Default 10 s: "on the order of a few seconds"
@@ -31,12 +31,12 @@ pub const TCP_QUERIES_PER_CONNECTION: Limit<usize> = Limit::new(64, 1, 1024);
 pub const TCP_IDLE_TIMEOUT: Limit<Duration> =
     Limit::new(SECOND.saturating_mul(10), SECOND, MINUTE.saturating_mul(5));
 
-/// Pending queries in total; queries beyond are dropped. Default 10,000: at up to 6 KiB each at most 60 MiB, and ten
-/// times what the default limit of an upstream answers per second. 100 to 1,000,000.
+/// Pending queries in total; queries beyond are dropped. Default 10,000: at up to 6 KiB each at most 60 MiB, and
+/// eleven times the default query rate to one upstream. 100 to 1,000,000.
 pub const IN_FLIGHT: Limit<usize> = Limit::new(10_000, 100, 1_000_000);
 
-/// Pending queries per client. Default 1,000, as Unbound's `wait-limit`: a forwarder stays below it, and it takes ten
-/// clients to reach the total. 1 to 1,000,000.
+/// Pending queries per client. Default 1,000, as Unbound's `wait-limit`: a forwarder stays below it, and no client
+/// reaches the total alone. 1 to 1,000,000.
 pub const IN_FLIGHT_PER_CLIENT: Limit<usize> = Limit::new(1_000, 1, 1_000_000);
 
 /// Prefix length of IPv6 addresses that count as one client. Default 64: a host can use every address of its /64. Set
@@ -48,22 +48,22 @@ pub const IPV6_PREFIX_LENGTH: Limit<u8> = Limit::new(64, 32, 128);
 /// virtual network addresses cannot be forged. At most 1,000,000.
 pub const RESPONSES_PER_SECOND: Limit<u32> = Limit::new(0, 0, 1_000_000);
 
-/// Of the replies above that limit, one in this many is sent truncated, so that a genuine client retries over TCP.
-/// Default 2, as in other servers; 1 truncates every reply, 0 none. At most 10.
+/// Reply to one in this many queries above that limit, truncated or with BADCOOKIE, so that a real client can prove its
+/// address; drop the others. Default 2, as in other servers; 1 replies to all, 0 to none. At most 10.
 pub const SLIP: Limit<u32> = Limit::new(2, 0, 10);
 
 /// Time limit for one upstream query, retries included. Default 4.5 s: Azure's documentation asks forwarders to wait
-/// longer than 4 s, or private names may resolve to public addresses; musl gives up after 5 s and must see SERVFAIL and
-/// its reason before. 1 s to 30 s: no client waits longer.
+/// longer than 4 s, or private names may resolve to public addresses; musl gives up after 5 s and must get SERVFAIL
+/// before that. 1 s to 30 s: no client waits longer.
 pub const DEADLINE: Limit<Duration> =
     Limit::new(Duration::from_millis(4500), SECOND, SECOND.saturating_mul(30));
 
 /// Queries in flight to one upstream. Default 180: Azure's resolver drops queries above 200 per machine. At most 65535:
-/// the number of query IDs (RFC 1035 section 4.1.1).
+/// query IDs have 16 bits (RFC 1035 section 4.1.1).
 pub const MAX_IN_FLIGHT: Limit<usize> = Limit::new(180, 1, 65535);
 
 /// Queries per second to one upstream, 0 for no limit. Default 900: Azure's resolver drops queries above 1000 per
-/// machine. At most 1,000,000: network cards send no more packets than that.
+/// machine. At most 1,000,000: a sanity limit.
 pub const MAX_QPS: Limit<u32> = Limit::new(900, 0, 1_000_000);
 
 /// TTL of a blocked answer. Default 30 s: a name that is allowed later works within half a minute. At most 1 h. Whole
@@ -74,9 +74,9 @@ pub const BLOCK_TTL: Limit<Duration> =
 /// Memory for cache entries; 0 turns the cache off. Default 64 MiB: a few hundred thousand answers. At most 64 GiB.
 pub const CACHE_BYTES: Limit<ByteSize> = Limit::new(ByteSize::mib(64), ByteSize::b(0), ByteSize::gib(64));
 
-/// Longest time an answer is cached, whatever its TTL. Default 1 h: a changed private endpoint shows the same day
-/// without a flush. At most 24 h: far below the week that RFC 8767 section 4 caps at, since cloud resources move more
-/// often than that. Whole seconds.
+/// Longest time an answer is cached, whatever its TTL. Default 1 h: a changed private endpoint is visible after an hour
+/// at most, without a flush. At most 24 h: far below the week that RFC 8767 section 4 caps at, since cloud resources
+/// move more often than that. Whole seconds.
 pub const CACHE_MAX_TTL: Limit<Duration> =
     Limit::new(HOUR, Duration::ZERO, HOUR.saturating_mul(24)).whole_seconds();
 
@@ -90,7 +90,7 @@ pub const CACHE_MAX_NEGATIVE_TTL: Limit<Duration> =
 pub const CACHE_MAX_STALE: Limit<Duration> =
     Limit::new(HOUR.saturating_mul(24), SECOND, HOUR.saturating_mul(72)).whole_seconds();
 
-/// Of the queries that are not blocked, one in this many is logged. Default 1: all of them. At most 1,000,000.
+/// Log one in this many queries that are not blocked. Default 1: all of them. At most 1,000,000.
 pub const SAMPLE: Limit<u32> = Limit::new(1, 1, 1_000_000);
 
 /// Size at which a query log file is rotated. Default 100 MiB: about half a million lines. 4 KiB to 64 GiB.
@@ -120,13 +120,13 @@ pub const GUARD_WINDOW: Limit<Duration> =
 pub const MAX_TEMPORARY: Limit<Duration> =
     Limit::new(HOUR.saturating_mul(24), MINUTE, HOUR.saturating_mul(24 * 30)).whole_seconds();
 
-/// Interval at which namegate queries itself for names that must and must not resolve; 0 turns it off. Default 60 s:
-/// about one query a second with the default names. At most 24 h. Whole seconds.
+/// Interval of the canary queries that namegate sends to itself; 0 turns them off. Default 60 s: about one query a
+/// second with the default names. At most 24 h. Whole seconds.
 pub const PROVE_INTERVAL: Limit<Duration> =
     Limit::new(MINUTE, Duration::ZERO, HOUR.saturating_mul(24)).whole_seconds();
 
-/// Most names that must resolve, and most that must not: each is a series in the metrics and costs a few queries per
-/// round.
+/// Maximum names in `must_resolve`, and in `must_not_resolve`: each is a series in the metrics and costs a few queries
+/// per round.
 pub const CANARIES: usize = 32;
 
 /// Longest server identity in bytes: one character-string of a TXT record (RFC 1035 section 3.3).

@@ -156,7 +156,7 @@ mod tests {
         );
 
         let report = load_or(Some(&path), Path::new("/nonexistent"), &none).unwrap_err().to_string();
-        assert!(report.contains("cannot read") && report.contains("own.toml"), "{report}");
+        assert!(report.contains("file not found") && report.contains("own.toml"), "{report}");
 
         std::fs::write(&path, "[admin]\ntoken_file = \"token\"\n[server]\nlisten = [\"::1\", \"::1\"]\n")
             .unwrap();

@@ -18,21 +18,22 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Queries to log: "none", "blocked" or "all". "all" writes a line for every query.
     pub queries: LogQueries,
-    /// Of the queries that are not blocked, log one in this many. Raise it if "all" is too much.
+    /// Log one in this many of the queries that are not blocked. Raise it if "all" is too much.
     pub sample: u32,
-    /// How client addresses appear in logs, dnstap and all pages: "full", "subnet" (/24 and /56) or "none".
+    /// How client addresses appear in query logs, dnstap, status pages and metrics: "full", "subnet" (/24 and /56) or
+    /// "none".
     pub client: ClientAddress,
     /// Include the records of the answer in query lines.
     pub answers: bool,
-    /// Write query lines to standard output, in the format above.
+    /// Write query lines to standard output, in `log.format`.
     pub stdout: bool,
     /// Write query lines to this file, as JSON. Empty: no file.
     #[serde(serialize_with = "serializers::optional_path")]
     pub file: Option<PathBuf>,
-    /// Size at which the file is rotated; the old one becomes FILE.1, and so on.
+    /// Rotate `log.file` at this size: it becomes FILE.1, FILE.1 becomes FILE.2, and so on up to `log.file_keep`.
     #[serde(serialize_with = "serializers::quantity")]
     pub file_max_size: ByteSize,
-    /// Rotated files to keep, besides the current one.
+    /// Rotated files to keep, besides the current `log.file`.
     pub file_keep: usize,
 }
 

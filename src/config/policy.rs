@@ -15,31 +15,33 @@ use crate::policy::cname::CnamePolicy;
 /// Which names are allowed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PolicySettings {
-    /// "enforce", or "observe" to forward everything and count what would be blocked. Use "observe" for the first days.
+    /// "enforce", or "observe" to forward what would be blocked and only count it. Names that lead to other resolvers
+    /// are blocked in both modes. Use "observe" for the first days.
     pub mode: Mode,
     /// Allowlists: names of shipped ones, or paths of your own ending in .toml, or in .list for a plain list of
     /// patterns.
     pub zones: Vec<String>,
     /// Directory whose NAME.toml and NAME.list files add to the shipped allowlists or replace those of the same name.
-    /// Empty: none. The directory must exist; without it, shipped allowlists would replace your files.
+    /// Empty: none. If a directory is set but missing, namegate does not start; otherwise it would silently use shipped
+    /// allowlists instead of your files.
     #[serde(serialize_with = "serializers::optional_path")]
     pub zones_directory: Option<PathBuf>,
     /// Leave out the rules that also allow names of other tenants. First list your own resources in `[parameters]`.
     pub strict: bool,
-    /// Single rules: "ml.azure.com" is that name only, "*.azureml.ms" every name below it, ".azurecr.io" both.
+    /// Patterns to allow: "ml.azure.com" is that name only, "*.azureml.ms" every name below it, ".azurecr.io" both.
     pub allow: Vec<InlineRule>,
-    /// Names to block even if an equally specific rule allows them.
+    /// Patterns to block. They win over equally specific allow rules; a more specific allow rule wins over them.
     pub deny: Vec<InlineRule>,
-    /// CNAME targets in answers for allowed names: "trust" relays them; "inspect" relays an answer only if all its
-    /// targets are allowed too; "follow" also allows the targets, to the same clients while they may cache the answer,
-    /// for a Windows DNS server or another recursive resolver between clients and namegate. An allowlist can set
-    /// `cname` for its own names.
+    /// What to do with CNAME targets in answers for allowed names. "trust": relay them. "inspect": relay an answer only
+    /// if all its targets are allowed. "follow": also allow the targets, for clients of the same group, as long as they
+    /// may cache the answer. Set "follow" if a recursive resolver, such as Windows DNS, forwards to namegate. An
+    /// allowlist can set `cname` for its own names.
     pub cname: CnamePolicy,
-    /// Rules in allowlists can set `expect` to "private" or "public". Answers with other addresses are counted; true
-    /// turns them into SERVFAIL.
+    /// Set true to answer SERVFAIL if an address is not of the kind that the rule expects (`expect` in an allowlist:
+    /// "private" or "public"). With false, such answers are only counted and logged.
     pub enforce_expect: bool,
-    /// Forward DS, DNSKEY, NS and SOA queries for parent domains of allowed names, so that a validating resolver behind
-    /// namegate can build its chain of trust. Other types of such a name get NODATA.
+    /// Forward DS, DNSKEY, NS and SOA queries for parent domains of allowed names, so that a validating resolver that
+    /// forwards to namegate can build its chain of trust. Other types of such a name get NODATA.
     pub dnssec_ancestors: bool,
     /// Settings file of a candidate policy. Lookups that it would decide differently are counted and listed; replies do
     /// not change. Empty: none.

@@ -12,14 +12,15 @@ use crate::wire::name::Name;
 /// Names that the running resolver queries to test itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProveSettings {
-    /// How often namegate queries itself for the names below, 0s to 24h, in addition to each reload; 0s turns it off.
-    /// The result is the metric `namegate_canary_ok`. `namegate prove` tests much more, on demand, and writes a report.
+    /// Time between self-tests, 0s to 24h; 0s turns them off. namegate also tests after each reload and each grant. The
+    /// result is the metric `namegate_canary_ok`. `namegate prove` tests much more, on demand, and writes a report.
     #[serde(serialize_with = "serializers::quantity")]
     pub interval: Duration,
     /// Names that must resolve, at most 32. Add one that your workspace cannot work without.
     #[serde(serialize_with = "serializers::names")]
     pub must_resolve: Vec<Name>,
-    /// Names that must not resolve, at most 32. The last one, while blocked, tells browsers to use no other resolver.
+    /// Names that must not resolve, at most 32. Keep `use-application-dns.net`: while it is blocked, Firefox does not
+    /// turn on DNS over HTTPS by default.
     #[serde(serialize_with = "serializers::names")]
     pub must_not_resolve: Vec<Name>,
 }

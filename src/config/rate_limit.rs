@@ -13,8 +13,8 @@ pub struct RateLimitSettings {
     /// UDP replies per second to one client, up to 1000000; 0 means no limit. Set it where client addresses can be
     /// forged, well above what the busiest client needs. Clients with a DNS cookie, and TCP, are not limited.
     pub responses_per_second: u32,
-    /// Of the replies above the limit, one in this many is sent truncated, so that a genuine client retries over TCP; 0
-    /// to 10, 0 means none.
+    /// Send one in this many replies above the limit, truncated, so that a genuine client retries over TCP; 0 to 10; 0:
+    /// send none.
     pub slip: u32,
     /// Subnets without a limit, such as those of forwarders with many clients.
     pub exempt: Vec<IpNet>,

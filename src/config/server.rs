@@ -22,7 +22,8 @@ pub struct ServerSettings {
     pub udp_payload: u16,
     /// Answer to `dig CH TXT id.server`, to identify a server behind a shared address. Empty: such queries are refused.
     pub identity: String,
-    /// Subnets that are answered. Narrow it to those you serve. Azure's health probes come from 168.63.129.16.
+    /// Clients in these subnets get answers. Narrow it to those you serve. Azure's health probes come from
+    /// 168.63.129.16.
     pub allow_clients: Vec<IpNet>,
     /// Reply to all other clients: "refuse" sends REFUSED; "drop" sends nothing and closes their TCP connections at
     /// once. Set "drop" if networks that you do not serve can reach the listener.
@@ -30,27 +31,30 @@ pub struct ServerSettings {
     /// IPv6 prefix length that counts as one client for all limits, 32 to 128. Set 128 where hosts share a /64, as in
     /// Azure; otherwise one host can use up the limits of all of them.
     pub ipv6_prefix_length: u8,
-    /// Open TCP connections of all clients, 1 to 65535; each needs a file descriptor. When the limit is reached, the
-    /// client with the most connections loses its longest-idle one to a client with fewer. Raise it, and the limit on
-    /// open files, for more than 40 nodes with 150 connections each.
+    /// Open TCP connections of all clients, 1 to 65535; each needs a file descriptor. When the limit is reached and a
+    /// client with fewer connections connects, namegate closes the longest-idle connection of the client with the most.
+    /// Raise it, and the limit on open files, for more than 40 nodes with 150 connections each.
     pub tcp_connections: usize,
     /// Open TCP connections per client, 1 to 65535. Raise it for a forwarder or a NAT that opens more.
     pub tcp_connections_per_client: usize,
     /// Queries in progress per TCP connection, 1 to 1024. Raise it for a forwarder that sends all queries over one
     /// connection.
     pub tcp_queries_per_connection: usize,
-    /// Time without an answered query after which a TCP connection is closed, 1s to 5m.
+    /// Close a TCP connection after this time without an answered query, 1s to 5m. If fewer than a quarter of
+    /// `tcp_connections` are free, clients with many connections get a tenth of it.
     #[serde(serialize_with = "serializers::quantity")]
     pub tcp_idle_timeout: Duration,
-    /// Pending queries (those waiting for upstreams) in total, 100 to 1000000; queries beyond are dropped and counted.
+    /// Pending queries (those waiting for upstreams) of all clients, 100 to 1000000. Above the limit, UDP queries are
+    /// dropped and counted, and TCP queries get SERVFAIL.
     pub in_flight: usize,
-    /// Pending queries per client, 1 to 1000000. Raise it for a resolver that forwards the queries of a whole network.
+    /// Pending queries per client, 1 to 1000000, with the same effect above the limit. Raise it for a resolver that
+    /// forwards the queries of a whole network.
     pub in_flight_per_client: usize,
     /// Allow a second namegate to listen on the same addresses and to take over without losing a query
     /// (docs/operations/upgrade.md). Starting a second one by mistake is then no longer an error.
     pub reuse_port: bool,
-    /// Directory for namegate's own use, where temporary allows (grants) survive a restart. Empty: grants end with the
-    /// process.
+    /// Directory where namegate stores grants (temporary allows) and `audit.log`, so that grants survive a restart. Use
+    /// one directory for each process. Empty: grants end with the process.
     #[serde(serialize_with = "serializers::optional_path")]
     pub state_directory: Option<PathBuf>,
 }

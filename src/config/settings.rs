@@ -52,8 +52,8 @@ pub struct Settings {
     /// ```
     pub parameters: BTreeMap<String, Vec<String>>,
     /// Client groups: clients with their own rules. Repeat the table for each group. A group takes what it does not set
-    /// from `[policy]` and `[parameters]`; its `deny` adds to that of `[policy]`. Of nested subnets, the most specific
-    /// applies.
+    /// from `[policy]` and `[parameters]`; its `deny` adds to that of `[policy]`. If subnets overlap, the most specific
+    /// one applies.
     ///
     /// ```toml
     /// [[client]]
@@ -100,9 +100,9 @@ pub struct Settings {
     pub log: LogSettings,
     /// dnstap: complete queries and replies for another program.
     pub dnstap: DnstapSettings,
-    /// Self-test: names that a running namegate queries itself for.
+    /// Self-test (canaries): namegate sends queries for these names to itself.
     pub prove: ProveSettings,
-    /// Privileges dropped after the sockets are bound, until the process ends. The log shows which are in force.
+    /// Privileges that namegate gives up for good after it has bound its sockets. The log shows which are in force.
     pub sandbox: SandboxSettings,
 }
 

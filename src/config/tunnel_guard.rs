@@ -11,15 +11,16 @@ use crate::diagnostics::Section;
 /// Limits new names per client below rules that cover many names. Rules for a single name are not checked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TunnelGuardSettings {
-    /// What happens to a client's new names above the limits below: "observe" counts and reports them, "enforce" also
-    /// blocks them, "off" does neither. Before "enforce", raise the limits if a forwarder queries for many clients.
+    /// What happens to a client's new names above `new_names` or `name_bytes`: "observe" counts and reports them,
+    /// "enforce" also blocks them, "off" does neither. Before "enforce", raise the limits if a forwarder queries for
+    /// many clients.
     pub mode: GuardMode,
-    /// New names per client below one rule within the window, 10 to 1000000.
+    /// New names per client below one rule within `window`, 10 to 1000000. Names in the cache do not count.
     pub new_names: u32,
-    /// Bytes in those names, without the rule's own labels, 1KiB to 1GiB.
+    /// Bytes of new names per client below one rule within `window`, without the rule's own labels, 1KiB to 1GiB.
     #[serde(serialize_with = "serializers::quantity")]
     pub name_bytes: ByteSize,
-    /// Window in which they are counted, 1s to 24h.
+    /// Time window for `new_names` and `name_bytes`, 1s to 24h.
     #[serde(serialize_with = "serializers::quantity")]
     pub window: Duration,
 }

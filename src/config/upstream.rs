@@ -26,16 +26,17 @@ pub struct UpstreamSettings {
     /// clients that use musl give up before they get an answer.
     #[serde(serialize_with = "serializers::quantity")]
     pub deadline: Duration,
-    /// Queries in flight to one server, 1 to 65535. Azure's resolver drops queries above 200; raise it for others. A
-    /// client can hold only as many slots as it leaves free, so half of them when it is alone. If a whole network uses
-    /// one address (source NAT, a forwarder), raise it as far as the server allows.
+    /// Queries in flight to one server, 1 to 65535. Azure's resolver drops queries above 200; raise this limit for
+    /// other servers. One client may use as many slots as are still free: alone it gets half of them, and less when
+    /// other clients use some. If a whole network uses one address (source NAT, a forwarder), raise the limit as far as
+    /// the server allows.
     pub max_in_flight: usize,
-    /// Queries per second to one server; 0 means no limit. Azure's resolver drops queries above 1000; raise it for
-    /// others.
+    /// Queries per second to one server; 0 means no limit. Azure's resolver drops queries above 1000; raise this limit
+    /// for other servers.
     pub max_qps: u32,
-    /// Randomize upper and lower case of names in UDP queries, and ignore replies that do not repeat it ("0x20").
-    /// Enable it if others can send packets into the network between namegate and the upstream, and the upstream
-    /// preserves case, as nearly all do.
+    /// Send names in random upper and lower case over UDP, and reject replies that do not repeat the same case
+    /// ("0x20"). Enable it if others can send packets into the network between namegate and the upstream, and the
+    /// upstream preserves case, as nearly all do.
     pub randomize_case: bool,
     /// Certificate authorities for encrypted servers: "platform" for those this machine trusts, or the path of a PEM
     /// file.

@@ -247,7 +247,7 @@ mod tests {
             (origin("corp example").map(drop), "invalid character", "`corpexample`"),
             (canary("*.example.com").map(drop), "not a pattern", "`example.com`"),
             (inline_rule("{acr}.azurecr.io").map(drop), "invalid character", "only allowlists"),
-            (inline_rule("*").map(drop), "whole first label", ""),
+            (inline_rule("*").map(drop), "would match every name", "policy.mode"),
         ];
         for (index, (result, message, help)) in refused.into_iter().enumerate() {
             let error = result.unwrap_err();

@@ -18,7 +18,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// The file name for messages; empty if no file is at fault.
     pub file: String,
-    /// Bytes within the file's text; none for the file as a whole.
+    /// Bytes within the file's text; `None` for the file as a whole.
     pub span: Option<Range<usize>>,
     /// What is wrong, in one line.
     pub message: String,
@@ -39,8 +39,13 @@ impl Diagnostic {
 
     /// The error for a `file` that cannot be read.
     pub(crate) fn unreadable(file: &str, error: &std::io::Error) -> Self {
-        let help = "check the path and that this user may read the file".to_owned();
-        Self::error(file, format!("cannot read {file}: {error}")).with_help(help)
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Self::error(file, "file not found").with_help("check the path".to_owned())
+            }
+            _ => Self::error(file, format!("cannot read the file: {error}"))
+                .with_help("check that this user may read it".to_owned()),
+        }
     }
 
     /// The error for an empty `file`. An empty file is not read as "all defaults", because a file that is being written
@@ -50,13 +55,13 @@ impl Diagnostic {
         Self::error(file, "the file is empty").with_help(help)
     }
 
-    /// The same diagnostic with a hint.
+    /// This diagnostic with a hint.
     #[must_use]
     pub fn with_help(self, help: impl Into<Option<String>>) -> Self {
         Self { help: help.into(), ..self }
     }
 
-    /// The same diagnostic pointing at `span`.
+    /// This diagnostic, pointing at `span`.
     #[must_use]
     pub fn at(self, span: Range<usize>) -> Self {
         Self { span: Some(span), ..self }

@@ -12,7 +12,7 @@ use annotate_snippets::{
 use crate::diagnostics::diagnostic::{Diagnostic, Severity};
 use crate::diagnostics::source::Source;
 
-/// Most diagnostics rendered at once; the others are counted. A million bad lines have one cause, not a million.
+/// Maximum diagnostics rendered at once; the others are counted. A million bad lines have one cause, not a million.
 pub const MAX_DRAWN: usize = 200;
 
 /// Reads the file at `path`. Errors: it cannot be read, or is not UTF-8.
@@ -65,7 +65,7 @@ impl Report {
         self.diagnostics.extend(other.diagnostics);
     }
 
-    /// Adds a diagnostic about a text that the report already has, or about none.
+    /// Adds a diagnostic about a text that the report already has, or about no text.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }

@@ -70,7 +70,7 @@ impl<'f, 'i> Section<'f, 'i> {
         self.deserialize(key, value, PhantomData::<T>).map(|value| Spanned::new(span, value))
     }
 
-    /// The same, or `default` if there is none.
+    /// Like [`Section::field`], with `default` for an absent or faulty key.
     pub(crate) fn or<T: DeserializeOwned>(&mut self, key: &'static str, default: T) -> T {
         self.field(key).map_or(default, Spanned::into_inner)
     }
@@ -90,7 +90,7 @@ impl<'f, 'i> Section<'f, 'i> {
         self.parse(key, value, &parse)
     }
 
-    /// The same, or `default` if there is none.
+    /// Like [`Section::parsed`], with `default` for an absent or faulty key.
     pub(crate) fn parsed_or<T, E: Into<ValueError>>(
         &mut self,
         key: &'static str,

@@ -1,6 +1,6 @@
 //! Suggestions for misspelt words.
 
-/// Least similarity (Jaro–Winkler, 0 to 1) for a suggestion: high enough that a different word does not count as a
+/// Minimum similarity (Jaro–Winkler, 0 to 1) for a suggestion: high enough that a different word does not count as a
 /// typing error. The test below has examples of both.
 const SIMILAR: f64 = 0.8;
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 /// Why a text is not a valid value: where, what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ValueError {
-    /// Bytes within the text; none for the whole text.
+    /// Bytes within the text; `None` for the whole text.
     pub span: Option<Range<usize>>,
     /// What is wrong.
     pub message: String,

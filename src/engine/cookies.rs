@@ -13,7 +13,7 @@ use crate::wire::cookie::{Cookie, OPTION, SERVER};
 /// The version of the algorithm (RFC 9018 section 4.1).
 const VERSION: u8 = 1;
 
-/// Greatest age of a cookie, and greatest time in the future, in seconds (RFC 9018 section 4.3: "at most 1 hour in the
+/// Maximum age of a cookie, and maximum time in the future, in seconds (RFC 9018 section 4.3: "at most 1 hour in the
 /// past and 5 minutes into the future").
 const OLDEST: i32 = 3600;
 const NEWEST: i32 = 300;
@@ -30,14 +30,14 @@ pub struct Cookies {
     secret: Secret,
     /// The previous secret; its cookies are still valid.
     before: Option<Secret>,
-    /// Its creation, on the monotonic clock.
+    /// When this value was created, on the monotonic clock.
     began: Instant,
     /// The wall clock at that time, in seconds since 1970 modulo 2³². It follows changes of the wall clock, because
     /// servers that share a secret share that clock.
     epoch: Arc<AtomicU32>,
 }
 
-/// The answer to a client's cookie.
+/// The result for a client's cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The COOKIE option for the reply.

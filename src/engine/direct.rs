@@ -15,7 +15,7 @@ use crate::wire::denial;
 use crate::wire::query::{Malformed, Query, Question};
 use crate::wire::reply::{self, Envelope, ExtendedError};
 
-/// Answers a malformed request: no reply where none is allowed, else the matching error code.
+/// Replies to a malformed request with the matching error code, or drops it where no reply is allowed.
 pub(super) fn answer_malformed(
     state: &State,
     counters: &Counters,
@@ -54,8 +54,8 @@ fn envelope_of<'q>(state: &State, query: &Query<'q>, client: Client, now: Instan
     Envelope::of(query, client.transport, state.udp_payload).with_cookie(cookie.map(|given| given.option))
 }
 
-/// Handles a query over the client's reply limit: drops it, or sometimes sends a short reply by which the client can
-/// prove its address. `limited` counts such queries.
+/// Handles a query over the client's reply limit: drops it, or for one in `slip` sends a short reply that lets a real
+/// client prove its address. `limited` counts such queries.
 pub(super) fn limit(
     state: &State,
     counters: &Counters,
@@ -82,7 +82,7 @@ pub(super) fn limit(
     replied(Decision::Refused, AnswerSource::Policy, rcode)
 }
 
-/// The reason as EDE text; none for the reasons whose text is part of the prepared denial.
+/// The reason as EDE text; `None` for the reasons whose text is part of the prepared denial.
 pub(super) fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
     match reason {
         Reason::NotListed | Reason::Noise => None,

@@ -38,10 +38,11 @@ pub struct Miss {
     header: Header,
     question_end: usize,
     edns: Option<Edns>,
-    /// Generation of the policies that decided, and their decision.
+    /// Generation of the policies that decided.
     generation: u64,
+    /// Their decision, for counters and logs.
     record: QueryOutcome,
-    /// The route whose upstreams answer; none for local zones.
+    /// The route whose upstreams answer; `None` for local zones.
     route: Option<RouteId>,
 }
 
@@ -78,7 +79,7 @@ impl Miss {
         &self.request
     }
 
-    /// The same client's request for the CNAME target `target`; none without RD.
+    /// A request of the same client for the CNAME target `target`; `None` if the client did not set RD.
     pub fn request_for(&self, target: &Name) -> Option<Vec<u8>> {
         if !self.header.flags.has(Flags::RD) {
             return None;
@@ -93,7 +94,7 @@ impl Miss {
         Some(request)
     }
 
-    /// The miss with its reply, made `elapsed` after the query arrived.
+    /// The event for this miss and its reply; `elapsed` is the time since the query arrived.
     pub fn exchange<'a>(
         &'a self,
         record: &'a QueryOutcome,
@@ -115,7 +116,8 @@ impl Miss {
 impl Engine {
     /// Writes the reply to a miss when its answer has arrived, at `now`.
     ///
-    /// If the policy has changed, it decides again, so that no answer leaves after a reload that blocks the name.
+    /// If the policy has changed, it decides again, so that no client gets an answer for a name that a reload has
+    /// blocked.
     pub fn finish(
         &mut self,
         miss: &Miss,
@@ -140,16 +142,16 @@ impl Engine {
             write(out);
             return made(miss.record.clone());
         }
-        let (allowed, group, ground, record) =
+        let (allowed, group, allow_reason, record) =
             match judge_again(miss, state, counters, question, &envelope, out, now) {
                 Ok(judged) => judged,
                 Err(replied) => return replied,
             };
         write(out);
         let record = made(record);
-        match ground {
-            Some(ground) if vet::is_needed(ground) => {
-                vet::reply(out, &envelope, state, counters, (&allowed, group, ground), record, now)
+        match allow_reason {
+            Some(allow_reason) if vet::is_needed(allow_reason) => {
+                vet::reply(out, &envelope, state, counters, (&allowed, group, allow_reason), record, now)
             }
             _ => record,
         }
@@ -159,11 +161,11 @@ impl Engine {
     pub fn finish_local(&mut self, miss: &Miss, fetched: &LocalFetched, out: &mut Vec<u8>) -> QueryOutcome {
         let state = self.state.load();
         let (envelope, answer) = (miss.envelope(state), fetched.answer.as_ref());
-        // The TTLs are final: a negative answer's CNAMEs live longer than its denial.
+        // `Lifetime::Unknown` leaves the TTLs unchanged. Otherwise those of CNAMEs would be capped at the negative TTL.
         let head = AnswerHead { lifetime: Lifetime::Unknown, ..*answer.head() };
         let answer = AnswerRef::new(head, answer.bytes()).unwrap_or(answer);
         let record = match &fetched.target {
-            // No answer leaves after a reload that blocks the name.
+            // The policy has changed, and the new one may block the target.
             Some(target) if target.generation != state.policies.generation() => {
                 let text = &"the policy changed during this query; retry";
                 let error = ExtendedError { code: ErrorCode::NOT_READY, text };
@@ -184,7 +186,7 @@ impl Engine {
 pub struct LocalFetched {
     /// The answer.
     pub answer: Answer,
-    /// The lookup of a CNAME target outside all local zones; none if there is no such target.
+    /// The lookup of a CNAME target outside all local zones; `None` if there is no such target.
     pub target: Option<TargetLookup>,
 }
 
@@ -199,7 +201,7 @@ impl From<Answer> for LocalFetched {
 pub struct TargetLookup {
     /// Its outcome, for counters and logs.
     pub record: QueryOutcome,
-    /// Generation of the policies that decided, or an earlier one.
+    /// Generation of the policies, read no later than the decision; an outdated one only makes the client retry.
     pub generation: u64,
 }
 
@@ -218,7 +220,7 @@ impl TargetLookup {
     /// The result of the lookup.
     pub fn outcome(&self) -> TargetOutcome {
         match (self.record.decision, self.record.rcode) {
-            // The name is allowed, but this answer is not.
+            // Also for `Blocked`: the target is allowed, but its answer is not (`expect`, `tunnel_guard`).
             (_, Rcode::SERVFAIL) => TargetOutcome::Failed,
             (Decision::Blocked, _) => TargetOutcome::Blocked,
             (_, Rcode::NOERROR | Rcode::NXDOMAIN) => TargetOutcome::Answered,
@@ -231,14 +233,14 @@ impl TargetLookup {
 fn needs_vetting(record: &QueryOutcome, policies: &Policies) -> bool {
     match record.rule.and_then(|rule| rule.find(policies)) {
         Some(rule) => record.decision == Decision::Allowed && vet::is_needed(AllowReason::Rule(rule)),
-        // Allowed by a grant or as a followed name: either may have expired.
+        // Allowed without a rule (grant, followed name or ancestor): the permission may have expired.
         None => record.decision == Decision::Allowed,
     }
 }
 
 type Judged<'q, 'p> = (AllowedQuery<'q>, GroupId, Option<AllowReason<'p>>, QueryOutcome);
 
-/// Decides a miss again. If it is no longer to be answered, writes the reply that says so.
+/// Decides a miss again. If its answer must not be sent any more, writes a denial or SERVFAIL instead.
 fn judge_again<'q, 'p>(
     miss: &'q Miss,
     state: &'p State,
@@ -260,20 +262,22 @@ fn judge_again<'q, 'p>(
         return fail(out, Decision::Refused);
     };
     match state.policies.decide((address, group), query.question, flags_of(&query), now) {
-        // An answer from another route than the name's current one does not count.
+        // Do not send an answer from another route than the name's current one.
         Verdict::Allowed(query, _) | Verdict::Observed(query, _) if miss.route != Some(query.route()) => {
             fail(out, Decision::Blocked)
         }
-        Verdict::Allowed(query, ground) => {
-            let record = QueryOutcome::from(Decision::Allowed).by_rule(ground.rule(), group, &state.policies);
-            Ok((query, group, Some(ground), record))
+        Verdict::Allowed(query, allow_reason) => {
+            let record =
+                QueryOutcome::from(Decision::Allowed).by_rule(allow_reason.rule(), group, &state.policies);
+            Ok((query, group, Some(allow_reason), record))
         }
         Verdict::Observed(query, reason) => {
             let record = QueryOutcome::from(Decision::Observed).because(&reason, group, &state.policies);
             Ok((query, group, None, record))
         }
         Verdict::Blocked(reason) => Err(block(out, envelope, state, counters, group, &reason)),
-        // Such queries are now answered locally. The client retries and gets that answer.
+        // The new policy replies to such queries without an upstream. SERVFAIL makes the client retry and get that
+        // reply.
         Verdict::Local | Verdict::MinimalAny(_) | Verdict::Refused => fail(out, Decision::Blocked),
     }
 }

@@ -1,4 +1,4 @@
-//! The journey of one query: request bytes in; a reply, a miss or silence out.
+//! Processes one query: takes the request bytes and returns a reply, a cache miss, a local lookup or a drop.
 
 pub mod cookies;
 mod direct;
@@ -38,22 +38,23 @@ use crate::wire::query::{Query, Question};
 use crate::wire::reply::{self, Ageing, Envelope, ExtendedError, Transport};
 use crate::wire::request::AnswerFlags;
 
-/// Everything that decides a query. A reload creates a new state and swaps it in as a whole.
+/// Everything needed to answer a query: policies, cache, local zones, upstreams, limits. A reload replaces it as a
+/// whole.
 #[derive(Clone)]
 pub struct State {
     /// Which clients may resolve which names.
     pub policies: Policies,
-    /// Limits new names per client; none if `tunnel_guard` is off.
+    /// Limits new names per client; `None` if `tunnel_guard` is off.
     pub tunnel_guard: Option<Arc<TunnelGuard>>,
-    /// The candidate policy; none if none is set.
+    /// The candidate policy, if one is configured.
     pub shadow: Option<Arc<Shadow>>,
     /// The reply for blocked names.
     pub denial: Denial,
-    /// NOERROR without data, for names that get it whatever `denial` is.
+    /// The NODATA reply, for built-in bypass names that need it whatever `block.answer` says.
     pub no_data: Denial,
-    /// NXDOMAIN, likewise.
+    /// The NXDOMAIN reply, for built-in bypass names that need it whatever `block.answer` says.
     pub no_name: Denial,
-    /// The server's identity in class CH; none if it is not disclosed.
+    /// The server's identity in class CH; `None` if it is not disclosed.
     pub identity: Option<Box<str>>,
     /// Largest UDP reply in bytes.
     pub udp_payload: u16,
@@ -67,9 +68,9 @@ pub struct State {
     pub zones: Arc<ZoneIndexes>,
     /// Limits on waiting queries.
     pub limits: WaitLimits,
-    /// Limits UDP replies per client; none means no limit.
+    /// Limits UDP replies per client; `None` means no limit.
     pub rate_limit: Option<Arc<RateLimit>>,
-    /// Answers DNS cookies; none if cookies are off.
+    /// Verifies and issues DNS cookies; `None` if cookies are off.
     pub cookies: Option<Cookies>,
     /// Drop queries from clients outside `allow_clients` instead of refusing them.
     pub drops_others: bool,
@@ -111,7 +112,7 @@ impl State {
     }
 }
 
-/// Most queries that may wait for an upstream; further ones are dropped.
+/// Maximum queries that may wait for an upstream; further ones are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitLimits {
     /// In total.
@@ -134,8 +135,8 @@ pub struct ZoneIndexes {
 }
 
 impl ZoneIndexes {
-    fn of(&self, group: GroupId, ground: AllowReason<'_>) -> usize {
-        match ground {
+    fn of(&self, group: GroupId, allow_reason: AllowReason<'_>) -> usize {
+        match allow_reason {
             AllowReason::Rule(rule) => self.sources[group.index()][rule.source_index()],
             AllowReason::Temporary(_) => self.temporary,
             AllowReason::Followed => self.followed,
@@ -144,15 +145,15 @@ impl ZoneIndexes {
     }
 }
 
-/// The handle of one thread or task to the state.
+/// Answers queries for one thread or task.
 pub struct Engine {
     state: SwapCache<Arc<ArcSwap<State>>, Arc<State>>,
     counters: Arc<Counters>,
     /// Buffer for the parsed question.
     question: Question,
     /// Buffer for a cached answer.
-    kept: HitBuffer,
-    /// Replies over a client's rate limit.
+    hit_buffer: HitBuffer,
+    /// Queries over the reply rate limit so far. One in `slip` gets a short reply (truncated or BADCOOKIE).
     limited: u32,
 }
 
@@ -172,13 +173,13 @@ pub enum Outcome {
 }
 
 impl Engine {
-    /// A handle to `state` for one thread, or for tasks that share `counters`.
+    /// An engine for one thread or task. Engines of several tasks may share `counters`.
     pub fn new(state: &Arc<ArcSwap<State>>, counters: Arc<Counters>) -> Self {
         Self {
             state: SwapCache::new(Arc::clone(state)),
             counters,
             question: Question::empty(),
-            kept: HitBuffer::new(),
+            hit_buffer: HitBuffer::new(),
             limited: 0,
         }
     }
@@ -241,15 +242,18 @@ impl Engine {
         {
             self.counters.shadow_difference(change);
         }
-        let (allowed, ground, record) = match verdict {
+        let (allowed, allow_reason, record) = match verdict {
             Verdict::Blocked(reason) => {
                 return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));
             }
-            Verdict::Allowed(allowed, ground) => {
-                self.counters.allowed(state.zones.of(group, ground));
-                let record =
-                    QueryOutcome::from(Decision::Allowed).by_rule(ground.rule(), group, &state.policies);
-                (allowed, Some(ground), record)
+            Verdict::Allowed(allowed, allow_reason) => {
+                self.counters.allowed(state.zones.of(group, allow_reason));
+                let record = QueryOutcome::from(Decision::Allowed).by_rule(
+                    allow_reason.rule(),
+                    group,
+                    &state.policies,
+                );
+                (allowed, Some(allow_reason), record)
             }
             Verdict::Observed(allowed, reason) => {
                 self.counters.blocked(reason.kind());
@@ -280,22 +284,28 @@ impl Engine {
                 return replied(Decision::Refused, AnswerSource::Policy, Rcode::REFUSED);
             }
         };
-        // Without RD, the cache would disclose what other clients asked for.
+        // Cache snooping: without RD, cached answers would show what other clients queried.
         if !query.header.flags.has(Flags::RD) {
-            let text = &"RD is not set, and cached answers are not disclosed";
+            let text = &"set the RD flag: cache-only queries are refused";
             let error = ExtendedError { code: ErrorCode::NOT_AUTHORITATIVE, text };
             reply::error(out, &envelope, Rcode::REFUSED, Some(error));
             return replied(Decision::Refused, AnswerSource::Policy, Rcode::REFUSED);
         }
-        if let Some(hit) = state.cache.get(&allowed, now, &mut self.kept) {
+        if let Some(hit) = state.cache.get(&allowed, now, &mut self.hit_buffer) {
             self.counters.cache(true);
             let ageing = ageing(state, hit.answer, hit.age, hit.freshness == Freshness::Stale);
             reply::answer(out, &envelope, hit.answer, ageing, false);
             let record = QueryOutcome { source: AnswerSource::Cache, rcode: hit.answer.rcode(), ..record };
-            let record = match ground {
-                Some(ground) if vet::is_needed(ground) => {
-                    vet::reply(out, &envelope, state, &self.counters, (&allowed, group, ground), record, now)
-                }
+            let record = match allow_reason {
+                Some(allow_reason) if vet::is_needed(allow_reason) => vet::reply(
+                    out,
+                    &envelope,
+                    state,
+                    &self.counters,
+                    (&allowed, group, allow_reason),
+                    record,
+                    now,
+                ),
                 _ => record,
             };
             return match hit.freshness {
@@ -304,8 +314,8 @@ impl Engine {
             };
         }
         self.counters.cache(false);
-        if let (Some(guard), Some(ground)) = (&state.tunnel_guard, ground)
-            && let Some(rule) = state.policies.opening_rule(group, ground, query.question, now)
+        if let (Some(guard), Some(allow_reason)) = (&state.tunnel_guard, allow_reason)
+            && let Some(rule) = state.policies.opening_rule(group, allow_reason, query.question, now)
             && !guard.admit(allowed.whole_client(), rule, query.question, now)
         {
             self.counters.tunnel_exceeded();
@@ -323,12 +333,12 @@ impl Engine {
         Arc::clone(self.state.load())
     }
 
-    /// Releases an outdated state; for threads that are idle.
+    /// Drops the reference to a replaced state. Idle threads call this.
     pub fn refresh(&mut self) {
         self.state.load();
     }
 
-    /// Counts a message that was too long to read.
+    /// Counts a dropped message over 4096 bytes. TCP drops such messages only while too many are in transfer.
     pub fn too_long(&self, transport: Transport) {
         self.counters.query(transport, None);
         self.counters.dropped(Dropped::Long);
@@ -336,12 +346,12 @@ impl Engine {
 }
 
 impl State {
-    /// The answer to the cookie in a query's EDNS.
+    /// Verifies the cookie in a query's EDNS and returns the cookie option for the reply.
     fn cookie(&self, edns: Option<Edns>, client: Client, now: Instant) -> Option<Given> {
         Some(self.cookies.as_ref()?.answer(&edns?.cookie?, client.address.ip(), now))
     }
 
-    /// False if `client`, whose address is not proven, has reached its reply limit.
+    /// False if `client` has reached its reply limit. Over TCP there is no limit.
     fn admits(&self, client: Client, now: Instant) -> bool {
         let limit = self.rate_limit.as_ref().filter(|_| !client.transport.proves_address());
         limit.is_none_or(|limit| {

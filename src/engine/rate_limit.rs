@@ -1,7 +1,8 @@
 //! [`RateLimit`]: limits UDP replies per client and second.
 //!
 //! An attacker who forges addresses makes namegate send replies to others. A limit per address protects them from a
-//! flood. Truncated replies in between let a real client retry over TCP, where addresses cannot be forged.
+//! flood. Short replies in between (truncated or BADCOOKIE) let a real client prove its address: over TCP or with a
+//! cookie.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -13,7 +14,8 @@ use rapidhash::fast::RandomState;
 
 use crate::policy::clients::WholeClient;
 
-/// Clients tracked at once, 512 KiB. When a bucket is full, the client with the fewest recent replies is evicted.
+/// Buckets of [`WAYS`] clients each: 65,536 clients in 512 KiB. When a bucket is full, the client with the fewest
+/// recent replies is evicted.
 const BUCKETS: usize = 16_384;
 const WAYS: usize = 4;
 
@@ -32,7 +34,7 @@ pub struct RateLimit {
     slots: Box<[AtomicU64]>,
     /// Time between replies at the steady rate, in microseconds.
     interval: u64,
-    /// One in `slip` replies over the limit is sent truncated; 0: none.
+    /// One in `slip` queries over the limit gets a short reply; 0: none.
     slip: u32,
     exempt: Vec<IpNet>,
     hasher: RandomState,
@@ -40,8 +42,8 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// At most `per_second` replies a second (at least one) to each client not in `exempt`. One in `slip` replies over
-    /// the limit is sent truncated.
+    /// At most `per_second` replies a second (at least one) to each client not in `exempt`. One in `slip` queries over
+    /// the limit gets a short reply.
     pub fn new(per_second: u32, slip: u32, exempt: Vec<IpNet>, now: Instant) -> Self {
         Self {
             slots: (0..BUCKETS * WAYS).map(|_| AtomicU64::new(0)).collect(),
@@ -72,7 +74,7 @@ impl RateLimit {
         true
     }
 
-    /// True if the `count`th reply over the limit, counted from 1, is sent truncated.
+    /// True if the `count`th query over the limit, counted from 1, gets a short reply.
     pub fn slips(&self, count: u32) -> bool {
         self.slip > 0 && count.is_multiple_of(self.slip)
     }

@@ -13,32 +13,32 @@ use crate::policy::{AllowReason, AllowedQuery, Mode, Reason, RuleRef};
 use crate::wire::reply::Envelope;
 use crate::wire::section;
 
-/// False if an answer can be sent unchecked, as most can.
-pub(super) fn is_needed(ground: AllowReason<'_>) -> bool {
-    match ground {
+/// True if an answer must be checked before it is sent. Most need no check.
+pub(super) fn is_needed(allow_reason: AllowReason<'_>) -> bool {
+    match allow_reason {
         AllowReason::Rule(rule) => rule.cname() != CnamePolicy::Trust || rule.expect() != Expect::Any,
         AllowReason::Temporary(_) | AllowReason::Ancestor => false,
         AllowReason::Followed => true,
     }
 }
 
-/// Checks `out`, the reply to `query` of a client of `group`, which is allowed because of `ground`. Replaces a reply
-/// that must not be sent. Returns the outcome to use instead of `record`.
+/// Checks `out`, the reply to `query` of a client of `group`, which is allowed because of `allow_reason`. Replaces a
+/// reply that must not be sent. Returns the outcome to use instead of `record`.
 pub(super) fn reply(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,
     state: &State,
     counters: &Counters,
-    (query, group, ground): (&AllowedQuery<'_>, GroupId, AllowReason<'_>),
+    (query, group, allow_reason): (&AllowedQuery<'_>, GroupId, AllowReason<'_>),
     record: QueryOutcome,
     now: Instant,
 ) -> QueryOutcome {
     let policies = &state.policies;
     // A followed name must meet the `expect` of the rule that led to it, so that a CNAME cannot bypass it.
-    let is_followed = matches!(ground, AllowReason::Followed);
-    let Some(rule) = policies.opening_rule(group, ground, query.question(), now) else {
+    let is_followed = matches!(allow_reason, AllowReason::Followed);
+    let Some(rule) = policies.opening_rule(group, allow_reason, query.question(), now) else {
         // The followed name has expired or its rule is gone.
-        return match ground {
+        return match allow_reason {
             AllowReason::Followed => block(out, envelope, state, counters, group, &Reason::NotListed),
             AllowReason::Rule(_) | AllowReason::Temporary(_) | AllowReason::Ancestor => record,
         };

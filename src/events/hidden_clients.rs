@@ -1,12 +1,12 @@
-//! [`HiddenClients`]: clients left out of logs, because they are the resolver itself.
+//! [`HiddenClients`]: clients that are not logged, because they are the resolver itself.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-/// Sockets from which namegate queries itself. Their lookups count in all other metrics, but are left out of the query
-/// log, dnstap and the most blocked names, which show the lookups of others.
+/// Sockets from which namegate queries itself. Their lookups count in the metrics, but do not appear in the query log,
+/// dnstap and the most blocked names, which show the lookups of clients.
 ///
 /// Only the event log reads it, off the packet path.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct HiddenClients {
 }
 
 impl HiddenClients {
-    /// Leaves out lookups from `client` from now on. Call this after binding the socket and before using it.
+    /// Hides lookups from `client` from now on. Call this after binding the socket and before using it.
     pub fn add(&self, client: SocketAddr) {
         self.clients.rcu(|clients| {
             let mut clients = Vec::clone(clients);
@@ -24,7 +24,7 @@ impl HiddenClients {
         });
     }
 
-    /// Leaves out nobody. Call this before closing the sockets, because others may get their ports.
+    /// Hides no client. Call this before closing the sockets, because others may get their ports.
     pub fn clear(&self) {
         self.clients.store(Arc::default());
     }

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_told_of_by_a_part_that_stands_for_all() {
+    fn flood_is_sampled_and_counts_add_up() {
         let start = Instant::now();
         let mut pages = Pages { since: start, last: start, seen: 0, hidden_clients: 0 };
         let mut tell = |count: u32, after: u64| {

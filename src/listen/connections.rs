@@ -16,13 +16,14 @@ use crate::util::sync::lock;
 /// timeout.
 const ROOMY: usize = 4;
 
-/// Clients outside `allow_clients` together get at most an eighth of all slots, enough to be refused.
-const STRANGERS: usize = 8;
+/// Clients outside `allow_clients` together get at most an eighth of all slots: enough to send them REFUSED.
+const OUTSIDE_PART: usize = 8;
 
 /// The shortened idle timeout: a tenth.
 const HURRY: u32 = 10;
 
-/// Slots for connections. If all are taken, a client that holds fewer than another takes one from it.
+/// Slots for connections. If all slots are taken, a new connection replaces one of the client with the most
+/// connections.
 #[derive(Debug)]
 pub struct Connections {
     most: usize,
@@ -49,7 +50,7 @@ pub enum RefusedConnection {
     Total,
     /// The client holds as many connections as one client may.
     Client,
-    /// The client is outside `allow_clients`, and the slots for such clients are taken or such clients get no reply.
+    /// The client is outside `allow_clients`: its slots are taken, or `other_clients` is `"drop"`.
     #[strum(serialize = "not_allowed")]
     Stranger,
 }
@@ -88,7 +89,7 @@ impl Activity {
         ConnectionQuery(Arc::clone(self))
     }
 
-    /// Since when the connection is idle; none while a query is in flight.
+    /// When the connection became idle; `None` while a query is in flight.
     pub fn idle_since(&self) -> Option<Instant> {
         (self.in_flight.load(Ordering::Relaxed) == 0).then(|| self.last_answer())
     }
@@ -168,7 +169,7 @@ impl Connections {
         if of_client >= self.most_per_client {
             return Err(self.refuse(RefusedConnection::Client));
         }
-        if is_stranger && open.strangers >= (self.most / STRANGERS).max(1) {
+        if is_stranger && open.strangers >= (self.most / OUTSIDE_PART).max(1) {
             return Err(self.refuse(RefusedConnection::Stranger));
         }
         if open.total >= self.most {
@@ -184,7 +185,7 @@ impl Connections {
         Ok(ConnectionPermit { connections: Arc::clone(self), client, activity })
     }
 
-    /// Counts a connection that is refused.
+    /// Counts a refused connection and returns `reason`.
     pub fn refuse(&self, reason: RefusedConnection) -> RefusedConnection {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
         reason
@@ -220,12 +221,12 @@ impl Connections {
 }
 
 impl Open {
-    /// Closes a connection of the client that holds most, for a client that holds `of_client`; false if no connection
-    /// has to close.
+    /// Closes a connection of the client with the most, for a client with `of_client` connections; false if no
+    /// connection may be closed for it.
     ///
-    /// The longest-idle connection closes; one with a query in flight only if there is no other. The client that loses
-    /// it must still hold at least as many as the other, or both would take the same slot from each other forever. But
-    /// a client without any connection gets an idle one from any other client.
+    /// Closes the connection that was idle longest; a busy one only if none is idle. Afterwards the client that lost it
+    /// must still have at least as many connections as the other, or the two would evict each other forever. Exception:
+    /// a client with no connection can take an idle one.
     fn evict_for(&mut self, of_client: usize) -> bool {
         let most = self.clients.values().map(Vec::len).max().unwrap_or(0);
         if most <= of_client + usize::from(of_client > 0) {
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_by_client_and_in_all() {
+    fn slots_are_limited_per_client_and_in_total() {
         let (connections, now) = (Arc::new(Connections::new(4, 2)), Instant::now());
         let admit = |from: &str| connections.admit(client(from), false, now);
         let first = admit("10.0.0.1").unwrap();
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_that_holds_most_loses_its_longest_idle() {
+    fn largest_client_loses_its_longest_idle_connection() {
         let (connections, start) = (Arc::new(Connections::new(6, 6)), Instant::now());
         let greedy = admit(&connections, "10.0.0.1", 4, start);
         let modest = admit(&connections, "10.0.0.2", 2, start);
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_taken_only_from_who_then_holds_no_fewer() {
+    fn equal_clients_do_not_evict_each_other() {
         let (connections, now) = (Arc::new(Connections::new(3, 3)), Instant::now());
         let greedy = admit(&connections, "10.0.0.1", 3, now);
         let busy: Vec<ConnectionQuery> = greedy.iter().map(|permit| permit.activity.begin()).collect();
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_ask_has_few_places_and_takes_none_from_others() {
+    fn clients_outside_allow_clients_get_an_eighth() {
         let (connections, now) = (Arc::new(Connections::new(16, 16)), Instant::now());
         let stranger = |from: &str| connections.admit(client(from), true, now);
         let held = ["10.0.0.1", "10.0.0.2"].map(|from| stranger(from).unwrap());
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn where_places_run_out_who_holds_its_share_idles_less() {
+    fn idle_timeout_is_short_when_slots_run_low() {
         let (connections, now) = (Arc::new(Connections::new(8, 8)), Instant::now());
         let (ten, one) = (Duration::from_secs(10), Duration::from_secs(1));
         let mut greedy = admit(&connections, "10.0.0.1", 5, now);

@@ -24,10 +24,10 @@ pub enum Waiter {
     Task(oneshot::Sender<Fetched>),
 }
 
-/// A miss with the socket that its reply must leave through.
+/// A cache miss with the socket that its reply must be sent through.
 #[derive(Debug)]
 pub struct UdpMiss {
-    /// The miss.
+    /// The cache miss.
     pub miss: Box<Miss>,
     /// The socket that received it.
     pub socket: Arc<ReplySocket>,
@@ -35,7 +35,7 @@ pub struct UdpMiss {
     pub peer: Peer,
 }
 
-/// Writes replies to misses and sends them in batches.
+/// Writes replies to cache misses and sends them in batches.
 pub struct Delivery {
     engine: Engine,
     sender: EventSender,

@@ -33,21 +33,21 @@ use crate::wire::reply::Transport;
 pub struct TcpLimits {
     /// Most queries in flight on one connection; no more are read until one is answered.
     pub queries_per_connection: usize,
-    /// How long a connection may go without an answered query, or with an unread reply.
+    /// Idle timeout: closes a connection that has had no answered query for this long, or whose client does not read a
+    /// reply for this long.
     pub idle: Duration,
 }
 
 /// First and longest pause after a failed accept, so that a lack of file descriptors does not use up the CPU.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// At shutdown: how long to wait for connections and queries that are already on their way.
-const LAST_CALL: Duration = Duration::from_millis(200);
+/// At shutdown: how long to accept connections and read queries that were already sent.
+const SHUTDOWN_DRAIN: Duration = Duration::from_millis(200);
 
 /// At shutdown: how long to keep reading from a connection that keeps sending.
 const LAST_QUERIES: Duration = Duration::from_millis(500);
 
-/// Replies that may wait to be written on one connection, up to 64 KiB each: what a client that does not read can pile
-/// up.
+/// Replies queued per connection (up to 64 KiB each). Limits the memory for a client that does not read.
 const REPLIES: usize = 4;
 
 /// Read buffer in bytes, enough for several queries. Each open connection has one.
@@ -56,14 +56,14 @@ const READ_BUFFER: usize = 1024;
 /// Bytes of the write buffer that stay allocated: a usual reply with its length.
 const FRAMED: usize = 512;
 
-/// Largest message that any connection may send, as over UDP.
+/// Largest message accepted without a [`LONG_MESSAGES`] permit, as over UDP.
 const USUAL: usize = 4096;
 
 /// Bytes reserved for a message before it arrives; a query rarely has more.
 const RESERVED: usize = 512;
 
-/// Longer messages in transfer at once, over all connections: 4 MiB. No client needs one, and otherwise each connection
-/// could hold 64 KiB by sending half a message.
+/// Messages over [`USUAL`] bytes that may be in transfer at once over all connections (4 MiB in total). Without a limit,
+/// each connection could hold 64 KiB by sending half a message.
 pub const LONG_MESSAGES: usize = 64;
 
 /// Everything that a connection needs.
@@ -73,7 +73,7 @@ pub struct TcpService {
     pub state: Arc<ArcSwap<State>>,
     /// Receives every reply as an event.
     pub sender: SharedEventSender,
-    /// Handles misses.
+    /// Handles cache misses.
     pub relay: RelayHandle<Waiter>,
     /// Limits.
     pub limits: TcpLimits,
@@ -121,15 +121,14 @@ impl TcpService {
         }
     }
 
-    /// Accepts connections that are already open for clients, and no new ones.
+    /// Accepts the connections in the backlog, and no new ones.
     async fn accept_the_last(&self, listener: TcpListener) -> io::Result<()> {
         let listener = listener.into_std()?;
-        // Some kernels sometimes refuse this. Then only connections that arrive between the last accept and the close
-        // are lost.
+        // This may fail. Then connections that arrive between the last accept and the close are lost.
         if let Err(error) = take_no_more_connections(&listener) {
             tracing::debug!("cannot stop the listener from taking new connections: {error}");
         }
-        sleep(LAST_CALL).await;
+        sleep(SHUTDOWN_DRAIN).await;
         while let Ok((stream, address)) = listener.accept() {
             stream.set_nonblocking(true)?;
             self.admit(TcpStream::from_std(stream)?, address);
@@ -145,7 +144,7 @@ impl TcpService {
             return;
         }
         let client = state.policies.whole_client(address.ip());
-        // Without a slot the connection closes, and the client can try its next server.
+        // If no slot is free, dropping `stream` closes the connection; the client can try its next server.
         if let Ok(permit) = self.connections.admit(client, is_stranger, Instant::now()) {
             self.tasks.spawn(self.clone().serve(stream, address, permit));
         }
@@ -171,16 +170,16 @@ impl TcpService {
                 tracing::debug!("TCP connection closed: {error}");
             }
         };
-        // Unfinished replies hold senders; the writer ends after the last of them.
+        // Each pending query holds a clone of `replies`; the writer ends when the last clone is dropped.
         tokio::join!(reading, write_replies(writer, outgoing, self.limits.idle));
         if self.stop.is_cancelled() {
             // Closing with unread bytes would reset the connection and lose the last replies.
-            let _ = timeout(LAST_CALL, copy(&mut reader, &mut sink())).await;
+            let _ = timeout(SHUTDOWN_DRAIN, copy(&mut reader, &mut sink())).await;
         }
     }
 
-    /// Completes when the connection has been idle for too long: less if slots run low, and very short at shutdown. A
-    /// query in flight prevents it.
+    /// Completes when the connection has been idle for too long. The timeout is shorter if few slots are free. Queries
+    /// in flight prevent it, except at shutdown.
     async fn expiry(&self, permit: &ConnectionPermit) {
         loop {
             let now = Instant::now();
@@ -191,7 +190,7 @@ impl TcpService {
             }
             tokio::select! {
                 () = sleep_until(expires.into()) => {}
-                () = self.stop.cancelled() => return sleep(LAST_CALL).await,
+                () = self.stop.cancelled() => return sleep(SHUTDOWN_DRAIN).await,
             }
         }
     }
@@ -208,10 +207,10 @@ impl TcpService {
         let in_flight = Arc::new(Semaphore::new(self.limits.queries_per_connection));
         let mut request = Vec::new();
         let mut engine = self.engine();
-        let mut last_call = None;
+        let mut draining_since = None;
         loop {
             if self.stop.is_cancelled()
-                && *last_call.get_or_insert_with(Instant::now) + LAST_QUERIES < Instant::now()
+                && *draining_since.get_or_insert_with(Instant::now) + LAST_QUERIES < Instant::now()
             {
                 return Ok(());
             }
@@ -219,7 +218,7 @@ impl TcpService {
             request.shrink_to(USUAL);
             let slot = Arc::clone(&in_flight).acquire_owned().await.map_err(io::Error::other)?;
             let begun = tokio::select! {
-                // Read what has arrived, however late this task runs.
+                // Prefer received data to the idle timeout, even if this task runs late.
                 biased;
                 () = replies.closed() => return Ok(()),
                 // Consumes nothing from the stream, so it can be cancelled at any time.
@@ -257,7 +256,7 @@ impl TcpService {
                     tokio::spawn(self.clone().answer_miss(miss, None, replies.clone(), slot));
                     continue;
                 }
-                // The sender of such a message (a response, or a fragment) does not wait for replies.
+                // A response, a fragment, or a client that gets no replies: close the connection.
                 Outcome::Silence => return Ok(()),
             };
             if let Some(query) = refresh {
@@ -276,7 +275,7 @@ impl TcpService {
         }
     }
 
-    /// Answers a miss: `query` through the relay, or without one from a local zone.
+    /// Answers a cache miss: `query` through the relay, or without one from a local zone.
     async fn answer_miss(
         self,
         miss: Box<Miss>,
@@ -285,8 +284,8 @@ impl TcpService {
         slot: (OwnedSemaphorePermit, ConnectionQuery),
     ) {
         let mut reply = Vec::with_capacity(512);
-        // Make the reply only when it can be queued: a client that does not read costs one shared answer, not a copy
-        // per reply.
+        // Write the reply only when the queue has room. Until then, a client that does not read holds only the shared
+        // answer, not its own copy.
         let (place, record) = match query {
             Some(query) => {
                 let fetched = fetch(&self.relay, query, &miss).await;
@@ -332,7 +331,7 @@ pub async fn read_message(
     }
 }
 
-/// Writes replies in the order they become ready, each with its length in one write (RFC 7766 section 8).
+/// Writes replies as they become ready. Length prefix and message go in one write (RFC 7766 section 8).
 async fn write_replies(mut writer: WriteHalf<'_>, mut replies: Receiver<Vec<u8>>, idle: Duration) {
     let mut framed = Vec::new();
     while let Some(reply) = replies.recv().await {

@@ -1,4 +1,4 @@
-//! UDP: worker threads that answer what they can and hand over misses.
+//! UDP: worker threads that answer what they can and hand over cache misses.
 
 use std::io;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const IDLE: Duration = Duration::from_millis(100);
 /// and a burst should be answered before its last query is read.
 const BATCH: usize = 32;
 
-/// At shutdown: how long a worker keeps reading datagrams that were already on their way to its socket.
+/// At shutdown: how long a worker keeps reading datagrams that were already sent to its socket.
 const LAST_CALL: Duration = Duration::from_millis(20);
 
 /// Longest request in bytes. The largest that common clients send over UDP is an EDNS query padded to 128 or 468 (RFC
@@ -51,7 +51,7 @@ pub struct Worker {
     pub engine: Engine,
     /// Receives every reply as an event.
     pub sender: EventSender,
-    /// Handles misses.
+    /// Handles cache misses.
     pub relay: RelayHandle<Waiter>,
     /// Receives queries for local zones.
     pub local: Sender<UdpMiss>,

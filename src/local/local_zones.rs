@@ -55,7 +55,7 @@ pub enum LocalFailure {
     TooManyAliases,
 }
 
-/// Zones served with authority (AA=1), immutable once loaded: a reload loads new ones and swaps the whole.
+/// Zones served with authority (AA=1), immutable once loaded: a reload loads new ones and replaces them as a whole.
 pub struct LocalZones {
     origins: Vec<Name>,
     lengths: Vec<usize>,
@@ -221,7 +221,7 @@ fn read(file: &Path) -> Result<String, Fault> {
     };
     // Opening a pipe would block until another process writes to it.
     if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(Fault::whole("is not a regular file", "name a master file"));
+        return Err(Fault::whole("is not a regular file", "write the path of a master file"));
     }
     let mut bytes = Vec::new();
     let mut limited = std::fs::File::open(file).map_err(unreadable)?.take(MAX_FILE_BYTES + 1);

@@ -136,9 +136,16 @@ impl MasterFile {
         let Some((kind, data)) = fields.split_first() else {
             return Err(Fault::at(line, "the record has no type", REMEDY));
         };
-        let unread = |reason: String| Fault::at(line, format!("invalid record: {reason}"), REMEDY);
+        let unread = |reason: String| {
+            Fault::at(line, format!("invalid record: {reason}"), "correct the record's data")
+        };
         let Some(record_type) = rdata::record_type(kind.text) else {
-            return Err(unread(format!("unknown record type `{}`", kind.text)));
+            let message = format!("unknown record type `{}`", kind.text);
+            return Err(Fault::at(
+                line,
+                message,
+                "use a known type, or `TYPE123` with data `\\# LENGTH HEX`",
+            ));
         };
         let style = Style { origin: &self.origin, azure: self.azure };
         let data = match rdata::read(record_type, data, style) {
@@ -212,7 +219,7 @@ impl MasterFile {
             Ok(Err(error)) => one_line(&error),
             Err(_) => "the parser failed on this record".to_owned(),
         };
-        Err(Fault::at(line, format!("invalid record: {reason}"), "write `NAME [TTL] [IN] TYPE DATA`"))
+        Err(Fault::at(line, format!("invalid record: {reason}"), "correct the record's data"))
     }
 }
 
@@ -238,7 +245,7 @@ fn split_fields<'f, 'a>(
         } else if let Ok(class) = DNSClass::from_str(&word.text.to_ascii_uppercase()) {
             if class != DNSClass::IN {
                 let message = format!("invalid record: class {class} is not supported");
-                return Err(Fault::at(line, message, "write `NAME [TTL] [IN] TYPE DATA`"));
+                return Err(Fault::at(line, message, "use class IN, or leave the class out"));
             }
         } else {
             break;

@@ -18,7 +18,7 @@ use hickory_server::zone_handler::{
 use super::error::Fault;
 use super::master_file::{Located, MAX_FAULTS};
 
-/// Most CNAME records in one answer. BIND and Unbound give up after 11.
+/// Maximum CNAME records in one answer. BIND and Unbound give up after 11.
 pub(super) const MAX_ALIASES: usize = 16;
 
 /// A zone in the form that answers queries.
@@ -126,7 +126,7 @@ impl LocalZone {
     }
 }
 
-/// Most bytes for the records of one answer: 65,535 per message, minus 12 for the header and 259 for the longest
+/// Maximum bytes for the records of one answer: 65,535 per message, minus 12 for the header and 259 for the longest
 /// question.
 const MAX_SET: usize = 65_535 - 12 - 259;
 

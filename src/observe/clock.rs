@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_times_before_and_after_it_was_set() {
+    fn converts_times_before_and_after_it_was_set() {
         let (steady, day) =
             (Instant::now() + Duration::from_secs(10), UNIX_EPOCH + Duration::from_secs(1_795_392_000));
         let mut clock = WallClock::new(steady, day);

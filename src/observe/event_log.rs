@@ -27,19 +27,19 @@ use crate::observe::live_stats::LiveStats;
 use crate::policy::Policies;
 use crate::util::label::Label;
 
-/// Pause when the queues are empty: 200 polls a second cost next to nothing, and a queue takes longer to fill.
+/// Pause after a poll with few events. 200 polls a second cost little, and a queue takes longer to fill.
 const IDLE: Duration = Duration::from_millis(5);
 
 /// Pause under load, when queues could overflow within [`IDLE`].
 const BUSY: Duration = Duration::from_millis(1);
 
-/// Lookups per poll that count as load: an eighth of a queue.
+/// Events per poll that count as load: an eighth of a queue.
 const MANY: usize = 256;
 
-/// Most lookups read from one queue per poll.
+/// Most events read from one queue per poll.
 const BATCH: usize = 1024;
 
-/// Interval for setting the clock and tending the dnstap connection.
+/// Interval for updating the clock and checking the dnstap connection.
 const TEND: Duration = Duration::from_millis(100);
 
 /// The consumer of all event queues.
@@ -55,14 +55,14 @@ pub struct EventLog {
     hidden_clients: Arc<HiddenClients>,
 }
 
-/// Counts of lost lookups and log lines.
+/// Counters of lost events, log lines and dnstap frames.
 #[derive(Clone)]
 pub struct Losses {
-    /// Lookups lost because a queue was full.
+    /// Events lost because a queue was full.
     pub queue: Arc<AtomicU64>,
     /// Query log lines that could not be written.
     pub log: Arc<AtomicU64>,
-    /// Frames that dnstap sent and lost; none if dnstap is off.
+    /// dnstap frames sent, and frames lost; `None` if dnstap is off.
     pub dnstap: Option<Arc<DnstapStats>>,
 }
 
@@ -94,20 +94,20 @@ impl EventLog {
         Ok(Self { interest, queues: Vec::new(), state, live, log, dnstap, client, losses, hidden_clients })
     }
 
-    /// Counts of lost lookups and log lines.
+    /// Counters of lost events, log lines and dnstap frames.
     pub fn losses(&self) -> &Losses {
         &self.losses
     }
 
-    /// Clients whose lookups are left out.
+    /// namegate's own test clients, whose queries are not logged or shown.
     pub fn hidden_clients(&self) -> &Arc<HiddenClients> {
         &self.hidden_clients
     }
 
     /// Creates the sender for a new thread.
     pub fn sender(&mut self, counters: Arc<Counters>) -> EventSender {
-        let (sender, lookups) = EventSender::new(counters, self.interest, Arc::clone(&self.losses.queue));
-        self.queues.push(lookups);
+        let (sender, events) = EventSender::new(counters, self.interest, Arc::clone(&self.losses.queue));
+        self.queues.push(events);
         sender
     }
 
@@ -123,7 +123,7 @@ impl EventLog {
             dnstap.tend(tended);
         }
         loop {
-            // Check before draining: a queue abandoned now receives nothing after this drain.
+            // Check before draining: if all senders are gone now, this drain gets the last events.
             let ended = self.queues.iter().all(Consumer::is_abandoned);
             let taken = self.take(&mut clock);
             let now = Instant::now();
@@ -148,7 +148,7 @@ impl EventLog {
         self.log.finish();
     }
 
-    /// Drains the queues; returns the number of lookups.
+    /// Drains the queues; returns the number of events.
     fn take(&mut self, clock: &mut WallClock) -> usize {
         let state = self.state.load();
         let hidden_clients = self.hidden_clients.clients();
@@ -158,22 +158,22 @@ impl EventLog {
             let Ok(chunk) = queue.read_chunk(queue.slots().min(BATCH)) else { continue };
             taken += chunk.len();
             let (first, second) = chunk.as_slices();
-            let shown = |lookups: &[QueryEvent]| lookups.iter().filter(|lookup| lookup.shown > 0).count();
-            let mut following = shown(first) + shown(second);
-            for lookup in first.iter().chain(second) {
-                if hidden_clients.contains(&lookup.client) {
-                    following -= usize::from(lookup.shown > 0);
+            let shown = |events: &[QueryEvent]| events.iter().filter(|event| event.shown > 0).count();
+            let mut remaining = shown(first) + shown(second);
+            for event in first.iter().chain(second) {
+                if hidden_clients.contains(&event.client) {
+                    remaining -= usize::from(event.shown > 0);
                     continue;
                 }
-                if lookup.logged {
-                    self.log.write(lookup, &state.policies, clock);
+                if event.logged {
+                    self.log.write(event, &state.policies, clock);
                 }
-                if let Some(dnstap) = self.dnstap.as_mut().filter(|_| lookup.tapped) {
-                    tap(dnstap, lookup, &state.policies, clock, self.client);
+                if let Some(dnstap) = self.dnstap.as_mut().filter(|_| event.tapped) {
+                    tap(dnstap, event, &state.policies, clock, self.client);
                 }
-                if lookup.shown > 0 {
-                    following -= 1;
-                    self.live.add(lookup, following, now, clock.time(lookup.received));
+                if event.shown > 0 {
+                    remaining -= 1;
+                    self.live.add(event, remaining, now, clock.time(event.received));
                 }
             }
             chunk.commit_all();
@@ -184,29 +184,29 @@ impl EventLog {
 
 fn tap(
     dnstap: &mut DnstapOutput,
-    lookup: &QueryEvent,
+    event: &QueryEvent,
     policies: &Policies,
     clock: &WallClock,
     shown: ClientAddress,
 ) {
-    let Some(messages) = &lookup.messages else { return };
-    let client = ShownClient::of(lookup.client.ip(), shown).map(|client| client.socket(lookup.client));
-    let blocked = lookup.record.decision == Decision::Blocked;
-    let rule = lookup.record.rule.and_then(|rule| rule.find(policies)).map(|rule| rule.to_string());
+    let Some(messages) = &event.messages else { return };
+    let client = ShownClient::of(event.client.ip(), shown).map(|client| client.socket(event.client));
+    let blocked = event.record.decision == Decision::Blocked;
+    let rule = event.record.rule.and_then(|rule| rule.find(policies)).map(|rule| rule.to_string());
     dnstap.write(&dnstap::DnstapEvent {
         client,
-        transport: lookup.transport,
+        transport: event.transport,
         server: None,
-        queried: clock.time(lookup.received),
-        responded: clock.time(lookup.received + lookup.elapsed),
+        queried: clock.time(event.received),
+        responded: clock.time(event.received + event.elapsed),
         request: &messages.request,
         reply: &messages.reply,
-        blocked: rule.as_deref().or_else(|| lookup.record.reason.map(Label::label)).filter(|_| blocked),
+        blocked: rule.as_deref().or_else(|| event.record.reason.map(Label::label)).filter(|_| blocked),
     });
 }
 
 impl Losses {
-    /// Lookups missing from the query log: a queue was full, or the line could not be written.
+    /// Events missing from the query log: a queue was full, or the line could not be written.
     pub fn log(&self) -> u64 {
         self.queue.load(Ordering::Relaxed) + self.log.load(Ordering::Relaxed)
     }

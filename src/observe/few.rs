@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_are_kept_and_others_told_of() {
+    fn first_values_are_stored_and_others_flagged() {
         let mut few = Few::new([3, 1, 3]);
         assert_eq!((few.kept(), few.more()), (&[3, 1][..], false));
         few.merge(&Few::new(1..=7));

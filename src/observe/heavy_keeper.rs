@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_frequent_takes_the_place_of_what_is_not() {
+    fn frequent_items_replace_rare_ones() {
         let mut sketch = HeavyKeeper::<String>::new(2);
         for (item, times) in [("a", 5), ("b", 9), ("c", 1), ("d", 7), ("a", 1)] {
             sketch.add(item, times);

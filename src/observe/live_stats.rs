@@ -101,7 +101,7 @@ impl LiveStats {
     }
 
     /// Adds a blocked lookup that was received at wall-clock time `time`; `following` more are added right after it.
-    /// Noise is left out of the most blocked names and clients, and of the blocked names.
+    /// Noise does not count in the most blocked names and clients, and in the blocked names.
     pub fn add(&self, lookup: &QueryEvent, following: usize, now: Instant, time: SystemTime) {
         if lookup.record.reason != Some(BlockReason::Noise) {
             lock(&self.names).add(lookup.question.name.as_bytes(), lookup.shown, now);
@@ -116,7 +116,7 @@ impl LiveStats {
         let mut recent = lock(&self.recent);
         recent.count += 1;
         if following >= RECENT {
-            // The following lookups will push out this one and all earlier ones.
+            // The next lookups will replace this one and all earlier ones.
             recent.lookups.clear();
             return;
         }

@@ -135,7 +135,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "namegate_udp_receive_drops_total",
         &[],
-        "Datagrams that the kernel dropped because the receive buffer was full.",
+        "Datagrams dropped by the kernel (receive buffer full); not part of namegate_queries_total.",
     ),
     counter(
         "namegate_udp_send_drops_total",
@@ -145,7 +145,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "namegate_rate_limited_total",
         &[("action", Of(Limited::VARIANTS))],
-        "Datagrams from clients over their rate limit, by action taken.",
+        "UDP queries from clients over their rate limit: dropped, or answered truncated or with BADCOOKIE.",
     ),
     gauge("namegate_tcp_connections", &[], "Open TCP connections from clients."),
     counter(
@@ -166,19 +166,15 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "namegate_allowed_total",
-        &[("zone", Words("the first 63 allowlists this process loaded; other"))],
+        &[("zone", Words("the first 63 of: allowlists, settings, temporary, followed, ancestors; other"))],
         "Allowed lookups, by the allowlist of the rule, or `temporary` (grants), `followed` or `ancestors`.",
     ),
     gauge("namegate_temporary_allowances", &[], "Grants (temporary allows) in force."),
-    gauge(
-        "namegate_followed_names",
-        &[],
-        "Names allowed because the answer for an allowed name led to them.",
-    ),
+    gauge("namegate_followed_names", &[], "CNAME targets allowed at the moment (followed names)."),
     counter(
         "namegate_followed_refused_total",
         &[],
-        "Names that an answer led to but that stayed blocked because the share of the rule or client was full.",
+        "CNAME targets that stayed blocked because a rule or client had used up its share of followed names.",
     ),
     counter(
         "namegate_unexpected_answers_total",
@@ -193,12 +189,12 @@ pub const METRICS: &[Metric] = &[
     counter(
         "namegate_tunnel_guard_exceeded_total",
         &[],
-        "New names over a client's budget of new names below one rule.",
+        "New names above the limits of `tunnel_guard`, for all clients and rules.",
     ),
     gauge(
         "namegate_tunnel_guard_suspects",
         &[],
-        "Pairs of client and rule that are over the budget of new names in the current window.",
+        "Pairs of client and rule that are above the limits of `tunnel_guard` in the current window.",
     ),
     gauge(
         "namegate_top_blocked_queries",
@@ -224,7 +220,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "namegate_upstream_queries_total",
         &[UPSTREAM, ("result", Of(ExchangeResult::VARIANTS))],
-        "Upstream queries, by result.",
+        "Upstream queries, by result; `overtaken`: another attempt for the same query was answered first.",
     ),
     histogram(
         "namegate_upstream_duration_seconds",
@@ -234,19 +230,23 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "namegate_upstream_up",
         &[UPSTREAM],
-        "0 after too many failures in a row, until the next reply, and during a forwarding loop; otherwise 1.",
+        "1 if the upstream is up; 0 after three failures in a row, or during a forwarding loop.",
     ),
-    gauge("namegate_upstream_in_flight", &[UPSTREAM], "Queries waiting for an upstream."),
+    gauge("namegate_upstream_in_flight", &[UPSTREAM], "Queries sent to an upstream and not answered yet."),
     gauge(
         "namegate_upstream_max_in_flight",
         &[UPSTREAM],
-        "Most queries that may wait for an upstream at once.",
+        "Most queries in flight to an upstream at once (`upstream.max_in_flight`).",
     ),
-    gauge("namegate_upstream_max_qps", &[UPSTREAM], "Most queries per second to an upstream; 0: no limit."),
+    gauge(
+        "namegate_upstream_max_qps",
+        &[UPSTREAM],
+        "Most queries per second to an upstream (`upstream.max_qps`); 0: no limit.",
+    ),
     counter(
         "namegate_upstream_shed_total",
         &[UPSTREAM, ("reason", Of(Shed::VARIANTS))],
-        "Queries not sent to an upstream because a limit was reached, by limit.",
+        "Queries not sent: `max_in_flight` or `max_qps` was reached, or the wait queue was full.",
     ),
     counter(
         "namegate_upstream_replies_rejected_total",
@@ -262,7 +262,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "namegate_query_log_lost_total",
         &[],
-        "Lookups missing from the query log, dnstap and the most blocked names because a queue was full.",
+        "Lookups not written to the query log, dnstap and the most blocked names because a queue was full.",
     ),
     counter("namegate_query_log_errors_total", &[], "Query log lines that could not be written."),
     counter("namegate_dnstap_frames_total", &[], "Frames sent to the dnstap reader."),
@@ -281,11 +281,7 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Unix time when the last round of canary queries ended.",
     ),
-    counter(
-        "namegate_admin_tokens_refused_total",
-        &[],
-        "Admin requests to change something that were refused: no token or a wrong one.",
-    ),
+    counter("namegate_admin_tokens_refused_total", &[], "Refused admin requests: no token or a wrong token."),
     gauge("namegate_dnstap_connected", &[], "1 if a dnstap reader is connected and has accepted the stream."),
 ];
 

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_ask_for_ever_new_names_make_few_series() {
+    fn clients_with_ever_new_names_create_few_series() {
         let size = Settings::default().admin.top;
         let start = Instant::now();
         let (mut top, mut limit) = (Top::new(size, start), SeriesLimit::new(size));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offender_shows_at_once_where_little_was_shown() {
+    fn new_value_is_exported_at_once_if_slots_are_free() {
         let start = Instant::now();
         let mut limit = SeriesLimit::new(3);
         assert_eq!(names(limit.admit(values(&["a", "b"]), start)), ["a", "b"]);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_back_is_no_new_series() {
+    fn returning_value_uses_no_new_slot() {
         let start = Instant::now();
         let mut limit = SeriesLimit::new(1);
         for minute in 0..30 {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn who_used_up_all_places_keeps_an_offender_out_for_minutes() {
+    fn used_up_slots_delay_new_values_for_minutes() {
         let start = Instant::now();
         let mut limit = SeriesLimit::new(20);
         let flood: Vec<String> = (0..20).map(|number| format!("f{number}")).collect();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn none_are_shown_where_none_are_wanted() {
+    fn size_zero_exports_nothing() {
         assert!(SeriesLimit::new(0).admit(values(&["a"]), Instant::now()).is_empty());
     }
 }

@@ -16,7 +16,7 @@ const PARTS: u32 = 12;
 /// Candidates tracked per item shown, because an item that is frequent over the hour need not be so in every part.
 const CANDIDATES: usize = 4;
 
-/// The most frequent items of the last hour; counts are approximate and never too high.
+/// The most frequent items of the last hour; counts are approximate.
 ///
 /// All memory is allocated at the start, so that memory use does not appear to grow for an hour.
 pub struct Top<T> {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_come_once_none_stands_out() {
+    fn nothing_stands_out_if_each_item_is_seen_once() {
         let start = Instant::now();
         let mut top = Top::new(5, start);
         for number in 0..1000_u32 {

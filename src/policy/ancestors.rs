@@ -1,4 +1,4 @@
-//! [`Ancestors`]: the names above allowed names that no rule covers.
+//! [`Ancestors`]: names above allowed names.
 //!
 //! NXDOMAIN tells a resolver that nothing exists below the name either (RFC 8020). So a blocked name with allowed names
 //! below it gets NODATA. The trie knows the ancestors of rules; this module holds those of grants, of local zones and
@@ -50,19 +50,19 @@ fn suffixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[derive(Debug, Default)]
 pub(super) struct FollowedAncestors {
     groups: Box<[SharedMap<Box<[u8]>, Instant>]>,
-    /// Set with the first name. Most resolvers follow nothing and check only this flag.
+    /// Set with the first name. Without `cname = "follow"` rules, lookups check only this flag.
     is_used: AtomicBool,
     /// When expired entries were last removed.
     swept: Mutex<Option<Instant>>,
 }
 
-/// Most ancestors over all groups: as many as followed names.
+/// Maximum ancestors over all groups: as many as followed names.
 const MAX: usize = 65_536;
 
-/// Smallest extension of an expiry that is stored: the same answer is given again and again.
+/// Smallest extension of an expiry that is stored: cached answers repeat.
 const RENEWED: Duration = Duration::from_secs(1);
 
-/// Least time between two sweeps for expired entries: each scans a whole group.
+/// Minimum time between two sweeps for expired entries: each scans a whole group.
 const SWEEP: Duration = Duration::from_secs(1);
 
 impl FollowedAncestors {
@@ -71,7 +71,8 @@ impl FollowedAncestors {
         Self { groups: (0..groups).map(|_| SharedMap::new()).collect(), ..Self::default() }
     }
 
-    /// Records at `now` that clients of `group` may query `name` until `until`.
+    /// Records the ancestors of `name`, which clients of `group` may query until `until`. Removes expired entries if
+    /// there is no room.
     pub(super) fn note(&self, group: GroupId, name: &Name, until: Instant, now: Instant) {
         if !self.add(group, name, until)
             && self.may_sweep(now)
@@ -90,7 +91,7 @@ impl FollowedAncestors {
             if names.get(ancestor).is_some_and(|known| *known + RENEWED > until) {
                 continue;
             }
-            // Each group has its own share, so no group fills another's.
+            // Each group has its own share, so that no group uses up another's.
             if names.len() >= MAX / self.groups.len() {
                 return false;
             }

@@ -69,7 +69,7 @@ impl PolicyBuilder {
         id
     }
 
-    /// Sets the handling of aliases in answers for the names of `source`.
+    /// Sets how CNAME targets in answers for the names of `source` are treated.
     pub fn cname(&mut self, source: SourceId, cname: CnamePolicy) {
         self.sources[usize::from(source.0)].cname = cname;
     }
@@ -100,7 +100,7 @@ impl PolicyBuilder {
         self.trie.insert(action, pattern, source.0, line, expect);
     }
 
-    /// Sets which names without a rule count as noise; it changes no verdict.
+    /// Sets which names without a rule count as noise. It does not change whether they are blocked.
     pub fn noise(&mut self, noise: Noise) {
         self.noise = noise;
     }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupId(u8);
 
-/// Most client groups, including the default group.
+/// Maximum client groups, including the default group.
 pub const MAX_GROUPS: usize = 250;
 
 impl GroupId {
@@ -66,13 +66,13 @@ impl Clients {
         }
     }
 
-    /// The same with another prefix length for one IPv6 client.
+    /// These clients with another prefix length per IPv6 client.
     #[must_use]
     pub fn with_prefix(self, prefix: ClientPrefix) -> Self {
         Self { prefix, ..self }
     }
 
-    /// The prefix length of one IPv6 client.
+    /// The length of the IPv6 prefix that counts as one client.
     pub fn prefix(&self) -> ClientPrefix {
         self.prefix
     }
@@ -134,17 +134,17 @@ pub struct ShareHolder {
 }
 
 impl ShareHolder {
-    /// The holder for queries of `client`; `is_proven`: its address is not forged.
+    /// The holder for queries of `client`; `is_proven`: its address is verified.
     pub fn new(client: WholeClient, is_proven: bool) -> Self {
         Self { client, is_proven }
     }
 }
 
-/// The prefix length of one IPv6 client, in bits.
+/// The length of the IPv6 prefix that counts as one client, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientPrefix(u8);
 
-/// All addresses of one client, identified by the first of them.
+/// One client: an IPv4 address or an IPv6 prefix. Identified by its first address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WholeClient(IpAddr);
 
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn mapped_addresses_are_the_addresses_they_carry() {
+    fn ipv4_mapped_address_counts_as_ipv4() {
         let clients = Clients::new(&nets(&["10.0.0.0/8", "fc00::/7"]), &[]);
         for (address, expected) in [
             ("10.1.2.3", true),

@@ -1,12 +1,12 @@
-//! [`CnamePolicy`]: handling of aliases in answers for allowed names.
+//! [`CnamePolicy`]: how CNAME targets in answers for allowed names are treated.
 
 use serde::{Deserialize, Serialize};
 
-/// Handling of aliases in answers for the names of an allowlist.
+/// How CNAME targets in answers for the names of an allowlist are treated. SVCB and HTTPS targets count too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CnamePolicy {
-    /// Relay answers unchanged: the owner of an allowed name may point it anywhere.
+    /// Relay answers unchanged: the owner of an allowed name may point it to any name.
     #[default]
     Trust,
     /// Block the answer unless every name it leads to is allowed too.

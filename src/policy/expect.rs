@@ -20,12 +20,12 @@ pub enum Expect {
     Any,
     /// Private addresses only. For Private Link names: a public address means that the private DNS zone is not linked.
     Private,
-    /// Public addresses only: a private address is a DNS rebinding attack.
+    /// Public addresses only: a private address may be a DNS rebinding attack.
     Public,
 }
 
 impl Expect {
-    /// The kind as two bits.
+    /// This kind as two bits.
     pub(super) fn bits(self) -> u8 {
         self as u8
     }
@@ -71,7 +71,8 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// The address of an Azure machine's host (Microsoft Learn, "What is IP address 168.63.129.16?").
+/// Azure's platform services, reachable only from within a virtual network (Microsoft Learn, "What is IP address
+/// 168.63.129.16?").
 const AZURE_HOST: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
 fn is_private_v4(address: Ipv4Addr) -> bool {

@@ -1,10 +1,16 @@
 //! [`Followed`]: names that answers led to, allowed until the answers expire (`cname = "follow"`).
 //!
 //! The owner of an allowed name chooses what its answers lead to, so the table is divided into shares. Every group has
-//! an equal part. Within a group, a client may add a name by a rule while
-//! `4 × (client by rule) + max(client, rule) < free`, counted in names held and in free entries of the group's part.
-//! So no rule and no client holds more than half, a client by one rule at most a sixth, and each further greedy client
-//! gets a third less than the one before.
+//! an equal part. A new name is added only if `4 × both + max(client, rule) < free`:
+//!
+//! - `both`: names of this client through this rule
+//! - `client`: names of this client
+//! - `rule`: names through this rule
+//! - `free`: unused entries of the group's part
+//!
+//! So new names give no rule and no client more than half, and one client through one rule at most a sixth. Each
+//! further greedy client gets a third less than the one before. Renewing a name is always possible and moves it to the
+//! client and rule that renew it, which may take them over their share.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,23 +24,24 @@ use super::trie::RuleId;
 use crate::util::sync::lock;
 use crate::wire::name::Name;
 
-/// Most names over all groups. Each takes about 300 bytes, at most 1 KiB: 64 MiB in all.
+/// Maximum names over all groups. Each takes about 300 bytes, at most 1 KiB: 64 MiB in all.
 const MAX: usize = 65_536;
 
-/// Weight of the names of one client by one rule. A higher weight leaves more room for others.
-const CAUTION: usize = 4;
+/// Weight of one client's names through one rule in the share formula. A higher weight leaves more room for others.
+const PAIR_WEIGHT: usize = 4;
 
-/// Shortest time that a name is followed: a client that may not cache the answer still queries the next name at once.
+/// Shortest time that a name is followed, also after an answer with TTL 0: the client queries the target right after
+/// it.
 pub(super) const SHORTEST: Duration = Duration::from_secs(10);
 
-/// Least time between two sweeps for expired names: each scans a whole group.
+/// Minimum time between two sweeps for expired names: each scans a whole group.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Names that answers led to, by group. Lookups take no lock.
 #[derive(Debug, Default)]
 pub struct Followed {
     groups: Box<[FollowedGroup]>,
-    /// Set with the first name. Most resolvers follow nothing and check only this flag.
+    /// Set with the first name. Without `cname = "follow"` rules, lookups check only this flag.
     is_used: AtomicBool,
     /// Names refused because a share was full.
     refused: AtomicU64,
@@ -45,16 +52,16 @@ pub struct Followed {
 /// The followed names of one group.
 #[derive(Debug, Default)]
 struct FollowedGroup {
-    names: HashMap<Box<[u8]>, Lead>,
+    names: HashMap<Box<[u8]>, FollowedName>,
     /// Number of names per share; no entry is zero.
     held: HashMap<Share, usize>,
     /// When expired names were last removed.
     swept: Mutex<Option<Instant>>,
 }
 
-/// Why a name is followed.
+/// How a name came to be followed, and until when.
 #[derive(Clone, Debug)]
-struct Lead {
+struct FollowedName {
     /// The name that a rule allows, where the chain begins: folded, in wire format.
     root: Box<[u8]>,
     /// The rule that allows the root.
@@ -69,11 +76,11 @@ struct Lead {
 /// A share of a group's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Share {
-    /// All names that one rule's answers led to.
+    /// All names followed through one rule.
     Rule(RuleId),
-    /// All names that one client's answers led to.
+    /// All names followed for one client.
     Client(WholeClient),
-    /// The names that one client's answers led to by one rule.
+    /// The names followed for one client through one rule.
     ClientByRule(WholeClient, RuleId),
 }
 
@@ -90,7 +97,7 @@ pub struct Start<'a> {
     pub route: RouteId,
 }
 
-impl Lead {
+impl FollowedName {
     fn shares(&self) -> [Share; 3] {
         let Self { client, rule, .. } = *self;
         [Share::Rule(rule), Share::Client(client), Share::ClientByRule(client, rule)]
@@ -98,22 +105,22 @@ impl Lead {
 }
 
 impl FollowedGroup {
-    /// The result of `read` for the lead to `name`, unless it has expired at `now`.
-    fn get<T>(&self, name: &Name, now: Instant, read: impl FnOnce(&Lead) -> T) -> Option<T> {
-        self.names.pin().get(name.as_bytes()).filter(|lead| lead.until > now).map(read)
+    /// The result of `read` for the followed `name`, unless it has expired at `now`.
+    fn get<T>(&self, name: &Name, now: Instant, read: impl FnOnce(&FollowedName) -> T) -> Option<T> {
+        self.names.pin().get(name.as_bytes()).filter(|entry| entry.until > now).map(read)
     }
 
-    fn insert(&self, name: Box<[u8]>, lead: Lead) {
-        for share in lead.shares() {
+    fn insert(&self, name: Box<[u8]>, entry: FollowedName) {
+        for share in entry.shares() {
             self.held.pin().update_or_insert(share, |held| held + 1, 1);
         }
-        if let Some(before) = self.names.pin().insert(name, lead) {
+        if let Some(before) = self.names.pin().insert(name, entry) {
             self.give_back(before);
         }
     }
 
-    fn give_back(&self, lead: &Lead) {
-        for share in lead.shares() {
+    fn give_back(&self, entry: &FollowedName) {
+        for share in entry.shares() {
             self.held.pin().compute(share, |held| match held {
                 Some((_, &held)) if held > 1 => Operation::Insert(held - 1),
                 Some(_) => Operation::Remove,
@@ -122,21 +129,21 @@ impl FollowedGroup {
         }
     }
 
-    /// The share that is full and leaves no room for `lead`, with at most `max` names in the group.
-    fn full_share(&self, lead: &Lead, max: usize) -> Option<Share> {
-        let shares @ [rule, client, both] = lead.shares();
+    /// The share that is full and leaves no room for `entry`, with at most `max` names in the group.
+    fn full_share(&self, entry: &FollowedName, max: usize) -> Option<Share> {
+        let shares @ [rule, client, both] = entry.shares();
         let held = self.held.pin();
         let [of_rule, of_client, of_both] = shares.map(|share| held.get(&share).copied().unwrap_or(0));
         let free = max.saturating_sub(self.names.len());
         match of_rule.max(of_client) {
-            most if most + CAUTION * of_both < free => None,
+            most if most + PAIR_WEIGHT * of_both < free => None,
             most if most < free => Some(both),
             _ if of_rule >= free => Some(rule),
             _ => Some(client),
         }
     }
 
-    /// Removes expired names; false if the last sweep was a moment ago.
+    /// Removes expired names. False if another thread sweeps, or the last sweep was less than [`SWEEP`] ago.
     fn sweep(&self, now: Instant) -> bool {
         let Ok(mut swept) = self.swept.try_lock() else { return false };
         if swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP) {
@@ -144,9 +151,9 @@ impl FollowedGroup {
         }
         *swept = Some(now);
         let names = self.names.pin();
-        for (name, lead) in names.iter().filter(|(_, lead)| lead.until <= now) {
-            if let Ok(Some(_)) = names.remove_if(name, |_, found| std::ptr::eq(found, lead)) {
-                self.give_back(lead);
+        for (name, entry) in names.iter().filter(|(_, entry)| entry.until <= now) {
+            if let Ok(Some(_)) = names.remove_if(name, |_, found| std::ptr::eq(found, entry)) {
+                self.give_back(entry);
             }
         }
         true
@@ -164,34 +171,34 @@ impl Followed {
         if !self.is_used() {
             return None;
         }
-        self.groups.get(group.index())?.get(name, now, |lead| lead.route)
+        self.groups.get(group.index())?.get(name, now, |entry| entry.route)
     }
 
     /// The start of the chain that led clients of `group` to `name`, if not expired at `now`: the name that a rule
     /// allows, and that rule.
     pub fn root(&self, group: GroupId, name: &Name, now: Instant) -> Option<(Name, RuleId)> {
-        let read = |lead: &Lead| Some((Name::parse(&lead.root).ok()?, lead.rule));
+        let read = |entry: &FollowedName| Some((Name::parse(&entry.root).ok()?, entry.rule));
         self.groups.get(group.index())?.get(name, now, read)?
     }
 
     /// The rule that led clients of `group` to `name`, if not expired at `now`.
     pub fn rule(&self, group: GroupId, name: &Name, now: Instant) -> Option<RuleId> {
-        self.groups.get(group.index())?.get(name, now, |lead| lead.rule)
+        self.groups.get(group.index())?.get(name, now, |entry| entry.rule)
     }
 
     /// Records at `now` that an answer led a client of `group` from `start` to `target`, for `ttl` seconds.
     pub fn note(&self, group: GroupId, start: Start<'_>, target: &Name, ttl: u32, now: Instant) {
         let Some(found) = self.groups.get(group.index()) else { return };
         let until = now + Duration::from_secs(u64::from(ttl)).max(SHORTEST);
-        // The same answer is given again and again: store only an extension.
+        // Cached answers repeat: store the name only if it extends the expiry by at least a second.
         let added = Duration::from_secs(1);
-        let before = found.names.pin().get(target.as_bytes()).map(|lead| lead.until);
+        let before = found.names.pin().get(target.as_bytes()).map(|entry| entry.until);
         if before.is_some_and(|before| before + added > until) {
             return;
         }
         let Start { client, root, rule, route } = start;
-        let lead = Lead { root: root.as_bytes().into(), rule, client, route, until };
-        let full = || found.full_share(&lead, self.share_of_group());
+        let entry = FollowedName { root: root.as_bytes().into(), rule, client, route, until };
+        let full = || found.full_share(&entry, self.share_of_group());
         // A replacement needs no room.
         if before.is_none()
             && let Some(share) = full()
@@ -203,12 +210,12 @@ impl Followed {
             }
             return;
         }
-        found.insert(target.as_bytes().into(), lead);
+        found.insert(target.as_bytes().into(), entry);
         self.is_used.store(true, Ordering::Relaxed);
     }
 
     /// Copies the names of group `theirs` in `before` to group `ours`, as far as they fit. `rule_for` returns the rule
-    /// that still lets answers for the root on that route lead clients on.
+    /// that now allows the first name of the chain with `cname = "follow"` and the same route.
     pub fn take_over(
         &self,
         ours: GroupId,
@@ -220,12 +227,12 @@ impl Followed {
         else {
             return;
         };
-        for (name, lead) in theirs.names.pin().iter() {
-            let root = Name::parse(&lead.root).ok();
-            let Some(rule) = root.and_then(|root| rule_for(&root, lead.route)) else { continue };
-            let lead = Lead { rule, ..lead.clone() };
-            if ours.full_share(&lead, self.share_of_group()).is_none() {
-                ours.insert(name.clone(), lead);
+        for (name, entry) in theirs.names.pin().iter() {
+            let root = Name::parse(&entry.root).ok();
+            let Some(rule) = root.and_then(|root| rule_for(&root, entry.route)) else { continue };
+            let entry = FollowedName { rule, ..entry.clone() };
+            if ours.full_share(&entry, self.share_of_group()).is_none() {
+                ours.insert(name.clone(), entry);
                 self.is_used.store(true, Ordering::Relaxed);
             }
         }
@@ -239,14 +246,14 @@ impl Followed {
     /// Calls `each` with every followed name of `group` and its expiry.
     pub(super) fn each(&self, group: GroupId, mut each: impl FnMut(&Name, Instant)) {
         let Some(found) = self.groups.get(group.index()) else { return };
-        for (name, lead) in found.names.pin().iter() {
+        for (name, entry) in found.names.pin().iter() {
             if let Ok(name) = Name::parse(name) {
-                each(&name, lead.until);
+                each(&name, entry.until);
             }
         }
     }
 
-    /// Most names of one group.
+    /// Maximum names of one group.
     fn share_of_group(&self) -> usize {
         MAX / self.groups.len().max(1)
     }
@@ -291,7 +298,7 @@ mod tests {
         Name::from_labels(text.split('.').map(str::as_bytes)).unwrap()
     }
 
-    /// Records a lead to `target` for the client 10.0.0.`client` by a rule; true if it was stored.
+    /// Follows `target` for the client 10.0.0.`client` through a rule; true if it was stored.
     fn note(followed: &Followed, (client, rule): (u32, u32), target: &str, ttl: u32, now: Instant) -> bool {
         let root = name(&format!("root{rule}.example"));
         let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + client).into();
@@ -336,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn one_client_of_one_rule_holds_a_sixth_until_they_end() {
+    fn one_client_through_one_rule_gets_a_sixth() {
         let now = Instant::now();
         let followed = Followed::new(1);
         assert_eq!(fill(&followed, 1, 1, now), MAX.div_ceil(6));
@@ -353,43 +360,43 @@ mod tests {
     }
 
     #[test]
-    fn no_crowd_of_one_rule_takes_another_rules_room() {
+    fn one_rule_gets_at_most_half() {
         let now = Instant::now();
         let followed = Followed::new(1);
         for client in 1..=10 {
             fill(&followed, client, 1, now);
         }
-        assert!(fill(&followed, 200, 1, now) > 100, "another client of the same rule");
+        assert!(fill(&followed, 200, 1, now) > 100, "another client through the same rule");
         for client in 11..=100 {
             fill(&followed, client, 1, now);
         }
         assert!(followed.len() <= MAX / 2, "{}", followed.len());
         let full = followed.take_full_share();
         assert!(matches!(full, Some((OURS, Share::Rule(_)))), "{full:?}");
-        assert!(fill(&followed, 1, 2, now) > 1000, "one of them by another rule");
-        assert!(fill(&followed, 201, 2, now) > 1000, "another client by another rule");
+        assert!(fill(&followed, 1, 2, now) > 1000, "one of them through another rule");
+        assert!(fill(&followed, 201, 2, now) > 1000, "another client through another rule");
     }
 
     #[test]
-    fn no_client_takes_others_room_with_many_rules() {
+    fn one_client_gets_at_most_half() {
         let now = Instant::now();
         let followed = Followed::new(1);
         for rule in 1..=5 {
             fill(&followed, 1, rule, now);
         }
-        assert!(fill(&followed, 1, 200, now) > 1000, "the same client by another rule");
+        assert!(fill(&followed, 1, 200, now) > 1000, "the same client through another rule");
         for rule in 6..=100 {
             fill(&followed, 1, rule, now);
         }
         assert!(followed.len() <= MAX / 2, "{}", followed.len());
         let full = followed.take_full_share();
         assert!(matches!(full, Some((OURS, Share::Client(_)))), "{full:?}");
-        assert!(fill(&followed, 2, 1, now) > 1000, "another client by a rule that the first has used up");
-        assert!(fill(&followed, 3, 201, now) > 1000, "another client by another rule");
+        assert!(fill(&followed, 2, 1, now) > 1000, "another client through a rule whose share is full");
+        assert!(fill(&followed, 3, 201, now) > 1000, "another client through another rule");
     }
 
     #[test]
-    fn a_reload_keeps_what_still_leads_there() {
+    fn reload_keeps_names_that_rules_still_follow() {
         let now = Instant::now();
         let (before, after) = (Followed::new(1), Followed::new(1));
         note(&before, (1, 1), "b.example", 60, now);

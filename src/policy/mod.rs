@@ -1,9 +1,9 @@
 //! The decision: which names may be forwarded, and why.
 //!
 //! A [`Policy`] is one client group's rules, compiled once from allowlists and settings. [`Policies`] holds all of
-//! them, with the client groups and the grants. A reload builds new ones. Only [`Policies`] creates an
-//! [`AllowedQuery`], and cache and upstream accept nothing else: no byte of a name leaves this host before a verdict on
-//! exactly those bytes.
+//! them, with the client groups and the grants. A reload builds a new one. Only [`Policies`] creates an
+//! [`AllowedQuery`], and cache and upstream accept nothing else: a name is only sent upstream after a verdict on
+//! exactly its bytes.
 
 mod ancestors;
 mod builder;
@@ -158,13 +158,13 @@ impl Policy {
         self.enforce_expect
     }
 
-    /// True if resolvers may query the zones above allowed names.
+    /// True if DS, DNSKEY, NS and SOA may be queried for the names above allowed names.
     pub fn asks_for_ancestors(&self) -> bool {
         self.dnssec_ancestors
     }
 
     /// The most specific rule that covers a name. For [`bypass::BYPASS_NAMES`] it is the built-in rule, unless an exact
-    /// rule may allow the name and does.
+    /// rule allows the name and may override it.
     pub fn rule_for(&self, name: &Name) -> Option<RuleRef<'_>> {
         self.with_built_in(name, self.trie.find(name))
     }

@@ -21,8 +21,8 @@ use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 use crate::wire::section;
 
-/// Everything that decides a query. A reload builds new ones; a grant creates a copy with another
-/// [`Policies::generation`].
+/// The rules of all client groups, the grants and the followed names. A reload builds a new `Policies`; a grant makes a
+/// copy with the next [`Policies::generation`].
 #[derive(Clone)]
 pub struct Policies {
     clients: Arc<Clients>,
@@ -36,8 +36,8 @@ pub struct Policies {
     generation: u64,
 }
 
-/// Most records of one answer that are followed: the longest chains in Azure have six, and resolvers give up after
-/// about ten.
+/// Answer records examined per reply: well above the longest CNAME chains in Azure (six) with their addresses.
+/// Resolvers give up after about ten CNAMEs.
 const MAX_HOPS: usize = 32;
 
 /// A client group and its rules.
@@ -95,7 +95,7 @@ impl Policies {
         self.routes = numbers.into();
     }
 
-    fn number(&self, route: Route) -> RouteId {
+    fn route_id(&self, route: Route) -> RouteId {
         self.routes.get(usize::from(route.0)).copied().unwrap_or(self.routes[0])
     }
 
@@ -116,7 +116,7 @@ impl Policies {
             let rule_for = |root: &Name, route: RouteId| {
                 let rule = group.policy.rule_for(root).filter(|rule| rule.action() == Action::Allow)?;
                 let still_leads = rule.cname() == CnamePolicy::Follow
-                    && self.number(group.policy.route(root, Some(rule))) == route;
+                    && self.route_id(group.policy.route(root, Some(rule))) == route;
                 still_leads.then(|| rule.id())
             };
             self.followed.take_over(ours, &before.followed, theirs, rule_for);
@@ -125,7 +125,7 @@ impl Policies {
             });
         }
         self.followed.count_on_from(&before.followed);
-        // Grants issued while these policies were compiled have used generations.
+        // Grants made while these policies were compiled have advanced the generation: continue after it.
         if self.generation <= before.generation {
             self.generation = before.generation + 1;
             self.compiled = self.generation;
@@ -137,7 +137,7 @@ impl Policies {
         self.clients.group(client)
     }
 
-    /// The client at `address` with all its addresses.
+    /// The client that `address` belongs to: one IPv4 address or one IPv6 prefix.
     pub fn whole_client(&self, address: IpAddr) -> WholeClient {
         self.clients.prefix().whole(address)
     }
@@ -172,12 +172,13 @@ impl Policies {
         self.compiled
     }
 
-    /// Generation of these policies. A verdict of another generation must be decided again.
+    /// Generation of these policies. If a verdict has another generation, call [`Policies::decide`] again.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Decides at `now` on a question of `client` in `group`. Only this function creates an [`AllowedQuery`].
+    /// Decides at `now` whether `client` in `group` may query `question`. Only this function creates an
+    /// [`AllowedQuery`].
     ///
     /// A grant overrides every rule: it is what an operator wants now. It does not override local zones, bypass names
     /// ([`super::bypass`]) and types that are never forwarded. A followed name is allowed unless a rule denies it.
@@ -196,9 +197,12 @@ impl Policies {
                 Leave { flags, client, prefix, generation, route, is_observed, is_for_a_time },
             )
         };
-        let allowed = |route, ground| match question.qtype {
+        let allowed = |route, allow_reason| match question.qtype {
             Type::ANY => Verdict::MinimalAny(None),
-            _ => Verdict::Allowed(leave(route, false, !matches!(ground, AllowReason::Rule(_))), ground),
+            _ => Verdict::Allowed(
+                leave(route, false, !matches!(allow_reason, AllowReason::Rule(_))),
+                allow_reason,
+            ),
         };
         let name = &question.name;
         let judgement = policy.judge(question, now);
@@ -208,13 +212,13 @@ impl Policies {
         if matches!(judgement, Judgement::Allowed(_) | Judgement::NotAllowed(_))
             && let Some(grant) = self.temporary.find(name, now)
         {
-            return allowed(self.number(policy.route(name, None)), AllowReason::Temporary(grant));
+            return allowed(self.route_id(policy.route(name, None)), AllowReason::Temporary(grant));
         }
         let mut reason = match judgement {
             Judgement::Refused => return Verdict::Refused,
             Judgement::Local => return Verdict::Local,
             Judgement::Allowed(rule) => {
-                return allowed(self.number(policy.route(name, Some(rule))), AllowReason::Rule(rule));
+                return allowed(self.route_id(policy.route(name, Some(rule))), AllowReason::Rule(rule));
             }
             Judgement::NotAllowed(reason) => reason,
         };
@@ -223,24 +227,24 @@ impl Policies {
         {
             return allowed(route, AllowReason::Followed);
         }
-        if self.leads_to_lent(group, name, now) {
+        if self.has_temporary_descendant(group, name, now) {
             reason = Reason::Ancestor(reason.rule());
         }
         if matches!(reason, Reason::Ancestor(_)) && policy.dnssec_ancestors && is_about_zones(question.qtype)
         {
-            return allowed(self.number(policy.route(name, None)), AllowReason::Ancestor);
+            return allowed(self.route_id(policy.route(name, None)), AllowReason::Ancestor);
         }
         match policy.mode() {
             Mode::Enforce => Verdict::Blocked(reason),
             Mode::Observe if question.qtype == Type::ANY => Verdict::MinimalAny(Some(reason)),
             Mode::Observe => {
-                Verdict::Observed(leave(self.number(policy.route(name, None)), true, false), reason)
+                Verdict::Observed(leave(self.route_id(policy.route(name, None)), true, false), reason)
             }
         }
     }
 
     /// True if a grant or a followed name of `group` allows some name below `name` at `now`.
-    fn leads_to_lent(&self, group: GroupId, name: &Name, now: Instant) -> bool {
+    fn has_temporary_descendant(&self, group: GroupId, name: &Name, now: Instant) -> bool {
         self.temporary_ancestors.contains(name, now) || self.followed_ancestors.contains(group, name, now)
     }
 
@@ -260,22 +264,23 @@ impl Policies {
         }
     }
 
-    /// The rule that led clients of `group` to the followed `name`, which nothing else allows at `now`.
+    /// The rule at the start of the CNAME chain that led clients of `group` to the followed `name`. Call it only if no
+    /// rule or grant allows `name` at `now`.
     pub fn leading_rule(&self, group: GroupId, name: &Name, now: Instant) -> Option<RuleRef<'_>> {
         let rule = self.policy(group).rule_by_id(self.followed.rule(group, name, now)?);
         rule.filter(|rule| rule.action() == Action::Allow)
     }
 
-    /// The rule that lets clients of `group` query `question` at `now`: the one that allows its name or led to it.
-    /// `None` for a grant.
+    /// The rule responsible for an allowed `question` of `group` at `now`: the matching rule, or for a followed name
+    /// the rule at the start of its CNAME chain. `None` for a grant or an ancestor.
     pub fn opening_rule<'p>(
         &'p self,
         group: GroupId,
-        ground: AllowReason<'p>,
+        allow_reason: AllowReason<'p>,
         question: &Question,
         now: Instant,
     ) -> Option<RuleRef<'p>> {
-        match ground {
+        match allow_reason {
             AllowReason::Rule(rule) => Some(rule),
             AllowReason::Followed => self.leading_rule(group, &question.name, now),
             AllowReason::Temporary(_) | AllowReason::Ancestor => None,
@@ -285,7 +290,7 @@ impl Policies {
     /// True if clients of `group` may query every name that `reply` leads to at `now`. False if a record is malformed.
     pub fn admits_aliases(&self, group: GroupId, reply: &[u8], now: Instant) -> bool {
         let answers = || section::records(reply).filter(|record| record.is_answer);
-        // Every server adds a CNAME to a DNAME (RFC 6672 section 3.1). Without the CNAME the target is unknown.
+        // A server must add a CNAME to a DNAME (RFC 6672 section 3.1). Without it the target is unknown: reject.
         if answers().any(|record| record.kind == Type::DNAME)
             && !answers().any(|record| record.kind == Type::CNAME)
         {
@@ -300,25 +305,26 @@ impl Policies {
 
     /// Allows clients of `group` to query the names that `reply`, an answer to `query`, leads to.
     ///
-    /// A chain always keeps its root, the name that a rule allows: answers for later names do not change it.
+    /// A CNAME chain stays linked to its first name, which a rule allows; answers for later names do not change that
+    /// link.
     pub fn follow(&self, group: GroupId, query: &AllowedQuery<'_>, reply: &[u8], now: Instant) {
         let name = &query.question().name;
         let by_itself = self.policy(group).rule_for(name).filter(|rule| rule.action() == Action::Allow);
-        let on_the_way = match by_itself {
+        let followed_root = match by_itself {
             Some(_) => None,
             None => self.followed.root(group, name, now),
         };
-        let (root, rule) = match (&by_itself, &on_the_way) {
+        let (root, rule) = match (&by_itself, &followed_root) {
             (Some(rule), _) => (name, rule.id()),
             (None, Some((root, rule))) => (root, *rule),
-            // The lead to this name has expired.
+            // The followed name has expired meanwhile.
             (None, None) => return,
         };
         let start = Start { client: query.whole_client(), root, rule, route: query.route() };
         for record in section::records(reply).filter(|record| record.is_answer).take(MAX_HOPS) {
             if let Ok(Some(target)) = record.target() {
                 self.followed.note(group, start, &target, record.ttl, now);
-                // A refused name has no ancestors to record.
+                // If the target's share was full, it was not stored: do not record its ancestors.
                 if self.followed.find(group, &target, now).is_some() {
                     let until = now + Duration::from_secs(record.ttl.into()).max(SHORTEST);
                     self.followed_ancestors.note(group, &target, until, now);
@@ -327,19 +333,19 @@ impl Policies {
         }
     }
 
-    /// True if clients of the group at `index` may query zone and DNSSEC types of `name`, which is not allowed itself.
-    fn may_ask_about_zone(&self, index: usize, name: &Name, now: Instant) -> bool {
+    /// True if this group may query DS, DNSKEY, NS and SOA of `name` only because an allowed name is below it.
+    fn group_may_query_ancestor(&self, index: usize, name: &Name, now: Instant) -> bool {
         let policy = &self.groups[index].policy;
         let is_allowed = |rule: RuleRef<'_>| rule.action() == Action::Allow;
         policy.dnssec_ancestors
             && !policy.rule_for(name).is_some_and(is_allowed)
             && (policy.is_ancestor(name, now)
-                || GroupId::new(index).is_some_and(|group| self.leads_to_lent(group, name, now)))
+                || GroupId::new(index).is_some_and(|group| self.has_temporary_descendant(group, name, now)))
     }
 
-    /// The same for clients of any group.
+    /// True if any group may query DS, DNSKEY, NS and SOA of `name` only because an allowed name is below it.
     pub fn may_ask_for_zone(&self, name: &Name, now: Instant) -> bool {
-        (0..self.groups.len()).any(|index| self.may_ask_about_zone(index, name, now))
+        (0..self.groups.len()).any(|index| self.group_may_query_ancestor(index, name, now))
     }
 
     /// True if some client may still get an answer for `name` from `route`. Decides which cache entries survive a
@@ -349,9 +355,9 @@ impl Policies {
         self.groups.iter().enumerate().any(|(index, Group { policy, .. })| {
             let rule = policy.rule_for(name).filter(|rule| rule.action() == Action::Allow && !temporary);
             let followed = || self.followed.find(GroupId::new(index)?, name, now);
-            let is_ancestor = || self.may_ask_about_zone(index, name, now);
+            let is_ancestor = || self.group_may_query_ancestor(index, name, now);
             let asked = rule.is_some() || temporary || policy.mode() == Mode::Observe || is_ancestor();
-            asked && self.number(policy.route(name, rule)) == route || followed() == Some(route)
+            asked && self.route_id(policy.route(name, rule)) == route || followed() == Some(route)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! [`Routes`]: which upstream servers a name is sent to.
+//! [`Routes`]: which upstream servers are queried for a name.
 
 use super::expect::Expect;
 use super::rule::{Action, Pattern};
@@ -19,7 +19,8 @@ impl Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u8);
 
-/// Most routes of one policy: ids have eight bits, and those of the previous policy are still in use during a reload.
+/// Maximum routes of one policy: ids have eight bits, and those of the previous policy are still in use during a
+/// reload.
 pub const MAX_ROUTES: usize = 127;
 
 /// Names with their own upstream servers.
@@ -32,7 +33,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// `named` are routes of the settings, `zones` those of allowlists. The most specific pattern wins within each.
+    /// `named` are the routes of the settings, `zones` those of allowlists. The most specific pattern wins within each.
     pub fn new<'a>(
         named: impl IntoIterator<Item = (&'a Pattern, Route)>,
         zones: impl IntoIterator<Item = (&'a Pattern, Route)>,

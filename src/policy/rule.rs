@@ -78,7 +78,7 @@ impl Pattern {
         refuse_what_is_no_name(text)?;
         let host = if host.ends_with("\\.") { host } else { host.strip_suffix('.').unwrap_or(host) };
         let whole = 0..text.len();
-        if host.is_empty() {
+        if host.is_empty() || host == "*" {
             return Err(PatternError::new(
                 whole,
                 "this would match every name",
@@ -153,7 +153,7 @@ fn is_plain_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// Refuses what people paste instead of a host name.
+/// Refuses text that people paste instead of a host name: URLs, addresses, ports.
 fn refuse_what_is_no_name(text: &str) -> Result<(), PatternError> {
     let whole = 0..text.len();
     if text.is_empty() {
@@ -195,8 +195,11 @@ fn refuse_what_is_no_name(text: &str) -> Result<(), PatternError> {
     if let Some((at, space)) = text.char_indices().find(|(_, c)| is_space(*c)) {
         return Err(PatternError::new(
             at..at + space.len_utf8(),
-            format!("invalid character `{}` in host name", space.escape_unicode()),
-            format!("write `{}`", text.replace(is_space, "")),
+            format!("invalid character `{}` in host name: white space or invisible", space.escape_unicode()),
+            format!(
+                "write `{}` if this is one name, else one entry for each name",
+                text.replace(is_space, "")
+            ),
         ));
     }
     Ok(())
@@ -296,7 +299,7 @@ fn misplaced_wildcard(
         _ => Some(format!("write `*.{}`", rest.join("."))),
     };
     let help = help.filter(|help| !help.contains("`*.`"));
-    PatternError::new(span, "`*` must be the whole first label", help)
+    PatternError::new(span, "`*` must be the whole first label, with a domain after it", help)
 }
 
 fn describe(error: NameError) -> String {
@@ -344,7 +347,7 @@ mod tests {
             ("", 0..0, "empty", ""),
             (".", 0..1, "every name", "observe"),
             ("*.", 0..2, "every name", "observe"),
-            ("*", 0..1, "whole first label", ""),
+            ("*", 0..1, "would match every name", "policy.mode = \"observe\""),
             ("*pytorch.org", 0..8, "whole first label", "`.pytorch.org`"),
             ("**.pytorch.org", 0..2, "whole first label", "`*.pytorch.org`"),
             ("a.*.pytorch.org", 2..3, "whole first label", "`*.pytorch.org`"),

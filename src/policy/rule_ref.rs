@@ -58,7 +58,7 @@ impl<'p> RuleRef<'p> {
         usize::from(self.rule.source).min(self.policy.sources.len() - 1)
     }
 
-    /// Handling of aliases in answers for the rule's names.
+    /// How CNAME targets in answers for the rule's names are treated.
     pub fn cname(&self) -> CnamePolicy {
         self.policy.sources[self.source_index()].cname
     }

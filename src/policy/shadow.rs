@@ -14,7 +14,7 @@ use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
 
-/// Most names listed per kind of change; beyond that, lookups are only counted.
+/// Maximum names listed per kind of change; beyond that, lookups are only counted.
 const MAX: usize = 2000;
 
 /// What the candidate policy would change.

@@ -1,4 +1,4 @@
-//! [`SuffixIndex`]: finds which of a few hundred names a name may lie below, without checking each.
+//! [`SuffixIndex`]: finds which of a few hundred names may equal or contain a queried name, without checking each.
 
 use super::trie::SuffixHasher;
 use crate::wire::name::Name;

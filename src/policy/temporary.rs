@@ -52,7 +52,7 @@ struct Ending {
 }
 
 impl Temporary {
-    /// Most grants at once. More names belong in an allowlist.
+    /// Maximum grants at once. More names belong in an allowlist.
     pub const MAX: usize = 1000;
 
     /// The grants that have not expired at `now`, which is `time` on the wall clock. No grant outlasts its duration,

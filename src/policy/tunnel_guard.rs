@@ -22,7 +22,7 @@ use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 
-/// Most pairs of client and rule watched at once, at about ten bytes per name of the budget. Beyond that, pairs idle
+/// Maximum pairs of client and rule watched at once, at about ten bytes per name of the budget. Beyond that, pairs idle
 /// for two windows are dropped, then a quarter of the rest: those with the fewest new names. So a pair that uses up its
 /// budget stays watched.
 const MAX: usize = 4096;

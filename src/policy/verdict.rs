@@ -37,9 +37,9 @@ pub enum AllowReason<'p> {
     Rule(RuleRef<'p>),
     /// A grant allows it.
     Temporary(&'p Grant),
-    /// An answer that clients may still cache led to it.
+    /// It is the CNAME, SVCB or HTTPS target in an answer that has not expired.
     Followed,
-    /// Names below it are allowed, and resolvers query the zones above those names.
+    /// An allowed name is below it. Only DS, DNSKEY, NS and SOA are allowed, for DNSSEC validation.
     Ancestor,
 }
 
@@ -103,7 +103,7 @@ impl<'q> AllowedQuery<'q> {
         }
     }
 
-    /// The question, folded to lower case. Upstream queries are built from it alone.
+    /// The question, folded to lower case. Upstream queries are built from it and [`AllowedQuery::flags`] alone.
     pub fn question(&self) -> &Question {
         match &self.question {
             Held::Borrowed(question) => question,
@@ -111,7 +111,7 @@ impl<'q> AllowedQuery<'q> {
         }
     }
 
-    /// The same with an owned question.
+    /// This query with an owned question.
     pub fn into_owned(self) -> AllowedQuery<'static> {
         let question = match self.question {
             Held::Borrowed(question) => Box::new(question.clone()),
@@ -130,23 +130,23 @@ impl<'q> AllowedQuery<'q> {
         self.client
     }
 
-    /// The client with all its addresses.
+    /// The client: one IPv4 address or one IPv6 prefix.
     pub fn whole_client(&self) -> WholeClient {
         self.prefix.whole(self.client)
     }
 
-    /// The same query; `is_proven`: the client's address is not forged.
+    /// This query, with `is_proven` set if the client's address is verified (TCP or a valid server cookie).
     #[must_use]
     pub fn proven(self, is_proven: bool) -> Self {
         Self { is_proven, ..self }
     }
 
-    /// Whose share of upstream slots and the waiting queue the query uses.
+    /// The client that the query counts for in upstream slots and wait queues.
     pub fn holder(&self) -> ShareHolder {
         ShareHolder::new(self.whole_client(), self.is_proven)
     }
 
-    /// True if the client's address is not forged: the query has a valid server cookie, or came over TCP.
+    /// True if the client's address is verified: the query has a valid server cookie, or came over TCP.
     pub fn is_proven(&self) -> bool {
         self.is_proven
     }
@@ -161,7 +161,7 @@ impl<'q> AllowedQuery<'q> {
         self.route
     }
 
-    /// True if the permission may expire while the query is pending: no rule allows the name itself.
+    /// True if the permission may expire while the query is pending: a grant, a followed name or an ancestor allows it.
     pub fn is_for_a_time(&self) -> bool {
         self.is_for_a_time
     }
@@ -188,13 +188,13 @@ pub enum BlockReason {
     NotListed,
     /// A rule denies it.
     Denied,
-    /// A search suffix or a single label.
+    /// No rule covers the name, and it ends in a search suffix or has a single label.
     Noise,
     /// A name that software uses to find another resolver.
     Bypass,
     /// The answer leads to a name that is not allowed.
     Alias,
-    /// The client asked for too many new names below one rule.
+    /// The client queried too many new names below one rule.
     Tunnel,
     /// The answer has an address that the rule does not expect.
     Unexpected,
@@ -207,7 +207,7 @@ pub enum BlockReason {
 pub enum Reason<'p> {
     /// No rule covers it.
     NotListed,
-    /// No rule covers it, and stub resolvers query it on their own: a search suffix or a single label.
+    /// No rule covers it, and it is noise: a stub resolver added a search suffix, or it has a single label.
     Noise,
     /// The most specific rule that covers it denies it.
     Denied(RuleRef<'p>),
@@ -217,7 +217,7 @@ pub enum Reason<'p> {
     Bypass(&'static BypassName),
     /// The answer for an allowed name leads to a name that is not allowed.
     Alias(RuleRef<'p>),
-    /// The client asked for too many new names below one rule.
+    /// The client queried too many new names below one rule.
     Tunnel(RuleRef<'p>),
     /// The answer for an allowed name has an address that its rule does not expect.
     Unexpected(RuleRef<'p>),
@@ -264,7 +264,9 @@ impl fmt::Display for Reason<'_> {
                 let expect = rule.expect().label();
                 write!(f, "answer has an address that is not {expect} (rule {rule}, expect = \"{expect}\")")
             }
-            Self::Tunnel(rule) => write!(f, "too many new names below rule {rule} (tunnel_guard)"),
+            Self::Tunnel(rule) => {
+                write!(f, "too many new names from this client for rule {rule} (tunnel_guard)")
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`RelayHandle`]: sends questions to the relay, and the state shared with it.
+//! [`RelayHandle`]: sends queries to the relay, and the state shared with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use crate::relay::pending_table::Ticket;
 use crate::upstream::Fetched;
 use crate::wire::answer::Answer;
 
-/// Questions that may wait for the relay; more are refused.
+/// Queries that may wait for the relay; more are dropped.
 const QUEUE: usize = 4096;
 
 /// Delivers answers to waiting queries.
@@ -23,14 +23,14 @@ pub trait Deliver: Send + 'static {
     /// Delivers `fetched` to `waiter` at `now`, or with the next [`Deliver::flush`].
     fn deliver(&mut self, waiter: Self::Waiter, fetched: &Fetched, now: std::time::Instant);
 
-    /// Refuses `waiter` because of `reason`; no answer will come.
+    /// Drops `waiter` because of `reason`; no answer will come.
     fn refuse(&mut self, waiter: Self::Waiter, reason: Dropped);
 
     /// Sends what was queued.
     fn flush(&mut self);
 }
 
-/// A question for the relay.
+/// A query for the relay.
 pub(super) struct Ask<W> {
     pub(super) query: AllowedQuery<'static>,
     pub(super) received: std::time::Instant,
@@ -38,7 +38,7 @@ pub(super) struct Ask<W> {
     pub(super) waiter: Option<W>,
 }
 
-/// The result that a task found for a question.
+/// The result that a task found for a pending query.
 pub(super) struct RelayResult {
     pub(super) ticket: Ticket,
     pub(super) answer: Answer,
@@ -102,7 +102,7 @@ impl<W> RelayHandle<W> {
         self.0.doorbell.ring();
     }
 
-    /// Lets the relay end once nothing is in flight.
+    /// Lets the relay end once no client waits.
     pub fn finish(&self) {
         self.0.finishing.store(true, Ordering::Release);
         self.0.doorbell.ring();

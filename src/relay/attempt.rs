@@ -21,11 +21,11 @@ use crate::wire::answer::Answer;
 use crate::wire::header::{Flags, Header};
 use crate::wire::request;
 
-/// Receive calls on one port before other ports get their turn.
+/// Receive calls on one port before other ports are read.
 const MAX_CALLS: usize = 16;
 
 impl<D: Deliver> Relay<D> {
-    /// Puts a question in flight and queries the first server, or hands it to a task.
+    /// Makes a query pending and queries the first server, or hands it to a task.
     pub(super) fn begin(
         &mut self,
         query: AllowedQuery<'static>,
@@ -45,7 +45,7 @@ impl<D: Deliver> Relay<D> {
             .and_then(|(index, _)| self.ports.pick(&upstream.servers()[*index], &self.poll, now));
         let ticket = self.pending.begin(query, upstream, deadline.into_std(), waiter);
         if !self.state.load().cache.lifetimes().max_stale.is_zero() {
-            self.impatient.push_back((now + CLIENT_PATIENCE, ticket));
+            self.stale_due.push_back((now + CLIENT_PATIENCE, ticket));
         }
         let (Some((index, permit)), Some(port)) = (ready, port) else {
             return self.hand_over(ticket, None);
@@ -84,7 +84,7 @@ impl<D: Deliver> Relay<D> {
                 }
                 calls += 1;
                 if calls == MAX_CALLS {
-                    // A flood at one port must not block everything else. The rest is read in the next turn.
+                    // A flood at one port must not block everything else. The rest is read in the next loop iteration.
                     self.unread.push(port);
                     self.shared.doorbell.note();
                     break;
@@ -230,20 +230,20 @@ impl<D: Deliver> Relay<D> {
         self.hand_over(ticket, Some(FirstAttempt { server, started, ask_next_at: at, outcome }));
     }
 
-    /// Starts other attempts for first attempts that were silent too long, and answers impatient clients with stale
-    /// data.
+    /// Starts other attempts for first attempts that were silent too long, and sends stale answers to clients that
+    /// have waited too long.
     pub(super) fn time_out(&mut self) {
         let now = self.now;
         while let Some(ticket) = pop_due(&mut self.silent, now) {
             self.ask_others(ticket, now);
         }
-        while let Some(ticket) = pop_due(&mut self.impatient, now) {
+        while let Some(ticket) = pop_due(&mut self.stale_due, now) {
             self.answer_stale(ticket);
         }
     }
 }
 
-/// Why a datagram that matches no query in flight is rejected.
+/// Why a datagram that matches no pending query is rejected.
 fn strange(bytes: &[u8]) -> Rejection {
     match Header::parse(bytes) {
         None => Rejection::Short,

@@ -53,10 +53,10 @@ impl Doorbell {
     }
 }
 
-/// State shared between the sleeper and those who wake it.
+/// State shared between the sleeper and the threads that wake it.
 struct Sleeper {
     asleep: AtomicBool,
-    /// There is more work than was looked at.
+    /// More work arrived after the last check.
     noted: AtomicBool,
 }
 

@@ -1,9 +1,9 @@
 //! [`Relay`]: the thread that turns cache misses into answers.
 //!
-//! Only the relay knows what is in flight, so this state needs no lock: workers and tasks put questions into a queue,
-//! and the relay delivers each answer to every query that waits for it. The relay queries the first server itself: many
-//! queries per system call, through few sockets that are replaced often. What takes longer (waiting for a slot, TCP,
-//! another server) becomes a task that reports its result to the relay.
+//! Only this thread touches the pending queries, so they need no lock. Workers and tasks send queries through a queue,
+//! and the relay delivers each answer to every client that waits for it. The relay queries the first server itself: many
+//! queries per system call, through few sockets that are replaced often. Slower work (waiting for a slot, TCP, another
+//! server) runs in a task that reports its result to the relay.
 
 mod asker;
 mod attempt;
@@ -39,10 +39,10 @@ pub use crate::relay::pending::{Ended, PendingQueries, Taken};
 pub use crate::relay::pending_table::{Ticket, Waiters};
 pub use asker::{Deliver, RelayHandle};
 
-/// Questions taken per turn before replies are read again.
+/// Queries taken from the queue per loop iteration, before replies are read again.
 const TURN: usize = 256;
 
-/// Longest sleep. When the relay wakes up, it releases a policy that is no longer in force.
+/// Longest sleep: an idle relay must wake up to drop its reference to a replaced state.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The relay; see the module documentation.
@@ -55,11 +55,11 @@ pub struct Relay<D: Deliver> {
     /// Ports with unread datagrams.
     unread: Vec<PortId>,
     pending: PendingQueries<D::Waiter>,
-    /// First attempts in start order, each with the time when other servers are queried as well.
+    /// Queries by the time when the next server is queried too.
     silent: VecDeque<(Instant, Ticket)>,
-    /// Tickets by the time when waiting clients get a stale answer, if there is one.
-    impatient: VecDeque<(Instant, Ticket)>,
-    /// The time at the start of this turn or after the last sleep: accurate enough for one turn.
+    /// Queries by the time when waiting clients get a stale answer, if the cache has one.
+    stale_due: VecDeque<(Instant, Ticket)>,
+    /// The time at the start of this loop iteration or after the last sleep: accurate enough for one iteration.
     now: Instant,
     delivery: D,
     runtime: Handle,
@@ -86,7 +86,7 @@ impl<D: Deliver> Relay<D> {
             unread: Vec::new(),
             pending: PendingQueries::new(),
             silent: VecDeque::new(),
-            impatient: VecDeque::new(),
+            stale_due: VecDeque::new(),
             now: Instant::now(),
             delivery,
             runtime,
@@ -99,7 +99,7 @@ impl<D: Deliver> Relay<D> {
         RelayHandle::new(&self.shared)
     }
 
-    /// Runs until asked to finish and no query waits. Fetches for the cache only are dropped then.
+    /// Runs until shutdown is requested and no client waits. Then drops the pending prefetches.
     pub fn run(mut self) {
         loop {
             self.heartbeat.beat();
@@ -126,12 +126,12 @@ impl<D: Deliver> Relay<D> {
     /// Sleeps until there is something to do.
     fn wait(&mut self) {
         let next =
-            [self.silent.front(), self.impatient.front()].into_iter().flatten().map(|(due, _)| *due).min();
+            [self.silent.front(), self.stale_due.front()].into_iter().flatten().map(|(due, _)| *due).min();
         let patience = next.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()).min(IDLE));
         let shared = &self.shared;
         let is_quiet = || shared.asks.is_empty() && shared.found.is_empty();
         if let Err(error) = shared.doorbell.sleep(&mut self.poll, &mut self.events, patience, is_quiet) {
-            tracing::error!("cannot wait for upstream replies: {error}");
+            tracing::error!("relay: cannot poll for upstream replies, retrying: {error}");
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
@@ -141,11 +141,11 @@ impl<D: Deliver> Relay<D> {
             let Some(ask) = self.shared.asks.pop() else { return };
             self.take(ask);
         }
-        // The remaining questions follow after the replies already received.
+        // Take the remaining queries in the next iteration, after reading replies.
         self.shared.doorbell.note();
     }
 
-    /// Answers at once if possible, joins a question in flight, or begins an exchange.
+    /// Answers from the cache, joins an identical pending query, starts an exchange, or drops the query over a limit.
     fn take(&mut self, ask: Ask<D::Waiter>) {
         let Ask { query, received, waiter } = ask;
         let now = self.now.into_std();
@@ -164,7 +164,7 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// Ends `ticket`: delivers `answer` to every query that waits for it.
+    /// Completes the query of `ticket`: delivers `answer` to every client that waits for it.
     fn end(&mut self, ticket: Ticket, answer: Answer, upstream: Option<Arc<str>>) {
         let now = self.now.into_std();
         let ended = self.pending.end(self.state.load(), ticket, answer, upstream, now);
@@ -180,7 +180,7 @@ impl<D: Deliver> Relay<D> {
         }
     }
 
-    /// Answers the queries that wait for `ticket` with stale data, if there is any; the exchange continues.
+    /// Sends the clients that wait for `ticket` a stale answer, if the cache has one. The exchange continues.
     fn answer_stale(&mut self, ticket: Ticket) {
         let now = self.now.into_std();
         let Some((fetched, waiters)) = self.pending.give_up_waiting(self.state.load(), ticket, now) else {

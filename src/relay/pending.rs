@@ -1,4 +1,4 @@
-//! [`PendingQueries`]: the relay's decisions about questions and answers, without sockets, tasks or a clock.
+//! [`PendingQueries`]: the relay's decisions about queries and answers, without sockets, tasks or a clock.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,25 +14,25 @@ use crate::upstream::{Fetched, Upstream};
 use crate::wire::answer::{Answer, Lifetime};
 use crate::wire::code::ErrorCode;
 
-/// Every question in flight, with the waiters `W` for it.
+/// The pending queries, each with the waiters `W` for its answer.
 pub struct PendingQueries<W> {
     pub(super) in_flight: PendingTable<W>,
-    kept: HitBuffer,
+    hit_buffer: HitBuffer,
 }
 
-/// The decision about a question.
+/// What to do with a new query.
 pub enum Taken<W> {
-    /// Answered at once.
+    /// Answered now.
     Answered(W, Fetched),
-    /// Refused, for this reason.
+    /// Dropped over a limit, for this reason.
     Refused(W, Dropped),
-    /// Joined an identical question in flight.
+    /// Nothing to do: joined an identical pending query, or is a prefetch that is not needed.
     Shared,
-    /// Must be sent upstream as this query; [`PendingQueries::begin`] then puts it in flight.
+    /// Must be sent upstream as this query; [`PendingQueries::begin`] then makes it pending.
     Ask(AllowedQuery<'static>, Option<W>),
 }
 
-/// A question that has ended.
+/// A completed query.
 pub struct Ended<W> {
     pub(super) asked: Asked,
     /// The answer to deliver.
@@ -42,12 +42,12 @@ pub struct Ended<W> {
 }
 
 impl<W> PendingQueries<W> {
-    /// Nothing in flight.
+    /// No pending queries.
     pub fn new() -> Self {
-        Self { in_flight: PendingTable::new(), kept: HitBuffer::new() }
+        Self { in_flight: PendingTable::new(), hit_buffer: HitBuffer::new() }
     }
 
-    /// Decides about a question: answers it at once, joins a question in flight, or says that it must be sent upstream.
+    /// Decides what to do with a query: answer it, drop it, join a pending query, or send it upstream.
     pub fn take(
         &mut self,
         state: &State,
@@ -56,7 +56,8 @@ impl<W> PendingQueries<W> {
         now: Instant,
     ) -> Taken<W> {
         let Some(query) = renewed(&state.policies, query, now) else {
-            // The reply is made from the new verdict; nothing is sent upstream.
+            // Nothing is sent upstream. `Engine::finish` decides again and replaces this failure by the reply of the new
+            // verdict.
             return match waiter {
                 Some(waiter) => {
                     Taken::Answered(waiter, failure("the policy changed during this query; retry"))
@@ -73,13 +74,13 @@ impl<W> PendingQueries<W> {
         if free == 0 {
             return Taken::Refused(waiter, Dropped::Overload);
         }
-        // One client may hold as many slots as it leaves free.
+        // A client may have at most as many waiting queries as there are free slots: alone, it gets half of them.
         if waiting.of(client) >= state.limits.in_flight_per_client.min(free) {
             return Taken::Refused(waiter, Dropped::ClientOverload);
         }
         if let Some(ticket) = found {
             let is_overdue = self.in_flight.get(ticket).is_some_and(|asked| asked.is_overdue);
-            if is_overdue && let Some(hit) = state.cache.get_stale(&query, now, &mut self.kept) {
+            if is_overdue && let Some(hit) = state.cache.get_stale(&query, now, &mut self.hit_buffer) {
                 return Taken::Answered(waiter, stale::fetched(&hit, now));
             }
             return match self.in_flight.join(ticket, client, waiter, MAX_WAITING) {
@@ -88,13 +89,13 @@ impl<W> PendingQueries<W> {
             };
         }
         // The exchange that this query would have joined may have ended between its cache miss and now.
-        if let Some(hit) = state.cache.get(&query, now, &mut self.kept) {
+        if let Some(hit) = state.cache.get(&query, now, &mut self.hit_buffer) {
             return Taken::Answered(waiter, stale::fetched(&hit, now));
         }
         Taken::Ask(query, Some(waiter))
     }
 
-    /// Puts a question in flight on `upstream` until `deadline`.
+    /// Adds a pending query to `upstream` until `deadline`.
     pub fn begin(
         &mut self,
         query: AllowedQuery<'static>,
@@ -108,8 +109,8 @@ impl<W> PendingQueries<W> {
         )
     }
 
-    /// Ends a question with `answer`. `upstream` sent it; `None` means that no server answered. Caches the answer if
-    /// allowed, or replaces a failure with a better cached answer. Returns `None` if the question has already ended.
+    /// Completes a query with `answer` from `upstream` (`None`: no server answered). Caches the answer if allowed, or
+    /// replaces a failure with a better cached answer. Returns `None` if the query was completed before.
     pub fn end(
         &mut self,
         state: &State,
@@ -122,7 +123,7 @@ impl<W> PendingQueries<W> {
         let mut fetched = Fetched { answer: Arc::new(answer), received: now, upstream, is_stale: false };
         // A reload may have removed from the cache names that it blocks or routes elsewhere. Do not add them again.
         if is_still_good(state, &asked, now) {
-            match stale::instead_of(&fetched, state, &asked.query, now, &mut self.kept) {
+            match stale::instead_of(&fetched, state, &asked.query, now, &mut self.hit_buffer) {
                 Some(stale) => fetched = stale,
                 None => state.cache.insert(&asked.query, fetched.answer.as_ref().as_ref(), now),
             }
@@ -130,8 +131,8 @@ impl<W> PendingQueries<W> {
         Some(Ended { asked, fetched, waiters })
     }
 
-    /// Returns the waiters of `ticket` with a stale answer, if there is one; the question stays in flight. From now on,
-    /// identical questions get the stale answer at once.
+    /// Returns the waiters of `ticket` with a stale answer, if the cache has one. The query stays pending. From now on,
+    /// identical queries get the stale answer immediately.
     pub fn give_up_waiting(
         &mut self,
         state: &State,
@@ -140,7 +141,7 @@ impl<W> PendingQueries<W> {
     ) -> Option<(Fetched, Waiters<W>)> {
         let asked = self.in_flight.get_mut(ticket)?;
         asked.is_overdue = true;
-        let hit = state.cache.get_stale(&asked.query, now, &mut self.kept)?;
+        let hit = state.cache.get_stale(&asked.query, now, &mut self.hit_buffer)?;
         Some((stale::fetched(&hit, now), self.in_flight.take_waiters(ticket)))
     }
 }
@@ -155,16 +156,17 @@ fn failure(text: &str) -> Fetched {
     Fetched::now(Answer::failure(ErrorCode::NOT_READY, text, Lifetime::Unknown))
 }
 
-/// True if the verdict needs no second look: same policy, and no grant with an end time.
+/// True if the verdict is still valid: the policy generation is the same, and a rule allows the name itself. Grants,
+/// followed names and ancestors may expire while the query is pending.
 fn holds(policies: &Policies, query: &AllowedQuery<'_>) -> bool {
     query.generation() == policies.generation() && !query.is_for_a_time()
 }
 
-/// The query under the policy in force: renewed if the policy has changed since the verdict or a grant may have
-/// expired; `None` if it is no longer allowed.
+/// The query, decided again if the policy has changed or its permission may have expired. `None` if it is no longer
+/// allowed or uses another route.
 ///
-/// Also `None` if the route has changed. The waiters compare the answer with the route they asked for, and would accept
-/// one from another route as their own once the name uses their route again.
+/// Why the route must be the same: waiters check the answer's route against the route in their cache miss. If a second
+/// reload restores the old route, they would accept an answer that came from another one.
 fn renewed(policies: &Policies, query: AllowedQuery<'static>, now: Instant) -> Option<AllowedQuery<'static>> {
     if holds(policies, &query) {
         return Some(query);
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_by_another_route_is_not_taken_after_two_reloads() {
+    fn changed_route_or_policy_is_not_renewed() {
         let (client, now) = (std::net::Ipv4Addr::LOCALHOST.into(), Instant::now());
         let name = Name::from_labels([&b"a"[..], b"example"]).unwrap();
         let question = Question { name, qtype: Type::A, class: Class::IN };
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_whose_time_is_over_is_asked_no_more() {
+    fn expired_grant_sends_no_query() {
         let (client, now, time) = (std::net::Ipv4Addr::LOCALHOST.into(), Instant::now(), SystemTime::now());
         let grant = Grant {
             pattern: Pattern::parse("b.example").unwrap(),

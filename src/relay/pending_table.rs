@@ -1,4 +1,4 @@
-//! [`PendingTable`]: every question in flight and its waiters.
+//! [`PendingTable`]: the pending queries and their waiters.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -19,22 +19,22 @@ use crate::upstream::{ExchangeError, Upstream};
 use crate::wire::answer::Answer;
 use crate::wire::letter_case::LetterCase;
 
-/// Handle of a question in flight. The handle of an ended question matches nothing.
+/// Handle of a pending query. The handle of a completed query matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     place: usize,
     serial: u64,
 }
 
-/// A question in flight.
+/// A pending query.
 pub(super) struct Asked {
     pub(super) query: AllowedQuery<'static>,
     /// The servers it is sent to.
     pub(super) upstream: Arc<Upstream>,
     pub(super) deadline: Instant,
-    /// The clients' patience is over: they get a stale answer if there is one.
+    /// The clients have waited too long: they get a stale answer if the cache has one.
     pub(super) is_overdue: bool,
-    /// The relay's own attempt, while it lasts.
+    /// The relay's own attempt, until it ends.
     pub(super) attempt: Option<RelayAttempt>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct RelayAttempt {
     pub(super) report: Option<oneshot::Sender<Result<Answer, ExchangeError>>>,
 }
 
-/// The waiters for one question, each with its client: nearly always one.
+/// The waiters for one pending query, each with its client: nearly always one.
 pub type Waiters<W> = SmallVec<[(ShareHolder, W); 1]>;
 
 struct Entry<W> {
@@ -63,7 +63,7 @@ struct Entry<W> {
     waiters: Waiters<W>,
 }
 
-/// Questions in flight; see the module documentation.
+/// Pending queries; see the module documentation.
 pub(super) struct PendingTable<W> {
     entries: Slab<Entry<W>>,
     /// Entry indices by question.
@@ -74,7 +74,7 @@ pub(super) struct PendingTable<W> {
 }
 
 impl<W> PendingTable<W> {
-    /// Nothing in flight.
+    /// No pending queries.
     pub(super) fn new() -> Self {
         Self {
             entries: Slab::new(),
@@ -90,7 +90,7 @@ impl<W> PendingTable<W> {
         &self.waiting
     }
 
-    /// The identical question in flight, if any.
+    /// The identical pending query, if any.
     pub(super) fn find(&self, query: &AllowedQuery<'_>) -> Option<Ticket> {
         let place = *self
             .questions
@@ -98,8 +98,8 @@ impl<W> PendingTable<W> {
         Some(Ticket { place, serial: self.entries[place].serial })
     }
 
-    /// Adds `client`'s `waiter` to a question. Returns the waiter if `most` are waiting already, or if the client has
-    /// as many waiters as there are free slots.
+    /// Adds `client`'s `waiter` to a pending query. Returns the waiter if `most` are waiting already, or if the client
+    /// has as many waiters as there are free slots.
     pub(super) fn join(
         &mut self,
         ticket: Ticket,
@@ -120,7 +120,7 @@ impl<W> PendingTable<W> {
         Ok(())
     }
 
-    /// Adds a question.
+    /// Adds a pending query.
     pub(super) fn begin(&mut self, asked: Asked, waiter: Option<W>) -> Ticket {
         let hash = self.hash(&asked.query);
         self.serial += 1;
@@ -147,13 +147,13 @@ impl<W> PendingTable<W> {
         self.entry(ticket).map(|entry| &mut entry.asked)
     }
 
-    /// Removes and returns the waiters; the question stays.
+    /// Removes and returns the waiters; the query stays pending.
     pub(super) fn take_waiters(&mut self, ticket: Ticket) -> Waiters<W> {
         let waiters = self.entry(ticket).map(|entry| std::mem::take(&mut entry.waiters)).unwrap_or_default();
         self.released(waiters)
     }
 
-    /// Removes and returns a question with its waiters.
+    /// Removes and returns a pending query with its waiters.
     pub(super) fn end(&mut self, ticket: Ticket) -> Option<(Asked, Waiters<W>)> {
         self.entry(ticket)?;
         let entry = self.entries.remove(ticket.place);

@@ -193,12 +193,12 @@ impl Ports {
         Some(id)
     }
 
-    /// The question that was sent through `port` with `id`.
+    /// The query that was sent through `port` with `id`.
     pub(super) fn find(&self, port: PortId, id: u16) -> Option<Ticket> {
         self.sockets.get(port.0)?.attempts.get(&id).copied()
     }
 
-    /// True if an ICMP message about `port` should be acted on now. Limited because each one examines every question in
+    /// True if an ICMP message about `port` should be acted on now. Limited because each one examines every query in
     /// flight on the port, which a flood must not exploit.
     pub(super) fn take_hint(&mut self, port: PortId, now: Instant) -> bool {
         let Some(socket) = self.sockets.get_mut(port.0) else { return false };
@@ -209,7 +209,7 @@ impl Ports {
         is_due
     }
 
-    /// The questions in flight on `port`.
+    /// The queries in flight on `port`.
     pub(super) fn asked_through(&self, port: PortId) -> Vec<Ticket> {
         self.sockets.get(port.0).map(|socket| socket.attempts.values().copied().collect()).unwrap_or_default()
     }

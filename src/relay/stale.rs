@@ -9,7 +9,7 @@ use crate::policy::AllowedQuery;
 use crate::upstream::{Fetched, is_failure};
 
 /// How long clients wait for a newer answer before they get the stale one (RFC 8767 section 5: 1.8 seconds, "to give
-/// resolution a chance" before stub resolvers ask again).
+/// resolution a chance" before stub resolvers retry).
 pub(super) const CLIENT_PATIENCE: Duration = Duration::from_millis(1800);
 
 /// Shortest time between a failed attempt and a new one (RFC 8767 section 5: the failure recheck timer, at most 30 s).

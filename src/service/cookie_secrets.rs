@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_up_outlives_a_reload() {
+    fn generated_secret_survives_a_reload() {
         let settings = config::CookieSettings::default();
         let first = cookies(&settings, None).unwrap().unwrap();
         let second = cookies(&settings, Some(&first)).unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! [`GrantStore`]: temporary allows, called grants, on disk, with an audit log of who gave them when.
+//! [`GrantStore`]: temporary allows, called grants, on disk, with an audit log of who made them when.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -29,9 +29,9 @@ pub struct GrantStore {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    /// It was given.
+    /// It was made.
     Allowed,
-    /// It could not be saved, so it was not given.
+    /// It could not be saved, so it was not made.
     Failed,
     /// It was revoked.
     Revoked,
@@ -63,7 +63,7 @@ struct Recorded {
 }
 
 impl GrantStore {
-    /// A grants in `directory`; without one, grants end with the process.
+    /// Grants stored in `directory`; without one, grants end with the process.
     pub fn new(directory: Option<PathBuf>) -> Self {
         Self { directory }
     }
@@ -99,8 +99,8 @@ impl GrantStore {
         self.check()
     }
 
-    /// The saved grants that are still valid, none for longer than `longest`. An unreadable file is logged and renamed:
-    /// its names are then blocked as the rules say, which does not prevent the start.
+    /// The saved grants that are still valid, each for at most `longest`. An unreadable file is logged and renamed: its
+    /// grants are lost, but namegate starts.
     pub fn restore(&self, longest: Duration) -> Temporary {
         self.load(longest).unwrap_or_else(|error| {
             tracing::error!("{error}");
@@ -177,7 +177,7 @@ impl GrantStore {
         }
     }
 
-    /// Like [`GrantStore::note`], for events that must not happen without a record.
+    /// Like [`GrantStore::note`], for events that must not happen without an audit entry.
     ///
     /// Errors: `audit.log` cannot be written; with path and hint.
     pub fn record(&self, event: Event, grant: &Grant) -> Result<(), String> {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_place_and_remedy() {
+    fn unreadable_file_is_reported_with_place_and_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let grants = GrantStore::new(Some(directory.path().to_owned()));
         let path = directory.path().join("allowed.json");
@@ -320,7 +320,7 @@ mod tests {
             (
                 "{\"version\":1,\"allowed\":[{\"pattern\":\"*\",\"reason\":\"\",\"author\":\"\",\"since\":\"2026-01-01T00:00:00Z\",\
                  \"until\":\"2026-01-01T00:00:00Z\"}]}",
-                "first label",
+                "every name",
             ),
         ] {
             fs::write(&path, text).unwrap();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_restored_for_no_longer_than_the_setting_says() {
+    fn restored_grant_is_limited_by_the_setting() {
         let now = SystemTime::now();
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         for (since, until, longest, restored) in [

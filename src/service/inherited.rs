@@ -1,6 +1,6 @@
 //! [`Inherited`]: listening sockets from the parent process, by systemd's protocol (sd_listen_fds(3)).
 //!
-//! They outlive the process: what arrives between one process and the next waits in them.
+//! They outlive the process: packets and connections that arrive between two processes wait in them.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};

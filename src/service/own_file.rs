@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn links_pipes_and_what_everyone_writes_are_refused() {
+    fn links_pipes_and_world_writable_files_are_rejected() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::write(at("target"), "x").unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_closed_to_others() {
+    fn created_files_are_closed_to_others() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o7777;

@@ -37,7 +37,7 @@ pub struct Reloader {
     pub settings: Settings,
     /// The settings at start: some of them apply until the process ends.
     pub started: Settings,
-    /// The listen addresses since the start, whatever the settings say now.
+    /// The addresses bound at start; a reload does not change them.
     pub listen: Vec<SocketAddr>,
     /// The operator's own allowlist files that are active.
     pub own_zones: OwnAllowlists,
@@ -59,7 +59,8 @@ pub struct Reloader {
 /// The thread that reads and compiles everything.
 pub type Compiling = JoinHandle<Result<Assembly, AssemblyFaults>>;
 
-/// Longest interval for checking expired grants, unused states and full shares of followed names.
+/// Longest wait for a command. Between commands the thread expires grants, frees old states and logs full shares of
+/// followed names.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Interval for checking whether compilation has finished.
@@ -73,16 +74,18 @@ const NICE: i32 = 19;
 
 impl Reloader {
     /// Starts the thread; it ends when all control handles are dropped. `heartbeat` shows that it makes progress.
-    pub fn start(mut self, orders: CommandQueue, heartbeat: Heartbeat) -> std::io::Result<()> {
+    pub fn start(mut self, commands: CommandQueue, heartbeat: Heartbeat) -> std::io::Result<()> {
         let metrics = Arc::clone(&self.metrics);
         let work = move || {
             let step = || {
                 heartbeat.beat();
-                self.step(&orders)
+                self.step(&commands)
             };
             let complain = || {
                 metrics.reloaded(false);
-                tracing::error!("internal error: a change failed and was not applied; please report this");
+                tracing::error!(
+                    "internal error in the reload thread: the last change may not be applied; please report this"
+                );
                 std::thread::sleep(IDLE);
             };
             go_on(step, complain);
@@ -93,20 +96,20 @@ impl Reloader {
     }
 
     /// Expires grants, continues a reload, and executes the next command; false if there will be no more.
-    fn step(&mut self, orders: &CommandQueue) -> bool {
+    fn step(&mut self, commands: &CommandQueue) -> bool {
         self.expire();
         self.set_cookie_clock();
         self.warn_of_full_share();
-        // A state that only this list holds cannot be used again.
+        // Free states that no other thread uses.
         self.retired.retain(|state| Arc::strong_count(state) > 1);
         if let Some(compiling) = self.compiling.take_if(|compiling| compiling.is_finished()) {
             self.finish_reload(compiling);
         }
-        if self.compiling.is_none() && orders.take_reload() {
+        if self.compiling.is_none() && commands.take_reload() {
             self.begin_reload();
         }
         // If the caller no longer waits, the result is discarded.
-        match orders.next(self.patience()) {
+        match commands.next(self.patience()) {
             Ok(ControlCommand::Allow(grant, result)) => drop(result.send(self.allow(&grant))),
             Ok(ControlCommand::Revoke(pattern, result)) => drop(result.send(self.revoke(&pattern))),
             Ok(ControlCommand::Wake) | Err(RecvTimeoutError::Timeout) => {}
@@ -147,7 +150,9 @@ impl Reloader {
             Ok(assembled) => assembled
                 .map_err(|faults| faults.to_string())
                 .and_then(|assembly| self.put_in_force(assembly)),
-            Err(_) => Err("internal error while reading the settings; please report this".to_owned()),
+            Err(_) => {
+                Err("internal error while loading settings and allowlists; please report this".to_owned())
+            }
         };
         self.note_reload(outcome);
     }
@@ -163,13 +168,13 @@ impl Reloader {
                 self.metrics.reloaded(false);
                 let remedy =
                     self.sandbox.remedy(&error).map(|remedy| format!("\n{remedy}")).unwrap_or_default();
-                tracing::error!("reload failed, the previous policy stays active\n{error}{remedy}");
-                notify::ready("the last reload failed, the previous policy stays active; see the log");
+                tracing::error!("reload failed; the previous policy stays active\n{error}{remedy}");
+                notify::ready("the last reload failed; the previous policy stays active; see the log");
             }
         }
     }
 
-    /// Errors: a settings file is a pipe, and reading it could block forever.
+    /// Fails if a settings file is not a regular file: reading a pipe could block forever.
     fn readable_settings(&self) -> Result<(), String> {
         for settings in self.sources.config.iter().chain(&self.settings.policy.shadow) {
             if settings.metadata().is_ok_and(|found| !found.is_file()) {
@@ -188,8 +193,8 @@ impl Reloader {
         };
         // A settings file is empty for a moment while it is rewritten; the defaults would allow the shipped lists.
         if assembly.is_unset && assembly.settings != self.settings {
-            let error = Diagnostic::error(&assembly.origin, "the settings file no longer sets anything");
-            let error = error.with_help("to use only defaults, restart namegate".to_owned());
+            let error = Diagnostic::error(&assembly.origin, "the settings file sets nothing");
+            let error = error.with_help("to run with the defaults, restart namegate".to_owned());
             return Err(Report::from(error).to_string());
         }
         if let Some(zone) = self.own_zones.replaced(&assembly) {
@@ -212,7 +217,7 @@ impl Reloader {
         let state = self.state.load_full();
         let temporary = state.policies.temporary().with(grant.clone(), now, time);
         let temporary = temporary.map_err(|refused| refused.to_string())?;
-        // Write the audit log first: no name may be allowed without a record, even if the process ends here.
+        // Write the audit log first: no name may be allowed without an audit entry, even if the process ends here.
         self.grants.record(Event::Allowed, grant)?;
         if let Err(error) = self.grants.save(&temporary) {
             self.grants.note(Event::Failed, grant);
@@ -237,8 +242,8 @@ impl Reloader {
         saved.map(|()| true).map_err(warn)
     }
 
-    /// Expires grants, by either clock: the monotonic clock, by which queries are decided, stops while the machine
-    /// sleeps.
+    /// Expires grants that have ended by the monotonic clock or by the wall clock, whichever is first: the monotonic
+    /// clock stops while the machine sleeps.
     fn expire(&mut self) {
         let state = self.state.load_full();
         let expired = state.policies.temporary().expired(Instant::now(), SystemTime::now());
@@ -252,7 +257,7 @@ impl Reloader {
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
     }
 
-    /// Updates the cookies' wall clock, which may have been set, or have advanced while the machine slept.
+    /// Sets the clock used for cookies, in case the system time was changed or the machine slept.
     fn set_cookie_clock(&self) {
         if let Some(cookies) = &self.state.load().cookies {
             cookies.set_clock(Instant::now(), unix_seconds());
@@ -297,7 +302,7 @@ fn at_low_priority<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<T>> {
     std::thread::Builder::new().name("compile".to_owned()).spawn(|| {
-        // If this fails, only other threads become slower meanwhile.
+        // If this fails, compiling competes with the other threads for CPU time.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
         work()
@@ -322,11 +327,11 @@ pub fn summary(assembly: &Assembly) -> String {
         policy.sources().map(|(source, rules)| format!("{} ({rules})", source.zone)).collect();
     let mode = match policy.mode() {
         Mode::Enforce => "enforced",
-        Mode::Observe => "OBSERVE MODE: every name is forwarded",
+        Mode::Observe => "observe mode: names that no rule allows are forwarded",
     };
     let groups = match assembly.policies.groups() {
         [_] => String::new(),
-        groups => format!("; client groups: {}", groups.len() - 1),
+        groups => format!("; client groups: {} (default included)", groups.len()),
     };
     let rules = policy.rules();
     format!("{rules} rules from {}; {mode}{groups}; policy {}", zones.join(", "), policy.hash())
@@ -379,7 +384,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_that_panics_is_complained_of_and_is_not_the_last() {
+    fn panic_in_a_step_is_logged_and_the_thread_continues() {
         let (mut steps, mut complaints) = (0, 0);
         let step = || {
             steps += 1;

@@ -14,8 +14,8 @@ pub enum Request {
     Stop,
 }
 
-/// Catches SIGHUP from the very start: its default action ends the process. Until there is something to drain, SIGTERM
-/// and SIGINT end the process at once; the kernel ignores them for the first process of a container.
+/// Catches SIGHUP from the start, because its default action ends the process. Before the service runs, SIGTERM and
+/// SIGINT end the process immediately; the kernel ignores them for the first process of a container.
 #[derive(Debug)]
 pub struct HangupHandler {
     /// Runs on the current thread.

@@ -149,7 +149,7 @@ pub struct Running {
     pub state: Arc<State>,
     /// The settings it was created from.
     pub settings: Settings,
-    /// The listen addresses since the start, whatever the settings say now.
+    /// The addresses bound at start; a reload does not change them.
     pub listen: Vec<SocketAddr>,
 }
 

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_leaves_no_beat_is_found() {
+    fn thread_without_a_beat_is_found() {
         let mut watchdog = Watchdog::default();
         let (worker, relay) = (watchdog.listen_to("udp-0"), watchdog.listen_to("relay"));
         let start = Instant::now();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_has_done_its_work_is_not_missed() {
+    fn finished_thread_is_not_reported() {
         let mut watchdog = Watchdog::default();
         let worker = watchdog.listen_to("udp-0");
         let start = Instant::now();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_no_query_needs_has_longer() {
+    fn thread_not_needed_for_queries_has_more_time() {
         let mut watchdog = Watchdog::default();
         let (_reload, worker) = (watchdog.listen_to_patiently("reload"), watchdog.listen_to("udp-0"));
         let start = Instant::now();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_never_began_is_found() {
+    fn thread_that_never_started_is_found() {
         let mut watchdog = Watchdog::default();
         let _never = watchdog.listen_to("udp-0");
         let start = Instant::now();

@@ -1,8 +1,8 @@
 //! [`Budget`]: limits how many queries one upstream gets, at once and per second, and divides them among clients.
 //!
-//! A client may hold as many slots as it leaves free, and may have recently used as much of the rate as is left. Alone
-//! it gets half of the slots and the whole rate; with others it gets its share. A client with few queries never waits
-//! for one with many. Queries without a slot wait in a queue in which clients take turns.
+//! A client gets a slot only if it holds no more slots than are free, and has recently used no more of the rate than is
+//! left. A client alone gets about half of the slots and the whole rate, so another client usually finds a free slot.
+//! Queries without a slot wait in a queue in which clients take turns.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,25 +15,25 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::policy::clients::ShareHolder;
 use crate::util::sync::lock;
 
-/// Queries that may wait for one upstream, or for the answer to one question; more are refused. More could not be
-/// answered before the deadline: at 180 in flight and 10 ms each, 1,000 wait 60 ms; at 4 s each they time out.
+/// Maximum queries waiting for one upstream, and maximum clients waiting for one pending query. At 180 in flight and
+/// 10 ms per query, the last of 1,000 waits 60 ms; with a slow upstream, a longer queue would only time out.
 /// The limit also keeps one unanswered name from taking every slot for cache misses.
 pub const MAX_WAITING: usize = 1000;
 
-/// How far a burst may exceed the steady rate: a tenth of a second's worth, well within the difference between our
-/// 900 and Azure's 1,000 queries a second.
+/// Burst above the steady rate, as time: 90 queries at 900 a second, which together stay below Azure's 1,000 a second.
 const BURST: Duration = Duration::from_millis(100);
 
-/// How long a client's use of the rate counts: half of [`BURST`]. A client alone at full rate leaves half of the burst.
+/// Decay time of a client's recent use: after it, 37 % still counts. Half of [`BURST`], so a client alone at full rate
+/// leaves half of the burst.
 const MEMORY: Duration = Duration::from_millis(50);
 
 /// Time that must be left when a query is sent. With less, the answer would come too late.
 const USEFUL: Duration = Duration::from_millis(100);
 
-/// How often the queue is checked while only time can free capacity.
+/// Interval at which the wait queue is served, for tokens that time adds.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// A further attempt for the same query gets a slot only if this many times its client's use is free.
+/// A further attempt for a query needs this many times as many free slots as its client holds.
 const FURTHER: usize = 4;
 
 /// Clients remembered before idle ones are forgotten.
@@ -48,30 +48,30 @@ struct Shared {
     max_in_flight: usize,
     /// Queries per second; zero means no limit.
     rate: f64,
-    book: Mutex<Book>,
+    state: Mutex<BudgetState>,
 }
 
 /// The current use, by client.
 #[derive(Debug)]
-struct Book {
+struct BudgetState {
     in_flight: usize,
-    /// Queries that may be sent now, as of `filled`.
+    /// Tokens at the time `filled`: queries that may be sent immediately.
     tokens: f64,
     filled: Instant,
     clients: HashMap<ShareHolder, Share, RandomState>,
     /// Clients with waiting queries, in turn order.
-    line: VecDeque<ShareHolder>,
+    wait_queue: VecDeque<ShareHolder>,
     waiting: usize,
     serial: u64,
-    /// True while a task serves the queue.
-    is_driven: bool,
+    /// True while a task serves the wait queue.
+    has_queue_task: bool,
 }
 
 /// The use of one client.
 #[derive(Debug)]
 struct Share {
     in_flight: usize,
-    /// Queries sent recently, decaying over time, as of `at`.
+    /// Recent use at the time `at`: queries sent, decaying with [`MEMORY`].
     used: f64,
     at: Instant,
     /// Waiting queries by number, oldest first.
@@ -112,9 +112,9 @@ pub struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            let mut book = shared.book();
-            book.release(self.client);
-            shared.serve_line(&mut book, Instant::now());
+            let mut state = shared.state();
+            state.release(self.client);
+            shared.serve_queue(&mut state, Instant::now());
         }
     }
 }
@@ -123,34 +123,34 @@ impl Budget {
     /// At most `max_in_flight` at once and `max_qps` a second; a `max_qps` of 0 means no limit.
     pub fn new(max_in_flight: usize, max_qps: u32) -> Self {
         let rate = f64::from(max_qps);
-        let book = Book {
+        let state = BudgetState {
             in_flight: 0,
             tokens: burst(rate),
             filled: Instant::now(),
             clients: HashMap::default(),
-            line: VecDeque::new(),
+            wait_queue: VecDeque::new(),
             waiting: 0,
             serial: 0,
-            is_driven: false,
+            has_queue_task: false,
         };
-        Self(Arc::new(Shared { max_in_flight, rate, book: Mutex::new(book) }))
+        Self(Arc::new(Shared { max_in_flight, rate, state: Mutex::new(state) }))
     }
 
     /// Queries in flight.
     pub fn in_flight(&self) -> usize {
-        self.0.book().in_flight
+        self.0.state().in_flight
     }
 
     /// True if a query of `client` would get a slot at `now`.
     pub fn has_room(&self, client: ShareHolder, now: Instant) -> bool {
-        let mut book = self.0.book();
-        self.0.refill(&mut book, now);
-        self.0.obstacle(&book, client, Attempt::First, now).is_none()
+        let mut state = self.0.state();
+        self.0.refill(&mut state, now);
+        self.0.obstacle(&state, client, Attempt::First, now).is_none()
     }
 
     /// Queries waiting for a slot.
     pub fn waiting(&self) -> usize {
-        self.0.book().waiting
+        self.0.state().waiting
     }
 
     /// Takes a slot if one is free now and the rate allows it; otherwise takes nothing.
@@ -161,12 +161,12 @@ impl Budget {
         now: Instant,
         deadline: Instant,
     ) -> Option<Permit> {
-        let mut book = self.0.book();
-        self.0.refill(&mut book, now);
-        if now + USEFUL > deadline || self.0.obstacle(&book, client, attempt, now).is_some() {
+        let mut state = self.0.state();
+        self.0.refill(&mut state, now);
+        if now + USEFUL > deadline || self.0.obstacle(&state, client, attempt, now).is_some() {
             return None;
         }
-        Some(self.0.grant(&mut book, client, now))
+        Some(self.0.grant(&mut state, client, now))
     }
 
     /// Waits for a slot and for the rate, at most until `deadline`.
@@ -175,48 +175,54 @@ impl Budget {
         if let Some(permit) = self.try_acquire(client, Attempt::First, now, deadline) {
             return Ok(permit);
         }
-        let (waiting, permit) = self.0.enter_line(client, now)?;
+        let (waiting, permit) = self.0.enter_queue(client, now)?;
         let last = deadline.checked_sub(USEFUL).unwrap_or(now);
         match timeout_at(last, permit).await {
             Ok(permit) => permit.map_err(|_| Shed::Queue),
             Err(_) => {
                 drop(waiting);
                 let now = Instant::now();
-                let mut book = self.0.book();
-                self.0.refill(&mut book, now);
-                // If there is room now, the rate was what served the queue too slowly.
-                Err(self.0.obstacle(&book, client, Attempt::First, now).unwrap_or(Shed::Rate))
+                let mut state = self.0.state();
+                self.0.refill(&mut state, now);
+                // If a slot is free now, the rate limit was the reason for the wait.
+                Err(self.0.obstacle(&state, client, Attempt::First, now).unwrap_or(Shed::Rate))
             }
         }
     }
 }
 
-/// Queries that may be sent at once after a pause.
+/// Queries that may be sent together after a pause.
 fn burst(rate: f64) -> f64 {
     rate * BURST.as_secs_f64() + 1.0
 }
 
 impl Shared {
-    fn book(&self) -> MutexGuard<'_, Book> {
-        lock(&self.book)
+    fn state(&self) -> MutexGuard<'_, BudgetState> {
+        lock(&self.state)
     }
 
-    fn refill(&self, book: &mut Book, now: Instant) {
-        let since = now.saturating_duration_since(book.filled);
+    fn refill(&self, state: &mut BudgetState, now: Instant) {
+        let since = now.saturating_duration_since(state.filled);
         if !since.is_zero() {
-            book.tokens = (book.tokens + since.as_secs_f64() * self.rate).min(burst(self.rate));
-            book.filled = now;
+            state.tokens = (state.tokens + since.as_secs_f64() * self.rate).min(burst(self.rate));
+            state.filled = now;
         }
     }
 
     /// What prevents sending a query of `client` at `now`.
-    fn obstacle(&self, book: &Book, client: ShareHolder, attempt: Attempt, now: Instant) -> Option<Shed> {
+    fn obstacle(
+        &self,
+        state: &BudgetState,
+        client: ShareHolder,
+        attempt: Attempt,
+        now: Instant,
+    ) -> Option<Shed> {
         let part = match attempt {
             Attempt::First => 1,
             Attempt::Further => FURTHER,
         };
-        let share = book.clients.get(&client);
-        let free = self.max_in_flight.saturating_sub(book.in_flight);
+        let share = state.clients.get(&client);
+        let free = self.max_in_flight.saturating_sub(state.in_flight);
         if free < part || share.map_or(0, |share| share.in_flight) * part > free {
             return Some(Shed::InFlight);
         }
@@ -224,90 +230,89 @@ impl Shared {
             return None;
         }
         let used = share.map_or(0.0, |share| share.used_at(now));
-        (book.tokens < 1.0 || used * part as f64 > book.tokens).then_some(Shed::Rate)
+        (state.tokens < 1.0 || used * part as f64 > state.tokens).then_some(Shed::Rate)
     }
 
     /// Takes a slot for `client`, which must be allowed to have it.
-    fn grant(self: &Arc<Self>, book: &mut Book, client: ShareHolder, now: Instant) -> Permit {
+    fn grant(self: &Arc<Self>, state: &mut BudgetState, client: ShareHolder, now: Instant) -> Permit {
         if self.rate > 0.0 {
-            book.tokens -= 1.0;
+            state.tokens -= 1.0;
         }
-        book.in_flight += 1;
-        let share = book.share(client, now);
+        state.in_flight += 1;
+        let share = state.share(client, now);
         share.used = share.used_at(now) + 1.0;
         share.at = now;
         share.in_flight += 1;
         Permit { shared: Some(Arc::clone(self)), client }
     }
 
-    /// Adds a query of `client` to the queue. A full queue drops the last query of the client with the most in it,
-    /// which may be this one.
-    fn enter_line(
+    /// Adds a query of `client` to the queue. A full queue drops the newest query of the client with the most queries,
+    /// or rejects this one.
+    fn enter_queue(
         self: &Arc<Self>,
         client: ShareHolder,
         now: Instant,
     ) -> Result<(Waiting<'_>, oneshot::Receiver<Permit>), Shed> {
-        let mut book = self.book();
-        if book.waiting >= MAX_WAITING && !book.make_room(client) {
+        let mut state = self.state();
+        if state.waiting >= MAX_WAITING && !state.make_room(client) {
             return Err(Shed::Queue);
         }
         let (sender, permit) = oneshot::channel();
-        book.serial += 1;
-        let serial = book.serial;
-        let share = book.share(client, now);
+        state.serial += 1;
+        let serial = state.serial;
+        let share = state.share(client, now);
         share.waiting.push_back((serial, sender));
         if share.waiting.len() == 1 {
-            book.line.push_back(client);
+            state.wait_queue.push_back(client);
         }
-        book.waiting += 1;
-        if !std::mem::replace(&mut book.is_driven, true) {
+        state.waiting += 1;
+        if !std::mem::replace(&mut state.has_queue_task, true) {
             tokio::spawn(Arc::clone(self).drive());
         }
         Ok((Waiting { shared: self, client, serial }, permit))
     }
 
-    /// Gives slots to waiting queries while there is room. Clients take turns; a client that may not have a slot now is
-    /// skipped.
-    fn serve_line(self: &Arc<Self>, book: &mut Book, now: Instant) {
-        self.refill(book, now);
-        let mut passed_over = 0;
-        while passed_over < book.line.len() && self.max_in_flight > book.in_flight {
-            let Some(client) = book.line.pop_front() else { return };
-            if self.obstacle(book, client, Attempt::First, now).is_some() {
-                book.line.push_back(client);
-                passed_over += 1;
+    /// Gives slots to waiting queries while slots are free. Clients take turns; a client at its limit is skipped.
+    fn serve_queue(self: &Arc<Self>, state: &mut BudgetState, now: Instant) {
+        self.refill(state, now);
+        let mut skipped = 0;
+        while skipped < state.wait_queue.len() && self.max_in_flight > state.in_flight {
+            let Some(client) = state.wait_queue.pop_front() else { return };
+            if self.obstacle(state, client, Attempt::First, now).is_some() {
+                state.wait_queue.push_back(client);
+                skipped += 1;
                 continue;
             }
-            let Some(share) = book.clients.get_mut(&client) else { continue };
+            let Some(share) = state.clients.get_mut(&client) else { continue };
             let Some((_, waiter)) = share.waiting.pop_front() else { continue };
             if !share.waiting.is_empty() {
-                book.line.push_back(client);
+                state.wait_queue.push_back(client);
             }
-            book.waiting -= 1;
-            passed_over = 0;
-            let permit = self.grant(book, client, now);
+            state.waiting -= 1;
+            skipped = 0;
+            let permit = self.grant(state, client, now);
             if let Err(mut permit) = waiter.send(permit) {
                 permit.shared = None;
-                book.release(client);
+                state.release(client);
             }
         }
     }
 
-    /// Serves the queue as time frees capacity, until it is empty.
+    /// Serves the wait queue every [`LOOK_EVERY`] until it is empty.
     async fn drive(self: Arc<Self>) {
         loop {
             sleep_until(Instant::now() + LOOK_EVERY).await;
-            let mut book = self.book();
-            self.serve_line(&mut book, Instant::now());
-            if book.line.is_empty() {
-                book.is_driven = false;
+            let mut state = self.state();
+            self.serve_queue(&mut state, Instant::now());
+            if state.wait_queue.is_empty() {
+                state.has_queue_task = false;
                 return;
             }
         }
     }
 }
 
-impl Book {
+impl BudgetState {
     fn share(&mut self, client: ShareHolder, now: Instant) -> &mut Share {
         if self.clients.len() >= MAX_IDLE + self.in_flight + self.waiting {
             self.clients.retain(|_, share| {
@@ -329,18 +334,18 @@ impl Book {
         }
     }
 
-    /// Drops the last waiting query of the client with the most; false if `client` already has its share.
+    /// Drops the newest waiting query of the client with the most; false if `client` already has its share.
     fn make_room(&mut self, client: ShareHolder) -> bool {
         let waiting = |share: &Share| share.waiting.len();
         let own = self.clients.get(&client).map_or(0, waiting);
-        if (own + 1) * self.line.len().max(1) > MAX_WAITING {
+        if (own + 1) * self.wait_queue.len().max(1) > MAX_WAITING {
             return false;
         }
         let Some(share) = self.clients.values_mut().max_by_key(|share| waiting(share)) else { return false };
         if share.waiting.len() <= own + 1 {
             return false;
         }
-        // Dropping the sender ends the wait. At least one query is left, so its client stays in the queue.
+        // Dropping the sender ends that query's wait. The client has at least one more query, so it stays in the queue.
         share.waiting.pop_back();
         self.waiting -= 1;
         true
@@ -363,17 +368,17 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut book = self.shared.book();
-        let Some(share) = book.clients.get_mut(&self.client) else { return };
+        let mut state = self.shared.state();
+        let Some(share) = state.clients.get_mut(&self.client) else { return };
         let Ok(place) = share.waiting.binary_search_by_key(&self.serial, |(serial, _)| *serial) else {
             return;
         };
         share.waiting.remove(place);
         let is_out = share.waiting.is_empty();
-        book.waiting -= 1;
+        state.waiting -= 1;
         if is_out {
             let client = self.client;
-            book.line.retain(|other| *other != client);
+            state.wait_queue.retain(|other| *other != client);
         }
     }
 }
@@ -441,7 +446,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_line_gives_each_client_its_turn() {
+    async fn wait_queue_is_fair_between_clients() {
         let budget = Arc::new(Budget::new(2, 0));
         let now = Instant::now();
         let mut held = all(&budget, client(1), Attempt::First, now);
@@ -463,11 +468,11 @@ mod tests {
             turns.push(number);
         }
         assert!(turns[..2].contains(&2), "{turns:?}");
-        assert_eq!((budget.in_flight(), budget.0.book().waiting), (0, 0));
+        assert_eq!((budget.in_flight(), budget.0.state().waiting), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_full_line_makes_room_for_who_has_less_in_it() {
+    async fn full_queue_drops_from_the_largest_client() {
         let budget = Arc::new(Budget::new(1, 0));
         let now = Instant::now();
         let _held = all(&budget, client(9), Attempt::First, now);
@@ -489,8 +494,8 @@ mod tests {
             assert_eq!(task.await.unwrap(), Some(Shed::InFlight), "waits until its deadline");
         }
         assert_eq!(Instant::now() - now, Duration::from_millis(4900));
-        let book = budget.0.book();
-        assert_eq!((book.waiting, book.line.len()), (0, 0));
+        let state = budget.0.state();
+        assert_eq!((state.waiting, state.wait_queue.len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -502,6 +507,6 @@ mod tests {
             drop(all(&budget, client, Attempt::First, Instant::now()).pop());
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        assert!(budget.0.book().clients.len() <= MAX_IDLE);
+        assert!(budget.0.state().clients.len() <= MAX_IDLE);
     }
 }

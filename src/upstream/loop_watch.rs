@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_answers_is_looked_at_seldom() {
+    fn answering_server_is_checked_rarely() {
         let (watch, start) = (LoopWatch::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         watch.note_end(0, false, at(0));

@@ -1,9 +1,9 @@
 //! Upstream exchanges: send an allowed query, return a complete answer.
 //!
 //! Client names reach upstreams only through the [`relay`](crate::relay), which requires an [`AllowedQuery`]. Identical
-//! questions in flight share one exchange. The relay queries the first server itself, over UDP. A separate task handles
-//! what takes longer: waiting for a slot, TCP, [`encrypted`] connections, other servers. Servers are tried in
-//! configured order, unhealthy ones last. Only configured servers are ever queried.
+//! pending queries share one exchange. The relay queries the first server itself, over UDP. A separate task does slower
+//! work: waiting for a slot, TCP, [`encrypted`] connections, other servers. Only configured servers are ever queried.
+//! Servers that are up come first, then those with a free slot, then the shortest wait queue, then configured order.
 //!
 //! [`AllowedQuery`]: crate::policy::AllowedQuery
 
@@ -43,14 +43,14 @@ use encrypted::encryption::Encryption;
 use failure::{AttemptError, Failure};
 use server::Server;
 
-/// How long one server may be silent before the next is queried as well. Above any healthy round trip, below the
-/// second try of every common client (Windows 1 s, Linux 1 to 5 s).
+/// How long to wait for a server before the next one is queried too. Longer than a healthy round trip, and not longer
+/// than the first client retry (Windows 1 s, Linux 1 to 5 s).
 pub(crate) const ASK_NEXT_AFTER: Duration = Duration::from_secs(1);
 
-/// Delay before retrying a further attempt that found no free slot. By then the budget may have refilled.
+/// Delay before the next attempt if no slot was free or the query could not be sent.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Time after the deadline in which exchanges report their own timeout before the query gives up on them.
+/// Extra time after the deadline, so that exchanges can report their timeout.
 const GRACE: Duration = Duration::from_millis(20);
 
 /// A query to send to a server.
@@ -71,7 +71,7 @@ enum Exchange {
     RetryOverTcp,
 }
 
-/// An attempt that started before the others.
+/// The attempt that the relay has already started over UDP.
 pub(crate) struct FirstAttempt {
     /// Index of the server.
     pub(crate) server: usize,
@@ -92,7 +92,7 @@ pub(crate) enum ExchangeError {
     Network(std::io::Error),
     #[error("the reply is unusable")]
     Unusable,
-    /// The server answers with an error of the carrying protocol (an HTTP status).
+    /// DNS over HTTPS: the server replied with an HTTP error status.
     #[error("{0}")]
     Unwilling(String),
     #[error("the server rejects EDNS")]
@@ -125,11 +125,11 @@ fn is_shortage(_: i32) -> bool {
     false
 }
 
-/// The servers of one route.
+/// The servers of one route, in configured order.
 #[derive(Debug)]
 pub struct Upstream {
     config: UpstreamConfig,
-    /// In order of preference.
+    /// In configured order.
     servers: Vec<Arc<Server>>,
 }
 
@@ -146,7 +146,7 @@ pub struct UpstreamConfig {
     pub randomize_case: bool,
     /// Servers found in the system's resolver configuration, if `system` is used.
     pub system: Vec<UpstreamAddress>,
-    /// TLS settings for encrypted servers. Without them such servers are left out.
+    /// TLS settings for encrypted servers. Without them such servers are not used.
     pub encryption: Option<Arc<Encryption>>,
 }
 
@@ -172,7 +172,7 @@ pub struct Fetched {
     pub answer: Arc<Answer>,
     /// When it was received; it may have been cached since.
     pub received: std::time::Instant,
-    /// The server that sent it.
+    /// The server that sent it; `None` if it came from the cache or no server answered.
     pub upstream: Option<Arc<str>>,
     /// True for an expired answer, served because no newer one is available.
     pub is_stale: bool,
@@ -209,7 +209,8 @@ impl Upstream {
         names(self) == names(other)
     }
 
-    /// The server to query first for `client`, if it is queried over UDP and has a free slot now.
+    /// The first server with a free slot for `client`, with its permit. `None` if that server does not use UDP, or if no
+    /// server has a free slot.
     pub(crate) fn ready(
         &self,
         client: ShareHolder,
@@ -232,11 +233,11 @@ impl Upstream {
     /// answer: if no server answers, it is SERVFAIL with the reason as Extended DNS Error.
     pub(crate) async fn ask(
         &self,
-        prompt: &UpstreamQuery,
+        query: &UpstreamQuery,
         deadline: Instant,
         first: Option<FirstAttempt>,
     ) -> (Answer, Option<Arc<str>>) {
-        let order = self.order(prompt.client);
+        let order = self.order(query.client);
         let mut turn = match &first {
             Some(first) => ServerSchedule::begun(first.server, order),
             None => ServerSchedule::new(order),
@@ -266,19 +267,18 @@ impl Upstream {
                 let server = &self.servers[index];
                 if attempts.is_empty() {
                     turn.take();
-                    permit.set(async move { (index, server.permit(prompt.client, deadline).await) }.fuse());
+                    permit.set(async move { (index, server.permit(query.client, deadline).await) }.fuse());
                 } else if let Some(permit) =
-                    server.budget.try_acquire(prompt.client, Attempt::Further, now, deadline)
+                    server.budget.try_acquire(query.client, Attempt::Further, now, deadline)
                 {
                     turn.take();
                     started.push((index, now));
-                    attempts.push(
-                        async move { (index, server.exchange(prompt, deadline, permit).await) }.boxed(),
-                    );
+                    attempts
+                        .push(async move { (index, server.exchange(query, deadline, permit).await) }.boxed());
                     next_at = now + ASK_NEXT_AFTER;
                 } else {
-                    // While another attempt may still be answered, further ones do not queue for a slot. A server that
-                    // was not tried yet is worth a retry soon.
+                    // Further attempts do not wait for a slot while one is in progress. Retry sooner if some server
+                    // has not been tried.
                     next_at = now + if turn.has_unasked() { TRY_AGAIN_AFTER } else { ASK_NEXT_AFTER };
                 }
             }
@@ -298,7 +298,7 @@ impl Upstream {
                         let server = &self.servers[index];
                         started.push((index, Instant::now()));
                         attempts.push(
-                            async move { (index, server.exchange(prompt, deadline, permit).await) }.boxed(),
+                            async move { (index, server.exchange(query, deadline, permit).await) }.boxed(),
                         );
                         next_at = Instant::now() + ASK_NEXT_AFTER;
                         continue;
@@ -312,7 +312,7 @@ impl Upstream {
             if was_sent {
                 turn.said_no(index);
             } else {
-                // A slot or a route may be available again soon. Not so if the server is already down.
+                // The query was not sent, so the server may be tried again, unless it is down.
                 if let Some(place) = started.iter().rposition(|(server, _)| *server == index) {
                     started.remove(place);
                 }
@@ -327,7 +327,7 @@ impl Upstream {
         (failure.into_answer(), None)
     }
 
-    /// Reports silence to servers that were queried long enough ago and did not reply, except `winner`.
+    /// Records a failure for each server that did not reply within [`ASK_NEXT_AFTER`], except `winner`.
     fn note_silent(&self, started: &[(usize, Instant)], winner: Option<usize>) {
         for (place, (index, start)) in started.iter().enumerate() {
             let first = started[..place].iter().all(|(earlier, _)| earlier != index);

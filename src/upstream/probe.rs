@@ -30,7 +30,7 @@ fn ourselves() -> ShareHolder {
 /// NS of the root.
 const NS: Type = Type(2);
 
-/// Probes the servers that `in_force` returns at each round, while it is polled. The first round starts at once.
+/// Probes the servers that `in_force` returns at each round, while it is polled. The first round starts immediately.
 pub async fn run(in_force: impl Fn() -> Arc<Upstreams>) {
     let mut rounds = interval(INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn one_server_is_asked_again_until_it_says_no() {
+    fn one_server_is_queried_again_until_it_fails() {
         assert_eq!(all(&mut ServerSchedule::new([0])), [0, 0, 0]);
         let mut turn = ServerSchedule::new([0]);
         assert_eq!(turn.take(), Some(0));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_asked_before_counts() {
+    fn first_server_counts_as_queried() {
         let mut turn = ServerSchedule::begun(2, [0, 1, 2]);
         assert!(turn.has_unasked());
         assert_eq!(all(&mut turn), [0, 1]);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_host_could_not_send_is_no_attempt() {
+    fn unsent_query_does_not_count_as_attempt() {
         let mut turn = ServerSchedule::new([0, 1]);
         for _ in 0..9 {
             let index = turn.take();

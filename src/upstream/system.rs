@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_but_name_servers_matters() {
+    fn only_nameserver_lines_are_read() {
         for (text, expected) in [
             ("nameserver 127.0.0.1\nsearch .corp.example\noptions ndots:2\n", "127.0.0.1"),
             ("nameserver fe80::1%lo\n", "[fe80::1%1]:53"),

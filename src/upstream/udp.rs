@@ -74,7 +74,7 @@ mod tests {
 
     /// A buffer in each of thousands of waiting exchanges took 20 KiB of memory per query.
     #[test]
-    fn an_exchange_that_waits_holds_no_room_for_its_reply() {
+    fn waiting_exchange_holds_no_reply_buffer() {
         let (question, flags) = (crate::wire::query::Question::empty(), AnswerFlags::default());
         let client = ClientPrefix::default().whole(Ipv4Addr::LOCALHOST.into());
         let client = ShareHolder::new(client, false);

@@ -51,7 +51,7 @@ pub struct NoFreeRoute;
 impl Upstreams {
     /// The servers of `lists` (the first is for names without a route), and the route id of each list. Equal lists
     /// share one id, which they keep from `before`. Servers also in `before` keep their counters, health, budget and
-    /// connections. [`UpstreamAddress::System`] is left out here.
+    /// connections. [`UpstreamAddress::System`] is ignored here.
     ///
     /// Errors: queries in flight under earlier policies use all remaining ids.
     pub fn new(

@@ -201,7 +201,7 @@ impl ErrorCode {
     pub const PROHIBITED: Self = Self(18);
     /// 19: an expired NXDOMAIN, and there is no newer answer.
     pub const STALE_NXDOMAIN: Self = Self(19);
-    /// 20: the answer is not cached, and the query has RD=0.
+    /// 20: the server is not authoritative for the name, and the query has RD=0.
     pub const NOT_AUTHORITATIVE: Self = Self(20);
     /// 21: the kind of query is not supported.
     pub const NOT_SUPPORTED: Self = Self(21);

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 pub const MAX_NAME: usize = 255;
 /// Longest label, in bytes, without its length byte (RFC 1035 section 2.3.4).
 pub const MAX_LABEL: usize = 63;
-/// Most labels in a name of [`MAX_NAME`] bytes, without the root.
+/// Maximum labels in a name of [`MAX_NAME`] bytes, without the root.
 pub const MAX_LABELS: usize = 127;
 
 /// A domain name for comparison: length-prefixed labels, A–Z folded to a–z, and the root's zero byte.

@@ -44,7 +44,7 @@ pub struct Query<'a> {
 pub enum Malformed<'a> {
     /// Fewer than twelve bytes: no reply.
     Short,
-    /// A response: no reply, or two servers could answer each other for ever.
+    /// A response: no reply, because two servers could answer each other forever.
     Response,
     /// An opcode other than QUERY: NOTIMP. The format after the header is unknown.
     Opcode(Header),

@@ -47,7 +47,7 @@ pub struct Envelope<'q> {
     edns: Option<Edns>,
     /// The cookie option for the client.
     cookie: Option<[u8; cookie::OPTION]>,
-    /// Our own UDP payload, sent in the OPT.
+    /// Our maximum UDP payload size, sent in the OPT.
     udp_payload: u16,
     /// Largest reply in bytes.
     pub(super) limit: usize,
@@ -81,14 +81,14 @@ impl<'q> Envelope<'q> {
         Self { header, question, edns: None, cookie: None, udp_payload: MIN_UDP_PAYLOAD, limit }
     }
 
-    /// The same with a cookie, if the client sent EDNS. The cookie precedes all other options and always fits: header,
-    /// the longest question and the whole OPT have 314 bytes.
+    /// This envelope with a cookie, if the client sent EDNS. The cookie precedes all other options and always fits:
+    /// header, the longest question and the OPT with the cookie take 310 bytes.
     pub fn with_cookie(self, cookie: Option<[u8; cookie::OPTION]>) -> Self {
         Self { cookie: cookie.filter(|_| self.edns.is_some()), ..self }
     }
 
-    /// The same without cookie, or without OPT, for a TCP reply that does not fit with them. No transport carries more
-    /// than TCP, so the client could not get the answer otherwise.
+    /// This envelope without cookie, or without OPT, for a TCP reply that does not fit with them. No transport carries
+    /// more than TCP, so the client could not get the answer otherwise.
     fn smaller(&self) -> Option<Self> {
         match self {
             _ if self.limit < MAX_MESSAGE => None,
@@ -109,9 +109,11 @@ impl<'q> Envelope<'q> {
         self.edns.map_or(0, |_| OPT_FIXED + cookie)
     }
 
-    /// Starts a reply: header and question, with RD and CD copied (RFC 1035 section 4.1.1, RFC 4035 section 3.1.6).
+    /// Starts a reply: header and question, with opcode, RD and CD copied (RFC 1035 section 4.1.1, RFC 4035 section
+    /// 3.1.6).
     pub(super) fn begin(&self, out: &mut Vec<u8>, extra: u16, rcode: Rcode, counts: [u16; 3]) {
         out.clear();
+        // 0x7800: the opcode.
         let kept = self.header.flags.0 & (Flags::RD | Flags::CD | 0x7800);
         let flags = Flags(Flags::QR | Flags::RA | kept | extra | rcode.0 & 0x0f);
         let additional = counts[2] + u16::from(self.edns.is_some());
@@ -141,8 +143,8 @@ impl<'q> Envelope<'q> {
         }
     }
 
-    /// Adds an Extended DNS Error to the OPT at the end, which has `options` bytes of options. If it does not fit,
-    /// leaves out its text, or all of it.
+    /// Adds an Extended DNS Error to the OPT at the end, which has `options` bytes of options. If the option
+    /// does not fit, it is sent without text; if that does not fit either, it is left out.
     fn add_error(&self, out: &mut Vec<u8>, options: usize, error: ExtendedError<'_>) {
         if self.edns.is_none() {
             return;
@@ -196,7 +198,7 @@ pub fn not_implemented(out: &mut Vec<u8>, header: Header) {
     out.extend_from_slice(&Header { id: header.id, flags, counts: [0; 4] }.to_bytes());
 }
 
-/// A reply without records: FORMERR, REFUSED, SERVFAIL, BADVERS.
+/// A reply without records, for an error code such as REFUSED, SERVFAIL or BADCOOKIE.
 pub fn error(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
     envelope.begin(out, 0, rcode, [0, 0, 0]);
     envelope.end_with_error(out, rcode, error);
@@ -262,7 +264,7 @@ impl Ageing {
     /// TTLs stay unchanged.
     pub const NONE: Self = Self::By { age: Duration::ZERO, max_ttl: Duration::MAX };
 
-    /// The change of each TTL of an answer with `lifetime`.
+    /// A function that maps each TTL of an answer to the TTL that the client gets.
     fn of(self, lifetime: Lifetime) -> impl Fn(u32) -> u32 {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let (age, max) = match self {
@@ -284,7 +286,8 @@ impl Ageing {
 /// TTL of stale answers in seconds (RFC 8767 section 4: "RECOMMENDED to be 30 seconds").
 const STALE_TTL: u32 = 30;
 
-/// An answer relayed whole: records, response code, AD and Extended DNS Errors; TTLs capped and aged.
+/// A reply with an upstream's answer: records, response code, AD and Extended DNS Errors. TTLs are capped and reduced
+/// by the answer's age.
 ///
 /// An answer that does not fit is sent without additional records. If that is not enough: over UDP only question and
 /// OPT with TC=1, so that the client retries over TCP; over TCP without the cookie, then without OPT. RFC 2181 section

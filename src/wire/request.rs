@@ -1,4 +1,5 @@
-//! Queries to upstreams: built from the folded question alone, so nothing else from the client leaves this host.
+//! Queries to upstreams: built from the folded question and the flags DO and CD, so nothing else from the client leaves
+//! this host.
 
 use super::code::Type;
 use super::edns::{DNSSEC_OK, OPTION_PADDING};

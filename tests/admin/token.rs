@@ -109,7 +109,7 @@ fn malformed_change_requests_are_refused() {
     post(&WISH.replace("1h", "25h")).expect_error(422, &["at most 1day", "max_temporary"]);
     post(&WISH.replace("a test", " ")).expect_error(422, &["reason: is empty"]);
     post(&WISH.replace("wanted.example", "*.com"))
-        .expect_error(422, &["every domain of a registry", "\"wide\": true"]);
+        .expect_error(422, &["every domain under a public suffix", "\"wide\": true"]);
     http().send("DELETE", "/api/v1/allowed/a..b", "").expect_error(422, &["name: empty label"]);
 }
 

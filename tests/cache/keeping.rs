@@ -14,7 +14,7 @@ fn ttls(records: &[Record]) -> Vec<u32> {
 }
 
 #[test]
-fn a_kept_answer_ages() {
+fn cache_entry_ttl_decreases() {
     let upstream = ScriptedUpstream::start();
     let response = Response::answering(&[
         "ws.allowed.example 60 CNAME edge.elsewhere.example",

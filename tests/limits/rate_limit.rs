@@ -77,7 +77,7 @@ fn malformed_and_refused_queries_count_as_well() {
 }
 
 #[test]
-fn who_brings_its_cookie_is_not_limited() {
+fn valid_cookie_is_not_rate_limited() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "rate_limit = { responses_per_second = 10, slip = 1 }");
     let client = gate.udp();

@@ -110,7 +110,7 @@ fn without_a_reader_queries_are_answered_and_frames_counted() {
     let (_directory, path) = socket();
     let upstream = ScriptedUpstream::start();
     let gate = start(&upstream, &path);
-    gate.stderr.expect("dnstap: no reader");
+    gate.stderr.expect("dnstap: cannot connect to ");
     for _ in 0..10 {
         gate.ask("evil.example", "A");
     }
@@ -120,7 +120,7 @@ fn without_a_reader_queries_are_answered_and_frames_counted() {
     gate.stderr.expect("dnstap: reader connected");
     gate.ask("evil.example", "A");
     assert_eq!(reader.expect(2).len(), 2);
-    let told = gate.stderr.all().iter().filter(|line| line.contains("dnstap: no reader")).count();
+    let told = gate.stderr.all().iter().filter(|line| line.contains("dnstap: cannot connect to ")).count();
     assert_eq!(told, 1, "{:#?}", gate.stderr.all());
 }
 

@@ -81,7 +81,7 @@ fn json_has_the_three_pages() {
     assert_eq!(value["recent"]["lookups"][0]["decision"], "observed");
     assert!(value["top"]["names"].is_array());
     let text = top(admin(&gate), &[]).expect_code(0).stdout;
-    assert!(text.contains("mode observe: nothing is blocked\n"), "{text}");
+    assert!(text.contains("mode observe: not enforcing\n"), "{text}");
 }
 
 #[test]

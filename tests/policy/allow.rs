@@ -53,7 +53,7 @@ fn grant_and_revoke_take_effect() {
     assert_eq!(said, "Revoked: *.wanted.example\n");
     assert_eq!(rcode(&gate, "a.wanted.example"), "NXDOMAIN", "its cache entries are not served");
     let again = run(&gate, &["allow", "*.wanted.example", "--revoke"]).expect_code(1);
-    again.expect_stderr(&["namegate refused (404)", "help: run `namegate allowed`"]);
+    again.expect_stderr(&["request rejected (HTTP 404)", "help: run `namegate allowed`"]);
     assert_eq!(upstream.asked(), ["a.wanted.example A", "b.wanted.example A"]);
 }
 
@@ -89,10 +89,10 @@ fn who_is_refused_is_told_why() {
     let (_upstream, directory, gate) = gate_with_token();
     allow(&gate, "wanted.example", "25h")
         .expect_code(1)
-        .expect_stderr(&["refused (422): for: at most 1day", "\n  help: "]);
+        .expect_stderr(&["rejected (HTTP 422): for: at most 1day", "\n  help: "]);
     allow(&gate, "*wanted.example", "1h")
         .expect_code(1)
-        .expect_stderr(&["refused (422): name: ", "\n  help: write `"]);
+        .expect_stderr(&["rejected (HTTP 422): name: ", "\n  help: write `"]);
     run(&gate, &["allow", "wanted.example", "--for", "1h"]).expect_code(2).expect_stderr(&["--reason"]);
     run(&gate, &["allow", "wanted.example", "--for", "soon", "--reason", "x"]).expect_code(2);
     run(&gate, &["allow", "a/../b", "--revoke"]).expect_code(1).expect_stderr(&["without port or path"]);
@@ -104,7 +104,7 @@ fn who_is_refused_is_told_why() {
     };
     with_other(&gate).expect_code(1).expect_stderr(&["other users can read or write it", "chmod o="]);
     std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
-    with_other(&gate).expect_code(1).expect_stderr(&["refused (401)", "missing or wrong"]);
+    with_other(&gate).expect_code(1).expect_stderr(&["rejected (HTTP 401)", "missing or wrong"]);
     assert_eq!(rcode(&gate, "wanted.example"), "NXDOMAIN");
 }
 

@@ -60,7 +60,7 @@ fn explain_tells_ancestors_apart() {
             "{query}: {explained}"
         );
     }
-    for (name, answer) in [("b.example", "NOERROR without data"), ("c.example", "NXDOMAIN")] {
+    for (name, answer) in [("b.example", "NODATA"), ("c.example", "NXDOMAIN")] {
         let arguments = ["explain", name, "--config", "namegate.toml"];
         let run = namegate(gate.directory(), &arguments).expect_code(1);
         assert!(

@@ -31,11 +31,13 @@ fn differing_verdicts_are_counted_and_listed() {
     let shown = shadow(&gate).expect_code(1).stdout;
     assert!(
         shown.starts_with("candidate policy ")
-            && shown.contains("2 lookups would be blocked, 1 would be allowed"),
+            && shown
+                .contains("would block 2 lookups that are answered now, and answer 1 that are blocked now"),
         "{shown}"
     );
     assert!(
-        shown.contains("- blocked  b.allowed.example  ×2") && shown.contains("+ allowed  new.example  ×1"),
+        shown.contains("- would block  b.allowed.example  lookups: 2")
+            && shown.contains("+ would allow  new.example  lookups: 1"),
         "{shown}"
     );
     assert!(!shown.contains("other.example") && !shown.contains("a.allowed.example "), "{shown}");
@@ -67,23 +69,29 @@ fn comparison_is_of_what_clients_would_get() {
             "[policy]\nzones = []\n",
             "other.example",
             1,
-            "1 lookups would be blocked, 0 would be allowed",
+            "would block 1 lookups that are answered now, and answer 0 that are blocked now",
         ),
         (
             "observe",
             "[policy]\nmode = \"observe\"\nzones = []\n",
             "other.example",
             0,
-            "0 lookups would be blocked",
+            "would block 0 lookups",
         ),
         (
             "enforce",
             "[policy]\nmode = \"observe\"\nzones = []\n",
             "a.allowed.example",
             0,
-            "0 lookups would be blocked",
+            "would block 0 lookups",
         ),
-        ("enforce", "[policy]\nmode = \"observe\"\nzones = []\n", "other.example", 1, "1 would be allowed"),
+        (
+            "enforce",
+            "[policy]\nmode = \"observe\"\nzones = []\n",
+            "other.example",
+            1,
+            "answer 1 that are blocked now",
+        ),
     ] {
         let upstream = ScriptedUpstream::start();
         let settings = format!("policy.shadow = \"candidate.toml\"\npolicy.mode = \"{mode}\"");

@@ -179,7 +179,7 @@ fn addressed() -> ScriptedUpstream {
 }
 
 #[test]
-fn addresses_of_the_wrong_kind_are_counted_and_told() {
+fn unexpected_addresses_are_counted_and_logged() {
     let upstream = addressed();
     let gate = gate(&upstream, EXPECTING, "log.queries = \"all\"");
     for (name, qtype) in [

@@ -9,6 +9,6 @@ mod hostile_clients;
 mod messages;
 mod other_clients;
 mod tcp;
+mod tcp_connections;
 mod tcp_limits;
-mod tcp_places;
 mod udp;

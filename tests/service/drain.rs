@@ -168,7 +168,7 @@ fn ask_over_tcp(address: std::net::SocketAddr, is_over: &AtomicBool) -> Seen {
 }
 
 #[test]
-fn a_second_gate_takes_over_under_load_and_no_query_is_lost() {
+fn second_process_takes_over_without_loss() {
     let upstream = ScriptedUpstream::start();
     let first = Gate::start(&upstream, "server.reuse_port = true");
     let address = first.address();

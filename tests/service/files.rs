@@ -36,7 +36,7 @@ fn a_missing_directory_does_not_bring_the_shipped_zones() {
     fs::create_dir(directory.path().join("zones")).unwrap();
     check().expect_code(0);
     std::os::unix::fs::symlink("nowhere", directory.path().join("zones/python.toml")).unwrap();
-    check().expect_code(1).expect_stderr(&["zones/python.toml", "No such file"]);
+    check().expect_code(1).expect_stderr(&["zones/python.toml", "file not found"]);
 }
 
 #[test]
@@ -88,14 +88,14 @@ fn settings_without_any_setting_change_nothing_at_a_reload() {
     ] {
         fs::write(gate.settings_path(), text).unwrap();
         assert_eq!(gate.reload(), Reload::Failure, "{text:?}");
-        gate.stderr.expect("the settings file no longer sets anything");
+        gate.stderr.expect("the settings file sets nothing");
         assert_eq!(rcode(&gate, "x.allowed.example"), "NOERROR");
         assert_eq!(rcode(&gate, "pypi.org"), "NXDOMAIN");
     }
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_zone_holds_no_reload_up() {
+fn fifo_instead_of_allowlist_does_not_block_reload() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::with_files(&[upstream.address()], NARROWED, &[("zones/python.toml", NARROW)]);
     let file = gate.directory().join("zones/python.toml");
@@ -135,7 +135,7 @@ fn audit(directory: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn a_gate_that_starts_beside_another_keeps_its_allowances() {
+fn second_process_keeps_grants() {
     let upstream = ScriptedUpstream::start();
     let gate = stateful(&upstream);
     std::thread::scope(|scope| {

@@ -152,7 +152,9 @@ fn the_default_settings_are_told_of_briefly() {
     }
     let all = check(directory.path(), &["--all"]).expect_code(0);
     assert!(
-        all.stderr.contains("`.windows.net`: Azure Storage, as listed in the 2020 edition"),
+        all.stderr.contains(
+            "`.windows.net`: marked `broad`, purpose: Azure Storage, as listed in the 2020 edition"
+        ),
         "{}",
         all.stderr
     );

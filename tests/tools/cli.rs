@@ -200,7 +200,7 @@ fn healthcheck_asks_the_running_gate() {
 }
 
 #[test]
-fn an_upstream_that_is_the_gate_itself_is_refused() {
+fn upstream_at_own_address_is_rejected() {
     let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|socket| socket.local_addr())
         .expect("a port")
@@ -262,9 +262,89 @@ fn the_gate_ends_in_order() {
 fn the_version_and_the_help_are_told() {
     let directory = TempDir::new().expect("a temporary directory");
     let version = namegate(directory.path(), &["--version"]).expect_code(0).stdout;
-    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    // Release builds name the commit.
+    let target = std::env::consts::ARCH;
+    let start = format!("namegate {} (", env!("CARGO_PKG_VERSION"));
+    assert!(version.starts_with(&start) && version.contains(&format!(", {target}-")), "{version}");
     let help = namegate(directory.path(), &["--help"]).expect_code(0).stdout;
     for command in ["check", "explain", "rules", "config", "healthcheck"] {
         assert!(help.contains(command), "{command} is not in\n{help}");
+    }
+}
+
+#[test]
+fn overrides_before_the_command_count_like_those_after_it() {
+    let directory = settings(RULES);
+    let before = ["--config", "namegate.toml", "--mode", "observe", "config"];
+    let run = namegate(directory.path(), &before).expect_code(0);
+    assert!(run.stdout.contains("mode = \"observe\""), "{}", run.stdout);
+    let after = ["--mode", "observe", "config", "--config", "namegate.toml", "--mode", "enforce"];
+    let run = namegate(directory.path(), &after).expect_code(0);
+    assert!(run.stdout.contains("mode = \"enforce\""), "{}", run.stdout);
+}
+
+#[test]
+fn commands_refuse_overrides_that_they_do_not_use() {
+    let directory = settings("");
+    for arguments in [
+        &["import", "list", "-", "--upstream", "10.0.0.4"][..],
+        &["top", "--listen", "127.0.0.1"],
+        &["prove", "--mode", "observe"],
+        &["demo", "--config", "namegate.toml"],
+        &["completions", "bash", "--zones", "r"],
+    ] {
+        namegate(directory.path(), arguments).expect_code(2).expect_stderr(&["unexpected argument"]);
+    }
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    let directory = settings("");
+    for (shell, mark) in [
+        ("bash", "complete -F _namegate"),
+        ("fish", "complete -c namegate"),
+        ("zsh", "#compdef namegate"),
+        ("elvish", "edit:completion"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        let run = namegate(directory.path(), &["completions", shell]).expect_code(0);
+        assert!(run.stdout.contains(mark) && run.stdout.contains("healthcheck"), "{shell}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn man_writes_a_page_for_each_command() {
+    let directory = settings("");
+    let pages = directory.path().join("man1");
+    let path = pages.to_str().expect("a path in UTF-8");
+    namegate(directory.path(), &["man", path])
+        .expect_code(1)
+        .expect_stderr(&["help: pass an existing directory"]);
+    std::fs::create_dir(&pages).expect("a directory can be made");
+    namegate(directory.path(), &["man", path]).expect_code(0);
+    for (page, part) in [
+        ("namegate.1", "answers only what you allow"),
+        ("namegate-prove.1", "Exit status: 0 passed"),
+        ("namegate-demo-upstream.1", "listen"),
+    ] {
+        let text = std::fs::read_to_string(pages.join(page)).expect(page);
+        assert!(text.contains(part), "{page}: {text}");
+    }
+}
+
+#[test]
+fn every_help_has_an_example() {
+    let directory = settings("");
+    let commands = "serve check explain rules config import diff export demo learn top shadow prove allow allowed \
+                    healthcheck completions man";
+    for command in commands.split_whitespace() {
+        let run = namegate(directory.path(), &[command, "--help"]).expect_code(0);
+        let (_, examples) =
+            run.stdout.split_once("Examples:\n").unwrap_or_else(|| panic!("{command}: no example"));
+        for line in examples.lines().take_while(|line| !line.is_empty()) {
+            assert!(line.starts_with("  ") && line.contains("namegate "), "{command}: wrapped: {line}");
+        }
+        let wide: Vec<&str> = run.stdout.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{command}: {wide:?}");
     }
 }

@@ -50,7 +50,7 @@ fn traffic_shows_every_kind_of_lookup() {
     let server = gate.address().to_string();
     let arguments = ["demo", "traffic", "--server", &server, "--for", "2s", "--rate", "200"];
     let run = namegate(directory().path(), &arguments).expect_code(0);
-    assert!(run.stdout.starts_with(&format!("asked {server} ")), "{}", run.stdout);
+    assert!(run.stdout.starts_with(&format!("queried {server}: ")), "{}", run.stdout);
     assert!(run.stdout.ends_with(" 0 other, 0 unanswered\n"), "{}", run.stdout);
     let asked: f64 = run.stdout.split(' ').nth(2).and_then(|count| count.parse().ok()).expect("a count");
     assert!((200.0..=401.0).contains(&asked), "{}", run.stdout);
@@ -89,7 +89,7 @@ fn both_roles_obey_sigterm() {
     terminate(&traffic);
     let output = traffic.wait_with_output().expect("the clients exit");
     assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).starts_with("asked "), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("queried "), "{output:?}");
     terminate(&upstream.child);
     let status = eventually("the exit of the upstream", || {
         upstream.child.try_wait().expect("a child can be waited for")

@@ -35,10 +35,10 @@ fn what_is_needed_and_blocked_is_told_with_the_reason() {
     assert_eq!(
         lines,
         [
-            "+ needed, blocked: *.azureml.ms  Azure Machine Learning  tcp/443  not on the allowlist",
-            "+ needed, blocked: management.azure.com  Azure portal  tcp/443  not on the allowlist",
-            "+ needed, blocked: ml.azure.com  Azure Machine Learning  tcp/443  denied by rule ml.azure.com at namegate.toml:7",
-            "+ needed, blocked: westeurope.tundra.azureml.ms  Azure Machine Learning  udp/5831  not on the allowlist",
+            "+ needed, blocked: *.azureml.ms (Azure Machine Learning, tcp/443): not on the allowlist",
+            "+ needed, blocked: management.azure.com (Azure portal, tcp/443): not on the allowlist",
+            "+ needed, blocked: ml.azure.com (Azure Machine Learning, tcp/443): denied by rule ml.azure.com at namegate.toml:7",
+            "+ needed, blocked: westeurope.tundra.azureml.ms (Azure Machine Learning, udp/5831): not on the allowlist",
         ]
     );
 }
@@ -46,7 +46,7 @@ fn what_is_needed_and_blocked_is_told_with_the_reason() {
 #[test]
 fn a_need_is_blocked_in_part_where_something_below_it_is_denied() {
     let run = diff(ENOUGH, "\"*.search.azureml.ms\"", &[]).expect_code(1);
-    let line = "+ needed, partly blocked: *.azureml.ms  Azure Machine Learning  tcp/443  \
+    let line = "+ needed, partly blocked: *.azureml.ms (Azure Machine Learning, tcp/443): \
                 denied by rule *.search.azureml.ms at namegate.toml:7\n";
     assert_eq!(run.stdout, line);
 }

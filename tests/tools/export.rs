@@ -84,14 +84,14 @@ fn what_unbound_cannot_say_is_told() {
         ]
     );
     narrow.expect_stderr(&[
-        "warning: namegate.toml:5: `name.example` is left out: ",
-        "warning: namegate.toml:8: `*.denied.both.example` blocks more than it says: ",
+        "warning: namegate.toml:5: `name.example` is not exported: ",
+        "warning: namegate.toml:8: `*.denied.both.example` also blocks `denied.both.example`: ",
     ]);
     let wide = run(SMALL, &["unbound", "--widen"]).expect_code(0);
     assert_eq!(zones(&wide.stdout)[4], "local-zone: \"name.example.\" always_transparent");
     assert_eq!(zones(&wide.stdout)[3], "local-zone: \"denied.both.example.\" always_nxdomain");
     wide.expect_stderr(&[
-        "warning: namegate.toml:5: `name.example` is widened: it also allows every name below it",
+        "warning: namegate.toml:5: `name.example` is widened: it also allows its subdomains",
     ]);
 }
 

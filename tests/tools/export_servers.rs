@@ -87,7 +87,7 @@ impl Told {
             let (_, rest) = remark.message.split_once('`')?;
             let (pattern, fate) = rest.split_once('`')?;
             let is_wider = fate.starts_with(" is widened");
-            let is_about_more = is_wider || fate.starts_with(" blocks more");
+            let is_about_more = is_wider || fate.starts_with(" also blocks");
             Some(Self { pattern: Pattern::parse(pattern).ok()?, is_wider, is_about_more })
         };
         export.remarks.iter().filter_map(told).collect()

@@ -49,7 +49,7 @@ fn options_of_clients_do_not_split_a_shared_query() {
 }
 
 #[test]
-fn a_silent_upstream_is_not_asked_beyond_its_places() {
+fn silent_upstream_gets_no_more_than_its_slots() {
     let upstream = ScriptedUpstream::start();
     upstream.by_default(Script::silent());
     let gate = Gate::start(&upstream, "upstream.deadline = \"1s\"\nupstream.max_in_flight = 5");

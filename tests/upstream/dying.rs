@@ -93,12 +93,12 @@ fn run(death: Death, scheme: &str) {
 }
 
 #[test]
-fn a_death_without_a_word_loses_no_query() {
+fn silent_upstream_failure_loses_no_query() {
     run(Death::Silent, "");
 }
 
 #[test]
-fn a_death_with_a_word_loses_no_query() {
+fn reported_upstream_failure_loses_no_query() {
     scope(|scope| {
         for death in [Death::Refused, Death::Servfail, Death::RefusedByCode] {
             scope.spawn(move || run(death, ""));
@@ -107,7 +107,7 @@ fn a_death_with_a_word_loses_no_query() {
 }
 
 #[test]
-fn a_death_with_useless_replies_loses_no_query() {
+fn useless_upstream_replies_lose_no_query() {
     scope(|scope| {
         for death in [Death::Truncated, Death::Lying] {
             scope.spawn(move || run(death, ""));
@@ -116,7 +116,7 @@ fn a_death_with_useless_replies_loses_no_query() {
 }
 
 #[test]
-fn a_death_over_streams_loses_no_query() {
+fn upstream_failure_over_streams_loses_no_query() {
     scope(|scope| {
         for death in [Death::Silent, Death::Servfail] {
             scope.spawn(move || run(death, "tcp://"));

@@ -168,7 +168,7 @@ fn do_and_cd_go_upstream_and_nothing_else() {
 }
 
 #[test]
-fn ids_and_ports_are_the_gates_own_and_vary() {
+fn ids_and_ports_are_random() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
     let client = gate.udp();

@@ -144,7 +144,7 @@ fn chains_and_loops_of_aliases_cost_no_further_query() {
 // CVE-2022-34294 (a fixed port), CVE-2025-40780 (BIND) and CVE-2026-26018: an attacker who can predict port and id can
 // answer first.
 #[test]
-fn ports_and_ids_of_ten_thousand_queries_cannot_be_foretold() {
+fn query_ids_and_ports_are_unpredictable() {
     const QUERIES: usize = 10_000;
     let upstream = ScriptedUpstream::start();
     upstream.by_default(truth::script());
@@ -171,6 +171,6 @@ fn ports_and_ids_of_ten_thousand_queries_cannot_be_foretold() {
     let most_frequent = steps.chunk_by(|one, other| one == other).map(<[u16]>::len).max();
     assert!(most_frequent < Some(10), "one step from id to id is taken {most_frequent:?} times");
     let ports: BTreeSet<u16> = queries.iter().map(|query| query.source.port()).collect();
-    // A port serves 256 queries at most.
-    assert!(ports.len() >= queries.len() / 256, "{} ports for {} queries", ports.len(), queries.len());
+    // A port serves 256 queries, and the rest of a batch of 64.
+    assert!(ports.len() >= queries.len() / (256 + 64), "{} ports for {} queries", ports.len(), queries.len());
 }

@@ -56,7 +56,7 @@ fn faults_in_a_list_are_told_where_they_stand() {
         (
             &b"a.example\n\n*foo.example\nb.example\r\n   !x..example # no\r\n"[..],
             &[
-                "3:1 Error `*` must be the whole first label | write `*.foo.example` for all subdomains, \
+                "3:1 Error `*` must be the whole first label, with a domain after it | write `*.foo.example` for all subdomains, \
                  `.foo.example` to include the name itself",
                 "5:6 Error empty label: two dots in a row",
             ] as &[&str],
@@ -64,14 +64,14 @@ fn faults_in_a_list_are_told_where_they_stand() {
         (
             b"0.0.0.0 a.example\n{acr}.azurecr.io\n10.0.0.4\n!\n||a.example^\na.example b.example\n",
             &[
-                "1:8 Error invalid character `\\u{20}` in host name | this is a line of a hosts file: write only the name to allow it, \
+                "1:8 Error invalid character `\\u{20}` in host name: white space or invisible | this is a line of a hosts file: write only the name to allow it, \
                  or `!` and the name to deny it",
                 "2:1 Error invalid character `{` in host name | write the value itself; \
                  only `.toml` allowlists can use parameters",
                 "3:1 Error rules match names, not IP addresses | allow addresses in the firewall instead",
                 "4:2 Error the host is empty",
                 "5:1 Error invalid character `|` in host name | write `\\|` if the label contains this character",
-                "6:10 Error invalid character `\\u{20}` in host name | write one pattern per line, and `#` before a comment",
+                "6:10 Error invalid character `\\u{20}` in host name: white space or invisible | write one pattern per line, and `#` before a comment",
             ],
         ),
         (
@@ -113,13 +113,16 @@ fn a_name_with_files_of_both_forms_is_refused() {
         read(&settings, &BTreeMap::new(), &mut PolicyBuilder::new(), &mut server_lists())
     };
     let report = read("own").unwrap_err().to_string();
-    assert!(report.contains("allowlist `own` is both ") && report.contains("own.toml and "), "{report}");
+    assert!(
+        report.contains("allowlist `own` has two files: ") && report.contains("own.toml and "),
+        "{report}"
+    );
     for (file, count) in [("own.toml", 1), ("own.list", 2)] {
         let zone = &read(&path(file)).unwrap().list[0];
         assert_eq!((zone.name.as_str(), zone.count), ("own", count));
     }
     let report = read(&path("none.list")).unwrap_err().to_string();
-    assert!(report.contains("none.list") && report.contains("cannot read "), "{report}");
+    assert!(report.contains("none.list") && report.contains("file not found"), "{report}");
     assert!(
         unknown("own", Some(directory.path())).is_none() && unknown("owm", Some(directory.path())).is_some()
     );

@@ -42,7 +42,7 @@ fn every_fault_is_told_where_it_stands() {
         (
             "[[allow]]\nhost = \"*foo.example\"\nbrod = true\n[[deny]]\nreason = \"x\"\n",
             &[
-                "2:9 Error `allow.host`: `*` must be the whole first label | write `*.foo.example` for all subdomains, \
+                "2:9 Error `allow.host`: `*` must be the whole first label, with a domain after it | write `*.foo.example` for all subdomains, \
                  `.foo.example` to include the name itself",
                 "3:1 Error unknown key `allow.brod` | did you mean `broad`?",
                 "4:1 Error `deny.host` is missing | add `host = \"…\"` below this line",
@@ -105,11 +105,17 @@ fn every_fault_is_told_where_it_stands() {
         // A byte order mark, carriage returns, tabs; the mark within a host; quotes of every kind.
         (
             "\u{feff}[[allow]]\r\n\thost = \"a b.example\"\r\n",
-            &["2:11 Error `allow.host`: invalid character `\\u{20}` in host name | write `ab.example`"],
+            &[
+                "2:11 Error `allow.host`: invalid character `\\u{20}` in host name: white space or invisible | \
+               write `ab.example` if this is one name, else one entry for each name",
+            ],
         ),
         (
             "[[allow]]\nhost = \"\u{feff}a.example\"\n",
-            &["2:9 Error `allow.host`: invalid character `\\u{feff}` in host name | write `a.example`"],
+            &[
+                "2:9 Error `allow.host`: invalid character `\\u{feff}` in host name: white space or invisible | \
+               write `a.example` if this is one name, else one entry for each name",
+            ],
         ),
         (
             "[[allow]]\nhost = \"\"\"\na..example\"\"\"\n[[allow]]\nhost = '''a..example'''\n[[allow]]\nhost = 'a..b'\n",
@@ -230,9 +236,9 @@ fn zones_are_found_and_unknown_ones_explained() {
     let told = report.lines();
     let expected = [
         ("0:0 Error unknown allowlist `azure-m`", "did you mean `azure-ml`?"),
-        ("0:0 Error `", "are both allowlist `mine`"),
+        ("0:0 Error `", "have the same allowlist name `mine`"),
         ("0:0 Error unknown allowlist `../r`", "use one of: `azure-ml`, "),
-        ("0:0 Error cannot read ", "check the path"),
+        ("0:0 Error file not found", "check the path"),
         ("2:10 Error the file is not UTF-8", "save it as UTF-8"),
         ("2:10 Error `allow.host`: empty label: two dots", ""),
     ];

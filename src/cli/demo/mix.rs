@@ -30,7 +30,7 @@ const MIX: [(usize, &str, RecordType); 32] = [
     (2, "pypi.org", AAAA),
     (4, "files.pythonhosted.org", A),
     (2, "job-#.workspace.eastus.api.azureml.ms", A),
-    // Blocked: some again and again, some never twice.
+    // Blocked: some repeatedly, some only once.
     (6, "telemetry.example.com", A),
     (4, "www.example.com", A),
     (2, "www.example.com", HTTPS),
@@ -51,7 +51,7 @@ const MIX: [(usize, &str, RecordType); 32] = [
 const SHARES: usize = 100;
 /// Has no divisor in common with [`SHARES`]: steps of it reach every place and mix the rows.
 const STRIDE: usize = 37;
-/// Every so many questions one is asked over TCP.
+/// One in this many queries is sent over TCP.
 const TCP_EVERY: usize = 23;
 
 /// A question, and how it is sent.

@@ -11,7 +11,7 @@ use hickory_proto::rr::{Name, RecordType};
 
 use crate::address::upstream::UpstreamAddress;
 use crate::assemble::{Sources, assemble};
-use crate::cli::output::try_print;
+use crate::cli::output::{counted, try_print};
 use crate::config::{LogQueries, Overrides};
 use crate::local::{EmbeddedUpstream, demo_zones};
 use crate::observe::metrics_registry::MetricsRegistry;
@@ -62,9 +62,10 @@ pub(super) fn run() -> Result<(), StartError> {
     let (asked, probes) = exchanges(&service);
     let _ = writeln!(
         text,
-        "\n{} names queried; {asked} of them reached the upstream (and {probes} health probes).\n\
+        "\n{} names queried; {asked} of them reached the upstream, and {}.\n\
          To run the resolver: namegate serve",
-        QUESTIONS.len()
+        QUESTIONS.len(),
+        counted(probes, "health probe")
     );
     try_print(&text)?;
     service.shut_down();

@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), StartError> {
     let line = runtime.block_on(async {
         let mut clients = Clients::of(resolve(&arguments.server).await?).await?;
         clients.ask(arguments.rate, arguments.duration).await?;
-        Ok::<_, StartError>(format!("asked {} {}", clients.server, clients.tally))
+        Ok::<_, StartError>(format!("queried {}: {}", clients.server, clients.tally))
     })?;
     try_print(&line)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! `namegate top`: what a running gate does, in the terminal.
+//! `namegate top`: shows the activity of a running resolver in the terminal.
 //!
 //! `snapshot` reads the JSON pages, `screen` and `text` show them, `live` is the loop between.
 
@@ -48,7 +48,9 @@ fn show(arguments: &Arguments, listener: AdminClient) -> Result<(), Box<dyn std:
     let mut reader = Reader::new(listener);
     let url = listener.url("");
     let snapshot = runtime.block_on(reader.read()).map_err(|error| {
-        format!("{error}\n  help: name a running resolver with --admin (`namegate serve` starts one)")
+        format!(
+            "{error}\n  help: pass the admin address of a running resolver with --admin (`namegate serve` starts one)"
+        )
     })?;
     if arguments.json {
         try_print(&serde_json::to_string(&snapshot)?)?;

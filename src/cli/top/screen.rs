@@ -16,16 +16,16 @@ const UPSTREAMS: usize = 6;
 /// Columns of a client's list, with its title.
 const CLIENTS: u16 = 34;
 
-/// The least that can be laid out; of a smaller screen this much is drawn and its corner shown.
+/// Smallest layout. On a smaller screen, only its top left corner is visible.
 const LEAST: Size = Size::new(76, 18);
 
-/// What is known.
+/// The data to show.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Screen<'a> {
     pub(super) url: &'a str,
-    /// The newest that was read.
+    /// The last snapshot that was read.
     pub(super) snapshot: &'a TopSnapshot,
-    /// Why there is nothing newer.
+    /// Why the last read failed.
     pub(super) trouble: Option<&'a str>,
     pub(super) paused: bool,
     pub(super) look: Look,
@@ -50,7 +50,7 @@ impl Screen<'_> {
         let TopSnapshot { status, top, recent } = self.snapshot;
         let upstreams = status.upstreams.len().min(UPSTREAMS);
         let most = top.names.len().max(top.clients.len()).max(1);
-        // Two lists, each with a title, share what the other lines leave; what is new gets the longer half.
+        // Two lists, each with a title, share the remaining lines; the newest lookups get the larger half.
         let room = usize::from(area.height).saturating_sub(9 + upstreams);
         let most = most.min(room.saturating_sub(2) / 2);
         let [head, queries, servers, cache, lists, tail, foot] = Layout::vertical([
@@ -90,7 +90,7 @@ impl Screen<'_> {
             minute(&policy.loaded)
         );
         let (word, tone) = match policy.mode.as_str() {
-            "observe" => (" OBSERVE: NOTHING IS BLOCKED ".to_owned(), Tone::Alarm),
+            "observe" => (" OBSERVE MODE: NOT ENFORCING ".to_owned(), Tone::Alarm),
             mode => (format!(" {mode} "), Tone::Good),
         };
         let mut spans = vec![Span::styled(word, self.look.style(tone))];
@@ -244,7 +244,7 @@ impl Screen<'_> {
     }
 }
 
-/// `left` and `right` at the ends of `width` columns; where both do not fit, `left` alone, cut.
+/// `left` and `right` at the ends of `width` columns; if both do not fit, `left` alone, cut.
 fn fill(left: &str, right: &str, width: u16) -> String {
     let width = usize::from(width);
     match width.checked_sub(left.len() + right.len()) {
@@ -253,7 +253,7 @@ fn fill(left: &str, right: &str, width: u16) -> String {
     }
 }
 
-/// `counts`, oldest first, as one bar for each of `width` columns; several seconds share a column where there are more.
+/// `counts`, oldest first, as one bar for each of `width` columns; if there are more, several seconds share a column.
 fn columns(counts: &[u64], width: u16) -> Vec<u64> {
     let width = usize::from(width);
     if width == 0 {

@@ -161,7 +161,7 @@ fn what_must_not_be_overlooked_is_loud() {
     for look in [COLORS, PLAIN] {
         let buffer = draw(&snapshot, None, look, 80, 24);
         let lines = lines(&buffer);
-        assert!(lines[1].starts_with(" OBSERVE: NOTHING IS BLOCKED  LAST RELOAD FAILED "), "{}", lines[1]);
+        assert!(lines[1].starts_with(" OBSERVE MODE: NOT ENFORCING  LAST RELOAD FAILED "), "{}", lines[1]);
         assert!(buffer[(1, 1)].modifier.contains(Modifier::REVERSED | Modifier::BOLD));
         assert!(lines[23].ends_with("7 lookups missing from the query log"), "{}", lines[23]);
         assert_eq!(buffer[(1, 1)].fg == Color::Yellow, look.colors);

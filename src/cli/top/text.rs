@@ -41,7 +41,7 @@ pub(super) fn text(snapshot: &TopSnapshot, url: &str) -> String {
             percent(cache.hits, cache.hits.saturating_add(cache.misses)),
         ),
     ];
-    let mode = if policy.mode == "observe" { "observe: nothing is blocked" } else { &policy.mode };
+    let mode = if policy.mode == "observe" { "observe: not enforcing" } else { &policy.mode };
     lines.insert(1, format!("mode {mode}"));
     if !policy.last_reload_succeeded {
         lines.push("last reload FAILED: the previous policy is in force".to_owned());

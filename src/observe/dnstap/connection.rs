@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_accept_of_dnstap_is_refused() {
+    fn invalid_accept_frames_are_rejected() {
         for received in [
             control(ACCEPT, Some(b"text/plain")),
             control(READY, Some(CONTENT_TYPE)),

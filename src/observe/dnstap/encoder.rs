@@ -10,7 +10,7 @@ use crate::wire::reply::Transport;
 /// One query and its reply.
 #[derive(Clone, Copy, Debug)]
 pub struct DnstapEvent<'a> {
-    /// The client; none if `log.client` hides it. A masked address has port 0, which is left out.
+    /// The client; none if `log.client` hides it. A masked address has port 0, which is omitted.
     pub client: Option<SocketAddr>,
     /// Transport of query and reply.
     pub transport: Transport,
@@ -99,7 +99,7 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Creates an encoder; an empty `identity` or `version` is left out.
+    /// Creates an encoder; an empty `identity` or `version` is omitted.
     pub(super) fn new(identity: &str, version: &str) -> Self {
         let mut server = Vec::new();
         for (field, text) in [(dnstap::IDENTITY, identity), (dnstap::VERSION, version)] {

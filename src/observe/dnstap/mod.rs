@@ -162,7 +162,7 @@ impl DnstapOutput {
         self.backoff = LAST_RETRY.min(self.backoff * 2);
         if !std::mem::replace(&mut self.outage_told, true) {
             tracing::warn!(
-                "dnstap: no reader at {}: {error}; frames are lost until one connects",
+                "dnstap: cannot connect to {}: {error}; retrying, frames are lost until then",
                 self.socket.display()
             );
         }

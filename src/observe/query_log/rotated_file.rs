@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_emptied_goes_on_at_its_beginning() {
+    fn truncated_file_continues_at_its_start() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let mut file = RotatedFile::open(&path, 1000, 1).unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_moved_away_is_begun_anew() {
+    fn moved_file_is_created_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let mut file = RotatedFile::open(&path, 1000, 1).unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_put_aside_grows_on() {
+    fn file_that_cannot_be_rotated_keeps_growing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         // A file cannot replace a directory.

@@ -1,6 +1,6 @@
 //! [`RuleId`] and [`NodePlace`]: the id of a rule, and a rule id with its coverage in a trie node.
 
-/// Upper bound of rule ids: a [`NodePlace`] packs one with two bits, and [`NodePlace::WAY`] is none.
+/// Upper bound of rule ids: a [`NodePlace`] packs one with two bits, and [`NodePlace::WAY`] is no rule id.
 pub(super) const MAX_ID: usize = (1 << 30) - 1;
 
 /// Id of a rule within its trie: the offset of its record, in units of four bytes.

@@ -21,7 +21,7 @@ const PROCESSORS: [&str; 2] = ["/sys/fs/cgroup", "/sys/devices/system/cpu"];
 /// The mounts that this process sees (proc_pid_mountinfo(5)).
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Readable and writable paths. Paths that do not exist are left out.
+/// Readable and writable paths. Paths that do not exist are omitted.
 ///
 /// A file that a reload reads again is granted with its directory: an editor, a renewed ConfigMap or a DHCP client
 /// replaces the file by a new one, and a Landlock rule applies to a file, not to a name. A file that is its own mount,

@@ -14,7 +14,7 @@ pub(super) fn advise(
     let mut undecisive = Advice::new(
         AdviceKind::NoEffect,
         "rules have no effect",
-        "remove them, or the rules that override them",
+        "remove these rules, or the rule or local zone that overrides them",
     );
     let mut redundant = Advice::new(
         AdviceKind::Redundant,
@@ -48,9 +48,13 @@ fn finding(rule: RuleRef<'_>, why: &str) -> AdviceFinding {
 }
 
 fn hidden_by(rule: RuleRef<'_>, by: RuleRef<'_>) -> String {
+    let place = match by.bypass() {
+        Some(_) => "(built in)".to_owned(),
+        None => format!("at {}", by.place()),
+    };
     match by.action() == rule.action() {
-        true => format!("already covered by `{by}` at {}", by.place()),
-        false => format!("overridden by `{by}` at {}", by.place()),
+        true => format!("already covered by `{by}` {place}"),
+        false => format!("overridden by `{by}` {place}"),
     }
 }
 

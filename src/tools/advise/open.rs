@@ -42,7 +42,7 @@ fn broad(policy: &Policy, sources: &Sources<'_>, most: usize) -> Advice {
     for rule in policy.iter().filter(|rule| rule.action() == Action::Allow) {
         let opens = match sources.broad(rule) {
             Some(written) if written.purpose.is_empty() => Some("marked `broad`".to_owned()),
-            Some(written) => Some(written.purpose.clone()),
+            Some(written) => Some(format!("marked `broad`, purpose: {}", written.purpose)),
             None if sources.is_own(rule) => opens(rule),
             None => None,
         };

@@ -83,18 +83,19 @@ fn nearest<'a>(
     remarks: &mut Vec<Remark>,
 ) -> ExportEntry<'a> {
     let name = &wanted.node.name;
-    let (able, denying, more, less) = match (wanted.own, wanted.below) {
+    let (own, below) = (format!("`{name}`"), "its subdomains".to_owned());
+    let (able, denying, inability, (allowed, denied)) = match (wanted.own, wanted.below) {
         (Allow, Deny) => (
             abilities.name_alone,
             context.effective.below(name).denying(),
-            "every name below it",
-            format!("`{name}` cannot be allowed without the names below it"),
+            format!("this format cannot allow `{name}` without its subdomains"),
+            (own, below),
         ),
         (Deny, Allow) => (
             abilities.below_alone,
             context.effective.own(name).denying(),
-            "the name itself",
-            format!("the names below `{name}` cannot be allowed without it"),
+            format!("this format cannot allow the subdomains of `{name}` without `{name}`"),
+            (below, own),
         ),
         _ => return wanted,
     };
@@ -104,17 +105,17 @@ fn nearest<'a>(
     match (able, denying, allowing) {
         (true, ..) => wanted,
         (false, None, Some(rule)) if context.widen => {
-            remarks.push(Remark::about(rule, format!("is widened: it also allows {more}")));
+            remarks.push(Remark::about(rule, format!("is widened: it also allows {denied}")));
             ExportEntry { own: Allow, below: Allow, ..wanted }
         }
         (false, _, Some(rule)) => {
-            let remedy = if denying.is_none() { "; --widen allows both" } else { "" };
-            remarks.push(Remark::about(rule, format!("is left out: {less}{remedy}")));
+            let remedy = if denying.is_none() { "; use --widen to allow both" } else { "" };
+            remarks.push(Remark::about(rule, format!("is not exported: {inability}{remedy}")));
             ExportEntry { own: Deny, below: Deny, ..wanted }
         }
         (false, _, None) => {
             remarks.extend(
-                here.take(1).map(|rule| Remark::about(rule, format!("blocks more than it says: {less}"))),
+                here.take(1).map(|rule| Remark::about(rule, format!("also blocks {allowed}: {inability}"))),
             );
             ExportEntry { own: Deny, below: Deny, ..wanted }
         }

@@ -63,17 +63,17 @@ fn put<'a>(layers: &mut Vec<Layer<'a>>, index: usize, item: Item<'a>) {
 }
 
 /// The allowed patterns, for targets that cannot deny. Patterns within others are included, because their ports may
-/// differ. A pattern with exceptions is left out; with `widen` it is included and its exceptions are dropped. Each such
-/// case adds a remark.
+/// differ. A pattern with exceptions is not exported; with `widen` it is included and its exceptions are dropped. Each
+/// such case adds a remark.
 pub(super) fn allowed_alone<'a>(context: &'a Context<'a>, remarks: &mut Vec<Remark>) -> Vec<Item<'a>> {
     let mut items: Vec<Item<'a>> = context.effective.nodes().flat_map(allowed_here).collect();
     items.retain(|item| {
         let Some(exception) = exception(context, &item.pattern) else { return true };
         let (fate, remedy) = match context.widen {
             true => ("is widened", ""),
-            false => ("is left out", "; --widen allows all of it"),
+            false => ("is not exported", "; use --widen to allow it too"),
         };
-        let message = format!("{fate}: the target cannot deny `{exception}` within it{remedy}");
+        let message = format!("{fate}: this format has no deny rule for `{exception}`{remedy}");
         remarks.extend(item.rule.map(|rule| Remark::about(rule, message)));
         context.widen
     });

@@ -102,8 +102,8 @@ struct Context<'a> {
     widen: bool,
 }
 
-/// Writes the policy of `assembly` for `target`. A rule that the target can only express more broadly is left out, or
-/// written more broadly with `widen`.
+/// Writes the policy of `assembly` for `target`. A rule that the target can only express more broadly is not
+/// exported, or written more broadly with `widen`.
 pub fn export(target: Target, assembly: &Assembly, widen: bool) -> Export {
     let context = Context { assembly, effective: Effective::of(assembly.policy()), widen };
     let mut export = match target {
@@ -117,7 +117,7 @@ pub fn export(target: Target, assembly: &Assembly, widen: bool) -> Export {
         Target::Cilium => cilium::write(&context),
     };
     if assembly.policies.groups().len() > 1 {
-        let message = "client groups are not exported: these are the rules for clients in no group";
+        let message = "only the rules of client group `default` are exported";
         export.remarks.push(Remark::general(message.to_owned()));
     }
     if assembly.routes.iter().len() > 1 {
@@ -145,7 +145,7 @@ fn unsaid(assembly: &Assembly) -> Vec<String> {
         (
             inspected > 0,
             format!(
-                "`cname = \"inspect\"` is not exported ({inspected} rules): aliases may lead to any name"
+                "`cname = \"inspect\"` is not exported ({inspected} rules): CNAME targets are not checked"
             ),
         ),
         (
@@ -176,8 +176,9 @@ impl Context<'_> {
             UpstreamAddress::System => None,
             UpstreamAddress::Udp(address) | UpstreamAddress::Tcp(address) => Some(*address),
             UpstreamAddress::Encrypted(_) => {
-                let message =
-                    format!("upstream {server} is not exported: the export would query it unencrypted");
+                let message = format!(
+                    "upstream {server} is not exported: this export writes only unencrypted upstreams"
+                );
                 remarks.push(Remark::general(message));
                 None
             }

@@ -20,7 +20,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
         text,
         "; To decide by name alone, before any upstream query, configure the server as follows:\n\
          ;   BIND     response-policy {{ zone \"rpz.namegate\"; }} qname-wait-recurse no break-dnssec yes;\n\
-         ;   Unbound  rpz: with name: \"rpz.namegate\" and zonefile:, and \"respip\" first in module-config:\n\
+         ;   Unbound  \"respip\" first in module-config; an rpz: clause with name: \"rpz.namegate\" and zonefile: FILE\n\
          $TTL {ttl}\n\
          @ SOA localhost. hostmaster.invalid. {serial} 3600 600 604800 {ttl}\n\
          @ NS localhost.\n\
@@ -32,7 +32,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
         if name.wire_len() > MAX_TRIGGER {
             let denied = if entry.inherited == Action::Allow { ", so names that it denies pass" } else { "" };
             let message =
-                format!("is left out{denied}: its name would be too long in a response policy zone");
+                format!("is not exported{denied}: its name would be too long in a response policy zone");
             export.remarks.extend(entry.rule().map(|rule| Remark::about(rule, message)));
             continue;
         }

@@ -87,7 +87,7 @@ impl Draft {
 
     /// Writes the allowlist.
     ///
-    /// Errors: it has no rules although nothing was left out.
+    /// Errors: it has no rules although nothing was skipped.
     pub(super) fn finish(self, title: &str, source: &str, file: &str) -> Result<Imported, Report> {
         if self.rules.is_empty() && self.complete {
             let help = "check the format, and that the file holds the whole output of the command".to_owned();

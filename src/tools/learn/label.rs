@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_labels_and_data_are_told_apart() {
+    fn generated_labels_and_data_are_distinguished() {
         for (label, made_up, data) in [
             ("4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58", true, false),
             ("ml-demo-eastus-4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58", true, false),

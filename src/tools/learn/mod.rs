@@ -1,7 +1,7 @@
 //! Suggests rules for blocked names (`namegate learn`).
 //!
-//! `read` reads names from a query log, `sort` removes names that should not get a rule, `fold` makes as few rules as
-//! is safe for the rest, and `write` writes an allowlist with the evidence for each rule.
+//! `read` reads names from a query log. `sort` separates names that should not get a rule. `fold` combines the rest into
+//! as few safe rules as possible. `write` writes an allowlist with the evidence for each rule.
 
 mod fold;
 mod label;
@@ -43,7 +43,7 @@ pub struct LearnOptions {
 pub struct Proposal {
     /// The rules, sorted by domain.
     pub rules: Vec<ProposedRule>,
-    /// Wildcards that would allow names that anyone can create. `rules` has a rule for each of their names instead.
+    /// Wildcards not suggested because anyone can create names under them. `rules` has one rule per name instead.
     pub risky: Vec<RiskyFold>,
     /// Names without a suggested rule, by reason.
     pub left_out: Vec<LeftOut>,
@@ -56,7 +56,7 @@ pub struct Known<'k> {
     pub policy: &'k Policy,
     /// The allowlists in use, for their inactive rules.
     pub zones: &'k [Allowlist],
-    /// The shipped allowlists not in use, each with its rules.
+    /// The shipped allowlists that are not in use, compiled.
     pub shipped: &'k [(&'static str, Policy)],
 }
 

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_and_decisions_tell_what_is_meant() {
+    fn reasons_and_decisions_are_classified() {
         let denied = TEXT.replace("not_listed", "denied rule=*.example place=a b/c.toml:3 name=x type=y");
         let noise = TEXT.replace("not_listed", "noise");
         let allowed =
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_that_is_not_whole_is_no_fault() {
+    fn incomplete_last_line_is_ignored() {
         for whole in [TEXT, JSON] {
             for cut in 1..whole.len() - 1 {
                 let (evidence, unreadable) = read(&format!("{TEXT}\n{}", &whole[..cut]));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_lookups_are_told_by_number() {
+    fn invalid_lines_are_listed_by_number() {
         let garbage = "garbage\n".repeat(7);
         let (evidence, unreadable) = read(&format!("{TEXT}\n{garbage}{JSON}\n\u{0}\n"));
         assert_eq!(counts(&evidence)[0].1, 2);

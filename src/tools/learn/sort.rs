@@ -54,13 +54,13 @@ pub struct LeftOut {
     pub names: Vec<(Name, u64)>,
 }
 
-/// The names that get a rule, and the names left out.
+/// The names that get a rule, and the names that do not.
 pub(super) struct Sorted<'n> {
     pub(super) candidates: Vec<(Name, &'n Sighting)>,
     pub(super) left_out: Vec<LeftOut>,
 }
 
-/// Separates candidates from names to leave out.
+/// Separates candidates from names that get no rule.
 pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: LearnOptions) -> Sorted<'n> {
     let mut left_out = BTreeMap::<Why, Vec<(Name, u64)>>::new();
     let mut candidates = Vec::new();

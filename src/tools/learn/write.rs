@@ -13,8 +13,8 @@ use crate::observe::few::Few;
 use crate::policy::rule::Pattern;
 use crate::wire::name::Name;
 
-/// Names listed for each reason to leave them out; the rest are only counted.
-const TOLD: usize = 20;
+/// Names listed for each reason not to suggest them; the rest are only counted.
+const LISTED: usize = 20;
 
 /// The header above the rules.
 #[derive(Clone, Debug)]
@@ -30,10 +30,10 @@ pub fn to_toml(proposal: &Proposal, heading: &Heading) -> String {
     let date = date(heading.time);
     let names: usize = proposal.rules.iter().map(|rule| rule.names).sum();
     let mut text = format!(
-        "# Suggested by `namegate learn`: {} that would allow {} from {}.\n\
+        "# Suggested by `namegate learn`: {} for {} from {}.\n\
          # A query only shows that a client wants the name, not that it should have it.\n\
          # Delete the rules that you do not want, then add this file to `policy.zones`.\n\n\
-         title   = \"Learnt\"\nsource  = {}\nrevised = {date}\n",
+         title   = \"Suggested by namegate learn\"\nsource  = {}\nrevised = {date}\n",
         count(proposal.rules.len(), "rule"),
         count(names, "name"),
         heading.origin.escape_debug(),
@@ -116,15 +116,15 @@ fn shown<T: Copy + PartialEq + ToString>(few: &Few<T>, most: usize) -> String {
 
 fn write_left_out(text: &mut String, left_out: &LeftOut) {
     let _ = writeln!(text, "\n## {}", heading(&left_out.why));
-    for (name, times) in left_out.names.iter().take(TOLD) {
+    for (name, times) in left_out.names.iter().take(LISTED) {
         let _ = writeln!(text, "# {name} ({times})");
     }
-    if let Some(more @ 1..) = left_out.names.len().checked_sub(TOLD) {
+    if let Some(more @ 1..) = left_out.names.len().checked_sub(LISTED) {
         let _ = writeln!(text, "# … and {more} more");
     }
 }
 
-/// The heading of a list of names left out.
+/// The heading of a list of names that got no rule.
 fn heading(why: &Why) -> String {
     match why {
         Why::Shipped(zones) => {

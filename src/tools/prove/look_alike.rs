@@ -12,12 +12,12 @@ use crate::wire::name::Name;
 /// Maximum rules to imitate. If there are more, an evenly spaced sample.
 const RULES: usize = 100;
 
-/// The probes, and the number of look-alikes left out because another rule, a grant or a local zone answers them.
+/// The probes, and the number of look-alikes not tested because another rule, a grant or a local zone covers them.
 #[derive(Debug, Default)]
 pub struct LookAlikes {
     /// One for each name.
     pub probes: Vec<Probe>,
-    /// Names left out.
+    /// Names not tested.
     pub left_out: usize,
 }
 
@@ -66,18 +66,18 @@ fn imitations(pattern: &Pattern) -> Vec<(&'static str, Name)> {
     let elsewhere: &[&[u8]] = &[b"example", b"org"];
     let imitations: [(&str, Vec<&[u8]>); 8] = [
         // `evilazureml.ms`
-        ("name within a label", [&[&longer[..]], rest].concat()),
+        ("name inside a label", [&[&longer[..]], rest].concat()),
         // Dots inside a label: the text ends or begins like an allowed name, but the labels do not.
-        ("dots within a label", vec![&dotted]),
-        ("dots within a label", vec![&text, b"example"]),
+        ("dot inside a label", vec![&dotted]),
+        ("dot inside a label", vec![&text, b"example"]),
         ("non-ASCII bytes", [&[&beyond_ascii[..]], rest].concat()),
         // `ml.azure.com.example.org`
         ("name as prefix", [&labels[..], elsewhere].concat()),
         // As a C string, cut at the zero byte, it would equal the allowed name.
         ("zero byte", [front, &[&with_zero[..]], elsewhere].concat()),
-        ("parent name", rest.to_vec()),
+        ("parent domain", rest.to_vec()),
         match pattern.scope() {
-            Scope::Exact => ("name below", [&[&b"evil"[..]], &labels[..]].concat()),
+            Scope::Exact => ("subdomain", [&[&b"evil"[..]], &labels[..]].concat()),
             Scope::Below | Scope::Subtree => ("name itself", labels.clone()),
         },
     ];
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn each_imitates_an_allowed_name_and_is_not_allowed() {
+    fn look_alikes_are_not_allowed() {
         let (names, left_out) = look_alikes(&["*.azureml.ms"], &[]);
         assert_eq!(
             names,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_rule_or_a_local_zone_has_is_left_out() {
+    fn covered_look_alikes_are_not_tested() {
         let (names, left_out) = look_alikes(&["ml.azure.com", ".azure.com"], &[]);
         assert!(!names.iter().any(|name| name.ends_with(".azure.com A")), "{names:?}");
         assert!(left_out > 2, "{left_out}");
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_rules_some_are_taken() {
+    fn many_rules_are_sampled() {
         let rules: Vec<String> = (0..1000).map(|number| format!("host{number}.example")).collect();
         let (names, _) = look_alikes(&rules.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
         assert!(names.len() > RULES && names.len() <= RULES * 8, "{}", names.len());

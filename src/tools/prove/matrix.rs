@@ -48,7 +48,7 @@ pub fn every_way(canary: &Canary, random: &str, is_ancestor: bool) -> Vec<Probe>
             let types: Vec<u16> =
                 TYPES.into_iter().filter(|qtype| !is_ancestor || !OF_ZONES.contains(qtype)).collect();
             let mut probes = variants("types", name, name.as_bytes(), "", &types);
-            probes.extend(variants("case", name, &mixed_case(name), ", mixed case", &types));
+            probes.extend(variants("letter case", name, &mixed_case(name), ", mixed case", &types));
             probes.extend(below(name, random));
             probes.extend(classes(name));
             probes.extend(transfers(name));
@@ -78,7 +78,7 @@ pub fn usual_ways(canary: &Canary, random: &str) -> Vec<Probe> {
         denied("types", "", 16, message(0, Flags::RD, &type_of(16), None)),
         denied("types", "", 255, message(0, Flags::RD, &type_of(255), None)),
         denied(
-            "case",
+            "letter case",
             ", mixed case",
             1,
             message(0, Flags::RD, &question(&mixed_case(name), 1, Class::IN.0), None),
@@ -134,7 +134,7 @@ fn below_by(labels: &[&str], name: &Name) -> Option<Vec<Probe>> {
     let labels = labels.iter().map(|label| label.as_bytes()).chain(name.labels());
     let name = Name::from_labels(labels).ok()?;
     let probe = |qtype: u16| Probe {
-        aspect: "names below",
+        aspect: "subdomains",
         what: format!("{name} {}", Type(qtype)),
         query: message(0, Flags::RD, &question(name.as_bytes(), qtype, Class::IN.0), None),
         wanted: Wanted::Denial,
@@ -154,7 +154,7 @@ fn classes(name: &Name) -> Vec<Probe> {
 
 fn transfers(name: &Name) -> Vec<Probe> {
     let probe = |qtype: &Type| Probe {
-        aspect: "transfers",
+        aspect: "zone transfers",
         what: format!("{name} {qtype}"),
         query: message(0, Flags::RD, &question(name.as_bytes(), qtype.0, Class::IN.0), None),
         wanted: Wanted::Refusal,
@@ -184,7 +184,7 @@ fn broken(name: &Name) -> Vec<Probe> {
     };
     let record = [0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1];
     let probe = |what: &str, query| Probe {
-        aspect: "broken messages",
+        aspect: "malformed messages",
         what: format!("{name} A, {what}"),
         query,
         wanted: Wanted::Error,

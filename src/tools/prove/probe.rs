@@ -50,8 +50,8 @@ pub enum ProbeFinding {
 const OWN_SERVER: &str = "namegate.invalid.";
 
 impl Wanted {
-    /// Timeout for the reply. Denials need no upstream, and other answers arrive within namegate's own deadline (6 s by
-    /// default).
+    /// Timeout for the reply. Denials need no upstream, and other answers arrive within namegate's own deadline (4.5 s
+    /// by default).
     pub fn patience(self) -> Duration {
         match self {
             Self::Address => Duration::from_secs(7),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_or_broken_has_no_records() {
+    fn refusals_and_errors_have_no_records() {
         for (wanted, rcode, proven) in [
             (Wanted::Refusal, 5, true),
             (Wanted::Refusal, 3, false),

@@ -125,7 +125,7 @@ impl ProofReport {
 impl fmt::Display for ProofReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TestedResolver { servers, version, policy, mode, rules } = &self.gate;
-        writeln!(f, "namegate prove: {}", if self.proven { "PROVEN" } else { "NOT PROVEN" })?;
+        writeln!(f, "namegate prove: {}", if self.proven { "PASSED" } else { "FAILED" })?;
         writeln!(f, "  resolver  {} (udp, tcp), namegate {version}", servers.join(", "))?;
         writeln!(f, "  policy    {policy}, {rules} rules, mode {mode}")?;
         writeln!(f, "  settings  {}", self.settings)?;
@@ -136,7 +136,7 @@ impl fmt::Display for ProofReport {
             if rows.is_empty() {
                 continue;
             }
-            writeln!(f, "\n{title:<28} {:<20} {:>11} {:>11}", "", "udp", "tcp")?;
+            writeln!(f, "\n{title:<28} {:<20} {:>11} {:>11}", "(passed/sent)", "udp", "tcp")?;
             let mut subject = "";
             for row in rows {
                 let shown = if row.subject == subject { "" } else { row.subject.as_str() };

@@ -21,7 +21,7 @@ use crate::util::label::Label;
 /// Time between queries: at most 50 per second.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Interval of checks whether a round is due. Short, so that a round follows each start and reload quickly.
+/// Interval for checking whether a round is due. Short, so that a round follows each start and reload quickly.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Time for the event log to process the last query of a round.

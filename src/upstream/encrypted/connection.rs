@@ -60,7 +60,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// What the end of a query sent at `since` shows. A missing reply shows nothing: a server that works on one query
+    /// What the end of a query sent at `since` shows. A missing reply shows nothing: a server that processes one query
     /// at a time may have given up on it.
     fn note(&mut self, since: Instant, is_answered: bool) -> ReplyOrder {
         match self.answered {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_late_reply_shows_that_a_server_works_on_many() {
+    fn only_an_overtaken_reply_shows_concurrency() {
         for (case, ends, wanted) in [
             ("in turn", &[(0, true), (1000, true)][..], ReplyOrder::InTurn),
             ("after the reply to a later query", &[(1000, true), (0, true)], ReplyOrder::Overtaken),

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_is_said_once_and_not_too_much_in_all() {
+    fn repeated_failures_are_logged_once_and_limited_in_total() {
         let complaints = FailureThrottle::default();
         assert!(complaints.is_new("expired at 1700000000"));
         assert!(!complaints.is_new("expired at 1700000001"));

@@ -132,7 +132,7 @@ mod tests {
     use crate::address::upstream::UpstreamAddress;
 
     #[test]
-    fn the_authority_carries_a_port_that_is_not_the_usual_one() {
+    fn authority_has_a_non_default_port() {
         for (text, expected) in [
             ("https://dns.example", "https://dns.example/dns-query"),
             ("https://dns.example:8443/q", "https://dns.example:8443/q"),

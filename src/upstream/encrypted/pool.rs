@@ -1,8 +1,8 @@
 //! [`Pool`]: chooses the connection for a query.
 //!
-//! Some servers work on one query per connection at a time, by default dnsdist among them: one slow name delays every
-//! query behind it. So queries use idle connections until a reply overtakes that to an earlier query that was answered
-//! as well. Such a server works on many queries at once, and two connections are enough.
+//! Some servers, such as dnsdist by default, process one query per connection at a time: one slow name delays every
+//! query behind it. So each query uses an idle connection. Once a server replies out of order, it is known to process
+//! queries concurrently, and two connections are enough.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,13 +18,14 @@ use super::slot::ConnectionSlot;
 /// Most connections to one server.
 const MAX_CONNECTIONS: usize = 8;
 
-/// Connections to a server that works on many queries at once. The second one opens when the first is full.
+/// Connections to a server that processes queries concurrently. The second one opens when the first is full.
 const USUAL_CONNECTIONS: usize = 2;
 
-/// After this many connections in a row that end after one reply, each query gets its own: some servers allow no more.
+/// After this many connections in a row that ended after one reply, open one connection per query: some servers answer
+/// only one query on each.
 const SINGLE: u32 = 3;
 
-/// Queries after which sharing is tried again.
+/// Queries after which connections are reused again, as a test.
 const AGAIN: u32 = 1000;
 
 /// A connection that ends this long after its last reply may have ended because it was idle.
@@ -37,9 +38,9 @@ const LATE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Pool {
     slots: [Arc<ConnectionSlot>; MAX_CONNECTIONS],
-    /// A reply has overtaken the reply to an earlier query.
-    works_on_many: AtomicBool,
-    /// Queries have waited behind another one.
+    /// The server has replied out of order.
+    is_concurrent: AtomicBool,
+    /// Replies were late: queries may wait behind another one.
     holds_up: AtomicBool,
     /// Connections in a row that ended after one reply.
     single: AtomicU32,
@@ -49,14 +50,14 @@ impl Pool {
     /// No connections yet.
     pub(super) fn new() -> Self {
         let slots = std::array::from_fn(|_| Arc::new(ConnectionSlot::new()));
-        let (works_on_many, holds_up) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { slots, works_on_many, holds_up, single: AtomicU32::new(0) }
+        let (is_concurrent, holds_up) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { slots, is_concurrent, holds_up, single: AtomicU32::new(0) }
     }
 
-    /// Records what the order of a reply shows about the server.
+    /// Records whether a reply came out of order.
     pub(super) fn note(&self, turn: ReplyOrder) {
         if turn == ReplyOrder::Overtaken {
-            self.works_on_many.store(true, Ordering::Relaxed);
+            self.is_concurrent.store(true, Ordering::Relaxed);
         }
     }
 
@@ -70,15 +71,15 @@ impl Pool {
         }
     }
 
-    /// A query sent at `then` has had no reply for long. If the path is lost, it is lost for the idle connections as
-    /// well, so this closes them.
+    /// Closes the idle connections that have received nothing since `then`: a query sent at `then` has no reply, so the
+    /// network path may be broken.
     pub(super) fn note_silence(&self, then: Instant) {
         self.slots.iter().for_each(|slot| slot.forget_unheard(then));
     }
 
     /// A connection for a query, with a permit to use it.
     pub(super) async fn choose(&self) -> Result<(&Arc<ConnectionSlot>, SemaphorePermit<'_>), String> {
-        let (slots, chosen) = match self.works_on_many.load(Ordering::Relaxed) {
+        let (slots, chosen) = match self.is_concurrent.load(Ordering::Relaxed) {
             true => (&self.slots[..USUAL_CONNECTIONS], None),
             false if self.gives_one_reply() => return self.whole().await,
             false => (&self.slots[..], self.free()),
@@ -102,7 +103,7 @@ impl Pool {
         gives_one
     }
 
-    /// A new connection for one query only, once a slot is free: a second query on it would lose its reply.
+    /// Waits for an unused slot, for a server that answers one query per connection.
     pub(super) async fn whole(&self) -> Result<(&Arc<ConnectionSlot>, SemaphorePermit<'_>), String> {
         let (permit, place, _) = select_all(self.slots.iter().map(|slot| Box::pin(slot.whole()))).await;
         let slot = &self.slots[place];
@@ -110,8 +111,8 @@ impl Pool {
         Ok((slot, permit.map_err(|closed| closed.to_string())?))
     }
 
-    /// An idle connection. Otherwise an unopened one, if queries are or were late on the open ones. Otherwise the one
-    /// with the fewest waiting queries.
+    /// An open connection without pending queries; otherwise a closed slot, if replies were late; otherwise the least
+    /// loaded connection.
     fn free(&self) -> Option<&Arc<ConnectionSlot>> {
         let is_in_use = |slot: &&Arc<ConnectionSlot>| slot.is_open() || slot.in_flight() > 0;
         let least = self.slots.iter().filter(is_in_use).min_by_key(|slot| slot.load());

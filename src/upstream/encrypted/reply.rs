@@ -25,7 +25,7 @@ pub(super) enum Loss {
 /// What the order of a reply shows about the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyOrder {
-    /// It arrived after the reply to a later query: the server works on several at once.
+    /// It arrived after the reply to a later query: the server processes several concurrently.
     Overtaken,
     /// It arrived in query order.
     InTurn,

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_is_left_alone_for_as_long_as_it_says() {
+    async fn pause_lasts_as_long_as_the_server_says() {
         let rest = Rest::default();
         let passes = |seconds| tokio::time::advance(Duration::from_secs(seconds));
         rest.begin("503", Some(Duration::from_secs(5)));

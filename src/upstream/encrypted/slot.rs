@@ -16,8 +16,8 @@ use crate::util::sync::lock;
 /// recommends no less than 100 streams).
 const MAX_QUERIES: u32 = 100;
 
-/// The pause after the second failure in a row, in which queries fail at once; it doubles with each further failure.
-/// There is none after the first: the server may just have restarted.
+/// The pause after the second failure in a row, in which queries fail immediately; it doubles with each further
+/// failure. The first failure has no pause: the server may just have restarted.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest pause: shorter than the time between health probes, so each probe connects.
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_who_ask_at_once_share_one_attempt_and_its_failure() {
+    async fn simultaneous_queries_share_one_attempt_and_its_failure() {
         let slot = Arc::new(ConnectionSlot::new());
         let attempts = Arc::new(AtomicU32::new(0));
         let ask = || {

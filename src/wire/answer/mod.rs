@@ -104,7 +104,7 @@ impl Answer {
         Self { head, bytes: Box::default() }.with_error(code, text)
     }
 
-    /// The same with one more Extended DNS Error; `text` must be short.
+    /// This answer with one more Extended DNS Error; `text` must be short.
     pub fn with_error(self, code: ErrorCode, text: &str) -> Self {
         let Self { mut head, bytes } = self;
         let mut bytes = bytes.into_vec();

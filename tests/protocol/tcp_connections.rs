@@ -215,7 +215,7 @@ fn nodes_are_served_beside(attackers: u8) -> f64 {
 }
 
 #[test]
-fn where_all_places_are_taken_a_newcomer_gets_one() {
+fn new_client_gets_a_connection_at_the_limit() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "server.tcp_connections = 20");
     for name in TRICKS {
