@@ -62,7 +62,7 @@ const USUAL: usize = 4096;
 /// Bytes reserved for a message before it arrives; a query rarely has more.
 const RESERVED: usize = 512;
 
-/// Messages over [`USUAL`] bytes that may be in transfer at once over all connections (4 MiB in total). Without a limit,
+/// Messages over `USUAL` bytes that may be in transfer at once over all connections (4 MiB in total). Without a limit,
 /// each connection could hold 64 KiB by sending half a message.
 pub const LONG_MESSAGES: usize = 64;
 
