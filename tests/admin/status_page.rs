@@ -234,7 +234,7 @@ fn page_warns_when_offline_or_observing() {
     let browser = Browser::start();
     browser.open(&format!("http://{}/", gate.admin()));
     browser.expect_text("#mode", &["OBSERVE"]);
-    browser.expect_text("#observing", &["nothing is blocked"]);
+    browser.expect_text("#observing", &["the policy is not enforced"]);
     gate.ask("api.elsewhere.example", "A");
     browser.expect_text("#tail tbody", &["would block", "api.elsewhere.example"]);
     drop(gate);
