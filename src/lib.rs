@@ -1,12 +1,13 @@
 //! namegate: a DNS resolver that answers only what you allow.
 //!
 //! Names on an allowlist are forwarded to an upstream resolver; every other name gets NXDOMAIN. The diagram
-//! shows the modules in the order in which a query passes through them; ARCHITECTURE.md says which module may use
-//! which.
+//! shows the steps of one query, which `engine` and `relay` run; ARCHITECTURE.md says which module may use which.
 //!
 //! ```text
 //!   listen     udp, tcp: bytes in, bytes out
 //!     ↓ bytes
+//!   engine     runs the steps below for one query: request → reply | cache miss | local lookup | drop
+//!     ↓
 //!   wire       parses and writes DNS messages
 //!     ↓ Query
 //!   policy     may the query be forwarded? Allowed(AllowedQuery) | Blocked(reason) | Local | Refused
@@ -16,14 +17,13 @@
 //!   relay      pending queries, coalescing
 //!   upstream   the exchange with a server        local   local zones
 //!     ↓ Answer
-//!   engine     runs these steps for one query: request → reply | cache miss | local lookup | drop
-//!     ↓
 //!   events     one event per query;   observe   metrics, logs, recent history
 //! ```
 //!
 //! Around it: [`assemble`] reads and compiles [`config`] and [`allowlist`]. [`service`] builds the state that decides
 //! queries, runs everything, and replaces the policy on a [`control`] command without stopping. [`admin`] is the HTTP
-//! listener, [`cli`] the command line, and [`tools`] has the commands that need no running resolver or test one.
+//! listener, [`cli`] the command line, and [`tools`] has the commands that work offline, and those that test a running
+//! resolver.
 //! [`hazard`] knows names that are risky to allow.
 //!
 //! # Example

@@ -132,7 +132,7 @@ fn relay(data: &[u8], question: &Question, answer: Answer) {
             let Some((miss, query)) = fetch(&mut gate, &request, client) else { return };
             for age in AGES {
                 let now = *START + Duration::from_secs(age);
-                let record = gate.finish(&miss, &fetched, now, &mut reply);
+                let record = miss.finish(&mut gate, &fetched, now, &mut reply);
                 check(&request, &reply, transport, &sent, &record, age);
                 cache.retain(|_, _| false);
                 cache.insert(&query, fetched.answer.as_ref().as_ref(), *START);

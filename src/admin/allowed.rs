@@ -63,7 +63,7 @@ fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<
     // Anyone can register names below a public suffix, so this would allow everything there.
     if pattern.scope() != Scope::Exact && is_public_suffix(&pattern) && !wish.wide {
         return Err(Refusal::unfit(format!(
-            "name: `{pattern}` would allow every domain under a public suffix; help: use a narrower pattern, or confirm with \
+            "`name`: `{pattern}` would allow every domain under a public suffix; help: use a narrower pattern, or confirm with \
              `--wide` (`\"wide\": true`)"
         )));
     }
@@ -73,7 +73,7 @@ fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<
             false => "leave it out; nothing can allow it",
         };
         let message =
-            format!("name: `{pattern}` is denied by a built-in rule: {}; help: {remedy}", bypass.purpose);
+            format!("`name`: `{pattern}` is denied by a built-in rule: {}; help: {remedy}", bypass.purpose);
         return Err(Refusal::unfit(message));
     }
     let duration = duration(&wish.duration, longest)?;
@@ -84,7 +84,7 @@ fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<
     };
     let until = now
         .checked_add(duration)
-        .ok_or_else(|| Refusal::unfit("for: the end is beyond the range of the clock"))?;
+        .ok_or_else(|| Refusal::unfit("`for` is too long: the end is beyond the range of the clock"))?;
     Ok(Grant { pattern, reason, author, since: now, until })
 }
 
@@ -96,20 +96,20 @@ fn is_public_suffix(pattern: &Pattern) -> bool {
 fn no_pattern(error: &PatternError) -> Refusal {
     let help = error.help.as_ref().map(|help| format!("; help: {help}")).unwrap_or_default();
     let span = &error.span;
-    Refusal::unfit(format!("name: {error} (bytes {} to {}){help}", span.start, span.end))
+    Refusal::unfit(format!("`name`: {error} (bytes {} to {}){help}", span.start, span.end))
 }
 
 fn duration(text: &str, longest: Duration) -> Result<Duration, Refusal> {
     let shown = humantime::format_duration(longest);
     match humantime::parse_duration(text) {
         Err(error) => {
-            Err(Refusal::unfit(format!("for: {error}; help: write a duration such as `30m` or `2h`")))
+            Err(Refusal::unfit(format!("`for`: {error}; help: write a duration such as `30m` or `2h`")))
         }
         Ok(duration) if duration < Duration::from_secs(1) => {
-            Err(Refusal::unfit("for: must be at least 1s; help: write a duration such as `30m` or `2h`"))
+            Err(Refusal::unfit("`for` must be at least 1s; help: write a duration such as `30m` or `2h`"))
         }
         Ok(duration) if duration > longest => Err(Refusal::unfit(format!(
-            "for: at most {shown} (`admin.max_temporary`); help: to allow it for longer, add a rule to an allowlist"
+            "`for` is too long: at most {shown} (`admin.max_temporary`); help: to allow it for longer, add a rule to an allowlist"
         ))),
         Ok(duration) => Ok(duration),
     }
@@ -128,7 +128,7 @@ fn text(key: &str, text: &str) -> Result<String, Refusal> {
         }
         _ => return Ok(text.to_owned()),
     };
-    Err(Refusal::unfit(format!("{key}: {fault}")))
+    Err(Refusal::unfit(format!("`{key}` {fault}")))
 }
 
 #[cfg(test)]
@@ -174,26 +174,29 @@ mod tests {
         for (wish, told) in [
             (
                 wish("*example.org", "1h", "r"),
-                "name: `*` must be the whole first label, with a domain after it (bytes 0 to 8); help: write `*.example.org`",
+                "`name`: `*` must be the whole first label, with a domain after it (bytes 0 to 8); help: write `*.example.org`",
             ),
-            (wish("", "1h", "r"), "name: the host is empty"),
+            (wish("", "1h", "r"), "`name`: the host is empty"),
             (wish("*.org", "1h", "r"), "would allow every domain under a public suffix; help: "),
-            (wish(".", "1h", "r"), "name: this would match every name"),
+            (wish(".", "1h", "r"), "`name`: this would match every name"),
             (
                 wish("mask.icloud.com", "1h", "r"),
-                "name: `mask.icloud.com` is denied by a built-in rule: iCloud Private Relay would bypass this \
+                "`name`: `mask.icloud.com` is denied by a built-in rule: iCloud Private Relay would bypass this \
                  resolver; help: write",
             ),
             (wish("_dns.resolver.arpa", "1h", "r"), "; help: leave it out; nothing can allow it"),
-            (wish("a.example", "0s", "r"), "for: must be at least 1s; help: "),
-            (wish("a.example", "soon", "r"), "for: expected number at 0; help: "),
-            (wish("a.example", "25h", "r"), "for: at most 1day (`admin.max_temporary`); help: "),
-            (wish("a.example", "1h", "  "), "reason: is empty; help: "),
-            (wish("a.example", "1h", &long), "reason: has 201 characters, limit 200; help: "),
-            (wish("a.example", "1h", "two\nlines"), "reason: contains control characters; help: "),
+            (wish("a.example", "0s", "r"), "`for` must be at least 1s; help: "),
+            (wish("a.example", "soon", "r"), "`for`: expected number at 0; help: "),
+            (
+                wish("a.example", "25h", "r"),
+                "`for` is too long: at most 1day (`admin.max_temporary`); help: ",
+            ),
+            (wish("a.example", "1h", "  "), "`reason` is empty; help: "),
+            (wish("a.example", "1h", &long), "`reason` has 201 characters, limit 200; help: "),
+            (wish("a.example", "1h", "two\nlines"), "`reason` contains control characters; help: "),
             (
                 AllowRequestJson { author: Some("\u{1b}[2J".to_owned()), ..wish("a.example", "1h", "r") },
-                "author: contains control",
+                "`author` contains control",
             ),
         ] {
             let text = refused(&wish);

@@ -195,7 +195,7 @@ impl Index {
     }
 }
 
-/// The lowest 16 bits of the hash; never zero.
+/// The lowest 16 bits of the hash with bit 0 set, so the tag is never zero.
 fn tag(hash: u64) -> u64 {
     hash & 0xffff | 1
 }

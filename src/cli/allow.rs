@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
     reason: Option<String>,
     /// Who requests it
-    #[arg(long, value_name = "WHO", env = "USER")]
+    #[arg(long, value_name = "WHO", env = "USER", hide_env_values = true)]
     author: Option<String>,
     /// Accept a pattern that covers a whole top-level domain
     #[arg(long)]

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// Treat warnings as errors (exit status 1)
     #[arg(long)]
     deny_warnings: bool,
-    /// Do not report this kind of warning; repeatable
+    /// Do not report this kind of warning; repeatable or comma-separated
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     allow: Vec<AdviceKind>,
 }

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     format: Format,
     /// File to convert; `-` is standard input
     file: PathBuf,
-    /// Write to this file, or directory for `private-endpoint`
+    /// Write to this file or directory [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Also convert wildcard patterns: `*.x` and `.x`

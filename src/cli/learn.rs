@@ -23,7 +23,7 @@ use crate::{allowlist, config};
 /// What to learn from, and how.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Query logs, text or JSON; `-` is standard input [default: query the running resolver]
+    /// Query logs, text or JSON; `-` is standard input [default: read the running resolver's admin listener]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write the allowlist to this file
@@ -134,7 +134,7 @@ fn complain(name: &str, unreadable: &UnreadableLog) -> Result<(), String> {
     Ok(())
 }
 
-/// Queries the running resolver; returns its address for the heading.
+/// Reads the blocked names of the running resolver; returns its address for the heading.
 fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
     let listener = AdminClient::of(sources)?;
     let runtime =

@@ -99,7 +99,7 @@ struct SettingsOverrides {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings overrides")]
 struct AdminOverrides {
-    /// Settings file, for defaults of the options [default: /etc/namegate/namegate.toml if it exists]
+    /// Settings file with the defaults of these options [default: /etc/namegate/namegate.toml if it exists]
     #[arg(long, value_name = "FILE", env = "NAMEGATE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Address of the resolver's status page [default: `admin.listen` in the settings]
@@ -149,10 +149,10 @@ Exit status: 0 valid, 1 errors, or warnings with --deny-warnings.")]
   namegate explain mystore.blob.core.windows.net --client 10.1.0.4
   namegate explain ml.azure.com --type AAAA --json
 
-Exit status: 0 allowed, 1 blocked, refused or invalid settings, 2 not a domain
-name.")]
+Exit status: 0 allowed, observed or local, 1 blocked, refused or invalid
+settings, 2 not a domain name.")]
     Explain(With<explain::Arguments, SettingsOverrides>),
-    /// List the rules of the settings and allowlists, with the place of each
+    /// List the rules of the policy, with file and line
     #[command(after_help = "Examples:
   namegate rules
   namegate rules --group build-agents --json")]
@@ -165,7 +165,7 @@ name.")]
     /// Convert name lists and zone files to allowlists or local zones
     #[command(after_help = "Examples:
   namegate import list hosts.txt --output zones/mine.toml
-  az network nic show --ids \"$NIC\" | namegate import private-endpoint -
+  az network nic show --ids \"$NIC\" | namegate import private-endpoint - -o .
 
 Exit status: 0 all converted, 1 some lines were not converted, 2 not readable.")]
     Import(import::Arguments),
@@ -173,7 +173,8 @@ Exit status: 0 all converted, 1 some lines were not converted, 2 not readable.")
     #[command(after_help = "Examples:
   namegate diff needed.json --needed-only
 
-FILE is the reply of the workspace to `outboundNetworkDependenciesEndpoints`.
+FILE is what `az rest` prints for `outboundNetworkDependenciesEndpoints`: see
+\"Diff\" in docs/allowlists.md.
 
 Exit status: 0 no difference, 1 differences, 2 not readable.")]
     Diff(With<diff::Arguments, SettingsOverrides>),
@@ -195,13 +196,20 @@ format cannot express encrypted upstreams.")]
     Demo(demo::Arguments),
     /// Suggest rules for blocked names
     ///
-    /// Reads query logs or, without any, queries the running resolver. Prints an allowlist with the evidence for each rule.
+    /// Reads query logs or, without a FILE, the blocked names from the running resolver's admin listener. Prints an
+    /// allowlist with the evidence for each rule.
     #[command(after_help = "Examples:
   namegate learn --output zones/learned.toml
-  namegate learn /var/log/namegate/queries.log --since 7d --min-count 3
+  namegate learn /var/log/namegate/queries.json --since 7d --min-count 3
 
 Review the suggestions. A lookup shows that a client wants a name, not that you
-should allow it.")]
+should allow it.",
+        mut_arg("config", |option| option.help(
+            "Settings file: the policy to compare with, and `admin.listen` [default: /etc/namegate/namegate.toml if it exists]"
+        )),
+        mut_arg("admin", |option| option.help(
+            "Address of the running resolver's status page [default: `admin.listen` in the settings]"
+        )))]
     Learn(With<learn::Arguments, SettingsOverrides>),
     /// Show a running resolver: rates, upstreams, most blocked names
     #[command(after_help = "Examples:
@@ -217,7 +225,8 @@ Keys: q quit, p pause.")]
   namegate shadow --json
 
 The candidate policy is the one that `policy.shadow` names.
-Exit status: 0 no difference, 1 differences, 2 no candidate policy.")]
+Exit status: 0 no difference, 1 differences, 2 no candidate policy or
+no answer.")]
     Shadow(With<shadow::Arguments, AdminOverrides>),
     /// Test that forbidden names stay blocked and required names resolve
     ///
@@ -227,7 +236,10 @@ Exit status: 0 no difference, 1 differences, 2 no candidate policy.")]
   namegate prove --server 10.0.0.4 --admin 10.0.0.4:9153 --output report.txt
 
 The names are `prove.must_not_resolve` and `prove.must_resolve` in the settings.
-Exit status: 0 passed, 1 failed, 2 not tested.")]
+Exit status: 0 passed, 1 failed, 2 not tested.",
+        mut_arg("config", |option| option.help(
+            "Settings file: names to test, defaults of options [default: /etc/namegate/namegate.toml if it exists]"
+        )))]
     Prove(With<prove::Arguments, AdminOverrides>),
     /// Allow a name for a limited time (a grant)
     #[command(after_help = "Examples:

@@ -41,7 +41,8 @@ pub struct ServerSettings {
     /// connection.
     pub tcp_queries_per_connection: usize,
     /// Close a TCP connection after this time without an answered query, 1s to 5m. If fewer than a quarter of
-    /// `tcp_connections` are free, clients with many connections get a tenth of it.
+    /// `tcp_connections` are free, a client with an equal share of them or more (`tcp_connections` divided by the
+    /// number of connected clients) gets a tenth of this time.
     #[serde(serialize_with = "serializers::quantity")]
     pub tcp_idle_timeout: Duration,
     /// Pending queries (those waiting for upstreams) of all clients, 100 to 1000000. Above the limit, UDP queries are

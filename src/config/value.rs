@@ -244,7 +244,7 @@ mod tests {
             (label("-a").map(drop), "must not begin or end", "one label"),
             (label(&long).map(drop), "at most 63", "one label"),
             (origin("*.corp.example").map(drop), "an origin is a name", "`corp.example`"),
-            (origin("corp example").map(drop), "invalid character", "`corpexample`"),
+            (origin("corp example").map(drop), "contains a space", "`corpexample`"),
             (canary("*.example.com").map(drop), "not a pattern", "`example.com`"),
             (inline_rule("{acr}.azurecr.io").map(drop), "invalid character", "only allowlists"),
             (inline_rule("*").map(drop), "would match every name", "policy.mode"),

@@ -1,4 +1,4 @@
-//! Immediate replies without data: denials, refusals, errors, and the server's identity.
+//! Replies that need neither cache nor upstream: denials, refusals, errors, and the server's identity.
 
 use std::fmt::Display;
 use std::time::Instant;

@@ -113,21 +113,21 @@ impl Miss {
     }
 }
 
-impl Engine {
-    /// Writes the reply to a miss when its answer has arrived, at `now`.
+impl Miss {
+    /// Writes the reply through `engine` when the answer has arrived, at `now`.
     ///
     /// If the policy has changed, it decides again, so that no client gets an answer for a name that a reload has
     /// blocked.
     pub fn finish(
-        &mut self,
-        miss: &Miss,
+        &self,
+        engine: &mut Engine,
         fetched: &Fetched,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> QueryOutcome {
-        let Self { state, counters, question, .. } = self;
+        let Engine { state, counters, question, .. } = engine;
         let state = state.load();
-        let envelope = miss.envelope(state);
+        let envelope = self.envelope(state);
         let answer = fetched.answer.as_ref().as_ref();
         let write = |out: &mut Vec<u8>| {
             let age = now.saturating_duration_since(fetched.received);
@@ -138,12 +138,12 @@ impl Engine {
             let source = if fetched.is_stale { AnswerSource::Cache } else { AnswerSource::Upstream };
             QueryOutcome { source, rcode: answer.rcode(), upstream, ..record }
         };
-        if miss.generation == state.policies.generation() && !needs_vetting(&miss.record, &state.policies) {
+        if self.generation == state.policies.generation() && !needs_vetting(&self.record, &state.policies) {
             write(out);
-            return made(miss.record.clone());
+            return made(self.record.clone());
         }
         let (allowed, group, allow_reason, record) =
-            match judge_again(miss, state, counters, question, &envelope, out, now) {
+            match judge_again(self, state, counters, question, &envelope, out, now) {
                 Ok(judged) => judged,
                 Err(replied) => return replied,
             };
@@ -158,9 +158,14 @@ impl Engine {
     }
 
     /// Writes the reply to a query that a local zone answers.
-    pub fn finish_local(&mut self, miss: &Miss, fetched: &LocalFetched, out: &mut Vec<u8>) -> QueryOutcome {
-        let state = self.state.load();
-        let (envelope, answer) = (miss.envelope(state), fetched.answer.as_ref());
+    pub fn finish_local(
+        &self,
+        engine: &mut Engine,
+        fetched: &LocalFetched,
+        out: &mut Vec<u8>,
+    ) -> QueryOutcome {
+        let state = engine.state.load();
+        let (envelope, answer) = (self.envelope(state), fetched.answer.as_ref());
         // `Lifetime::Unknown` leaves the TTLs unchanged. Otherwise those of CNAMEs would be capped at the negative TTL.
         let head = AnswerHead { lifetime: Lifetime::Unknown, ..*answer.head() };
         let answer = AnswerRef::new(head, answer.bytes()).unwrap_or(answer);

@@ -164,9 +164,9 @@ pub enum Outcome {
     Reply(QueryOutcome),
     /// The reply is written, from a popular cache entry that is about to expire.
     Refresh(QueryOutcome, AllowedQuery<'static>),
-    /// The answer must be fetched from an upstream; [`Engine::finish`] then writes the reply.
+    /// The answer must be fetched from an upstream; [`Miss::finish`] then writes the reply.
     Fetch(Box<Miss>, AllowedQuery<'static>),
-    /// A local zone has the answer; [`Engine::finish_local`] then writes the reply.
+    /// A local zone has the answer; [`Miss::finish_local`] then writes the reply.
     Local(Box<Miss>),
     /// No reply is sent.
     Silence,

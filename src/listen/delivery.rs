@@ -67,7 +67,7 @@ impl Delivery {
         let index = self.outbox(&socket);
         let replies = &mut self.outboxes[index].replies;
         let reply = replies.draft();
-        let record = self.engine.finish(&miss, fetched, now, reply);
+        let record = miss.finish(&mut self.engine, fetched, now, reply);
         self.sender.replied(&miss.exchange(&record, reply, now.saturating_duration_since(miss.received)));
         self.sender.counters().miss_ended();
         replies.post(peer);

@@ -75,7 +75,7 @@ async fn look_up_target(
         Outcome::Fetch(miss, query) => {
             let fetched = fetch(relay, query, &miss).await;
             generation = engine.state().policies.generation();
-            engine.finish(&miss, &fetched, Instant::now(), reply)
+            miss.finish(engine, &fetched, Instant::now(), reply)
         }
         Outcome::Local(_) | Outcome::Silence => return None,
     };

@@ -290,13 +290,13 @@ impl TcpService {
             Some(query) => {
                 let fetched = fetch(&self.relay, query, &miss).await;
                 let place = replies.reserve().await;
-                (place, self.engine().finish(&miss, &fetched, Instant::now(), &mut reply))
+                (place, miss.finish(&mut self.engine(), &fetched, Instant::now(), &mut reply))
             }
             None => {
                 let mut engine = self.engine();
                 let fetched = fetch_local(&mut engine, &self.relay, &miss).await;
                 let place = replies.reserve().await;
-                (place, engine.finish_local(&miss, &fetched, &mut reply))
+                (place, miss.finish_local(&mut engine, &fetched, &mut reply))
             }
         };
         self.sender.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));

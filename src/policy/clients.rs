@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Index of a client group among a policy's groups.
+/// Index of a client group in [`super::Policies::groups`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupId(u8);
 
@@ -29,8 +29,8 @@ impl GroupId {
 
 /// The group of every address; addresses without a group are refused.
 ///
-/// The address space is cut once where any subnet begins or ends. A lookup is then a binary search, whatever the number
-/// of groups.
+/// [`Clients::new`] splits the address space at the start and the end of every subnet, so a lookup is one binary search
+/// for any number of groups.
 #[derive(Clone, Debug)]
 pub struct Clients {
     v4: Ranges<u32>,
@@ -66,7 +66,7 @@ impl Clients {
         }
     }
 
-    /// These clients with another prefix length per IPv6 client.
+    /// Sets the IPv6 prefix length that counts as one client.
     #[must_use]
     pub fn with_prefix(self, prefix: ClientPrefix) -> Self {
         Self { prefix, ..self }
@@ -125,8 +125,8 @@ impl<T: Copy + Ord> Ranges<T> {
     }
 }
 
-/// The holder of a client's share. UDP queries without a cookie may have a forged address, so they use a separate share
-/// from the same client's queries with a proven address.
+/// The client that a query counts for in upstream slots and wait queues. A UDP query without a valid cookie may have a
+/// forged address. So it counts apart from verified queries of the same client, and cannot use up their slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShareHolder {
     client: WholeClient,

@@ -50,7 +50,7 @@ use rule::{Action, Scope};
 use suffix_index::SuffixIndex;
 use trie::{RuleId, Trie, TrieMatch};
 
-/// Whether names without a rule are blocked.
+/// Whether names that no rule allows are blocked.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
 )]
@@ -59,7 +59,7 @@ use trie::{RuleId, Trie, TrieMatch};
 pub enum Mode {
     /// Block them.
     Enforce,
-    /// Forward everything and count what would be blocked, to try an allowlist before it blocks.
+    /// Forward names that no rule allows, except bypass names, and count them: to try an allowlist before it blocks.
     Observe,
 }
 
@@ -190,7 +190,8 @@ impl Policy {
         self.trie.rule(id).map(|rule| RuleRef { policy: self, id, rule })
     }
 
-    /// All rules in insertion order, including those that another rule with the same pattern hides.
+    /// The rules without the built-in ones, in insertion order, including those hidden by another rule with the same
+    /// pattern.
     pub fn iter(&self) -> impl Iterator<Item = RuleRef<'_>> {
         self.all().filter(|rule| rule.bypass().is_none())
     }

@@ -82,7 +82,8 @@ impl Pattern {
             return Err(PatternError::new(
                 whole,
                 "this would match every name",
-                "set `policy.mode = \"observe\"` to forward everything and only count".to_owned(),
+                "set `policy.mode = \"observe\"` to forward what would be blocked and only count it"
+                    .to_owned(),
             ));
         }
         let labels = read_labels(host, start, scope)?;
@@ -193,9 +194,16 @@ fn refuse_what_is_no_name(text: &str) -> Result<(), PatternError> {
     }
     let is_space = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
     if let Some((at, space)) = text.char_indices().find(|(_, c)| is_space(*c)) {
+        let message = match space {
+            ' ' => "host name contains a space".to_owned(),
+            other => {
+                let code = other.escape_unicode();
+                format!("host name contains the white space or invisible character `{code}`")
+            }
+        };
         return Err(PatternError::new(
             at..at + space.len_utf8(),
-            format!("invalid character `{}` in host name: white space or invisible", space.escape_unicode()),
+            message,
             format!(
                 "write `{}` if this is one name, else one entry for each name",
                 text.replace(is_space, "")
@@ -353,8 +361,8 @@ mod tests {
             ("a.*.pytorch.org", 2..3, "whole first label", "`*.pytorch.org`"),
             ("*.*.pytorch.org", 2..3, "whole first label", "`*.pytorch.org`"),
             ("a..b", 1..3, "two dots", ""),
-            ("a b.example", 1..2, "invalid character", "`ab.example`"),
-            ("\u{feff}a.example", 0..3, "invalid character", "`a.example`"),
+            ("a b.example", 1..2, "contains a space", "`ab.example`"),
+            ("\u{feff}a.example", 0..3, "invisible character `\\u{feff}`", "`a.example`"),
             ("https://pypi.org/simple", 0..8, "not a URL", "`pypi.org`"),
             ("pypi.org:443", 8..12, "without port", "tcp/443"),
             ("10.0.0.4", 0..8, "address", "firewall"),

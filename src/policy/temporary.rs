@@ -26,7 +26,7 @@ pub struct Grant {
     pub until: SystemTime,
 }
 
-/// All grants in force.
+/// The grants, including expired ones that [`Temporary::expired`] has not removed yet.
 #[derive(Clone, Debug, Default)]
 pub struct Temporary {
     grants: Vec<Ending>,
@@ -90,8 +90,9 @@ impl Temporary {
         (grants.len() < self.grants.len()).then(|| Self::of(grants))
     }
 
-    /// A copy without the grants that have expired at `now`, which is `time` on the wall clock, and the expired ones;
-    /// `None` if none has expired. Both clocks count: the monotonic clock stops while the machine sleeps.
+    /// Returns a copy without expired grants, and the expired grants; `None` if none has expired. `now` and `time` are
+    /// the same moment on the monotonic and on the wall clock. Both clocks count: the monotonic clock stops while the
+    /// machine sleeps.
     pub fn expired(&self, now: Instant, time: SystemTime) -> Option<(Self, Vec<Grant>)> {
         let (left, ended): (Vec<Ending>, Vec<Ending>) =
             self.grants.iter().cloned().partition(|ending| ending.at > now && ending.grant.until > time);

@@ -22,9 +22,9 @@ use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 
-/// Maximum pairs of client and rule watched at once, at about ten bytes per name of the budget. Beyond that, pairs idle
-/// for two windows are dropped, then a quarter of the rest: those with the fewest new names. So a pair that uses up its
-/// budget stays watched.
+/// Maximum pairs of client and rule watched at once. Each pair uses up to about 40 bytes of memory per name of the
+/// budget. Above that number, pairs whose last window began two windows ago are dropped, then a quarter of the rest:
+/// those with the fewest new names. So a pair that uses up its budget stays watched.
 const MAX: usize = 4096;
 
 /// Types that stub resolvers, validators and common software query. The numbers are NS, PTR, MX, SRV, DS and DNSKEY.
@@ -44,7 +44,8 @@ const USUAL_TYPES: [Type; 13] = [
     Type(48),
 ];
 
-/// Bytes counted for an unusual type, and for a followed name: the data that the client's choice can carry.
+/// Bytes counted for an unusual type, because a client can encode data in the QTYPE (two bytes), and for a followed
+/// name, because a client can encode data in which of them it queries.
 const CHOICE: u64 = 2;
 
 /// What a client may query below one rule within a window.
@@ -115,10 +116,11 @@ impl TunnelGuard {
         self.budget
     }
 
-    /// Records a query of `client` at `now`; false if it is beyond the budget. `rule` allows the name, or led to it.
+    /// Records a query of `client` at `now`; false if it is beyond the budget. `rule` allows the name, or the name is
+    /// followed: it is a target in an answer for a name that `rule` allows.
     ///
-    /// A known name with another usual type is not new. With an unusual type it is, because types can carry data too.
-    /// The name of an exact rule is never new; its unusual types are.
+    /// A known name counts as new again only with an unusual type, because a client can encode data in the type. The
+    /// name of an exact rule is never new; its unusual types are.
     pub fn admit(&self, client: WholeClient, rule: RuleRef<'_>, question: &Question, now: Instant) -> bool {
         let (name, suffix) = (&question.name, rule.suffix());
         let is_usual = USUAL_TYPES.contains(&question.qtype);

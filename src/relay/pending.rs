@@ -56,7 +56,7 @@ impl<W> PendingQueries<W> {
         now: Instant,
     ) -> Taken<W> {
         let Some(query) = renewed(&state.policies, query, now) else {
-            // Nothing is sent upstream. `Engine::finish` decides again and replaces this failure by the reply of the new
+            // Nothing is sent upstream. `Miss::finish` decides again and replaces this failure by the reply of the new
             // verdict.
             return match waiter {
                 Some(waiter) => {

@@ -1,4 +1,4 @@
-//! [`Ports`]: the sockets for first attempts.
+//! [`Ports`]: the UDP sockets through which the relay itself queries servers. Tasks use sockets of their own.
 //!
 //! Each socket is connected, so the kernel accepts datagrams only from the queried address and port. Each has a random
 //! port. Several queries share a socket, which allows sending and receiving them with one system call. A port serves
@@ -23,7 +23,7 @@ use crate::net::batch::{ReceiveBatch, SendBatch, Wait};
 use crate::relay::pending_table::Ticket;
 use crate::upstream::server::Server;
 
-/// Ports per server, chosen at random for each batch.
+/// Ports per server. Each batch uses one of them, chosen at random.
 const PORTS: usize = 8;
 
 /// Queries per port.
@@ -32,7 +32,7 @@ const MAX_USES: usize = 256;
 /// How long new queries use one port.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// Shortest time between two ICMP messages about one port that are acted on.
+/// After acting on an ICMP message about a port, ignore further ones for this time.
 const HEED_EVERY: Duration = Duration::from_millis(10);
 
 /// Datagrams sent or received per call.
@@ -41,7 +41,8 @@ const BATCH: usize = 64;
 /// Receive buffer requested for each socket in bytes: about 1,000 replies at once.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
 
-/// Receive buffer for one datagram in bytes: more than we offer, because Azure's resolver is known to exceed it.
+/// Receive buffer for one datagram in bytes: larger than the EDNS payload size in our queries, because Azure's resolver
+/// is known to exceed that size.
 const DATAGRAM: usize = 4096;
 
 struct Socket {
@@ -57,7 +58,7 @@ struct Socket {
     hinted: Option<Instant>,
 }
 
-/// The sockets for first attempts; see the module documentation.
+/// The relay's own UDP sockets; see the module documentation.
 pub(super) struct Ports {
     sockets: Slab<Socket>,
     /// Ports for new queries, several per server.

@@ -152,7 +152,7 @@ impl Service {
                 self.runtime.spawn(async move {
                     match listener.open().await.and_then(TcpListener::from_std) {
                         Ok(listener) => {
-                            tracing::info!("admin on http://{address} (free now)");
+                            tracing::info!("admin on http://{address} (the other process no longer uses it)");
                             listener::serve(listener, router, stop).await;
                         }
                         Err(error) => {

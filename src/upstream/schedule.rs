@@ -77,12 +77,12 @@ impl ServerSchedule {
         }
     }
 
-    /// True while some server has not been queried at all.
+    /// True if an attempt is left and some server has not been queried.
     pub(super) fn has_unasked(&self) -> bool {
         self.begun < MAX_ATTEMPTS && self.servers.iter().any(|server| !server.asked)
     }
 
-    /// True if waiting longer is pointless.
+    /// True if all servers failed, so no reply can still come.
     pub(super) fn all_said_no(&self) -> bool {
         self.servers.iter().all(|server| server.said_no)
     }

@@ -22,7 +22,8 @@ const FAILURES_UNTIL_DOWN: u32 = 3;
 /// An upstream that replied within this time needs no probe and counts as answering.
 pub const LATELY: Duration = Duration::from_secs(15);
 
-/// How long queries go without EDNS to a server that answered only those: Unbound's default (`infra-host-ttl`).
+/// How long to query a server without EDNS after it has answered only without EDNS: Unbound's default
+/// (`infra-host-ttl`).
 const WITHOUT_EDNS: Duration = Duration::from_secs(900);
 
 /// One upstream server.
@@ -111,7 +112,7 @@ impl Server {
         outcome
     }
 
-    /// Like [`Self::exchange`], but does not record the outcome.
+    /// Like [`Self::exchange`], but neither records the outcome nor retries without EDNS.
     pub(super) async fn exchange_unnoted(
         &self,
         prompt: &UpstreamQuery,

@@ -55,7 +55,8 @@ impl<'a> OptRecord<'a> {
         })
     }
 
-    /// Parses the record of a query, with the client's cookie; also `None` if a COOKIE option has an invalid length.
+    /// Parses the record of a query, with the client's cookie; also `None` if the first COOKIE option has an
+    /// invalid length.
     pub fn query_edns(&self) -> Option<Edns> {
         let edns = self.edns()?;
         if self.options.is_empty() {

@@ -104,13 +104,13 @@ fn malformed_change_requests_are_refused() {
     post("{\"name\": \"a.example\", \"for\": 1}").expect_error(422, &["for: invalid type", "column 30"]);
     post("[]").expect_error(422, &["invalid length 0"]);
     post("{\"for\": \"1h\"}").expect_error(422, &["missing field `name`"]);
-    post(&WISH.replace("wanted", "*wanted")).expect_error(422, &["name: `*`", "help: write"]);
-    post(&WISH.replace("1h", "0s")).expect_error(422, &["for: ", "help: "]);
+    post(&WISH.replace("wanted", "*wanted")).expect_error(422, &["`name`: `*`", "help: write"]);
+    post(&WISH.replace("1h", "0s")).expect_error(422, &["`for` must be at least 1s", "help: "]);
     post(&WISH.replace("1h", "25h")).expect_error(422, &["at most 1day", "max_temporary"]);
-    post(&WISH.replace("a test", " ")).expect_error(422, &["reason: is empty"]);
+    post(&WISH.replace("a test", " ")).expect_error(422, &["`reason` is empty"]);
     post(&WISH.replace("wanted.example", "*.com"))
         .expect_error(422, &["every domain under a public suffix", "\"wide\": true"]);
-    http().send("DELETE", "/api/v1/allowed/a..b", "").expect_error(422, &["name: empty label"]);
+    http().send("DELETE", "/api/v1/allowed/a..b", "").expect_error(422, &["`name`: empty label"]);
 }
 
 #[test]

@@ -261,7 +261,7 @@ fn the_admin_address_is_never_shared() {
     }
     assert!(first.terminate().success());
     let taken = Instant::now();
-    second.stderr.expect(&format!("admin on http://{admin} (free now)"));
+    second.stderr.expect(&format!("admin on http://{admin} (the other process no longer uses it)"));
     assert!(taken.elapsed() < Duration::from_secs(2), "{:?}", taken.elapsed());
     let metrics = crate::support::metrics::Metrics::fetch(admin);
     assert_eq!(metrics.sum("namegate_queries_total", &[]), 0.0, "the second's own");

@@ -89,10 +89,10 @@ fn who_is_refused_is_told_why() {
     let (_upstream, directory, gate) = gate_with_token();
     allow(&gate, "wanted.example", "25h")
         .expect_code(1)
-        .expect_stderr(&["rejected (HTTP 422): for: at most 1day", "\n  help: "]);
+        .expect_stderr(&["rejected (HTTP 422): `for` is too long: at most 1day", "\n  help: "]);
     allow(&gate, "*wanted.example", "1h")
         .expect_code(1)
-        .expect_stderr(&["rejected (HTTP 422): name: ", "\n  help: write `"]);
+        .expect_stderr(&["rejected (HTTP 422): `name`: ", "\n  help: write `"]);
     run(&gate, &["allow", "wanted.example", "--for", "1h"]).expect_code(2).expect_stderr(&["--reason"]);
     run(&gate, &["allow", "wanted.example", "--for", "soon", "--reason", "x"]).expect_code(2);
     run(&gate, &["allow", "a/../b", "--revoke"]).expect_code(1).expect_stderr(&["without port or path"]);

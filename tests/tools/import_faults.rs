@@ -16,11 +16,11 @@ fn what_is_wrong_is_refused_with_its_place_and_a_remedy() {
         ("azure-ml", "{\n  \"value\": [".to_owned(), &["input:2:12", "ends too early"][..]),
         ("azure-ml", "{\"value\": [,]}".to_owned(), &["input:1:12", "invalid JSON", "--output json"]),
         ("azure-ml", String::new(), &["invalid JSON"]),
-        ("azure-ml", "7".to_owned(), &["`$`: expected an object, found a number"]),
+        ("azure-ml", "7".to_owned(), &["error: expected an object, found a number"]),
         (
             "azure-ml",
             "{\"values\": []}".to_owned(),
-            &["`$`: `value` is missing", "outboundNetworkDependenciesEndpoints"],
+            &["error: `value` is missing", "outboundNetworkDependenciesEndpoints"],
         ),
         ("azure-ml", "{\"value\": {}}".to_owned(), &["`value`: expected an array, found an object"]),
         (

@@ -204,7 +204,7 @@ impl World {
     /// Ends a cache miss with its answer.
     pub(super) fn finish(&mut self, (number, miss): Waiter, fetched: &Fetched) {
         let now = self.time();
-        let record = self.gates[1].0.finish(&miss, fetched, now, &mut self.reply);
+        let record = miss.finish(&mut self.gates[1].0, fetched, now, &mut self.reply);
         self.gates[1].1.miss_ended();
         self.replied(1, number, miss.request(), miss.client.transport, &record);
     }

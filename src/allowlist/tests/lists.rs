@@ -64,14 +64,14 @@ fn faults_in_a_list_are_told_where_they_stand() {
         (
             b"0.0.0.0 a.example\n{acr}.azurecr.io\n10.0.0.4\n!\n||a.example^\na.example b.example\n",
             &[
-                "1:8 Error invalid character `\\u{20}` in host name: white space or invisible | this is a line of a hosts file: write only the name to allow it, \
+                "1:8 Error host name contains a space | this is a line of a hosts file: write only the name to allow it, \
                  or `!` and the name to deny it",
                 "2:1 Error invalid character `{` in host name | write the value itself; \
                  only `.toml` allowlists can use parameters",
                 "3:1 Error rules match names, not IP addresses | allow addresses in the firewall instead",
                 "4:2 Error the host is empty",
                 "5:1 Error invalid character `|` in host name | write `\\|` if the label contains this character",
-                "6:10 Error invalid character `\\u{20}` in host name: white space or invisible | write one pattern per line, and `#` before a comment",
+                "6:10 Error host name contains a space | write one pattern per line, and `#` before a comment",
             ],
         ),
         (

@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     /// Print one snapshot and exit (default when stdout is not a terminal)
     #[arg(long)]
     once: bool,
-    /// Print one snapshot as JSON, with the members status, top and recent
+    /// Print one snapshot as JSON: `status`, `top` and `recent`
     #[arg(long)]
     json: bool,
 }

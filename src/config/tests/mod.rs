@@ -120,7 +120,7 @@ fn every_fault_is_told_where_it_stands() {
                 "2:11 Error `policy.allow`: `*` must be the whole first label, with a domain after it | write `*.foo.example` for all subdomains, \
                  `.foo.example` to include the name itself",
                 "3:9 Error `policy.allow`: empty label: two dots in a row",
-                "3:15 Error `policy.allow`: invalid character `\\u{20}` in host name: white space or invisible | \
+                "3:15 Error `policy.allow`: host name contains a space | \
                  write `a.bc` if this is one name, else one entry for each name",
                 "4:10 Error `policy.deny`: invalid character `{` in host name | write the value \
                  itself; only allowlists can use parameters",

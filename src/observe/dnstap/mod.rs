@@ -162,7 +162,7 @@ impl DnstapOutput {
         self.backoff = LAST_RETRY.min(self.backoff * 2);
         if !std::mem::replace(&mut self.outage_told, true) {
             tracing::warn!(
-                "dnstap: cannot connect to {}: {error}; retrying, frames are lost until then",
+                "dnstap: cannot connect to {}: {error}; retrying, frames are lost until it connects",
                 self.socket.display()
             );
         }

@@ -36,9 +36,9 @@ pub enum AdviceKind {
     Inactive,
     /// Allowlists revised more than a year ago.
     Outdated,
-    /// Names on a shipped allowlist's vendor list that your policy denies.
+    /// Names that the vendor lists as needed, but your policy denies.
     VendorDenied,
-    /// Names on a shipped allowlist's vendor list that `policy.strict` excludes.
+    /// Names that the vendor lists as needed, but `policy.strict` excludes.
     VendorStrict,
 }
 

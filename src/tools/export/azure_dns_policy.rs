@@ -1,4 +1,4 @@
-//! Domain lists and security rules of an Azure DNS resolver policy, as an ARM template (Microsoft Learn, "DNS security
+//! Domain lists and security rules of an Azure DNS security policy, as an ARM template (Microsoft Learn, "DNS security
 //! policy", 2026-08-11).
 
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
         if found > most {
             export
                 .remarks
-                .push(Remark::general(format!("{found} {what}: a resolver policy allows at most {most}")));
+                .push(Remark::general(format!("{found} {what}: a security policy allows at most {most}")));
         }
     }
     let mut resources = vec![json!({

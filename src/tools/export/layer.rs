@@ -70,8 +70,10 @@ pub(super) fn allowed_alone<'a>(context: &'a Context<'a>, remarks: &mut Vec<Rema
     items.retain(|item| {
         let Some(exception) = exception(context, &item.pattern) else { return true };
         let (fate, remedy) = match context.widen {
-            true => ("is widened", ""),
-            false => ("is not exported", "; use --widen to allow it too"),
+            true => ("is widened", String::new()),
+            false => {
+                ("is not exported", format!("; use --widen to export it, which also allows `{exception}`"))
+            }
         };
         let message = format!("{fate}: this format has no deny rule for `{exception}`{remedy}");
         remarks.extend(item.rule.map(|rule| Remark::about(rule, message)));

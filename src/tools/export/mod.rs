@@ -33,7 +33,7 @@ use crate::util::escape::on_one_line;
 pub enum Target {
     /// Azure Firewall: ARM template of a rule collection group
     AzureFirewall,
-    /// Azure DNS resolver policy: ARM template of domain lists and rules
+    /// Azure DNS security policy: ARM template of domain lists and rules
     AzureDnsPolicy,
     /// Azure ML managed network: outbound FQDN rules for `az ml workspace update --file`
     AzureMl,
@@ -121,7 +121,10 @@ pub fn export(target: Target, assembly: &Assembly, widen: bool) -> Export {
         export.remarks.push(Remark::general(message.to_owned()));
     }
     if assembly.routes.iter().len() > 1 {
-        let message = "routes are not exported: all names go to `upstream.servers`";
+        let message = match target.names_upstreams() {
+            true => "routes are not exported: all names go to `upstream.servers`",
+            false => "routes are not exported: this format does not choose upstreams",
+        };
         export.remarks.push(Remark::general(message.to_owned()));
     }
     for message in unsaid(assembly) {

@@ -15,7 +15,7 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     let ttl = context.assembly.settings.block.ttl.as_secs();
     let mut text = context.head("#", "unbound");
     text.push_str(
-        "# Blocked names get NXDOMAIN; a blocked name directly above a listed name gets NODATA.\n\
+        "# Blocked names get NXDOMAIN. A name with a `transparent` zone is blocked with NODATA.\n\
          # Local zones cannot allow a name without its subdomains; `namegate export rpz` can.\n\
          server:\n    unblock-lan-zones: yes\n    local-zone: \"localhost.\" nodefault\n    \
          local-zone: \".\" always_nxdomain\n",

@@ -46,9 +46,9 @@ impl<'v> Json<'v> {
         Self { value, path: String::new(), file: source.file() }
     }
 
-    /// Its path, such as `value[0].properties`, or `$` for the root.
+    /// Its path, such as `value[0].properties`; empty for the root.
     pub(super) fn path(&self) -> &str {
-        if self.path.is_empty() { "$" } else { &self.path }
+        &self.path
     }
 
     fn child(&self, value: &'v Value, step: &str) -> Self {
@@ -118,8 +118,10 @@ impl<'v> Json<'v> {
 
     /// An error about this value.
     pub(super) fn fault(&self, message: impl AsRef<str>, help: &str) -> Report {
-        let path = on_one_line(self.path());
-        let message = format!("`{path}`: {}", message.as_ref());
+        let message = match self.path() {
+            "" => message.as_ref().to_owned(),
+            path => format!("`{}`: {}", on_one_line(path), message.as_ref()),
+        };
         Diagnostic::error(self.file, message).with_help(help.to_owned()).into()
     }
 }

@@ -38,7 +38,7 @@ use rest::Rest;
 /// server answers one query per connection.
 const MAX_TRIES: usize = 3;
 
-/// Longest text of a failure that is logged, with its remedy: servers may send whole pages.
+/// Maximum characters of a failure in the log, including its hint. A server may send a whole page as its error.
 const MAX_SHOWN: usize = 500;
 
 /// One server and its connections.
@@ -96,14 +96,16 @@ impl EncryptedServer {
             return Err(Failure::Unwilling(why));
         }
         let mut query = Vec::with_capacity(request::PADDED);
-        // RFC 8484 section 4.1 and RFC 9250 section 4.2.1 ask for id 0; over TLS each stream chooses one.
+        // RFC 8484 section 4.1 and RFC 9250 section 4.2.1 ask for id 0; over TLS, `TlsLink` replaces it
+        // with an unused id.
         match edns {
             true => request::write_padded(&mut query, 0, &prompt.question, prompt.flags),
             false => request::write_without_edns(&mut query, 0, &prompt.question, prompt.flags),
         }
         let (mut ended, mut lost_stream) = (String::new(), false);
         for lost in 0..MAX_TRIES {
-            // The last connection is not shared: no other query can lose it, and this one cannot cost others theirs.
+            // The last try uses a connection that no other query shares: another query cannot make the server close it,
+            // and if this query does, no other query is lost.
             let chosen =
                 if lost + 1 < MAX_TRIES { self.pool.choose().await } else { self.pool.whole().await };
             let (slot, _leave) = chosen.map_err(Failure::Network)?;
@@ -126,8 +128,8 @@ impl EncryptedServer {
                     self.rest.begin(&why, again_after);
                     return Err(Failure::Unwilling(shown(&why)));
                 }
-                // Tried once more; the connection stays open.
                 Err(Loss::Stream(why)) if lost_stream => return Err(Failure::Unusable(shown(&why))),
+                // A failed stream is retried once; the connection stays open.
                 Err(Loss::Stream(why)) => {
                     lost_stream = true;
                     ended = shown(&why);
