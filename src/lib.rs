@@ -11,11 +11,12 @@
 //!   wire       parses and writes DNS messages
 //!     ↓ Query
 //!   policy     may the query be forwarded? Allowed(AllowedQuery) | Blocked(reason) | Local | Refused
-//!     ↓ AllowedQuery: only policy creates it; cache and upstream accept nothing else
+//!     ↓ Local: to local (local zones), past cache, relay and upstream
+//!     ↓ AllowedQuery: only policy creates it; cache and relay accept nothing else
 //!   cache      answers stored as bytes
 //!     ↓ cache miss
 //!   relay      pending queries, coalescing
-//!   upstream   the exchange with a server        local   local zones
+//!   upstream   the exchange with a server
 //!     ↓ Answer
 //!   events     one event per query;   observe   metrics, logs, recent history
 //! ```

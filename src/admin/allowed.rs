@@ -64,7 +64,7 @@ fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<
     if pattern.scope() != Scope::Exact && is_public_suffix(&pattern) && !wish.wide {
         return Err(Refusal::unfit(format!(
             "`name`: `{pattern}` would allow every domain under a public suffix; help: use a narrower pattern, or confirm with \
-             `--wide` (`\"wide\": true`)"
+             `--wide` (in an API request: `\"wide\": true`)"
         )));
     }
     if let Some(bypass) = BypassName::covering(pattern.name()) {

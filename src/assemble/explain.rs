@@ -114,7 +114,7 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
             ("allowed", "CNAME target in a recent answer to these clients".to_owned(), true)
         }
         Verdict::Allowed(_, AllowReason::Ancestor) => {
-            let reason = "only subdomains of this name are allowed; this type is forwarded so that resolvers can find \
+            let reason = "some subdomains of this name are allowed, but not the name itself; this type is forwarded so that resolvers can find \
                           zones and validate answers (policy.dnssec_ancestors)";
             ("allowed", reason.to_owned(), true)
         }

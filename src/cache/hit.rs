@@ -29,7 +29,7 @@ impl Clone for HitBuffer {
 pub struct Hit<'k> {
     /// The answer as received.
     pub answer: AnswerRef<'k>,
-    /// Time since it was received, in milliseconds.
+    /// Time since it was received.
     pub age: Duration,
     /// Whether it is fresh.
     pub freshness: Freshness,

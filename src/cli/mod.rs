@@ -149,8 +149,8 @@ Exit status: 0 valid, 1 errors, or warnings with --deny-warnings.")]
   namegate explain mystore.blob.core.windows.net --client 10.1.0.4
   namegate explain ml.azure.com --type AAAA --json
 
-Exit status: 0 allowed, observed or local, 1 blocked, refused or invalid
-settings, 2 not a domain name.")]
+Exit status: 0 allowed, observed or local, 1 blocked or refused (also the target
+of a local CNAME) or invalid settings, 2 not a domain name.")]
     Explain(With<explain::Arguments, SettingsOverrides>),
     /// List the rules of the policy, with file and line
     #[command(after_help = "Examples:
@@ -224,13 +224,13 @@ Keys: q quit, p pause.")]
   namegate shadow
   namegate shadow --json
 
-The candidate policy is the one that `policy.shadow` names.
-Exit status: 0 no difference, 1 differences, 2 no candidate policy or
-no answer.")]
+The candidate policy is the settings file in `policy.shadow`.
+Exit status: 0 no difference, 1 differences, 2 no candidate policy or resolver
+not reachable.")]
     Shadow(With<shadow::Arguments, AdminOverrides>),
     /// Test that forbidden names stay blocked and required names resolve
     ///
-    /// Queries a running resolver over every transport and record type, and writes a dated report.
+    /// Queries a running resolver over UDP and TCP, with many record types, and writes a dated report.
     #[command(after_help = "Examples:
   namegate prove
   namegate prove --server 10.0.0.4 --admin 10.0.0.4:9153 --output report.txt

@@ -13,8 +13,8 @@ use crate::wire::cookie::{Cookie, OPTION, SERVER};
 /// The version of the algorithm (RFC 9018 section 4.1).
 const VERSION: u8 = 1;
 
-/// Maximum age of a cookie, and maximum time in the future, in seconds (RFC 9018 section 4.3: "at most 1 hour in the
-/// past and 5 minutes into the future").
+/// Maximum age of a cookie, and maximum time in the future, in seconds (RFC 9018 section 4.3: "within a 1-hour period in the past and a
+/// 5-minute period into the future").
 const OLDEST: i32 = 3600;
 const NEWEST: i32 = 300;
 
@@ -100,8 +100,7 @@ fn age_of(server: &[u8; SERVER], time: u32) -> Option<i32> {
     (version == VERSION && (-NEWEST..=OLDEST).contains(&age)).then_some(age)
 }
 
-/// The server cookie with this version, reserved bytes and time. The hash covers all that precedes it (RFC 9018 section
-/// 4.4).
+/// The server cookie with this version, reserved bytes and time. The hash covers the client cookie, these fields and the client's address (RFC 9018 section 4.4).
 fn make(cookie: &Cookie, client: IpAddr, fixed: &[u8], secret: &Secret) -> [u8; SERVER] {
     let mut hasher = SipHasher24::new_with_key(secret);
     hasher.write(&cookie.client);

@@ -1,4 +1,4 @@
-//! Checks that some rules require before an answer is sent: CNAME targets and expected addresses.
+//! The checks that some rules require before an answer is sent: CNAME targets and expected addresses.
 
 use std::time::Instant;
 

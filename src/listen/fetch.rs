@@ -54,8 +54,7 @@ pub async fn fetch_local(engine: &mut Engine, relay: &RelayHandle<Waiter>, miss:
     LocalFetched { answer, target: Some(lookup) }
 }
 
-/// Looks up a CNAME target for the client of `miss`, and writes the client's reply for it into `reply`. None without
-/// RD.
+/// Looks up a CNAME target for the client of `miss`, and writes the client's reply for it into `reply`. `None` if the client did not set RD, or the lookup gives no reply.
 async fn look_up_target(
     engine: &mut Engine,
     relay: &RelayHandle<Waiter>,

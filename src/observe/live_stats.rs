@@ -19,7 +19,8 @@ use crate::wire::name::Name;
 /// Number of recent blocked lookups.
 const RECENT: usize = 200;
 
-/// Most blocked names stored with their clients: about 2 MiB, and more than a usable allowlist leaves blocked.
+/// Maximum number of blocked names stored with their clients: about 2 MiB, and more names than a usable allowlist
+/// leaves blocked.
 const NAMES: usize = 4096;
 
 /// Seconds of rate history.

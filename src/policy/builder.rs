@@ -24,7 +24,7 @@ pub struct Compile {
     pub local: Vec<Name>,
     /// Block answers with addresses that their rule does not expect.
     pub enforce_expect: bool,
-    /// Allow DNSSEC and zone queries for the zones above allowed names.
+    /// Allow DS, DNSKEY, NS and SOA queries for the parent domains of allowed names.
     pub dnssec_ancestors: bool,
     /// The routes; the same for all client groups.
     pub routes: Arc<Routes>,
@@ -52,7 +52,8 @@ pub struct PolicyBuilder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceId(u16);
 
-/// The source of the built-in rules, the last source of every policy. Their line is the index into [`BYPASS_NAMES`].
+/// Marks built-in rules; `RuleRef::source_index` maps it to the last source of the policy. Their line is the index into
+/// [`BYPASS_NAMES`].
 pub(super) const BUILT_IN: u16 = u16::MAX;
 
 impl PolicyBuilder {
@@ -84,7 +85,7 @@ impl PolicyBuilder {
         self.rule_expecting(action, pattern, source, line, Expect::Any);
     }
 
-    /// Adds a rule whose answers should have one kind of address.
+    /// Adds a rule whose answers should have only addresses that `expect` admits: private, public or any.
     pub fn rule_expecting(
         &mut self,
         action: Action,

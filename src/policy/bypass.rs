@@ -1,7 +1,7 @@
 //! [`BypassName`]: names that software queries to find, or be allowed to use, another resolver.
 //!
-//! They get a negative answer in every mode and for every client group: an allowlist works only while clients use this
-//! resolver. Each entry covers the name and all names below it.
+//! They get a negative answer in every mode, unless an exact rule
+//! allows the name and may do so (`may_be_allowed`): an allowlist works only while clients use this resolver. Each entry covers the name and all names below it.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ pub struct BypassName {
     pub name: &'static str,
     /// The answer for the name and all names below it.
     pub answer: BypassAnswer,
-    /// True if a rule for exactly this name may allow it. Wildcards, grants and observe mode never allow it.
+    /// True if an exact rule may allow this name, or one name below it. Wildcards, grants and observe mode never do.
     pub may_be_allowed: bool,
     /// What a positive answer would cause; part of the EDE text.
     pub purpose: &'static str,
@@ -77,7 +77,8 @@ pub const BYPASS_NAMES: [BypassName; 6] = [
         purpose: "iCloud Private Relay would bypass this resolver",
     },
     // https://developer.chrome.com/docs/privacy-security/private-prefetch-proxy-for-network-admins (read 2026-11):
-    // without an address Chrome looks up the name of a prefetched page with this resolver before it shows the page.
+    // if this name has no address, Chrome looks up the name of a prefetched page with this resolver before it shows
+    // the page.
     BypassName {
         name: "dns-tunnel-check.googlezip.net",
         answer: BypassAnswer::NxDomain,
@@ -104,8 +105,8 @@ impl BypassName {
         place(name).and_then(|place| BYPASS_NAMES.get(place))
     }
 
-    /// True if the built-in answer overrides a rule: its names are bypass names, and it is not an exact allow of a name
-    /// that may be allowed.
+    /// True if the built-in answer overrides this rule: the rule's names are bypass names, and the rule is not an exact
+    /// allow of a name that may be allowed.
     pub(super) fn overrules(action: Action, pattern: &Pattern) -> bool {
         let is_explicit = action == Action::Allow && pattern.scope() == Scope::Exact;
         Self::covering(pattern.name()).is_some_and(|bypass| !(is_explicit && bypass.may_be_allowed))

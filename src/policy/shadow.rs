@@ -52,7 +52,7 @@ pub struct ShadowDifference {
     pub name: Name,
     /// What would change.
     pub change: ShadowChange,
-    /// Lookups since the candidate policy was loaded.
+    /// Lookups since the candidate policy was loaded; may be slightly too low under load.
     pub count: u64,
     /// Time of the first lookup.
     pub first: Instant,
@@ -134,7 +134,8 @@ impl Shadow {
     }
 }
 
-/// True if rules and mode answer the question, false if they block it. `None` if something else decides.
+/// True if rules, mode or a local zone answer the question, false if it is blocked. `None` if a grant, a followed CNAME
+/// or an allowed name below decides, or the client is refused.
 fn is_answered(verdict: &Verdict<'_, '_>) -> Option<bool> {
     match verdict {
         Verdict::Allowed(_, AllowReason::Temporary(_) | AllowReason::Followed | AllowReason::Ancestor)

@@ -176,7 +176,7 @@ impl<'q> AllowedQuery<'q> {
 pub const NOT_LISTED: &str = "not on the allowlist";
 
 /// EDE text of a blocked name with allowed names below it.
-const ONLY_BELOW: &str = "only subdomains of this name are allowed";
+const ONLY_BELOW: &str = "some subdomains of this name are allowed, but not the name itself";
 
 /// The kinds of [`Reason`]: the values of the label `reason` of `blocked_total`.
 #[derive(

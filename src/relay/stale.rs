@@ -8,11 +8,12 @@ use crate::engine::State;
 use crate::policy::AllowedQuery;
 use crate::upstream::{Fetched, is_failure};
 
-/// How long clients wait for a newer answer before they get the stale one (RFC 8767 section 5: 1.8 seconds, "to give
-/// resolution a chance" before stub resolvers retry).
+/// How long clients wait for a newer answer before they get the stale one (RFC 8767 section 5 suggests 1.8 seconds, just
+/// under a common client timeout of 2 seconds).
 pub(super) const CLIENT_PATIENCE: Duration = Duration::from_millis(1800);
 
-/// Shortest time between a failed attempt and a new one (RFC 8767 section 5: the failure recheck timer, at most 30 s).
+/// Shortest time between a failed attempt and a new one (RFC 8767 section 5, failure recheck timer: "no more
+/// frequently than every 30 seconds").
 const RECHECK: Duration = Duration::from_secs(30);
 
 /// Makes a result from a cache entry.
@@ -25,7 +26,8 @@ pub(super) fn fetched(hit: &Hit<'_>, now: Instant) -> Fetched {
     }
 }
 
-/// The answer to send instead of a failure: a fresh one, or a stale one, which is then held for [`RECHECK`].
+/// The answer to send instead of a failure: a fresh one, or a stale one, which the cache then serves
+/// without a new attempt for [`RECHECK`].
 pub(super) fn instead_of(
     fetched: &Fetched,
     state: &State,

@@ -184,12 +184,17 @@ impl GrantStore {
         let Grant { pattern, reason, author, until, .. } = grant;
         let until = crate::util::rfc3339::seconds(*until);
         let what = match event {
-            Event::Allowed => "granted",
-            Event::Failed => "grant failed",
-            Event::Revoked => "grant revoked",
-            Event::Ended => "grant expired",
+            Event::Allowed => None,
+            Event::Failed => Some("failed"),
+            Event::Revoked => Some("revoked"),
+            Event::Ended => Some("expired"),
         };
-        tracing::warn!("{what}: {pattern} until {until}, by {author:?}: {reason:?}");
+        match what {
+            None => tracing::warn!("granted: {pattern} until {until}, by {author:?}: {reason:?}"),
+            Some(what) => {
+                tracing::warn!("grant {what}: {pattern} (granted until {until}, by {author:?}: {reason:?})");
+            }
+        }
         let Some(path) = self.file(AUDIT) else { return Ok(()) };
         let time = crate::util::rfc3339::millis(SystemTime::now()).to_string();
         let line = serde_json::to_string(&AuditLine { time, event, grant }).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! [`Watchdog`]: notifies the service manager as long as namegate works.
 //!
 //! The threads that every query needs pass through their loops at least once a second, with or without traffic, and
-//! beat each time. A thread that hangs, spins or has ended does not beat. Then the notifications stop, and the service
+//! beat each time. A thread that hangs, spins or has panicked does not beat. Then the notifications stop, and the service
 //! manager restarts namegate. The watchdog is a task of the runtime, so its notifications also show that the runtime
 //! works.
 

@@ -28,7 +28,7 @@ pub struct Needed {
     pub ports: Vec<Port>,
     /// Why they are blocked, as text.
     pub reason: String,
-    /// True if only some of the names are blocked.
+    /// True if only some of the names are blocked. Rules that allow longer names within a blocked pattern do not count.
     pub in_part: bool,
 }
 

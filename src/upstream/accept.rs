@@ -20,7 +20,7 @@ pub enum Judgement {
     EdnsRefused,
     /// A matching reply that is unusable over any transport.
     Unusable,
-    /// Not the answer to this query: ignored, and the exchange keeps waiting.
+    /// Not the answer to this query. A datagram is ignored, and the exchange keeps waiting; on a stream the exchange ends.
     Reject(Rejection),
 }
 

@@ -1,4 +1,5 @@
-//! Health probes: query an upstream for the root's name servers if no other query did recently, and check for loops.
+//! Health probes: query an upstream for the root's name servers if it is down or has not replied recently, and check
+//! for forwarding loops.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::wire::request::AnswerFlags;
 /// Time between rounds of probes, the same as Azure's load balancer.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a probe may take: above Azure's own 4 s for slow recursion.
+/// How long a probe may take: longer than the 4 s that Azure's resolver may spend on a slow recursion.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The share of the budget that probes use; no client has the same.
@@ -30,7 +31,7 @@ fn ourselves() -> ShareHolder {
 /// NS of the root.
 const NS: Type = Type(2);
 
-/// Probes the servers that `in_force` returns at each round, while it is polled. The first round starts immediately.
+/// At each round, probes the servers that `in_force` returns; runs until the future is dropped. The first round starts immediately.
 pub async fn run(in_force: impl Fn() -> Arc<Upstreams>) {
     let mut rounds = interval(INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);

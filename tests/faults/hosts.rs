@@ -185,7 +185,7 @@ fn with_nonlocal_bind_only_own_addresses_are_loops() {
         write_settings(directory.path(), &[server], "server.listen = [\"0.0.0.0:53\", \"[::]:53\"]");
         let arguments = ["serve", "--config", "namegate.toml"];
         let finished = namespaces.within(Place::Gate, || namegate(directory.path(), &arguments));
-        finished.expect_code(1).expect_stderr(&["this server"]);
+        finished.expect_code(1).expect_stderr(&["this resolver itself"]);
     };
     for nonlocal in ["0", "1"] {
         for version in ["ipv4", "ipv6"] {

@@ -7,7 +7,7 @@ use crate::support::command::namegate;
 use crate::support::gate::Reload;
 use crate::support::{Gate, Message, Query, Response, Script, ScriptedUpstream};
 
-const ONLY_BELOW: &str = "only subdomains of this name are allowed";
+const ONLY_BELOW: &str = "some subdomains of this name are allowed, but not the name itself";
 
 /// Asserts that `reply` is NODATA for `name`.
 fn expect_no_data(reply: &Message, name: &str, text: &str) {
@@ -49,7 +49,7 @@ fn explain_tells_ancestors_apart() {
         (
             "name=b.example",
             "blocked",
-            "only subdomains of this name are allowed; answered with NODATA, not NXDOMAIN",
+            "some subdomains of this name are allowed, but not the name itself; answered with NODATA, not NXDOMAIN",
         ),
         ("name=b.example&type=DS", "allowed", "policy.dnssec_ancestors"),
         ("name=c.example", "blocked", "not on the allowlist"),

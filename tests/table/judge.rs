@@ -132,8 +132,8 @@ impl Case<'_> {
         let text = match self.row.reply {
             Reply::Blocked => "not on the allowlist",
             Reply::Denied => "denied by rule ",
-            Reply::Ancestor => "only subdomains of this name are allowed",
-            Reply::DeniedAncestor => "; only subdomains of this name are allowed",
+            Reply::Ancestor => "some subdomains of this name are allowed, but not the name itself",
+            Reply::DeniedAncestor => "; some subdomains of this name are allowed, but not the name itself",
             _ => "",
         };
         let text = self.row.ede_text.as_deref().unwrap_or(text);
