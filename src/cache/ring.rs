@@ -14,8 +14,9 @@
 //! - The word is not older than the entry: the reader got the position from the index with an Acquire load, which the
 //!   writer stored with Release after it wrote the words.
 //! - If the word is newer than the entry, the reader sees that the tail has passed: the writer moves the tail, issues a
-//!   Release fence, and only then overwrites. A reader that saw an overwritten word and issues an Acquire fence is
-//!   synchronised with that fence, so its later load sees that tail or a later one (the fences make it a seqlock, as in
+//!   Release fence, and only then overwrites. A reader that loads a new word and then issues an
+//!   Acquire fence synchronises with the writer's fence, so its later load of the tail sees that tail or a later one (the
+//!   fences make it a seqlock, as in
 //!   Boehm, "Can seqlocks get along with programming language memory models?", 2012).
 //!
 //! All words are atomics, so a race yields at worst a mix of old and new words. The word that says how long an entry is
@@ -24,7 +25,7 @@
 use super::entry::{CacheEntry, HEADER, MAX_WORDS};
 use crate::util::sync::{AtomicU64, Ordering, fence, zeroed};
 
-/// Bits of a position. Positions are compared modulo this, so overflow is harmless.
+/// Mask of a position's bits. Positions are compared modulo 2^47, so overflow is harmless.
 pub(super) const POSITION: u64 = (1 << 47) - 1;
 
 /// Steps by which the used part grows from nothing to the whole ring.
@@ -133,7 +134,7 @@ impl Hands {
         self.live + words <= self.max_extent - self.max_extent / 8
     }
 
-    /// True if `words` fit behind the newest entry.
+    /// True if `words` fit after the newest entry.
     pub(super) fn has_room(&self, ring: &Ring, words: usize) -> bool {
         self.head + words as u64 - ring.lap <= self.tail
     }
@@ -172,8 +173,8 @@ impl Hands {
 
     /// At the end of a lap: extends the lap if most of it is live, otherwise begins the next one.
     ///
-    /// The tail is then in the head's lap. It is at most one lap behind, and in the previous lap no entry began at an
-    /// offset as high as the head's now.
+    /// When the head reaches the end of its lap, the tail is already in the same lap: it is at most one lap behind, and in
+    /// the previous lap no entry began at an offset as high as the head's.
     fn turn(&mut self, ring: &Ring) {
         let offset = ring.offset(self.head);
         while offset >= self.extent && self.extent < self.max_extent && self.live > self.extent / 4 * 3 {

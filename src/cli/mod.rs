@@ -149,8 +149,8 @@ Exit status: 0 valid, 1 errors, or warnings with --deny-warnings.")]
   namegate explain mystore.blob.core.windows.net --client 10.1.0.4
   namegate explain ml.azure.com --type AAAA --json
 
-Exit status: 0 allowed, observed or local, 1 blocked or refused (also the target
-of a local CNAME) or invalid settings, 2 not a domain name.")]
+Exit status: 0 allowed, observed or local, 1 blocked or refused, or local with a
+CNAME target that is, or invalid settings, 2 not a domain name.")]
     Explain(With<explain::Arguments, SettingsOverrides>),
     /// List the rules of the policy, with file and line
     #[command(after_help = "Examples:

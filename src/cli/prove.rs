@@ -186,7 +186,7 @@ fn notes(
     }
     if look_alikes.left_out > 0 {
         notes.push(format!(
-            "{} not tested: also covered by another rule, a grant or a local zone",
+            "{} not tested: allowed by a rule or a grant, or in a local zone",
             counted(look_alikes.left_out as u64, "look-alike name")
         ));
     }

@@ -108,13 +108,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Which queries get a log line.
+/// Which queries are logged or sent to dnstap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogQueries {
     /// None.
     None,
-    /// Those that are blocked, or would be in `observe` mode.
+    /// Those that are blocked, and in `observe` mode those that would otherwise be blocked.
     Blocked,
     /// Every one.
     All,

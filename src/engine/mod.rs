@@ -338,7 +338,8 @@ impl Engine {
         self.state.load();
     }
 
-    /// Counts a dropped message over 4096 bytes. TCP drops such messages only while too many are in transfer.
+    /// Counts a dropped message over 4096 bytes. Over TCP, such a message is dropped only while too many
+    /// others of this length are being received.
     pub fn too_long(&self, transport: Transport) {
         self.counters.query(transport, None);
         self.counters.dropped(Dropped::Long);

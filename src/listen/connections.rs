@@ -50,7 +50,7 @@ pub enum RefusedConnection {
     Total,
     /// The client holds as many connections as one client may.
     Client,
-    /// The client is outside `allow_clients`: its slots are taken, or `other_clients` is `"drop"`.
+    /// The client is outside `allow_clients`, and the slots for all such clients are taken, or `other_clients` is `"drop"`.
     #[strum(serialize = "not_allowed")]
     Stranger,
 }

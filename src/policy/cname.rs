@@ -11,7 +11,7 @@ pub enum CnamePolicy {
     Trust,
     /// Block the answer unless every name it leads to is allowed too.
     Inspect,
-    /// Allow the names that an answer leads to, for the same client group, until the answer expires. For resolvers
-    /// between namegate and the clients that query each name of a chain separately.
+    /// Allow the names that an answer leads to, for the same client group, until the answer expires. Needed if another resolver stands between namegate and the clients and queries each name of a
+    /// chain separately.
     Follow,
 }

@@ -84,7 +84,7 @@ impl Reloader {
             let complain = || {
                 metrics.reloaded(false);
                 tracing::error!(
-                    "internal error in the reload thread: the last change may not be applied; please report this"
+                    "internal error in the reload thread: the last change was possibly not applied; please report this"
                 );
                 std::thread::sleep(IDLE);
             };

@@ -47,7 +47,7 @@ impl HangupHandler {
         Ok(Self { runtime, hangup })
     }
 
-    /// Installs handlers for SIGTERM and SIGINT as well. The returned runtime waits for all of them.
+    /// Installs handlers for SIGTERM and SIGINT as well. Await [`Signals::next`] on the returned runtime.
     pub fn and_stops(self) -> io::Result<(Runtime, Signals)> {
         let Self { runtime, hangup } = self;
         let signals = {

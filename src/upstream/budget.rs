@@ -17,7 +17,8 @@ use crate::util::sync::lock;
 
 /// Maximum queries waiting for one upstream, and maximum clients waiting for one pending query. At 180 in flight and
 /// 10 ms per query, the last of 1,000 waits 60 ms; with a slow upstream, a longer queue would only time out.
-/// The limit also keeps one unanswered name from taking every slot for cache misses.
+/// The limit also keeps clients that wait for one unanswered name from using up `server.in_flight`, the limit on all
+/// waiting queries.
 pub const MAX_WAITING: usize = 1000;
 
 /// Burst above the steady rate, as time: 90 queries at 900 a second, which together stay below Azure's 1,000 a second.

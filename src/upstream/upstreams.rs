@@ -50,8 +50,8 @@ pub struct NoFreeRoute;
 
 impl Upstreams {
     /// The servers of `lists` (the first is for names without a route), and the route id of each list. Equal lists
-    /// share one id, which they keep from `before`. Servers also in `before` keep their counters, health, budget and
-    /// connections. [`UpstreamAddress::System`] is ignored here.
+    /// share one id, which they keep from `before`. Servers also in `before` keep their counters and health, and their budget and
+    /// connections unless the limits or, for encrypted servers, the TLS settings changed. [`UpstreamAddress::System`] is ignored here.
     ///
     /// Errors: queries in flight under earlier policies use all remaining ids.
     pub fn new(
@@ -145,7 +145,8 @@ impl Upstreams {
         &self.servers
     }
 
-    /// Records a query for `name` of type [`super::loop_watch::QTYPE`]: a server that got this query forwards to us.
+    /// Records that a query for `name` of type [`super::loop_watch::QTYPE`] arrived. If namegate sent this name to a server
+    /// to detect a loop, that server forwards to namegate.
     #[cold]
     pub fn note_arrival(&self, name: &Name) {
         self.servers.iter().for_each(|server| server.stats.loops.note_arrival(name));

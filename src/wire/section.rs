@@ -1,4 +1,4 @@
-//! Iterates over the records of a message that namegate wrote, to find the names and addresses they lead to.
+//! Iterates over the records of a message: finds the names and addresses they lead to, and ages their TTLs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
