@@ -1,4 +1,4 @@
-//! Tells the program what it was built from, for `namegate --version`.
+//! Sets the commit and the target that `namegate --version` prints.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ fn main() {
     println!("cargo:rustc-env=NAMEGATE_TARGET={}", variable("TARGET"));
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=NAMEGATE_COMMIT");
-    // A new commit does not compile debug builds anew.
+    // Debug builds have no commit, so that a new commit does not recompile them.
     let commit = match variable("PROFILE").as_str() {
         "release" => Some(variable("NAMEGATE_COMMIT")).filter(|given| !given.is_empty()).or_else(commit),
         _ => None,
@@ -16,8 +16,12 @@ fn main() {
     println!("cargo:rustc-env=NAMEGATE_COMMIT={}", commit.as_deref().unwrap_or("unknown commit"));
 }
 
-/// The short hash of the checkout's commit; none where this is no checkout, as in a source archive.
+/// The short hash of the checked-out commit. `None` outside a checkout, for example in a source archive within another
+/// repository.
 fn commit() -> Option<String> {
+    if !Path::new(".git").exists() {
+        return None;
+    }
     for path in [".git/HEAD", ".git/logs/HEAD"].into_iter().filter(|path| Path::new(path).exists()) {
         println!("cargo:rerun-if-changed={path}");
     }

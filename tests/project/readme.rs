@@ -1,6 +1,5 @@
 //! Tests that the README's commands print what it shows.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
@@ -9,6 +8,7 @@ use tempfile::TempDir;
 use crate::support::command::{binary, namegate};
 use crate::support::lines::Lines;
 use crate::support::{Message, Query, UdpClient, free_address};
+use crate::tools::demo::DemoUpstream;
 
 const README: &str = include_str!("../../README.md");
 
@@ -25,7 +25,7 @@ fn readme_is_short_and_shows_setup_first() {
     let first_screen = first_screen.join("\n");
     for part in ["`cargo run --release`", "cargo test", "status-page.png", "http://127.0.0.1:9153/", "$ dig "]
     {
-        assert!((first_screen.clone() + "\n").contains(part), "{part}");
+        assert!(first_screen.contains(part), "{part}");
     }
 }
 
@@ -38,51 +38,31 @@ fn the_settings_shown_are_good() {
     namegate(directory.path(), &["check", "--config", "namegate.toml"]).expect_code(0);
 }
 
-/// A process from the README, killed when dropped.
-struct Running {
+/// The resolver as the README starts it, with its built-in settings, on other ports. It is killed when dropped.
+struct Resolver {
     child: Child,
     address: SocketAddr,
 }
 
-impl Running {
-    /// Starts `namegate` with `arguments`; reads its address after `marker` in its output.
-    fn start(arguments: &[&str], marker: &str) -> Self {
+impl Resolver {
+    fn start(upstream: &DemoUpstream) -> Self {
         let directory = TempDir::new().unwrap();
+        let (address, servers) = (free_address(), upstream.address.to_string());
         let mut child = Command::new(binary())
-            .args(arguments)
+            .args(["--listen", &address.to_string(), "--admin", "127.0.0.1:0", "--upstream", &servers])
             .current_dir(directory.path())
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let stdout = child.stdout.take().expect("standard output is piped");
-        let stderr = child.stderr.take().expect("standard error is piped");
-        let output: Box<dyn Read + Send> = match marker.starts_with("serving") {
-            true => Box::new(stdout),
-            false => Box::new(stderr),
-        };
-        let line = Lines::collect(output).expect(marker);
-        let (_, rest) = line.split_once(marker).expect("the marker");
-        let address = rest.split_whitespace().next().and_then(|word| word.parse().ok());
-        Self { child, address: address.unwrap_or_else(|| panic!("no address in `{line}`")) }
-    }
-
-    /// The upstream and the resolver, started as in the README, on other ports.
-    fn both() -> (Self, Self) {
-        let upstream = Self::start(
-            &["demo", "upstream", "--listen", "127.0.0.1:0"],
-            "serving the names of the demonstration on ",
-        );
-        let (listen, servers) = (free_address().to_string(), upstream.address.to_string());
-        let arguments = ["--listen", &listen, "--admin", "127.0.0.1:0", "--upstream", &servers];
-        let resolver = Self::start(&arguments, "listening on ");
-        (upstream, resolver)
+        Lines::collect(child.stderr.take().expect("standard error is piped")).expect("listening on ");
+        Self { child, address }
     }
 }
 
-impl Drop for Running {
+impl Drop for Resolver {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -102,7 +82,8 @@ fn transcripts() -> Vec<(&'static str, &'static str)> {
 /// Checks the demo's answers without dig.
 #[test]
 fn the_dig_lines_are_answered_as_shown() {
-    let (_upstream, resolver) = Running::both();
+    let upstream = DemoUpstream::start();
+    let resolver = Resolver::start(&upstream);
     for (command, output) in transcripts() {
         let words = command.split(' ').take_while(|word| *word != "|");
         let name = words.filter(|word| !word.starts_with(['+', '@', '-'])).last().expect("a name");
@@ -121,7 +102,8 @@ fn the_dig_lines_are_answered_as_shown() {
 #[test]
 #[ignore = "needs dig (Debian package bind9-dnsutils); .ci/run installs it"]
 fn the_dig_lines_print_what_is_shown() {
-    let (_upstream, resolver) = Running::both();
+    let upstream = DemoUpstream::start();
+    let resolver = Resolver::start(&upstream);
     let port = resolver.address.port().to_string();
     for (command, output) in transcripts() {
         let here = command.replace("-p 1053", &format!("-p {port}"));

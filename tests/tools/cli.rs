@@ -335,9 +335,13 @@ fn man_writes_a_page_for_each_command() {
 #[test]
 fn every_help_has_an_example() {
     let directory = settings("");
-    let commands = "serve check explain rules config import diff export demo learn top shadow prove allow allowed \
-                    healthcheck completions man";
-    for command in commands.split_whitespace() {
+    let help = namegate(directory.path(), &["--help"]).expect_code(0).stdout;
+    let (_, commands) = help.split_once("Commands:\n").expect("a list of commands");
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let commands = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands: Vec<&str> = commands.filter(|command| !["", "help"].contains(command)).collect();
+    assert!(commands.len() >= 18, "{commands:?}");
+    for command in commands {
         let run = namegate(directory.path(), &[command, "--help"]).expect_code(0);
         let (_, examples) =
             run.stdout.split_once("Examples:\n").unwrap_or_else(|| panic!("{command}: no example"));

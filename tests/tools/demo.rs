@@ -10,13 +10,13 @@ use crate::support::lines::Lines;
 use crate::support::{Gate, eventually};
 
 /// `namegate demo upstream`, killed when dropped.
-struct Upstream {
+pub(crate) struct DemoUpstream {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
-impl Upstream {
-    fn start() -> Self {
+impl DemoUpstream {
+    pub(crate) fn start() -> Self {
         let mut child = Command::new(binary())
             .args(["demo", "upstream", "--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
@@ -29,7 +29,7 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
+impl Drop for DemoUpstream {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -45,7 +45,7 @@ fn directory() -> TempDir {
 
 #[test]
 fn traffic_shows_every_kind_of_lookup() {
-    let upstream = Upstream::start();
+    let upstream = DemoUpstream::start();
     let gate = Gate::with_upstreams(&[upstream.address], ZONES);
     let server = gate.address().to_string();
     let arguments = ["demo", "traffic", "--server", &server, "--for", "2s", "--rate", "200"];
@@ -74,7 +74,7 @@ fn traffic_shows_every_kind_of_lookup() {
 
 #[test]
 fn both_roles_obey_sigterm() {
-    let mut upstream = Upstream::start();
+    let mut upstream = DemoUpstream::start();
     let traffic = Command::new(binary())
         .args(["demo", "traffic", "--server", &upstream.address.to_string(), "--rate", "50"])
         .stdin(Stdio::null())

@@ -2,7 +2,7 @@
 
 mod check;
 mod cli;
-mod demo;
+pub(crate) mod demo;
 mod diff;
 mod export;
 mod export_readings;
