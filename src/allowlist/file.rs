@@ -7,16 +7,18 @@ use std::ops::Range;
 use rapidhash::RapidHashMap;
 use toml::Spanned;
 use toml::de::DeTable;
-use toml::value::{Date, Datetime};
+use toml::value::Datetime;
 
 use crate::address::upstream::UpstreamAddress;
+use crate::allowlist::edition::{Editions, date};
 use crate::allowlist::host::HostPattern;
 use crate::allowlist::port::Port;
-use crate::allowlist::zone::{Allowlist, AllowlistRule};
+use crate::allowlist::zone::{Allowlist, AllowlistRule, KnownAlias};
 use crate::config::word;
 use crate::diagnostics::{Diagnostic, Faults, Section, Source, ValueError};
 use crate::policy::expect::Expect;
 use crate::policy::rule::Action;
+use crate::policy::until::{Until, UntilError};
 
 /// Bytes of text that the TOML parser gets at once. Its tables take twenty times the memory of their text: 3.5 GB for a
 /// file of a million rules in one piece.
@@ -37,6 +39,8 @@ pub fn zone(
         title: name.to_owned(),
         source: String::new(),
         revised: None,
+        editions: Vec::new(),
+        aliases: Vec::new(),
         file: source.file().to_owned(),
         cname: None,
         servers: Vec::new(),
@@ -44,6 +48,7 @@ pub fn zone(
         rules: Vec::new(),
         count: 0,
     };
+    let mut editions = Editions::default();
     for piece in pieces(source.text()) {
         faults.set_base(piece.start);
         let (table, errors) = DeTable::parse_recoverable(&source.text()[piece.clone()]);
@@ -52,18 +57,30 @@ pub fn zone(
         if piece.start == 0 {
             zone.title = root.or("title", zone.title);
             zone.source = root.or("source", zone.source);
-            zone.revised = revised(&mut root);
+            zone.revised = date(&mut root, "revised");
             zone.cname = root.parsed("cname", word).map(Spanned::into_inner);
             zone.servers = root.some("servers", str::parse::<UpstreamAddress>).map(plain).unwrap_or_default();
+        }
+        for (table, span) in root.sections("edition") {
+            editions.read(Section::new("edition", table, span, root.faults));
         }
         for (key, action) in [("allow", Action::Allow), ("deny", Action::Deny)] {
             for (table, span) in root.sections(key) {
                 let section = Section::new(key, table, span, root.faults);
-                zone.rules.extend(rule(section, action, parameters, used));
+                zone.rules.extend(rule(section, action, &editions, parameters, used));
             }
+        }
+        for (table, span) in root.sections("alias") {
+            let section = Section::new("alias", table, span, root.faults);
+            zone.aliases.extend(alias(section, &editions, parameters, used));
         }
         root.finish();
     }
+    zone.revised = zone.revised.or_else(|| editions.newest());
+    if zone.source.is_empty() {
+        zone.source = editions.pages();
+    }
+    zone.editions = editions.into_list();
     zone.rules.sort_by_key(|rule| rule.line);
     zone.count = zone.rules.len();
     warn_of_duplicates(&zone.rules, source, &mut faults);
@@ -96,28 +113,24 @@ fn next_header(text: &str, from: usize) -> Option<usize> {
     tables.find(is_header)
 }
 
-fn revised(root: &mut Section<'_, '_>) -> Option<Date> {
-    let (datetime, span) = root.field::<Datetime>("revised").map(|at| (*at.get_ref(), at.span()))?;
-    if datetime.time.is_some() {
-        let help = "write only the date, such as `2026-03-19`".to_owned();
-        root.faults.error(&span, "`revised`: expected a date without a time", help);
-    }
-    datetime.date
-}
-
 fn rule(
     mut section: Section<'_, '_>,
     action: Action,
+    editions: &Editions,
     parameters: &BTreeMap<String, Vec<String>>,
     used: &mut BTreeSet<String>,
 ) -> Option<AllowlistRule> {
     let host = section.required("host", |text| HostPattern::parse(text, parameters));
     let purpose = section.field("purpose").map_or_else(String::new, Spanned::into_inner);
-    let listed = section.list("listed", edition).map_or_else(Vec::new, plain);
+    let listed = editions.listed(&mut section);
     let ports = section.list("ports", str::parse::<Port>).map_or_else(Vec::new, plain);
     let as_listed = section.field("as_listed").map(Spanned::into_inner);
     let expect = section.parsed("expect", expected);
     let broad = section.field("broad");
+    let legacy = section.or("legacy", false);
+    let owner = section.field("owner").map(Spanned::into_inner);
+    let ticket = section.field("ticket").map(Spanned::into_inner);
+    let until = until(&mut section);
     let reason = section.field("reason").map(Spanned::into_inner);
     if let (Action::Deny, Some(broad)) = (action, &broad) {
         let help = "remove it; `strict` would leave the rule out and so allow the names".to_owned();
@@ -145,21 +158,49 @@ fn rule(
         as_listed,
         expect: expect.map_or(Expect::Any, Spanned::into_inner),
         broad,
+        legacy,
+        owner,
+        ticket,
+        until,
         reason,
     })
+}
+
+/// When a rule ends.
+fn until(section: &mut Section<'_, '_>) -> Option<Until> {
+    let (datetime, span) = section.field::<Datetime>("until").map(|at| (*at.get_ref(), at.span()))?;
+    let until = datetime.to_string().parse();
+    until
+        .map_err(|error: UntilError| {
+            let message = format!("`{}`: invalid end `{datetime}`", section.path("until"));
+            section.faults.error(&span, message, error.to_string());
+        })
+        .ok()
+}
+
+fn alias(
+    mut section: Section<'_, '_>,
+    editions: &Editions,
+    parameters: &BTreeMap<String, Vec<String>>,
+    used: &mut BTreeSet<String>,
+) -> Option<KnownAlias> {
+    let pattern = |text: &str| HostPattern::parse(text, parameters);
+    let host = section.required("host", pattern);
+    let to = section.some_required("to", "name.example", pattern).map_or_else(Vec::new, plain);
+    let listed = editions.listed(&mut section);
+    let line = host.as_ref().map_or(0, |host| section.faults.line(host.span().start));
+    section.finish();
+
+    let HostPattern { text, patterns, parameters, .. } = host?.into_inner();
+    used.extend(parameters);
+    let to = to.into_iter().flat_map(|to| to.patterns).collect();
+    Some(KnownAlias { host: text, line, patterns, to, listed })
 }
 
 /// The kind of address that answers should have.
 fn expected(text: &str) -> Result<Expect, ValueError> {
     text.parse()
         .map_err(|help: &str| ValueError::new(format!("invalid value `{}`", text.escape_debug()), help))
-}
-
-/// The date of an edition of a vendor's list.
-fn edition(text: &str) -> Result<Date, ValueError> {
-    let read = text.parse::<Datetime>().ok();
-    read.and_then(|datetime| datetime.date.filter(|_| datetime.time.is_none()))
-        .ok_or_else(|| ValueError::new(format!("invalid date `{text}`"), "write a date such as `2026-03-19`"))
 }
 
 /// Warns of hosts that occur twice with the same action: the second may be a typing error for another name.

@@ -12,7 +12,7 @@ use crate::policy::rule::Pattern;
 pub const MAX_PATTERNS: usize = 10_000;
 
 /// A host as written and the patterns it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HostPattern {
     /// As written.
     pub(super) text: String,

@@ -5,6 +5,7 @@
 //! [`crate::policy`] matches the rules.
 
 mod dependency;
+mod edition;
 mod file;
 mod host;
 mod list;
@@ -22,4 +23,4 @@ pub use host::MAX_PATTERNS;
 pub use list::read_from as read_list;
 pub use port::{Port, Protocol};
 pub use read::{Allowlists, read};
-pub use zone::{Allowlist, AllowlistRule};
+pub use zone::{Allowlist, AllowlistRule, Edition, KnownAlias};

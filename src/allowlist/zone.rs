@@ -7,6 +7,7 @@ use crate::allowlist::port::Port;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
+use crate::policy::until::Until;
 use crate::wire::name::Name;
 
 /// One allowlist.
@@ -18,8 +19,12 @@ pub struct Allowlist {
     pub title: String,
     /// Where its rules come from; may be empty.
     pub source: String,
-    /// The edition of that source.
+    /// The date of that source.
     pub revised: Option<Date>,
+    /// The pages that its rules refer to.
+    pub editions: Vec<Edition>,
+    /// Where the CNAME chains of its names lead.
+    pub aliases: Vec<KnownAlias>,
     /// The file name in messages: `zones/azure-ml.toml` for a shipped one, otherwise its path.
     pub file: String,
     /// How CNAME targets in answers for its names are treated; `None`: as `policy.cname` says.
@@ -43,6 +48,8 @@ impl Allowlist {
             title,
             source,
             revised: None,
+            editions: Vec::new(),
+            aliases: Vec::new(),
             file,
             shipped: false,
             cname: None,
@@ -51,6 +58,45 @@ impl Allowlist {
             count,
         }
     }
+
+    /// True if a page lists the rule that no later edition has replaced. An edition that is only a date counts.
+    pub fn is_current(&self, rule: &AllowlistRule) -> bool {
+        let is_superseded =
+            |id: &str| self.editions.iter().any(|edition| edition.id == id && edition.superseded);
+        rule.listed.iter().any(|id| !is_superseded(id))
+    }
+}
+
+/// A page that lists hosts, in one edition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edition {
+    /// Its id in `listed`.
+    pub id: String,
+    /// Title of the page.
+    pub page: String,
+    /// Repository and file of the page, if public.
+    pub file: Option<String>,
+    /// The date that the page shows. It may be older than the text.
+    pub date: Option<Date>,
+    /// The commit of the file.
+    pub commit: Option<String>,
+    /// A later edition of the page replaces it.
+    pub superseded: bool,
+}
+
+/// Where the CNAME chains of some names lead. Only exports to products that check every name of a chain use it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownAlias {
+    /// The names, as written, with parameters in braces.
+    pub host: String,
+    /// The line of its host, counted from 1.
+    pub line: u32,
+    /// The patterns of the host; empty if a parameter has no value.
+    pub patterns: Vec<Pattern>,
+    /// The names that their chains lead to; a target whose parameters have no value is left out.
+    pub to: Vec<Pattern>,
+    /// Ids of the editions that show the chain.
+    pub listed: Vec<String>,
 }
 
 /// One rule of an allowlist.
@@ -68,8 +114,8 @@ pub struct AllowlistRule {
     pub missing: Vec<String>,
     /// What the names are for; may be empty.
     pub purpose: String,
-    /// Editions of the vendor's list that contain the rule.
-    pub listed: Vec<Date>,
+    /// Ids of the editions that contain the rule; a date is an edition by itself.
+    pub listed: Vec<String>,
     /// Ports that the vendor says to open; DNS ignores them.
     pub ports: Vec<Port>,
     /// The entry in the vendor's list, if it differs from the host.
@@ -78,6 +124,14 @@ pub struct AllowlistRule {
     pub expect: Expect,
     /// Allows names that other tenants control; `strict` leaves the rule out. Never set on a deny rule.
     pub broad: bool,
+    /// Only retired software queries the names.
+    pub legacy: bool,
+    /// Who asked for the rule.
+    pub owner: Option<String>,
+    /// The request or change that introduced the rule.
+    pub ticket: Option<String>,
+    /// When the rule ends.
+    pub until: Option<Until>,
     /// Why the rule exists, for deny rules.
     pub reason: Option<String>,
 }
@@ -135,6 +189,10 @@ mod tests {
                 as_listed: None,
                 expect: Expect::Any,
                 broad: false,
+                legacy: false,
+                owner: None,
+                ticket: None,
+                until: None,
                 reason: None,
             };
             let name = Name::from_labels(name.split('.').map(str::as_bytes)).unwrap();

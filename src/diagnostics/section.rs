@@ -39,7 +39,8 @@ impl<'f, 'i> Section<'f, 'i> {
         Self { name, table, span, known: Vec::with_capacity(8), faults }
     }
 
-    fn path(&self, key: &str) -> String {
+    /// The key as it is named in messages: `allow.host`.
+    pub(crate) fn path(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 

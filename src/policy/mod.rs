@@ -23,6 +23,7 @@ pub mod shadow;
 pub mod temporary;
 pub mod trie;
 pub mod tunnel_guard;
+pub mod until;
 pub mod verdict;
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ fn every_fault_is_told_where_it_stands() {
                 "3:10 Error `allow.ports`: invalid port `443` | write `tcp/443`, `udp/443` or `any/443`, with a number from 1 to \
                  65535",
                 "3:17 Error `allow.ports`: invalid type: integer `443`, expected a string",
-                "4:11 Error `allow.listed`: invalid date `2020` | write a date such as `2026-03-19`",
+                "4:11 Error `allow.listed`: no [[edition]] above has the id `2020` | add the edition before this rule, or write a \
+                 date such as `2026-03-19`",
                 "5:9 Error `allow.broad`: invalid type: integer `1`, expected a boolean",
                 "6:11 Error `allow.purpose`: invalid type: integer `1`, expected a string",
             ],
@@ -86,6 +87,33 @@ fn every_fault_is_told_where_it_stands() {
         (
             "[[allow]]\nhost = \"a.example\"\n[[deny]]\nhost = \"a.example\"\n[[allow]]\nhost = \"A.example.\"\n",
             &["6:1 Warning `A.example.` is already on line 2 | remove one of the two"],
+        ),
+        // Editions come before the rules that name them.
+        (
+            "[[edition]]\nid = \"2026-03-19\"\npage = \" \"\n[[edition]]\nid = \"a\"\npage = \"A\"\ncommit = \"main\"\n\
+             date = 2026-03-19T07:00:00\n[[edition]]\nid = \"a\"\npage = \"B\"\n[[allow]]\nhost = \"a.example\"\n\
+             listed = [\"a\", \"b\"]\nuntil = 07:00:00\nlegacy = 1\n",
+            &[
+                "2:6 Error `edition.id`: invalid id `2026-03-19` | use only `a` to `z`, digits and `-`, such as `firewall-2026`",
+                "3:8 Error `edition.page`: the text is empty | write the title of the page",
+                "7:10 Error `edition.commit`: invalid commit `main` | write 7 to 40 hexadecimal digits",
+                "8:8 Error `edition.date`: expected a date without a time | write only the date, such as `2026-03-19`",
+                "10:6 Error `edition.id`: another edition has the id `a` | use another id",
+                "14:16 Error `allow.listed`: no [[edition]] above has the id `b` | add the edition before this rule, or write a \
+                 date such as `2026-03-19`",
+                "15:9 Error `allow.until`: invalid end `07:00:00` | write a date such as `2027-01-31`, or a time such as \
+                 `2027-01-31T18:00:00Z`",
+                "16:10 Error `allow.legacy`: invalid type: integer `1`, expected a boolean",
+            ],
+        ),
+        (
+            "[[alias]]\nhost = \"a..example\"\n[[alias]]\nhost = \"a.example\"\nto = []\nfrom = \"x\"\n",
+            &[
+                "1:1 Error `alias.to` is missing | add `to = [\"name.example\"]` below this line",
+                "2:10 Error `alias.host`: empty label: two dots in a row",
+                "5:6 Error `alias.to`: at least one value is required | add at least one, or remove the key",
+                "6:1 Error unknown key `alias.from` | use one of: `host`, `to`, `listed`",
+            ],
         ),
         (
             "[[allow]]\nhost = *.a.example\n[[allow]]\nhost = \"b..example\"\n[[allow]]\nhost = \"c.example\"\nhost = \"d\"",
@@ -152,6 +180,44 @@ fn reads_every_key() {
         ("2020-07-17".into(), "tcp/443".into())
     );
     assert_eq!(zone.rules[2].missing, ["storage"]);
+}
+
+#[test]
+fn editions_give_source_and_date_and_say_what_is_current() {
+    let (zone, report) = zone(
+        "title = \"Own\"\n[[edition]]\nid = \"old\"\npage = \"Hosts\"\ndate = 2027-01-01\nsuperseded = true\n\
+         [[edition]]\nid = \"new\"\npage = \"Hosts\"\nfile = \"docs hosts.md\"\ndate = 2026-03-19\ncommit = \"00bb5540\"\n\
+         [[edition]]\nid = \"other\"\npage = \"Other hosts\"\n\
+         [[allow]]\nhost = \"a.example\"\nlisted = [\"old\"]\nowner = \"team-a\"\nticket = \"NET-1\"\nuntil = 2027-01-31\n\
+         [[allow]]\nhost = \"b.example\"\nlisted = [\"old\", \"new\"]\nlegacy = true\n\
+         [[allow]]\nhost = \"c.example\"\nlisted = [\"2020-07-17\"]\n[[allow]]\nhost = \"d.example\"\n\
+         [[alias]]\nhost = \"{acr}.azurecr.io\"\nto = [\"{acr}.privatelink.azurecr.io\", \"*.fe.azcr.io\"]\nlisted = [\"new\"]\n\
+         [[alias]]\nhost = \"{storage}.example\"\nto = [\"x.example\"]\n",
+    );
+    assert!(report.is_empty(), "{report}");
+    assert_eq!(zone.source, "Hosts; Other hosts");
+    assert_eq!(zone.revised.map(|date| date.to_string()).as_deref(), Some("2026-03-19"));
+    let current: Vec<bool> = zone.rules.iter().map(|rule| zone.is_current(rule)).collect();
+    assert_eq!(current, [false, true, true, false]);
+    let AllowlistRule { owner, ticket, until, legacy, .. } = &zone.rules[0];
+    let life = (owner.as_deref(), ticket.as_deref(), until.map(|until| until.to_string()), *legacy);
+    assert_eq!(life, (Some("team-a"), Some("NET-1"), Some("2027-01-31".to_owned()), false));
+    assert!(zone.rules[1].legacy);
+    let aliases: Vec<(usize, String)> = zone
+        .aliases
+        .iter()
+        .map(|alias| {
+            let to: Vec<String> = alias.to.iter().map(ToString::to_string).collect();
+            (alias.patterns.len(), to.join(" "))
+        })
+        .collect();
+    let registries = "one.privatelink.azurecr.io two.privatelink.azurecr.io *.fe.azcr.io".to_owned();
+    assert_eq!(aliases, [(2, registries), (0, "x.example".to_owned())]);
+    let edition = &zone.editions[1];
+    assert_eq!(
+        (edition.file.as_deref(), edition.commit.as_deref()),
+        (Some("docs hosts.md"), Some("00bb5540"))
+    );
 }
 
 #[test]

@@ -8,10 +8,6 @@ use crate::assemble::Assembly;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Policy, RuleRef};
 
-/// Date of the vendor's current list: Microsoft Learn, 'Configure inbound and outbound network traffic', 2026-03-19.
-/// Lists of later dates count as current too.
-const CURRENT: Date = Date { year: 2026, month: 3, day: 19 };
-
 /// Names on the current list that are not allowed although their allowlist is in use.
 pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<Advice> {
     let mut denied = Advice::new(
@@ -26,9 +22,7 @@ pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<A
     );
     let is_read = |zone: &&Allowlist| policy.sources().any(|(source, _)| source.file == zone.file);
     for zone in assembly.zones.iter().filter(is_read) {
-        let is_current = |dates: &[Date]| dates.iter().any(|date| *date >= CURRENT);
-        for rule in zone.rules.iter().filter(|rule| rule.action == Action::Allow && is_current(&rule.listed))
-        {
+        for rule in zone.rules.iter().filter(|rule| rule.action == Action::Allow && zone.is_current(rule)) {
             let Some((pattern, by)) =
                 rule.patterns.iter().find_map(|one| Some((one, overruled(assembly, policy, one)?)))
             else {
@@ -88,11 +82,14 @@ mod tests {
 
     #[test]
     fn an_edition_is_old_after_a_year() {
+        let revised = Date { year: 2026, month: 3, day: 19 };
         let zone = Allowlist {
             name: "zone".to_owned(),
             title: String::new(),
             source: "a page".to_owned(),
-            revised: Some(CURRENT),
+            revised: Some(revised),
+            editions: Vec::new(),
+            aliases: Vec::new(),
             file: "zone.toml".to_owned(),
             shipped: true,
             cname: None,
