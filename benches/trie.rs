@@ -9,9 +9,8 @@ use std::time::Instant;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use namegate::policy::expect::Expect;
 use namegate::policy::rule::{Action, Pattern, Scope};
-use namegate::policy::trie::{Trie, TrieBuilder};
+use namegate::policy::trie::{Trie, TrieBuilder, TrieRule};
 use namegate::wire::name::Name;
 
 /// Names looked up in turn, as a network queries the same names again and again.
@@ -49,7 +48,7 @@ fn resident_bytes() -> u64 {
 fn compile(patterns: &[Pattern]) -> Trie {
     let mut builder = TrieBuilder::new();
     for pattern in patterns {
-        builder.insert(Action::Allow, pattern, 0, 1, Expect::Any);
+        builder.insert(TrieRule { line: 1, ..TrieRule::new(Action::Allow, pattern) });
     }
     builder.build()
 }

@@ -33,7 +33,7 @@
 //!
 //! ```
 //! use namegate::policy::rule::{Action, Pattern};
-//! use namegate::policy::{Compile, Mode, PolicyBuilder};
+//! use namegate::policy::{Compile, Mode, NewRule, PolicyBuilder};
 //! use namegate::wire::presentation::read_name;
 //!
 //! let mut rules = PolicyBuilder::new();
@@ -41,7 +41,7 @@
 //! for (line, (action, pattern)) in
 //!     [(Action::Allow, "*.azureml.ms"), (Action::Deny, "*.search.azureml.ms")].into_iter().enumerate()
 //! {
-//!     rules.rule(action, &Pattern::parse(pattern)?, source, line as u32 + 1);
+//!     rules.rule(NewRule::new(action, &Pattern::parse(pattern)?, source, line as u32 + 1));
 //! }
 //! let policy = rules.build(Compile::new(Mode::Enforce));
 //!

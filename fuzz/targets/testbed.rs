@@ -16,7 +16,7 @@ use namegate::policy::cname::CnamePolicy;
 use namegate::policy::expect::Expect;
 use namegate::policy::policies::Group;
 use namegate::policy::route::{Route, Routes};
-use namegate::policy::{Compile, Mode, Policies, Policy, PolicyBuilder};
+use namegate::policy::{Compile, Mode, NewRule, Policies, Policy, PolicyBuilder};
 use namegate::upstream::UpstreamConfig;
 use namegate::upstream::upstreams::Upstreams;
 use namegate::wire::reply::{MAX_MESSAGE, Transport};
@@ -68,7 +68,8 @@ pub(super) fn policy(zones: &[Zone], routed: &[(Pattern, Route)]) -> Arc<Policy>
         let source = builder.source("fuzz", "fuzz.toml");
         builder.cname(source, *cname);
         for (line, (action, pattern)) in rules.iter().enumerate() {
-            builder.rule_expecting(*action, pattern, source, line as u32, *expect);
+            let rule = NewRule::new(*action, pattern, source, line as u32);
+            builder.rule(NewRule { expect: *expect, ..rule });
         }
     }
     let named = routed.iter().map(|(pattern, route)| (pattern, *route));

@@ -32,7 +32,7 @@ fn list(data: &[u8]) {
 
 fn read_rules(data: &[u8]) -> Result<Vec<(Action, Pattern)>, Report> {
     let mut rules = Vec::new();
-    read_list("fuzz.list", data, |action, pattern, _| rules.push((action, pattern.clone())))?;
+    read_list("fuzz.list", data, |rule| rules.push((rule.action, rule.pattern.clone())))?;
     Ok(rules)
 }
 

@@ -9,7 +9,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use crate::diagnostics::{Diagnostic, Report, Source, ValueError};
+use crate::policy::RuleText;
 use crate::policy::rule::{Action, Pattern};
+use crate::policy::until::{Until, UntilError};
 
 /// Longest line, in bytes. Names have at most 255 bytes, so a longer line is a comment, or the file is not a list.
 const MAX_LINE: usize = 1 << 16;
@@ -18,24 +20,36 @@ const MAX_FAULTS: usize = 100;
 /// Some editors write this before the first character of a UTF-8 file.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Reads the list at `path`, passes each rule with its line (from 1) to `rule`, and returns the number of rules.
+/// One rule of a plain list.
+#[derive(Clone, Copy, Debug)]
+pub struct ListRule<'a> {
+    /// Allow or deny.
+    pub action: Action,
+    /// The names it covers.
+    pub pattern: &'a Pattern,
+    /// Its line, counted from 1.
+    pub line: u32,
+    /// When it ends.
+    pub until: Option<Until>,
+    /// Its comment.
+    pub text: RuleText<'a>,
+}
+
+/// Reads the list at `path`, passes each rule to `rule`, and returns the number of rules.
 ///
-/// Each line is a pattern, or `!` and a pattern to deny; `#` starts a comment. Every rule's line needs a line ending.
+/// Each line is a pattern, or `!` and a pattern to deny; `#` starts a comment. Behind a rule the comment is its purpose,
+/// and may end in `owner=`, `ticket=` and `until=`. Every rule's line needs a line ending.
 ///
 /// Errors: the file cannot be read or is empty, its last line is cut off, or lines are not valid rules. `rule` then got
 /// only a part of the list.
-pub(super) fn read(path: &Path, rule: impl FnMut(Action, &Pattern, u32)) -> Result<usize, Report> {
+pub(super) fn read(path: &Path, rule: impl FnMut(ListRule<'_>)) -> Result<usize, Report> {
     let file = path.display().to_string();
     let opened = File::open(path).map_err(|error| Diagnostic::unreadable(&file, &error))?;
     read_from(&file, BufReader::with_capacity(MAX_LINE, opened), rule)
 }
 
 /// Reads a list from `text`; `file` is its name in messages.
-pub fn read_from(
-    file: &str,
-    text: impl BufRead,
-    rule: impl FnMut(Action, &Pattern, u32),
-) -> Result<usize, Report> {
+pub fn read_from(file: &str, text: impl BufRead, rule: impl FnMut(ListRule<'_>)) -> Result<usize, Report> {
     let mut faults = ListFaults::new(file);
     let rules = read_lines(text, rule, &mut faults).map_err(|error| Diagnostic::unreadable(file, &error))?;
     match faults.found.is_empty() {
@@ -46,7 +60,7 @@ pub fn read_from(
 
 fn read_lines(
     mut text: impl BufRead,
-    mut rule: impl FnMut(Action, &Pattern, u32),
+    mut rule: impl FnMut(ListRule<'_>),
     faults: &mut ListFaults<'_>,
 ) -> io::Result<usize> {
     let mut rules = 0;
@@ -69,9 +83,11 @@ fn read_lines(
             Ok(None) => {}
             // A truncated name can cover more: `*.com` instead of `*.company.example`.
             Ok(Some(_)) if !bytes.ends_with(b"\n") => faults.add(number, line, LineError::CutOff),
-            Ok(Some((action, pattern))) => {
+            Ok(Some(found)) => {
+                let Line { action, pattern, until, text } = &found;
+                let line = u32::try_from(number).unwrap_or(u32::MAX);
                 rules += 1;
-                rule(action, &pattern, u32::try_from(number).unwrap_or(u32::MAX));
+                rule(ListRule { action: *action, pattern, line, until: *until, text: *text });
             }
             Err(error) => {
                 let rest_is_unclear = matches!(error, LineError::Long | LineError::NotUtf8(_));
@@ -97,13 +113,21 @@ enum LineError {
     Value(ValueError),
 }
 
+/// The rule of a line.
+struct Line<'l> {
+    action: Action,
+    pattern: Pattern,
+    until: Option<Until>,
+    text: RuleText<'l>,
+}
+
 /// The rule of a line; `None` if it is blank or a comment.
-fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
+fn read_line(line: &[u8]) -> Result<Option<Line<'_>>, LineError> {
     if line.len() == MAX_LINE && !line.ends_with(b"\n") {
         return Err(LineError::Long);
     }
     let line = std::str::from_utf8(line).map_err(|error| LineError::NotUtf8(error.valid_up_to()))?;
-    let written = before_comment(line);
+    let (written, comment) = split_comment(line);
     let start = written.len() - written.trim_ascii_start().len();
     let written = written.trim_ascii();
     if written.is_empty() {
@@ -115,7 +139,10 @@ fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
     };
     let start = start + written.len() - host.len();
     match Pattern::parse(host) {
-        Ok(pattern) => Ok(Some((action, pattern))),
+        Ok(pattern) => {
+            let (until, text) = read_comment(line, comment).map_err(LineError::Value)?;
+            Ok(Some(Line { action, pattern, until, text }))
+        }
         Err(error) => {
             let mut error = explain(host, error.into());
             error.span = error.span.map(|span| start + span.start..start + span.end);
@@ -124,13 +151,47 @@ fn read_line(line: &[u8]) -> Result<Option<(Action, Pattern)>, LineError> {
     }
 }
 
-/// The text before the first `#` that is not escaped with a backslash.
-fn before_comment(line: &str) -> &str {
+/// The text before the first `#` that is not escaped with a backslash, and the offset of the text after it.
+fn split_comment(line: &str) -> (&str, usize) {
     let comment = line.match_indices('#').map(|(at, _)| at).find(|at| {
         let backslashes = line[..*at].bytes().rev().take_while(|byte| *byte == b'\\').count();
         backslashes % 2 == 0
     });
-    comment.map_or(line, |at| &line[..at])
+    comment.map_or((line, line.len()), |at| (&line[..at], at + 1))
+}
+
+/// The comment behind a rule, which starts at `start`: its purpose, then `owner=`, `ticket=` and `until=`.
+fn read_comment(line: &str, start: usize) -> Result<(Option<Until>, RuleText<'_>), ValueError> {
+    const KEYS: [&str; 3] = ["owner=", "ticket=", "until="];
+    let (mut text, mut until) = (RuleText::default(), None);
+    let comment = &line[start..];
+    let begins = |word: &str| KEYS.iter().any(|key| word.starts_with(key));
+    let words = comment.split_ascii_whitespace();
+    let offset = |word: &str| word.as_ptr() as usize - line.as_ptr() as usize;
+    let keys = words.clone().find(|word| begins(word)).map_or(line.len(), offset);
+    text.purpose = line[start..keys].trim_ascii().trim_end_matches([';', ',']).trim_ascii_end();
+    for word in line[keys..].split_ascii_whitespace() {
+        let at = offset(word);
+        let span = at..at + word.len();
+        let fault = |message: String, help: &str| ValueError {
+            span: Some(span.clone()),
+            ..ValueError::new(message, help)
+        };
+        match word.split_once('=') {
+            Some(("owner", owner)) if !owner.is_empty() => text.owner = owner,
+            Some(("ticket", ticket)) if !ticket.is_empty() => text.ticket = ticket,
+            Some(("until", end)) => {
+                let invalid = |error: UntilError| fault(format!("invalid end `{end}`"), &error.to_string());
+                until = Some(end.parse().map_err(invalid)?);
+            }
+            _ => {
+                let help =
+                    "write the purpose first, then `owner=`, `ticket=` and `until=`, each with one word";
+                return Err(fault(format!("unexpected `{word}` in the comment"), help));
+            }
+        }
+    }
+    Ok((until, text))
 }
 
 /// Replaces the hint for errors that are typical of lists, where people paste other formats.

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::allowlist::list::ListRule;
 use crate::allowlist::server_lists::ServerLists;
-use crate::allowlist::zone::Allowlist;
+use crate::allowlist::zone::{Allowlist, AllowlistRule};
 use crate::allowlist::{file, list};
 use crate::config;
 use crate::config::allowlist_name::{Form, Unknown, files_in, zone_name};
 use crate::config::embedded::embedded;
 use crate::diagnostics::{Diagnostic, Report, Source, read_source};
-use crate::policy::PolicyBuilder;
 use crate::policy::rule::Action;
+use crate::policy::{NewRule, PolicyBuilder};
 
 /// The allowlists read, and probable mistakes in them.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +65,11 @@ pub fn read(
                 let file = path.display().to_string();
                 let source = policy.source(&name, &file);
                 policy.cname(source, settings.cname);
-                match list::read(&path, |action, pattern, line| policy.rule(action, pattern, source, line)) {
+                let add = |rule: ListRule<'_>| {
+                    let ListRule { action, pattern, line, until, text } = rule;
+                    policy.rule(NewRule { until, text, ..NewRule::new(action, pattern, source, line) });
+                };
+                match list::read(&path, add) {
                     Ok(count) => zones.list.push(Allowlist::plain(name, file, count)),
                     Err(report) => zones.warnings.append(report),
                 }
@@ -105,7 +110,13 @@ fn give(
     }
     for rule in zone.rules.iter().filter(|rule| !(settings.strict && rule.broad)) {
         for pattern in &rule.patterns {
-            policy.rule_expecting(rule.action, pattern, source, rule.line, rule.expect);
+            let AllowlistRule { action, line, expect, until, .. } = *rule;
+            policy.rule(NewRule {
+                expect,
+                until,
+                text: rule.text(),
+                ..NewRule::new(action, pattern, source, line)
+            });
         }
     }
 }

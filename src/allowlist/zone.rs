@@ -4,6 +4,7 @@ use toml::value::Date;
 
 use crate::address::upstream::UpstreamAddress;
 use crate::allowlist::port::Port;
+use crate::policy::RuleText;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
@@ -137,6 +138,15 @@ pub struct AllowlistRule {
 }
 
 impl AllowlistRule {
+    /// What people wrote about the rule.
+    pub fn text(&self) -> RuleText<'_> {
+        RuleText {
+            purpose: self.reason.as_deref().unwrap_or(&self.purpose),
+            owner: self.owner.as_deref().unwrap_or_default(),
+            ticket: self.ticket.as_deref().unwrap_or_default(),
+        }
+    }
+
     /// The parameter values with which the host covers `name`; `None` if no values do. Only parameters that are a whole
     /// label count.
     pub fn values_for(&self, name: &Name) -> Option<Vec<(&str, String)>> {

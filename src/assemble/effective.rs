@@ -57,10 +57,13 @@ impl Key {
 }
 
 impl<'p> Effective<'p> {
-    /// The rules of `policy`, without those that another rule of the same pattern overrules.
+    /// The rules of `policy`, without those that have ended or that another rule of the same pattern overrules.
     pub fn of(policy: &'p Policy) -> Self {
         let mut effective = Self { nodes: BTreeMap::new() };
-        policy.iter().filter(|rule| !rule.is_overruled()).for_each(|rule| effective.add(rule));
+        policy
+            .iter()
+            .filter(|rule| !rule.is_overruled() && !rule.is_over())
+            .for_each(|rule| effective.add(rule));
         // Built-in denials matter only for names that the rules would allow.
         for rule in policy.built_in() {
             let name = rule.pattern().name().clone();
@@ -145,7 +148,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::policy::rule::Pattern;
-    use crate::policy::{Compile, Mode, PolicyBuilder};
+    use crate::policy::{Compile, Mode, NewRule, PolicyBuilder};
 
     #[test]
     fn verdicts_equal_those_of_the_policy() {
@@ -165,7 +168,7 @@ mod tests {
         let mut builder = PolicyBuilder::new();
         let source = builder.source("test", "test.toml");
         for (line, (action, pattern)) in (1..).zip(rules) {
-            builder.rule(action, &Pattern::parse(pattern).unwrap(), source, line);
+            builder.rule(NewRule::new(action, &Pattern::parse(pattern).unwrap(), source, line));
         }
         let policy = builder.build(Compile::new(Mode::Enforce));
         let effective = Effective::of(&policy);

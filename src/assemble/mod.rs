@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
@@ -21,7 +22,7 @@ use crate::policy::noise::Noise;
 use crate::policy::policies::Group;
 use crate::policy::route::{Route, Routes};
 use crate::policy::rule::{Action, Pattern};
-use crate::policy::{Compile, Policies, Policy, PolicyBuilder, RuleRef};
+use crate::policy::{Compile, NewRule, Policies, Policy, PolicyBuilder, RuleRef};
 
 /// The settings file and the command-line overrides. Reloads read them again.
 #[derive(Clone, Debug, Default)]
@@ -285,7 +286,7 @@ impl<'a> Compiler<'a> {
             rules.cname(source, policy.cname);
             for (action, inline) in inline {
                 for rule in inline {
-                    rules.rule(action, &rule.pattern, source, rule.line);
+                    rules.rule(NewRule::new(action, &rule.pattern, source, rule.line));
                 }
             }
         }
@@ -309,6 +310,7 @@ impl<'a> Compiler<'a> {
             dnssec_ancestors: policy.dnssec_ancestors,
             routes: Arc::clone(routes),
             context,
+            now: SystemTime::now(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! [`PolicyBuilder`]: collects rules and compiles a [`Policy`].
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -11,8 +12,10 @@ use super::expect::Expect;
 use super::noise::Noise;
 use super::route::{Route, Routes};
 use super::rule::{Action, Pattern};
+use super::rule_text::{RuleText, RuleTexts};
 use super::suffix_index::SuffixIndex;
-use super::trie::TrieBuilder;
+use super::trie::{TrieBuilder, TrieRule};
+use super::until::Until;
 use super::{Mode, Policy, RuleSource, SourceCount};
 use crate::wire::name::Name;
 
@@ -30,22 +33,59 @@ pub struct Compile {
     pub routes: Arc<Routes>,
     /// A digest of everything else that changes answers: servers, local zones, the block answer.
     pub context: [u8; 32],
+    /// The time: rules that end before it do not apply.
+    pub now: SystemTime,
 }
 
 impl Compile {
     /// Rules alone: no local zones, one route.
     pub fn new(mode: Mode) -> Self {
         let (local, routes) = (Vec::new(), Arc::new(Routes::new([], [])));
-        Self { mode, local, enforce_expect: false, dnssec_ancestors: true, routes, context: [0; 32] }
+        Self {
+            mode,
+            local,
+            enforce_expect: false,
+            dnssec_ancestors: true,
+            routes,
+            context: [0; 32],
+            now: SystemTime::UNIX_EPOCH,
+        }
     }
 }
 
 /// Collects rules and compiles them.
 pub struct PolicyBuilder {
     trie: TrieBuilder,
+    texts: RuleTexts,
     sources: Vec<SourceCount>,
     noise: Noise,
     digest: Sha256,
+}
+
+/// A rule to add to a policy.
+#[derive(Clone, Copy)]
+pub struct NewRule<'a> {
+    /// Allow or deny.
+    pub action: Action,
+    /// The names it covers.
+    pub pattern: &'a Pattern,
+    /// Where it comes from.
+    pub source: SourceId,
+    /// Its line there.
+    pub line: u32,
+    /// The kind of address that answers should have.
+    pub expect: Expect,
+    /// When it ends.
+    pub until: Option<Until>,
+    /// What people wrote about it.
+    pub text: RuleText<'a>,
+}
+
+impl<'a> NewRule<'a> {
+    /// A rule that is only a pattern.
+    pub fn new(action: Action, pattern: &'a Pattern, source: SourceId, line: u32) -> Self {
+        Self { action, pattern, source, line, expect: Expect::Any, until: None, text: RuleText::default() }
+    }
 }
 
 /// Index of a [`RuleSource`] within a policy.
@@ -59,7 +99,13 @@ pub(super) const BUILT_IN: u16 = u16::MAX;
 impl PolicyBuilder {
     /// No rules: blocks everything.
     pub fn new() -> Self {
-        Self { trie: TrieBuilder::new(), sources: Vec::new(), noise: Noise::default(), digest: Sha256::new() }
+        Self {
+            trie: TrieBuilder::new(),
+            texts: RuleTexts::default(),
+            sources: Vec::new(),
+            noise: Noise::default(),
+            digest: Sha256::new(),
+        }
     }
 
     /// Adds a source of rules; at most 65 535.
@@ -80,25 +126,20 @@ impl PolicyBuilder {
         self.sources[usize::from(source.0)].route = Some(route);
     }
 
-    /// Adds one rule. Of two rules with the same pattern deny beats allow; otherwise the first wins.
-    pub fn rule(&mut self, action: Action, pattern: &Pattern, source: SourceId, line: u32) {
-        self.rule_expecting(action, pattern, source, line, Expect::Any);
-    }
-
-    /// Adds a rule whose answers should have only addresses that `expect` admits: private, public or any.
-    pub fn rule_expecting(
-        &mut self,
-        action: Action,
-        pattern: &Pattern,
-        source: SourceId,
-        line: u32,
-        expect: Expect,
-    ) {
+    /// Adds a rule. Of two rules with the same pattern deny beats allow; otherwise the first wins.
+    pub fn rule(&mut self, rule: NewRule<'_>) {
+        let NewRule { action, pattern, source, line, expect, until, text } = rule;
         self.digest.update([action as u8 | expect.bits() << 1, pattern.scope() as u8]);
         self.digest.update(source.0.to_be_bytes());
         self.digest.update(pattern.name().as_bytes());
+        if let Some(until) = until {
+            self.digest.update(until.unix_seconds().to_be_bytes());
+        }
         self.sources[usize::from(source.0)].rules += 1;
-        self.trie.insert(action, pattern, source.0, line, expect);
+        let rule = TrieRule { action, pattern, source: source.0, line, expect, until };
+        if let Some(id) = self.trie.insert(rule) {
+            self.texts.push(id, text);
+        }
     }
 
     /// Sets which names without a rule count as noise. It does not change whether they are blocked.
@@ -108,7 +149,7 @@ impl PolicyBuilder {
 
     /// Compiles the rules.
     pub fn build(mut self, compile: Compile) -> Policy {
-        let Compile { mode, local, enforce_expect, dnssec_ancestors, routes, context } = compile;
+        let Compile { mode, local, enforce_expect, dnssec_ancestors, routes, context, now } = compile;
         for origin in &local {
             self.digest.update(origin.as_bytes());
         }
@@ -133,8 +174,12 @@ impl PolicyBuilder {
             cname: CnamePolicy::Trust,
             route: None,
         });
+        self.texts.shrink_to_fit();
+        let trie = self.trie.build();
+        trie.end_rules(now);
         Policy {
-            trie: self.trie.build(),
+            trie,
+            texts: self.texts,
             sources: self.sources.into(),
             built_in,
             local_index: SuffixIndex::new(local.iter()),

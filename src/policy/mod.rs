@@ -8,6 +8,7 @@
 mod ancestors;
 mod builder;
 mod rule_ref;
+mod rule_text;
 mod suffix_index;
 
 pub mod bypass;
@@ -31,13 +32,14 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-pub use builder::{Compile, PolicyBuilder, SourceId};
+pub use builder::{Compile, NewRule, PolicyBuilder, SourceId};
 pub use policies::Policies;
 pub use rule_ref::RuleRef;
+pub use rule_text::RuleText;
 pub use verdict::{AllowReason, AllowedQuery, Reason, Verdict};
 
 use crate::wire::code::{Class, Type};
@@ -48,6 +50,7 @@ use cname::CnamePolicy;
 use noise::Noise;
 use route::{Route, Routes};
 use rule::{Action, Scope};
+use rule_text::RuleTexts;
 use suffix_index::SuffixIndex;
 use trie::{RuleId, Trie, TrieMatch};
 
@@ -76,6 +79,7 @@ pub struct RuleSource {
 /// A compiled, immutable set of rules: what one client group may query.
 pub struct Policy {
     trie: Trie,
+    texts: RuleTexts,
     sources: Box<[SourceCount]>,
     /// The built-in rules for [`bypass::BYPASS_NAMES`], in the same order.
     built_in: Box<[Option<RuleId>]>,
@@ -239,7 +243,12 @@ impl Policy {
 
     /// Heap bytes that grow with the rules.
     pub fn heap_size(&self) -> usize {
-        self.trie.heap_size()
+        self.trie.heap_size() + self.texts.heap_size()
+    }
+
+    /// Ends the rules whose time has come at `now`, and returns those that had not ended before.
+    pub fn end_rules(&self, now: SystemTime) -> Vec<RuleRef<'_>> {
+        self.trie.end_rules(now).into_iter().filter_map(|id| self.rule_by_id(id)).collect()
     }
 }
 

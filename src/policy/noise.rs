@@ -1,8 +1,7 @@
 //! [`Noise`]: names that machines query on their own.
 
-use super::expect::Expect;
 use super::rule::{Action, Pattern};
-use super::trie::{Trie, TrieBuilder};
+use super::trie::{Trie, TrieBuilder, TrieRule};
 use crate::wire::name::Name;
 
 /// Names that stub resolvers make up: single labels, and names with an appended search suffix.
@@ -18,7 +17,7 @@ impl Noise {
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a Pattern>, single_labels: bool) -> Self {
         let mut trie = TrieBuilder::new();
         for pattern in patterns {
-            trie.insert(Action::Deny, pattern, 0, 0, Expect::Any);
+            trie.insert(TrieRule::new(Action::Deny, pattern));
         }
         Self { patterns: trie.build(), single_labels }
     }

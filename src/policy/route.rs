@@ -1,8 +1,7 @@
 //! [`Routes`]: which upstream servers are queried for a name.
 
-use super::expect::Expect;
 use super::rule::{Action, Pattern};
-use super::trie::{Trie, TrieBuilder};
+use super::trie::{Trie, TrieBuilder, TrieRule};
 use crate::wire::name::Name;
 
 /// Index of a route within one policy; the first is the default route.
@@ -59,7 +58,7 @@ impl Routes {
 fn compile<'a>(patterns: impl IntoIterator<Item = (&'a Pattern, Route)>) -> Trie {
     let mut trie = TrieBuilder::new();
     for (pattern, route) in patterns {
-        trie.insert(Action::Allow, pattern, route.0.into(), 0, Expect::Any);
+        trie.insert(TrieRule { source: route.0.into(), ..TrieRule::new(Action::Allow, pattern) });
     }
     trie.build()
 }

@@ -8,7 +8,8 @@ use super::cname::CnamePolicy;
 use super::expect::Expect;
 use super::rule::{Action, Pattern, Scope};
 use super::trie::{RuleId, RuleRecord};
-use super::{Policy, RuleSource};
+use super::until::Until;
+use super::{Policy, RuleSource, RuleText};
 use crate::wire::name::Name;
 
 /// A rule within its policy.
@@ -66,6 +67,21 @@ impl<'p> RuleRef<'p> {
     /// The kind of address that answers for the rule's names should have.
     pub fn expect(&self) -> Expect {
         self.rule.expect
+    }
+
+    /// What people wrote about the rule.
+    pub fn text(&self) -> RuleText<'p> {
+        self.policy.texts.get(self.id)
+    }
+
+    /// When the rule ends; `None` if it does not.
+    pub fn until(&self) -> Option<Until> {
+        if self.rule.ends { self.policy.trie.until(self.id) } else { None }
+    }
+
+    /// True if the rule has ended, so that it decides nothing.
+    pub fn is_over(&self) -> bool {
+        self.rule.ends && self.policy.trie.is_over(self.id)
     }
 
     /// Line within the source's file, from 1.

@@ -8,9 +8,8 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 
-use super::expect::Expect;
 use super::rule::{Action, Pattern, Scope};
-use super::trie::{Trie, TrieBuilder};
+use super::trie::{Trie, TrieBuilder, TrieRule};
 use super::*;
 use crate::util::label::Label;
 use crate::wire::name::MAX_NAME;
@@ -23,7 +22,7 @@ fn compile(rules: &Rules) -> Trie {
 
 fn compile_with(mut builder: TrieBuilder, rules: &Rules) -> Trie {
     for (index, (action, pattern)) in rules.iter().enumerate() {
-        builder.insert(*action, pattern, 0, index as u32, Expect::Any);
+        builder.insert(TrieRule { line: index as u32, ..TrieRule::new(*action, pattern) });
     }
     builder.build()
 }
@@ -236,11 +235,43 @@ fn a_dot_inside_a_label_is_no_boundary() {
     }
 }
 
+proptest! {
+    /// A rule that has ended decides nothing, and the rules that it overrode apply again.
+    #[test]
+    fn ended_rules_leave_the_others(
+        rules in prop::collection::vec((rule(), prop::option::of(1..4_u64)), 1..24),
+        names in prop::collection::vec(name(), 8),
+    ) {
+        let mut builder = TrieBuilder::new();
+        let day = |day: u64| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(day * 86_400);
+        for (index, ((action, pattern), end)) in rules.iter().enumerate() {
+            let until = end.map(|end| format!("1970-01-0{end}").parse().unwrap());
+            builder.insert(TrieRule { line: index as u32, until, ..TrieRule::new(*action, pattern) });
+        }
+        let trie = builder.build();
+        for today in 0..4 {
+            trie.end_rules(day(today));
+            let is_left = |end: &Option<u64>| end.is_none_or(|end| today < end);
+            let left: Vec<usize> = (0..rules.len()).filter(|index| is_left(&rules[*index].1)).collect();
+            let rest: Rules = left.iter().map(|index| rules[*index].0.clone()).collect();
+            for name in names.iter().chain(rules.iter().map(|((_, pattern), _)| pattern.name())) {
+                let found = trie.find(name).map(|id| trie.rule(id).unwrap().line as usize);
+                prop_assert_eq!(found, oracle(&rest, name).map(|index| left[index]), "{:?} on day {}", name, today);
+                // Names above ended rules may still get NODATA: that blocks as well.
+                let is_allowed = found.is_some_and(|rule| rules[rule].0.0 == Action::Allow);
+                if let Some(true) = oracle_allows_below(&rest, name).filter(|_| !is_allowed) {
+                    prop_assert!(trie.allows_below(name), "below {:?} on day {}", name, today);
+                }
+            }
+        }
+    }
+}
+
 fn decide(rules: &[(Action, &str)], mode: Mode, name: &str, qtype: Type, class: Class) -> &'static str {
     let mut builder = PolicyBuilder::new();
     let source = builder.source("test", "test.toml");
     for (line, (action, pattern)) in rules.iter().enumerate() {
-        builder.rule(*action, &Pattern::parse(pattern).unwrap(), source, line as u32 + 1);
+        builder.rule(NewRule::new(*action, &Pattern::parse(pattern).unwrap(), source, line as u32 + 1));
     }
     let local = Name::from_labels([&b"local"[..], b"zone"]).unwrap();
     let policies = Policies::for_all(builder.build(Compile { local: vec![local], ..Compile::new(mode) }), 1);
@@ -308,7 +339,7 @@ fn the_hash_tells_policies_apart() {
         let mut builder = PolicyBuilder::new();
         let source = builder.source("test", "test.toml");
         for pattern in rules {
-            builder.rule(Action::Allow, &Pattern::parse(pattern).unwrap(), source, 1);
+            builder.rule(NewRule::new(Action::Allow, &Pattern::parse(pattern).unwrap(), source, 1));
         }
         builder.build(Compile::new(mode)).hash()
     };

@@ -199,7 +199,7 @@ mod tests {
     use crate::policy::route::{Route, RouteId, Routes};
     use crate::policy::rule::{Action, Pattern};
     use crate::policy::temporary::{Grant, Temporary};
-    use crate::policy::{Compile, Mode, PolicyBuilder};
+    use crate::policy::{Compile, Mode, NewRule, PolicyBuilder};
     use crate::wire::code::{Class, Type};
     use crate::wire::name::Name;
     use crate::wire::query::Question;
@@ -210,7 +210,7 @@ mod tests {
         let pattern = Pattern::parse("a.example").unwrap();
         let mut builder = PolicyBuilder::new();
         let source = builder.source("test", "test.toml");
-        builder.rule(action, &pattern, source, 1);
+        builder.rule(NewRule::new(action, &pattern, source, 1));
         let routes = Arc::new(Routes::new([(&pattern, route)], []));
         let policy = builder.build(Compile { routes, ..Compile::new(Mode::Enforce) });
         let mut policies = Policies::for_all(policy, generation);

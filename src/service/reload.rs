@@ -98,6 +98,7 @@ impl Reloader {
     /// Expires grants, continues a reload, and executes the next command; false if there will be no more.
     fn step(&mut self, commands: &CommandQueue) -> bool {
         self.expire();
+        self.end_rules();
         self.set_cookie_clock();
         self.warn_of_full_share();
         // Free states that no other thread uses.
@@ -255,6 +256,26 @@ impl Reloader {
             tracing::error!("{error}");
         }
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
+    }
+
+    /// Ends the rules whose last day has passed.
+    fn end_rules(&self) {
+        let (state, now) = (self.state.load(), SystemTime::now());
+        let candidates = state.shadow.iter().map(|shadow| shadow.policies());
+        let mut ended = false;
+        for policies in std::iter::once(&state.policies).chain(candidates) {
+            for group in policies.groups() {
+                for rule in group.policy.end_rules(now) {
+                    ended = true;
+                    let until = rule.until().map(|until| until.to_string()).unwrap_or_default();
+                    tracing::info!("rule `{rule}` at {} has ended: it applied until {until}", rule.place());
+                }
+            }
+        }
+        if ended {
+            let now = Instant::now();
+            state.cache.retain(|name, route| state.policies.may_keep(name, route, now));
+        }
     }
 
     /// Sets the clock used for cookies, in case the system time was changed or the machine slept.

@@ -33,6 +33,38 @@ fn a_list_has_a_pattern_on_each_line() {
 }
 
 #[test]
+fn a_comment_behind_a_rule_is_its_text() {
+    let text = "a.example # build mirrors;  owner=team-a ticket=NET-1 until=2027-01-31\n!b.example # denied in 2026\n\
+                c.example # until=2020-01-31T18:00:00Z\nd.example\n.c.example\n";
+    let (_, policy) = list(text.as_bytes()).unwrap();
+    let rules: Vec<_> = policy
+        .iter()
+        .map(|rule| {
+            let RuleText { purpose, owner, ticket } = rule.text();
+            (purpose, owner, ticket, rule.until().map(|until| until.to_string()).unwrap_or_default())
+        })
+        .collect();
+    let expected = [
+        ("build mirrors", "team-a", "NET-1", "2027-01-31"),
+        ("denied in 2026", "", "", ""),
+        ("", "", "", "2020-01-31T18:00:00Z"),
+        ("", "", "", ""),
+        ("", "", "", ""),
+    ];
+    assert_eq!(
+        rules,
+        expected.map(|(purpose, owner, ticket, until)| (purpose, owner, ticket, until.to_owned()))
+    );
+    // What ended before the list was read does not apply.
+    let name = crate::wire::presentation::read_name("c.example").unwrap();
+    assert_eq!(policy.rule_for(&name).map(|rule| rule.line()), Some(3));
+    let now = std::time::SystemTime::now();
+    assert_eq!(policy.end_rules(now).iter().map(|rule| rule.line()).collect::<Vec<_>>(), [3]);
+    assert_eq!(policy.rule_for(&name).map(|rule| rule.line()), Some(5));
+    assert!(policy.end_rules(now).is_empty());
+}
+
+#[test]
 fn the_form_of_a_file_makes_no_other_policy() {
     let tables = "[[allow]]\nhost = \"*.a.example\"\n[[deny]]\nhost = \"b.a.example\"\n";
     let directory = tempfile::tempdir().unwrap();
@@ -82,6 +114,17 @@ fn faults_in_a_list_are_told_where_they_stand() {
             b"a.example\n*.com",
             &[
                 "2:1 Error the last line has no line ending: the file may be cut off | if it is complete, end it with a newline",
+            ],
+        ),
+        (
+            b"a.example # owner=\nb.example # x owner=a for the team\nc.example # until=2027-02-30\n# until=never\n",
+            &[
+                "1:13 Error unexpected `owner=` in the comment | write the purpose first, then `owner=`, `ticket=` and \
+                 `until=`, each with one word",
+                "2:23 Error unexpected `for` in the comment | write the purpose first, then `owner=`, `ticket=` and \
+                 `until=`, each with one word",
+                "3:13 Error invalid end `2027-02-30` | write a date such as `2027-01-31`, or a time such as \
+                 `2027-01-31T18:00:00Z`",
             ],
         ),
         (&long, &["2:1 Error line longer than 65536 bytes | write one pattern per line"]),

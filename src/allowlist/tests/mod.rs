@@ -14,7 +14,7 @@ use crate::config::allowlist_name::unknown;
 use crate::config::embedded::embedded_names;
 use crate::diagnostics::{Report, Source};
 use crate::policy::rule::Action;
-use crate::policy::{Compile, Mode, PolicyBuilder};
+use crate::policy::{Compile, Mode, PolicyBuilder, RuleText};
 
 fn values() -> BTreeMap<String, Vec<String>> {
     BTreeMap::from([("acr".to_owned(), vec!["one".to_owned(), "two".to_owned()])])

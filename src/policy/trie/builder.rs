@@ -1,9 +1,12 @@
 //! [`TrieBuilder`]: collects rules and compiles a [`Trie`].
 
+use std::cmp::Reverse;
+
 use hashbrown::HashSet;
 use rapidhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use super::ends::RuleEnds;
 use super::place::{NodePlace, RuleId};
 use super::records::{Records, RuleRecord};
 use super::suffixes::SuffixHasher;
@@ -11,6 +14,7 @@ use super::table::{TableEntry, TrieTable};
 use super::{Trie, lies_below};
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern};
+use crate::policy::until::Until;
 
 /// Collects rules and compiles them to a [`Trie`].
 ///
@@ -23,7 +27,33 @@ pub struct TrieBuilder {
     /// once.
     recent: Box<[TableEntry; RECENT]>,
     hasher: SuffixHasher,
+    /// The rules that end, by id.
+    ends: Vec<(RuleId, Until)>,
     overflowed: bool,
+}
+
+/// What a [`TrieBuilder`] needs to know of a rule.
+#[derive(Clone, Copy, Debug)]
+pub struct TrieRule<'a> {
+    /// Allow or deny.
+    pub action: Action,
+    /// The names it covers.
+    pub pattern: &'a Pattern,
+    /// Index of its source.
+    pub source: u16,
+    /// Its line there.
+    pub line: u32,
+    /// The kind of address that answers should have.
+    pub expect: Expect,
+    /// When it ends.
+    pub until: Option<Until>,
+}
+
+impl<'a> TrieRule<'a> {
+    /// A rule without a source.
+    pub fn new(action: Action, pattern: &'a Pattern) -> Self {
+        Self { action, pattern, source: 0, line: 0, expect: Expect::Any, until: None }
+    }
 }
 
 /// Number of recent ways.
@@ -37,6 +67,7 @@ impl TrieBuilder {
             entries: Vec::new(),
             recent: Box::new([TableEntry::NONE; RECENT]),
             hasher: SuffixHasher::random(),
+            ends: Vec::new(),
             overflowed: false,
         }
     }
@@ -47,17 +78,20 @@ impl TrieBuilder {
         Self { hasher: SuffixHasher::colliding(), ..Self::new() }
     }
 
-    /// Adds a rule. Of two rules for the same names deny beats allow; otherwise the first wins.
+    /// Adds a rule and returns its id. Of two rules for the same names deny beats allow; otherwise the first wins. A
+    /// rule that another one overrides applies when the other ends.
     ///
     /// More than 4 GiB of rules make an empty trie, which blocks every name: dropping only the excess rules would allow
     /// what they deny.
-    pub fn insert(&mut self, action: Action, pattern: &Pattern, source: u16, line: u32, expect: Expect) {
+    pub fn insert(&mut self, rule: TrieRule<'_>) -> Option<RuleId> {
+        let TrieRule { action, pattern, source, line, expect, until } = rule;
         let (name, scope) = (pattern.name().as_bytes(), pattern.scope());
-        let rule = RuleRecord { name, line, source, action, scope, expect };
+        let rule = RuleRecord { name, line, source, action, scope, expect, ends: until.is_some() };
         let Some(id) = self.records.push(rule) else {
             self.overflowed = true;
-            return;
+            return None;
         };
+        self.ends.extend(until.map(|until| (id, until)));
         let way = if action == Action::Allow { NodePlace::way_to(id) } else { NodePlace::WAY };
         for (start, tag) in self.hasher.suffixes(rule.name) {
             if start == 0 {
@@ -74,6 +108,7 @@ impl TrieBuilder {
                 self.entries.push(*recent);
             }
         }
+        Some(id)
     }
 
     /// Adds a rule that [`Trie::find`] does not find; `None` if there is no room.
@@ -85,7 +120,7 @@ impl TrieBuilder {
         line: u32,
     ) -> Option<RuleId> {
         let (name, scope) = (pattern.name().as_bytes(), pattern.scope());
-        self.records.push(RuleRecord { name, line, source, action, scope, expect: Expect::Any })
+        self.records.push(RuleRecord { name, line, source, action, scope, expect: Expect::Any, ends: false })
     }
 
     /// Compiles the trie and frees spare memory.
@@ -122,11 +157,18 @@ impl TrieBuilder {
             let ways = of_one_tag.partition_point(|entry| entry.place().is_way());
             let (ways, rules) = of_one_tag.split_at_mut(ways);
             thin(ways, rules, records, hasher, is_idle);
+            order(rules, records);
         }
         entries.retain(|entry| *entry != TableEntry::NONE);
         records.shrink_to_fit();
         let allows_any = records.iter().any(|(id, rule)| rule.action == Action::Allow && !is_idle(id));
-        Trie { table: TrieTable::new(entries), allows_any, records: self.records, hasher: self.hasher }
+        Trie {
+            table: TrieTable::new(entries),
+            allows_any,
+            records: self.records,
+            hasher: self.hasher,
+            ends: RuleEnds::new(self.ends),
+        }
     }
 }
 
@@ -160,7 +202,12 @@ fn settle(entries: &mut [TableEntry], records: &Records, idle: &mut Vec<RuleId>)
             if rule.name != other_rule.name {
                 continue;
             }
-            let loser = if rule.prevails_over(other_rule) { other } else { &mut entry };
+            let prevails = rule.prevails_over(other_rule);
+            // The loser applies when the winner ends.
+            if if prevails { rule.ends } else { other_rule.ends } {
+                continue;
+            }
+            let loser = if prevails { other } else { &mut entry };
             let left = loser.place().without(contested);
             if left.is_way() {
                 idle.push(loser.place().rule());
@@ -180,6 +227,21 @@ fn settle(entries: &mut [TableEntry], records: &Records, idle: &mut Vec<RuleId>)
         }
     }
     entries[kept..].fill(TableEntry::NONE);
+}
+
+/// Puts the rule that decides last, where several rules of one tag have the same name: lookups use the last one that
+/// has not ended.
+fn order(rules: &mut [TableEntry], records: &Records) {
+    if rules.len() > 1 && rules.iter().any(|entry| ends(entry, records)) {
+        rules.sort_by_key(|entry| {
+            let id = entry.place().rule();
+            (records.get(id).map(RuleRecord::strength), Reverse(id))
+        });
+    }
+}
+
+fn ends(entry: &TableEntry, records: &Records) -> bool {
+    records.get(entry.place().rule()).is_some_and(|rule| rule.ends)
 }
 
 /// Reduces the `ways` of one tag to one per suffix, and at least one if there are no `rules`. A suffix with an allow
@@ -203,10 +265,12 @@ fn thin(
     if ways.is_empty() {
         return;
     }
+    // What an allow rule shows may change when a rule beside it ends.
+    let is_lasting = !rules.iter().any(|entry| ends(entry, records));
     let allowing = |entry: &TableEntry| {
         records.get(entry.place().rule()).filter(|rule| rule.action == Action::Allow).map(|rule| rule.name)
     };
-    let mut known: SmallVec<[&[u8]; 4]> = rules.iter().filter_map(allowing).collect();
+    let mut known: SmallVec<[&[u8]; 4]> = rules.iter().filter(|_| is_lasting).filter_map(allowing).collect();
     let (mut before, mut kept) = (None, 0);
     for index in 0..ways.len() {
         let way = ways[index];

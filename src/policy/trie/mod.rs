@@ -14,12 +14,14 @@
 //! are nodes further down, with the id of a rule that allows something there, if any.
 
 mod builder;
+mod ends;
 mod place;
 mod records;
 mod suffixes;
 mod table;
 
-pub use builder::TrieBuilder;
+pub use builder::{TrieBuilder, TrieRule};
+use ends::RuleEnds;
 use place::NodePlace;
 pub use place::RuleId;
 use records::Records;
@@ -27,7 +29,10 @@ pub(super) use records::RuleRecord;
 pub(super) use suffixes::SuffixHasher;
 use table::TrieTable;
 
+use std::time::SystemTime;
+
 use crate::policy::rule::Action;
+use crate::policy::until::Until;
 use crate::wire::name::Name;
 
 /// A compiled set of rules; see the module documentation.
@@ -35,6 +40,7 @@ pub struct Trie {
     table: TrieTable,
     records: Records,
     hasher: SuffixHasher,
+    ends: RuleEnds,
     allows_any: bool,
 }
 
@@ -60,7 +66,11 @@ impl Trie {
         for (start, tag) in self.hasher.suffixes(bytes) {
             let wanted = if start == 0 { NodePlace::ITSELF } else { NodePlace::BELOW };
             let is_node = self.table.places(tag, |place| {
-                if place.covered() & wanted != 0 && self.records.is_named(place.rule(), &bytes[start..]) {
+                if place.covered() & wanted != 0
+                    && let Some(rule) = self.records.get(place.rule())
+                    && rule.name == &bytes[start..]
+                    && !(rule.ends && self.ends.is_over(place.rule()))
+                {
                     best = Some(place.rule());
                 }
             });
@@ -85,7 +95,10 @@ impl Trie {
                 let Some(rule) = self.records.get(place.rule()) else { return };
                 if place.is_way() {
                     leads |= start == 0 && lies_below(rule.name, suffix);
-                } else if place.covered() & NodePlace::BELOW != 0 && rule.name == suffix {
+                } else if place.covered() & NodePlace::BELOW != 0
+                    && rule.name == suffix
+                    && !(rule.ends && self.ends.is_over(place.rule()))
+                {
                     covers = rule.action == Action::Allow;
                 }
             });
@@ -101,6 +114,21 @@ impl Trie {
         self.records.get(id)
     }
 
+    /// When the rule ends; `None` if it does not.
+    pub(super) fn until(&self, id: RuleId) -> Option<Until> {
+        self.ends.until(id)
+    }
+
+    /// True if the rule has ended; [`Trie::find`] no longer finds it.
+    pub(super) fn is_over(&self, id: RuleId) -> bool {
+        self.ends.is_over(id)
+    }
+
+    /// Ends the rules whose time has come at `now`, and returns those that had not ended before.
+    pub(super) fn end_rules(&self, now: SystemTime) -> Vec<RuleId> {
+        self.ends.end(now)
+    }
+
     /// All rules in insertion order, including those that another rule with the same pattern hides.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RuleId, RuleRecord<'_>)> {
         self.records.iter()
@@ -113,7 +141,7 @@ impl Trie {
 
     /// Bytes on the heap.
     pub fn heap_size(&self) -> usize {
-        self.table.heap_size() + self.records.heap_size()
+        self.table.heap_size() + self.records.heap_size() + self.ends.heap_size()
     }
 }
 

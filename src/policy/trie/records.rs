@@ -19,6 +19,8 @@ pub(in crate::policy) struct RuleRecord<'a> {
     pub(in crate::policy) action: Action,
     pub(in crate::policy) scope: Scope,
     pub(in crate::policy) expect: Expect,
+    /// It has an end; [`super::Trie::is_over`] tells whether it has come.
+    pub(in crate::policy) ends: bool,
 }
 
 impl RuleRecord<'_> {
@@ -33,11 +35,12 @@ impl RuleRecord<'_> {
 
     /// True if this rule overrides `standing`, an earlier rule for the same name.
     pub(super) fn prevails_over(self, standing: Self) -> bool {
-        match (self.scope == Scope::Exact, standing.scope == Scope::Exact) {
-            (true, false) => true,
-            (false, true) => false,
-            _ => self.action == Action::Deny && standing.action == Action::Allow,
-        }
+        self.strength() > standing.strength()
+    }
+
+    /// Of two rules for one name, the one with the greater strength decides; of equal ones the first.
+    pub(super) fn strength(self) -> (bool, bool) {
+        (self.scope == Scope::Exact, self.action == Action::Deny)
     }
 }
 
@@ -54,7 +57,8 @@ impl Records {
         let id = Some(self.bytes.len() / ALIGN).filter(|id| *id < MAX_ID)?;
         self.bytes.extend_from_slice(&rule.line.to_le_bytes());
         self.bytes.extend_from_slice(&rule.source.to_le_bytes());
-        let kind = rule.action as u8 | (rule.scope as u8) << 1 | rule.expect.bits() << 3;
+        let kind =
+            rule.action as u8 | (rule.scope as u8) << 1 | rule.expect.bits() << 3 | u8::from(rule.ends) << 5;
         self.bytes.extend_from_slice(&[kind, rule.name.len() as u8]);
         self.bytes.extend_from_slice(rule.name);
         self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
@@ -77,12 +81,8 @@ impl Records {
                 _ => Scope::Subtree,
             },
             expect: Expect::of_bits(kind >> 3),
+            ends: kind >> 5 & 1 == 1,
         })
-    }
-
-    /// True if the rule's name is exactly `name`.
-    pub(super) fn is_named(&self, id: RuleId, name: &[u8]) -> bool {
-        self.get(id).is_some_and(|rule| rule.name == name)
     }
 
     /// All rules in insertion order.

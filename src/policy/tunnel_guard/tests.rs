@@ -4,7 +4,7 @@
 use super::*;
 use crate::policy::clients::ClientPrefix;
 use crate::policy::rule::{Action, Pattern};
-use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
+use crate::policy::{Compile, Mode, NewRule, Policy, PolicyBuilder};
 use crate::wire::code::Class;
 
 const BUDGET: TunnelBudget = TunnelBudget { names: 3, bytes: 100, window: Duration::from_secs(60) };
@@ -13,7 +13,7 @@ fn policy() -> Policy {
     let mut builder = PolicyBuilder::new();
     let source = builder.source("test", "test.toml");
     for pattern in ["*.wide.example", "one.example"] {
-        builder.rule(Action::Allow, &Pattern::parse(pattern).unwrap(), source, 1);
+        builder.rule(NewRule::new(Action::Allow, &Pattern::parse(pattern).unwrap(), source, 1));
     }
     builder.build(Compile::new(Mode::Enforce))
 }

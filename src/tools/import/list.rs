@@ -5,7 +5,7 @@ use std::io::Read;
 use super::draft::{Candidate, Draft};
 use super::json::{self, Json};
 use super::{ImportOptions, Imported};
-use crate::allowlist::read_list;
+use crate::allowlist::{ListRule, read_list};
 use crate::diagnostics::{Report, Source};
 use crate::policy::rule::{Action, Pattern, Scope};
 
@@ -31,7 +31,7 @@ fn candidate(action: Action, pattern: Pattern, place: String) -> Candidate {
 fn from_lines(source: &Source, draft: &mut Draft) -> Result<(), Report> {
     // Pasted text may lack the final line ending.
     let bytes = source.text().as_bytes().chain(&b"\n"[..]);
-    read_list(source.file(), bytes, |action, pattern, line| {
+    read_list(source.file(), bytes, |ListRule { action, pattern, line, .. }| {
         draft.add(candidate(action, pattern.clone(), format!("{}:{line}", source.file())));
     })?;
     Ok(())

@@ -11,7 +11,7 @@ use crate::allowlist::server_lists::ServerLists;
 use crate::hazard::{DomainStanding, Reach, public_resolver, reach, standing};
 use crate::observe::blocked_names::Sighting;
 use crate::policy::rule::{Action, Pattern, Scope};
-use crate::policy::{Compile, Mode, PolicyBuilder};
+use crate::policy::{Compile, Mode, NewRule, PolicyBuilder};
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 
@@ -24,7 +24,7 @@ fn policy(rules: &[(Action, &str)]) -> Policy {
     let mut builder = PolicyBuilder::new();
     let source = builder.source("zone", "zone.toml");
     for (line, (action, pattern)) in (1..).zip(rules) {
-        builder.rule(*action, &Pattern::parse(pattern).unwrap(), source, line);
+        builder.rule(NewRule::new(*action, &Pattern::parse(pattern).unwrap(), source, line));
     }
     builder.build(Compile::new(Mode::Enforce))
 }

@@ -90,13 +90,13 @@ fn imitations(pattern: &Pattern) -> Vec<(&'static str, Name)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::policy::{Compile, Mode, PolicyBuilder};
+    use crate::policy::{Compile, Mode, NewRule, PolicyBuilder};
 
     fn look_alikes(allowed: &[&str], local: &[Name]) -> (Vec<String>, usize) {
         let mut rules = PolicyBuilder::new();
         let source = rules.source("settings", "namegate.toml");
         for text in allowed {
-            rules.rule(Action::Allow, &Pattern::parse(text).unwrap(), source, 1);
+            rules.rule(NewRule::new(Action::Allow, &Pattern::parse(text).unwrap(), source, 1));
         }
         let policies = Policies::for_all(rules.build(Compile::new(Mode::Enforce)), 1);
         let found = LookAlikes::of(&policies, local, &[]);
