@@ -1,6 +1,7 @@
 //! The JSON pages that only read; they need no token.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use crate::api::pages::{
-    self, BlockedJson, BlockedNameJson, CountJson, ExplanationJson, LookupJson, RecentJson, StatusJson,
-    TopJson, TotalsJson,
+    self, BlockedJson, BlockedNameJson, CountJson, ExplanationJson, LookupJson, RecentJson, RuleJson,
+    RuleTextJson, RulesJson, StatusJson, TopJson, TotalsJson,
 };
 use crate::assemble::explain::{host_of, judge, snippet};
 use crate::engine::State;
@@ -24,6 +25,7 @@ use crate::observe::blocked_names::Sighting;
 use crate::observe::client::ShownClient;
 use crate::observe::top::WINDOW;
 use crate::policy::verdict::BlockReason;
+use crate::policy::{Policy, RuleRef, RuleText};
 use crate::upstream::server::Server;
 use crate::upstream::server_stats::ExchangeResult;
 use crate::util::label::Label;
@@ -187,6 +189,7 @@ fn shown(sequence: u64, lookup: &event::QueryEvent, admin: &Admin, state: &State
         reason: record.reason.map_or_else(String::new, |reason| reason.label().to_owned()),
         rule: rule.map(|rule| rule.to_string()),
         place: rule.map(|rule| rule.place()),
+        text: rule.map(rule_text).unwrap_or_default(),
     }
 }
 
@@ -221,6 +224,9 @@ pub(super) async fn explain(
         (reason, _) => reason.to_owned(),
     };
     let blocked = matches!(finding.verdict, "blocked" | "observed");
+    let uses = admin.metrics.rule_uses();
+    uses.collect(&state, SystemTime::now());
+    let rule_use = finding.rule.and_then(|rule| uses.of(rule));
     Ok(Json(ExplanationJson {
         name: question.name.to_string(),
         qtype: qtype.to_string(),
@@ -229,8 +235,80 @@ pub(super) async fn explain(
         rule: finding.rule.map(|rule| rule.to_string()),
         place: finding.rule.map(|rule| rule.place()),
         zone: finding.rule.map(|rule| rule.source().zone.clone()),
+        text: finding.rule.map(rule_text).unwrap_or_default(),
+        hits: rule_use.map(|rule_use| rule_use.hits),
+        last_used: rule_use.and_then(|rule_use| rule_use.last).map(seconds),
         snippet: if blocked { snippet(&question.name, finding.rule) } else { None },
     }))
+}
+
+fn rule_text(rule: RuleRef<'_>) -> RuleTextJson {
+    let RuleText { purpose, owner, ticket } = rule.text();
+    RuleTextJson {
+        purpose: purpose.to_owned(),
+        owner: owner.to_owned(),
+        ticket: ticket.to_owned(),
+        until: rule.until().map(|until| until.to_string()),
+    }
+}
+
+/// Query string of `/api/v1/rules`.
+#[derive(Deserialize)]
+pub(super) struct Unused {
+    unused: Option<String>,
+}
+
+/// Maximum rules on `/api/v1/rules`.
+const MAX_RULES: usize = 10_000;
+
+/// The rules in force and their uses.
+pub(super) async fn rules(
+    Shared(admin): Shared<Admin>,
+    wanted: Result<Query<Unused>, QueryRejection>,
+) -> Result<Json<RulesJson>, Refusal> {
+    let Query(Unused { unused }) = wanted.map_err(|rejection| refuse(&rejection.body_text()))?;
+    let period = unused.as_deref().map(humantime::parse_duration).transpose();
+    let period = period.map_err(|_| refuse("`unused` is not a duration such as `90d`"))?;
+    let (state, now) = (admin.state.load(), SystemTime::now());
+    let uses = admin.metrics.rule_uses();
+    uses.collect(&state, now);
+    let (mut rules, mut more) = (Vec::new(), 0);
+    let mut known: Vec<&Arc<Policy>> = Vec::new();
+    for group in state.policies.groups() {
+        if known.iter().any(|policy| Arc::ptr_eq(policy, &group.policy)) {
+            continue;
+        }
+        known.push(&group.policy);
+        for rule in group.policy.iter() {
+            let rule_use = uses.of(rule);
+            // A rule without a use of its own cannot be known to be unused.
+            if period.is_some_and(|period| !rule_use.is_some_and(|rule_use| rule_use.is_unused(period, now)))
+            {
+                continue;
+            }
+            if rules.len() == MAX_RULES {
+                more += 1;
+                continue;
+            }
+            rules.push(RuleJson {
+                group: group.name.clone(),
+                zone: rule.source().zone.clone(),
+                action: rule.action().label().to_owned(),
+                rule: rule.to_string(),
+                place: rule.place(),
+                text: rule_text(rule),
+                ended: rule.is_over(),
+                hits: rule_use.map(|rule_use| rule_use.hits),
+                last_used: rule_use.and_then(|rule_use| rule_use.last).map(seconds),
+                counted_since: rule_use.map(|rule_use| seconds(rule_use.since)),
+            });
+        }
+    }
+    Ok(Json(RulesJson { rules, more }))
+}
+
+fn seconds(time: SystemTime) -> String {
+    crate::util::rfc3339::seconds(time).to_string()
 }
 
 pub(super) fn time(time: SystemTime) -> String {

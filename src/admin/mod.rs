@@ -74,6 +74,7 @@ impl Admin {
             .route("/api/v1/recent", get(api::recent))
             .route("/api/v1/blocked", get(api::blocked))
             .route("/api/v1/explain", get(api::explain))
+            .route("/api/v1/rules", get(api::rules))
             .route("/api/v1/shadow", get(exceptions::shadow))
             .route("/api/v1/tunnel-guard", get(exceptions::tunnel_guard))
             .route("/api/v1/canaries", get(canaries::canaries))

@@ -216,6 +216,66 @@ pub struct LookupJson {
     /// `file:line` of the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+    /// What people wrote about the rule.
+    #[serde(flatten)]
+    pub text: RuleTextJson,
+}
+
+/// What people wrote about a rule; empty texts are absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuleTextJson {
+    /// What the names are for; for a deny rule, why they are denied.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub purpose: String,
+    /// Who asked for the rule.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// The request or change that introduced it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ticket: String,
+    /// Its last day (UTC), or the time (RFC 3339) when it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// `/api/v1/rules`: the rules in force, and their uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesJson {
+    /// The rules, in the order of their allowlists; with `unused`, only those that decided nothing for that time.
+    pub rules: Vec<RuleJson>,
+    /// Number of further rules that are left out, because the page has at most 10,000.
+    pub more: usize,
+}
+
+/// One rule and its use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleJson {
+    /// The first client group that has it.
+    pub group: String,
+    /// The allowlist that contains it.
+    pub zone: String,
+    /// `allow` or `deny`.
+    pub action: String,
+    /// Its pattern.
+    pub rule: String,
+    /// `file:line` of the rule.
+    pub place: String,
+    /// What people wrote about it.
+    #[serde(flatten)]
+    pub text: RuleTextJson,
+    /// True if it has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+    /// Queries that it decided; absent if the policy has too many rules to count each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hits: Option<u64>,
+    /// Time of the last of them (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+    /// Since when they are counted (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted_since: Option<String>,
 }
 
 /// `/api/v1/explain`: how namegate would decide a lookup. Sends no query.
@@ -239,6 +299,15 @@ pub struct ExplanationJson {
     /// The allowlist that contains the rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// What people wrote about the rule.
+    #[serde(flatten)]
+    pub text: RuleTextJson,
+    /// Queries that the rule decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hits: Option<u64>,
+    /// Time of the last of them (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
     /// Settings that would allow the name, if it is not allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snippet: Option<String>,

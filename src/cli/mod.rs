@@ -155,7 +155,11 @@ CNAME target that is, or invalid settings, 2 not a domain name.")]
     /// List the rules of the policy, with file and line
     #[command(after_help = "Examples:
   namegate rules
-  namegate rules --group build-agents --json")]
+  namegate rules --group build-agents --json
+  namegate rules --unused 90d
+
+Exit status: 0 listed, 1 invalid settings, 2 no such client group, or no answer
+from the running resolver.")]
     Rules(With<rules::Arguments, SettingsOverrides>),
     /// Print the effective settings as TOML
     #[command(after_help = "Examples:
@@ -320,9 +324,10 @@ fn run(action: Action, before: SettingsOverrides) -> u8 {
         Action::Explain(With { arguments, overrides }) => {
             with_assembly(&sources(overrides), |assembly| explain::run(&arguments, &assembly))
         }
-        Action::Rules(With { arguments, overrides }) => {
-            with_assembly(&sources(overrides), |assembly| rules::run(&arguments, &assembly))
-        }
+        Action::Rules(With { arguments, overrides }) => match arguments.unused() {
+            Some(period) => rules::run_unused(&arguments, period, &sources(overrides)),
+            None => with_assembly(&sources(overrides), |assembly| rules::run(&arguments, &assembly)),
+        },
         Action::Config(overrides) => {
             with_assembly(&sources(overrides), |assembly| print(&assembly.settings.to_toml()))
         }

@@ -1,15 +1,18 @@
 //! `namegate rules`: the effective allowlist, with where each rule comes from.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::assemble::Assembly;
-use crate::cli::output::{USAGE, print, warn};
+use super::http::{AdminClient, printable};
+use crate::api::pages::{RuleTextJson, RulesJson};
+use crate::assemble::{Assembly, Sources};
+use crate::cli::output::{OK, USAGE, print, warn};
 use crate::policy::policies::Group;
-use crate::policy::rule::Action;
-use crate::policy::{Policy, RuleRef};
+use crate::policy::{Policy, RuleRef, RuleText};
+use crate::util::label::Label;
 
 /// One rule in force.
 struct Row {
@@ -18,6 +21,10 @@ struct Row {
     place: String,
     zone: String,
     purpose: String,
+    owner: String,
+    ticket: String,
+    until: Option<String>,
+    ended: bool,
     broad: bool,
 }
 
@@ -30,6 +37,59 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// List rules that decided nothing for this long, such as `90d`, from the running resolver
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "group")]
+    unused: Option<Duration>,
+}
+
+impl Arguments {
+    /// How long the rules to list have been unused; `None` for all rules.
+    pub(super) fn unused(&self) -> Option<Duration> {
+        self.unused
+    }
+}
+
+/// Lists the rules that decided nothing for `period`, as the running resolver has counted.
+pub(super) fn run_unused(arguments: &Arguments, period: Duration, sources: &Sources) -> u8 {
+    let path = format!("/api/v1/rules?unused={}s", period.as_secs());
+    let page = AdminClient::of(sources).and_then(|listener| listener.read::<RulesJson>(&path));
+    let RulesJson { rules, more } = match page {
+        Ok(page) => page,
+        Err(error) => {
+            warn(&error);
+            return USAGE;
+        }
+    };
+    if arguments.json {
+        return print(&serde_json::to_string(&rules).unwrap_or_default());
+    }
+    if more > 0 {
+        warn(&format!("warning: {more} further rules are not listed"));
+    }
+    if rules.is_empty() {
+        warn("no rule has been unused for so long");
+        return OK;
+    }
+    let rule = rules.iter().map(|row| row.rule.len()).max().unwrap_or(0).min(60);
+    let place = rules.iter().map(|row| row.place.len()).max().unwrap_or(0).min(60);
+    let text = rules.iter().fold(String::new(), |mut text, row| {
+        let last = match (&row.last_used, &row.counted_since) {
+            (Some(last), _) => format!("last used {last}"),
+            (None, Some(since)) => format!("never used since {since}"),
+            (None, None) => String::new(),
+        };
+        let RuleTextJson { purpose, owner, ticket, .. } = &row.text;
+        let about: Vec<&str> = [purpose, owner, ticket]
+            .into_iter()
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
+            .collect();
+        let about = printable(&about.join(", "));
+        let (shown, shown_place) = (printable(&row.rule), printable(&row.place));
+        let _ = writeln!(text, "{:<5}  {shown:<rule$}  {shown_place:<place$}  {last}  {about}", row.action);
+        text
+    });
+    print(&text)
 }
 
 /// Lists every rule in force for a client group.
@@ -53,9 +113,14 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     let place = rows.iter().map(|row| row.place.len()).max().unwrap_or(0).min(60);
     let text = rows.iter().fold(String::new(), |mut text, row| {
         let broad = if row.broad { " (broad)" } else { "" };
+        let until = match &row.until {
+            Some(until) if row.ended => format!(" (ended: {until})"),
+            Some(until) => format!(" (until {until})"),
+            None => String::new(),
+        };
         let _ = writeln!(
             text,
-            "{:<5}  {:<pattern$}  {:<place$}  {}{broad}",
+            "{:<5}  {:<pattern$}  {:<place$}  {}{broad}{until}",
             row.action, row.pattern, row.place, row.purpose
         );
         text
@@ -70,29 +135,29 @@ fn as_json(row: &Row) -> Value {
         "zone": row.zone,
         "place": row.place,
         "purpose": row.purpose,
+        "owner": row.owner,
+        "ticket": row.ticket,
+        "until": row.until,
+        "ended": row.ended,
         "broad": row.broad,
     })
 }
 
 fn rows(policy: &Policy, assembly: &Assembly) -> Vec<Row> {
     let row = |rule: RuleRef<'_>| {
-        let written = assembly.written(rule);
-        let purpose = written.map(|written| written.reason.as_ref().unwrap_or(&written.purpose));
+        let RuleText { purpose, owner, ticket } = rule.text();
         Row {
-            action: name(rule.action()),
+            action: rule.action().label(),
             pattern: rule.to_string(),
             place: rule.place(),
             zone: rule.source().zone.clone(),
-            purpose: purpose.cloned().unwrap_or_default(),
-            broad: written.is_some_and(|written| written.broad),
+            purpose: purpose.to_owned(),
+            owner: owner.to_owned(),
+            ticket: ticket.to_owned(),
+            until: rule.until().map(|until| until.to_string()),
+            ended: rule.is_over(),
+            broad: assembly.written(rule).is_some_and(|written| written.broad),
         }
     };
     policy.iter().map(row).collect()
-}
-
-fn name(action: Action) -> &'static str {
-    match action {
-        Action::Allow => "allow",
-        Action::Deny => "deny",
-    }
 }

@@ -50,6 +50,7 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
         own_zones,
         metrics,
         grants,
+        rule_uses: Arc::clone(&service.rule_uses),
         retired: Vec::new(),
         sandbox,
         warned_of_full_share: None,

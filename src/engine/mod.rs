@@ -21,6 +21,7 @@ use crate::address::client::Client;
 use crate::cache::{Cache, Freshness, HitBuffer};
 use crate::events::counters::{Counters, Dropped};
 use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
+use crate::events::rule_hits::{HitWriter, RuleHits};
 use crate::local::LocalZones;
 use crate::policy::clients::GroupId;
 use crate::policy::shadow::Shadow;
@@ -66,6 +67,8 @@ pub struct State {
     pub upstreams: Arc<Upstreams>,
     /// Counter indexes of the allowlists.
     pub zones: Arc<ZoneIndexes>,
+    /// How many queries each rule decided.
+    pub rule_hits: Arc<RuleHits>,
     /// Limits on waiting queries.
     pub limits: WaitLimits,
     /// Limits UDP replies per client; `None` means no limit.
@@ -92,6 +95,7 @@ impl State {
         let (no_data, no_name) = (negative(Rcode::NOERROR), negative(Rcode::NXDOMAIN));
         let sources = policies.groups().iter().map(|group| vec![0; group.policy.sources().len()]).collect();
         Self {
+            rule_hits: Arc::new(RuleHits::new(&policies)),
             policies,
             tunnel_guard: None,
             shadow: None,
@@ -149,6 +153,7 @@ impl ZoneIndexes {
 pub struct Engine {
     state: SwapCache<Arc<ArcSwap<State>>, Arc<State>>,
     counters: Arc<Counters>,
+    hit_writer: HitWriter,
     /// Buffer for the parsed question.
     question: Question,
     /// Buffer for a cached answer.
@@ -177,6 +182,7 @@ impl Engine {
     pub fn new(state: &Arc<ArcSwap<State>>, counters: Arc<Counters>) -> Self {
         Self {
             state: SwapCache::new(Arc::clone(state)),
+            hit_writer: counters.hit_writer(),
             counters,
             question: Question::empty(),
             hit_buffer: HitBuffer::new(),
@@ -244,10 +250,16 @@ impl Engine {
         }
         let (allowed, allow_reason, record) = match verdict {
             Verdict::Blocked(reason) => {
+                if let Some(rule) = reason.rule() {
+                    state.rule_hits.count(self.hit_writer, group, rule.id());
+                }
                 return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));
             }
             Verdict::Allowed(allowed, allow_reason) => {
                 self.counters.allowed(state.zones.of(group, allow_reason));
+                if let Some(rule) = allow_reason.rule() {
+                    state.rule_hits.count(self.hit_writer, group, rule.id());
+                }
                 let record = QueryOutcome::from(Decision::Allowed).by_rule(
                     allow_reason.rule(),
                     group,
@@ -257,6 +269,9 @@ impl Engine {
             }
             Verdict::Observed(allowed, reason) => {
                 self.counters.blocked(reason.kind());
+                if let Some(rule) = reason.rule() {
+                    state.rule_hits.count(self.hit_writer, group, rule.id());
+                }
                 let record = QueryOutcome::from(Decision::Observed).because(&reason, group, &state.policies);
                 (allowed, None, record)
             }

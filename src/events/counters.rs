@@ -7,6 +7,7 @@ use strum::VariantArray;
 
 use super::histogram::{Histogram, HistogramSnapshot};
 use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
+use crate::events::rule_hits::HitWriter;
 use crate::policy::expect::Expect;
 use crate::policy::shadow::ShadowChange;
 use crate::policy::verdict::BlockReason;
@@ -89,6 +90,8 @@ pub const ZONES: usize = 64;
 #[derive(Debug, Default)]
 pub struct Counters {
     shared: bool,
+    /// Number of the set among all of the process.
+    number: usize,
     queries: [[AtomicU64; TYPES.len() + 1]; Transport::VARIANTS.len()],
     responses: [[AtomicU64; RCODES.len() + 1]; Decision::VARIANTS.len()],
     dropped: [AtomicU64; Dropped::VARIANTS.len()],
@@ -123,6 +126,17 @@ impl Counters {
     /// Counters that tasks on several threads write.
     pub fn shared() -> Self {
         Self { shared: true, ..Self::default() }
+    }
+
+    /// The same, as the `number`th set of the process.
+    #[must_use]
+    pub fn numbered(self, number: usize) -> Self {
+        Self { number, ..self }
+    }
+
+    /// Who counts hits of rules.
+    pub fn hit_writer(&self) -> HitWriter {
+        HitWriter::new(self.number, self.shared)
     }
 
     fn add(&self, cell: &AtomicU64) {

@@ -12,6 +12,7 @@ use crate::listen::connections::RefusedConnection;
 use crate::net::reply_socket::SendDrop;
 use crate::observe::canary::CanaryExpect;
 use crate::policy::Mode;
+use crate::policy::rule::Action;
 use crate::policy::shadow::ShadowChange;
 use crate::policy::verdict::BlockReason;
 use crate::upstream::budget::Shed;
@@ -75,6 +76,8 @@ const fn histogram(name: &'static str, labels: &'static [(&str, LabelValues)], h
 }
 
 const DECISION: (&str, LabelValues) = ("decision", Of(Decision::VARIANTS));
+const ZONE: (&str, LabelValues) = ("zone", Words("allowlists in force; settings"));
+const RULE: (&str, LabelValues) = ("rule", Words("patterns of rules in force"));
 const UPSTREAM: (&str, LabelValues) = ("upstream", Words("as written in the settings"));
 
 /// Every metric except the `process_*` ones, which Prometheus defines for all client libraries.
@@ -94,11 +97,7 @@ pub const METRICS: &[Metric] = &[
         ],
         "Hash and mode of the rules of each client group; always 1.",
     ),
-    gauge(
-        "namegate_policy_rules",
-        &[("zone", Words("allowlists in force; settings"))],
-        "Rules in force, by the allowlist they come from.",
-    ),
+    gauge("namegate_policy_rules", &[ZONE], "Rules in force, by the allowlist they come from."),
     counter(
         "namegate_policy_reloads_total",
         &[("result", Words("success, failure"))],
@@ -195,6 +194,16 @@ pub const METRICS: &[Metric] = &[
         "namegate_tunnel_guard_suspects",
         &[],
         "Pairs of client and rule that are above the limits of `tunnel_guard` in the current window.",
+    ),
+    counter(
+        "namegate_rule_hits_total",
+        &[ZONE, ("action", Of(Action::VARIANTS)), RULE],
+        "Queries that a rule decided, across reloads and restarts; only rules with hits, of allowlists with at most 500 rules.",
+    ),
+    gauge(
+        "namegate_rule_last_used_timestamp_seconds",
+        &[ZONE, ("action", Of(Action::VARIANTS)), RULE],
+        "Unix time of the last query that a rule decided, to ten seconds; for the same rules.",
     ),
     gauge(
         "namegate_top_blocked_queries",

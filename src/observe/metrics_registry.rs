@@ -24,6 +24,7 @@ use crate::net::reply_socket::{ReplySocket, SendDrop};
 use crate::observe::canary_results::CanaryResults;
 use crate::observe::event_log::Losses;
 use crate::observe::live_stats::LiveStats;
+use crate::observe::rule_uses::RuleUses;
 use crate::policy::expect::Expect;
 use crate::policy::verdict::BlockReason;
 use crate::util::label::Label;
@@ -56,6 +57,7 @@ pub struct MetricsRegistry {
     reloads: Reloads,
     tokens_refused: AtomicU64,
     standing: Arc<CanaryResults>,
+    rule_uses: Arc<RuleUses>,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,7 @@ impl MetricsRegistry {
         reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
         let (counters, sockets, connections) = (Mutex::default(), Mutex::default(), OnceLock::new());
         let (zones, tokens_refused, standing) = (Mutex::default(), AtomicU64::new(0), Arc::default());
+        let rule_uses = Arc::default();
         Ok(Self {
             registry,
             process,
@@ -92,13 +95,15 @@ impl MetricsRegistry {
             reloads,
             tokens_refused,
             standing,
+            rule_uses,
         })
     }
 
     /// Adds `counters` to the sum.
     pub fn watch(&self, counters: Counters) -> Arc<Counters> {
-        let counters = Arc::new(counters);
-        lock(&self.counters).push(Arc::clone(&counters));
+        let mut known = lock(&self.counters);
+        let counters = Arc::new(counters.numbered(known.len()));
+        known.push(Arc::clone(&counters));
         counters
     }
 
@@ -129,6 +134,11 @@ impl MetricsRegistry {
     /// Results of the canary queries.
     pub fn standing(&self) -> &Arc<CanaryResults> {
         &self.standing
+    }
+
+    /// The uses of rules.
+    pub fn rule_uses(&self) -> &Arc<RuleUses> {
+        &self.rule_uses
     }
 
     /// Records the end of a reload.
@@ -175,6 +185,8 @@ impl MetricsRegistry {
         publish_losses(losses);
         counter!("namegate_admin_tokens_refused_total").absolute(self.tokens_refused.load(Ordering::Relaxed));
         self.standing.publish();
+        self.rule_uses.collect(&state, SystemTime::now());
+        self.rule_uses.publish(&state);
         self.process.collect();
         self.registry.run_upkeep();
         let mut out = self.registry.render();

@@ -20,5 +20,6 @@ pub mod log;
 pub mod metric;
 mod publish;
 pub mod query_log;
+pub mod rule_uses;
 mod series;
 pub mod top;

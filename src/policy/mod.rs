@@ -246,6 +246,11 @@ impl Policy {
         self.trie.heap_size() + self.texts.heap_size()
     }
 
+    /// All rule ids are below this index.
+    pub fn rule_id_bound(&self) -> usize {
+        self.trie.id_bound()
+    }
+
     /// Ends the rules whose time has come at `now`, and returns those that had not ended before.
     pub fn end_rules(&self, now: SystemTime) -> Vec<RuleRef<'_>> {
         self.trie.end_rules(now).into_iter().filter_map(|id| self.rule_by_id(id)).collect()

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::name::{MAX_LABEL, MAX_NAME, Name, NameError};
 use crate::wire::presentation::{label, written_labels};
 
@@ -19,7 +21,22 @@ pub enum Scope {
 }
 
 /// What a rule does with the names it covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "snake_case")]
 pub enum Action {
     /// Forward them.
     Allow,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rule::Pattern;
 use super::suffix_index::SuffixIndex;
+use crate::util::rfc3339;
 use crate::wire::name::Name;
 
 /// A temporary allow, with its author and reason.
@@ -19,10 +20,10 @@ pub struct Grant {
     /// The author; may be empty.
     pub author: String,
     /// When it was issued.
-    #[serde(with = "time_as_text")]
+    #[serde(with = "rfc3339::as_seconds")]
     pub since: SystemTime,
     /// When it expires.
-    #[serde(with = "time_as_text")]
+    #[serde(with = "rfc3339::as_seconds")]
     pub until: SystemTime,
 }
 
@@ -139,21 +140,6 @@ mod pattern_as_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
         Pattern::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
-/// RFC 3339, in whole seconds.
-mod time_as_text {
-    use std::time::SystemTime;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&crate::util::rfc3339::seconds(*time))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-        humantime::parse_rfc3339(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

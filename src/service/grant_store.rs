@@ -90,7 +90,7 @@ impl GrantStore {
     pub fn prepare(&self) -> Result<(), String> {
         let Some(directory) = &self.directory else { return Ok(()) };
         self.check()?;
-        let probe = fresh(&directory.join("probe"));
+        let probe = own_file::fresh(&directory.join("probe"));
         let write = || own_file::create(&probe).and_then(|_| fs::remove_file(&probe));
         own_file::create_directory(directory)
             .and_then(|()| write())
@@ -122,7 +122,7 @@ impl GrantStore {
                 path.display()
             )
         };
-        let text = match read(&path) {
+        let text = match own_file::read(&path) {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(Temporary::default()),
             Err(error) => return Err(explain(&error)),
@@ -149,7 +149,7 @@ impl GrantStore {
 
     /// Grants whose expiry is already in the audit log, including from earlier starts.
     fn known_ends(&self) -> Vec<Grant> {
-        let text = self.file(AUDIT).and_then(|path| read(&path).ok()?).unwrap_or_default();
+        let text = self.file(AUDIT).and_then(|path| own_file::read(&path).ok()?).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Recorded>(line).ok());
         lines.filter(|line| line.event == Event::Ended).map(|line| line.grant).collect()
     }
@@ -161,7 +161,7 @@ impl GrantStore {
         let Some(path) = self.file(ALLOWED) else { return Ok(()) };
         let contents = Contents { version: VERSION, allowed: temporary.iter().cloned().collect() };
         let text = serde_json::to_string_pretty(&contents).map_err(|error| error.to_string())?;
-        replace(&path, text.as_bytes()).map_err(|error| {
+        own_file::replace(&path, text.as_bytes()).map_err(|error| {
             format!(
                 "cannot save the grants in {}: {error}\n  help: make the directory writable for the user namegate \
                  runs as, or set `server.state_directory`",
@@ -208,23 +208,6 @@ impl GrantStore {
     }
 }
 
-/// Replaces a file atomically.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = fresh(path);
-    let write = || -> io::Result<()> {
-        let mut file = own_file::create(&fresh)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&fresh)))
-}
-
-/// A temporary file next to `path` with a unique name: during a handover two processes may write at once.
-fn fresh(path: &Path) -> PathBuf {
-    path.with_extension(format!("{:016x}.new", rand::random::<u64>()))
-}
-
 /// Appends a line, and first ends the last one if a full disk cut it off.
 fn append(path: &Path, line: &str) -> Result<(), UntrustedFileError> {
     let mut file = own_file::append(path)?;
@@ -232,14 +215,6 @@ fn append(path: &Path, line: &str) -> Result<(), UntrustedFileError> {
     let end = if is_cut_off(path).unwrap_or(false) { "\n" } else { "" };
     file.write_all(format!("{end}{line}\n").as_bytes())?;
     Ok(file.sync_data()?)
-}
-
-/// The text of a file; none if it does not exist.
-fn read(path: &Path) -> Result<Option<String>, UntrustedFileError> {
-    let Some(mut file) = own_file::open(path)? else { return Ok(None) };
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(Some(text))
 }
 
 /// Limits a grant to `max_temporary`: the file may be older than the setting, or edited by hand.

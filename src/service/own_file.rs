@@ -2,8 +2,8 @@
 //! them.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
-use std::path::Path;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
 /// Modes of created files and directories, subject to the umask.
 const FILE_MODE: u32 = 0o640;
@@ -92,6 +92,31 @@ pub(crate) fn append(path: &Path) -> Result<File, UntrustedFileError> {
 /// Creates a file that must not exist yet.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     without_links(OpenOptions::new().write(true).create_new(true)).open(path)
+}
+
+/// The text of a file; none if it does not exist.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, UntrustedFileError> {
+    let Some(mut file) = open(path)? else { return Ok(None) };
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// Replaces a file atomically.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = fresh(path);
+    let write = || -> io::Result<()> {
+        let mut file = create(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&fresh)))
+}
+
+/// A temporary file next to `path` with a unique name: during a handover two processes may write at once.
+pub(crate) fn fresh(path: &Path) -> PathBuf {
+    path.with_extension(format!("{:016x}.new", rand::random::<u64>()))
 }
 
 fn found(metadata: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
@@ -186,7 +211,6 @@ pub(crate) fn is_writable(_: &Path) -> io::Result<()> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::io::Write;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;

@@ -23,6 +23,7 @@ use crate::service::cookie_secrets::unix_seconds;
 use crate::service::grant_store::{Event, GrantStore};
 use crate::service::notify;
 use crate::service::own_allowlists::OwnAllowlists;
+use crate::service::rule_use_store::RuleUseStore;
 use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
 use crate::util::heartbeat::Heartbeat;
@@ -45,6 +46,8 @@ pub struct Reloader {
     pub metrics: Arc<MetricsRegistry>,
     /// Saves grants across restarts.
     pub grants: GrantStore,
+    /// Collects the uses of rules.
+    pub rule_uses: Arc<RuleUseStore>,
     /// Old states that some thread may still use. The last owner frees a state, which is slow for a large policy, so
     /// this thread must be the last owner.
     pub retired: Vec<Arc<State>>,
@@ -101,8 +104,15 @@ impl Reloader {
         self.end_rules();
         self.set_cookie_clock();
         self.warn_of_full_share();
+        self.rule_uses.tend(&self.state.load());
         // Free states that no other thread uses.
-        self.retired.retain(|state| Arc::strong_count(state) > 1);
+        self.retired.retain(|state| {
+            let is_used = Arc::strong_count(state) > 1;
+            if !is_used {
+                self.rule_uses.collect(state);
+            }
+            is_used
+        });
         if let Some(compiling) = self.compiling.take_if(|compiling| compiling.is_finished()) {
             self.finish_reload(compiling);
         }
@@ -208,6 +218,7 @@ impl Reloader {
         warn_of_what_needs_a_restart(&self.started, &settings);
         self.settings = settings;
         self.own_zones = own_zones;
+        self.rule_uses.adopt(&before.state, &state);
         self.swap(state);
         Ok(summary)
     }

@@ -35,6 +35,7 @@ use crate::observe::metrics_registry::{MetricsRegistry, keep_rates};
 use crate::relay::{Relay, RelayHandle};
 use crate::service::grant_store::GrantStore;
 use crate::service::reload::Reloader;
+use crate::service::rule_use_store::RuleUseStore;
 use crate::service::shutdown::{Request, Signals};
 use crate::service::sockets::{AdminListener, Sockets};
 use crate::service::state::make_state;
@@ -64,6 +65,8 @@ pub struct Service {
     pub orders: ControlHandle,
     /// The receiving end of the commands, until a reloader takes it.
     due: Option<(CommandQueue, Heartbeat)>,
+    /// Collects and saves the uses of rules.
+    pub rule_uses: Arc<RuleUseStore>,
     runtime: Runtime,
     workers: Vec<JoinHandle<()>>,
     relay: Option<(RelayHandle<Waiter>, JoinHandle<()>)>,
@@ -86,6 +89,8 @@ impl Service {
         let mut state = make_state(assembly, None, &metrics)?;
         let grants = GrantStore::new(settings.server.state_directory.clone());
         state.policies = state.policies.with_temporary(grants.restore(settings.admin.max_temporary));
+        let directory = settings.server.state_directory.clone();
+        let rule_uses = Arc::new(RuleUseStore::restore(directory, Arc::clone(metrics.rule_uses()), &state));
         let (orders, due) = ControlHandle::new();
         let state = Arc::new(ArcSwap::from_pointee(state));
         let Sockets { endpoints, admin: listener } = sockets;
@@ -102,6 +107,7 @@ impl Service {
             admin: None,
             orders,
             due: None,
+            rule_uses,
             runtime,
             workers: Vec::new(),
             relay: None,
@@ -295,6 +301,7 @@ impl Service {
             tracing::warn!("shutdown timed out: some queries were still in flight after {drain:?}");
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
+        self.rule_uses.finish(&self.state.load());
         // All senders ended with the workers and tasks. Do not wait for a standard output that nobody reads.
         let given_up = Instant::now() + JOURNAL_PATIENCE;
         if self.event_log.is_some_and(|event_log| !ends_before(given_up, &event_log)) {

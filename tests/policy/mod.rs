@@ -6,5 +6,6 @@ mod blocking;
 mod bypass_names;
 mod client_groups;
 mod lists;
+mod rule_life;
 mod shadow;
 mod tunnel_guard;

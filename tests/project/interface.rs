@@ -225,7 +225,7 @@ impl Busy {
         let settings = format!(
             "admin.token_file = \"{}\"\nlog.format = \"json\"\nlog.queries = \"all\"\nlog.answers = true\n\
              dnstap.socket = \"{{dir}}/nobody.sock\"\nprove.interval = \"1h\"\nupstream.deadline = \"1s\"\n\
-             policy.shadow = \"candidate.toml\"\nserver.identity = \"gate-1\"\n\
+             policy.shadow = \"candidate.toml\"\npolicy.zones = [\"{{dir}}/team.list\"]\nserver.identity = \"gate-1\"\n\
              tunnel_guard = {{ mode = \"enforce\", new_names = 10 }}\n\
              client = [{{ name = \"build\", subnets = [\"127.0.0.9\"], allow = [\"build.example\"] }}]\n\
              local = [{{ origin = \"corp.example\", file = \"corp.example.zone\" }}]\n",
@@ -233,7 +233,9 @@ impl Busy {
         );
         let candidate = "[policy]\nzones = []\nallow = [\"new.example\"]\n";
         let zone = include_str!("../data/interface/input/corp.example.zone");
-        let files = [("candidate.toml", candidate), ("corp.example.zone", zone)];
+        let team =
+            "trial.example # a trial owner=team-a ticket=NET-1 until=2999-01-31\n!denied.example # never\n";
+        let files = [("candidate.toml", candidate), ("corp.example.zone", zone), ("team.list", team)];
         let gate = Gate::with_files(&[upstream.address()], &settings, &files);
         let allowed = Http::to(gate.admin()).token(TOKEN).json(
             "POST",
@@ -245,7 +247,8 @@ impl Busy {
         for number in 0..14 {
             client.ask(&Query::new(&format!("n{number}.allowed.example"), "A").edns());
         }
-        for name in ["broken.allowed.example", "evil.example", "wpad", "granted.example", "ns.corp.example"] {
+        let more = ["granted.example", "ns.corp.example", "trial.example", "denied.example"];
+        for name in ["broken.allowed.example", "evil.example", "wpad"].into_iter().chain(more) {
             client.ask(&Query::new(name, "A").edns());
             gate.tcp().ask(&Query::new(name, "A"));
         }
@@ -341,6 +344,9 @@ fn members_of_every_page() {
         "/api/v1/explain?name=evil.example",
         "/api/v1/explain?name=n1.allowed.example&client=127.0.0.9&type=AAAA",
         "/api/v1/explain?name=a..b",
+        "/api/v1/explain?name=trial.example",
+        "/api/v1/rules",
+        "/api/v1/rules?unused=1d",
         "/api/v1/shadow",
         "/api/v1/tunnel-guard",
         "/api/v1/canaries",
@@ -384,13 +390,17 @@ fn members_of_every_page() {
 fn members_of_every_log_line() {
     let busy = Busy::start();
     let gate = &busy.gate;
+    // A line written after a reload has no rule.
+    let queries = eventually("every query logged", || {
+        let lines = gate.stdout.all();
+        ["AXFR", "build.example", "\"denied.example"]
+            .iter()
+            .all(|wanted| lines.iter().any(|line| line.contains(wanted)))
+            .then_some(lines)
+    });
     gate.reload();
     gate.write_file("namegate.toml", "[policy]\nmode = \"enforced\"\n");
     gate.reload();
-    let queries = eventually("every query logged", || {
-        let lines = gate.stdout.all();
-        lines.iter().any(|line| line.contains("AXFR")).then_some(lines)
-    });
     let mut kinds: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in queries {
         let value: Value = serde_json::from_str(&line).expect("JSON");

@@ -63,7 +63,16 @@ function describe(answer) {
   fact("Rule", answer.rule);
   fact("Defined in", answer.place);
   fact("Allowlist", answer.zone);
+  fact("Purpose", answer.purpose);
+  fact("Owner", answer.owner);
+  fact("Ticket", answer.ticket);
+  fact("Ends", answer.until);
+  if (answer.hits !== undefined) fact("Used", uses(answer));
   return [verdict(sign, words), facts, ...(answer.snippet ? remedy(answer.snippet.trimEnd()) : [])];
+}
+
+function uses(answer) {
+  return answer.last_used ? `${count(answer.hits)} times, last ${answer.last_used}` : "never since it is counted";
 }
 
 function verdict(sign, words) {

@@ -12,8 +12,8 @@ use super::screen::Screen;
 use super::snapshot::TopSnapshot;
 use super::text::text;
 use crate::api::pages::{
-    AllowlistJson, CacheJson, CountJson, LookupJson, PolicyJson, RatesJson, RecentJson, StatusJson, TopJson,
-    TotalsJson, UpstreamJson,
+    AllowlistJson, CacheJson, CountJson, LookupJson, PolicyJson, RatesJson, RecentJson, RuleTextJson,
+    StatusJson, TopJson, TotalsJson, UpstreamJson,
 };
 
 const URL: &str = "http://127.0.0.1:9153";
@@ -47,6 +47,7 @@ fn lookup(sequence: u64) -> LookupJson {
         reason: "not_listed".to_owned(),
         rule: None,
         place: None,
+        text: RuleTextJson::default(),
     }
 }
 

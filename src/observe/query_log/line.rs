@@ -79,6 +79,12 @@ impl<'o> Line<'o> {
         }
     }
 
+    /// A value from outside that may contain spaces: quoted and escaped in text too.
+    pub fn quoted(&mut self, key: &str, value: &str) {
+        self.key(key);
+        self.string(value);
+    }
+
     /// A value with the same form in text and JSON.
     pub fn number(&mut self, key: &str, value: std::fmt::Arguments<'_>) {
         self.key(key);

@@ -17,7 +17,7 @@ use output::Output;
 use rotated_file::RotatedFile;
 
 use crate::config::{ClientAddress, LogFormat, LogSettings};
-use crate::policy::Policies;
+use crate::policy::{Policies, RuleText};
 use crate::util::label::Label;
 use crate::wire::records::records;
 
@@ -144,6 +144,12 @@ fn write_fields(
     if let Some(rule) = record.rule.and_then(|rule| rule.find(policies)) {
         line.text("rule", &rule.to_string());
         line.text("place", &rule.place());
+        let RuleText { purpose, owner, ticket } = rule.text();
+        for (key, text) in [("purpose", purpose), ("owner", owner), ("ticket", ticket)] {
+            if !text.is_empty() {
+                line.quoted(key, text);
+            }
+        }
     }
     line.word("rcode", record.rcode.label());
     line.word("source", record.source.label());

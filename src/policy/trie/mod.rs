@@ -139,6 +139,11 @@ impl Trie {
         self.records.count()
     }
 
+    /// All rule ids are below this index.
+    pub(super) fn id_bound(&self) -> usize {
+        self.records.id_bound()
+    }
+
     /// Bytes on the heap.
     pub fn heap_size(&self) -> usize {
         self.table.heap_size() + self.records.heap_size() + self.ends.heap_size()

@@ -7,6 +7,18 @@ pub(super) const MAX_ID: usize = (1 << 30) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub(super) u32);
 
+impl RuleId {
+    /// The id as an index, below the bound of its trie.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The id with this index.
+    pub(crate) fn of_index(index: usize) -> Option<Self> {
+        u32::try_from(index).ok().map(Self)
+    }
+}
+
 #[cfg(test)]
 impl RuleId {
     /// An id for tests without a trie.

@@ -95,6 +95,11 @@ impl Records {
         })
     }
 
+    /// All ids are below this index.
+    pub(super) fn id_bound(&self) -> usize {
+        self.bytes.len() / ALIGN
+    }
+
     pub(super) fn count(&self) -> usize {
         self.count
     }
