@@ -8,8 +8,12 @@ use serde_json::{Value, json};
 use super::import::{read, refuse};
 use crate::assemble::{Sources, assemble};
 use crate::cli::output::{FAILED, OK, USAGE, complain, print};
-use crate::tools::diff::{Difference, Needed, Unlisted, compare};
+use crate::policy::rule::Pattern;
+use crate::tools::diff::{Difference, Needed, Unlisted, WiderRule, compare};
 use crate::tools::import::azure_ml;
+
+/// Needed hosts shown for a rule that is wider; JSON has all of them.
+const SHOWN: usize = 2;
 
 /// The list to compare with.
 #[derive(Debug, Args)]
@@ -42,6 +46,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
     };
     let mut difference = compare(&dependencies, &assembly);
     if arguments.needed_only {
+        difference.wider.clear();
         difference.unlisted.clear();
     }
     let printed = match arguments.json {
@@ -62,11 +67,24 @@ fn as_text(difference: &Difference) -> String {
             needed.reason
         )
     });
+    let wider = difference.wider.iter().map(|WiderRule { pattern, place, needed }| {
+        format!("~ allowed, wider than needed: {pattern}  {place} (needed: {})\n", few(needed))
+    });
     let unlisted = difference.unlisted.iter();
     let unlisted =
         unlisted.map(|Unlisted { pattern, place }| format!("- allowed, not needed: {pattern}  {place}\n"));
-    let text: String = needed.chain(unlisted).collect();
+    let text: String = needed.chain(wider).chain(unlisted).collect();
     if text.is_empty() { "no difference\n".to_owned() } else { text }
+}
+
+/// The first patterns, and how many more there are.
+fn few(patterns: &[Pattern]) -> String {
+    let (shown, rest) = patterns.split_at(patterns.len().min(SHOWN));
+    let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
+    match rest.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 fn as_json(difference: &Difference) -> Value {
@@ -79,9 +97,17 @@ fn as_json(difference: &Difference) -> Value {
             "in_part": needed.in_part,
         })
     });
+    let wider = difference.wider.iter().map(|rule| {
+        let needed: Vec<String> = rule.needed.iter().map(ToString::to_string).collect();
+        json!({ "pattern": rule.pattern.to_string(), "place": rule.place, "needed": needed })
+    });
     let unlisted = difference.unlisted.iter();
     let unlisted = unlisted.map(|rule| json!({ "pattern": rule.pattern.to_string(), "place": rule.place }));
-    json!({ "needed": needed.collect::<Vec<_>>(), "not_listed": unlisted.collect::<Vec<_>>() })
+    json!({
+        "needed": needed.collect::<Vec<_>>(),
+        "wider": wider.collect::<Vec<_>>(),
+        "not_listed": unlisted.collect::<Vec<_>>(),
+    })
 }
 
 fn ports(needed: &Needed) -> Vec<String> {

@@ -13,6 +13,8 @@ use crate::policy::{RuleRef, verdict};
 pub struct Difference {
     /// Hosts that the workspace needs and the policy blocks, sorted by name.
     pub needed: Vec<Needed>,
+    /// Rules that the workspace needs in part: they also allow names that it does not list. In rule order.
+    pub wider: Vec<WiderRule>,
     /// Rules that allow hosts the workspace does not list, in rule order.
     pub unlisted: Vec<Unlisted>,
 }
@@ -30,6 +32,17 @@ pub struct Needed {
     pub reason: String,
     /// True if only some of the names are blocked. Rules that allow longer names within a blocked pattern do not count.
     pub in_part: bool,
+}
+
+/// A rule that allows some needed hosts, and names beside them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WiderRule {
+    /// The rule's pattern.
+    pub pattern: Pattern,
+    /// `file:line` of the rule.
+    pub place: String,
+    /// The needed hosts that it allows, sorted by name, without duplicates.
+    pub needed: Vec<Pattern>,
 }
 
 /// A rule that no entry of the workspace's list needs.
@@ -61,14 +74,26 @@ pub fn compare(dependencies: &[Dependency], assembly: &Assembly) -> Difference {
         entry.ports.sort_unstable();
         entry.ports.dedup();
     }
-    let is_listed = |rule: &RuleRef<'_>| {
-        let allowed = rule.pattern();
-        dependencies.iter().any(|dependency| meet(&allowed, &dependency.pattern))
-    };
-    let allows = assembly.policy().iter().filter(|rule| rule.action() == Action::Allow);
-    let unlisted = allows.filter(|rule| !is_listed(rule));
-    let unlisted = unlisted.map(|rule| Unlisted { pattern: rule.pattern(), place: rule.place() });
-    Difference { needed: needed.into_values().collect(), unlisted: unlisted.collect() }
+    let (mut wider, mut unlisted) = (Vec::new(), Vec::new());
+    for rule in assembly.policy().iter().filter(|rule| rule.action() == Action::Allow) {
+        let (pattern, place) = (rule.pattern(), rule.place());
+        let met = || dependencies.iter().map(|dependency| &dependency.pattern);
+        let mut met: Vec<Pattern> = met().filter(|needed| meet(&pattern, needed)).cloned().collect();
+        if met.is_empty() {
+            unlisted.push(Unlisted { pattern, place });
+        } else if !met.iter().any(|needed| covers_below(needed, &pattern)) {
+            met.sort_by_cached_key(Pattern::to_string);
+            met.dedup();
+            wider.push(WiderRule { pattern, place, needed: met });
+        }
+    }
+    Difference { needed: needed.into_values().collect(), wider, unlisted }
+}
+
+/// True if `needed` has every name below that of `allowed`. The name itself does not count: nobody can create another.
+fn covers_below(needed: &Pattern, allowed: &Pattern) -> bool {
+    allowed.scope() == Scope::Exact
+        || (needed.scope() != Scope::Exact && allowed.name().is_within(needed.name()))
 }
 
 /// The reason why not all names of the pattern are allowed, and whether some are. `None` if all are allowed.

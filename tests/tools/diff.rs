@@ -21,9 +21,48 @@ const ENOUGH: &str = r#""login.microsoftonline.com", "management.azure.com", "ml
 #[test]
 fn no_difference_is_status_zero() {
     assert_eq!(diff(ENOUGH, "", &[]).expect_code(0).stdout, "no difference\n");
-    // A wider pattern covers a narrower need.
-    let wider = r#""login.microsoftonline.com", "management.azure.com", "ml.azure.com", ".azureml.ms", ".windows.net""#;
-    assert_eq!(diff(wider, "", &[]).expect_code(0).stdout, "no difference\n");
+    // `.azureml.ms` differs from the needed `*.azureml.ms` only in one name, which nobody can create.
+    let apex = ENOUGH.replace("*.azureml.ms", ".azureml.ms");
+    assert_eq!(diff(&apex, "", &[]).expect_code(0).stdout, "no difference\n");
+}
+
+/// A case, the rules beside [`ENOUGH`], and the lines printed.
+type WiderRow = (&'static str, &'static str, &'static [&'static str]);
+
+#[rustfmt::skip]
+const WIDER: &[WiderRow] = &[
+    ("a domain above one need", "\".file.core.windows.net\"",
+        &["~ allowed, wider than needed: .file.core.windows.net  namegate.toml:6 (needed: contosomldata.file.core.windows.net)"]),
+    ("a domain above several", "\".windows.net\"",
+        &["~ allowed, wider than needed: .windows.net  namegate.toml:6 (needed: *.blob.core.windows.net, \
+           contosomldata.blob.core.windows.net and 1 more)"]),
+    ("names below a needed name", "\"*.ml.azure.com\"", &["- allowed, not needed: *.ml.azure.com  namegate.toml:6"]),
+    ("the needed name, and names below it", "\".management.azure.com\"",
+        &["~ allowed, wider than needed: .management.azure.com  namegate.toml:6 (needed: management.azure.com)"]),
+    ("a narrower rule", "\"*.westeurope.azureml.ms\"", &[]),
+    ("the needed name itself", "\"contosomldata.blob.core.windows.net\"", &[]),
+];
+
+// Once, a rule that allowed one needed name among thousands of others was not reported.
+#[test]
+fn rules_wider_than_the_need_are_told_with_the_needed_hosts() {
+    for (case, rule, lines) in WIDER {
+        let run = diff(&format!("{ENOUGH},\n{rule}"), "", &[]).expect_code(i32::from(!lines.is_empty()));
+        let lines = if lines.is_empty() { &["no difference"] } else { *lines };
+        assert_eq!(run.stdout.lines().collect::<Vec<_>>(), lines, "{case}");
+    }
+    let wide = format!("{ENOUGH},\n\".windows.net\"");
+    assert_eq!(diff(&wide, "", &["--needed-only"]).expect_code(0).stdout, "no difference\n");
+    let run = diff(&wide, "", &["--json"]).expect_code(1);
+    let value: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let needed = [
+        "*.blob.core.windows.net",
+        "contosomldata.blob.core.windows.net",
+        "contosomldata.file.core.windows.net",
+    ];
+    let wider =
+        [serde_json::json!({ "pattern": ".windows.net", "place": "namegate.toml:6", "needed": needed })];
+    assert_eq!(value, serde_json::json!({ "needed": [], "wider": wider, "not_listed": [] }));
 }
 
 #[test]
@@ -60,7 +99,7 @@ fn what_is_allowed_and_not_listed_is_told_with_its_place() {
         lines,
         [
             "- allowed, not needed: pypi.org  namegate.toml:6",
-            "- allowed, not needed: .azurecr.io  namegate.toml:7"
+            "- allowed, not needed: .azurecr.io  namegate.toml:7",
         ]
     );
     assert_eq!(diff(&allow, "", &["--needed-only"]).expect_code(0).stdout, "no difference\n");
