@@ -2,6 +2,7 @@
 
 pub mod effective;
 pub mod explain;
+pub mod unused;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -9,14 +9,21 @@ use serde_json::json;
 use crate::allowlist::AllowlistRule;
 use crate::assemble::Assembly;
 use crate::assemble::explain::{Explanation, host_of, judge, snippet};
-use crate::cli::output::{FAILED, OK, USAGE, print, warn};
+use crate::assemble::unused::unused_allowlists;
+use crate::cli::output::{FAILED, OK, USAGE, counted, print, warn};
 use crate::policy::bypass::BypassAnswer;
+use crate::policy::policies::Group;
 use crate::policy::route::Route;
+use crate::policy::rule::Action;
+use crate::policy::{Policy, RuleRef};
 use crate::util::escape::on_one_line;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
 use crate::wire::query::Question;
+
+/// Other groups shown that allow the name; JSON has all of them.
+const GROUPS: usize = 3;
 
 /// The question to explain.
 #[derive(Debug, Args)]
@@ -56,20 +63,67 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
     };
     let question = Question { name, qtype: arguments.r#type, class: Class::IN };
     let finding = judge(&question, arguments.client, &assembly.policies, &assembly.local);
-    let inactive = (!finding.allowed).then(|| inactive_rule(&question.name, assembly)).flatten();
+    let is_blocked = matches!(finding.verdict, "blocked" | "observed");
+    let hints = if is_blocked { Hints::of(&question.name, &finding, assembly) } else { Hints::default() };
     let printed = match arguments.json {
-        true => print(&as_json(&question, &finding, assembly)),
-        false => print(&as_text(&question, &finding, inactive, assembly)),
+        true => print(&as_json(&question, &finding, &hints, assembly)),
+        false => print(&as_text(&question, &finding, &hints, assembly)),
     };
     printed.max(if finding.allowed { OK } else { FAILED })
 }
 
-fn as_text(
-    question: &Question,
-    finding: &Explanation<'_>,
-    inactive: Option<&AllowlistRule>,
-    assembly: &Assembly,
-) -> String {
+/// What would allow a name that is blocked.
+#[derive(Default)]
+struct Hints<'a> {
+    /// An inactive rule that covers the name with some values of its parameters.
+    inactive: Option<&'a AllowlistRule>,
+    /// Shipped allowlists that are not in use, with the pattern that covers the name.
+    shipped: Vec<(&'static str, String)>,
+    /// Other groups that may query the name, with the rule.
+    groups: Vec<(&'a Group, RuleRef<'a>)>,
+}
+
+impl<'a> Hints<'a> {
+    fn of(name: &Name, finding: &Explanation<'a>, assembly: &'a Assembly) -> Self {
+        let own = policy(finding.group, assembly);
+        // A rule decides before any allowlist that is added: it is more specific, or denies as many names.
+        let shipped =
+            if finding.rule.is_none() { shipped(name, finding.group, assembly) } else { Vec::new() };
+        let others = assembly.policies.groups().iter().filter(|group| !std::ptr::eq(&*group.policy, own));
+        let allowing = |policy: &'a Policy| allow_rule(policy, name);
+        let groups = others.filter_map(|group| Some((group, allowing(&group.policy)?))).collect();
+        Self { inactive: inactive_rule(name, assembly), shipped, groups }
+    }
+}
+
+/// The rules of a group; without a name, of the only one.
+fn policy<'a>(group: Option<&str>, assembly: &'a Assembly) -> &'a Policy {
+    let known = assembly.policies.groups().iter().find(|known| Some(&*known.name) == group);
+    known.map_or_else(|| assembly.policy(), |known| &known.policy)
+}
+
+fn allow_rule<'p>(policy: &'p Policy, name: &Name) -> Option<RuleRef<'p>> {
+    policy.rule_for(name).filter(|rule| rule.action() == Action::Allow)
+}
+
+/// The shipped allowlists that the group does not use and that have the name, those with fewest rules first.
+fn shipped(name: &Name, group: Option<&str>, assembly: &Assembly) -> Vec<(&'static str, String)> {
+    let settings = &assembly.settings;
+    let client = settings.client.iter().find(|client| Some(&*client.name) == group);
+    let own = client.map(|client| client.policy(&settings.policy, &settings.parameters).1);
+    let parameters = own.as_ref().unwrap_or(&settings.parameters);
+    let directory = settings.policy.zones_directory.clone();
+    let unused = unused_allowlists(policy(group, assembly), parameters, directory);
+    // An allowlist with errors gives no hint.
+    let mut unused: Vec<(&'static str, Policy)> = unused.filter_map(Result::ok).collect();
+    unused.sort_by_key(|(_, rules)| rules.rules());
+    let has = |(allowlist, rules): &(&'static str, Policy)| {
+        allow_rule(rules, name).map(|rule| (*allowlist, rule.to_string()))
+    };
+    unused.iter().filter_map(has).collect()
+}
+
+fn as_text(question: &Question, finding: &Explanation<'_>, hints: &Hints<'_>, assembly: &Assembly) -> String {
     let mut text = format!("{} — {} {}\n", finding.verdict, question.name, question.qtype);
     let mut line = |head: &str, what: &str| {
         let _ = writeln!(text, "  {head:<8} {what}");
@@ -78,7 +132,7 @@ fn as_text(
         line("reason", &finding.reason);
     }
     if let Some(group) = finding.group {
-        line("group", group);
+        line("group", &format!("{group}: {}", rules_of(policy(Some(group), assembly))));
     }
     if let Some(rule) = finding.rule {
         let place = match rule.bypass() {
@@ -93,23 +147,64 @@ fn as_text(
     match finding.verdict {
         "allowed" | "observed" if finding.allowed => line("route", &servers(finding.route, assembly)),
         "local" if finding.route.is_some() => line("route", &servers(finding.route, assembly)),
-        "blocked" => {
-            line("answer", &denial(finding, assembly));
-            if let Some(rule) = inactive {
-                let hint =
-                    format!("`{}` would allow it: set [parameters] {}", rule.host, rule.missing.join(", "));
-                line("inactive", &hint);
-            }
-            if let Some(snippet) = snippet(&question.name, finding.rule) {
-                line("allow it", &format!("{} in the settings", snippet.trim_end().replace('\n', " ")));
-            }
-        }
+        "blocked" => line("answer", &denial(finding, assembly)),
         _ => {}
+    }
+    if matches!(finding.verdict, "blocked" | "observed") {
+        hints_as_text(question, finding, hints, assembly, line);
     }
     text
 }
 
-fn as_json(question: &Question, finding: &Explanation<'_>, assembly: &Assembly) -> String {
+fn hints_as_text(
+    question: &Question,
+    finding: &Explanation<'_>,
+    hints: &Hints<'_>,
+    assembly: &Assembly,
+    mut line: impl FnMut(&str, &str),
+) {
+    let (shown, more) = hints.groups.split_at(hints.groups.len().min(GROUPS));
+    for (group, rule) in shown {
+        let clients = subnets(&group.name, assembly);
+        let clients =
+            if clients.is_empty() { "clients in no other group".to_owned() } else { clients.join(", ") };
+        line(
+            "hint",
+            &format!("group {} ({clients}) may query it: rule {rule} at {}", group.name, rule.place()),
+        );
+    }
+    if !more.is_empty() {
+        line("hint", &format!("{} more groups may query it", more.len()));
+    }
+    if let Some(rule) = hints.inactive {
+        line(
+            "inactive",
+            &format!("`{}` would allow it: set [parameters] {}", rule.host, rule.missing.join(", ")),
+        );
+    }
+    for (allowlist, pattern) in &hints.shipped {
+        line("allow it", &format!("allowlist `{allowlist}` has it (`{pattern}`): add it to policy.zones"));
+    }
+    if let Some(snippet) = snippet(&question.name, finding.rule) {
+        line("allow it", &format!("{} in the settings", snippet.trim_end().replace('\n', " ")));
+    }
+}
+
+/// `61 rules from azure-ml (60), settings (1)`.
+fn rules_of(policy: &Policy) -> String {
+    let from: Vec<String> =
+        policy.sources().map(|(source, rules)| format!("{} ({rules})", source.zone)).collect();
+    let rules = counted(policy.rules() as u64, "rule");
+    if from.is_empty() { rules } else { format!("{rules} from {}", from.join(", ")) }
+}
+
+/// The subnets of a group; none for the default group.
+fn subnets(group: &str, assembly: &Assembly) -> Vec<String> {
+    let client = assembly.settings.client.iter().find(|client| client.name == group);
+    client.map_or_else(Vec::new, |client| client.subnets.iter().map(ToString::to_string).collect())
+}
+
+fn as_json(question: &Question, finding: &Explanation<'_>, hints: &Hints<'_>, assembly: &Assembly) -> String {
     let rule = finding.rule.map(|rule| {
         json!({
             "pattern": rule.to_string(),
@@ -118,6 +213,14 @@ fn as_json(question: &Question, finding: &Explanation<'_>, assembly: &Assembly) 
             "purpose": assembly.written(rule).map(|written| written.purpose.as_str()),
         })
     });
+    let group = policy(finding.group, assembly);
+    let zones: Vec<&str> = group.sources().map(|(source, _)| &*source.zone).collect();
+    let shipped = hints.shipped.iter().map(|(zone, pattern)| json!({ "zone": zone, "pattern": pattern }));
+    let groups = hints.groups.iter().map(|(group, rule)| {
+        let subnets = subnets(&group.name, assembly);
+        json!({ "group": group.name, "subnets": subnets, "pattern": rule.to_string(), "place": rule.place() })
+    });
+    let inactive = hints.inactive.map(|rule| json!({ "host": rule.host, "parameters": rule.missing }));
     let value = json!({
         "name": question.name.to_string(),
         "type": question.qtype.to_string(),
@@ -125,8 +228,12 @@ fn as_json(question: &Question, finding: &Explanation<'_>, assembly: &Assembly) 
         "reason": Some(&finding.reason).filter(|reason| !reason.is_empty()),
         "rule": rule,
         "group": finding.group,
+        "zones": zones,
         "route": servers(finding.route, assembly),
         "policy": assembly.policy().hash(),
+        "shipped": shipped.collect::<Vec<_>>(),
+        "inactive": inactive,
+        "other_groups": groups.collect::<Vec<_>>(),
     });
     value.to_string()
 }
@@ -155,5 +262,6 @@ fn denial(finding: &Explanation<'_>, assembly: &Assembly) -> String {
 /// An inactive rule that would cover the name if its parameters had the values found in the name.
 fn inactive_rule<'a>(name: &Name, assembly: &'a Assembly) -> Option<&'a AllowlistRule> {
     let rules = assembly.zones.iter().flat_map(|zone| &zone.rules);
-    rules.filter(|rule| !rule.missing.is_empty()).find(|rule| rule.values_for(name).is_some())
+    let could_allow = |rule: &&AllowlistRule| rule.action == Action::Allow && !rule.missing.is_empty();
+    rules.filter(could_allow).find(|rule| rule.values_for(name).is_some())
 }

@@ -9,16 +9,13 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::AdminClient;
-use crate::allowlist::server_lists::ServerLists;
 use crate::api::pages::BlockedJson;
+use crate::assemble::unused::unused_allowlists;
 use crate::assemble::{Assembly, Sources};
 use crate::cli::output::{FAILED, OK, counted, try_print, warn};
-use crate::config::embedded::embedded_names;
-use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
 use crate::tools::learn::{
     Evidence, Heading, Known, LearnOptions, Proposal, UnreadableLog, Why, propose, to_json, to_toml,
 };
-use crate::{allowlist, config};
 
 /// What to learn from, and how.
 #[derive(Debug, Args)]
@@ -72,7 +69,10 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
         [] => ask(&mut evidence, sources)?,
         files => read(&mut evidence, files)?,
     };
-    let shipped = shipped(assembly)?;
+    let directory = assembly.settings.policy.zones_directory.clone();
+    let shipped = unused_allowlists(assembly.policy(), &assembly.settings.parameters, directory)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|report| report.render(false))?;
     let options = LearnOptions {
         fold: arguments.fold.into(),
         fold_risky: arguments.fold_risky,
@@ -147,28 +147,6 @@ fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
         warn(&format!("warning: {unreadable} names cannot be read; the resolver may be of another version"));
     }
     Ok(format!("the resolver at {}, since {}", listener.url(""), page.since))
-}
-
-/// The shipped allowlists that are not loaded, each without its broad rules.
-fn shipped(assembly: &Assembly) -> Result<Vec<(&'static str, Policy)>, String> {
-    let is_unused = |name: &&str| assembly.policy().sources().all(|(source, _)| source.zone != *name);
-    let read = |name: &'static str| {
-        let settings = config::PolicySettings {
-            zones: vec![name.to_owned()],
-            strict: true,
-            ..config::PolicySettings::default()
-        };
-        let mut rules = PolicyBuilder::new();
-        allowlist::read(
-            &settings,
-            &assembly.settings.parameters,
-            &mut rules,
-            &mut ServerLists::new(Vec::new()),
-        )
-        .map_err(|report| report.render(false))?;
-        Ok((name, rules.build(Compile::new(Mode::Enforce))))
-    };
-    embedded_names().filter(is_unused).map(read).collect()
 }
 
 /// One line of counts: what was read, suggested and not suggested.

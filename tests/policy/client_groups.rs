@@ -92,9 +92,17 @@ fn explain_and_the_log_name_the_group() {
         namegate(gate.directory(), &["explain", name, "--config", "namegate.toml", "--client", client])
     };
     let explained = explain("127.1.0.1").expect_code(1);
-    assert!(explained.stdout.contains("\n  group    build\n"), "{}", explained.stdout);
+    assert!(
+        explained.stdout.contains("\n  group    build: 2 rules from settings (2)\n"),
+        "{}",
+        explained.stdout
+    );
     let explained = explain("127.0.0.1").expect_code(0);
-    assert!(explained.stdout.contains("\n  group    default\n"), "{}", explained.stdout);
+    assert!(
+        explained.stdout.contains("\n  group    default: 2 rules from settings (2)\n"),
+        "{}",
+        explained.stdout
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod check;
 mod cli;
 pub(crate) mod demo;
 mod diff;
+mod explain;
 mod export;
 mod export_readings;
 mod export_servers;
