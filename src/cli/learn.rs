@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
+use ipnet::IpNet;
 use tokio::runtime::Builder;
 
 use super::http::AdminClient;
@@ -14,8 +16,11 @@ use crate::assemble::unused::unused_allowlists;
 use crate::assemble::{Assembly, Sources};
 use crate::cli::output::{FAILED, OK, counted, try_print, warn};
 use crate::tools::learn::{
-    Evidence, Heading, Known, LearnOptions, Proposal, UnreadableLog, Why, propose, to_json, to_toml,
+    Evidence, Heading, Known, LearnOptions, LookupFilter, OwnProbes, Proposal, UnreadableLog, Why, propose,
+    to_json, to_toml,
 };
+use crate::tools::prove::look_alike::LookAlikes;
+use crate::wire::query::parse_question;
 
 /// What to learn from, and how.
 #[derive(Debug, Args)]
@@ -41,6 +46,18 @@ pub(super) struct Arguments {
     /// Ignore lookups before this time: `7d`, `2026-11-23` or `2026-11-23T07:00:00Z`
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<SystemTime>,
+    /// Ignore lookups at or after this time; only with FILE
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    until: Option<SystemTime>,
+    /// Use only lookups of clients in this subnet, `10.1.0.4` or `10.1.0.0/16`
+    #[arg(long, value_name = "SUBNET", value_parser = subnet)]
+    client: Option<IpNet>,
+}
+
+fn subnet(text: &str) -> Result<IpNet, String> {
+    let net = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse());
+    net.map(|net: IpNet| net.trunc())
+        .map_err(|_| "use an address, or a subnet such as `10.1.0.0/16`".to_owned())
 }
 
 fn moment(text: &str) -> Result<SystemTime, String> {
@@ -64,11 +81,21 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly, sources: &Sources)
 }
 
 fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Result<(), String> {
-    let mut evidence = Evidence::new(arguments.since);
-    let origin = match arguments.files.as_slice() {
+    let Arguments { files, since, until, client, .. } = arguments;
+    if since.zip(*until).is_some_and(|(since, until)| since >= until) {
+        return Err("error: --until is not after --since\n  help: swap the two times".to_owned());
+    }
+    let mut evidence = Evidence::new(LookupFilter { since: *since, until: *until, client: *client });
+    let origin = match files.as_slice() {
+        [] if until.is_some() => {
+            let error = "error: --until needs a query log: the running resolver holds only the first and the last lookup \
+                         of each name\n  help: pass the query log (`log.file`)";
+            return Err(error.to_owned());
+        }
         [] => ask(&mut evidence, sources)?,
         files => read(&mut evidence, files)?,
     };
+    refuse_unclear(&evidence, arguments)?;
     let directory = assembly.settings.policy.zones_directory.clone();
     let shipped = unused_allowlists(assembly.policy(), &assembly.settings.parameters, directory)
         .collect::<Result<Vec<_>, _>>()
@@ -77,9 +104,16 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
         fold: arguments.fold.into(),
         fold_risky: arguments.fold_risky,
         min_count: arguments.min_count,
-        since: arguments.since,
+        since: *since,
     };
-    let known = Known { policy: assembly.policy(), zones: &assembly.zones, shipped: &shipped };
+    let known = Known {
+        policy: assembly.policy(),
+        zones: &assembly.zones,
+        parameters: &assembly.settings.parameters,
+        strict: assembly.settings.policy.strict,
+        probes: &probes(assembly),
+        shipped: &shipped,
+    };
     let proposal = propose(&evidence.names, known, options);
     let heading = Heading { origin, time: SystemTime::now() };
     let text = match arguments.json {
@@ -97,6 +131,35 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
     }
     warn(&summary(&evidence, &proposal));
     Ok(())
+}
+
+/// Refuses `--client` where the clients do not show whether they are the wanted ones.
+fn refuse_unclear(evidence: &Evidence, arguments: &Arguments) -> Result<(), String> {
+    let Some(client) = arguments.client.filter(|_| evidence.unclear > 0) else {
+        return Ok(());
+    };
+    let (what, help) = match arguments.files.as_slice() {
+        [] => (
+            "the running resolver shows at most eight clients for a name, and `log.client` may hide them",
+            "pass the query log (`log.file`), or leave out --client",
+        ),
+        _ => (
+            "`log.client` hides the clients, or shows only their subnets",
+            "use a subnet that is as wide as those in the log, such as 10.1.0.0/24, or leave out --client",
+        ),
+    };
+    let unclear = counted(evidence.unclear, if arguments.files.is_empty() { "name" } else { "lookup" });
+    Err(format!("error: cannot tell for {unclear} whether the client is in {client}: {what}\n  help: {help}"))
+}
+
+/// Names that namegate and `namegate prove` query themselves.
+fn probes(assembly: &Assembly) -> OwnProbes {
+    let look_alikes = LookAlikes::of(&assembly.policies, assembly.local.origins(), &[]).probes;
+    let names = look_alikes.iter().filter_map(|probe| parse_question(&probe.query));
+    OwnProbes {
+        must_not_resolve: assembly.settings.prove.must_not_resolve.clone(),
+        look_alikes: names.map(|(question, _)| question.name).collect(),
+    }
 }
 
 /// Reads logs; returns their names for the heading.
@@ -161,12 +224,14 @@ fn summary(evidence: &Evidence, proposal: &Proposal) -> String {
     };
     let (no_hosts, forgotten) = (evidence.names.no_hosts(), evidence.names.forgotten());
     for (count, what, which) in [
+        (left_out(|why| matches!(why, Why::Parameters(_))), "name", " allowed by values of parameters"),
         (left_out(|why| matches!(why, Why::Shipped(_))), "name", " in a shipped allowlist"),
         (left_out(|why| matches!(why, Why::PublicResolver(_))), "name", " of public resolvers"),
         (left_out(|why| matches!(why, Why::Tunnel(_))), "name", " with encoded data"),
         (left_out(|why| matches!(why, Why::Denied(_))), "name", " denied by a rule"),
         (left_out(|why| matches!(why, Why::Registry)), "registry name", ""),
         (left_out(|why| matches!(why, Why::Allowed)), "name", " already allowed"),
+        (left_out(|why| matches!(why, Why::Probe)), "name", " queried by namegate itself"),
         (left_out(|why| matches!(why, Why::Seldom)), "name", " below --min-count"),
         (left_out(|why| matches!(why, Why::Before)), "name", " before --since"),
         (evidence.noise, "noise lookup", ""),

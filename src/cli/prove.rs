@@ -12,14 +12,13 @@ use crate::api::pages::{PolicyJson, StatusJson};
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::cli::output::{FAILED, OK, counted, marked, try_print, warn};
 use crate::config::listen_address;
-use crate::observe::canary::{Canary, CanaryExpect};
+use crate::observe::canary::{Canary, CanaryExpect, random_label};
 use crate::policy::temporary::{Grant, Temporary};
 use crate::tools::prove::ask::ProbeClient;
 use crate::tools::prove::examine::Examiner;
 use crate::tools::prove::look_alike::LookAlikes;
 use crate::tools::prove::matrix::every_way;
 use crate::tools::prove::report::{ProofReport, TestedResolver};
-use crate::tools::prove::watch::random_label;
 
 /// The test could not run: no resolver answers, or it does not serve this machine.
 const CANNOT_TELL: u8 = 2;

@@ -30,3 +30,28 @@ impl Canary {
         must.chain(settings.must_not_resolve.iter().map(canary(CanaryExpect::NotResolve))).collect()
     }
 }
+
+/// A random label for names below a canary, which no cache holds.
+pub fn random_label() -> String {
+    format!("n{:016x}", rand::random::<u64>())
+}
+
+/// True for a label in the form of [`random_label`].
+pub fn is_random_label(label: &[u8]) -> bool {
+    matches!(label.split_first(), Some((b'n', digits)) if digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_labels_are_recognized() {
+        assert!(is_random_label(random_label().as_bytes()));
+        for label in
+            ["", "n", "n0123456789abcde", "n0123456789abcdef0", "x0123456789abcdef", "n0123456789abcdeg"]
+        {
+            assert!(!is_random_label(label.as_bytes()), "{label}");
+        }
+    }
+}

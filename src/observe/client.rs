@@ -37,6 +37,11 @@ impl ShownClient {
         SocketAddr::new(self.0.addr(), port)
     }
 
+    /// The subnet; for a whole address, of only this address.
+    pub fn net(self) -> IpNet {
+        self.0
+    }
+
     fn is_whole(self) -> bool {
         self.0.prefix_len() == self.0.max_prefix_len()
     }

@@ -65,8 +65,8 @@ fn the_log_and_the_running_gate_teach_the_same_rules() {
         hosts(&of_log.stdout),
         [
             "host    = \"*.packages.corp.example\"",
-            "host    = \"team.blob.core.windows.net\"",
             "host    = \"registry.npmjs.org\"",
+            "host    = \"team.blob.core.windows.net\"",
         ]
     );
     for zone in [&of_log.stdout, &of_gate.stdout] {
@@ -212,6 +212,16 @@ fn lines_that_cannot_be_read_are_told_with_their_place() {
         .expect_stderr(&["error: cannot read query log nowhere.log: ", "help: "]);
     learn(directory.path(), &[]).expect_code(1).expect_stderr(&["the admin listener is off"]);
     learn(directory.path(), &["queries.log", "--fold", "1"]).expect_code(2);
+    learn(directory.path(), &["queries.log", "--until", "2026"]).expect_code(2).expect_stderr(&["36h"]);
+    learn(directory.path(), &["queries.log", "--client", "10.0.0.4/33"])
+        .expect_code(2)
+        .expect_stderr(&["10.1.0.0/16"]);
+    learn(directory.path(), &["queries.log", "--since", "2026-11-23", "--until", "2026-11-22"])
+        .expect_code(1)
+        .expect_stderr(&["error: --until is not after --since", "help: "]);
+    learn(directory.path(), &["--until", "2026-11-22"])
+        .expect_code(1)
+        .expect_stderr(&["error: --until needs a query log: the running resolver holds only", "help: "]);
     learn(directory.path(), &["queries.log", "--since", "whenever"]).expect_code(2).expect_stderr(&["36h"]);
 }
 
@@ -245,15 +255,121 @@ fn options_choose_what_is_proposed() {
     assert_eq!(hosts(&learn(&["--min-count", "2"])), ["a.example.com"]);
     assert_eq!(hosts(&learn(&["--since", "2026-11-22T00:00:01Z"])).len(), 3);
     assert_eq!(hosts(&learn(&["--since", "2026-11-21"])).len(), 6);
+    assert_eq!(hosts(&learn(&["--until", "2026-11-21"])), ["old.example.com"]);
+    assert_eq!(
+        hosts(&learn(&["--since", "2026-11-22T00:00:01Z", "--until", "2026-11-22T00:00:02Z"])).len(),
+        3
+    );
+    assert_eq!(hosts(&learn(&["--client", "10.0.0.4"])).len(), 7);
+    assert_eq!(hosts(&learn(&["--client", "10.0.0.9/24"])).len(), 7);
+    assert_eq!(hosts(&learn(&["--client", "10.0.0.5"])).len(), 0);
 }
 
 #[test]
-fn parameters_are_named_where_a_value_would_do() {
-    let log = line("20T00:00:00", "mine.blob.core.windows.net");
+fn clients_that_the_data_hides_are_refused() {
+    let shown = line("20T00:00:00", "a.example.com");
+    let subnet = shown.replace("10.0.0.4", "10.0.0.0/24");
+    let hidden = shown.replace("client=10.0.0.4 ", "");
+    let directory = directory(&[("subnet.log", &subnet), ("hidden.log", &hidden)]);
+    learn(directory.path(), &["subnet.log", "--client", "10.0.0.0/16"]).expect_code(0);
+    learn(directory.path(), &["subnet.log", "--client", "10.1.0.0/16"]).expect_code(0);
+    for file in ["subnet.log", "hidden.log"] {
+        let run = learn(directory.path(), &[file, "--client", "10.0.0.4"]).expect_code(1);
+        run.expect_stderr(&[
+            "error: cannot tell for 1 lookup whether the client is in 10.0.0.4/32: `log.client` hides",
+            "help: ",
+        ]);
+    }
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "log.client = \"none\"");
+    gate.ask("evil.example", "A");
+    eventually("the name to be remembered", || {
+        let arguments = ["--admin", &gate.admin().to_string(), "--client", "127.0.0.1"];
+        let run = learn(gate.directory(), &arguments);
+        let error =
+            "error: cannot tell for 1 name whether the client is in 127.0.0.1/32: the running resolver";
+        run.stderr.starts_with(error).then_some(())
+    });
+}
+
+// Once, the first suggestion for the demonstration's traffic was `*.exfiltrate.example.com`.
+#[test]
+fn the_demonstrations_exfiltration_gets_no_rule() {
+    let mut log = String::new();
+    for number in 0..40 {
+        let name = format!("d{number}.exfiltrate.example.com");
+        log += &line("20T00:00:00", &name).replace("type=A", "type=TXT");
+        log += &line("20T00:00:00", "telemetry.example.com");
+    }
     let directory = directory(&[("queries.log", &log)]);
-    let settings = "policy.zones = [\"azure-ml\"]\npolicy.strict = true\n";
+    let run = learn(directory.path(), &["queries.log"]).expect_code(0);
+    let hosts: Vec<&str> = run.stdout.lines().filter(|line| line.starts_with("host")).collect();
+    assert_eq!(hosts, ["host    = \"telemetry.example.com\""]);
+    let heading = "## Not suggested: they look like encoded data; find out which clients send it to example.com\n# d0.exfil";
+    assert!(run.stdout.contains(heading), "{}", run.stdout);
+    assert_eq!(run.stderr, "1 rule for 1 name from 80 lookups; not suggested: 40 names with encoded data\n");
+}
+
+#[test]
+fn probes_of_prove_get_no_rule() {
+    let upstream = ScriptedUpstream::start();
+    upstream.by_default(Script::reply(Response::answering(&[])));
+    let settings =
+        "policy.mode = \"observe\"\npolicy.allow = [\"*.azureml.ms\"]\nlog.file = \"queries.log\"\n";
+    let gate = Gate::start(&upstream, settings);
+    let (server, admin) = (gate.address().to_string(), gate.admin().to_string());
+    let prove = ["prove", "--config", "namegate.toml", "--server", &server, "--admin", &admin];
+    // It fails: observe mode forwards what must not resolve.
+    namegate(gate.directory(), &prove).expect_code(1);
+    gate.ask("wanted.example", "A");
+    let run = eventually("the log to be written", || {
+        let run = learn(gate.directory(), &["queries.log"]);
+        run.stdout.contains("\"wanted.example\"").then_some(run)
+    });
+    let hosts: Vec<&str> = run.stdout.lines().filter(|line| line.starts_with("host")).collect();
+    assert_eq!(hosts, ["host    = \"wanted.example\""], "{}", run.stdout);
+    let heading = "## Not suggested: in `prove.must_not_resolve`, or queried by `namegate prove`\n# ";
+    assert!(run.stdout.contains(heading) && run.stdout.contains("# evilazureml.ms ("), "{}", run.stdout);
+    assert!(run.stderr.contains(" names queried by namegate itself"), "{}", run.stderr);
+}
+
+#[test]
+fn values_of_parameters_are_suggested_in_place_of_rules() {
+    let log = [
+        line("20T00:00:00", "mine.blob.core.windows.net"),
+        line("20T00:00:00", "mine.file.core.windows.net"),
+        line("20T00:00:00", "x.northeurope.batch.azure.com"),
+    ];
+    let directory = directory(&[("queries.log", &log.concat())]);
+    let settings =
+        "policy.zones = [\"azure-ml\"]\npolicy.strict = true\nparameters.region = [\"westeurope\"]\n";
     fs::write(directory.path().join("namegate.toml"), settings).expect("a file can be written");
     let run = learn(directory.path(), &["queries.log"]).expect_code(0);
-    let hint = "# Or set storage = [\"mine\"] in [parameters]: then `{storage}.blob.core.windows.net` in allowlist azure-ml";
-    assert!(run.stdout.contains(hint), "{}", run.stdout);
+    assert!(!run.stdout.contains("[[allow]]"), "{}", run.stdout);
+    for part in [
+        "\n## Allowed by your allowlists once you add northeurope to [parameters] region\n",
+        "# x.northeurope.batch.azure.com (1)\n",
+        "\n## Allowed by your allowlists once you add mine to [parameters] storage\n\
+         # Anyone can create names below blob.core.windows.net (storage accounts): are these yours?\n\
+         # mine.blob.core.windows.net (1)\n# mine.file.core.windows.net (1)\n",
+    ] {
+        assert!(run.stdout.contains(part), "`{part}` is not in\n{}", run.stdout);
+    }
+    let summary =
+        "0 rules for 0 names from 3 lookups; not suggested: 3 names allowed by values of parameters\n";
+    assert_eq!(run.stderr, summary);
+    let run = learn(directory.path(), &["queries.log", "--json"]).expect_code(0);
+    let value: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let region = serde_json::json!({
+        "why": "parameters",
+        "add": { "region": "northeurope" },
+        "names": [{ "name": "x.northeurope.batch.azure.com", "count": 1 }],
+    });
+    assert_eq!(value["left_out"][0], region);
+    // The values do what the output says.
+    let settings = settings.replace("[\"westeurope\"]", "[\"westeurope\", \"northeurope\"]")
+        + "parameters.storage = [\"mine\"]\n";
+    fs::write(directory.path().join("namegate.toml"), settings).expect("a file can be written");
+    let run = learn(directory.path(), &["queries.log"]).expect_code(0);
+    assert!(run.stderr.contains("3 names already allowed"), "{}", run.stderr);
 }

@@ -29,19 +29,6 @@ pub struct ProposedRule {
     pub examples: Vec<Name>,
     /// What a risky wildcard allows that anyone can create; only with `fold_risky`.
     pub opens: Option<Opens>,
-    /// An inactive rule that would allow the name.
-    pub instead: Option<Instead>,
-}
-
-/// An inactive rule of an allowlist, and the values that activate it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instead {
-    /// The allowlist.
-    pub zone: String,
-    /// The rule's host, as written.
-    pub host: String,
-    /// Parameters and their needed values.
-    pub values: Vec<(String, String)>,
 }
 
 /// A wildcard that is not suggested, because it allows names that anyone can create.
@@ -77,22 +64,22 @@ struct Node<'n> {
     below: BTreeMap<&'n [u8], Self>,
 }
 
-/// Makes rules for all `candidates`. No wildcard covers a name in `dangerous`.
-pub(super) fn fold(candidates: &[(Name, &Sighting)], dangerous: &[&Name], options: LearnOptions) -> Folded {
+/// Makes rules for all `candidates`. No wildcard covers a name in `apart`.
+pub(super) fn fold(candidates: &[(Name, &Sighting)], apart: &[&Name], options: LearnOptions) -> Folded {
     let mut root = Node::default();
     for (name, seen) in candidates {
         let labels: Vec<&[u8]> = name.labels().collect();
         let node = labels.iter().rev().fold(&mut root, |node, label| node.below.entry(label).or_default());
         node.own = Some((name, seen));
     }
-    let mut folding = Folding { options, dangerous, folded: Folded { rules: Vec::new(), risky: Vec::new() } };
+    let mut folding = Folding { options, apart, folded: Folded { rules: Vec::new(), risky: Vec::new() } };
     folding.visit(&root, &mut Vec::new());
     folding.folded
 }
 
 struct Folding<'n> {
     options: LearnOptions,
-    dangerous: &'n [&'n Name],
+    apart: &'n [&'n Name],
     folded: Folded,
 }
 
@@ -113,7 +100,7 @@ impl Folding<'_> {
             Reach::Anyone(suffix, what) => Some(Opens { suffix, what }),
         };
         let Some(rule) = wildcard(node, parent, opens) else { return };
-        if self.dangerous.iter().any(|name| rule.pattern.matches(name)) {
+        if self.apart.iter().any(|name| rule.pattern.matches(name)) {
             return;
         }
         match opens.filter(|_| !self.options.fold_risky) {
@@ -147,7 +134,7 @@ impl Folding<'_> {
 
 fn exact(name: &Name, seen: &Sighting) -> ProposedRule {
     let pattern = Pattern::new(Scope::Exact, name.clone());
-    ProposedRule { pattern, seen: seen.clone(), names: 1, examples: Vec::new(), opens: None, instead: None }
+    ProposedRule { pattern, seen: seen.clone(), names: 1, examples: Vec::new(), opens: None }
 }
 
 /// The rule for every name below `parent`, the name of `node`, and for `parent` itself if it was queried.
@@ -160,14 +147,7 @@ fn wildcard(node: &Node<'_>, parent: Name, opens: Option<Opens>) -> Option<Propo
     others.iter().for_each(|(_, other)| seen.merge(other));
     let scope = if node.own.is_some() { Scope::Subtree } else { Scope::Below };
     let examples = all.iter().take(EXAMPLES).map(|(name, _)| (*name).clone()).collect();
-    Some(ProposedRule {
-        pattern: Pattern::new(scope, parent),
-        seen,
-        names: all.len(),
-        examples,
-        opens,
-        instead: None,
-    })
+    Some(ProposedRule { pattern: Pattern::new(scope, parent), seen, names: all.len(), examples, opens })
 }
 
 fn gather<'n>(node: &Node<'n>, all: &mut Vec<(&'n Name, &'n Sighting)>) {

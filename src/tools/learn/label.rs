@@ -54,6 +54,19 @@ pub(super) fn is_like_data(label: &[u8]) -> bool {
     without_uuids(label).split(|byte| *byte == b'-').any(is_data)
 }
 
+/// Minimum characters without a hyphen for a label of letters and digits to count as random.
+const RANDOM: usize = 12;
+
+/// True for a label that may be random: letters and digits in one long word. Of such names, each use has another one, or
+/// all uses the same; the number of lookups tells which.
+pub(super) fn is_random(label: &[u8]) -> bool {
+    let is_mixed = |part: &[u8]| {
+        let digits = part.iter().filter(|byte| byte.is_ascii_digit()).count();
+        part.len() >= RANDOM && digits >= 2 && part.len() - digits >= 2
+    };
+    without_uuids(label).split(|byte| *byte == b'-').any(is_mixed)
+}
+
 /// The label without any UUIDs (RFC 9562 section 4).
 fn without_uuids(label: &[u8]) -> Vec<u8> {
     const LENGTH: usize = 36;
@@ -96,19 +109,22 @@ mod tests {
 
     #[test]
     fn generated_labels_and_data_are_distinguished() {
-        for (label, made_up, data) in [
-            ("4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58", true, false),
-            ("ml-demo-eastus-4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58", true, false),
-            ("d41d8cd98f00b204e9800998ecf8427e", true, true),
-            ("deadbeefdeadbeef", true, false),
-            ("mfrggzdfmztwq2lkmnsgk3lpobzhe4tfonsw4z3foi2tqmrr", false, true),
-            ("my-companys-very-long-bucket-name-for-logs-2026", false, false),
-            ("registry", false, false),
-            ("d111111abcdef8", false, false),
-            ("internationalizationservices", false, false),
+        for (label, made_up, data, random) in [
+            ("4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58", true, false, false),
+            ("ml-demo-eastus-4f2c7a1e-90b3-4d5e-8c61-a7d2e0f93b58", true, false, false),
+            ("d41d8cd98f00b204e9800998ecf8427e", true, true, true),
+            ("deadbeefdeadbeef", true, false, false),
+            ("mfrggzdfmztwq2lkmnsgk3lpobzhe4tfonsw4z3foi2tqmrr", false, true, true),
+            ("my-companys-very-long-bucket-name-for-logs-2026", false, false, false),
+            ("registry", false, false, false),
+            ("d111111abcdef8", false, false, true),
+            ("q7x2k9w4m1z8", false, false, true),
+            ("build-agent-0042", false, false, false),
+            ("internationalizationservices", false, false, false),
         ] {
             assert_eq!(is_made_up(label.as_bytes()), made_up, "{label} is made up");
             assert_eq!(is_like_data(label.as_bytes()), data, "{label} is like data");
+            assert_eq!(is_random(label.as_bytes()), random, "{label} is random");
         }
     }
 }

@@ -1,29 +1,37 @@
 //! Suggests rules for blocked names (`namegate learn`).
 //!
-//! `read` reads names from a query log. `sort` separates names that should not get a rule. `fold` combines the rest into
+//! `read` reads names from a query log. `sort` separates names that should not get a rule, with `parameters`, `probes` and
+//! `single_use`. `fold` combines the rest into
 //! as few safe rules as possible. `write` writes an allowlist with the evidence for each rule.
 
 mod fold;
 mod label;
+mod parameters;
+mod probes;
 mod read;
+mod single_use;
 mod sort;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-pub use fold::{Instead, Opens, ProposedRule, RiskyFold};
-pub use read::{Evidence, UnreadableLog};
+pub use fold::{Opens, ProposedRule, RiskyFold};
+pub use parameters::ParameterValue;
+pub use probes::OwnProbes;
+pub use read::{Evidence, LookupFilter, UnreadableLog};
 pub use sort::{LeftOut, Why};
 pub use write::{Heading, to_json, to_toml};
 
 use crate::allowlist::Allowlist;
 use crate::observe::blocked_names::BlockedNames;
 use crate::policy::Policy;
-use crate::policy::rule::Scope;
 use crate::wire::name::Name;
+use single_use::is_single_use;
 
 /// Options of `namegate learn`.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +49,7 @@ pub struct LearnOptions {
 /// Suggested rules for blocked names.
 #[derive(Clone, Debug)]
 pub struct Proposal {
-    /// The rules, sorted by domain.
+    /// The rules, those with most lookups first.
     pub rules: Vec<ProposedRule>,
     /// Wildcards not suggested because anyone can create names under them. `rules` has one rule per name instead.
     pub risky: Vec<RiskyFold>,
@@ -54,8 +62,14 @@ pub struct Proposal {
 pub struct Known<'k> {
     /// The policy in force.
     pub policy: &'k Policy,
-    /// The allowlists in use, for their inactive rules.
+    /// The allowlists in use, for their rules with parameters.
     pub zones: &'k [Allowlist],
+    /// The values of parameters.
+    pub parameters: &'k BTreeMap<String, Vec<String>>,
+    /// Broad rules are left out.
+    pub strict: bool,
+    /// Names that namegate queries itself.
+    pub probes: &'k OwnProbes,
     /// The shipped allowlists that are not in use, compiled.
     pub shipped: &'k [(&'static str, Policy)],
 }
@@ -63,26 +77,12 @@ pub struct Known<'k> {
 /// Suggests rules for `names`.
 pub fn propose(names: &BlockedNames, known: Known<'_>, options: LearnOptions) -> Proposal {
     let sorted = sort::sort(names, known, options);
-    let dangerous: Vec<&Name> = sorted
-        .left_out
-        .iter()
-        .filter(|left_out| left_out.why.is_dangerous())
-        .flat_map(|left_out| left_out.names.iter().map(|(name, _)| name))
-        .collect();
-    let mut folded = fold::fold(&sorted.candidates, &dangerous, options);
-    for rule in folded.rules.iter_mut().filter(|rule| rule.pattern.scope() == Scope::Exact) {
-        rule.instead = instead(rule.pattern.name(), known.zones);
-    }
+    let dangerous = sorted.left_out.iter().filter(|left_out| left_out.why.is_dangerous());
+    let dangerous = dangerous.flat_map(|left_out| left_out.names.iter().map(|(name, _)| name));
+    let single_use = sorted.candidates.iter().filter(|(name, seen)| is_single_use(name, seen));
+    let apart: Vec<&Name> = dangerous.chain(single_use.map(|(name, _)| name)).collect();
+    let mut folded = fold::fold(&sorted.candidates, &apart, options);
+    // Stable: rules with as many lookups stay in the order of their domains.
+    folded.rules.sort_by_key(|rule| Reverse(rule.seen.count));
     Proposal { rules: folded.rules, risky: folded.risky, left_out: sorted.left_out }
-}
-
-/// An inactive rule that would allow the name if its parameters were set.
-fn instead(name: &Name, zones: &[Allowlist]) -> Option<Instead> {
-    let rules = zones.iter().flat_map(|zone| zone.rules.iter().map(move |rule| (zone, rule)));
-    let (zone, rule, values) = rules
-        .filter(|(_, rule)| !rule.missing.is_empty())
-        .find_map(|(zone, rule)| Some((zone, rule, rule.values_for(name)?)))?;
-    let missing = values.into_iter().filter(|(parameter, _)| rule.missing.iter().any(|one| one == parameter));
-    let values = missing.map(|(parameter, value)| (parameter.to_owned(), value)).collect();
-    Some(Instead { zone: zone.name.clone(), host: rule.host.clone(), values })
 }

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 use std::time::SystemTime;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use strum::VariantArray;
 
@@ -33,7 +34,29 @@ pub struct Evidence {
     pub lookups: u64,
     /// Lookups that were noise.
     pub noise: u64,
-    since: Option<SystemTime>,
+    /// Lookups or, from a running namegate, names that do not show whether their client is the wanted one.
+    pub unclear: u64,
+    filter: LookupFilter,
+}
+
+/// The lookups to read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LookupFilter {
+    /// Not before this time.
+    pub since: Option<SystemTime>,
+    /// Before this time.
+    pub until: Option<SystemTime>,
+    /// By a client in this subnet.
+    pub client: Option<IpNet>,
+}
+
+impl LookupFilter {
+    /// True if a client is in the wanted subnet; `None` if the client is hidden, or shown only as a wider subnet.
+    fn has_client(self, client: Option<ShownClient>) -> Option<bool> {
+        let Some(wanted) = self.client else { return Some(true) };
+        let shown = client?.net();
+        if wanted.contains(&shown) { Some(true) } else { (!shown.contains(&wanted)).then_some(false) }
+    }
 }
 
 /// Lines of a file that are not query log lines.
@@ -56,9 +79,9 @@ struct Told {
 }
 
 impl Evidence {
-    /// Empty. Ignores lookups before `since`.
-    pub fn new(since: Option<SystemTime>) -> Self {
-        Self { names: BlockedNames::new(NAMES), lookups: 0, noise: 0, since }
+    /// Empty. Ignores lookups that `filter` does not select.
+    pub fn new(filter: LookupFilter) -> Self {
+        Self { names: BlockedNames::new(NAMES), lookups: 0, noise: 0, unclear: 0, filter }
     }
 
     /// Adds the blocked names of a log, and returns the lines that are not lookups. An incomplete last line is still
@@ -100,8 +123,18 @@ impl Evidence {
     }
 
     fn add(&mut self, told: &Told) {
-        if self.since.is_some_and(|since| told.seen.last < since) {
+        let time = told.seen.last;
+        let LookupFilter { since, until, .. } = self.filter;
+        if since.is_some_and(|since| time < since) || until.is_some_and(|until| time >= until) {
             return;
+        }
+        match self.filter.has_client(told.seen.clients.kept().first().copied()) {
+            Some(true) => {}
+            Some(false) => return,
+            None => {
+                self.unclear += 1;
+                return;
+            }
         }
         self.lookups += 1;
         if told.noise {
@@ -116,6 +149,7 @@ impl Evidence {
         let mut unreadable = 0;
         for blocked in &page.names {
             match seen(blocked) {
+                Some((_, seen)) if !self.has_client(&seen) => {}
                 Some((name, seen)) => {
                     self.lookups += seen.count;
                     self.names.add(&name, &seen);
@@ -125,6 +159,22 @@ impl Evidence {
         }
         self.names.add_losses(page.forgotten, page.no_hosts);
         unreadable
+    }
+}
+
+impl Evidence {
+    /// True if one of the clients is wanted. Counts the name as unclear if the shown clients do not tell.
+    fn has_client(&mut self, seen: &Sighting) -> bool {
+        let clients = seen.clients.kept();
+        let is_wanted = |client: &ShownClient| self.filter.has_client(Some(*client));
+        if self.filter.client.is_none() || clients.iter().any(|client| is_wanted(client) == Some(true)) {
+            return true;
+        }
+        let is_unclear = clients.is_empty()
+            || seen.clients.more()
+            || clients.iter().any(|client| is_wanted(client).is_none());
+        self.unclear += u64::from(is_unclear);
+        false
     }
 }
 
@@ -206,7 +256,7 @@ mod tests {
     const JSON: &str = r#"{"time":"2026-11-23T07:00:01.000Z","decision":"observed","client":"10.0.1.0/24","protocol":"udp","name":"evil.example","type":"A","reason":"not_listed","rcode":"noerror","source":"upstream","upstream":"127.0.0.1:53","latency_seconds":0.001,"answers":["60 A 192.0.2.1"]}"#;
 
     fn read(log: &str) -> (Evidence, UnreadableLog) {
-        let mut evidence = Evidence::new(None);
+        let mut evidence = Evidence::new(LookupFilter::default());
         let unreadable = evidence.read_log(log.as_bytes()).unwrap();
         (evidence, unreadable)
     }
@@ -295,8 +345,71 @@ mod tests {
 
     #[test]
     fn what_is_too_old_is_left_out() {
-        let mut evidence = Evidence::new(time("2026-11-23T07:00:01Z"));
+        let mut evidence =
+            Evidence::new(LookupFilter { since: time("2026-11-23T07:00:01Z"), ..LookupFilter::default() });
         evidence.read_log(format!("{TEXT}\n{JSON}\n").as_bytes()).unwrap();
         assert_eq!((evidence.lookups, counts(&evidence)[0].1), (1, 1));
+    }
+
+    #[test]
+    fn lookups_are_selected_by_time_and_client() {
+        let subnet = TEXT.replace("10.0.0.4", "10.0.1.0/24");
+        let hidden = TEXT.replace("client=10.0.0.4 ", "");
+        let log = format!("{TEXT}\n{JSON}\n{subnet}\n{hidden}\n");
+        let net = |text: &str| Some(text.parse().unwrap());
+        for (case, filter, lookups, unclear) in [
+            ("all", LookupFilter::default(), 4, 0),
+            ("since", LookupFilter { since: time("2026-11-23T07:00:01Z"), ..LookupFilter::default() }, 1, 0),
+            ("until", LookupFilter { until: time("2026-11-23T07:00:01Z"), ..LookupFilter::default() }, 3, 0),
+            (
+                "the end does not count",
+                LookupFilter { until: time("2026-11-23T07:00:00.123Z"), ..LookupFilter::default() },
+                0,
+                0,
+            ),
+            ("a subnet", LookupFilter { client: net("10.0.1.0/24"), ..LookupFilter::default() }, 2, 1),
+            ("a wider subnet", LookupFilter { client: net("10.0.0.0/16"), ..LookupFilter::default() }, 3, 1),
+            ("an address", LookupFilter { client: net("10.0.0.4/32"), ..LookupFilter::default() }, 1, 1),
+            (
+                "within a shown subnet",
+                LookupFilter { client: net("10.0.1.7/32"), ..LookupFilter::default() },
+                0,
+                3,
+            ),
+            ("the other family", LookupFilter { client: net("fd00::/8"), ..LookupFilter::default() }, 0, 1),
+        ] {
+            let mut evidence = Evidence::new(filter);
+            evidence.read_log(log.as_bytes()).unwrap();
+            assert_eq!((evidence.lookups, evidence.unclear), (lookups, unclear), "{case}");
+        }
+    }
+
+    #[test]
+    fn names_of_a_running_resolver_are_selected_by_client() {
+        let blocked = |name: &str, clients: &[&str], more_clients| BlockedNameJson {
+            name: name.to_owned(),
+            count: 3,
+            first: "2026-11-23T07:00:00Z".to_owned(),
+            last: "2026-11-23T07:00:01Z".to_owned(),
+            denied: false,
+            clients: clients.iter().map(|client| (*client).to_owned()).collect(),
+            more_clients,
+            types: vec!["A".to_owned()],
+        };
+        for (case, clients, more, names, unclear) in [
+            ("the client", &["10.0.0.4"][..], false, 1, 0),
+            ("one of several", &["10.0.0.5", "10.0.0.4"], true, 1, 0),
+            ("another", &["10.0.0.5"], false, 0, 0),
+            ("there are more", &["10.0.0.5"], true, 0, 1),
+            ("hidden", &[], false, 0, 1),
+            ("only the subnet", &["10.0.0.0/24"], false, 0, 1),
+        ] {
+            let client = Some("10.0.0.4/32".parse().unwrap());
+            let mut evidence = Evidence::new(LookupFilter { client, ..LookupFilter::default() });
+            let page =
+                BlockedJson { names: vec![blocked("a.example", clients, more)], ..BlockedJson::default() };
+            assert_eq!(evidence.add_page(&page), 0, "{case}");
+            assert_eq!((evidence.names.iter().count(), evidence.unclear), (names, unclear), "{case}");
+        }
     }
 }

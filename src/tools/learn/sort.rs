@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::label::is_like_data;
+use super::parameters::{ParameterValue, missing_values};
+use super::probes::ProbeSearch;
+use super::single_use::{is_message, is_single_use};
 use super::{Known, LearnOptions};
 use crate::hazard::{DomainStanding, public_resolver, standing};
 use crate::observe::blocked_names::{BlockedNames, Sighting};
@@ -10,13 +13,15 @@ use crate::policy::Policy;
 use crate::policy::rule::Action;
 use crate::wire::name::Name;
 
-/// Minimum names with data-like labels for a domain to count as a tunnel. A single one may belong to a CDN; a tunnel
+/// Minimum names that look like data for a domain to count as a tunnel. A single one may belong to a CDN; a tunnel
 /// creates one for every few dozen bytes.
 const TUNNEL: usize = 5;
 
 /// Why a name gets no suggested rule, in the order of the output.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
+    /// Rules of the allowlists in use allow it once these values are added to [parameters].
+    Parameters(Vec<ParameterValue>),
     /// These shipped allowlists allow it; those with fewest rules first.
     Shipped(Vec<&'static str>),
     /// It belongs to a public resolver.
@@ -29,6 +34,8 @@ pub enum Why {
     Registry,
     /// The current policy allows it.
     Allowed,
+    /// It must not resolve, or `namegate prove` queried it.
+    Probe,
     /// It was queried fewer times than `min_count`.
     Seldom,
     /// Its last lookup was before `since`.
@@ -39,8 +46,10 @@ impl Why {
     /// True if allowing the name would do harm. With the other reasons it only needs no rule.
     pub(super) fn is_dangerous(&self) -> bool {
         match self {
-            Self::PublicResolver(_) | Self::Tunnel(_) | Self::Denied(_) | Self::Registry => true,
-            Self::Shipped(_) | Self::Allowed | Self::Seldom | Self::Before => false,
+            Self::PublicResolver(_) | Self::Tunnel(_) | Self::Denied(_) | Self::Registry | Self::Probe => {
+                true
+            }
+            Self::Parameters(_) | Self::Shipped(_) | Self::Allowed | Self::Seldom | Self::Before => false,
         }
     }
 }
@@ -64,20 +73,27 @@ pub(super) struct Sorted<'n> {
 pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: LearnOptions) -> Sorted<'n> {
     let mut left_out = BTreeMap::<Why, Vec<(Name, u64)>>::new();
     let mut candidates = Vec::new();
+    let probes = ProbeSearch::new(known.probes, names);
     for (name, seen) in names.iter() {
-        match why_not(&name, seen, known, options) {
+        match why_not(&name, seen, (known, &probes), options) {
             Some(why) => left_out.entry(why).or_default().push((name, seen.count)),
             None => candidates.push((name, seen)),
         }
     }
     let tunnels = tunnels(&candidates);
     candidates.retain(|(name, seen)| {
-        let domain = registered(name).filter(|domain| tunnels.contains(domain) && is_encoded(name, domain));
-        if let Some(domain) = &domain {
-            let why = Why::Tunnel(domain.to_string());
+        let domain =
+            registered(name).filter(|domain| tunnels.contains(domain) && is_payload(name, seen, domain));
+        let why = match domain {
+            Some(domain) => Some(Why::Tunnel(domain.to_string())),
+            None if is_single_use(name, seen) => None,
+            None => missing_values(name, known).map(Why::Parameters),
+        };
+        let is_kept = why.is_none();
+        if let Some(why) = why {
             left_out.entry(why).or_default().push((name.clone(), seen.count));
         }
-        domain.is_none()
+        is_kept
     });
     let left_out = left_out.into_iter().map(|(why, mut names)| {
         names.sort_by_cached_key(|(name, count)| (std::cmp::Reverse(*count), name.to_string()));
@@ -86,7 +102,12 @@ pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: Learn
     Sorted { candidates, left_out: left_out.collect() }
 }
 
-fn why_not(name: &Name, seen: &Sighting, known: Known<'_>, options: LearnOptions) -> Option<Why> {
+fn why_not(
+    name: &Name,
+    seen: &Sighting,
+    (known, probes): (Known<'_>, &ProbeSearch<'_>),
+    options: LearnOptions,
+) -> Option<Why> {
     let rule = known.policy.rule_for(name);
     if let Some(rule) = rule.filter(|rule| rule.action() == Action::Deny) {
         return Some(Why::Denied(Some(format!("{rule} at {}", rule.place()))));
@@ -99,6 +120,9 @@ fn why_not(name: &Name, seen: &Sighting, known: Known<'_>, options: LearnOptions
     }
     if let Some(operator) = public_resolver(name) {
         return Some(Why::PublicResolver(operator));
+    }
+    if probes.is_probe(name, seen) {
+        return Some(Why::Probe);
     }
     if standing(name) == DomainStanding::Registry {
         return Some(Why::Registry);
@@ -116,20 +140,20 @@ fn why_not(name: &Name, seen: &Sighting, known: Known<'_>, options: LearnOptions
     (!zones.is_empty()).then(|| Why::Shipped(zones.iter().map(|(zone, _)| *zone).collect()))
 }
 
-/// Domains with enough data-like names to count as a tunnel.
+/// Domains with enough names that look like data to count as a tunnel.
 fn tunnels(candidates: &[(Name, &Sighting)]) -> Vec<Name> {
     let mut counts = BTreeMap::<Vec<u8>, (Name, usize)>::new();
-    for (name, _) in candidates {
-        let Some(domain) = registered(name).filter(|domain| is_encoded(name, domain)) else { continue };
+    for (name, seen) in candidates {
+        let Some(domain) = registered(name).filter(|domain| is_payload(name, seen, domain)) else { continue };
         counts.entry(domain.as_bytes().to_vec()).or_insert_with(|| (domain, 0)).1 += 1;
     }
     counts.into_values().filter(|(_, count)| *count >= TUNNEL).map(|(domain, _)| domain).collect()
 }
 
-/// True if a label below the domain looks like data.
-fn is_encoded(name: &Name, domain: &Name) -> bool {
+/// True if a label below the domain looks like data, or the name below it was used once, for text.
+fn is_payload(name: &Name, seen: &Sighting, domain: &Name) -> bool {
     let below = name.labels().count() - domain.labels().count();
-    name.labels().take(below).any(is_like_data)
+    name.labels().take(below).any(is_like_data) || (below > 0 && is_message(name, seen))
 }
 
 /// The registered domain at or above `name`.

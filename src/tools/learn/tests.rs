@@ -43,7 +43,179 @@ fn blocked<'n>(names: impl IntoIterator<Item = &'n str>) -> BlockedNames {
 }
 
 fn proposal(names: &BlockedNames, options: LearnOptions) -> Proposal {
-    propose(names, Known { policy: &policy(&[]), zones: &[], shipped: &[] }, options)
+    propose(names, known(&policy(&[]), &OwnProbes::default()), options)
+}
+
+static NO_PARAMETERS: BTreeMap<String, Vec<String>> = BTreeMap::new();
+
+fn known<'k>(policy: &'k Policy, probes: &'k OwnProbes) -> Known<'k> {
+    Known { policy, zones: &[], parameters: &NO_PARAMETERS, strict: false, probes, shipped: &[] }
+}
+
+/// Lookups of one name at one time.
+fn seen_of(names: &mut BlockedNames, text: &str, qtype: Type, client: &str, count: u64) {
+    let time = UNIX_EPOCH + Duration::from_secs(1_795_392_000);
+    for _ in 0..count {
+        names.add(&name(text), &Sighting::once(time, client.parse().ok(), qtype, false));
+    }
+}
+
+fn patterns(proposal: &Proposal) -> Vec<String> {
+    proposal.rules.iter().map(|rule| rule.pattern.to_string()).collect()
+}
+
+fn reasons(proposal: &Proposal) -> Vec<(Why, usize)> {
+    proposal.left_out.iter().map(|left_out| (left_out.why.clone(), left_out.names.len())).collect()
+}
+
+// Once, the first suggestion for the demonstration's traffic was `*.exfiltrate.example.com`.
+#[test]
+fn names_used_once_for_text_are_never_folded() {
+    let mut names = BlockedNames::new(10_000);
+    for number in 0..40 {
+        seen_of(&mut names, &format!("d{number}.exfiltrate.example.com"), Type::TXT, "10.0.0.4", 1);
+    }
+    seen_of(&mut names, "www.example.com", A, "10.0.0.4", 9);
+    let proposed = proposal(&names, PLAIN);
+    assert_eq!(patterns(&proposed), ["www.example.com"]);
+    assert_eq!(reasons(&proposed), [(Why::Tunnel("example.com".to_owned()), 40)]);
+}
+
+/// A case, names with type and lookups, the rules suggested, and the names that look like data.
+type FoldRow = (&'static str, &'static [(&'static str, Type, u64)], &'static [&'static str], usize);
+
+const NULL: Type = Type(10);
+
+#[rustfmt::skip]
+const FOLDS: &[FoldRow] = &[
+    ("few names for text are rules by themselves",
+        &[("a.x.com", Type::TXT, 1), ("b.x.com", Type::TXT, 2), ("c.x.com", NULL, 1)], &["b.x.com", "a.x.com", "c.x.com"], 0),
+    ("names for text that are used again are siblings",
+        &[("a.x.com", Type::TXT, 3), ("b.x.com", Type::TXT, 3), ("c.x.com", Type::TXT, 3)], &["*.x.com"], 0),
+    ("no wildcard covers a name used once for text",
+        &[("a.x.com", A, 9), ("b.x.com", A, 8), ("c.x.com", A, 7), ("d.y.x.com", Type::TXT, 1)],
+        &["a.x.com", "b.x.com", "c.x.com", "d.y.x.com"], 0),
+    ("random labels used once",
+        &[("q7x2k9w4m1z8.x.com", A, 1), ("w4m1z8q7x2k9.x.com", A, 2), ("m1z8q7x2k9w4.x.com", A, 1)],
+        &["w4m1z8q7x2k9.x.com", "m1z8q7x2k9w4.x.com", "q7x2k9w4m1z8.x.com"], 0),
+    ("random labels used again are siblings",
+        &[("q7x2k9w4m1z8.x.com", A, 9), ("w4m1z8q7x2k9.x.com", A, 9), ("m1z8q7x2k9w4.x.com", A, 9)], &["*.x.com"], 0),
+    ("five names for text are a tunnel",
+        &[("a.x.com", Type::TXT, 1), ("b.x.com", Type::TXT, 1), ("c.x.com", NULL, 1), ("d.x.com", Type::TXT, 1),
+          ("e.x.com", Type::TXT, 2), ("www.x.com", A, 1)], &["www.x.com"], 5),
+    ("services ask for text",
+        &[("_dmarc.a.x.com", Type::TXT, 1), ("_dmarc.b.x.com", Type::TXT, 1), ("_dmarc.c.x.com", Type::TXT, 1),
+          ("_dmarc.d.x.com", Type::TXT, 1), ("_dmarc.e.x.com", Type::TXT, 1)],
+        &["_dmarc.a.x.com", "_dmarc.b.x.com", "_dmarc.c.x.com", "_dmarc.d.x.com", "_dmarc.e.x.com"], 0),
+];
+
+#[test]
+fn single_use_names_are_kept_apart() {
+    for (case, lookups, rules, data) in FOLDS {
+        let mut names = BlockedNames::new(100);
+        for (text, qtype, count) in *lookups {
+            seen_of(&mut names, text, *qtype, "10.0.0.4", *count);
+        }
+        let proposed = proposal(&names, LearnOptions { fold: 3, ..PLAIN });
+        assert_eq!(patterns(&proposed), *rules, "{case}");
+        let tunnels = reasons(&proposed).into_iter().filter(|(why, _)| matches!(why, Why::Tunnel(_)));
+        assert_eq!(tunnels.map(|(_, names)| names).sum::<usize>(), *data, "{case}");
+    }
+}
+
+#[test]
+fn rules_with_most_lookups_come_first() {
+    let mut names = BlockedNames::new(100);
+    for (text, count) in [("a.com", 1), ("b.com", 7), ("c.com", 3), ("d.com", 3)] {
+        seen_of(&mut names, text, A, "10.0.0.4", count);
+    }
+    assert_eq!(patterns(&proposal(&names, PLAIN)), ["b.com", "c.com", "d.com", "a.com"]);
+}
+
+#[test]
+fn probes_of_namegate_itself_get_no_rule() {
+    let probes = OwnProbes {
+        must_not_resolve: vec![name("example.com")],
+        look_alikes: ["evilazureml.ms", "azureml.ms"].into_iter().map(name).collect(),
+    };
+    let mut names = BlockedNames::new(100);
+    for text in ["example.com", "www.example.com", "n12345.example.com", "evilazureml.ms", "azureml.ms"] {
+        seen_of(&mut names, text, A, "10.0.0.4", 3);
+    }
+    // Without a run of `prove`, look-alikes are names that some client wants.
+    let policy = policy(&[]);
+    let proposed = propose(&names, known(&policy, &probes), PLAIN);
+    assert_eq!(reasons(&proposed), [(Why::Probe, 1)]);
+    assert_eq!(proposed.rules.len(), 4, "{proposed:?}");
+    for text in ["n0123456789abcdef.example.com", "a.b.c.d.n0123456789abcdef.example.com"] {
+        seen_of(&mut names, text, Type::TXT, "10.0.0.4", 1);
+    }
+    seen_of(&mut names, "azureml.ms", A, "10.0.0.5", 1);
+    let proposed = propose(&names, known(&policy, &probes), PLAIN);
+    assert_eq!(reasons(&proposed), [(Why::Probe, 4)]);
+    assert_eq!(patterns(&proposed), ["azureml.ms", "n12345.example.com", "www.example.com"]);
+}
+
+/// A case, the name, and the values to add; none if the name gets a rule.
+type ParameterRow = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+#[rustfmt::skip]
+const PARAMETERS: &[ParameterRow] = &[
+    ("another region", "x.northeurope.batch.example.com", &[("region", "northeurope")]),
+    ("a word that is no region", "x.nowhere.batch.example.com", &[]),
+    ("a parameter without values", "mine.blob.example.com", &[("storage", "mine")]),
+    ("only the missing one of two", "mine.westeurope.data.example.com", &[("acr", "mine")]),
+    ("both", "mine.northeurope.data.example.com", &[("acr", "mine"), ("region", "northeurope")]),
+    ("one is enough", "a.northeurope.both.example.com", &[("region", "northeurope")]),
+    ("data is no value", "mfrggzdfmztwq2lkmnsgk3lp.blob.example.com", &[]),
+    ("a rule that denies", "mine.denied.example.com", &[]),
+    ("a broad rule, which strict leaves out", "mine.broad.example.com", &[]),
+    ("another list's parameter", "mine.none.example.com", &[]),
+];
+
+#[test]
+fn a_value_of_a_parameter_is_suggested_in_place_of_a_rule() {
+    const LIST: &str = r#"
+        [[allow]]
+        host = "*.{region}.batch.example.com"
+        [[allow]]
+        host = "{storage}.blob.example.com"
+        [[allow]]
+        host = "{acr}.{region}.data.example.com"
+        [[allow]]
+        host = "{acr}.{region}.both.example.com"
+        [[allow]]
+        host = "*.{region}.both.example.com"
+        [[deny]]
+        host = "{storage}.denied.example.com"
+        [[allow]]
+        host = "{storage}.broad.example.com"
+        broad = true
+    "#;
+    let parameters = BTreeMap::from([("region".to_owned(), vec!["westeurope".to_owned()])]);
+    let source = crate::diagnostics::Source::new("list.toml".to_owned(), LIST.to_owned());
+    let (zone, faults) = crate::allowlist::zone("list", &source, &parameters, &mut Default::default());
+    assert!(faults.is_empty(), "{faults:?}");
+    let (policy, probes) = (policy(&[]), OwnProbes::default());
+    for (case, text, values) in PARAMETERS {
+        let known = Known {
+            zones: std::slice::from_ref(&zone),
+            parameters: &parameters,
+            strict: true,
+            ..known(&policy, &probes)
+        };
+        let mut names = BlockedNames::new(10);
+        seen_of(&mut names, text, A, "10.0.0.4", 3);
+        let proposed = propose(&names, known, PLAIN);
+        let values: Vec<(String, String)> =
+            values.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        if values.is_empty() {
+            assert_eq!(patterns(&proposed), [*text], "{case}");
+        } else {
+            assert_eq!(reasons(&proposed), [(Why::Parameters(values), 1)], "{case}");
+            assert!(proposed.rules.is_empty(), "{case}");
+        }
+    }
 }
 
 /// A case, the names queried, the rules suggested, and the wildcards not suggested.
@@ -179,7 +351,8 @@ fn what_no_rule_is_proposed_for_is_told_with_the_reason() {
         ("other", policy(&[(Action::Allow, "other.example")])),
     ];
     let policy = policy(&[(Action::Allow, ".allowed.example"), (Action::Deny, "*.search.example")]);
-    let known = Known { policy: &policy, zones: &[], shipped: &shipped };
+    let probes = OwnProbes::default();
+    let known = Known { shipped: &shipped, ..known(&policy, &probes) };
     let options = LearnOptions { since: Some(new - Duration::from_secs(60)), ..PLAIN };
     let proposed = propose(&names, known, options);
     let rules: Vec<String> = proposed.rules.iter().map(|rule| rule.pattern.to_string()).collect();

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{Instead, LeftOut, Proposal, ProposedRule, Why};
+use super::{LeftOut, Proposal, ProposedRule, Why};
 use crate::hazard::shared_suffix;
 use crate::observe::blocked_names::Sighting;
 use crate::observe::few::Few;
@@ -61,15 +61,6 @@ fn write_rule(text: &mut String, rule: &ProposedRule) {
     if !rule.examples.is_empty() {
         let _ = writeln!(text, "# for example {}", list(&rule.examples));
     }
-    if let Some(Instead { zone, host, values }) = &rule.instead {
-        let values: Vec<String> =
-            values.iter().map(|(name, value)| format!("{name} = [\"{value}\"]")).collect();
-        let _ = writeln!(
-            text,
-            "# Or set {} in [parameters]: then `{host}` in allowlist {zone} allows it.",
-            values.join(", ")
-        );
-    }
     if let Some(opens) = rule.opens {
         let _ = writeln!(text, "# It allows {}: anyone can create such names.", opens.what);
     } else if let Some((suffix, what)) = shared_suffix(rule.pattern.name()) {
@@ -116,6 +107,11 @@ fn shown<T: Copy + PartialEq + ToString>(few: &Few<T>, most: usize) -> String {
 
 fn write_left_out(text: &mut String, left_out: &LeftOut) {
     let _ = writeln!(text, "\n## {}", heading(&left_out.why));
+    if let (Why::Parameters(_), Some((name, _))) = (&left_out.why, left_out.names.first())
+        && let Some((suffix, what)) = shared_suffix(name)
+    {
+        let _ = writeln!(text, "# Anyone can create names below {suffix} ({what}): are these yours?");
+    }
     for (name, times) in left_out.names.iter().take(LISTED) {
         let _ = writeln!(text, "# {name} ({times})");
     }
@@ -127,6 +123,13 @@ fn write_left_out(text: &mut String, left_out: &LeftOut) {
 /// The heading of a list of names that got no rule.
 fn heading(why: &Why) -> String {
     match why {
+        Why::Parameters(values) => {
+            let values: Vec<String> = values
+                .iter()
+                .map(|(parameter, value)| format!("add {value} to [parameters] {parameter}"))
+                .collect();
+            format!("Allowed by your allowlists once you {}", values.join(", and "))
+        }
         Why::Shipped(zones) => {
             format!("In shipped allowlists: add one of \"{}\" to `policy.zones`", zones.join("\", \""))
         }
@@ -142,6 +145,7 @@ fn heading(why: &Why) -> String {
         Why::Denied(None) => "Not suggested: denied by rule".to_owned(),
         Why::Registry => "Not suggested: public suffixes and single labels".to_owned(),
         Why::Allowed => "Already allowed by the current settings".to_owned(),
+        Why::Probe => "Not suggested: in `prove.must_not_resolve`, or queried by `namegate prove`".to_owned(),
         Why::Seldom => "Not suggested: queried fewer times than `--min-count`".to_owned(),
         Why::Before => "Not suggested: not queried since `--since`".to_owned(),
     }
@@ -182,18 +186,21 @@ fn rule_json(rule: &ProposedRule) -> Value {
         "more_clients": seen.clients.more(),
         "types": seen.types.kept().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "opens": rule.opens.map(|opens| opens.what),
-        "parameters": rule.instead.as_ref().map(|instead| instead.values.iter().cloned().collect::<BTreeMap<_, _>>()),
     })
 }
 
 fn why_json(why: &Why) -> Value {
     match why {
+        Why::Parameters(values) => {
+            json!({ "why": "parameters", "add": values.iter().cloned().collect::<BTreeMap<_, _>>() })
+        }
         Why::Shipped(zones) => json!({ "why": "shipped", "zones": zones }),
         Why::PublicResolver(operator) => json!({ "why": "public_resolver", "operator": operator }),
         Why::Tunnel(domain) => json!({ "why": "tunnel", "domain": domain }),
         Why::Denied(rule) => json!({ "why": "denied", "rule": rule }),
         Why::Registry => json!({ "why": "registry" }),
         Why::Allowed => json!({ "why": "allowed" }),
+        Why::Probe => json!({ "why": "probe" }),
         Why::Seldom => json!({ "why": "seldom" }),
         Why::Before => json!({ "why": "before" }),
     }

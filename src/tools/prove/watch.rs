@@ -14,7 +14,7 @@ use super::probe::{Probe, ProbeFinding};
 use crate::config::ProveSettings;
 use crate::engine::State;
 use crate::events::hidden_clients::HiddenClients;
-use crate::observe::canary::Canary;
+use crate::observe::canary::{Canary, random_label};
 use crate::observe::canary_results::{CanaryOutcome, CanaryResults, Round};
 use crate::util::label::Label;
 
@@ -177,9 +177,4 @@ async fn first_fault(asker: &mut ProbeClient, probes: &[Probe], serial: u32) -> 
         }
     }
     Ok(None)
-}
-
-/// A random label, which no cache holds.
-pub fn random_label() -> String {
-    format!("n{:016x}", rand::random::<u64>())
 }
