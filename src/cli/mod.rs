@@ -12,6 +12,7 @@ mod http;
 mod prove;
 mod learn;
 mod import;
+mod init;
 mod man;
 mod output;
 mod rules;
@@ -143,6 +144,19 @@ Signals: SIGHUP reloads settings and allowlists, SIGTERM and SIGINT stop.")]
 
 Exit status: 0 valid, 1 errors, or warnings with --deny-warnings.")]
     Check(With<check::Arguments, SettingsOverrides>),
+    /// Write a settings file for an Azure ML workspace, in observe mode
+    ///
+    /// Chooses allowlists and parameters from the hosts that the workspace needs. Without --from and options, it asks.
+    #[command(after_help = "Examples:
+  namegate init --from needs.json --output namegate.toml
+  namegate init --region westeurope --storage contosostore --acr contosoacr
+  az rest --url \"$URL\" | namegate init --from - -o namegate.toml
+
+FILE is what `az rest` prints for `outboundNetworkDependenciesEndpoints`: see
+\"Settings for a workspace\" in docs/azure.md.
+
+Exit status: 0 written, 1 not written, 2 the input cannot be used.")]
+    Init(init::Arguments),
     /// Show whether a name would resolve, and which rule decides
     #[command(after_help = "Examples:
   namegate explain ml.azure.com
@@ -331,6 +345,7 @@ fn run(action: Action, before: SettingsOverrides) -> u8 {
         Action::Config(overrides) => {
             with_assembly(&sources(overrides), |assembly| print(&assembly.settings.to_toml()))
         }
+        Action::Init(arguments) => init::run(arguments),
         Action::Import(arguments) => import::run(&arguments),
         Action::Diff(With { arguments, overrides }) => diff::run(&arguments, &sources(overrides)),
         Action::Export(With { arguments, overrides }) => {

@@ -32,7 +32,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use value::{is_parameter_name, needs_bootstrap, word};
+pub(crate) use value::{is_parameter_name, label, needs_bootstrap, word};
 
 pub use admin::AdminSettings;
 pub use block::{BlockAnswer, BlockSettings};

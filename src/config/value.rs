@@ -146,7 +146,7 @@ pub(crate) fn is_parameter_name(text: &str) -> bool {
 }
 
 /// A parameter's value: one label of a host name (RFC 1123 section 2.1), folded to lower case.
-pub(super) fn label(text: &str) -> Result<String, ValueError> {
+pub(crate) fn label(text: &str) -> Result<String, ValueError> {
     let help = "write one label of a host name: letters, digits and `-`, such as `mystorage`";
     let message = if text.is_empty() {
         "the value is empty".to_owned()

@@ -245,11 +245,12 @@ pub fn is_own_address(address: IpAddr) -> bool {
         IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
     };
     let can_bind = |address| UdpSocket::bind((address, 0)).is_ok();
-    can_bind(address) && (address.is_loopback() || !can_bind(nobodys) || sends_from(address) == Some(address))
+    can_bind(address)
+        && (address.is_loopback() || !can_bind(nobodys) || source_address(address) == Some(address))
 }
 
 /// The source address of a socket connected to `target`; none if there is no route. Sends nothing.
-fn sends_from(target: IpAddr) -> Option<IpAddr> {
+pub fn source_address(target: IpAddr) -> Option<IpAddr> {
     let any: IpAddr = match target {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

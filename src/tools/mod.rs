@@ -4,5 +4,6 @@ pub mod advise;
 pub mod diff;
 pub mod export;
 pub mod import;
+pub mod init;
 pub mod learn;
 pub mod prove;

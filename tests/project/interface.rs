@@ -60,6 +60,7 @@ const COMMANDS: &[&[&str]] = &[
     &["export", "dnsmasq", "--widen"],
     &["export", "coredns"],
     &["export", "cilium"],
+    &["init", "--from", "azure/dependencies.json", "--listen", "10.0.0.4"],
     &["import", "azure-ml", "azure/dependencies.json"],
     &["import", "azure-ml", "azure/dependencies.json", "--wildcards"],
     &["import", "private-endpoint", "azure/nic.json"],
@@ -181,10 +182,11 @@ fn output_of_every_command() {
     let directory = input();
     let mut out = String::new();
     for arguments in COMMANDS {
-        let config: &[&str] = match arguments.contains(&"--config") || arguments[0] == "import" {
-            true => &[],
-            false => &["--config", "namegate.toml"],
-        };
+        let config: &[&str] =
+            match arguments.contains(&"--config") || ["import", "init"].contains(&arguments[0]) {
+                true => &[],
+                false => &["--config", "namegate.toml"],
+            };
         out += &transcript(directory.path(), &[arguments, config].concat());
     }
     expect_file!["../data/interface/commands.txt"].assert_eq(&out);

@@ -12,6 +12,7 @@ mod field_files;
 mod import;
 mod import_faults;
 mod import_local_zones;
+mod init;
 mod learn;
 mod prove;
 mod validators;

@@ -193,17 +193,16 @@ fn a_value_of_a_parameter_is_suggested_in_place_of_a_rule() {
         broad = true
     "#;
     let parameters = BTreeMap::from([("region".to_owned(), vec!["westeurope".to_owned()])]);
-    let source = crate::diagnostics::Source::new("list.toml".to_owned(), LIST.to_owned());
-    let (zone, faults) = crate::allowlist::zone("list", &source, &parameters, &mut Default::default());
-    assert!(faults.is_empty(), "{faults:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("list.toml");
+    std::fs::write(&path, LIST).unwrap();
+    let settings =
+        crate::config::PolicySettings { zones: vec![path.display().to_string()], ..Default::default() };
+    let (mut rules, mut routes) = (PolicyBuilder::new(), ServerLists::new(Vec::new()));
+    let zones = crate::allowlist::read(&settings, &parameters, &mut rules, &mut routes).unwrap().list;
     let (policy, probes) = (policy(&[]), OwnProbes::default());
     for (case, text, values) in PARAMETERS {
-        let known = Known {
-            zones: std::slice::from_ref(&zone),
-            parameters: &parameters,
-            strict: true,
-            ..known(&policy, &probes)
-        };
+        let known = Known { zones: &zones, parameters: &parameters, strict: true, ..known(&policy, &probes) };
         let mut names = BlockedNames::new(10);
         seen_of(&mut names, text, A, "10.0.0.4", 3);
         let proposed = propose(&names, known, PLAIN);
