@@ -75,6 +75,11 @@ impl<'p> Effective<'p> {
         effective
     }
 
+    /// Adds `name` and its parents as nodes without rules, which change no verdict.
+    pub fn add_name(&mut self, name: &Name) {
+        self.node(name);
+    }
+
     fn add(&mut self, rule: RuleRef<'p>) {
         let pattern = rule.pattern();
         let node = self.node(pattern.name());

@@ -4,11 +4,13 @@
 mod public_resolver;
 mod registration;
 mod shared_suffix;
+mod subdomains;
 mod suffix_table;
 
 pub use public_resolver::{public_resolver, public_resolvers};
 pub use registration::{DomainStanding, standing};
-pub use shared_suffix::shared_suffix;
+pub use shared_suffix::{shared_suffix, shared_suffixes};
+pub use subdomains::{SubdomainOwner, subdomain_owner};
 
 use crate::wire::name::Name;
 

@@ -118,6 +118,16 @@ pub fn shared_suffix(name: &Name) -> Option<(&'static str, &'static str)> {
     TABLE.at_or_above(name)
 }
 
+/// The names of all shared suffixes.
+pub fn shared_suffixes() -> impl Iterator<Item = Name> {
+    ROWS.iter().filter_map(|(suffix, _)| Name::from_labels(suffix.split('.').map(str::as_bytes)).ok())
+}
+
+/// The shared suffixes below `name`.
+pub(super) fn rows_below(name: &Name) -> impl Iterator<Item = Name> {
+    shared_suffixes().filter(move |suffix| suffix != name && suffix.is_within(name))
+}
+
 /// A shared suffix whose names a wildcard at `name` allows: one at or above `name`, else one below it.
 pub(super) fn touching(name: &Name) -> Option<SuffixRow> {
     TABLE.at_or_above(name).or_else(|| TABLE.below(name))

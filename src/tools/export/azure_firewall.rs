@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::azure_ml::destinations;
 use super::fit::{Abilities, fit};
 use super::layer::{Item, Layer, layers};
+use super::managed_network::destinations;
 use super::{Context, Export, Remark};
 use crate::allowlist::{Port, Protocol};
 use crate::policy::rule::{Action, Scope};

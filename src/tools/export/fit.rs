@@ -2,6 +2,7 @@
 
 use super::{Context, Remark};
 use crate::assemble::effective::Node;
+use crate::hazard::{SubdomainOwner, shared_suffix, subdomain_owner};
 use crate::policy::RuleRef;
 use crate::policy::rule::Action::{self, Allow, Deny};
 use crate::util::escape::on_one_line;
@@ -32,6 +33,8 @@ pub(super) struct ExportEntry<'a> {
     pub(super) inherited: Action,
     /// How often the inherited action changed between the root and here; odd if it is Allow.
     pub(super) turns: usize,
+    /// Names below are allowed only because the target cannot allow the name alone.
+    is_widened: bool,
 }
 
 impl<'a> ExportEntry<'a> {
@@ -51,8 +54,9 @@ impl<'a> ExportEntry<'a> {
     }
 }
 
-/// One entry for each node, in tree order. If the target cannot express the rules of a node, the entry blocks more than
-/// they do. With `widen` it allows more instead, but never a name that a rule denies. Each such case adds a remark.
+/// One entry for each node, in tree order. If the target cannot express the rules of a node, the entry allows the
+/// further names too if only their owner can create them, or with `widen`; otherwise it blocks more than the rules do. It
+/// never allows a name that a rule denies, nor one below a shared suffix that no rule allows. Each such case adds a remark.
 pub(super) fn fit<'a>(
     context: &'a Context<'a>,
     abilities: Abilities,
@@ -64,12 +68,20 @@ pub(super) fn fit<'a>(
         while above.last().is_some_and(|entry| !node.name.is_within(&entry.node.name)) {
             above.pop();
         }
-        let (inherited, turns) = above.last().map_or((Deny, 0), |parent| {
+        let parent = above.last();
+        let (inherited, turns) = parent.map_or((Deny, 0), |parent| {
             (parent.below, parent.turns + usize::from(parent.below != parent.inherited))
         });
+        let is_widened = node.below.is_none() && parent.is_some_and(|parent| parent.is_widened);
         let action = |rule: Option<RuleRef<'_>>| rule.map_or(inherited, |rule| rule.action());
-        let wanted = ExportEntry { node, own: action(node.own), below: action(node.below), inherited, turns };
-        let entry = nearest(context, wanted, abilities, remarks);
+        let (own, below) = (action(node.own), action(node.below));
+        let wanted = ExportEntry { node, own, below, inherited, turns, is_widened };
+        let is_shared =
+            || shared_suffix(&node.name).is_some_and(|(suffix, _)| node.name.to_string() == suffix);
+        let entry = match is_widened && node.own.is_none() && is_shared() {
+            true => ExportEntry { own: Deny, below: Deny, is_widened: false, ..wanted },
+            false => nearest(context, wanted, abilities, remarks),
+        };
         above.push(entry);
         entries.push(entry);
     }
@@ -83,41 +95,65 @@ fn nearest<'a>(
     remarks: &mut Vec<Remark>,
 ) -> ExportEntry<'a> {
     let name = &wanted.node.name;
-    let (own, below) = (format!("`{name}`"), "its subdomains".to_owned());
-    let (able, denying, inability, (allowed, denied)) = match (wanted.own, wanted.below) {
+    let widened = ExportEntry { own: Allow, below: Allow, is_widened: wanted.below == Deny, ..wanted };
+    let narrowed = ExportEntry { own: Deny, below: Deny, ..wanted };
+    let (is_able, denying, inability, owner) = match (wanted.own, wanted.below) {
         (Allow, Deny) => (
             abilities.name_alone,
             context.effective.below(name).denying(),
             format!("this format cannot allow `{name}` without its subdomains"),
-            (own, below),
+            subdomain_owner(name),
         ),
         (Deny, Allow) => (
             abilities.below_alone,
             context.effective.own(name).denying(),
             format!("this format cannot allow the subdomains of `{name}` without `{name}`"),
-            (below, own),
+            // The name is a suffix, which its owner alone holds.
+            SubdomainOwner::Same(Vec::new()),
         ),
         _ => return wanted,
     };
+    if is_able {
+        return wanted;
+    }
+    let (added, lost) = match wanted.own {
+        Allow => ("its subdomains".to_owned(), format!("`{name}`")),
+        Deny => (format!("`{name}`"), "its subdomains".to_owned()),
+    };
     // The allowing rule is at this node, or above the denying rule of this node.
     let here = [wanted.node.own, wanted.node.below].into_iter().flatten();
-    let allowing = here.clone().find(|rule| rule.action() == Allow);
-    match (able, denying, allowing) {
-        (true, ..) => wanted,
-        (false, None, Some(rule)) if context.widen => {
-            remarks.push(Remark::about(rule, format!("is widened: it also allows {denied}")));
-            ExportEntry { own: Allow, below: Allow, ..wanted }
+    let Some(rule) = here.clone().find(|rule| rule.action() == Allow) else {
+        let told = |rule| Remark::about(rule, format!("also blocks {lost}: {inability}"));
+        remarks.extend(here.take(1).map(told));
+        return narrowed;
+    };
+    match (denying, owner) {
+        (Some(_), _) => {
+            remarks.push(context.blocked(rule, format!("is not exported: {inability}")));
+            narrowed
         }
-        (false, _, Some(rule)) => {
-            let remedy = if denying.is_none() { "; use --widen to allow both" } else { "" };
-            remarks.push(Remark::about(rule, format!("is not exported: {inability}{remedy}")));
-            ExportEntry { own: Deny, below: Deny, ..wanted }
+        (None, SubdomainOwner::Same(except)) => {
+            let except: Vec<String> = except.iter().map(|suffix| format!("`{suffix}`")).collect();
+            let reason = match (wanted.own, except.is_empty()) {
+                (Allow, true) => ", which belong to the same owner".to_owned(),
+                (Allow, false) => {
+                    format!(", which belong to the same owner, except below {}", except.join(" and "))
+                }
+                (Deny, _) => String::new(),
+            };
+            remarks.push(Remark::about(rule, format!("is widened: it also allows {added}{reason}")));
+            widened
         }
-        (false, _, None) => {
-            remarks.extend(
-                here.take(1).map(|rule| Remark::about(rule, format!("also blocks {allowed}: {inability}"))),
+        (None, SubdomainOwner::Anyone(_)) if context.options.widen => {
+            remarks.push(Remark::about(rule, format!("is widened: it also allows {added}")));
+            widened
+        }
+        (None, SubdomainOwner::Anyone(what)) => {
+            let message = format!(
+                "is not exported: {inability}, where anyone can create names ({what}); use --widen to allow both"
             );
-            ExportEntry { own: Deny, below: Deny, ..wanted }
+            remarks.push(context.blocked(rule, message));
+            narrowed
         }
     }
 }

@@ -69,15 +69,18 @@ pub(super) fn allowed_alone<'a>(context: &'a Context<'a>, remarks: &mut Vec<Rema
     let mut items: Vec<Item<'a>> = context.effective.nodes().flat_map(allowed_here).collect();
     items.retain(|item| {
         let Some(exception) = exception(context, &item.pattern) else { return true };
-        let (fate, remedy) = match context.widen {
+        let (fate, remedy) = match context.options.widen {
             true => ("is widened", String::new()),
             false => {
                 ("is not exported", format!("; use --widen to export it, which also allows `{exception}`"))
             }
         };
         let message = format!("{fate}: this format has no deny rule for `{exception}`{remedy}");
-        remarks.extend(item.rule.map(|rule| Remark::about(rule, message)));
-        context.widen
+        remarks.extend(item.rule.map(|rule| match context.options.widen {
+            true => Remark::about(rule, message),
+            false => context.blocked(rule, message),
+        }));
+        context.options.widen
     });
     items.sort_by_cached_key(|item| item.pattern.to_string());
     items

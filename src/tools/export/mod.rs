@@ -3,41 +3,58 @@
 //! Every target expresses less than namegate's rules. An export reports each rule that a target cannot express, and
 //! allows more than the rule only with `widen`. `fit` finds the closest approximation; each target's module writes it.
 
+mod aliases;
 mod azure_dns_policy;
 mod azure_firewall;
-mod azure_ml;
 mod cilium;
+mod cluster_network_policy;
 mod coredns;
+mod discover;
 mod dnsmasq;
 mod fit;
+mod kubernetes;
 mod layer;
+mod managed_network;
+mod options;
+mod route53;
 mod rpz;
 mod unbound;
+mod ztdns;
 
 use std::fmt;
 
 use clap::ValueEnum;
+
+pub use discover::{Discovery, Undiscovered, discover};
+pub use options::{Cloud, ExportOptions, Namespace, OptionError, VirtualNetworkId, device_resolver};
 
 use crate::address::upstream::UpstreamAddress;
 use crate::allowlist::Port;
 use crate::assemble::Assembly;
 use crate::assemble::effective::Effective;
 use crate::config::GuardMode;
+use crate::hazard::shared_suffixes;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
+use crate::policy::rule::{Action, Scope};
 use crate::policy::{Mode, RuleRef};
 use crate::util::escape::on_one_line;
+use crate::wire::name::Name;
 
-/// The target of an export.
+/// The target of an export. Its lines are the help text and the table in docs/exports.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Target {
     /// Azure Firewall: ARM template of a rule collection group
     AzureFirewall,
     /// Azure DNS security policy: ARM template of domain lists and rules
     AzureDnsPolicy,
-    /// Azure ML managed network: outbound FQDN rules for `az ml workspace update --file`
+    /// Azure ML managed network: rules for `az ml workspace update`
     AzureMl,
-    /// Response policy zone for BIND, Unbound, PowerDNS Recursor and others
+    /// AI Foundry managed network: rules for `outbound-rule bulk-set`
+    AzureAiFoundry,
+    /// AWS Route 53 Resolver DNS Firewall: CloudFormation template
+    Route53,
+    /// Response policy zone: BIND, Unbound, PowerDNS Recursor, others
     Rpz,
     /// Unbound: `local-zone` configuration
     Unbound,
@@ -45,14 +62,28 @@ pub enum Target {
     Dnsmasq,
     /// CoreDNS: a Corefile
     Coredns,
-    /// Cilium 1.18 or newer: a CiliumNetworkPolicy
+    /// Cilium 1.19 or newer: network policy with DNS rules
     Cilium,
+    /// Kubernetes ClusterNetworkPolicy v1alpha2 with `domainNames`
+    ClusterNetworkPolicy,
+    /// Windows Zero Trust DNS: Intune profile for devices, JSON
+    Ztdns,
 }
 
 impl Target {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// True if the exported file names upstream servers.
     pub fn names_upstreams(self) -> bool {
         matches!(self, Self::Unbound | Self::Dnsmasq | Self::Coredns)
+    }
+
+    /// True if the target allows a name only with all names below it.
+    fn covers_subdomains(self) -> bool {
+        matches!(self, Self::AzureDnsPolicy | Self::Unbound)
     }
 }
 
@@ -72,15 +103,17 @@ pub struct Remark {
     pub place: String,
     /// The rule, and what the export did with it.
     pub message: String,
+    /// The export blocks hosts that the current edition of a vendor's list requires.
+    pub is_loss: bool,
 }
 
 impl Remark {
     fn about(rule: RuleRef<'_>, message: impl fmt::Display) -> Self {
-        Self { place: rule.place(), message: format!("`{rule}` {message}") }
+        Self { place: rule.place(), message: format!("`{rule}` {message}"), is_loss: false }
     }
 
     fn general(message: impl Into<String>) -> Self {
-        Self { place: String::new(), message: message.into() }
+        Self { place: String::new(), message: message.into(), is_loss: false }
     }
 }
 
@@ -90,7 +123,11 @@ impl fmt::Display for Remark {
         if !self.place.is_empty() {
             write!(f, "{}: ", on_one_line(&self.place))?;
         }
-        write!(f, "{}", on_one_line(&self.message))
+        write!(f, "{}", on_one_line(&self.message))?;
+        if self.is_loss {
+            write!(f, " (the vendor's current list requires it)")?;
+        }
+        Ok(())
     }
 }
 
@@ -98,23 +135,33 @@ impl fmt::Display for Remark {
 struct Context<'a> {
     assembly: &'a Assembly,
     effective: Effective<'a>,
-    /// Allow more than a rule does if the target cannot express the rule.
-    widen: bool,
+    options: &'a ExportOptions,
 }
 
-/// Writes the policy of `assembly` for `target`. A rule that the target can only express more broadly is not
-/// exported, or written more broadly with `widen`.
-pub fn export(target: Target, assembly: &Assembly, widen: bool) -> Export {
-    let context = Context { assembly, effective: Effective::of(assembly.policy()), widen };
+/// Writes the policy of `assembly` for `target`. A rule that the target can only express more broadly is widened if the
+/// further names belong to the same owner, or with `options.widen`. Otherwise it is not exported.
+pub fn export(target: Target, assembly: &Assembly, options: &ExportOptions) -> Export {
+    if target == Target::Ztdns {
+        return ztdns::write(assembly, options);
+    }
+    let mut effective = Effective::of(assembly.policy());
+    if target.covers_subdomains() {
+        add_shared_suffixes(&mut effective);
+    }
+    let context = Context { assembly, effective, options };
     let mut export = match target {
         Target::AzureFirewall => azure_firewall::write(&context),
         Target::AzureDnsPolicy => azure_dns_policy::write(&context),
-        Target::AzureMl => azure_ml::write(&context),
+        Target::AzureMl => managed_network::write_azure_ml(&context),
+        Target::AzureAiFoundry => managed_network::write_ai_foundry(&context),
+        Target::Route53 => route53::write(&context),
         Target::Rpz => rpz::write(&context),
         Target::Unbound => unbound::write(&context),
         Target::Dnsmasq => dnsmasq::write(&context),
         Target::Coredns => coredns::write(&context),
         Target::Cilium => cilium::write(&context),
+        Target::ClusterNetworkPolicy => cluster_network_policy::write(&context),
+        Target::Ztdns => Export::default(),
     };
     if assembly.policies.groups().len() > 1 {
         let message = "only the rules of client group `default` are exported";
@@ -135,6 +182,26 @@ pub fn export(target: Target, assembly: &Assembly, widen: bool) -> Export {
         export.remarks.push(Remark::general(message));
     }
     export
+}
+
+/// The names that an exact rule allows.
+pub fn exact_names(assembly: &Assembly) -> Vec<Name> {
+    let effective = Effective::of(assembly.policy());
+    exactly_allowed(&effective).cloned().collect()
+}
+
+fn exactly_allowed<'e>(effective: &'e Effective<'_>) -> impl Iterator<Item = &'e Name> {
+    let is_allowed =
+        |rule: RuleRef<'_>| rule.action() == Action::Allow && rule.pattern().scope() == Scope::Exact;
+    effective.nodes().filter(move |node| node.own.is_some_and(is_allowed)).map(|node| &node.name)
+}
+
+/// Adds the shared suffixes below names that are allowed alone, so that [`fit::fit`] can leave them out of what it widens.
+fn add_shared_suffixes(effective: &mut Effective<'_>) {
+    let suffixes: Vec<Name> = shared_suffixes()
+        .filter(|suffix| exactly_allowed(effective).any(|name| suffix != name && suffix.is_within(name)))
+        .collect();
+    suffixes.iter().for_each(|suffix| effective.add_name(suffix));
 }
 
 /// The features of the policy that no target can express.
@@ -164,6 +231,19 @@ fn unsaid(assembly: &Assembly) -> Vec<String> {
 }
 
 impl Context<'_> {
+    /// A remark about a rule whose names the export blocks.
+    fn blocked(&self, rule: RuleRef<'_>, message: impl fmt::Display) -> Remark {
+        Remark { is_loss: self.is_required(rule), ..Remark::about(rule, message) }
+    }
+
+    /// True if the current edition of a vendor's list has the rule.
+    fn is_required(&self, rule: RuleRef<'_>) -> bool {
+        let Some(zone) = self.assembly.zones.iter().find(|zone| zone.file == rule.source().file) else {
+            return false;
+        };
+        self.assembly.written(rule).is_some_and(|written| zone.is_current(written))
+    }
+
     /// The file header: a comment line that begins with `mark`.
     fn head(&self, mark: &str, target: &str) -> String {
         let hash = self.assembly.policy().hash();

@@ -33,7 +33,10 @@ pub(super) fn write(context: &Context<'_>) -> Export {
             let denied = if entry.inherited == Action::Allow { ", so names that it denies pass" } else { "" };
             let message =
                 format!("is not exported{denied}: its name would be too long in a response policy zone");
-            export.remarks.extend(entry.rule().map(|rule| Remark::about(rule, message)));
+            export.remarks.extend(entry.rule().map(|rule| match entry.own {
+                Action::Allow => context.blocked(rule, message),
+                Action::Deny => Remark::about(rule, message),
+            }));
             continue;
         }
         let _ = writeln!(text, "{name} CNAME {}{comment}", target(entry.own));
