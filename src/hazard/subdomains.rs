@@ -34,15 +34,14 @@ const RESOURCES: &[&str] = &[
 
 /// Who can create names below `host`, which is a host's name and no suffix of others.
 pub fn subdomain_owner(host: &Name) -> SubdomainOwner {
-    match standing(host) {
-        DomainStanding::Registry => return SubdomainOwner::Anyone("domains"),
-        DomainStanding::Provider => return SubdomainOwner::Anyone("names of a provider's customers"),
-        DomainStanding::Registered(_) => {}
-    }
-    match shared_suffix(host) {
-        None => SubdomainOwner::Same(shared_suffix::rows_below(host).collect()),
-        Some(_) if is_resource(host) => SubdomainOwner::Same(Vec::new()),
-        Some((_, what)) => SubdomainOwner::Anyone(what),
+    match (shared_suffix(host), standing(host)) {
+        (Some(_), _) if is_resource(host) => SubdomainOwner::Same(Vec::new()),
+        (Some((_, what)), _) => SubdomainOwner::Anyone(what),
+        (None, DomainStanding::Registry) => SubdomainOwner::Anyone("domains"),
+        (None, DomainStanding::Provider) => SubdomainOwner::Anyone("names of a provider's customers"),
+        (None, DomainStanding::Registered(_)) => {
+            SubdomainOwner::Same(shared_suffix::rows_below(host).collect())
+        }
     }
 }
 

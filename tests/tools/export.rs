@@ -1,12 +1,12 @@
-//! Tests `namegate export`: its files, warnings and exit codes. `export_readings` interprets the files as their targets
-//! do, and `export_servers` loads them into real servers.
+//! Tests `namegate export`: its files, warnings and exit codes. `export_targets` tests what single targets write,
+//! `export_readings` interprets the files as their targets do, and `export_servers` loads them into real servers.
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::command::{Finished, namegate};
 
-fn run(settings: &str, arguments: &[&str]) -> Finished {
+pub(crate) fn run(settings: &str, arguments: &[&str]) -> Finished {
     let directory = TempDir::new().expect("a temporary directory");
     std::fs::write(directory.path().join("namegate.toml"), settings).expect("a file can be written");
     let global = ["--config", "namegate.toml", "--upstream", "10.0.0.4"];
@@ -67,32 +67,128 @@ fn dnsmasq_has_a_server_for_each_allowed_name() {
 
 #[test]
 fn what_unbound_cannot_say_is_told() {
-    let narrow = run(SMALL, &["unbound"]).expect_code(0);
     let zones = |text: &str| {
         let zones = lines(text, "#")
             .into_iter()
             .filter(|line| line.contains("local-zone") && !line.contains("localhost"));
         zones.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(
-        zones(&narrow.stdout),
-        [
-            "local-zone: \".\" always_nxdomain",
-            "local-zone: \"below.example.\" transparent",
-            "local-zone: \"both.example.\" always_transparent",
-            "local-zone: \"denied.both.example.\" always_nxdomain",
-        ]
-    );
-    narrow.expect_stderr(&[
-        "warning: namegate.toml:5: `name.example` is not exported: ",
-        "warning: namegate.toml:8: `*.denied.both.example` also blocks `denied.both.example`: ",
-    ]);
-    let wide = run(SMALL, &["unbound", "--widen"]).expect_code(0);
-    assert_eq!(zones(&wide.stdout)[4], "local-zone: \"name.example.\" always_transparent");
-    assert_eq!(zones(&wide.stdout)[3], "local-zone: \"denied.both.example.\" always_nxdomain");
-    wide.expect_stderr(&[
-        "warning: namegate.toml:5: `name.example` is widened: it also allows its subdomains",
-    ]);
+    let expected = [
+        "local-zone: \".\" always_nxdomain",
+        "local-zone: \"below.example.\" transparent",
+        "local-zone: \"both.example.\" always_transparent",
+        "local-zone: \"denied.both.example.\" always_nxdomain",
+        "local-zone: \"name.example.\" always_transparent",
+    ];
+    for arguments in [&["unbound"][..], &["unbound", "--widen"]] {
+        let unbound = run(SMALL, arguments).expect_code(0);
+        assert_eq!(zones(&unbound.stdout), expected);
+        unbound.expect_stderr(&[
+            "warning: namegate.toml:5: `name.example` is widened: it also allows its subdomains, which belong to the same \
+             owner\n",
+            "warning: namegate.toml:8: `*.denied.both.example` also blocks `denied.both.example`: ",
+        ]);
+    }
+}
+
+/// Names that anyone can create are not opened without `--widen`.
+#[test]
+fn names_of_strangers_are_opened_only_with_widen() {
+    let settings = |host: &str| format!("[policy]\nzones = []\nallow = [\"{host}\"]\n");
+    for target in ["unbound", "azure-dns-policy"] {
+        for (host, owner) in [
+            ("westeurope.cloudapp.azure.com", "virtual machines and load balancers"),
+            ("blob.core.windows.net", "storage accounts"),
+            ("contoso.azurewebsites.net", "web sites and functions"),
+            ("blogspot.com", "names of a provider's customers"),
+            ("co.uk", "domains"),
+        ] {
+            let narrow = run(&settings(host), &[target]).expect_code(0);
+            let told = format!("anyone can create names ({owner}); use --widen to allow both");
+            narrow.clone().expect_stderr(&[&told]);
+            assert!(!narrow.stdout.contains(&format!("\"{host}.\"")), "{target}: {}", narrow.stdout);
+            let wide = run(&settings(host), &[target, "--widen"]).expect_code(0);
+            assert!(wide.stdout.contains(&format!("\"{host}.\"")), "{target}: {}", wide.stdout);
+        }
+        let studio = run(&settings("ml.azure.com"), &[target]).expect_code(0);
+        let zones: Vec<&str> =
+            studio.stdout.lines().filter(|line| line.contains("ml.azure.com.\"")).map(str::trim).collect();
+        assert_eq!(zones.len(), 2, "{target}: {}", studio.stdout);
+        studio.expect_stderr(&["belong to the same owner, except below `inference.ml.azure.com`\n"]);
+        // A rule for the names below opens them again.
+        let both = "[policy]\nzones = []\nallow = [\"ml.azure.com\", \"*.inference.ml.azure.com\"]\n";
+        let both = run(both, &[target]).expect_code(0);
+        assert!(!both.stdout.contains("Block-") || target == "unbound", "{}", both.stdout);
+    }
+}
+
+/// A required host that drops out is an error, whatever the target.
+#[test]
+fn a_required_host_that_drops_out_makes_the_status_1() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let zone = |listed: &str, superseded: &str| {
+        format!(
+            "[[edition]]\nid = \"page\"\npage = \"a page\"\ndate = 2026-03-19\n{superseded}\n\
+             [[allow]]\nhost = \"contoso.azurewebsites.net\"\nports = [\"tcp/443\"]\n{listed}\n\
+             [[allow]]\nhost = \"*.nested.example\"\nports = [\"tcp/443\"]\n{listed}\n\
+             [[deny]]\nhost = \"x.nested.example\"\nreason = \"a test\"\n\
+             [[allow]]\nhost = \"a+b.example\"\nports = [\"tcp/443\"]\n{listed}\n\
+             [[allow]]\nhost = \"*.udp.example\"\nports = [\"udp/5831\"]\n{listed}\n"
+        )
+    };
+    let listed = "listed = [\"page\"]";
+    for (target, lost) in [
+        ("unbound", &["contoso.azurewebsites.net"][..]),
+        ("azure-dns-policy", &["contoso.azurewebsites.net"]),
+        ("azure-firewall", &["*.udp.example"]),
+        ("azure-ml", &["*.nested.example"]),
+        ("azure-ai-foundry", &["*.nested.example"]),
+        ("cilium", &["*.nested.example", "a+b.example"]),
+        ("cluster-network-policy", &["*.nested.example", "a+b.example"]),
+        ("route53", &["a+b.example"]),
+        ("rpz", &[]),
+        ("dnsmasq", &[]),
+        ("coredns", &[]),
+    ] {
+        for (text, is_required) in
+            [(zone(listed, ""), true), (zone(listed, "superseded = true"), false), (zone("", ""), false)]
+        {
+            std::fs::write(directory.path().join("zone.toml"), text).expect("a file can be written");
+            let arguments = ["export", target, "--zones", "./zone.toml", "--upstream", "10.0.0.4"];
+            let run = namegate(directory.path(), &arguments);
+            let required: Vec<&str> = run
+                .stderr
+                .lines()
+                .filter(|line| line.starts_with("error: ./zone.toml:"))
+                .map(|line| line.split('`').nth(1).unwrap_or_default())
+                .collect();
+            assert_eq!(required, if is_required { lost } else { &[] }, "{target}: {}", run.stderr);
+            assert!(!run.stdout.is_empty(), "{target}: the file is written all the same");
+            run.expect_code(i32::from(is_required && !lost.is_empty()));
+        }
+    }
+}
+
+#[test]
+fn an_option_of_another_target_is_refused() {
+    let network = "/subscriptions/1/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/hub";
+    for (arguments, texts) in [
+        (&["rpz", "--vnet", network][..], &["--vnet has no meaning for `rpz`", "azure-dns-policy"][..]),
+        (&["rpz", "--discover", "127.0.0.1"], &["--discover has no meaning for `rpz`"]),
+        (&["azure-dns-policy", "--vnet", "hub"], &["write the resource ID of a virtual network"]),
+        (&["azure-dns-policy", "--discover", "tls://10.0.0.4"], &["answers over UDP", "168.63.129.16"]),
+        (&["azure-dns-policy", "--discover", "system"], &["answers over UDP"]),
+        (&["azure-dns-policy", "--namespace", "a"], &["it is for cilium and cluster-network-policy"]),
+        (&["cilium", "--namespace", "kube-system"], &["cut the cluster's DNS servers off"]),
+        (&["cilium", "--cloud", "china"], &["it is for azure-ml and azure-ai-foundry"]),
+        (&["azure-ml", "--cloud", "moon"], &["public", "government", "china"]),
+        (&["ztdns"], &["ZTDNS has no list of names", "--resolver tls://10.0.0.4#dns.example"]),
+        (&["ztdns", "--resolver", "10.0.0.4"], &["write an encrypted server by its address"]),
+        (&["nonsense"], &["azure-firewall"]),
+    ] {
+        let run = run(SMALL, arguments).expect_code(2).expect_stderr(texts);
+        assert_eq!(run.stdout, "", "{arguments:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use namegate::assemble::Assembly;
 use namegate::policy::rule::Pattern;
-use namegate::tools::export::{Target, export};
+use namegate::tools::export::{ExportOptions, Target, export};
 use namegate::wire::name::Name;
 use serde_json::Value;
 
@@ -12,11 +12,23 @@ use crate::tools::export_servers::{NESTED, SHIPPED, Told, allows, assembly, name
 /// Number of names to compare.
 const NAMES: usize = 20_000;
 
+/// The default allowlists for one workspace, without names of other tenants.
+const STRICT: &str = r#"
+[policy]
+strict = true
+[parameters]
+region = ["westeurope"]
+storage = ["teststorage"]
+acr = ["testregistry"]
+key_vault = ["testvault"]
+"#;
+
 /// Compares a target's verdicts with the policy; differences must be reported, and all go in one direction.
 fn read_as(target: Target, widen: bool, judge: impl Fn(&str) -> Box<dyn Fn(&str) -> bool>) {
-    for (policy, settings) in [("default", ""), ("shipped", SHIPPED), ("nested", NESTED)] {
+    for (policy, settings) in [("default", ""), ("shipped", SHIPPED), ("strict", STRICT), ("nested", NESTED)]
+    {
         let assembly: Assembly = assembly(settings);
-        let export = export(target, &assembly, widen);
+        let export = export(target, &assembly, &ExportOptions { widen, ..ExportOptions::default() });
         let told = Told::of(&export);
         let judge = judge(&export.text);
         let (mut allowed, mut differences) = (0, Vec::new());
@@ -124,12 +136,13 @@ fn managed_network(text: &str) -> Box<dyn Fn(&str) -> bool> {
 fn cilium(text: &str) -> Box<dyn Fn(&str) -> bool> {
     let selectors = |text: &str| {
         let quoted = |line: &str| Some(line.split_once("match")?.1.split('"').nth(1)?.replace("**.", "*."));
-        let mut patterns: Vec<String> =
-            text.lines().filter(|line| !line.contains("matchLabels")).filter_map(quoted).collect();
+        let is_about_names = |line: &&str| !line.contains("matchLabels") && !line.contains("cluster.local");
+        let mut patterns: Vec<String> = text.lines().filter(is_about_names).filter_map(quoted).collect();
         patterns.sort();
         patterns
     };
     let (dns, fqdns) = text.split_once("    - toFQDNs:\n").expect("both halves");
+    assert!(dns.contains("matchPattern: \"**.cluster.local\""), "{dns}");
     assert_eq!(selectors(dns), selectors(fqdns));
     let patterns: Vec<Pattern> =
         selectors(dns).iter().map(|pattern| Pattern::parse(pattern).unwrap()).collect();
@@ -137,12 +150,80 @@ fn cilium(text: &str) -> Box<dyn Fn(&str) -> bool> {
     Box::new(move |name| first_match(&tried, name))
 }
 
+/// ClusterNetworkPolicy: names of Accept rules, before the rule that denies the rest.
+fn cluster_network_policy(text: &str) -> Box<dyn Fn(&str) -> bool> {
+    let (names, rest) = text.split_once("name: everything-else").expect("a last rule");
+    assert!(rest.contains("action: Deny"), "{rest}");
+    let quoted = |line: &str| line.trim().strip_prefix("- \"")?.strip_suffix('"').map(str::to_owned);
+    let patterns = names.lines().filter_map(quoted).map(|pattern| Pattern::parse(&pattern).unwrap());
+    let tried = vec![(0, true, patterns.collect::<Vec<_>>())];
+    Box::new(move |name| first_match(&tried, name))
+}
+
 #[test]
 fn targets_without_denials_let_pass_no_more_than_namegate() {
     for widen in [false, true] {
-        read_as(Target::AzureMl, widen, managed_network);
+        for target in [Target::AzureMl, Target::AzureAiFoundry] {
+            read_managed_network(target, widen);
+        }
         read_as(Target::Cilium, widen, cilium);
+        read_as(Target::ClusterNetworkPolicy, widen, cluster_network_policy);
     }
+}
+
+/// Names of storage and of other clouds are left out; the remarks list them.
+fn read_managed_network(target: Target, widen: bool) {
+    for (policy, settings) in [("default", ""), ("strict", STRICT), ("nested", NESTED)] {
+        let assembly: Assembly = assembly(settings);
+        let export = export(target, &assembly, &ExportOptions { widen, ..ExportOptions::default() });
+        let left_out: Vec<Pattern> = export
+            .remarks
+            .iter()
+            .filter(|remark| remark.message.contains("names ") && remark.place.is_empty())
+            .flat_map(|remark| remark.message.rsplit(": ").next().unwrap_or_default().split(", "))
+            .filter_map(|pattern| Pattern::parse(pattern).ok())
+            .collect();
+        assert!(policy != "default" || left_out.len() > 5, "{:?}", export.remarks);
+        let (told, judge) = (Told::of(&export), managed_network(&export.text));
+        for name in names(assembly.policy(), NAMES) {
+            let folded = Name::from_labels(name.split('.').map(str::as_bytes)).expect("a name");
+            let (here, there) = (allows(&assembly, &folded), judge(&folded.to_string()));
+            let is_told = || {
+                told.iter().any(|told| told.explains(&folded, there))
+                    || here && left_out.iter().any(|pattern| pattern.matches(&folded))
+            };
+            assert!(
+                here == there || is_told(),
+                "{target:?}, {policy}, widen {widen}: {name}: here {here}, there {there}"
+            );
+        }
+    }
+}
+
+/// Route 53: rules by priority; a name alone, or `*.x` for every name below `x`.
+fn dns_firewall(text: &str) -> Box<dyn Fn(&str) -> bool> {
+    let value: Value = serde_json::from_str(text).expect("JSON");
+    let resources = &value["Resources"];
+    let mut tried = Vec::new();
+    let rules = resources["RuleGroup"]["Properties"]["FirewallRules"].as_array().expect("rules");
+    for rule in rules {
+        let list = rule["FirewallDomainListId"]["Fn::GetAtt"][0].as_str().expect("a list");
+        let patterns = strings(&resources[list]["Properties"]["Domains"])
+            .filter(|domain| *domain != "*")
+            .map(|domain| Pattern::parse(domain).unwrap());
+        let (allow, is_last) = (rule["Action"] == "ALLOW", list == "EveryName");
+        assert_eq!(allow, rule["BlockResponse"] != "NXDOMAIN", "{rule}");
+        assert_eq!(rule["FirewallDomainRedirectionAction"], "TRUST_REDIRECTION_DOMAIN");
+        assert!(!is_last || !allow && std::ptr::eq(rule, &raw const rules[rules.len() - 1]), "{rule}");
+        tried.push((rule["Priority"].as_u64().expect("a priority"), allow, patterns.collect::<Vec<_>>()));
+    }
+    tried.sort_by_key(|(priority, ..)| *priority);
+    Box::new(move |name| first_match(&tried, name))
+}
+
+#[test]
+fn dns_firewall_would_answer_what_namegate_does() {
+    read_as(Target::Route53, false, dns_firewall);
 }
 
 /// CoreDNS: the block with the longest name; in it, the template whose match blocks.

@@ -11,7 +11,7 @@ use namegate::assemble::{Assembly, Sources, assemble};
 use namegate::config::Overrides;
 use namegate::policy::clients::GroupId;
 use namegate::policy::{Verdict, rule::Pattern};
-use namegate::tools::export::{Export, Remark, Target, export};
+use namegate::tools::export::{Export, ExportOptions, Remark, Target, export};
 use namegate::wire::code::{Class, Type};
 use namegate::wire::name::Name;
 use namegate::wire::query::Question;
@@ -105,7 +105,7 @@ fn compare(kind: Kind, target: Target, widen: bool) {
     for (policy, settings) in [("default", ""), ("shipped", SHIPPED), ("nested", NESTED)] {
         let upstream = Upstream::start();
         let assembly = assembly(settings);
-        let export = export(target, &assembly, widen);
+        let export = export(target, &assembly, &ExportOptions { widen, ..ExportOptions::default() });
         let text = export.text.replace("127.0.0.1#53535", &format!("127.0.0.1#{}", upstream.port()));
         let text = text.replace("127.0.0.1@53535", &format!("127.0.0.1@{}", upstream.port()));
         let told = Told::of(&export);

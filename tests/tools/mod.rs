@@ -8,6 +8,7 @@ mod explain;
 mod export;
 mod export_readings;
 mod export_servers;
+mod export_targets;
 mod field_files;
 mod import;
 mod import_faults;

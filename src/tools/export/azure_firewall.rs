@@ -1,7 +1,7 @@
 //! A rule collection group of an Azure Firewall policy, as an ARM template (Microsoft Learn, "Azure Firewall policy rule
 //! sets" and "Use FQDN filtering in network rules").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use super::managed_network::destinations;
 use super::{Context, Export, Remark};
 use crate::allowlist::{Port, Protocol};
 use crate::policy::rule::{Action, Scope};
+use crate::wire::name::Name;
 
 /// Maximum size of a rule collection group template, in bytes.
 const MAX_GROUP: usize = 2_000_000;
@@ -110,34 +111,101 @@ fn web_ports(ports: &[Port]) -> Vec<Port> {
     [HTTP, HTTPS].into_iter().filter(is_open).collect()
 }
 
-/// One rule for each port other than HTTP and HTTPS. Network rules do not accept wildcards.
+/// Service tags, which network rules accept in place of wildcards, and the names behind their addresses (Microsoft Learn,
+/// "Configure inbound and outbound network traffic", 2026-03-19).
+const SERVICE_TAGS: [(&str, &str); 9] = [
+    ("azureml.ms", MACHINE_LEARNING),
+    ("azureml.net", MACHINE_LEARNING),
+    ("azureml.us", MACHINE_LEARNING),
+    ("azureml.cn", MACHINE_LEARNING),
+    ("ml.azure.us", MACHINE_LEARNING),
+    ("ml.azure.cn", MACHINE_LEARNING),
+    ("batch.azure.com", "BatchNodeManagement"),
+    ("batch.usgovcloudapi.net", "BatchNodeManagement"),
+    ("batch.chinacloudapi.cn", "BatchNodeManagement"),
+];
+const MACHINE_LEARNING: &str = "AzureMachineLearning";
+
+fn service_tag(name: &Name) -> Option<&'static str> {
+    let labels: Vec<&[u8]> = name.labels().collect();
+    let is_within =
+        |suffix: &str| labels.ends_with(&suffix.split('.').map(str::as_bytes).collect::<Vec<_>>());
+    SERVICE_TAGS.into_iter().find(|(suffix, _)| is_within(suffix)).map(|(_, tag)| tag)
+}
+
+/// One rule for each port other than HTTP and HTTPS. Network rules do not accept wildcards; with `widen`, a service tag
+/// stands for them.
 fn network_rules(context: &Context<'_>, layers: &[Layer<'_>], remarks: &mut Vec<Remark>) -> Vec<Value> {
     let mut by_port: BTreeMap<Port, Vec<String>> = BTreeMap::new();
-    for item in layers.iter().filter(|layer| layer.action == Action::Allow).flat_map(|layer| &layer.items) {
+    let mut by_tag: BTreeSet<(&str, Port)> = BTreeSet::new();
+    let items: Vec<&Item<'_>> =
+        layers.iter().filter(|layer| layer.action == Action::Allow).flat_map(|layer| &layer.items).collect();
+    for item in &items {
         let ports = other_ports(context.ports(item.rule));
-        if item.pattern.scope() != Scope::Below {
-            for port in &ports {
+        let is_wildcard = item.pattern.scope() != Scope::Exact;
+        let tag = service_tag(item.pattern.name()).filter(|_| is_wildcard);
+        for port in &ports {
+            if item.pattern.scope() != Scope::Below {
                 by_port.entry(*port).or_default().push(item.pattern.name().to_string());
             }
+            by_tag.extend(tag.filter(|_| context.options.widen).map(|tag| (tag, *port)));
         }
-        remarks.extend(remark(context, item, &ports));
-    }
-    let rules = by_port.into_iter().map(|(port, fqdns)| {
-        let protocols = match port.protocol {
-            Protocol::Tcp => vec!["TCP"],
-            Protocol::Udp => vec!["UDP"],
-            Protocol::Any => vec!["TCP", "UDP"],
+        let is_reachable = |wider: &&Item<'_>| {
+            let (name, wider_name) = (item.pattern.name(), wider.pattern.name());
+            let is_wider =
+                wider.pattern.scope() != Scope::Exact && name != wider_name && name.is_within(wider_name);
+            (is_wider || wider.pattern == item.pattern) && !web_ports(context.ports(wider.rule)).is_empty()
         };
-        json!({
-            "ruleType": "NetworkRule",
-            "name": port.to_string().replace('/', "-"),
-            "ipProtocols": protocols,
-            "sourceAddresses": "[parameters('sourceAddresses')]",
-            "destinationFqdns": fqdns,
-            "destinationPorts": [port.number.to_string()],
-        })
+        let Some(rule) = item.rule else { continue };
+        if context.ports(item.rule).is_empty() {
+            remarks.push(Remark::about(rule, "has no `ports`: only HTTPS on tcp/443 is allowed"));
+        } else if is_wildcard && !ports.is_empty() {
+            let ports = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            remarks.push(match tag {
+                Some(tag) if context.options.widen => {
+                    let message = format!(
+                        "is widened: it also allows all addresses of the service tag {tag} on {ports}"
+                    );
+                    Remark::about(rule, message)
+                }
+                tag => {
+                    let remedy = tag.map_or_else(String::new, |tag| {
+                        format!("; use --widen for a network rule with the service tag {tag}")
+                    });
+                    let message =
+                        format!("is not allowed on {ports}: network rules accept no wildcards{remedy}");
+                    match items.iter().any(|wider| is_reachable(wider)) {
+                        true => Remark::about(rule, message),
+                        false => context.blocked(rule, message),
+                    }
+                }
+            });
+        }
+    }
+    let named = by_port.into_iter().map(|(port, fqdns)| {
+        network_rule(&port.to_string().replace('/', "-"), port, "destinationFqdns", &fqdns)
     });
-    rules.collect()
+    let tagged = by_tag.into_iter().map(|(tag, port)| {
+        let name = format!("{tag}-{}", port.to_string().replace('/', "-"));
+        network_rule(&name, port, "destinationAddresses", &[tag.to_owned()])
+    });
+    named.chain(tagged).collect()
+}
+
+fn network_rule(name: &str, port: Port, field: &str, destinations: &[String]) -> Value {
+    let protocols = match port.protocol {
+        Protocol::Tcp => vec!["TCP"],
+        Protocol::Udp => vec!["UDP"],
+        Protocol::Any => vec!["TCP", "UDP"],
+    };
+    json!({
+        "ruleType": "NetworkRule",
+        "name": name,
+        "ipProtocols": protocols,
+        "sourceAddresses": "[parameters('sourceAddresses')]",
+        field: destinations,
+        "destinationPorts": [port.number.to_string()],
+    })
 }
 
 fn other_ports(ports: &[Port]) -> Vec<Port> {
@@ -149,17 +217,4 @@ fn other_ports(ports: &[Port]) -> Vec<Port> {
         port => Some(*port),
     };
     ports.iter().filter_map(other).collect()
-}
-
-fn remark(context: &Context<'_>, item: &Item<'_>, other_ports: &[Port]) -> Option<Remark> {
-    let rule = item.rule?;
-    if context.ports(item.rule).is_empty() {
-        return Some(Remark::about(rule, "has no `ports`: only HTTPS on tcp/443 is allowed"));
-    }
-    let is_wildcard = item.pattern.scope() != Scope::Exact;
-    let ports: Vec<String> = other_ports.iter().map(ToString::to_string).collect();
-    (is_wildcard && !ports.is_empty()).then(|| {
-        let message = format!("is not allowed on {}: network rules accept no wildcards", ports.join(", "));
-        Remark::about(rule, message)
-    })
 }
