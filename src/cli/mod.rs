@@ -199,10 +199,13 @@ Exit status: 0 no difference, 1 differences, 2 not readable.")]
     /// Write the policy for a firewall or another resolver
     #[command(after_help = "Examples:
   namegate export azure-firewall --output rules.json
+  namegate export azure-dns-policy --discover 168.63.129.16 > policy.json
   namegate export unbound --strict > allowlist.conf
 
-Exit status: 0 written, 1 invalid settings, or warnings with --strict, 2 the
-format cannot express encrypted upstreams.")]
+docs/exports.md says what each target can express, and how to load the file.
+
+Exit status: 0 written, 1 written without a host that a vendor's current list
+requires, or with warnings and --strict, or invalid settings, 2 wrong options.")]
     Export(With<export::Arguments, SettingsOverrides>),
     /// Demonstrate namegate on loopback
     ///

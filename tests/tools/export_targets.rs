@@ -249,6 +249,20 @@ fn a_service_tag_stands_for_wildcards_with_widen() {
     ]);
 }
 
+#[test]
+fn a_rule_that_ends_is_told() {
+    let rule = |host: &str, until: &str| format!("[[allow]]\nhost = \"{host}\"\nuntil = {until}\n");
+    let zone = format!("{}{}", rule(".later.example", "2999-12-31"), rule(".over.example", "2020-01-31"));
+    let run = export(&zone, &["rpz"]).expect_code(0);
+    assert!(
+        run.stdout.contains("later.example CNAME") && !run.stdout.contains("over.example"),
+        "{}",
+        run.stdout
+    );
+    let told = "`.later.example` ends 2999-12-31, but stays in the export: export again then\n";
+    assert_eq!(run.stderr, format!("warning: ./zone.toml:2: {told}"));
+}
+
 const PODS: &str = r#"
 [[allow]]
 host = "web.example"

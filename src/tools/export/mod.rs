@@ -174,6 +174,7 @@ pub fn export(target: Target, assembly: &Assembly, options: &ExportOptions) -> E
         };
         export.remarks.push(Remark::general(message.to_owned()));
     }
+    export.remarks.extend(endings(&context.effective));
     for message in unsaid(assembly) {
         export.remarks.push(Remark::general(message));
     }
@@ -202,6 +203,18 @@ fn add_shared_suffixes(effective: &mut Effective<'_>) {
         .filter(|suffix| exactly_allowed(effective).any(|name| suffix != name && suffix.is_within(name)))
         .collect();
     suffixes.iter().for_each(|suffix| effective.add_name(suffix));
+}
+
+/// The rules that end: an export keeps them.
+fn endings<'e>(effective: &'e Effective<'_>) -> impl Iterator<Item = Remark> + 'e {
+    effective.nodes().flat_map(|node| {
+        let below = node.below.filter(|rule| node.own.is_none_or(|own| own.id() != rule.id()));
+        let rules = [node.own, below].into_iter().flatten();
+        rules.filter_map(|rule| {
+            let until = rule.until()?;
+            Some(Remark::about(rule, format!("ends {until}, but stays in the export: export again then")))
+        })
+    })
 }
 
 /// The features of the policy that no target can express.

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::discover::Discovery;
-use crate::address::encrypted::EncryptedAddress;
+use crate::address::encrypted::{EncryptedAddress, EncryptedProtocol};
 use crate::address::upstream::UpstreamAddress;
 
 /// What an export depends on besides the policy. Most options are for some targets only.
@@ -127,9 +127,13 @@ pub fn device_resolver(text: &str) -> Result<EncryptedAddress, OptionError> {
     let form = "write an encrypted server by its address: tls://10.0.0.4#dns.example or https://10.0.0.4/dns-query#dns.example";
     match text.parse::<UpstreamAddress>() {
         Err(error) => Err(OptionError(format!("{error}; {form}"))),
-        Ok(UpstreamAddress::Encrypted(address)) if super::ztdns::is_supported(&address) => Ok(address),
+        Ok(UpstreamAddress::Encrypted(address)) if is_supported(&address) => Ok(address),
         Ok(_) => Err(OptionError(form.to_owned())),
     }
+}
+
+fn is_supported(address: &EncryptedAddress) -> bool {
+    address.host.socket().is_some() && address.protocol != EncryptedProtocol::Quic
 }
 
 #[cfg(test)]

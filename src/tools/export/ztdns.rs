@@ -29,11 +29,6 @@ pub(super) fn write(assembly: &Assembly, options: &ExportOptions) -> Export {
     Export { text: format!("{profile:#}\n"), remarks: Vec::new() }
 }
 
-/// True if ZTDNS supports the server: TLS or HTTPS, by address.
-pub(super) fn is_supported(address: &EncryptedAddress) -> bool {
-    address.host.socket().is_some() && address.protocol != EncryptedProtocol::Quic
-}
-
 fn server(address: &EncryptedAddress) -> Option<Value> {
     let socket = address.host.socket()?;
     let name = address.server_name.to_str();
