@@ -36,6 +36,8 @@ pub enum AdviceKind {
     Inactive,
     /// Allowlists revised more than a year ago.
     Outdated,
+    /// Rules that only retired software needs.
+    Legacy,
     /// Names that the vendor lists as needed, but your policy denies.
     VendorDenied,
     /// Names that the vendor lists as needed, but `policy.strict` excludes.
@@ -132,6 +134,7 @@ fn of_group(assembly: &Assembly, policy: &Policy, most: usize) -> impl Iterator<
         vendor::needed(assembly, policy, most),
         no_effect::advise(assembly, policy, &sources, most),
         open::advise(policy, &sources, most),
+        vec![vendor::legacy(assembly, policy, &sources, most)],
     ];
     advice.into_iter().flatten()
 }
@@ -163,11 +166,10 @@ impl<'a> Sources<'a> {
         is_same && self.zone(rule).is_some_and(|zone| !zone.rules.is_empty())
     }
 
-    /// The rule as written in its allowlist, if marked `broad` there.
-    fn broad(&self, rule: RuleRef<'_>) -> Option<&'a AllowlistRule> {
+    /// The rule as written in its allowlist.
+    fn written(&self, rule: RuleRef<'_>) -> Option<&'a AllowlistRule> {
         let rules = self.zone(rule).map_or(&[][..], |zone| &zone.rules);
-        let written = rules.binary_search_by_key(&rule.line(), |written| written.line).ok()?;
-        Some(&rules[written]).filter(|written| written.broad)
+        rules.binary_search_by_key(&rule.line(), |written| written.line).ok().map(|at| &rules[at])
     }
 }
 

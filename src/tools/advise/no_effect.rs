@@ -77,5 +77,7 @@ fn wider<'p>(policy: &'p Policy, pattern: &Pattern) -> Option<RuleRef<'p>> {
 /// True if both rules have the same effect. A `broad` rule does not count: `strict` excludes it, and then the narrower
 /// rule matters.
 fn says_the_same(rule: RuleRef<'_>, wider: RuleRef<'_>, sources: &Sources<'_>) -> bool {
-    wider.id() != rule.id() && wider.action() == rule.action() && sources.broad(wider).is_none()
+    wider.id() != rule.id()
+        && wider.action() == rule.action()
+        && sources.written(wider).is_none_or(|written| !written.broad)
 }

@@ -40,7 +40,7 @@ fn broad(policy: &Policy, sources: &Sources<'_>, most: usize) -> Advice {
         "allow your own resources instead; `policy.strict = true` excludes rules marked `broad`",
     );
     for rule in policy.iter().filter(|rule| rule.action() == Action::Allow) {
-        let opens = match sources.broad(rule) {
+        let opens = match sources.written(rule).filter(|written| written.broad) {
             Some(written) if written.purpose.is_empty() => Some("marked `broad`".to_owned()),
             Some(written) => Some(format!("marked `broad`, purpose: {}", written.purpose)),
             None if sources.is_own(rule) => opens(rule),

@@ -2,8 +2,8 @@
 
 use toml::value::Date;
 
-use super::{Advice, AdviceFinding, AdviceKind, rule_below};
-use crate::allowlist::Allowlist;
+use super::{Advice, AdviceFinding, AdviceKind, Sources, rule_below};
+use crate::allowlist::{Allowlist, AllowlistRule};
 use crate::assemble::Assembly;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Policy, RuleRef};
@@ -18,11 +18,16 @@ pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<A
     let mut strict = Advice::new(
         AdviceKind::VendorStrict,
         "names on the vendor's current list are excluded by `policy.strict`",
-        "set your own resources in [parameters]; `namegate learn` finds other names that clients query",
+        "name your own resources in [parameters]. The vendor's own accounts have no published names: run with \
+         `policy.mode = \"observe\"` and `namegate learn`, or compare the workspace's outbound dependencies with \
+         `namegate diff`, and add those that it needs",
     );
     let is_read = |zone: &&Allowlist| policy.sources().any(|(source, _)| source.file == zone.file);
     for zone in assembly.zones.iter().filter(is_read) {
-        for rule in zone.rules.iter().filter(|rule| rule.action == Action::Allow && zone.is_current(rule)) {
+        let is_needed = |rule: &&AllowlistRule| {
+            rule.action == Action::Allow && zone.is_current(rule) && !has_narrow_rule(zone, rule)
+        };
+        for rule in zone.rules.iter().filter(is_needed) {
             let Some((pattern, by)) =
                 rule.patterns.iter().find_map(|one| Some((one, overruled(assembly, policy, one)?)))
             else {
@@ -44,6 +49,39 @@ pub(super) fn needed(assembly: &Assembly, policy: &Policy, most: usize) -> Vec<A
         }
     }
     vec![denied, strict]
+}
+
+/// True if an active narrow rule stands for the same entry of the vendor's list as this broad rule.
+fn has_narrow_rule(zone: &Allowlist, broad: &AllowlistRule) -> bool {
+    let is_narrow =
+        |rule: &AllowlistRule| !rule.broad && !rule.patterns.is_empty() && entry(rule) == entry(broad);
+    broad.broad && zone.rules.iter().any(is_narrow)
+}
+
+/// The rule's entry in the vendor's list.
+fn entry(rule: &AllowlistRule) -> &str {
+    rule.as_listed.as_ref().unwrap_or(&rule.host)
+}
+
+/// Rules in force whose names only retired software queries.
+pub(super) fn legacy(assembly: &Assembly, policy: &Policy, sources: &Sources<'_>, most: usize) -> Advice {
+    let mut advice = Advice::new(
+        AdviceKind::Legacy,
+        "rules allow names that only retired software queries",
+        "add them to `policy.deny` if nobody uses that software any more",
+    );
+    for rule in policy.iter().filter(|rule| rule.action() == Action::Allow) {
+        let Some(written) = sources.written(rule).filter(|written| written.legacy) else { continue };
+        if overruled(assembly, policy, &rule.pattern()).is_some() {
+            continue;
+        }
+        let text = || match written.purpose.as_str() {
+            "" => format!("`{rule}`"),
+            purpose => format!("`{rule}`: {purpose}"),
+        };
+        advice.find(most, || AdviceFinding { place: rule.place(), text: text() });
+    }
+    advice
 }
 
 /// `Some` if names of `pattern` are not allowed, with the rule that denies them, if any.
