@@ -53,7 +53,7 @@ impl Default for PolicySettings {
     fn default() -> Self {
         Self {
             mode: Mode::Enforce,
-            zones: ["azure-ml", "azure-government", "python", "r"].map(String::from).to_vec(),
+            zones: ["azure-ml", "azure-government", "sign-in", "python", "r"].map(String::from).to_vec(),
             zones_directory: None,
             strict: false,
             allow: Vec::new(),

@@ -140,7 +140,7 @@ fn every_row_of_the_founding_list_is_allowed_by_its_zone() {
 #[test]
 fn every_row_of_the_founding_list_is_allowed_by_default() {
     let rows = data::<Founding>("founding-2020-07-17.toml").row;
-    let zones = ["azure-ml", "azure-government", "python", "r"];
+    let zones = ["azure-ml", "azure-government", "sign-in", "python", "r"];
     in_parallel(&rows, |row| {
         let directory = settings(&zones, &row.parameters, false);
         let missing = row.must_resolve.iter().filter(|name| !allows(directory.path(), name));

@@ -37,7 +37,7 @@ impl Drop for DemoUpstream {
 }
 
 /// The allowlists that the default settings load.
-const ZONES: &str = r#"policy.zones = ["azure-ml", "azure-government", "python", "r"]"#;
+const ZONES: &str = r#"policy.zones = ["azure-ml", "azure-government", "sign-in", "python", "r"]"#;
 
 fn directory() -> TempDir {
     TempDir::new().expect("a temporary directory")
