@@ -9,6 +9,8 @@ use crate::support::command::{Finished, namegate};
 
 const OWN: &str =
     "title = \"Own\"\nsource = \"a page\"\nrevised = 2020-02-29\n\n[[allow]]\nhost = \"*.own.example\"\n";
+const LEGACY: &str = "[[allow]]\nhost = \"a.example\"\npurpose = \"an old client\"\nlegacy = true\n\
+    [[allow]]\nhost = \"*.b.example\"\nlegacy = true\n";
 const LOCAL: &str = "@ 60 IN SOA ns hostmaster 1 3600 300 86400 10\n@ 60 IN NS ns\nns 60 IN A 192.0.2.53\n";
 
 /// A directory with these settings and the files that rows name.
@@ -17,6 +19,7 @@ fn directory(settings: &str) -> TempDir {
     for (name, text) in [
         ("namegate.toml", settings),
         ("own.toml", OWN),
+        ("legacy.toml", LEGACY),
         ("local.zone", LOCAL),
         ("names.list", "a.list.example\nb.list.example\na.list.example\n!ml.azure.com\n"),
     ] {
@@ -112,6 +115,12 @@ const ROWS: &[Row] = &[
         "`.co.uk`: every domain below a public suffix",
     ),
     (
+        "only retired software queries a name",
+        "[policy]\nzones = [\"legacy.toml\"]\ndeny = [\"*.b.example\"]\n",
+        &[("no-effect", 1), ("legacy", 1)],
+        "  --> legacy.toml:2: `a.example`: an old client",
+    ),
+    (
         "an edition is old",
         "[policy]\nzones = [\"own.toml\"]\n",
         &[("outdated", 1)],
@@ -144,9 +153,9 @@ fn the_default_settings_are_told_of_briefly() {
     let directory = directory("# defaults\n");
     let run = check(directory.path(), &[]).expect_code(0);
     let kinds: Vec<String> = kinds(&run).into_iter().map(|(kind, _)| kind).collect();
-    assert_eq!(kinds, ["broad", "inactive"], "{}", run.stderr);
-    assert!(run.stderr.lines().count() < 20, "{}", run.stderr);
-    for text in ["--> zones/azure-ml.toml:", "more (--all shows them)", "acr = [\"…\"], key_vault = [\"…\"]"]
+    assert_eq!(kinds, ["broad", "legacy", "inactive"], "{}", run.stderr);
+    assert!(run.stderr.lines().count() < 26, "{}", run.stderr);
+    for text in ["--> zones/azure-ml.toml:", "more (--all shows them)", "acr = [\"…\"], endpoint = [\"…\"]"]
     {
         assert!(run.stderr.contains(text), "`{text}` is not in\n{}", run.stderr);
     }
@@ -167,9 +176,16 @@ fn strict_is_told_what_it_leaves_out() {
         directory("[policy]\nzones = [\"azure-ml\"]\nstrict = true\n[parameters]\nstorage = [\"mine\"]\n");
     let run = check(directory.path(), &["--all"]).expect_code(0);
     let kinds: Vec<String> = kinds(&run).into_iter().map(|(kind, _)| kind).collect();
-    assert_eq!(kinds, ["vendor-strict", "inactive"], "{}", run.stderr);
+    assert_eq!(kinds, ["vendor-strict", "legacy", "inactive"], "{}", run.stderr);
     assert!(run.stderr.contains("`*.blob.core.windows.net`: blobs of any account"), "{}", run.stderr);
     assert!(!run.stderr.contains("`{storage}`"), "{}", run.stderr);
+    // An active narrow rule stands for the same entry of the list.
+    assert!(!run.stderr.contains("`*.file.core.windows.net`"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("no published names: run with `policy.mode = \"observe\"`"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -190,9 +206,10 @@ fn warnings_can_be_denied_and_allowed() {
     let directory = directory("# defaults\n");
     let run = check(directory.path(), &["--deny-warnings"]).expect_code(1);
     assert!(!run.stdout.contains("ok\n"), "{}", run.stdout);
-    assert!(run.stderr.ends_with("error: 2 warnings, and --deny-warnings is set\n"), "{}", run.stderr);
+    assert!(run.stderr.ends_with("error: 3 warnings, and --deny-warnings is set\n"), "{}", run.stderr);
     check(directory.path(), &["--deny-warnings", "--allow", "broad"]).expect_code(1);
-    let run = check(directory.path(), &["--deny-warnings", "--allow", "broad,inactive"]).expect_code(0);
+    let run =
+        check(directory.path(), &["--deny-warnings", "--allow", "broad,inactive,legacy"]).expect_code(0);
     assert_eq!(run.stderr, "");
     check(directory.path(), &["--allow", "nonsense"]).expect_code(2);
     // Warnings found while reading count too.
@@ -205,12 +222,13 @@ fn warnings_can_be_denied_and_allowed() {
 
 #[test]
 fn shipped_zones_get_along() {
-    let names = ["azure-ml", "azure-government", "azure-china", "kubernetes", "python", "r", "vscode"];
-    let more = ["docker-hub", "hugging-face", "ubuntu", "nvidia", "sign-in"];
-    let zones: Vec<String> = names.iter().chain(&more).map(|name| format!("\"{name}\"")).collect();
-    let directory = directory(&format!("[policy]\nzones = [{}]\n", zones.join(", ")));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = fs::read_dir(root.join("zones")).expect("the shipped allowlists");
+    let name = |file: fs::DirEntry| file.path().file_stem().map(|name| format!("{name:?}"));
+    let names: Vec<String> = files.map(|file| file.expect("a directory entry")).filter_map(name).collect();
+    let directory = directory(&format!("[policy]\nzones = [{}]\n", names.join(", ")));
     let run = check(directory.path(), &[]).expect_code(0);
     for (kind, _) in kinds(&run) {
-        assert!(["broad", "inactive", "outdated"].contains(&kind.as_str()), "{}", run.stderr);
+        assert!(["broad", "legacy", "inactive", "outdated"].contains(&kind.as_str()), "{}", run.stderr);
     }
 }

@@ -15,7 +15,7 @@ const OBSERVE: &str =
 
 /// Queried names, and whether the proposed rules must allow them.
 const ASKED: [(&str, bool); 13] = [
-    ("registry.npmjs.org", true),
+    ("registry.example.org", true),
     ("a.packages.corp.example", true),
     ("b.packages.corp.example", true),
     ("c.packages.corp.example", true),
@@ -37,7 +37,7 @@ fn observed(upstream: &ScriptedUpstream) -> Gate {
     for (name, _) in ASKED {
         assert_eq!(gate.ask(name, "A").rcode(), "NOERROR", "{name}");
     }
-    gate.ask("registry.npmjs.org", "AAAA");
+    gate.ask("registry.example.org", "AAAA");
     gate.ask("ws.allowed.example", "A");
     eventually("the log to be written", || {
         let log = fs::read_to_string(gate.directory().join("queries.log")).ok()?;
@@ -65,7 +65,7 @@ fn the_log_and_the_running_gate_teach_the_same_rules() {
         hosts(&of_log.stdout),
         [
             "host    = \"*.packages.corp.example\"",
-            "host    = \"registry.npmjs.org\"",
+            "host    = \"registry.example.org\"",
             "host    = \"team.blob.core.windows.net\"",
         ]
     );
@@ -135,7 +135,7 @@ fn the_gate_shows_what_it_remembers() {
     assert_eq!(page["forgotten"], 0);
     let names = page["names"].as_array().expect("names");
     assert_eq!(names.len(), ASKED.len() - 3, "without noise and without invalid host names: {page}");
-    assert_eq!((&names[0]["name"], &names[0]["count"]), (&"registry.npmjs.org".into(), &2.into()));
+    assert_eq!((&names[0]["name"], &names[0]["count"]), (&"registry.example.org".into(), &2.into()));
     assert_eq!(names[0]["types"], serde_json::json!(["A", "AAAA"]));
     assert_eq!(names[0]["clients"], serde_json::json!(["127.0.0.1"]));
     let denied: Vec<&Value> =
