@@ -11,12 +11,12 @@ use toml::{Table, Value};
 
 use crate::support::command::namegate;
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Files of a directory with this ending, sorted.
-fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
+pub(super) fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(directory)).unwrap_or_else(|error| panic!("{directory}: {error}"));
     let paths = entries.map(|entry| entry.expect("a directory entry").path());
     let mut paths: Vec<PathBuf> =
@@ -26,13 +26,13 @@ fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
     paths
 }
 
-fn data<T: DeserializeOwned>(name: &str) -> T {
+pub(super) fn data<T: DeserializeOwned>(name: &str) -> T {
     let text = fs::read_to_string(root().join("tests/data").join(name)).expect("a data file");
     toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// A directory with settings that enable these allowlists.
-fn settings(zones: &[&str], parameters: &Table, strict: bool) -> TempDir {
+pub(super) fn settings(zones: &[&str], parameters: &Table, strict: bool) -> TempDir {
     let policy = Table::from_iter([
         ("zones".to_owned(), Value::from(zones.to_vec())),
         ("strict".to_owned(), Value::from(strict)),
@@ -49,7 +49,7 @@ fn settings(zones: &[&str], parameters: &Table, strict: bool) -> TempDir {
 }
 
 /// True if `namegate explain` allows the name.
-fn allows(directory: &Path, name: &str) -> bool {
+pub(super) fn allows(directory: &Path, name: &str) -> bool {
     let run = namegate(directory, &["explain", name, "--config", "namegate.toml"]);
     match run.code {
         0 => true,
@@ -59,7 +59,7 @@ fn allows(directory: &Path, name: &str) -> bool {
 }
 
 /// Runs `check` on every item, on all cores, and fails with all its messages.
-fn in_parallel<T: Sync>(items: &[T], check: impl Fn(&T) -> Vec<String> + Sync) {
+pub(super) fn in_parallel<T: Sync>(items: &[T], check: impl Fn(&T) -> Vec<String> + Sync) {
     let threads = available_parallelism().map_or(2, usize::from);
     let size = items.len().div_ceil(threads).max(1);
     let failures: Vec<String> = scope(|scope| {

@@ -8,3 +8,4 @@ mod examples;
 mod interface;
 mod layers;
 mod readme;
+mod shipped_allowlists;
