@@ -15,8 +15,8 @@ use crate::util::label::Label;
 use crate::util::rfc3339;
 use crate::util::sync::lock;
 
-/// Maximum rules with a use of their own. In a longer policy, rules without a hit have none.
-const MAX_RULES: usize = 100_000;
+/// Maximum rules with a use of their own. In a longer policy only rules with hits have one.
+const MAX_RULES: usize = 10_000;
 
 /// Maximum rules of an allowlist whose hits become metrics.
 const MAX_SERIES: usize = 500;
@@ -109,19 +109,19 @@ impl RuleUses {
 
     /// Counts the rules of `state` from `now` on, and forgets rules that are no longer in force.
     pub fn adopt(&self, state: &State, now: SystemTime) {
-        let all = || state.policies.groups().iter().flat_map(|group| group.policy.iter());
-        let in_force: RapidHashSet<RuleName> = all().take(MAX_RULES + 1).map(RuleName::of).collect();
+        let groups = state.policies.groups();
+        let is_long = groups.iter().map(|group| group.policy.rules()).sum::<usize>() > MAX_RULES;
         let mut rules = self.lock();
-        if in_force.len() <= MAX_RULES {
-            rules.retain(|name, _| in_force.contains(name));
+        let mut before = std::mem::take(&mut *rules);
+        for rule in groups.iter().flat_map(|group| group.policy.iter()) {
+            let name = RuleName::of(rule);
+            match before.remove(&name) {
+                Some(known) => drop(rules.insert(name, known)),
+                None if is_long => {}
+                None => drop(rules.entry(name).or_insert(RuleUse { since: now, hits: 0, last: None })),
+            }
         }
         self.note_change();
-        for name in in_force {
-            if rules.len() >= MAX_RULES {
-                break;
-            }
-            rules.entry(name).or_insert(RuleUse { since: now, hits: 0, last: None });
-        }
     }
 
     /// Adds the hits in `state` since the last call.
