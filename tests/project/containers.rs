@@ -142,7 +142,8 @@ fn the_containers_settings_are_good() {
         let path = path.to_str().expect("UTF-8");
         for servers in ["127.0.0.1:5300", "127.0.0.11"] {
             // A first run has broad rules and unnamed resources.
-            let arguments = ["check", "--config", path, "--upstream", servers, "--allow", "broad,inactive"];
+            let arguments =
+                ["check", "--config", path, "--upstream", servers, "--allow", "broad,inactive,legacy"];
             let run = namegate(&root(), &arguments).expect_code(0);
             assert!(run.stdout.ends_with("ok\n") && run.stderr.is_empty(), "{}{}", run.stdout, run.stderr);
         }

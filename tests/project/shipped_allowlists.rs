@@ -96,6 +96,14 @@ fn no_alias_admits_names_of_strangers() {
         "fastly.net",
     ];
     for (name, (_, list)) in shipped() {
+        let hosts: BTreeSet<&str> = list.allow.iter().map(|rule| rule.host.as_str()).collect();
+        for alias in &list.alias {
+            assert!(
+                hosts.contains(alias.host.as_str()),
+                "{name}: no rule has the alias's host {}",
+                alias.host
+            );
+        }
         for target in list.alias.iter().flat_map(|alias| &alias.to) {
             let wildcard = target.strip_prefix("*.").or_else(|| target.strip_prefix('.'));
             let is_shared = |wildcard: &str| shared.iter().any(|shared| shared.ends_with(wildcard));
