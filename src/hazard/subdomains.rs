@@ -13,8 +13,9 @@ pub enum SubdomainOwner {
 }
 
 /// Names of resources below shared suffixes; `*` is one label. The customer who holds such a name holds everything below
-/// it. Suffixes are missing whose customers choose names with dots (buckets of Amazon S3), or where the label before the
-/// suffix may be a region or zone that many customers share (`azurewebsites.net`, `cloudapp.azure.com`).
+/// it. Suffixes are missing whose customers choose names with dots (buckets of Amazon S3, `trafficmanager.net`), or where
+/// the label before the suffix may be a region or zone that many customers share (`azurewebsites.net`,
+/// `cloudapp.azure.com`).
 #[rustfmt::skip]
 const RESOURCES: &[&str] = &[
     "*.blob.core.windows.net", "*.file.core.windows.net", "*.dfs.core.windows.net",
@@ -29,7 +30,7 @@ const RESOURCES: &[&str] = &[
     "*.azureedge.net", "*.*.azurefd.net",
     "*.search.windows.net", "*.documents.azure.com", "*.openai.azure.com", "*.cognitiveservices.azure.com",
     "*.services.ai.azure.com", "*.*.inference.ml.azure.com",
-    "*.cloudfront.net", "*.githubusercontent.com",
+    "*.cloudfront.net", "*.githubusercontent.com", "*.github.io", "*.*.r2.cloudflarestorage.com",
 ];
 
 /// Who can create names below `host`, which is a host's name and no suffix of others.
@@ -52,7 +53,7 @@ fn is_resource(host: &Name) -> bool {
     if let Some(index) = labels.iter().skip(1).position(|label| is_private(label)) {
         labels.remove(index + 1);
     }
-    let fits = |form: &&str| {
+    let fits = |form: &str| {
         let wanted = form.split('.').collect::<Vec<_>>();
         wanted.len() == labels.len()
             && wanted.iter().zip(&labels).all(|(wanted, label)| match *wanted {
@@ -60,7 +61,7 @@ fn is_resource(host: &Name) -> bool {
                 wanted => wanted.as_bytes() == *label,
             })
     };
-    RESOURCES.iter().any(|form| fits(&form))
+    RESOURCES.iter().any(|form| fits(form))
 }
 
 #[cfg(test)]
@@ -91,6 +92,10 @@ mod tests {
             ("contoso.westeurope.data.privatelink.azurecr.io", "same"),
             ("contoso-a1b2.b02.azurefd.net", "same"),
             ("automlresources-prod.azureedge.net", "same"),
+            ("nvidia.github.io", "same"),
+            ("bucket.account.r2.cloudflarestorage.com", "same"),
+            ("account.r2.cloudflarestorage.com", "anyone: buckets"),
+            ("contoso.trafficmanager.net", "anyone: Traffic Manager profiles with any target"),
             // A label between the suffix and its customers' names.
             ("privatelink.blob.core.windows.net", "anyone: storage accounts"),
             ("blob.core.windows.net", "anyone: storage accounts"),

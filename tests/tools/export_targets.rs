@@ -136,6 +136,8 @@ fn known_alias_targets_are_allowed() {
         "warning: ./zone.toml:15: alias target `x.denied.example` of `registry.example` is not added: `.denied.example` \
          denies it (./zone.toml:12)",
         "`dns.google` of `registry.example` is not added: it is a public resolver (Google)",
+        "alias target `registry.trafficmanager.net` is added with the names below it, where anyone can create names \
+         (Traffic Manager profiles with any target)\n",
         "`t.ngrok.io` of `registry.example` is not added: anyone can create tunnels below `ngrok.io`",
         "`*.azurefd.net` of `registry.example` is not added: anyone can create names below it (Front Door endpoints)",
     ]);

@@ -57,7 +57,14 @@ pub(super) fn alias_targets(context: &Context<'_>, remarks: &mut Vec<Remark>) ->
     targets.dedup();
     // A target below another one is covered by it.
     let is_covered = |name: &Name| targets.iter().any(|other| other != name && name.is_within(other));
-    targets.iter().filter(|name| !is_covered(name)).cloned().collect()
+    let kept: Vec<Name> = targets.iter().filter(|name| !is_covered(name)).cloned().collect();
+    remarks.extend(kept.iter().filter_map(|name| match subdomain_owner(name) {
+        SubdomainOwner::Same(_) => None,
+        SubdomainOwner::Anyone(what) => Some(Remark::general(format!(
+            "alias target `{name}` is added with the names below it, where anyone can create names ({what})"
+        ))),
+    }));
+    kept
 }
 
 fn undiscovered(name: &Name, reason: &Undiscovered) -> String {

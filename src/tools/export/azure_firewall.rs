@@ -174,7 +174,7 @@ fn network_rules(context: &Context<'_>, layers: &[Layer<'_>], remarks: &mut Vec<
                     });
                     let message =
                         format!("is not allowed on {ports}: network rules accept no wildcards{remedy}");
-                    match items.iter().any(|wider| is_reachable(wider)) {
+                    match items.iter().any(is_reachable) {
                         true => Remark::about(rule, message),
                         false => context.blocked(rule, message),
                     }
