@@ -15,9 +15,9 @@ use crate::api::pages::BlockedJson;
 use crate::assemble::unused::unused_allowlists;
 use crate::assemble::{Assembly, Sources};
 use crate::cli::output::{FAILED, OK, counted, try_print, warn};
+use crate::observe::query_log::read::UnreadableLog;
 use crate::tools::learn::{
-    Evidence, Heading, Known, LearnOptions, LookupFilter, OwnProbes, Proposal, UnreadableLog, Why, propose,
-    to_json, to_toml,
+    Evidence, Heading, Known, LearnOptions, LookupFilter, OwnProbes, Proposal, Why, propose, to_json, to_toml,
 };
 use crate::tools::prove::look_alike::LookAlikes;
 use crate::wire::query::parse_question;

@@ -2,6 +2,7 @@
 
 pub mod line;
 mod output;
+pub mod read;
 pub mod rotated_file;
 
 use std::fmt::Write as _;

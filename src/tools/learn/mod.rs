@@ -23,7 +23,7 @@ use std::time::SystemTime;
 pub use fold::{Opens, ProposedRule, RiskyFold};
 pub use parameters::ParameterValue;
 pub use probes::OwnProbes;
-pub use read::{Evidence, LookupFilter, UnreadableLog};
+pub use read::{Evidence, LookupFilter};
 pub use sort::{LeftOut, Why};
 pub use write::{Heading, to_json, to_toml};
 

@@ -1,30 +1,22 @@
 //! [`Evidence`]: blocked names from a query log in either format, or from a running namegate.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::time::SystemTime;
 
 use ipnet::IpNet;
-use serde::Deserialize;
-use strum::VariantArray;
 
 use crate::api::pages::{BlockedJson, BlockedNameJson};
 use crate::events::outcome::Decision;
 use crate::observe::blocked_names::{BlockedNames, Sighting};
 use crate::observe::client::ShownClient;
 use crate::observe::few::Few;
-use crate::util::label::Label;
+use crate::observe::query_log::read::{LoggedLookup, UnreadableLog, read_lookups};
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
 
 /// Maximum names held from a log, about 128 MiB. The most queried names are held.
 const NAMES: usize = 1 << 18;
-
-/// Longest line, in bytes. A line with answers may hold a whole DNS message with every byte escaped.
-const MAX_LINE: u64 = 1 << 20;
-
-/// Unreadable lines listed per file; the rest are only counted.
-const TOLD: usize = 5;
 
 /// Blocked names collected from logs and running resolvers.
 pub struct Evidence {
@@ -59,25 +51,6 @@ impl LookupFilter {
     }
 }
 
-/// Lines of a file that are not query log lines.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UnreadableLog {
-    /// Line numbers of the first ones, counted from 1.
-    pub lines: Vec<u64>,
-    /// Number of such lines.
-    pub count: u64,
-    /// True if the file has lines, and none is readable.
-    pub all: bool,
-}
-
-/// A parsed log line.
-struct Told {
-    decision: Decision,
-    noise: bool,
-    name: Name,
-    seen: Sighting,
-}
-
 impl Evidence {
     /// Empty. Ignores lookups that `filter` does not select.
     pub fn new(filter: LookupFilter) -> Self {
@@ -88,47 +61,16 @@ impl Evidence {
     /// being written and does not count as unreadable.
     ///
     /// Errors: reading the log failed.
-    pub fn read_log(&mut self, mut log: impl BufRead) -> io::Result<UnreadableLog> {
-        let mut unreadable = UnreadableLog::default();
-        let mut line = Vec::new();
-        let mut readable = false;
-        for number in 1.. {
-            line.clear();
-            if log.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            let is_whole = line.ends_with(b"\n");
-            let is_long = !is_whole && line.len() as u64 == MAX_LINE;
-            if is_long {
-                log.skip_until(b'\n')?;
-            }
-            let text = std::str::from_utf8(&line).ok().map(|line| line.trim_end_matches(['\r', '\n']));
-            match text.and_then(told) {
-                Some(told) => {
-                    readable = true;
-                    self.add(&told);
-                }
-                // Blank, or still being written.
-                None if text == Some("") || !(is_whole || is_long) => {}
-                None => {
-                    unreadable.count += 1;
-                    if unreadable.lines.len() < TOLD {
-                        unreadable.lines.push(number);
-                    }
-                }
-            }
-        }
-        unreadable.all = !readable && unreadable.count > 0;
-        Ok(unreadable)
+    pub fn read_log(&mut self, log: impl BufRead) -> io::Result<UnreadableLog> {
+        read_lookups(log, |lookup| self.add(&lookup))
     }
 
-    fn add(&mut self, told: &Told) {
-        let time = told.seen.last;
+    fn add(&mut self, lookup: &LoggedLookup) {
         let LookupFilter { since, until, .. } = self.filter;
-        if since.is_some_and(|since| time < since) || until.is_some_and(|until| time >= until) {
+        if since.is_some_and(|since| lookup.time < since) || until.is_some_and(|until| lookup.time >= until) {
             return;
         }
-        match self.filter.has_client(told.seen.clients.kept().first().copied()) {
+        match self.filter.has_client(lookup.client) {
             Some(true) => {}
             Some(false) => return,
             None => {
@@ -137,10 +79,11 @@ impl Evidence {
             }
         }
         self.lookups += 1;
-        if told.noise {
+        if lookup.is_noise {
             self.noise += 1;
-        } else if matches!(told.decision, Decision::Blocked | Decision::Observed) {
-            self.names.add(&told.name, &told.seen);
+        } else if matches!(lookup.decision, Decision::Blocked | Decision::Observed) {
+            let seen = Sighting::once(lookup.time, lookup.client, lookup.qtype, lookup.is_denied);
+            self.names.add(&lookup.name, &seen);
         }
     }
 
@@ -194,54 +137,6 @@ fn seen(blocked: &BlockedNameJson) -> Option<(Name, Sighting)> {
 
 fn time(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
-}
-
-/// The fields that matter here. The log settings decide which other fields exist.
-#[derive(Deserialize)]
-struct Fields<'l> {
-    time: &'l str,
-    decision: &'l str,
-    client: Option<&'l str>,
-    // Owned: JSON escapes backslashes.
-    name: String,
-    r#type: &'l str,
-    reason: Option<&'l str>,
-}
-
-fn told(line: &str) -> Option<Told> {
-    let fields = if line.starts_with('{') { serde_json::from_str(line).ok()? } else { text_fields(line)? };
-    let is_said = |decision: &&Decision| decision.label() == fields.decision;
-    let client = match fields.client.map(str::parse) {
-        Some(client) => Some(client.ok()?),
-        None => None,
-    };
-    let qtype = fields.r#type.parse().ok()?;
-    Some(Told {
-        decision: *Decision::VARIANTS.iter().find(is_said)?,
-        noise: fields.reason == Some("noise"),
-        name: read_name(&fields.name)?,
-        seen: Sighting::once(time(fields.time)?, client, qtype, fields.reason == Some("denied")),
-    })
-}
-
-/// The fields of a line in text format. The fields read here come before any field that may contain a space.
-fn text_fields(line: &str) -> Option<Fields<'_>> {
-    // The last field of every line. Without it the line is truncated, maybe inside the name.
-    line.contains(" latency_seconds=").then_some(())?;
-    let mut words = line.split(' ');
-    let (time, decision) = (words.next()?, words.next()?);
-    let field = |key: &str| {
-        let mut fields = words.clone().filter_map(|word| word.split_once('='));
-        fields.find(|(known, _)| *known == key).map(|(_, value)| value)
-    };
-    Some(Fields {
-        time,
-        decision,
-        client: field("client"),
-        name: field("name")?.to_owned(),
-        r#type: field("type")?,
-        reason: field("reason"),
-    })
 }
 
 #[cfg(test)]
@@ -329,7 +224,7 @@ mod tests {
             assert!(read(&format!("{bad}\n")).1.all, "{bad}");
         }
         assert!(!read("").1.all);
-        let long = "x".repeat(MAX_LINE as usize + 1);
+        let long = "x".repeat((1 << 20) + 1);
         let (evidence, unreadable) = read(&format!("{TEXT}\n{long}\nbad\n{JSON}\n"));
         assert_eq!(unreadable.lines, [2, 3]);
         assert_eq!(counts(&evidence)[0].1, 2);
