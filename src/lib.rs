@@ -25,7 +25,7 @@
 //! queries, runs everything, and replaces the policy on a [`control`] command without stopping. [`admin`] is the HTTP
 //! listener, [`cli`] the command line, and [`tools`] has the commands that work offline, and those that test a running
 //! resolver.
-//! [`hazard`] knows names that are risky to allow.
+//! [`hazard`] knows names that are risky to allow, and [`foreign`] reads the lists of other programs.
 //!
 //! # Example
 //!
@@ -56,6 +56,7 @@ pub mod cli;
 pub mod service;
 pub mod admin;
 pub mod tools;
+pub mod foreign;
 pub mod api;
 pub mod observe;
 pub mod listen;

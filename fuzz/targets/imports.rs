@@ -9,8 +9,14 @@ use toml::value::Date;
 use super::Action;
 use super::zone_file::{check_report, read_zone};
 
-const FORMATS: [Format; 5] =
-    [Format::AzureMl, Format::PrivateEndpoint, Format::PrivateZone, Format::Rpz, Format::List];
+const FORMATS: [Format; 6] = [
+    Format::AzureMl,
+    Format::AzureFirewall,
+    Format::PrivateEndpoint,
+    Format::PrivateZone,
+    Format::Rpz,
+    Format::List,
+];
 
 /// `data` is a file of any format.
 pub fn run(data: &[u8]) {

@@ -58,6 +58,17 @@ pub fn read_from(file: &str, text: impl BufRead, rule: impl FnMut(ListRule<'_>))
     }
 }
 
+/// The rule of one line without its line ending: action, pattern and purpose; `None` if it is blank or a comment.
+pub fn read_one(line: &str) -> Result<Option<(Action, Pattern, &str)>, ValueError> {
+    match read_line(line.as_bytes()) {
+        Ok(found) => Ok(found.map(|found| (found.action, found.pattern, found.text.purpose))),
+        Err(LineError::Value(error)) => Err(error),
+        Err(LineError::Long | LineError::NotUtf8(_) | LineError::CutOff) => {
+            Err(ValueError::new("the line is too long", "write one pattern per line"))
+        }
+    }
+}
+
 fn read_lines(
     mut text: impl BufRead,
     mut rule: impl FnMut(ListRule<'_>),

@@ -20,7 +20,7 @@ mod tests;
 pub use dependency::Dependency;
 pub use file::zone;
 pub use host::MAX_PATTERNS;
-pub use list::{ListRule, read_from as read_list};
+pub use list::{ListRule, read_from as read_list, read_one as list_line};
 pub use port::{Port, Protocol};
 pub use read::{Allowlists, read};
 pub use zone::{Allowlist, AllowlistRule, Edition, KnownAlias};

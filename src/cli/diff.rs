@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::import::{read, refuse};
 use crate::assemble::{Sources, assemble};
 use crate::cli::output::{FAILED, OK, USAGE, complain, print};
+use crate::foreign::dependencies;
 use crate::policy::rule::Pattern;
 use crate::tools::diff::{Difference, Needed, Unlisted, WiderRule, compare};
-use crate::tools::import::azure_ml;
 
 /// Needed hosts shown for a rule that is wider; JSON has all of them.
 const SHOWN: usize = 2;
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 
 /// Compares; exit status 0 without a difference, 1 with one, 2 if the file or the settings cannot be used.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
-    let dependencies = match read(&arguments.file).and_then(|source| azure_ml::read(&source)) {
+    let dependencies = match read(&arguments.file).and_then(|source| dependencies::read(&source)) {
         Ok(dependencies) => dependencies,
         Err(report) => {
             refuse(&report);

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::output::deliver;
 use crate::cli::output::{FAILED, OK, USAGE, today, warn};
-use crate::diagnostics::{Diagnostic, Report, Source, read_source};
+use crate::diagnostics::{Diagnostic, Report, Source};
+use crate::foreign::decode;
 use crate::tools::import::{Format, ImportOptions, Imported, import};
 
 /// What to import, and where to.
@@ -45,17 +46,14 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
 
 /// Reads a file or standard input.
 pub(super) fn read(file: &Path) -> Result<Source, Report> {
-    if file != Path::new("-") {
-        return read_source(file);
-    }
     let mut bytes = Vec::new();
-    let unreadable = |error| Diagnostic::unreadable("standard input", &error);
-    std::io::stdin().lock().read_to_end(&mut bytes).map_err(unreadable)?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        let help = "save it as UTF-8".to_owned();
-        Diagnostic::error("standard input", "not UTF-8").with_help(help)
-    })?;
-    Ok(Source::new("standard input", text))
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+    let read = match file == Path::new("-") {
+        true => std::io::stdin().lock().read_to_end(&mut bytes),
+        false => std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes)),
+    };
+    read.map_err(|error| Diagnostic::unreadable(&name, &error))?;
+    decode(&name, bytes)
 }
 
 /// Prints the faults of the input.

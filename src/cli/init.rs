@@ -13,8 +13,8 @@ use super::output::deliver;
 use crate::address::socket::DNS_PORT;
 use crate::cli::output::{FAILED, OK, USAGE, counted, today, warn};
 use crate::config::{DEFAULT_PATH, listen_address};
+use crate::foreign::dependencies;
 use crate::net::socket::source_address;
-use crate::tools::import::azure_ml;
 use crate::tools::init::{AzureCloud, InitRequest, SettingsPlan, ask, plan, to_toml};
 
 /// Azure's resolver; the address from which this machine reaches it is the one that clients query.
@@ -102,7 +102,7 @@ fn request(arguments: Arguments) -> Result<InitRequest, String> {
         None => (Vec::new(), "options".to_owned()),
         Some(file) => {
             let source = read(file);
-            let dependencies = source.and_then(|source| azure_ml::read(&source));
+            let dependencies = source.and_then(|source| dependencies::read(&source));
             let dependencies = dependencies.map_err(|report| report.render(false))?;
             let different: BTreeSet<String> =
                 dependencies.iter().map(|one| one.pattern.to_string()).collect();

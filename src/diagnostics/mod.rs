@@ -11,7 +11,7 @@ mod value_error;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub(crate) use faults::Faults;
-pub use report::{MAX_DRAWN, Report, read_source};
+pub use report::{MAX_DRAWN, Report, read_source, source_of};
 pub(crate) use section::Section;
 pub use source::Source;
 pub(crate) use spelling::suggest;

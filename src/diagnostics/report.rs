@@ -19,13 +19,18 @@ pub const MAX_DRAWN: usize = 200;
 pub fn read_source(path: &Path) -> Result<Source, Report> {
     let file = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| Report::from(Diagnostic::unreadable(&file, &error)))?;
-    String::from_utf8(bytes).map(|text| Source::new(&file, text)).map_err(|error| {
+    source_of(&file, bytes)
+}
+
+/// The text of `bytes`; `file` is its name in messages. Errors: it is not UTF-8.
+pub fn source_of(file: &str, bytes: Vec<u8>) -> Result<Source, Report> {
+    String::from_utf8(bytes).map(|text| Source::new(file, text)).map_err(|error| {
         let bad = error.utf8_error().valid_up_to();
-        let diagnostic = Diagnostic::error(&file, "the file is not UTF-8 from here on")
+        let diagnostic = Diagnostic::error(file, "the file is not UTF-8 from here on")
             .with_help("save it as UTF-8".to_owned())
             .at(bad..bad + char::REPLACEMENT_CHARACTER.len_utf8());
         // Replacement characters in the lossy text come after `bad`, so that the offset stays valid.
-        Report::new(Source::new(&file, String::from_utf8_lossy(error.as_bytes())), vec![diagnostic])
+        Report::new(Source::new(file, String::from_utf8_lossy(error.as_bytes())), vec![diagnostic])
     })
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn import_text(format: &str, text: &str) -> Finished {
 }
 
 /// The rules namegate reads from an allowlist, as `action pattern (purpose)`, sorted.
-fn rules(zone: &str) -> Vec<String> {
+pub(crate) fn rules(zone: &str) -> Vec<String> {
     let directory = TempDir::new().expect("a temporary directory");
     std::fs::write(directory.path().join("zone.toml"), zone).expect("a file can be written");
     let run = namegate(directory.path(), &["rules", "--json", "--zones", "./zone.toml"]).expect_code(0);

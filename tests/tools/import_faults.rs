@@ -89,7 +89,56 @@ fn what_is_wrong_is_refused_with_its_place_and_a_remedy() {
         ),
         ("rpz", "a CNAME .\n".to_owned(), &["input:1:1"]),
         ("rpz", "$TTL 1\na.example CNAME .\n".to_owned(), &["no SOA record"]),
-        ("list", "0.0.0.0 ads.example\n".to_owned(), &["input:1:", "hosts file"]),
+        ("list", "a.example\n0.0.0.0 ads.example\n".to_owned(), &["input:2:", "hosts file"]),
+        ("list", "0.0.0.0 ads.example\na.example\n".to_owned(), &["input:2:", "an address on every line"]),
+        ("list", "[\"a.example\", 7]".to_owned(), &["`[1]`: expected a string, found a number"]),
+        ("list", "[{\"id\": 1}]".to_owned(), &["`[0]`: `domains` is missing"]),
+        ("list", "[\"https://a.example\"]".to_owned(), &["`[0]`: `https://a.example`", "help: write `a.example`"]),
+        ("list", "{\"Domains\": [\"a.example\"], \"NextToken\": \"x\"}".to_owned(), &["`NextToken`", "all pages"]),
+        ("list", "{\"Domains\": \"a.example\"}".to_owned(), &["`Domains`: expected an array, found a string"]),
+        ("list", "{\"domains\": [\"a.example.\"".to_owned(), &["input:1:", "ends too early"]),
+        ("list", "allowed-endpoints: >\n  ${{ vars.X }}\n".to_owned(), &["input:2:", "an expression of GitHub Actions"]),
+        ("list", "allowed-endpoints: a.example:443\n  b.example:443\n".to_owned(), &["input:2:", "as a block"]),
+        ("list", "a.example:0\n".to_owned(), &["input:1:", "without port"]),
+        (
+            "azure-ml",
+            "{\"StatusCode\": 200, \"Content\": \"{}\"}".to_owned(),
+            &["`Content`: this is an HTTP response of PowerShell", "Invoke-AzRestMethod"],
+        ),
+        (
+            "azure-ml",
+            "[{\"Category\": \"c\", \"Endpoint\": [\"@{DomainName=a.example}\"]}]".to_owned(),
+            &["`[0].Endpoint[0]`: PowerShell has cut this off", "-Depth 10"],
+        ),
+        (
+            "azure-ml",
+            "[{\"type\": \"vpn\", \"destination\": \"a.example\"}]".to_owned(),
+            &["`[0].type`: unknown type of rule"],
+        ),
+        (
+            "azure-ml",
+            "{\"managedNetwork\": {\"isolationMode\": \"Disabled\"}}".to_owned(),
+            &["has no `outboundRules`"],
+        ),
+        ("azure-firewall", "{}".to_owned(), &["no `ruleCollections`", "az network firewall policy"]),
+        ("azure-firewall", "[{\"ruleCollections\": [{\"rules\": []}]}]".to_owned(), &["`action` is missing"]),
+        (
+            "azure-firewall",
+            "[{\"ruleCollections\": [{\"ruleCollectionType\": \"Other\"}]}]".to_owned(),
+            &["`[0].ruleCollections[0].ruleCollectionType`: unknown type of rule collection"],
+        ),
+        (
+            "azure-firewall",
+            "[{\"ruleCollections\": [{\"action\": {\"type\": \"Allow\"}, \"rules\": [{\"targetFqdns\": [\"*a.example\"]}]}]}]"
+                .to_owned(),
+            &["targetFqdns[0]`: `*a.example`", "help: write `*.a.example`"],
+        ),
+        (
+            "azure-firewall",
+            "[{\"ruleCollections\": [{\"action\": {\"type\": \"Allow\"}, \"rules\": [{\"targetFqdns\": [\"[parameters('x')]\"]}]}]}]"
+                .to_owned(),
+            &["an expression of an ARM template", "deploy the template"],
+        ),
         ("list", "a.example b.example\n".to_owned(), &["input:1:", "one pattern per line"]),
         ("list", "# nothing\n".to_owned(), &["no host names in this file"]),
     ] {
@@ -99,6 +148,30 @@ fn what_is_wrong_is_refused_with_its_place_and_a_remedy() {
     }
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     namegate(directory, &["import", "list", "no/such/file"]).expect_code(2).expect_stderr(&["no/such/file"]);
+}
+
+#[test]
+fn other_encodings_are_read_or_refused() {
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let text = "pypi.org\r\nfiles.pythonhosted.org\r\n";
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for (bytes, refusal) in [
+        ([&b"\xff\xfe"[..], &little].concat(), None),
+        ([&b"\xfe\xff"[..], &big].concat(), None),
+        ([&b"\xef\xbb\xbf"[..], text.as_bytes()].concat(), None),
+        (little.clone(), Some("NUL bytes")),
+        ([&b"\xff\xfe"[..], &little[1..]].concat(), Some("not valid UTF-16")),
+        (b"\xff\xfe\0\0p\0\0\0".to_vec(), Some("UTF-32")),
+        (b"pypi.org\nb\xfccher.example\n".to_vec(), Some("not UTF-8")),
+    ] {
+        std::fs::write(directory.path().join("input"), bytes).expect("a file can be written");
+        let run = namegate(directory.path(), &["import", "list", "input"]);
+        match refusal {
+            None => assert!(run.expect_code(0).stdout.contains("host = \"files.pythonhosted.org\"")),
+            Some(text) => drop(run.expect_code(2).expect_stderr(&[text, "UTF-8"])),
+        }
+    }
 }
 
 #[test]

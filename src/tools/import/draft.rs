@@ -10,19 +10,9 @@ use super::suffix::{is_shared, refusal};
 use super::{File, ImportOptions, Imported};
 use crate::allowlist::Port;
 use crate::diagnostics::{Diagnostic, Report};
+use crate::foreign::{EntryFault, ListEntry, ListRemark, Listing};
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::util::escape::on_one_line;
-
-/// A pattern that the input allows or denies.
-pub(super) struct Candidate {
-    pub(super) action: Action,
-    pub(super) pattern: Pattern,
-    /// Its place: a line or a JSON path.
-    pub(super) place: String,
-    /// Its purpose; may be empty.
-    pub(super) purpose: String,
-    pub(super) ports: Vec<Port>,
-}
 
 /// An allowlist, and what was not imported.
 pub(super) struct Draft {
@@ -51,37 +41,68 @@ impl Draft {
         }
     }
 
-    /// Adds a candidate, or notes why it is not imported. Duplicate patterns become one rule.
-    pub(super) fn add(&mut self, candidate: Candidate) {
-        let Candidate { action, pattern, place, purpose, ports } = candidate;
-        if action == Action::Allow {
-            let is_wide = pattern.scope() != Scope::Exact;
-            if let Some(reason) = refusal(&pattern) {
-                return self.leave_out(&place, format!("`{pattern}` is not imported: {reason}"));
-            }
-            if is_wide && !self.options.wildcards {
-                let message = format!("`{pattern}` is not imported: use --wildcards to import it");
-                return self.leave_out(&place, message);
+    /// Adds the entries of a list that was read from `file`.
+    pub(super) fn add_all(&mut self, listing: Listing, file: &str) {
+        for entry in listing.entries {
+            let place = entry.place.within(file);
+            match entry.pattern {
+                Ok(ref pattern) if entry.action == Action::Allow => self.allow(&entry, pattern, &place),
+                Ok(ref pattern) => self.push(&entry, pattern.clone()),
+                Err(EntryFault::Everything) if entry.action == Action::Allow => {
+                    self.leave_out(
+                        &place,
+                        format!("`{}` is not imported: it would allow every name", entry.text),
+                    );
+                }
+                // What no rule allows is denied anyway. Invalid entries were refused before.
+                Err(EntryFault::Everything | EntryFault::Invalid(_)) => {}
             }
         }
-        let next = self.rules.len();
+        for ListRemark { place, message } in listing.skipped {
+            self.leave_out(&place.within(file), format!("not imported: {message}"));
+        }
+        for note in listing.notes {
+            self.remark(file, note);
+        }
+    }
+
+    fn allow(&mut self, entry: &ListEntry, pattern: &Pattern, place: &str) {
+        if let Some(reason) = refusal(pattern) {
+            return self.leave_out(place, format!("`{pattern}` is not imported: {reason}"));
+        }
+        if pattern.scope() == Scope::Exact || self.options.wildcards {
+            return self.push(entry, pattern.clone());
+        }
+        if entry.is_domain {
+            let name = pattern.name();
+            let message =
+                format!("`{name}` is imported without the names below it: use --wildcards to add them");
+            self.leave_out(place, message);
+            return self.push(entry, Pattern::new(Scope::Exact, name.clone()));
+        }
+        self.leave_out(place, format!("`{pattern}` is not imported: use --wildcards to import it"));
+    }
+
+    /// Adds a rule. Duplicate patterns become one.
+    fn push(&mut self, entry: &ListEntry, pattern: Pattern) {
+        let (action, next) = (entry.action, self.rules.len());
         let index = *self.places.entry((action, pattern.clone())).or_insert(next);
         if index == next {
             self.rules.push(Rule { action, pattern, purposes: BTreeSet::new(), ports: BTreeSet::new() });
         }
         let rule = &mut self.rules[index];
-        rule.purposes.extend(Some(on_one_line(purpose.trim())).filter(|purpose| !purpose.is_empty()));
-        rule.ports.extend(ports);
+        rule.purposes.extend(Some(on_one_line(entry.purpose.trim())).filter(|purpose| !purpose.is_empty()));
+        rule.ports.extend(&entry.ports);
     }
 
     /// Notes that something at `place` is not imported.
-    pub(super) fn leave_out(&mut self, place: &str, message: impl Into<String>) {
+    fn leave_out(&mut self, place: &str, message: impl Into<String>) {
         self.complete = false;
         self.remark(place, message);
     }
 
     /// Adds a remark about the allowlist.
-    pub(super) fn remark(&mut self, place: &str, message: impl Into<String>) {
+    fn remark(&mut self, place: &str, message: impl Into<String>) {
         self.remarks.push(on_one_line(&format!("{place}: {}", message.into())));
     }
 

@@ -1,21 +1,12 @@
-//! Reads and writes master files, using [`crate::local`].
+//! Writes master files, and checks them with [`crate::local`].
 
-use hickory_proto::rr::{Name, Record};
+use hickory_proto::rr::Name;
 
 use super::{File, Imported};
 use crate::diagnostics::{Diagnostic, Report, Source};
-use crate::local::{LocalZoneError, LocalZones, read_records};
+use crate::foreign::zone_report;
+use crate::local::{LocalZoneError, LocalZones};
 use crate::wire::name as wire;
-
-/// The records of a master file with their line numbers. Relative names are completed with `origin`.
-pub(super) fn records(source: &Source, origin: &Name) -> Result<Vec<(usize, Record)>, Report> {
-    read_records(source.file(), source.text(), origin, false).map_err(|faults| report(source, faults))
-}
-
-/// The same for an Azure export: its targets are absolute without a final dot, and its TXT strings may be long.
-pub(super) fn azure_records(source: &Source, origin: &Name) -> Result<Vec<(usize, Record)>, Report> {
-    read_records(source.file(), source.text(), origin, true).map_err(|faults| report(source, faults))
-}
 
 /// A name in master-file form, with the final dot.
 pub(super) fn written<'l>(labels: impl IntoIterator<Item = &'l [u8]>) -> String {
@@ -23,18 +14,6 @@ pub(super) fn written<'l>(labels: impl IntoIterator<Item = &'l [u8]>) -> String 
         Ok(name) if !name.is_root() => format!("{name}."),
         _ => ".".to_owned(),
     }
-}
-
-/// Converts the errors of a master file to a report.
-fn report(source: &Source, faults: Vec<LocalZoneError>) -> Report {
-    let diagnostic = |fault: LocalZoneError| {
-        let diagnostic = Diagnostic::error(source.file(), fault.message).with_help(fault.remedy);
-        match fault.line {
-            Some(line) => diagnostic.at(source.line_range(line)),
-            None => diagnostic,
-        }
-    };
-    Report::new(source.clone(), faults.into_iter().map(diagnostic).collect())
 }
 
 /// The file of a local zone.
@@ -53,7 +32,7 @@ pub(super) fn file(source: &Source, origin: &Name, text: String) -> Result<File,
         Ok(_) => Ok(File { name: format!("{}.zone", zone.replace(['/', '\\'], "_")), text }),
         Err(faults) => {
             let lost_place = |fault: LocalZoneError| LocalZoneError { line: None, ..fault };
-            Err(report(source, faults.into_iter().map(lost_place).collect()))
+            Err(zone_report(source, faults.into_iter().map(lost_place).collect()))
         }
     }
 }

@@ -7,10 +7,10 @@ use std::net::IpAddr;
 
 use hickory_proto::rr;
 
-use super::json::{self, Json};
 use super::suffix::refusal;
 use super::{Imported, master_file};
 use crate::diagnostics::{Report, Source};
+use crate::foreign::{Json, parse};
 use crate::policy::rule::{Pattern, Scope};
 use crate::util::escape::on_one_line;
 
@@ -56,7 +56,7 @@ struct Zone {
 
 /// Makes a zone for each name, not for its parent, so that other names below the parent are still forwarded.
 pub(super) fn import(source: &Source) -> Result<Imported, Report> {
-    let value = json::parse(source)?;
+    let value = parse(source)?;
     let names = names(&Json::root(&value, source))?;
     let workspaces: BTreeSet<String> = names.iter().filter_map(|(pattern, _)| workspace(pattern)).collect();
     let mut zones: BTreeMap<String, Zone> = BTreeMap::new();

@@ -7,9 +7,9 @@ use std::str::FromStr;
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::Imported;
-use super::json::{self, Json};
 use super::master_file::{self, written};
 use crate::diagnostics::{Diagnostic, Report, Source};
+use crate::foreign::{Json, azure_records, parse};
 use crate::util::escape::on_one_line;
 use crate::wire::presentation::read_name;
 
@@ -45,7 +45,7 @@ fn from_master_file(source: &Source) -> Result<Zone, Report> {
         Report::from(Diagnostic::error(source.file(), message).with_help(help.to_owned()))
     };
     let unnamed = Name::from_ascii(UNNAMED).unwrap_or_default();
-    let records = master_file::azure_records(source, &unnamed)?;
+    let records = azure_records(source, &unnamed)?;
     let soa = records.iter().find(|(_, record)| record.record_type() == RecordType::SOA);
     let Some((_, soa)) = soa else {
         return Err(whole(
@@ -98,7 +98,7 @@ fn data(data: &RData) -> Option<String> {
 }
 
 fn from_json(source: &Source) -> Result<Zone, Report> {
-    let value = json::parse(source)?;
+    let value = parse(source)?;
     let root = Json::root(&value, source);
     let sets = match root.field("value") {
         Some(list) => list.elements(SHAPE)?,

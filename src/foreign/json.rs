@@ -7,7 +7,7 @@ use crate::util::escape::on_one_line;
 
 /// A value and its path.
 #[derive(Clone, Debug)]
-pub(super) struct Json<'v> {
+pub(crate) struct Json<'v> {
     value: &'v Value,
     path: String,
     file: &'v str,
@@ -16,7 +16,7 @@ pub(super) struct Json<'v> {
 /// Parses the whole text.
 ///
 /// Errors: it is not JSON, with the place; or it is only one page of a list.
-pub(super) fn parse(source: &Source) -> Result<Value, Report> {
+pub(crate) fn parse(source: &Source) -> Result<Value, Report> {
     let text = source.text().trim_start_matches('\u{feff}');
     let value = serde_json::from_str(text).map_err(|error| {
         let skipped = if error.line() == 1 { source.text().len() - text.len() } else { 0 };
@@ -30,11 +30,12 @@ pub(super) fn parse(source: &Source) -> Result<Value, Report> {
         let diagnostic = Diagnostic::error(source.file(), message).with_help(help.to_owned()).at(at..at + 1);
         Report::new(source.clone(), vec![diagnostic])
     })?;
-    match Json::root(&value, source).field("nextLink") {
-        // Later pages may hold entries that matter.
+    let root = Json::root(&value, source);
+    // Later pages may hold entries that matter.
+    match ["nextLink", "NextToken"].iter().find_map(|name| root.field(name)) {
         Some(link) if link.value.as_str() != Some("") => Err(link.fault(
             "the list continues on another page",
-            "save all pages: `az … list` follows the links, `az rest` does not",
+            "save all pages as one array: `az … list` and `aws` follow the links, `az rest` does not",
         )),
         _ => Ok(value),
     }
@@ -42,12 +43,12 @@ pub(super) fn parse(source: &Source) -> Result<Value, Report> {
 
 impl<'v> Json<'v> {
     /// The root value of a file.
-    pub(super) fn root(value: &'v Value, source: &'v Source) -> Self {
+    pub(crate) fn root(value: &'v Value, source: &'v Source) -> Self {
         Self { value, path: String::new(), file: source.file() }
     }
 
     /// Its path, such as `value[0].properties`; empty for the root.
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
@@ -55,20 +56,33 @@ impl<'v> Json<'v> {
         Self { value, path: format!("{}{step}", self.path), file: self.file }
     }
 
-    /// The field `name`, in upper or lower case, because Azure's APIs differ. `None` if it is null.
-    pub(super) fn field(&self, name: &str) -> Option<Self> {
-        let (key, value) = self.value.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    /// The field `name`, without regard to case and underscores: Azure's API, PowerShell and SDKs differ. `None` if it is
+    /// null.
+    pub(crate) fn field(&self, name: &str) -> Option<Self> {
+        let plain = |key: &str| key.replace('_', "").to_ascii_lowercase();
+        let wanted = plain(name);
+        let (key, value) = self.value.as_object()?.iter().find(|(key, _)| plain(key) == wanted)?;
         let dot = if self.path.is_empty() { "" } else { "." };
         (!value.is_null()).then(|| self.child(value, &format!("{dot}{key}")))
     }
 
     /// The field `name`, here or in `properties`: the REST API nests fields that `az` flattens.
-    pub(super) fn property(&self, name: &str) -> Option<Self> {
+    pub(crate) fn property(&self, name: &str) -> Option<Self> {
         self.field(name).or_else(|| self.field("properties")?.field(name))
     }
 
+    /// The first of these fields that exists.
+    pub(crate) fn field_of(&self, names: &[&str]) -> Option<Self> {
+        names.iter().find_map(|name| self.field(name))
+    }
+
+    /// The same, here or in `properties`.
+    pub(crate) fn property_of(&self, names: &[&str]) -> Option<Self> {
+        names.iter().find_map(|name| self.property(name))
+    }
+
     /// The field `name`; an error if it is missing.
-    pub(super) fn required(&self, name: &str, help: &str) -> Result<Self, Report> {
+    pub(crate) fn required(&self, name: &str, help: &str) -> Result<Self, Report> {
         self.field(name).ok_or_else(|| match self.value.is_object() {
             true => self.fault(format!("`{name}` is missing"), help),
             false => self.expected("an object", help),
@@ -76,16 +90,16 @@ impl<'v> Json<'v> {
     }
 
     /// The field names of an object; empty for any other value.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'v str> + use<'v> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'v str> + use<'v> {
         self.value.as_object().into_iter().flat_map(|object| object.keys().map(String::as_str))
     }
 
-    pub(super) fn is_array(&self) -> bool {
+    pub(crate) fn is_array(&self) -> bool {
         self.value.is_array()
     }
 
     /// The elements of an array.
-    pub(super) fn elements(&self, help: &str) -> Result<Vec<Self>, Report> {
+    pub(crate) fn elements(&self, help: &str) -> Result<Vec<Self>, Report> {
         let elements = self.value.as_array().ok_or_else(|| self.expected("an array", help))?;
         Ok((0..)
             .zip(elements)
@@ -93,17 +107,54 @@ impl<'v> Json<'v> {
             .collect())
     }
 
-    pub(super) fn text(&self, help: &str) -> Result<&'v str, Report> {
+    /// The elements of an array, or of the array in `value`, in which REST APIs wrap lists. `None` if there is none.
+    pub(crate) fn items(&self) -> Option<Vec<Self>> {
+        let list = if self.is_array() { self.clone() } else { self.field("value").filter(Self::is_array)? };
+        list.elements("").ok()
+    }
+
+    /// The values of an object's fields; `None` for any other value.
+    pub(crate) fn members(&self) -> Option<Vec<Self>> {
+        let object = self.value.as_object()?;
+        Some(object.iter().map(|(key, value)| self.child(value, &format!(".{key}"))).collect())
+    }
+
+    /// The elements of an array. PowerShell writes an array of one element as that element, and some arrays as an object
+    /// with `value` and `Count`.
+    pub(crate) fn one_or_more(&self, help: &str) -> Result<Vec<Self>, Report> {
+        match self.value {
+            Value::Object(_) if self.field("Count").is_some() => self.required("value", help)?.elements(help),
+            Value::Object(_) => Ok(vec![self.clone()]),
+            _ => self.elements(help),
+        }
+    }
+
+    /// An error unless this is an object.
+    pub(crate) fn expect_object(&self, help: &str) -> Result<(), Report> {
+        if self.value.is_object() { Ok(()) } else { Err(self.expected("an object", help)) }
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        self.value.is_string()
+    }
+
+    pub(crate) fn text(&self, help: &str) -> Result<&'v str, Report> {
         self.value.as_str().ok_or_else(|| self.expected("a string", help))
     }
 
     /// A whole number from 0 to `most`.
-    pub(super) fn number(&self, most: u64, help: &str) -> Result<u64, Report> {
+    pub(crate) fn number(&self, most: u64, help: &str) -> Result<u64, Report> {
         let number = self.value.as_u64().filter(|number| *number <= most);
         number.ok_or_else(|| self.expected(&format!("a number up to {most}"), help))
     }
 
     fn expected(&self, what: &str, help: &str) -> Report {
+        // PowerShell writes what is below its default depth as text.
+        let cut = self.value.as_str().filter(|text| text.starts_with("@{") || text.starts_with("System."));
+        if cut.is_some() && !what.contains("string") {
+            return self
+                .fault("PowerShell has cut this off", "save it again, with `ConvertTo-Json -Depth 10`");
+        }
         let found = match self.value {
             Value::Null => "null",
             Value::Bool(_) => "true or false",
@@ -117,7 +168,7 @@ impl<'v> Json<'v> {
     }
 
     /// An error about this value.
-    pub(super) fn fault(&self, message: impl AsRef<str>, help: &str) -> Report {
+    pub(crate) fn fault(&self, message: impl AsRef<str>, help: &str) -> Report {
         let message = match self.path() {
             "" => message.as_ref().to_owned(),
             path => format!("`{}`: {}", on_one_line(path), message.as_ref()),

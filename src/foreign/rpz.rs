@@ -1,11 +1,10 @@
-//! Imports response policy zones (draft-vixie-dnsop-dns-rpz-00): triggers and actions for query names.
+//! Response policy zones (draft-vixie-dnsop-dns-rpz-00): triggers and actions for query names.
 
 use std::str::FromStr;
 
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::draft::{Candidate, Draft};
-use super::{ImportOptions, Imported, master_file};
+use super::{EntryFault, ListEntry, ListPlace, Listing, zone_file};
 use crate::diagnostics::{Diagnostic, Report, Source};
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::wire::name as wire;
@@ -15,41 +14,58 @@ const UNNAMED: &str = "rpz.invalid.";
 /// Final labels of triggers that do not match the query name.
 const OTHER_TRIGGERS: [&str; 4] = ["rpz-ip", "rpz-client-ip", "rpz-nsdname", "rpz-nsip"];
 
-pub(super) fn import(source: &Source, options: ImportOptions) -> Result<Imported, Report> {
+/// True for a zone file: it sets an origin or a TTL, or has an SOA record.
+pub(super) fn is_shape(source: &Source) -> bool {
+    let text = source.text().trim_start_matches('\u{feff}');
+    let mut lines = text.lines().map(|line| line.split(';').next().unwrap_or_default());
+    lines.any(|line| {
+        line.starts_with("$ORIGIN")
+            || line.starts_with("$TTL")
+            || line.split_ascii_whitespace().any(|word| word == "SOA")
+    })
+}
+
+pub(super) fn read(source: &Source) -> Result<Listing, Report> {
     let unnamed =
         Name::from_str(UNNAMED).map_err(|error| Diagnostic::error(source.file(), error.to_string()))?;
-    let records = master_file::records(source, &unnamed)?;
+    let records = zone_file::records(source, &unnamed)?;
     let Some((_, soa)) = records.iter().find(|(_, record)| record.record_type() == RecordType::SOA) else {
         let help = "add the SOA record of the response policy zone: its owner is the zone's name".to_owned();
         return Err(Diagnostic::error(source.file(), "the zone has no SOA record").with_help(help).into());
     };
-    let mut draft = Draft::new(options);
+    let mut listing = Listing::new("response policy zone");
     let mut denies_the_rest = false;
     for (line, record) in &records {
-        let place = format!("{}:{line}", source.file());
+        let place = ListPlace::Line(*line);
         match rule(record, &soa.name) {
             Trigger::Apex => {}
-            Trigger::Everything => denies_the_rest = true,
-            Trigger::Names(action, pattern) => {
-                let (purpose, ports) = (String::new(), Vec::new());
-                draft.add(Candidate { action, pattern: *pattern, place, purpose, ports });
+            Trigger::Everything(Action::Deny) => denies_the_rest = true,
+            Trigger::Everything(Action::Allow) => {
+                listing
+                    .entries
+                    .push(ListEntry { pattern: Err(EntryFault::Everything), ..ListEntry::new("*", place) });
             }
-            Trigger::Unsaid(message) => draft.leave_out(&place, message),
+            Trigger::Names(action, pattern) => {
+                let entry = ListEntry::new(&pattern.to_string(), place);
+                listing.entries.push(ListEntry { action, pattern: Ok(*pattern), ..entry });
+            }
+            Trigger::Unsaid(message) => listing.skip(place, message),
         }
     }
     if !denies_the_rest {
-        let message = "namegate blocks names that are not in the zone; the zone lets them pass";
-        draft.remark(source.file(), message);
+        listing
+            .notes
+            .push("namegate blocks names that are not in the zone; the zone lets them pass".to_owned());
     }
-    draft.finish("Imported response policy zone", source.file(), source.file())
+    Ok(listing)
 }
 
 /// The trigger of a record.
 enum Trigger {
     /// The apex.
     Apex,
-    /// Denies every name, as namegate does by default.
-    Everything,
+    /// Every name.
+    Everything(Action),
     /// A pattern.
     Names(Action, Box<Pattern>),
     /// A trigger that no rule can express, with the reason.
@@ -75,18 +91,13 @@ fn rule(record: &Record, apex: &Name) -> Trigger {
     };
     let last = labels.last().map(|last| last.to_ascii_lowercase()).unwrap_or_default();
     if let Some(trigger) = OTHER_TRIGGERS.iter().find(|trigger| trigger.as_bytes() == last) {
-        return Trigger::Unsaid(format!(
-            "`{host}` is not imported: rules match query names, not `{trigger}` triggers"
-        ));
+        return Trigger::Unsaid(format!("`{host}`: rules match query names, not `{trigger}` triggers"));
     }
     let Some(action) = action(record, &labels) else {
-        return Trigger::Unsaid(format!(
-            "`{host}` is not imported: rules can allow or deny, not answer with data"
-        ));
+        return Trigger::Unsaid(format!("`{host}`: rules can allow or deny, not answer with data"));
     };
     match (host.name().is_root(), action) {
-        (true, Action::Deny) => Trigger::Everything,
-        (true, Action::Allow) => Trigger::Unsaid("`*` is not imported: it would allow every name".to_owned()),
+        (true, action) => Trigger::Everything(action),
         (false, action) => Trigger::Names(action, Box::new(host)),
     }
 }
