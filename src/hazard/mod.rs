@@ -1,16 +1,22 @@
-//! Names that are dangerous to allow for any client: public resolvers, and suffixes below which anyone can create a
-//! name. `check` warns about rules that allow them, and `learn` does not suggest any.
+//! Names that are dangerous or useless to allow for any client: public resolvers, tunnels, suffixes below which anyone can
+//! create a name, placeholders. `check` and `audit` report rules that allow them, and `learn` does not suggest any.
 
+mod alias_only;
+mod placeholder;
 mod public_resolver;
 mod registration;
 mod shared_suffix;
 mod subdomains;
 mod suffix_table;
+mod tunnel;
 
+pub use alias_only::alias_only;
+pub use placeholder::placeholder;
 pub use public_resolver::{public_resolver, public_resolvers};
 pub use registration::{DomainStanding, standing};
 pub use shared_suffix::{shared_suffix, shared_suffixes};
 pub use subdomains::{SubdomainOwner, subdomain_owner};
+pub use tunnel::tunnel;
 
 use crate::wire::name::Name;
 

@@ -80,13 +80,13 @@ const ROWS: &[Row] = &[
     (
         "a shipped zone has the name",
         "[policy]\nzones = [\"r\"]\nallow = [\"cloud.r-project.org\"]\n",
-        &[("no-effect", 1)],
+        &[("duplicate", 1)],
         "`cloud.r-project.org`: already covered by `cloud.r-project.org` at zones/r.toml:",
     ),
     (
         "a list has the name twice",
         "[policy]\nzones = [\"names.list\"]\n",
-        &[("no-effect", 1)],
+        &[("duplicate", 1)],
         "  --> names.list:3: `a.list.example`: already covered by `a.list.example` at names.list:1",
     ),
     (
@@ -111,7 +111,7 @@ const ROWS: &[Row] = &[
     (
         "wildcards open what anyone can take",
         "[policy]\nzones = []\nallow = [\".windows.net\", \"*.github.io\", \".co.uk\", \"me.gitlab.io\"]\n",
-        &[("broad", 3)],
+        &[("public-suffix", 1), ("broad", 2)],
         "`.co.uk`: every domain below a public suffix",
     ),
     (
@@ -119,6 +119,30 @@ const ROWS: &[Row] = &[
         "[policy]\nzones = [\"legacy.toml\"]\ndeny = [\"*.b.example\"]\n",
         &[("no-effect", 1), ("legacy", 1)],
         "  --> legacy.toml:2: `a.example`: an old client",
+    ),
+    (
+        "tunnels are open",
+        "[policy]\nzones = []\nallow = [\"*.ngrok.io\", \".visualstudio.com\", \"mine.loca.lt\", \"ngrok.example\"]\n",
+        &[("tunnel", 3)],
+        "`.visualstudio.com`: dev tunnels (`tunnels.api.visualstudio.com`)",
+    ),
+    (
+        "placeholders are allowed",
+        "[policy]\nzones = []\nallow = [\"your-acr.azurecr.io\", \"www.example.com\", \"yourself.example\"]\n",
+        &[("placeholder", 2)],
+        "`your-acr.azurecr.io`: a placeholder: write your own name",
+    ),
+    (
+        "targets of CNAME records are allowed",
+        "[policy]\nzones = []\nallow = [\"acr.trafficmanager.net\", \"mine.privatelink.azurecr.io\"]\n",
+        &[("alias-target", 2)],
+        "`acr.trafficmanager.net`: Azure Traffic Manager",
+    ),
+    (
+        "targets of CNAME records are inspected",
+        "[policy]\nzones = []\ncname = \"inspect\"\nallow = [\"acr.trafficmanager.net\"]\n",
+        &[],
+        "",
     ),
     (
         "an edition is old",
@@ -129,7 +153,7 @@ const ROWS: &[Row] = &[
     (
         "a name of the vendor's list is denied",
         "[policy]\nzones = [\"r\", \"names.list\"]\ndeny = [\"cloud.r-project.org\"]\n",
-        &[("vendor-denied", 1), ("no-effect", 1)],
+        &[("vendor-denied", 1), ("duplicate", 1)],
         "`cloud.r-project.org`: denied by `cloud.r-project.org` at namegate.toml:3",
     ),
 ];

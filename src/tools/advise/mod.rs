@@ -1,8 +1,9 @@
-//! Warnings of `namegate check` about valid but suspicious settings: rules without effect, allowed names that are
-//! dangerous, and needed names that are not allowed.
+//! The judgement on rules: rules without effect, allowed names that are dangerous, and needed names that are not allowed.
+//! `namegate check` shows it for the settings in force, `namegate audit` for lists of other programs too.
 //!
 //! Each rule costs a few policy lookups, so a list of a million rules takes about a second.
 
+mod alias_target;
 mod inactive;
 mod no_effect;
 mod open;
@@ -16,21 +17,38 @@ use toml::value::Date;
 use crate::allowlist::{Allowlist, AllowlistRule};
 use crate::assemble::Assembly;
 use crate::policy::policies::Group;
+use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Policy, RuleRef};
 use crate::wire::name::Name;
 
 /// The kind of a warning, as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AdviceKind {
+    /// Entries of other programs' lists that are no host names; only `audit` reports them.
+    Invalid,
+    /// Your rules for placeholders such as `your-acr.azurecr.io`.
+    Placeholder,
+    /// Allowed public resolvers.
+    PublicResolver,
+    /// Your rules that allow tunnels.
+    Tunnel,
+    /// Your rules that allow every domain below a public suffix.
+    PublicSuffix,
+    /// Rules that allow domains where anyone can create names.
+    Broad,
     /// Your rules that have no effect.
     #[value(alias = "undecisive")]
     NoEffect,
+    /// Your rules that repeat another rule.
+    Duplicate,
     /// Your rules that repeat a wider rule.
     Redundant,
-    /// Allowed public resolvers.
-    PublicResolver,
-    /// Rules that allow domains where anyone can create names.
-    Broad,
+    /// Your rules for names that only occur as targets of CNAME records.
+    AliasTarget,
+    /// Entries that a shipped allowlist has; only `audit` reports them.
+    Shipped,
+    /// Entries that no lookup in a query log needs; only `audit` reports them.
+    Unseen,
     /// Inactive rules: their parameters are not set.
     #[value(alias = "asleep")]
     Inactive,
@@ -78,8 +96,19 @@ pub struct AdviceFinding {
 }
 
 impl Advice {
-    fn new(kind: AdviceKind, message: &'static str, help: impl Into<String>) -> Self {
+    /// No findings yet.
+    pub fn new(kind: AdviceKind, message: &'static str, help: impl Into<String>) -> Self {
         Self { kind, group: None, message, count: 0, findings: Vec::new(), help: help.into() }
+    }
+
+    /// All findings at once.
+    pub fn of(
+        kind: AdviceKind,
+        message: &'static str,
+        help: impl Into<String>,
+        findings: Vec<AdviceFinding>,
+    ) -> Self {
+        Self { count: findings.len(), findings, ..Self::new(kind, message, help) }
     }
 
     /// The same warning, for clients of `group`.
@@ -98,7 +127,7 @@ impl Advice {
     }
 
     /// Counts a finding, and lists it unless `most` are already listed.
-    fn find(&mut self, most: usize, finding: impl FnOnce() -> AdviceFinding) {
+    pub fn find(&mut self, most: usize, finding: impl FnOnce() -> AdviceFinding) {
         self.count += 1;
         if self.findings.len() < most {
             self.findings.push(finding());
@@ -129,48 +158,124 @@ pub fn advise(assembly: &Assembly, today: Date, most: usize) -> Vec<Advice> {
 
 /// Warnings about the rules of one client group.
 fn of_group(assembly: &Assembly, policy: &Policy, most: usize) -> impl Iterator<Item = Advice> {
-    let sources = Sources::of(assembly, policy);
+    let subject = JudgedRules::of(assembly, policy);
+    let legacy = vendor::legacy(assembly, policy, &subject, most);
+    vendor::needed(assembly, policy, most).into_iter().chain(judge(&subject, most)).chain([legacy])
+}
+
+/// Judges rules by themselves. Each kind of warning lists at most `most` findings.
+pub fn judge(subject: &JudgedRules<'_>, most: usize) -> Vec<Advice> {
     let advice = [
-        vendor::needed(assembly, policy, most),
-        no_effect::advise(assembly, policy, &sources, most),
-        open::advise(policy, &sources, most),
-        vec![vendor::legacy(assembly, policy, &sources, most)],
+        open::advise(subject, most),
+        no_effect::advise(subject, most),
+        vec![alias_target::advise(subject, most)],
     ];
-    advice.into_iter().flatten()
+    advice.into_iter().flatten().collect()
 }
 
-/// The allowlists that rules come from, by source index.
-struct Sources<'a> {
-    zones: Vec<Option<&'a Allowlist>>,
+/// Rules that are inactive in these allowlists, because their parameters are not set.
+pub fn inactive(zones: &[Allowlist]) -> Advice {
+    inactive::advise(zones)
 }
 
-impl<'a> Sources<'a> {
-    fn of(assembly: &'a Assembly, policy: &Policy) -> Self {
-        let zone = |file: &str| assembly.zones.iter().find(|zone| zone.file == file);
-        Self { zones: policy.sources().map(|(source, _)| zone(&source.file)).collect() }
+/// The rules to judge.
+pub struct JudgedRules<'a> {
+    policy: &'a Policy,
+    /// Origins of local zones, which answer before any rule.
+    local: &'a [Name],
+    /// By source index.
+    sources: Vec<JudgedSource<'a>>,
+    /// Where CNAME chains lead: a host, and a name that its chain has.
+    aliases: Vec<(&'a str, &'a Pattern)>,
+}
+
+/// What is known about a source of rules.
+#[derive(Clone, Copy, Default)]
+pub struct JudgedSource<'a> {
+    /// The allowlist with that source.
+    pub zone: Option<&'a Allowlist>,
+    /// The places of its rules, if their line is an index (from 1) into this list.
+    pub places: Option<&'a [String]>,
+    /// Reading the allowlist has warned of duplicates.
+    pub is_warned: bool,
+}
+
+impl<'a> JudgedRules<'a> {
+    /// Rules whose sources, by index, are `sources`. `known` has the aliases.
+    pub fn new(
+        policy: &'a Policy,
+        sources: Vec<JudgedSource<'a>>,
+        known: impl IntoIterator<Item = &'a Allowlist>,
+    ) -> Self {
+        Self { policy, local: &[], sources, aliases: aliases(known) }
     }
 
-    fn zone(&self, rule: RuleRef<'_>) -> Option<&'a Allowlist> {
-        self.zones.get(rule.source_index()).copied().flatten()
+    /// The rules of one client group.
+    pub fn of(assembly: &'a Assembly, policy: &'a Policy) -> Self {
+        let zone = |file: &str| assembly.zones.iter().find(|zone| zone.file == file);
+        let sources = policy.sources().map(|(source, _)| {
+            let zone = zone(&source.file);
+            JudgedSource { zone, places: None, is_warned: zone.is_some_and(|zone| !zone.rules.is_empty()) }
+        });
+        let aliases = aliases(&assembly.zones);
+        Self { policy, local: assembly.local.origins(), sources: sources.collect(), aliases }
+    }
+
+    /// The compiled rules.
+    pub fn policy(&self) -> &'a Policy {
+        self.policy
+    }
+
+    fn source(&self, rule: RuleRef<'_>) -> JudgedSource<'a> {
+        self.sources.get(rule.source_index()).copied().unwrap_or_default()
+    }
+
+    /// The place of a rule in its file.
+    pub fn place(&self, rule: RuleRef<'_>) -> String {
+        let index = rule.line() as usize;
+        let listed = self.source(rule).places.and_then(|places| places.get(index.checked_sub(1)?));
+        listed.cloned().unwrap_or_else(|| rule.place())
     }
 
     /// True for a rule that the operator wrote, in a file or in the settings. Shipped allowlists copy their vendor's
     /// list, duplicates included.
-    fn is_own(&self, rule: RuleRef<'_>) -> bool {
-        self.zone(rule).is_none_or(|zone| !zone.shipped)
+    pub fn is_own(&self, rule: RuleRef<'_>) -> bool {
+        self.source(rule).zone.is_none_or(|zone| !zone.shipped)
+    }
+
+    /// The rules that the operator wrote and that allow names.
+    pub fn own_allowing(&self) -> impl Iterator<Item = RuleRef<'a>> {
+        self.policy
+            .iter()
+            .filter(|rule| rule.action() == Action::Allow && self.is_own(*rule) && !rule.is_over())
     }
 
     /// True if reading the allowlist warned of `rule`, because `other` in the same file has the same effect.
     fn warned_of(&self, rule: RuleRef<'_>, other: RuleRef<'_>) -> bool {
         let is_same = rule.source_index() == other.source_index() && rule.action() == other.action();
-        is_same && self.zone(rule).is_some_and(|zone| !zone.rules.is_empty())
+        is_same && self.source(rule).is_warned
     }
 
     /// The rule as written in its allowlist.
     fn written(&self, rule: RuleRef<'_>) -> Option<&'a AllowlistRule> {
-        let rules = self.zone(rule).map_or(&[][..], |zone| &zone.rules);
+        let rules = self.source(rule).zone.map_or(&[][..], |zone| &zone.rules);
         rules.binary_search_by_key(&rule.line(), |written| written.line).ok().map(|at| &rules[at])
     }
+}
+
+fn aliases<'a>(zones: impl IntoIterator<Item = &'a Allowlist>) -> Vec<(&'a str, &'a Pattern)> {
+    let known = zones.into_iter().flat_map(|zone| &zone.aliases);
+    known.flat_map(|alias| alias.to.iter().map(|to| (alias.host.as_str(), to))).collect()
+}
+
+/// The rule that allows all names of `pattern`, if one or two rules of `policy` do.
+pub fn allowing<'p>(policy: &'p Policy, pattern: &Pattern) -> Option<RuleRef<'p>> {
+    let name = pattern.name();
+    let itself = (pattern.scope() != Scope::Below).then(|| policy.rule_for(name));
+    let below = (pattern.scope() != Scope::Exact).then(|| rule_below(policy, name));
+    let mut deciding = [below, itself].into_iter().flatten();
+    let is_allowed = |rule: &Option<RuleRef<'_>>| rule.is_some_and(|rule| rule.action() == Action::Allow);
+    deciding.clone().all(|rule| is_allowed(&rule)).then(|| deciding.next().flatten()).flatten()
 }
 
 /// A name below `name` that no rule names, because no rule has the label `*`. `None` if it would be too long.

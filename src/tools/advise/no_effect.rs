@@ -1,60 +1,58 @@
 //! Rules written by the operator that have no effect.
 
-use super::{Advice, AdviceFinding, AdviceKind, Sources, any_beside, rule_below};
-use crate::assemble::Assembly;
+use super::{Advice, AdviceFinding, AdviceKind, JudgedRules, any_beside, rule_below};
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Policy, RuleRef};
 
-pub(super) fn advise(
-    assembly: &Assembly,
-    policy: &Policy,
-    sources: &Sources<'_>,
-    most: usize,
-) -> Vec<Advice> {
+pub(super) fn advise(subject: &JudgedRules<'_>, most: usize) -> Vec<Advice> {
+    let policy = subject.policy;
     let mut undecisive = Advice::new(
         AdviceKind::NoEffect,
         "rules have no effect",
         "remove these rules, or the rule or local zone that overrides them",
     );
+    let mut duplicate = Advice::new(AdviceKind::Duplicate, "rules repeat another rule", "remove them");
     let mut redundant = Advice::new(
         AdviceKind::Redundant,
         "rules repeat a wider rule",
         "remove them, or keep them if you plan to remove the wider rule",
     );
-    for rule in policy.iter().filter(|rule| sources.is_own(*rule)) {
+    let finding = |rule: RuleRef<'_>, why: &str| finding(subject, rule, why);
+    for rule in policy.iter().filter(|rule| subject.is_own(*rule) && !rule.is_over()) {
         let pattern = rule.pattern();
-        if let Some(origin) = assembly.local.origins().iter().find(|origin| pattern.name().is_within(origin))
-        {
+        if let Some(origin) = subject.local.iter().find(|origin| pattern.name().is_within(origin)) {
             undecisive.find(most, || finding(rule, &format!("local zone `{origin}` answers instead")));
         } else if let Some(by) = hides(policy, rule, &pattern) {
-            if !sources.warned_of(rule, by) {
-                undecisive.find(most, || finding(rule, &hidden_by(rule, by)));
+            if by.action() == rule.action() && by.bypass().is_none() {
+                if !subject.warned_of(rule, by) {
+                    let text = || format!("already covered by `{by}` at {}", subject.place(by));
+                    duplicate.find(most, || finding(rule, &text()));
+                }
+            } else {
+                undecisive.find(most, || finding(rule, &hidden_by(subject, by)));
             }
         } else if let Some(wider) =
-            wider(policy, &pattern).filter(|wider| says_the_same(rule, *wider, sources))
+            wider(policy, &pattern).filter(|wider| says_the_same(rule, *wider, subject))
         {
-            redundant.find(most, || finding(rule, &format!("covered by `{wider}` at {}", wider.place())));
+            let text = || format!("covered by `{wider}` at {}", subject.place(wider));
+            redundant.find(most, || finding(rule, &text()));
         }
     }
-    vec![undecisive, redundant]
+    vec![undecisive, duplicate, redundant]
 }
 
-fn finding(rule: RuleRef<'_>, why: &str) -> AdviceFinding {
+fn finding(subject: &JudgedRules<'_>, rule: RuleRef<'_>, why: &str) -> AdviceFinding {
     let action = match rule.action() {
         Action::Allow => "",
         Action::Deny => "deny ",
     };
-    AdviceFinding { place: rule.place(), text: format!("{action}`{rule}`: {why}") }
+    AdviceFinding { place: subject.place(rule), text: format!("{action}`{rule}`: {why}") }
 }
 
-fn hidden_by(rule: RuleRef<'_>, by: RuleRef<'_>) -> String {
-    let place = match by.bypass() {
-        Some(_) => "(built in)".to_owned(),
-        None => format!("at {}", by.place()),
-    };
-    match by.action() == rule.action() {
-        true => format!("already covered by `{by}` {place}"),
-        false => format!("overridden by `{by}` {place}"),
+fn hidden_by(subject: &JudgedRules<'_>, by: RuleRef<'_>) -> String {
+    match by.bypass() {
+        Some(_) => format!("overridden by `{by}` (built in)"),
+        None => format!("overridden by `{by}` at {}", subject.place(by)),
     }
 }
 
@@ -76,8 +74,8 @@ fn wider<'p>(policy: &'p Policy, pattern: &Pattern) -> Option<RuleRef<'p>> {
 
 /// True if both rules have the same effect. A `broad` rule does not count: `strict` excludes it, and then the narrower
 /// rule matters.
-fn says_the_same(rule: RuleRef<'_>, wider: RuleRef<'_>, sources: &Sources<'_>) -> bool {
+fn says_the_same(rule: RuleRef<'_>, wider: RuleRef<'_>, subject: &JudgedRules<'_>) -> bool {
     wider.id() != rule.id()
         && wider.action() == rule.action()
-        && sources.written(wider).is_none_or(|written| !written.broad)
+        && subject.written(wider).is_none_or(|written| !written.broad)
 }

@@ -2,7 +2,7 @@
 
 use toml::value::Date;
 
-use super::{Advice, AdviceFinding, AdviceKind, Sources, rule_below};
+use super::{Advice, AdviceFinding, AdviceKind, JudgedRules, rule_below};
 use crate::allowlist::{Allowlist, AllowlistRule};
 use crate::assemble::Assembly;
 use crate::policy::rule::{Action, Pattern, Scope};
@@ -64,14 +64,14 @@ fn entry(rule: &AllowlistRule) -> &str {
 }
 
 /// Rules in force whose names only retired software queries.
-pub(super) fn legacy(assembly: &Assembly, policy: &Policy, sources: &Sources<'_>, most: usize) -> Advice {
+pub(super) fn legacy(assembly: &Assembly, policy: &Policy, subject: &JudgedRules<'_>, most: usize) -> Advice {
     let mut advice = Advice::new(
         AdviceKind::Legacy,
         "rules allow names that only retired software queries",
         "add them to `policy.deny` if nobody uses that software any more",
     );
     for rule in policy.iter().filter(|rule| rule.action() == Action::Allow) {
-        let Some(written) = sources.written(rule).filter(|written| written.legacy) else { continue };
+        let Some(written) = subject.written(rule).filter(|written| written.legacy) else { continue };
         if overruled(assembly, policy, &rule.pattern()).is_some() {
             continue;
         }
