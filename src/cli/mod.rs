@@ -1,6 +1,7 @@
 //! The command line: one module per command.
 
 mod allow;
+mod audit;
 mod check;
 mod completions;
 mod demo;
@@ -187,6 +188,17 @@ from the running resolver.")]
 
 Exit status: 0 all converted, 1 some lines were not converted, 2 not readable.")]
     Import(import::Arguments),
+    /// Report what is dangerous or useless in lists of any program
+    ///
+    /// Reads allowlists and settings of namegate, workspace dependencies, Azure Firewall rules, domain lists of Azure and
+    /// AWS, response policy zones, filter lists, hosts files and names, one per line.
+    #[command(after_help = "Examples:
+  namegate audit domain-list.json
+  namegate audit zones/*.toml --log queries.json --markdown > audit.md
+  namegate audit hosts.txt --minimal zones/hosts.toml
+
+Exit status: 0 no findings, 1 findings, 2 not readable.")]
+    Audit(audit::Arguments),
     /// Compare the policy with the needs of an Azure ML workspace
     #[command(after_help = "Examples:
   namegate diff needed.json --needed-only
@@ -350,6 +362,7 @@ fn run(action: Action, before: SettingsOverrides) -> u8 {
         }
         Action::Init(arguments) => init::run(arguments),
         Action::Import(arguments) => import::run(&arguments),
+        Action::Audit(arguments) => audit::run(&arguments),
         Action::Diff(With { arguments, overrides }) => diff::run(&arguments, &sources(overrides)),
         Action::Export(With { arguments, overrides }) => {
             with_assembly(&sources(overrides), |assembly| export::run(&arguments, &assembly))

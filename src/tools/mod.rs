@@ -1,6 +1,7 @@
-//! The offline tools behind the commands. No tool uses another.
+//! The offline tools behind the commands. No tool uses another, but `audit` uses `advise`.
 
 pub mod advise;
+pub mod audit;
 pub mod diff;
 pub mod export;
 pub mod import;

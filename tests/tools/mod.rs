@@ -1,5 +1,6 @@
 //! Tests of commands other than `serve`.
 
+mod audit;
 mod check;
 mod cli;
 pub(crate) mod demo;
@@ -12,6 +13,7 @@ mod export_targets;
 mod field_files;
 mod import;
 mod import_faults;
+mod import_formats;
 mod import_local_zones;
 mod init;
 mod learn;

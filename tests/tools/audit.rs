@@ -1,0 +1,196 @@
+//! Tests `namegate audit`: one finding for each fault of a list, in every format, and the smaller list.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::command::{Finished, namegate};
+use crate::tools::import::data;
+
+fn list(file: &str) -> String {
+    format!("{}/tests/data/lists/{file}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn audit(arguments: &[&str]) -> Finished {
+    let directory = TempDir::new().expect("a temporary directory");
+    namegate(directory.path(), &[&["audit"], arguments].concat())
+}
+
+fn audit_text(directory: &Path, file: &str, text: &str, arguments: &[&str]) -> Finished {
+    fs::write(directory.join(file), text).expect("a file can be written");
+    namegate(directory, &[&["audit", file], arguments].concat())
+}
+
+/// The kinds of findings with their counts, and each finding as `place text`.
+fn findings(run: &Finished) -> (Vec<(String, u64)>, Vec<String>) {
+    let report: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let kinds = report["findings"].as_array().expect("an array");
+    let counts = kinds.iter().map(|kind| (text(&kind["kind"]), kind["count"].as_u64().unwrap_or_default()));
+    let each = kinds.iter().flat_map(|kind| kind["entries"].as_array().into_iter().flatten());
+    let each = each.map(|one| format!("{} {}", text(&one["place"]), text(&one["text"])));
+    (counts.collect(), each.collect())
+}
+
+#[test]
+fn a_list_with_every_fault_gets_every_kind() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let text = fs::read_to_string(list("faults.list")).expect("a file");
+    let log = list("faults.log");
+    let run = audit_text(directory.path(), "faults.list", &text, &["--json", "--log", &log]).expect_code(1);
+    assert_eq!(run.stderr, "");
+    let (kinds, each) = findings(&run);
+    let expected = [
+        ("invalid", 3),
+        ("placeholder", 1),
+        ("public-resolver", 1),
+        ("tunnel", 1),
+        ("public-suffix", 1),
+        ("broad", 3),
+        ("no-effect", 1),
+        ("duplicate", 1),
+        ("redundant", 1),
+        ("alias-target", 1),
+        ("shipped", 2),
+        ("unseen", 8),
+    ];
+    let expected: Vec<(String, u64)> = expected.map(|(kind, count)| (kind.to_owned(), count)).to_vec();
+    assert_eq!(kinds, expected, "{each:#?}");
+    for finding in [
+        "faults.list:6 `https://files.contoso.com/simple`: expected a host name, not a URL; write `files.contoso.com`",
+        "faults.list:10 `dns.google` (Google), allowed by `dns.google`",
+        "faults.list:15 `mirror.contoso.com`: already covered by `mirror.contoso.com` at faults.list:4",
+        "faults.list:16 `www.build.contoso.com`: covered by `.build.contoso.com` at faults.list:5",
+        "faults.list:17 `old.contoso.com`: overridden by `old.contoso.com` at faults.list:18",
+        "faults.list:3 `contosoacr.azurecr.io`: in `azure-ml`, as `{acr}.azurecr.io`",
+    ] {
+        assert!(each.iter().any(|one| one == finding), "{finding} in\n{each:#?}");
+    }
+}
+
+#[test]
+fn every_shape_is_detected_and_can_be_forced() {
+    for (file, format, shape) in [
+        (data("dependencies.json"), "azure-ml", "workspace dependencies"),
+        (data("dependencies-powershell.json"), "azure-ml", "workspace dependencies"),
+        (data("outbound-rules-cli.json"), "azure-ml", "outbound rules"),
+        (data("outbound-rules-workspace.json"), "azure-ml", "outbound rules"),
+        (data("firewall-cli.json"), "azure-firewall", "Azure Firewall rules"),
+        (data("firewall-arm.json"), "azure-firewall", "Azure Firewall rules"),
+        (data("firewall-classic.json"), "azure-firewall", "Azure Firewall rules"),
+        (data("dns-policy-arm.json"), "list", "Azure DNS domain lists"),
+        (data("policy.rpz"), "rpz", "response policy zone"),
+        (data("names.list"), "list", "names, one per line"),
+        (list("aws-template.json"), "list", "AWS domain lists"),
+        (list("workflow.yml"), "list", "allowed-endpoints"),
+        (format!("{}/zones/python.toml", env!("CARGO_MANIFEST_DIR")), "allowlist", "allowlist of namegate"),
+    ] {
+        let run = audit(&[&file]);
+        assert!(run.code < 2 && run.stdout.contains(shape), "{file}: {run:?}");
+        let forced = audit(&[&file, "--format", format]);
+        assert_eq!((forced.code, &forced.stdout), (run.code, &run.stdout), "{file}");
+    }
+}
+
+#[test]
+fn clean_lists_have_no_findings() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let run = audit_text(directory.path(), "own.list", "mirror.contoso.com\n.build.contoso.com\n", &[])
+        .expect_code(0);
+    assert!(run.stdout.contains("2 entries, 0 with findings"), "{}", run.stdout);
+    // Kinds that are not wanted do not count.
+    audit_text(directory.path(), "own.list", "*.co.uk\n", &[]).expect_code(1);
+    audit_text(directory.path(), "own.list", "*.co.uk\n", &["--allow", "public-suffix"]).expect_code(0);
+}
+
+#[test]
+fn settings_are_audited_as_they_are_in_force() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let text = "[policy]\nzones = [\"python\"]\nallow = [\"pypi.org\", \"*.ngrok.io\"]\n";
+    let run = audit_text(directory.path(), "namegate.toml", text, &["--json"]).expect_code(1);
+    let (kinds, _) = findings(&run);
+    let kinds: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert!(kinds.contains(&"tunnel") && kinds.contains(&"shipped"), "{kinds:?}");
+    fs::write(directory.path().join("own.list"), "a.contoso.com\n").expect("a file can be written");
+    namegate(directory.path(), &["audit", "own.list", "namegate.toml"])
+        .expect_code(2)
+        .expect_stderr(&["settings cannot be audited together with lists", "alone"]);
+}
+
+#[test]
+fn the_smaller_list_is_an_allowlist_with_the_same_decisions() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let text = fs::read_to_string(list("faults.list")).expect("a file");
+    audit_text(directory.path(), "faults.list", &text, &["--minimal", "small.toml"]).expect_code(1);
+    let small = fs::read_to_string(directory.path().join("small.toml")).expect("a file");
+    assert_eq!(small.matches("host = ").count(), 11, "{small}");
+    // Entries that are no host names were never rules.
+    let valid: String = text
+        .lines()
+        .filter(|line| !["https", "10.20", "<"].iter().any(|one| line.starts_with(one)))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs::write(directory.path().join("valid.list"), valid).expect("a file can be written");
+    for name in [
+        "pypi.org",
+        "x.pypi.org",
+        "mirror.contoso.com",
+        "build.contoso.com",
+        "www.build.contoso.com",
+        "old.contoso.com",
+        "a.old.contoso.com",
+        "contoso.com",
+        "a.blob.core.windows.net",
+        "x.trafficmanager.net",
+        "a.co.uk",
+        "co.uk",
+        "ngrok.io",
+        "a.ngrok.io",
+        "other.example",
+    ] {
+        let explain = |zone: &str| namegate(directory.path(), &["explain", name, "--zones", zone]).code;
+        assert_eq!(explain("./valid.list"), explain("./small.toml"), "{name}");
+    }
+    let ends = "[[allow]]\nhost = \"a.contoso.com\"\nuntil = 2099-01-31\n";
+    audit_text(directory.path(), "ends.toml", ends, &["--minimal", "ends-small.toml"])
+        .expect_code(2)
+        .expect_stderr(&["`a.contoso.com`", "an end (`until`)"]);
+    assert!(!directory.path().join("ends-small.toml").exists());
+}
+
+#[test]
+fn what_cannot_be_read_is_refused() {
+    let directory = TempDir::new().expect("a temporary directory");
+    for (file, text, arguments, texts) in [
+        ("a.json", "{\"domains\": [", &[][..], &["a.json:1:", "ends too early"][..]),
+        ("a.json", "{\"x\": 1}", &[], &["`domains` is missing"]),
+        ("a.json", "{\"value\": [], \"nextLink\": \"https://x/2\"}", &[], &["nextLink", "all pages"]),
+        ("a.list", "", &[], &["the file is empty"]),
+        ("a.list", "# nothing\n", &[], &["no host names in this file"]),
+        ("a.toml", "[[allow]]\nhots = \"a.contoso.com\"\n", &[], &["a.toml:", "hots"]),
+        ("a.toml", "[policy]\nzonez = []\n", &[], &["zonez"]),
+        ("a.list", "a.contoso.com\n", &["--log", "nowhere.log"], &["nowhere.log", "query log"]),
+        ("a.list", "a.contoso.com\n", &["--log", "a.list"], &["not a query log of namegate"]),
+        ("a.list", "a.contoso.com\n", &["--format", "azure-firewall"], &["invalid JSON"]),
+    ] {
+        let run = audit_text(directory.path(), file, text, arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{text}\n{}", run.stderr);
+        run.expect_stderr(texts);
+    }
+    audit(&["nowhere.json"]).expect_code(2).expect_stderr(&["nowhere.json", "file not found"]);
+}
+
+#[test]
+fn markdown_has_a_table_for_each_kind() {
+    let run = audit(&[&list("faults.list"), "--markdown"]).expect_code(1);
+    assert!(
+        run.stdout.starts_with("# Audit\n\n| file | format | entries |\n|---|---|--:|\n"),
+        "{}",
+        run.stdout
+    );
+    for line in ["| [broad](#broad) | 3 |", "## broad", "| place | finding |"] {
+        assert!(run.stdout.lines().any(|shown| shown == line), "{line} in\n{}", run.stdout);
+    }
+}
