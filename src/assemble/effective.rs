@@ -57,13 +57,10 @@ impl Key {
 }
 
 impl<'p> Effective<'p> {
-    /// The rules of `policy`, without those that have ended or that another rule of the same pattern overrules.
+    /// The rules of `policy`, without those that another rule of the same pattern overrules.
     pub fn of(policy: &'p Policy) -> Self {
         let mut effective = Self { nodes: BTreeMap::new() };
-        policy
-            .iter()
-            .filter(|rule| !rule.is_overruled() && !rule.is_over())
-            .for_each(|rule| effective.add(rule));
+        policy.iter().filter(|rule| !rule.is_overruled()).for_each(|rule| effective.add(rule));
         // Built-in denials matter only for names that the rules would allow.
         for rule in policy.built_in() {
             let name = rule.pattern().name().clone();

@@ -159,5 +159,5 @@ fn rows(policy: &Policy, assembly: &Assembly) -> Vec<Row> {
             broad: assembly.written(rule).is_some_and(|written| written.broad),
         }
     };
-    policy.iter().map(row).collect()
+    policy.iter_with_ended().map(row).collect()
 }

@@ -165,7 +165,7 @@ impl ListEntry {
                 let span = error
                     .span
                     .clone()
-                    .map_or(whole.clone(), |span| whole.start + span.start..whole.start + span.end);
+                    .map_or_else(|| whole.clone(), |span| whole.start + span.start..whole.start + span.end);
                 Diagnostic::error(source.file(), error.message.clone()).with_help(help).at(span)
             }
             ListPlace::Path(path) => {

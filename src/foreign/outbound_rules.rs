@@ -50,7 +50,7 @@ pub(super) fn read(root: &Json<'_>) -> Result<Listing, Report> {
             }
             "servicetag" => listing.skip(place, "service tag: it stands for addresses, not for names"),
             "privateendpoint" => {
-                listing.skip(place, "private endpoint: it stands for a resource, not for a name")
+                listing.skip(place, "private endpoint: it stands for a resource, not for a name");
             }
             _ => {
                 return Err(kind

@@ -113,7 +113,7 @@ impl RuleUses {
         let is_long = groups.iter().map(|group| group.policy.rules()).sum::<usize>() > MAX_RULES;
         let mut rules = self.lock();
         let mut before = std::mem::take(&mut *rules);
-        for rule in groups.iter().flat_map(|group| group.policy.iter()) {
+        for rule in groups.iter().flat_map(|group| group.policy.iter_with_ended()) {
             let name = RuleName::of(rule);
             match before.remove(&name) {
                 Some(known) => drop(rules.insert(name, known)),
@@ -160,7 +160,9 @@ impl RuleUses {
             if short.is_empty() {
                 continue;
             }
-            for rule in group.policy.iter().filter(|rule| short.contains(rule.source().zone.as_str())) {
+            for rule in
+                group.policy.iter_with_ended().filter(|rule| short.contains(rule.source().zone.as_str()))
+            {
                 let name = RuleName::of(rule);
                 let Some(RuleUse { hits, last: Some(last), .. }) = rules.get(&name).copied() else {
                     continue;

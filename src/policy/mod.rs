@@ -195,9 +195,14 @@ impl Policy {
         self.trie.rule(id).map(|rule| RuleRef { policy: self, id, rule })
     }
 
-    /// The rules without the built-in ones, in insertion order, including those hidden by another rule with the same
-    /// pattern.
+    /// The rules that have not ended, without the built-in ones, in insertion order, including those hidden by another
+    /// rule with the same pattern.
     pub fn iter(&self) -> impl Iterator<Item = RuleRef<'_>> {
+        self.iter_with_ended().filter(|rule| !rule.is_over())
+    }
+
+    /// The same, and the rules that have ended.
+    pub fn iter_with_ended(&self) -> impl Iterator<Item = RuleRef<'_>> {
         self.all().filter(|rule| rule.bypass().is_none())
     }
 

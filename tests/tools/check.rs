@@ -21,6 +21,10 @@ fn directory(settings: &str) -> TempDir {
         ("own.toml", OWN),
         ("legacy.toml", LEGACY),
         ("local.zone", LOCAL),
+        (
+            "ended.list",
+            ".ended.example # owner=team-a until=2020-01-31\na.b.example # until=2020-02-01\n.b.example\nc.b.example # until=2999-01-01\n",
+        ),
         ("names.list", "a.list.example\nb.list.example\na.list.example\n!ml.azure.com\n"),
     ] {
         fs::write(directory.path().join(name), text).expect("a file can be written");
@@ -119,6 +123,12 @@ const ROWS: &[Row] = &[
         "[policy]\nzones = [\"legacy.toml\"]\ndeny = [\"*.b.example\"]\n",
         &[("no-effect", 1), ("legacy", 1)],
         "  --> legacy.toml:2: `a.example`: an old client",
+    ),
+    (
+        "rules have ended",
+        "[policy]\nzones = [\"ended.list\"]\nallow = [\"a.ended.example\"]\n",
+        &[("redundant", 1), ("ended", 2)],
+        "  --> ended.list:1: `.ended.example`: until 2020-01-31, owner team-a",
     ),
     (
         "tunnels are open",

@@ -4,6 +4,7 @@
 //! Each rule costs a few policy lookups, so a list of a million rules takes about a second.
 
 mod alias_target;
+mod ended;
 mod inactive;
 mod no_effect;
 mod open;
@@ -52,6 +53,8 @@ pub enum AdviceKind {
     /// Inactive rules: their parameters are not set.
     #[value(alias = "asleep")]
     Inactive,
+    /// Rules that have ended.
+    Ended,
     /// Allowlists revised more than a year ago.
     Outdated,
     /// Rules that only retired software needs.
@@ -168,7 +171,7 @@ pub fn judge(subject: &JudgedRules<'_>, most: usize) -> Vec<Advice> {
     let advice = [
         open::advise(subject, most),
         no_effect::advise(subject, most),
-        vec![alias_target::advise(subject, most)],
+        vec![alias_target::advise(subject, most), ended::advise(subject, most)],
     ];
     advice.into_iter().flatten().collect()
 }
@@ -245,9 +248,7 @@ impl<'a> JudgedRules<'a> {
 
     /// The rules that the operator wrote and that allow names.
     pub fn own_allowing(&self) -> impl Iterator<Item = RuleRef<'a>> {
-        self.policy
-            .iter()
-            .filter(|rule| rule.action() == Action::Allow && self.is_own(*rule) && !rule.is_over())
+        self.policy.iter().filter(|rule| rule.action() == Action::Allow && self.is_own(*rule))
     }
 
     /// True if reading the allowlist warned of `rule`, because `other` in the same file has the same effect.

@@ -18,7 +18,7 @@ pub(super) fn advise(subject: &JudgedRules<'_>, most: usize) -> Vec<Advice> {
         "remove them, or keep them if you plan to remove the wider rule",
     );
     let finding = |rule: RuleRef<'_>, why: &str| finding(subject, rule, why);
-    for rule in policy.iter().filter(|rule| subject.is_own(*rule) && !rule.is_over()) {
+    for rule in policy.iter().filter(|rule| subject.is_own(*rule)) {
         let pattern = rule.pattern();
         if let Some(origin) = subject.local.iter().find(|origin| pattern.name().is_within(origin)) {
             undecisive.find(most, || finding(rule, &format!("local zone `{origin}` answers instead")));

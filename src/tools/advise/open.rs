@@ -41,8 +41,7 @@ fn resolvers(subject: &JudgedRules<'_>, most: usize) -> Advice {
     }
     // Rules for names below a resolver's name, such as one account's. The loop above finds rules for the name itself.
     let at_one = |rule: &RuleRef<'_>| public_resolvers().any(|(name, _)| rule.pattern().matches(&name));
-    let opens =
-        |rule: &RuleRef<'_>| rule.action() == Action::Allow && !rule.is_overruled() && !rule.is_over();
+    let opens = |rule: &RuleRef<'_>| rule.action() == Action::Allow && !rule.is_overruled();
     for rule in policy.iter().filter(opens) {
         if let Some(operator) = public_resolver(rule.pattern().name()).filter(|_| !at_one(&rule)) {
             let text = || format!("`{rule}` ({operator})");
@@ -80,7 +79,7 @@ fn wide(subject: &JudgedRules<'_>, most: usize) -> [Advice; 2] {
         "rules allow domains where any tenant can create names, so data can leave through them",
         "allow your own resources instead; `policy.strict = true` excludes rules marked `broad`",
     );
-    for rule in subject.policy.iter().filter(|rule| rule.action() == Action::Allow && !rule.is_over()) {
+    for rule in subject.policy.iter().filter(|rule| rule.action() == Action::Allow) {
         let place = || subject.place(rule);
         let written = subject.written(rule).filter(|written| written.broad);
         let opens = match (written, reach(rule.pattern().name())) {

@@ -66,7 +66,7 @@ pub fn minimal(policy: &Policy) -> Result<Vec<MinimalRule>, String> {
 
 /// What a rule demands besides names.
 fn condition(rule: RuleRef<'_>) -> Option<&'static str> {
-    if rule.is_over() || rule.action() == Action::Deny {
+    if rule.action() == Action::Deny {
         None
     } else if rule.until().is_some() {
         Some("an end (`until`)")

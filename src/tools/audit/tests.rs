@@ -41,7 +41,8 @@ fn probes() -> Vec<Name> {
     let mut from = 0;
     for _ in 0..4 {
         let end = texts.len();
-        for parent in texts[from..end].to_vec() {
+        for parent in from..end {
+            let parent = texts[parent].clone();
             texts.extend(LABELS.iter().chain(&["other"]).map(|label| format!("{label}.{parent}")));
         }
         from = end;
