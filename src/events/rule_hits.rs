@@ -64,6 +64,7 @@ impl RuleHits {
     }
 
     /// Counts a query that a rule of `group` decided.
+    #[inline]
     pub fn count(&self, writer: HitWriter, group: GroupId, rule: RuleId) {
         let tables = self.writers[writer.index].get_or_init(|| self.tables());
         let Some(cell) = self.of_group.get(group.index()).and_then(|index| tables[*index].get(rule.index()))

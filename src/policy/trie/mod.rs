@@ -67,9 +67,8 @@ impl Trie {
             let wanted = if start == 0 { NodePlace::ITSELF } else { NodePlace::BELOW };
             let is_node = self.table.places(tag, |place| {
                 if place.covered() & wanted != 0
-                    && let Some(rule) = self.records.get(place.rule())
-                    && rule.name == &bytes[start..]
-                    && !(rule.ends && self.ends.is_over(place.rule()))
+                    && let Some(ends) = self.records.named(place.rule(), &bytes[start..])
+                    && !(ends && self.ends.is_over(place.rule()))
                 {
                     best = Some(place.rule());
                 }

@@ -6,6 +6,8 @@ use crate::policy::rule::{Action, Scope};
 
 /// Bytes before a record's name.
 const HEAD: usize = 8;
+/// Bit of a record's kind: the rule has an end.
+const ENDS: u8 = 1 << 5;
 /// Records begin at multiples of this, so thirty bits address 4 GiB.
 const ALIGN: usize = 4;
 
@@ -57,8 +59,10 @@ impl Records {
         let id = Some(self.bytes.len() / ALIGN).filter(|id| *id < MAX_ID)?;
         self.bytes.extend_from_slice(&rule.line.to_le_bytes());
         self.bytes.extend_from_slice(&rule.source.to_le_bytes());
-        let kind =
-            rule.action as u8 | (rule.scope as u8) << 1 | rule.expect.bits() << 3 | u8::from(rule.ends) << 5;
+        let kind = rule.action as u8
+            | (rule.scope as u8) << 1
+            | rule.expect.bits() << 3
+            | if rule.ends { ENDS } else { 0 };
         self.bytes.extend_from_slice(&[kind, rule.name.len() as u8]);
         self.bytes.extend_from_slice(rule.name);
         self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
@@ -81,8 +85,16 @@ impl Records {
                 _ => Scope::Subtree,
             },
             expect: Expect::of_bits(kind >> 3),
-            ends: kind >> 5 & 1 == 1,
+            ends: kind & ENDS != 0,
         })
+    }
+
+    /// `Some` if the rule's name is exactly `name`: whether the rule has an end.
+    #[inline]
+    pub(super) fn named(&self, id: RuleId, name: &[u8]) -> Option<bool> {
+        let (head, rest) = self.bytes.get(id.0 as usize * ALIGN..)?.split_first_chunk::<HEAD>()?;
+        let [.., kind, len] = *head;
+        (rest.get(..usize::from(len))? == name).then_some(kind & ENDS != 0)
     }
 
     /// All rules in insertion order.
