@@ -20,6 +20,7 @@ use crate::tools::audit::{
     AuditFormat, AuditedList, CompiledLists, MinimalRule, SeenRules, ShippedAllowlist, audit, is_settings,
     minimal, read, to_toml,
 };
+use crate::util::escape::on_one_line;
 
 /// Findings shown of each kind without `--all`.
 const SHOWN: usize = 20;
@@ -30,10 +31,11 @@ pub(super) struct Arguments {
     /// Lists of any program; allowlists or settings of namegate; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Format of the files [default: by their shape]
+    /// Format of the files [default: recognised by content]
     #[arg(long, value_enum)]
     format: Option<AuditFormat>,
-    /// Report entries that no lookup in this query log needs; repeatable
+    /// Report entries that no lookup in this query log needs; repeatable. The log must have every lookup (log.queries =
+    /// "all")
     #[arg(long, value_name = "FILE")]
     log: Vec<PathBuf>,
     /// Write a smaller allowlist that decides the same names
@@ -62,6 +64,8 @@ struct Audited {
     lookups: Option<u64>,
     /// The smaller list, or why there is none.
     minimal: Result<Vec<MinimalRule>, String>,
+    /// Where the smaller list was written.
+    written: Option<PathBuf>,
 }
 
 /// Audits; exit status 0 without findings, 1 with some, 2 if a file cannot be read.
@@ -156,7 +160,13 @@ fn audited(
     policy: &Policy,
 ) -> Audited {
     advice.retain(|one| !arguments.allow.contains(&one.kind));
-    Audited { files, advice, lookups: seen.map(|seen| seen.lookups), minimal: minimal(policy) }
+    Audited {
+        files,
+        advice,
+        lookups: seen.map(|seen| seen.lookups),
+        minimal: minimal(policy),
+        written: arguments.minimal.clone(),
+    }
 }
 
 /// The rules that lookups in the logs need; `None` without a log.
@@ -213,16 +223,18 @@ impl Audited {
         format!("{entries}, {flagged} with findings{kinds}{}", lookups.unwrap_or_default())
     }
 
-    /// How many rules decide the same names.
+    /// How many rules decide the same names, if they are fewer.
     fn smaller(&self) -> Option<String> {
-        let rules = self.minimal.as_ref().ok()?;
-        Some(format!(
-            "{} the same names (--minimal FILE writes them)",
-            match rules.len() {
-                1 => "1 rule decides".to_owned(),
-                count => format!("{count} rules decide"),
-            }
-        ))
+        let rules = self.minimal.as_ref().ok().filter(|rules| rules.len() < self.entries())?;
+        let decide = match rules.len() {
+            1 => "1 rule decides".to_owned(),
+            count => format!("{count} rules decide"),
+        };
+        let file = match &self.written {
+            Some(path) => format!("written to {}", on_one_line(&path.display().to_string())),
+            None => "--minimal FILE writes them".to_owned(),
+        };
+        Some(format!("{decide} the same names ({file})"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 
+use crate::allowlist::AllowlistRule;
 use crate::assemble::Assembly;
 use crate::cli::output::{FAILED, counted, print, today, warn};
 use crate::diagnostics::Severity;
@@ -84,8 +85,17 @@ fn overview(assembly: &Assembly) -> String {
     let mut text = format!("{}: {}\n", assembly.origin, summary(assembly));
     for zone in &assembly.zones {
         let inactive = zone.rules.iter().filter(|rule| !rule.missing.is_empty()).count();
-        let active = if inactive > 0 { "active rules" } else { "rules" };
-        let _ = write!(text, "  {}: {} {active}", zone.file, zone.count - inactive);
+        let is_excluded = |rule: &&AllowlistRule| rule.broad && rule.missing.is_empty();
+        let excluded = match assembly.settings.policy.strict {
+            true => zone.rules.iter().filter(is_excluded).count(),
+            false => 0,
+        };
+        let what = if inactive + excluded > 0 { "active rule" } else { "rule" };
+        let active = counted((zone.count - inactive - excluded) as u64, what);
+        let _ = write!(text, "  {}: {active}", zone.file);
+        if excluded > 0 {
+            let _ = write!(text, ", {excluded} excluded by policy.strict");
+        }
         if inactive > 0 {
             let mut missing: Vec<&str> =
                 zone.rules.iter().flat_map(|rule| &rule.missing).map(String::as_str).collect();
@@ -96,12 +106,12 @@ fn overview(assembly: &Assembly) -> String {
         text.push('\n');
     }
     for group in assembly.policies.groups().iter().filter(|_| assembly.policies.groups().len() > 1) {
-        let (rules, hash) = (group.policy.rules(), group.policy.hash());
+        let (rules, hash) = (counted(group.policy.rules() as u64, "rule"), group.policy.hash());
         let mode = match group.policy.mode() {
             Mode::Enforce => "enforced",
             Mode::Observe => "observe mode",
         };
-        let _ = writeln!(text, "  client group {}: {rules} rules, {mode}, policy {hash}", group.name);
+        let _ = writeln!(text, "  client group {}: {rules}, {mode}, policy {hash}", group.name);
     }
     for (origin, records) in assembly.local.sizes() {
         let _ = writeln!(text, "  local zone {origin}: {records} records");

@@ -60,12 +60,8 @@ fn as_text(difference: &Difference) -> String {
     let needed = difference.needed.iter().map(|needed| {
         let what = if needed.in_part { "needed, partly blocked" } else { "needed, blocked" };
         let categories = needed.categories.join(", ").escape_debug().to_string();
-        format!(
-            "+ {what}: {} ({categories}, {}): {}\n",
-            needed.pattern,
-            ports(needed).join(", "),
-            needed.reason
-        )
+        let about: Vec<String> = std::iter::once(categories).chain(ports(needed)).collect();
+        format!("+ {what}: {} ({}): {}\n", needed.pattern, about.join(", "), needed.reason)
     });
     let wider = difference.wider.iter().map(|WiderRule { pattern, place, needed }| {
         format!("~ allowed, wider than needed: {pattern}  {place} (needed: {})\n", few(needed))

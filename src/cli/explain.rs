@@ -15,7 +15,7 @@ use crate::policy::bypass::BypassAnswer;
 use crate::policy::policies::Group;
 use crate::policy::route::Route;
 use crate::policy::rule::Action;
-use crate::policy::{Policy, RuleRef};
+use crate::policy::{Policy, RuleRef, RuleText};
 use crate::util::escape::on_one_line;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
@@ -75,6 +75,8 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
 /// What would allow a name that is blocked.
 #[derive(Default)]
 struct Hints<'a> {
+    /// A rule that has ended and allowed the name.
+    ended: Option<RuleRef<'a>>,
     /// An inactive rule that covers the name with some values of its parameters.
     inactive: Option<&'a AllowlistRule>,
     /// Shipped allowlists that are not in use, with the pattern that covers the name.
@@ -92,7 +94,11 @@ impl<'a> Hints<'a> {
         let others = assembly.policies.groups().iter().filter(|group| !std::ptr::eq(&*group.policy, own));
         let allowing = |policy: &'a Policy| allow_rule(policy, name);
         let groups = others.filter_map(|group| Some((group, allowing(&group.policy)?))).collect();
-        Self { inactive: inactive_rule(name, assembly), shipped, groups }
+        let has_ended = |rule: &RuleRef<'_>| {
+            rule.is_over() && rule.action() == Action::Allow && rule.pattern().matches(name)
+        };
+        let ended = own.iter_with_ended().find(has_ended);
+        Self { ended, inactive: inactive_rule(name, assembly), shipped, groups }
     }
 }
 
@@ -140,9 +146,17 @@ fn as_text(question: &Question, finding: &Explanation<'_>, hints: &Hints<'_>, as
             None => format!("at {}", rule.place()),
         };
         line("rule", &format!("{rule} {place}"));
-        if let Some(written) = assembly.written(rule).filter(|written| !written.purpose.is_empty()) {
-            line("purpose", &written.purpose);
+        let RuleText { purpose, owner, ticket } = rule.text();
+        let until = rule.until().map(|until| until.to_string()).unwrap_or_default();
+        for (head, what) in [("purpose", purpose), ("owner", owner), ("ticket", ticket), ("until", &until)] {
+            if !what.is_empty() {
+                line(head, &on_one_line(what));
+            }
         }
+    }
+    if let Some(ended) = hints.ended {
+        let until = ended.until().map(|until| until.to_string()).unwrap_or_default();
+        line("ended", &format!("{ended} at {}, until {until}", ended.place()));
     }
     match finding.verdict {
         "allowed" | "observed" if finding.allowed => line("route", &servers(finding.route, assembly)),
@@ -210,7 +224,10 @@ fn as_json(question: &Question, finding: &Explanation<'_>, hints: &Hints<'_>, as
             "pattern": rule.to_string(),
             "zone": rule.source().zone,
             "place": rule.place(),
-            "purpose": assembly.written(rule).map(|written| written.purpose.as_str()),
+            "purpose": Some(rule.text().purpose).filter(|purpose| !purpose.is_empty()),
+            "owner": Some(rule.text().owner).filter(|owner| !owner.is_empty()),
+            "ticket": Some(rule.text().ticket).filter(|ticket| !ticket.is_empty()),
+            "until": rule.until().map(|until| until.to_string()),
         })
     });
     let group = policy(finding.group, assembly);
@@ -233,6 +250,7 @@ fn as_json(question: &Question, finding: &Explanation<'_>, hints: &Hints<'_>, as
         "policy": assembly.policy().hash(),
         "shipped": shipped.collect::<Vec<_>>(),
         "inactive": inactive,
+        "ended": hints.ended.map(|rule| json!({ "pattern": rule.to_string(), "place": rule.place() })),
         "other_groups": groups.collect::<Vec<_>>(),
     });
     value.to_string()

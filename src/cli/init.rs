@@ -118,7 +118,7 @@ fn request(arguments: Arguments) -> Result<InitRequest, String> {
 /// What the user answers on the terminal.
 fn asked(listen: SocketAddr) -> Result<InitRequest, String> {
     if !io::stdin().is_terminal() {
-        return Err("error: nothing says what the workspace needs, and there is no terminal to ask\n  \
+        return Err("error: no workspace given, and standard input is not a terminal\n  \
                     help: pass --from FILE, or options such as --region westeurope --storage NAME"
             .to_owned());
     }
@@ -169,8 +169,8 @@ fn summary(plan: &SettingsPlan) {
     warn(&parts.join("; "));
     for wildcard in &plan.wildcards {
         warn(&format!(
-            "warning: {} is needed, but not allowed: it allows names of anyone\n  \
-             help: observe which names your jobs query, and add those; or remove the `#` in policy.allow",
+            "warning: {} is needed, but not allowed: it also allows names of other tenants\n  \
+             help: find the names that your jobs query with `namegate learn`, and add those; or remove its `#` in policy.allow",
             wildcard.pattern
         ));
     }

@@ -195,9 +195,9 @@ Exit status: 0 all converted, 1 some lines were not converted, 2 not readable.")
     #[command(after_help = "Examples:
   namegate audit domain-list.json
   namegate audit zones/*.toml --log queries.json --markdown > audit.md
-  namegate audit hosts.txt --minimal zones/hosts.toml
+  namegate audit names.txt --minimal zones/names.toml
 
-Exit status: 0 no findings, 1 findings, 2 not readable.")]
+Exit status: 0 no findings, 1 findings, 2 not readable, or --minimal refused.")]
     Audit(audit::Arguments),
     /// Compare the policy with the needs of an Azure ML workspace
     #[command(after_help = "Examples:

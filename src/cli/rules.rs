@@ -67,7 +67,7 @@ pub(super) fn run_unused(arguments: &Arguments, period: Duration, sources: &Sour
         warn(&format!("warning: {more} further rules are not listed"));
     }
     if rules.is_empty() {
-        warn("no rule has been unused for so long");
+        warn(&format!("no rule has been in force and unused for {}", days(period)));
         return OK;
     }
     let rule = rules.iter().map(|row| row.rule.len()).max().unwrap_or(0).min(60);
@@ -126,6 +126,15 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         text
     });
     print(&text)
+}
+
+/// In days if possible, as people write it.
+fn days(period: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    match (period.as_secs() / DAY, period.as_secs() % DAY) {
+        (days @ 1.., 0) => format!("{days}d"),
+        _ => humantime::format_duration(period).to_string(),
+    }
 }
 
 fn as_json(row: &Row) -> Value {

@@ -366,7 +366,8 @@ pub fn summary(assembly: &Assembly) -> String {
         groups => format!("; client groups: {} (default included)", groups.len()),
     };
     let rules = policy.rules();
-    format!("{rules} rules from {}; {mode}{groups}; policy {}", zones.join(", "), policy.hash())
+    let noun = if rules == 1 { "rule" } else { "rules" };
+    format!("{rules} {noun} from {}; {mode}{groups}; policy {}", zones.join(", "), policy.hash())
 }
 
 /// Logs warnings about probable mistakes.

@@ -175,7 +175,10 @@ fn unused_rules_are_listed() {
     assert!(listed.contains("never used since 2026-01-01T00:00:00Z  switched off"), "{listed}");
     assert!(listed.contains("last used 2026-02-01T00:00:00Z  their API, team-b"), "{listed}");
     assert_eq!(listed.lines().count(), 2, "{listed}");
-    assert_eq!(run(&["--unused", "100000d"]).expect_code(0).stderr, "no rule has been unused for so long\n");
+    assert_eq!(
+        run(&["--unused", "100000d"]).expect_code(0).stderr,
+        "no rule has been in force and unused for 100000d\n"
+    );
     run(&["--unused", "soon"]).expect_code(2);
     let (status, body) = gate.get("/api/v1/rules?unused=soon");
     assert_eq!((status, body.contains("not a duration")), (400, true), "{body}");

@@ -410,6 +410,7 @@ fn members_of_every_log_line() {
     gate.reload();
     gate.write_file("namegate.toml", "[policy]\nmode = \"enforced\"\n");
     gate.reload();
+    gate.stderr.expect("reload failed");
     let mut kinds: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in queries {
         let value: Value = serde_json::from_str(&line).expect("JSON");

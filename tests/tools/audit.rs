@@ -35,6 +35,19 @@ fn findings(run: &Finished) -> (Vec<(String, u64)>, Vec<String>) {
 }
 
 #[test]
+fn the_page_shows_the_report() {
+    let directory = TempDir::new().expect("a temporary directory");
+    for file in ["faults.list", "faults.log"] {
+        fs::copy(list(file), directory.path().join(file)).expect("a file can be copied");
+    }
+    let run = namegate(directory.path(), &["audit", "faults.list", "--log", "faults.log"]).expect_code(1);
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit.md")).expect("the page");
+    let (_, shown) = page.split_once("```text\nfaults.list: ").expect("the example");
+    let (shown, _) = shown.split_once("```").expect("its end");
+    assert_eq!(run.stdout, format!("faults.list: {shown}"));
+}
+
+#[test]
 fn a_list_with_every_fault_gets_every_kind() {
     let directory = TempDir::new().expect("a temporary directory");
     let text = fs::read_to_string(list("faults.list")).expect("a file");

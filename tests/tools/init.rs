@@ -85,7 +85,7 @@ fn what_no_allowlist_has_is_allowed_by_name_and_wildcards_are_not() {
     let run = init(directory.path(), &["--from", "needs.json"]).expect_code(0);
     run.expect_stderr(&[
         "; 1 name in policy.allow\n",
-        "warning: *.mirror.corp.example is needed, but not allowed: it allows names of anyone\n  help: ",
+        "warning: *.mirror.corp.example is needed, but not allowed: it also allows names of other tenants\n  help: ",
         "warning: .stem.example is needed, but not allowed",
     ]);
     let text = written(directory.path());
@@ -203,8 +203,8 @@ fn bad_input_is_refused_and_nothing_is_written() {
         ),
         ("a host name", &["--storage", "a.blob.core.windows.net"], &["write only the name: `--storage a`"]),
         ("an address", &["--region", "westeurope", "--listen", "nowhere"], &["nowhere"]),
-        ("nothing, without a terminal", &[], &["error: nothing says what", "help: pass --from FILE"]),
-        ("only an address", &["--listen", "10.0.0.5"], &["error: nothing says what"]),
+        ("nothing, without a terminal", &[], &["error: no workspace given", "help: pass --from FILE"]),
+        ("only an address", &["--listen", "10.0.0.5"], &["error: no workspace given"]),
     ] {
         let run = init(directory.path(), arguments);
         assert_eq!(run.code, 2, "{case}: {run:?}");

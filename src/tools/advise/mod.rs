@@ -35,7 +35,7 @@ pub enum AdviceKind {
     Tunnel,
     /// Your rules that allow every domain below a public suffix.
     PublicSuffix,
-    /// Rules that allow domains where anyone can create names.
+    /// Rules that allow domains where any tenant can create names.
     Broad,
     /// Your rules that have no effect.
     #[value(alias = "undecisive")]
@@ -57,7 +57,7 @@ pub enum AdviceKind {
     Ended,
     /// Allowlists revised more than a year ago.
     Outdated,
-    /// Rules that only retired software needs.
+    /// Rules for names that only retired software queries.
     Legacy,
     /// Names that the vendor lists as needed, but your policy denies.
     VendorDenied,

@@ -54,8 +54,8 @@ fn resolvers(subject: &JudgedRules<'_>, most: usize) -> Advice {
 fn tunnels(subject: &JudgedRules<'_>, most: usize) -> Advice {
     let mut advice = Advice::new(
         AdviceKind::Tunnel,
-        "rules allow tunnel services, which carry any traffic to machines of anyone",
-        "remove the rules; a tunnel that you need gets an exact name of your own",
+        "rules allow tunnel services, which carry any traffic to any machine",
+        "remove the rules; for a tunnel that you need, allow its exact name",
     );
     for rule in subject.own_allowing() {
         let pattern = rule.pattern();

@@ -1,5 +1,6 @@
 //! Compares rules with the shipped allowlists.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::allowlist::server_lists::ServerLists;
@@ -51,7 +52,7 @@ impl ShippedAllowlist {
 
 /// Rules that shipped allowlists have, and those of them that are retired.
 pub(super) fn compare(subject: &JudgedRules<'_>, shipped: &[ShippedAllowlist]) -> [Advice; 2] {
-    let mut used = BTreeSet::new();
+    let mut having: Vec<Vec<&str>> = Vec::new();
     let (mut known, mut legacy) = (Vec::new(), Vec::new());
     let is_name = |rule: &RuleRef<'_>| placeholder(rule.pattern().name()).is_none();
     for rule in subject.own_allowing().filter(is_name) {
@@ -59,31 +60,53 @@ pub(super) fn compare(subject: &JudgedRules<'_>, shipped: &[ShippedAllowlist]) -
             None => {}
             Some(Standing::Known(names)) => {
                 known.push(finding(subject, rule, &format!("in {}", quoted(&names))));
-                used.extend(names);
+                having.push(names);
             }
             Some(Standing::Parameter(name, host)) => {
                 known.push(finding(subject, rule, &format!("in `{name}`, as `{host}`")));
-                used.insert(name);
+                having.push(vec![name]);
             }
             Some(Standing::Legacy(name, purpose)) => {
-                legacy.push(finding(subject, rule, &format!("retired in `{name}`: {purpose}")));
+                legacy.push(finding(
+                    subject,
+                    rule,
+                    &format!("only for retired software, in `{name}`: {purpose}"),
+                ));
             }
         }
     }
-    let names: Vec<&str> = used.into_iter().collect();
     let help = format!(
-        "use the shipped allowlists: `policy.zones = [\"{}\"]`; they are kept up to date",
-        names.join("\", \"")
+        "use the shipped allowlists, which are kept up to date: `policy.zones = [\"{}\"]` has all of them",
+        fewest(having, shipped).join("\", \"")
     );
     [
         Advice::of(
             AdviceKind::Legacy,
-            "rules are for names that their vendor has retired",
+            "rules are for names that only retired software queries",
             "remove them",
             legacy,
         ),
         Advice::of(AdviceKind::Shipped, "entries are in shipped allowlists", help, known),
     ]
+}
+
+/// Few allowlists that have all entries: those with most entries first, and of equal ones the shortest. `having` is by
+/// entry.
+fn fewest<'a>(mut having: Vec<Vec<&'a str>>, shipped: &[ShippedAllowlist]) -> Vec<&'a str> {
+    let length =
+        |name: &str| shipped.iter().find(|one| one.zone.name == name).map_or(0, |one| one.zone.count);
+    let mut chosen = Vec::new();
+    while !having.is_empty() {
+        let names: BTreeSet<&str> = having.iter().flatten().copied().collect();
+        let entries = |name: &str| having.iter().filter(|names| names.contains(&name)).count();
+        let Some(best) = names.into_iter().max_by_key(|name| (entries(name), Reverse(length(name)))) else {
+            break;
+        };
+        having.retain(|names| !names.contains(&best));
+        chosen.push(best);
+    }
+    chosen.sort_unstable();
+    chosen
 }
 
 fn finding(subject: &JudgedRules<'_>, rule: RuleRef<'_>, what: &str) -> AdviceFinding {

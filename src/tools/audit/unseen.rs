@@ -30,7 +30,8 @@ pub(super) fn advise(subject: &JudgedRules<'_>, seen: &SeenRules, idle: &[String
     Advice::of(
         AdviceKind::Unseen,
         "entries are not needed by any lookup in the query log",
-        "remove them if the log covers everything that clients do, such as monthly jobs",
+        "remove them if the log has every lookup (`log.queries = \"all\"`) and covers everything that clients do, such as \
+             monthly jobs",
         findings.filter(|finding| !idle.contains(&finding.place)).collect(),
     )
 }

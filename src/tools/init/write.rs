@@ -92,8 +92,8 @@ fn policy(text: &mut String, plan: &SettingsPlan) {
     text.push_str("# Names that the workspace needs and no allowlist above has.\nallow = [\n");
     plan.allow.iter().for_each(|one| text.push_str(&needed("", one)));
     if !plan.wildcards.is_empty() {
-        text.push_str("    # The workspace's list has these wildcards, but they allow names of anyone. Look for the names that your jobs\n");
-        text.push_str("    # query (`namegate learn`), and add only those.\n");
+        text.push_str("    # The workspace's list has these wildcards, but they also allow names of other tenants. Find the names that\n");
+        text.push_str("    # your jobs query with `namegate learn`, and add only those.\n");
         plan.wildcards.iter().for_each(|one| text.push_str(&needed("# ", one)));
     }
     text.push_str("]\n");
