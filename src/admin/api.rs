@@ -280,6 +280,10 @@ pub(super) async fn rules(
         }
         known.push(&group.policy);
         for rule in group.policy.iter_with_ended() {
+            if period.is_none() && rules.len() == MAX_RULES {
+                more += 1;
+                continue;
+            }
             let rule_use = uses.of(rule);
             // A rule without a use of its own cannot be known to be unused.
             if period.is_some_and(|period| !rule_use.is_some_and(|rule_use| rule_use.is_unused(period, now)))

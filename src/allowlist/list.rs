@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::diagnostics::{Diagnostic, Report, Source, ValueError};
@@ -181,6 +182,14 @@ fn read_comment(line: &str, start: usize) -> Result<(Option<Until>, RuleText<'_>
     let offset = |word: &str| word.as_ptr() as usize - line.as_ptr() as usize;
     let keys = words.clone().find(|word| begins(word)).map_or(line.len(), offset);
     text.purpose = line[start..keys].trim_ascii().trim_end_matches([';', ',']).trim_ascii_end();
+    if let Some(at) = misspelt_end(&line[start..keys]) {
+        let span = Some(start + at.start..start + at.end);
+        let help = "write it at the end of the comment as one word: `until=2027-01-31`";
+        return Err(ValueError {
+            span,
+            ..ValueError::new("the end of a rule is not written as `until=…`", help)
+        });
+    }
     for word in line[keys..].split_ascii_whitespace() {
         let at = offset(word);
         let span = at..at + word.len();
@@ -188,21 +197,33 @@ fn read_comment(line: &str, start: usize) -> Result<(Option<Until>, RuleText<'_>
             span: Some(span.clone()),
             ..ValueError::new(message, help)
         };
-        match word.split_once('=') {
-            Some(("owner", owner)) if !owner.is_empty() => text.owner = owner,
-            Some(("ticket", ticket)) if !ticket.is_empty() => text.ticket = ticket,
-            Some(("until", end)) => {
+        match word.trim_end_matches([';', ',']).split_once('=') {
+            Some(("owner", owner)) if !owner.is_empty() && text.owner.is_empty() => text.owner = owner,
+            Some(("ticket", ticket)) if !ticket.is_empty() && text.ticket.is_empty() => text.ticket = ticket,
+            Some(("until", end)) if until.is_none() => {
                 let invalid = |error: UntilError| fault(format!("invalid end `{end}`"), &error.to_string());
                 until = Some(end.parse().map_err(invalid)?);
             }
             _ => {
-                let help =
-                    "write the purpose first, then `owner=`, `ticket=` and `until=`, each with one word";
+                let help = "write the purpose first, then `owner=`, `ticket=` and `until=`, each once and with one word";
                 return Err(fault(format!("unexpected `{word}` in the comment"), help));
             }
         }
     }
     Ok((until, text))
+}
+
+/// Where a purpose has what was meant as `until=`, such as `Until = 2027-01-31`. Read as a purpose, it would leave a rule
+/// that never ends.
+fn misspelt_end(purpose: &str) -> Option<Range<usize>> {
+    const KEY: &str = "until";
+    let lower = purpose.to_ascii_lowercase();
+    let mut places = lower.match_indices(KEY).map(|(at, _)| at);
+    places.find_map(|at| {
+        let is_word = !lower[..at].ends_with(|before: char| before.is_ascii_alphanumeric());
+        let is_key = lower[at + KEY.len()..].trim_ascii_start().starts_with(['=', ':']);
+        (is_word && is_key).then_some(at..at + KEY.len())
+    })
 }
 
 /// Replaces the hint for errors that are typical of lists, where people paste other formats.

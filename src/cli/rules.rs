@@ -12,6 +12,7 @@ use crate::assemble::{Assembly, Sources};
 use crate::cli::output::{OK, USAGE, print, warn};
 use crate::policy::policies::Group;
 use crate::policy::{Policy, RuleRef, RuleText};
+use crate::util::escape::on_one_line;
 use crate::util::label::Label;
 
 /// One rule in force.
@@ -121,7 +122,10 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         let _ = writeln!(
             text,
             "{:<5}  {:<pattern$}  {:<place$}  {}{broad}{until}",
-            row.action, row.pattern, row.place, row.purpose
+            row.action,
+            row.pattern,
+            on_one_line(&row.place),
+            on_one_line(&row.purpose)
         );
         text
     });

@@ -140,7 +140,7 @@ impl RuleUses {
                 continue;
             }
             let known = rules.entry(name).or_insert(RuleUse { since: now, hits: 0, last: None });
-            known.hits += u64::from(*count);
+            known.hits = known.hits.saturating_add(u64::from(*count));
             known.last = Some(now);
         }
     }

@@ -223,7 +223,7 @@ impl Policies {
             Judgement::NotAllowed(reason) => reason,
         };
         if !matches!(reason, Reason::Denied(_) | Reason::Ancestor(Some(_)))
-            && let Some(route) = self.followed.find(group, name, now)
+            && let Some(route) = self.followed_route(group, name, now)
         {
             return allowed(route, AllowReason::Followed);
         }
@@ -243,6 +243,13 @@ impl Policies {
         }
     }
 
+    /// The route of a followed name, unless the rule at the start of its chain has ended.
+    fn followed_route(&self, group: GroupId, name: &Name, now: Instant) -> Option<RouteId> {
+        let route = self.followed.find(group, name, now)?;
+        let rule = self.policy(group).rule_by_id(self.followed.rule(group, name, now)?);
+        rule.is_none_or(|rule| !rule.is_over()).then_some(route)
+    }
+
     /// True if a grant or a followed name of `group` allows some name below `name` at `now`.
     fn has_temporary_descendant(&self, group: GroupId, name: &Name, now: Instant) -> bool {
         self.temporary_ancestors.contains(name, now) || self.followed_ancestors.contains(group, name, now)
@@ -259,7 +266,7 @@ impl Policies {
             Some(rule) if rule.action() == Action::Allow => true,
             Some(rule) => rule.bypass().is_none() && self.temporary.find(name, now).is_some(),
             None => {
-                self.temporary.find(name, now).is_some() || self.followed.find(group, name, now).is_some()
+                self.temporary.find(name, now).is_some() || self.followed_route(group, name, now).is_some()
             }
         }
     }
@@ -312,6 +319,7 @@ impl Policies {
         let by_itself = self.policy(group).rule_for(name).filter(|rule| rule.action() == Action::Allow);
         let followed_root = match by_itself {
             Some(_) => None,
+            None if self.followed_route(group, name, now).is_none() => None,
             None => self.followed.root(group, name, now),
         };
         let (root, rule) = match (&by_itself, &followed_root) {
@@ -354,7 +362,7 @@ impl Policies {
         let temporary = self.temporary.find(name, now).is_some();
         self.groups.iter().enumerate().any(|(index, Group { policy, .. })| {
             let rule = policy.rule_for(name).filter(|rule| rule.action() == Action::Allow && !temporary);
-            let followed = || self.followed.find(GroupId::new(index)?, name, now);
+            let followed = || self.followed_route(GroupId::new(index)?, name, now);
             let is_ancestor = || self.group_may_query_ancestor(index, name, now);
             let asked = rule.is_some() || temporary || policy.mode() == Mode::Observe || is_ancestor();
             asked && self.route_id(policy.route(name, rule)) == route || followed() == Some(route)

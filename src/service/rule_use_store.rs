@@ -58,13 +58,16 @@ impl RuleUseStore {
             {
                 Ok(saved) => uses.restore(saved),
                 Err(error) => {
+                    let remedy = match fs::rename(path, path.with_extension("unreadable")) {
+                        Ok(()) => {
+                            "it is renamed to rule-uses.unreadable, and counting starts anew".to_owned()
+                        }
+                        Err(error) => format!("counting starts anew; move it away, which failed: {error}"),
+                    };
                     tracing::error!(
-                        "cannot read the uses of rules in {}: {error}\n  help: the file is renamed to \
-                         rule-uses.unreadable, and counting starts anew",
+                        "cannot read the uses of rules in {}: {error}\n  help: {remedy}",
                         path.display()
                     );
-                    // If the rename fails, the next save overwrites the file.
-                    let _ = fs::rename(path, path.with_extension("unreadable"));
                 }
             }
         }

@@ -78,6 +78,31 @@ fn a_rule_ends_while_namegate_runs() {
 }
 
 #[test]
+fn names_that_a_rule_led_to_end_with_it() {
+    let upstream = ScriptedUpstream::start();
+    for (name, target) in [
+        ("www.follow.example", "t1.else.example"),
+        ("t1.else.example", "t2.else.example"),
+        ("t2.else.example", "t1.else.example"),
+    ] {
+        upstream.on(name, Script::reply(Response::answering(&[&format!("{name} 300 CNAME {target}")])));
+    }
+    let end = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(4));
+    let team = format!("[[allow]]\nhost = \"www.follow.example\"\nuntil = {end}\n");
+    let gate = start(&upstream, &team, "policy.cname = \"follow\"");
+    let ask = |name: &str| gate.ask(name, "A").rcode();
+    let names = ["www.follow.example", "t1.else.example", "t2.else.example"];
+    assert_eq!(names.map(ask), ["NOERROR"; 3]);
+    eventually("the end of the rule", || (ask(names[0]) == "NXDOMAIN").then_some(()));
+    let asked = upstream.count(names[1]);
+    assert_eq!(names.map(ask), ["NXDOMAIN"; 3]);
+    assert_eq!(upstream.count(names[1]), asked);
+    // Nor is anything asked about the domains above it.
+    assert_eq!(gate.ask("follow.example", "NS").ede_codes(), [15]);
+    assert_eq!(upstream.count("follow.example"), 0);
+}
+
+#[test]
 fn what_people_wrote_reaches_log_and_pages() {
     let upstream = ScriptedUpstream::start();
     let gate = start(&upstream, TEAM, "log.queries = \"all\"\nlog.format = \"text\"");

@@ -63,7 +63,7 @@ fn starts_reloads_and_stops_are_told() {
     let (manager, upstream) = (Manager::new(), ScriptedUpstream::start());
     let gate = manager.start(&upstream, None);
     let ready = manager.receive();
-    assert!(ready.starts_with("READY=1\nSTATUS=1 rules from settings (1); enforced; policy "), "{ready}");
+    assert!(ready.starts_with("READY=1\nSTATUS=1 rule from settings (1); enforced; policy "), "{ready}");
 
     assert_eq!(gate.reload(), Reload::Success);
     let reloading = manager.receive();
@@ -71,7 +71,7 @@ fn starts_reloads_and_stops_are_told() {
         .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
         .and_then(|rest| rest.trim().parse::<u64>().ok());
     assert!(since.is_some_and(|since| since > 0), "{reloading}");
-    assert!(manager.receive().starts_with("READY=1\nSTATUS=1 rules"));
+    assert!(manager.receive().starts_with("READY=1\nSTATUS=1 rule "));
 
     gate.write_file("namegate.toml", "no settings");
     assert_eq!(gate.reload(), Reload::Failure);

@@ -34,7 +34,7 @@ fn a_list_has_a_pattern_on_each_line() {
 
 #[test]
 fn a_comment_behind_a_rule_is_its_text() {
-    let text = "a.example # build mirrors;  owner=team-a ticket=NET-1 until=2027-01-31\n!b.example # denied in 2026\n\
+    let text = "a.example # build mirrors;  owner=team-a, ticket=NET-1, until=2027-01-31\n!b.example # denied in 2026\n\
                 c.example # until=2020-01-31T18:00:00Z\nd.example\n.c.example\n";
     let (_, policy) = list(text.as_bytes()).unwrap();
     let rules: Vec<_> = policy
@@ -120,11 +120,27 @@ fn faults_in_a_list_are_told_where_they_stand() {
             b"a.example # owner=\nb.example # x owner=a for the team\nc.example # until=2027-02-30\n# until=never\n",
             &[
                 "1:13 Error unexpected `owner=` in the comment | write the purpose first, then `owner=`, `ticket=` and \
-                 `until=`, each with one word",
+                 `until=`, each once and with one word",
                 "2:23 Error unexpected `for` in the comment | write the purpose first, then `owner=`, `ticket=` and \
-                 `until=`, each with one word",
+                 `until=`, each once and with one word",
                 "3:13 Error invalid end `2027-02-30` | write a date such as `2027-01-31`, or a time such as \
                  `2027-01-31T18:00:00Z`",
+            ],
+        ),
+        (
+            b"a.example # x,until=2025-01-01\nb.example # Until=2025-01-01\nc.example # for May, until = 2025-01-01\n\
+              d.example # until: May\ne.example # until May, or funtil=1\nf.example # until=2027-01-31 until=2026-01-01\n",
+            &[
+                "1:15 Error the end of a rule is not written as `until=\u{2026}` | write it at the end of the comment as one word: \
+                 `until=2027-01-31`",
+                "2:13 Error the end of a rule is not written as `until=\u{2026}` | write it at the end of the comment as one word: \
+                 `until=2027-01-31`",
+                "3:22 Error the end of a rule is not written as `until=\u{2026}` | write it at the end of the comment as one word: \
+                 `until=2027-01-31`",
+                "4:13 Error the end of a rule is not written as `until=\u{2026}` | write it at the end of the comment as one word: \
+                 `until=2027-01-31`",
+                "6:30 Error unexpected `until=2026-01-01` in the comment | write the purpose first, then `owner=`, `ticket=` and \
+                 `until=`, each once and with one word",
             ],
         ),
         (&long, &["2:1 Error line longer than 65536 bytes | write one pattern per line"]),

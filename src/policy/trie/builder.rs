@@ -99,7 +99,9 @@ impl TrieBuilder {
                 continue;
             }
             let recent = &mut self.recent[tag as usize % RECENT];
-            let leads_there = |known: RuleRecord<'_>| lies_below(known.name, &rule.name[start..]);
+            // One that ends may not lead there for as long as this rule.
+            let leads_there =
+                |known: RuleRecord<'_>| !known.ends && lies_below(known.name, &rule.name[start..]);
             let is_noted = recent.tag() == tag
                 && (way == NodePlace::WAY
                     || self.records.get(recent.place().rule()).is_some_and(leads_there));
@@ -161,7 +163,8 @@ impl TrieBuilder {
         }
         entries.retain(|entry| *entry != TableEntry::NONE);
         records.shrink_to_fit();
-        let allows_any = records.iter().any(|(id, rule)| rule.action == Action::Allow && !is_idle(id));
+        let allows_any =
+            records.iter().any(|(id, rule)| rule.action == Action::Allow && !rule.ends && !is_idle(id));
         Trie {
             table: TrieTable::new(entries),
             allows_any,
@@ -289,7 +292,12 @@ fn thin(
                         known.push(suffix);
                     }
                 }
-                known.len() > before
+                let adds = known.len() > before;
+                // A rule that ends leads there only until then: keep the ways of others too.
+                if rule.ends {
+                    known.truncate(before);
+                }
+                adds
             }
         };
         if adds {

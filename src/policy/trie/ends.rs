@@ -36,6 +36,11 @@ impl RuleEnds {
         self.find(id).map(|end| end.until)
     }
 
+    /// The rules that end, but have not yet.
+    pub(super) fn lasting(&self) -> impl Iterator<Item = RuleId> {
+        self.0.iter().filter(|end| !end.is_over.load(Ordering::Relaxed)).map(|end| end.id)
+    }
+
     #[cold]
     pub(super) fn is_over(&self, id: RuleId) -> bool {
         self.find(id).is_some_and(|end| end.is_over.load(Ordering::Relaxed))

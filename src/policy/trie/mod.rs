@@ -41,6 +41,7 @@ pub struct Trie {
     records: Records,
     hasher: SuffixHasher,
     ends: RuleEnds,
+    /// A rule without an end allows some name.
     allows_any: bool,
 }
 
@@ -83,7 +84,8 @@ impl Trie {
     /// True if a rule allows some name below `name`. Call it only for a name that no rule allows.
     pub(super) fn allows_below(&self, name: &Name) -> bool {
         if name.is_root() {
-            return self.allows_any;
+            let is_allow = |id| self.records.get(id).is_some_and(|rule| rule.action == Action::Allow);
+            return self.allows_any || self.ends.lasting().any(is_allow);
         }
         let bytes = name.as_bytes();
         // `covers`: the most specific rule for names below allows them. `leads`: a rule further down allows some.
@@ -93,7 +95,8 @@ impl Trie {
             let is_node = self.table.places(tag, |place| {
                 let Some(rule) = self.records.get(place.rule()) else { return };
                 if place.is_way() {
-                    leads |= start == 0 && lies_below(rule.name, suffix);
+                    let is_over = rule.ends && self.ends.is_over(place.rule());
+                    leads |= start == 0 && !is_over && lies_below(rule.name, suffix);
                 } else if place.covered() & NodePlace::BELOW != 0
                     && rule.name == suffix
                     && !(rule.ends && self.ends.is_over(place.rule()))
