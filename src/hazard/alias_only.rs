@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use super::suffix_table::{SuffixRow, SuffixTable};
 use crate::wire::name::Name;
 
-/// Seen in published CNAME chains of Microsoft's services and of package mirrors, as of 2026-11. Suffixes that software
-/// also queries, such as `azureedge.net` or `cloudfront.net`, are not here.
+/// Known from CNAME chains of Microsoft's services and of package mirrors, as of 2026-11. Not every row has a published
+/// source, and the list is not complete. Suffixes that software also queries, such as `azureedge.net` or `cloudfront.net`,
+/// are not here.
 #[rustfmt::skip]
 const ROWS: &[SuffixRow] = &[
     ("trafficmanager.net", "Azure Traffic Manager"),

@@ -15,7 +15,7 @@ pub use placeholder::placeholder;
 pub use public_resolver::{public_resolver, public_resolvers};
 pub use registration::{DomainStanding, standing};
 pub use shared_suffix::{shared_suffix, shared_suffixes};
-pub use subdomains::{SubdomainOwner, subdomain_owner};
+pub use subdomains::{SubdomainOwner, is_name_of_others, names_of_others, subdomain_owner, tunnel_below};
 pub use tunnel::tunnel;
 
 use crate::wire::name::Name;

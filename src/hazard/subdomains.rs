@@ -1,12 +1,13 @@
 //! [`SubdomainOwner`]: who can create names below one host.
 
-use super::{DomainStanding, shared_suffix, standing};
+use super::{DomainStanding, public_resolvers, shared_suffix, shared_suffixes, standing, tunnel};
 use crate::wire::name::Name;
 
 /// Who can create names below a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubdomainOwner {
-    /// Only the owner of the host, except below these suffixes, where anyone can.
+    /// Only the owner of the host, except at and below these names: suffixes below which anyone can, and hosts of public
+    /// resolvers and tunnels.
     Same(Vec<Name>),
     /// Anyone: what they create.
     Anyone(&'static str),
@@ -25,11 +26,17 @@ const RESOURCES: &[&str] = &[
     "*.blob.core.chinacloudapi.cn", "*.file.core.chinacloudapi.cn", "*.dfs.core.chinacloudapi.cn",
     "*.queue.core.chinacloudapi.cn", "*.table.core.chinacloudapi.cn",
     "*.vault.azure.net", "*.vaultcore.azure.net",
+    "*.vault.usgovcloudapi.net", "*.vaultcore.usgovcloudapi.net", "*.vault.azure.cn", "*.vaultcore.azure.cn",
     "*.azurecr.io", "*.azurecr.us", "*.azurecr.cn",
     "*.*.data.azurecr.io", "*.*.data.azurecr.us", "*.*.data.azurecr.cn",
     "*.azureedge.net", "*.*.azurefd.net",
     "*.search.windows.net", "*.documents.azure.com", "*.openai.azure.com", "*.cognitiveservices.azure.com",
-    "*.services.ai.azure.com", "*.*.inference.ml.azure.com",
+    "*.services.ai.azure.com", "*.*.inference.ml.azure.com", "*.*.inference.ml.azure.us",
+    "*.*.inference.ml.azure.cn", "*.ods.opinsights.azure.com", "*.oms.opinsights.azure.com",
+    "*.ingest.monitor.azure.com", "*.*.ingest.monitor.azure.com",
+    "*.hcp.*.cx.aks.containerservice.azure.us", "*.hcp.*.cx.prod.service.azk8s.cn",
+    "*.tun.*.cx.prod.service.azk8s.cn",
+    "*.anaconda.org", "*.vscode-unpkg.net", "*.gallery.vsassets.io", "*.gallerycdn.vsassets.io",
     "*.cloudfront.net", "*.githubusercontent.com", "*.github.io", "*.*.r2.cloudflarestorage.com",
 ];
 
@@ -38,12 +45,48 @@ pub fn subdomain_owner(host: &Name) -> SubdomainOwner {
     match (shared_suffix(host), standing(host)) {
         (Some(_), _) if is_resource(host) => SubdomainOwner::Same(Vec::new()),
         (Some((_, what)), _) => SubdomainOwner::Anyone(what),
+        (None, DomainStanding::Registered(_)) if let Some((_, what)) = tunnel(host, false) => {
+            SubdomainOwner::Anyone(what)
+        }
         (None, DomainStanding::Registry) => SubdomainOwner::Anyone("domains"),
         (None, DomainStanding::Provider) => SubdomainOwner::Anyone("names of a provider's customers"),
         (None, DomainStanding::Registered(_)) => {
-            SubdomainOwner::Same(shared_suffix::rows_below(host).collect())
+            let mut others: Vec<Name> =
+                shared_suffix::rows_below(host).chain(resolvers_below(host)).collect();
+            if let Some(suffix) = tunnel_below(host)
+                && !others.contains(&suffix)
+            {
+                others.push(suffix);
+            }
+            SubdomainOwner::Same(others)
         }
     }
+}
+
+/// Shared suffixes and hosts of public resolvers: below another host they are exceptions from what its owner holds.
+pub fn names_of_others() -> impl Iterator<Item = Name> {
+    shared_suffixes().chain(public_resolvers().map(|(name, _)| name))
+}
+
+fn resolvers_below(host: &Name) -> impl Iterator<Item = Name> {
+    public_resolvers().map(|(name, _)| name).filter(move |name| name != host && name.is_within(host))
+}
+
+/// The suffix of a tunnel service below `name`.
+pub fn tunnel_below(name: &Name) -> Option<Name> {
+    let (suffix, _) = tunnel(name, true)?;
+    let suffix = Name::from_labels(suffix.split('.').map(str::as_bytes)).ok()?;
+    Some(suffix).filter(|suffix| suffix != name && suffix.is_within(name))
+}
+
+/// True if `name` is a shared suffix, a provider's suffix in the Public Suffix List, or the name of a public resolver or
+/// a tunnel service: the owner of a name above it does not hold the names below it, or they lead around an allowlist.
+pub fn is_name_of_others(name: &Name) -> bool {
+    let is_row = |(suffix, _): (&str, &str)| name.to_string() == suffix;
+    shared_suffix(name).is_some_and(is_row)
+        || tunnel(name, false).is_some_and(is_row)
+        || standing(name) == DomainStanding::Provider
+        || public_resolvers().any(|(host, _)| host == *name)
 }
 
 /// True if the name has the form of a resource's, or of its name behind a private endpoint.
@@ -83,11 +126,18 @@ mod tests {
             ("pypi.org", "same"),
             ("management.azure.com", "same"),
             ("ml.azure.com", "same but inference.ml.azure.com"),
+            // Public resolvers and tunnels below a host, and hosts of tunnels.
+            ("cloudflare.com", "same but dns.cloudflare.com"),
+            ("icloud.com", "same but mask.icloud.com mask-h2.icloud.com"),
+            ("visualstudio.com", "same but tunnels.api.visualstudio.com"),
+            ("cfargotunnel.com", "anyone: Cloudflare tunnels"),
+            ("edge.argotunnel.com", "anyone: Cloudflare tunnels"),
             ("ai.azure.com", "same but services.ai.azure.com models.ai.azure.com"),
             // A resource's own name, its data endpoint, and its name behind a private endpoint.
             ("contoso.blob.core.windows.net", "same"),
             ("contoso.privatelink.blob.core.windows.net", "same"),
             ("contoso.azurecr.io", "same"),
+            ("contoso.privatelink.vaultcore.usgovcloudapi.net", "same"),
             ("contoso.westeurope.data.azurecr.io", "same"),
             ("contoso.westeurope.data.privatelink.azurecr.io", "same"),
             ("contoso-a1b2.b02.azurefd.net", "same"),

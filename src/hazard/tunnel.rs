@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::suffix_table::{SuffixRow, SuffixTable};
 use crate::wire::name::Name;
 
-/// Suffixes of tunnel services, from the services' documentation, as of 2026-11.
+/// Suffixes of well-known tunnel services, as of 2026-11. The list is not complete.
 #[rustfmt::skip]
 const ROWS: &[SuffixRow] = &[
     ("ngrok.com", "ngrok tunnels"),

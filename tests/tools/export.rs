@@ -1,6 +1,8 @@
 //! Tests `namegate export`: its files, warnings and exit codes. `export_targets` tests what single targets write,
 //! `export_readings` interprets the files as their targets do, and `export_servers` loads them into real servers.
 
+use clap::ValueEnum;
+use namegate::tools::export::Target;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -121,6 +123,92 @@ fn names_of_strangers_are_opened_only_with_widen() {
     }
 }
 
+/// Names with characters that a format gives a meaning are left out, and what they deny stays blocked.
+#[test]
+fn names_that_a_format_would_misread_are_left_out() {
+    let settings = r"
+[policy]
+zones = []
+allow = [
+'ok.example.test',
+'\*.example.test',
+'a\/evil.com',
+'a\#b.example.test',
+'a\010b.example.test',
+'a\.b.example.test',
+'.zone.test',
+'exact.test']
+deny = ['x\.y.b.zone.test', '*.x\.y.exact.test']
+";
+    for target in Target::value_variants().iter().filter(|target| **target != Target::Ztdns) {
+        let run = run(settings, &[target.name().as_str()]).expect_code(0);
+        for rule in [r"\*.example.test", r"a\.b.example.test", r"a\010b.example.test"] {
+            let told = run.stderr.lines().any(|line| line.contains(&format!("`{rule}` is not exported")));
+            assert!(told, "{target:?}, {rule}: {}", run.stderr);
+        }
+        for part in
+            ["\"*.example.test", "/*.example.test/10.0.0.4", "\\", "\n*.example.test CNAME rpz-passthru."]
+        {
+            assert!(!run.stdout.contains(part), "{target:?}: {part}\n{}", run.stdout);
+        }
+        let has_evil = run.stdout.contains("/evil.com");
+        assert!(!has_evil || *target == Target::Rpz, "{target:?}: {}", run.stdout);
+        if !matches!(
+            target,
+            Target::AzureMl | Target::AzureAiFoundry | Target::Cilium | Target::ClusterNetworkPolicy
+        ) {
+            let told = "`.zone.test` is not exported below `b.zone.test`: this format cannot write";
+            assert!(run.stderr.contains(told), "{target:?}: {}", run.stderr);
+        }
+    }
+    let dnsmasq = run(settings, &["dnsmasq"]).stdout;
+    assert_eq!(
+        lines(&dnsmasq, "#")[3..],
+        [
+            "server=/exact.test/10.0.0.4#53",
+            "local=/*.exact.test/",
+            "server=/ok.example.test/10.0.0.4#53",
+            "local=/*.ok.example.test/",
+            "server=/zone.test/10.0.0.4#53",
+            "local=/*.b.zone.test/",
+        ]
+    );
+    let unbound = run(settings, &["unbound"]);
+    assert!(unbound.stdout.contains("local-zone: \"b.zone.test.\" always_nxdomain"), "{}", unbound.stdout);
+    // Its subdomains cannot be opened without the denied ones.
+    assert!(!unbound.stdout.contains("exact.test.\" always_transparent"), "{}", unbound.stdout);
+    let rpz = lines(&run(settings, &["rpz"]).stdout, ";");
+    let owners: Vec<&str> = rpz.iter().filter_map(|line| line.split(" CNAME ").next()).collect();
+    let mut different = owners.clone();
+    different.sort_unstable();
+    different.dedup();
+    assert_eq!(
+        owners.len(),
+        different.len(),
+        "a server refuses a zone with two CNAME records of one name: {rpz:?}"
+    );
+}
+
+/// Public resolvers and tunnels below a name that is widened stay blocked.
+#[test]
+fn what_is_widened_stops_at_resolvers_and_tunnels() {
+    let settings = |hosts: &str| format!("[policy]\nzones = []\nallow = [{hosts}]\n");
+    for (hosts, blocked) in [
+        ("\"quad9.net\"", "dns.quad9.net"),
+        ("\"icloud.com\"", "mask.icloud.com"),
+        ("\"googlezip.net\"", "dns-tunnel-check.googlezip.net"),
+        ("\"visualstudio.com\"", "tunnels.api.visualstudio.com"),
+        ("\"ml.azure.com\", \"inference.ml.azure.com\"", "inference.ml.azure.com"),
+        ("\"windows.net\", \"core.windows.net\", \"blob.core.windows.net\"", "blob.core.windows.net"),
+    ] {
+        let unbound = run(&settings(hosts), &["unbound"]).expect_code(0);
+        let zone = format!("local-zone: \"{blocked}.\" always_nxdomain");
+        assert!(unbound.stdout.contains(&zone), "{hosts}: {}", unbound.stdout);
+    }
+    let tunnel = run(&settings("\"edge.argotunnel.com\""), &["unbound"]).expect_code(0);
+    tunnel.expect_stderr(&["where anyone can create names (Cloudflare tunnels); use --widen"]);
+}
+
 /// A required host that drops out is an error, whatever the target.
 #[test]
 fn a_required_host_that_drops_out_makes_the_status_1() {
@@ -137,17 +225,17 @@ fn a_required_host_that_drops_out_makes_the_status_1() {
     };
     let listed = "listed = [\"page\"]";
     for (target, lost) in [
-        ("unbound", &["contoso.azurewebsites.net"][..]),
-        ("azure-dns-policy", &["contoso.azurewebsites.net"]),
-        ("azure-firewall", &["*.udp.example"]),
-        ("azure-ml", &["*.nested.example"]),
-        ("azure-ai-foundry", &["*.nested.example"]),
-        ("cilium", &["*.nested.example", "a+b.example"]),
-        ("cluster-network-policy", &["*.nested.example", "a+b.example"]),
+        ("unbound", &["a+b.example", "contoso.azurewebsites.net"][..]),
+        ("azure-dns-policy", &["a+b.example", "contoso.azurewebsites.net"]),
+        ("azure-firewall", &["a+b.example", "*.udp.example"]),
+        ("azure-ml", &["a+b.example", "*.nested.example"]),
+        ("azure-ai-foundry", &["a+b.example", "*.nested.example"]),
+        ("cilium", &["a+b.example", "*.nested.example"]),
+        ("cluster-network-policy", &["a+b.example", "*.nested.example"]),
         ("route53", &["a+b.example"]),
         ("rpz", &[]),
-        ("dnsmasq", &[]),
-        ("coredns", &[]),
+        ("dnsmasq", &["a+b.example"]),
+        ("coredns", &["a+b.example"]),
     ] {
         for (text, is_required) in
             [(zone(listed, ""), true), (zone(listed, "superseded = true"), false), (zone("", ""), false)]

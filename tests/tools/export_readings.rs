@@ -261,3 +261,114 @@ fn corefile(text: &str) -> Box<dyn Fn(&str) -> bool> {
 fn coredns_would_answer_what_namegate_does() {
     read_as(Target::Coredns, false, corefile);
 }
+
+/// Unbound: the local zone with the longest name.
+fn local_zones(text: &str) -> Box<dyn Fn(&str) -> bool> {
+    let zone = |line: &str| {
+        let (name, kind) = line.trim().strip_prefix("local-zone: \"")?.split_once(".\" ")?;
+        let name =
+            Name::from_labels(name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).ok()?;
+        Some((name, kind.to_owned()))
+    };
+    let zones: Vec<(Name, String)> = lines(text, "#").iter().filter_map(|line| zone(line)).collect();
+    Box::new(move |text| {
+        let name = Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
+        let zone =
+            zones.iter().filter(|(zone, _)| name.is_within(zone)).max_by_key(|(zone, _)| zone.wire_len());
+        match zone.map(|(zone, kind)| (zone, kind.as_str())) {
+            Some((_, "always_transparent")) => true,
+            Some((zone, "transparent")) => name != *zone,
+            _ => false,
+        }
+    })
+}
+
+#[test]
+fn unbound_lets_pass_no_more_than_namegate() {
+    read_as(Target::Unbound, false, local_zones);
+    read_as(Target::Unbound, true, local_zones);
+}
+
+/// Names at, above and below shared suffixes, resolvers and tunnels.
+const AROUND_SUFFIXES: [&str; 17] = [
+    "windows.net",
+    "core.windows.net",
+    "blob.core.windows.net",
+    "contoso.blob.core.windows.net",
+    "azure.com",
+    "ml.azure.com",
+    "inference.ml.azure.com",
+    "cloudapp.azure.com",
+    "westeurope.cloudapp.azure.com",
+    "azure.net",
+    "vault.azure.net",
+    "contoso.vault.azure.net",
+    "visualstudio.com",
+    "api.visualstudio.com",
+    "tunnels.api.visualstudio.com",
+    "cloudflare.com",
+    "icloud.com",
+];
+/// Below these, no export allows a name that the policy does not, except those of `contoso`.
+const HELD_BY_OTHERS: [&str; 8] = [
+    "blob.core.windows.net",
+    "file.core.windows.net",
+    "inference.ml.azure.com",
+    "cloudapp.azure.com",
+    "vault.azure.net",
+    "tunnels.api.visualstudio.com",
+    "dns.cloudflare.com",
+    "mask.icloud.com",
+];
+
+#[test]
+fn no_export_opens_names_of_others() {
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut below = |end: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % end as u64) as usize
+    };
+    for _ in 0..150 {
+        let (mut allow, mut deny) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        for _ in 0..2 + below(6) {
+            let scope = ["", "", "", "*.", "."][below(5)];
+            let pattern = format!("{scope}{}", AROUND_SUFFIXES[below(AROUND_SUFFIXES.len())]);
+            if below(4) == 0 {
+                deny.insert(pattern)
+            } else {
+                allow.insert(pattern)
+            };
+        }
+        allow.retain(|pattern| !deny.contains(pattern));
+        let settings = format!("[policy]\nzones = []\nallow = {allow:?}\ndeny = {deny:?}\n")
+            .replace('{', "[")
+            .replace('}', "]");
+        let assembly: Assembly = assembly(&settings);
+        let options = ExportOptions::default();
+        for (target, judge) in [
+            (Target::Unbound, local_zones(&export(Target::Unbound, &assembly, &options).text)),
+            (
+                Target::AzureDnsPolicy,
+                resolver_policy(&export(Target::AzureDnsPolicy, &assembly, &options).text),
+            ),
+        ] {
+            let around = AROUND_SUFFIXES.iter().chain(&HELD_BY_OTHERS);
+            for text in
+                around.flat_map(|name| [(*name).to_owned(), format!("zz.{name}"), format!("y.zz.{name}")])
+            {
+                let name = Name::from_labels(text.split('.').map(str::as_bytes)).expect("a name");
+                let is_of_others = HELD_BY_OTHERS.iter().any(|suffix| text.ends_with(&format!(".{suffix}")));
+                // The owner of `*.x` holds `x`, which some formats cannot leave out.
+                let is_base = allow.contains(&format!("*.{text}"));
+                if is_of_others && !is_base && !text.contains("contoso") {
+                    assert!(
+                        allows(&assembly, &name) || !judge(&text),
+                        "{target:?} allows {text}, policy:\n{settings}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -152,6 +152,48 @@ fn known_alias_targets_are_allowed() {
     assert!(!export(ALIASES, &["unbound"]).expect_code(0).stdout.contains("cdn.example"));
 }
 
+/// Azure opens a target with everything below it, so all of that must belong to one owner.
+#[test]
+fn alias_targets_with_names_of_others_are_refused() {
+    for (target, reason, is_added_with_widen) in [
+        ("windows.net", "anyone can create names below `blob.core.windows.net`", true),
+        ("core.windows.net", "anyone can create names below `blob.core.windows.net`", true),
+        ("azure.net", "anyone can create names below `storage.azure.net`", true),
+        ("blob.core.windows.net", "anyone can create names below it (storage accounts)", true),
+        ("*.x.trafficmanager.net", "anyone can create names below it (Traffic Manager profiles", true),
+        ("trafficmanager.net", "anyone can create names below it (Traffic Manager profiles", true),
+        ("blogspot.com", "anyone can create names below it (names of a provider's customers)", true),
+        ("cloudflare.com", "the public resolver `dns.cloudflare.com` is below it", false),
+        ("quad9.net", "the public resolver `dns.quad9.net` is below it", false),
+        ("icloud.com", "the public resolver `mask.icloud.com` is below it", false),
+        ("x.dns.google", "it is a public resolver (Google)", false),
+        ("argotunnel.com", "anyone can create tunnels below `argotunnel.com`", false),
+        ("visualstudio.com", "anyone can create tunnels below `tunnels.api.visualstudio.com`", false),
+        ("googlezip.net", "clients query `dns-tunnel-check.googlezip.net` to find another resolver", false),
+        ("co.uk", "anyone can register domains below it", false),
+        ("denied.example", "`.x.denied.example` denies it", false),
+        (r"a\\.b.example", "in this format, names consist of letters", false),
+    ] {
+        let zone = format!(
+            "[[allow]]\nhost = \"a.example\"\n[[deny]]\nhost = \".x.denied.example\"\n\
+             [[alias]]\nhost = \"a.example\"\nto = [\"{target}\"]\n"
+        );
+        let narrow = export(&zone, &["azure-dns-policy"]).expect_code(0);
+        assert!(domains(&narrow.stdout, "namegate-aliases").is_empty(), "{target}: {}", narrow.stdout);
+        narrow.expect_stderr(&[&format!("of `a.example` is not added: {reason}")]);
+        let wide = export(&zone, &["azure-dns-policy", "--widen"]).expect_code(0);
+        let is_added = !domains(&wide.stdout, "namegate-aliases").is_empty();
+        assert_eq!(is_added, is_added_with_widen, "{target}: {}", wide.stderr);
+    }
+    let zone = "[[allow]]\nhost = \"a.example\"\n[[alias]]\nhost = \"a.example\"\n\
+                to = [\"contoso.privatelink.blob.core.windows.net\", \"*.store.core.windows.net\"]\n";
+    let owned = export(zone, &["azure-dns-policy"]).expect_code(0);
+    assert_eq!(
+        domains(&owned.stdout, "namegate-aliases"),
+        ["contoso.privatelink.blob.core.windows.net.", "store.core.windows.net."]
+    );
+}
+
 #[test]
 fn alias_targets_are_discovered_at_a_server() {
     let upstream = ScriptedUpstream::start();
@@ -164,7 +206,9 @@ fn alias_targets_are_discovered_at_a_server() {
             "b.edge.test 60 A 192.0.2.1",
         ]),
     );
-    upstream.on("plain.example", answers(&["plain.example 60 A 192.0.2.1"]));
+    // The owner of the second record is not in the chain.
+    upstream
+        .on("plain.example", answers(&["plain.example 60 A 192.0.2.1", "other.test 60 CNAME stray.test"]));
     upstream.on(
         "bad.example",
         answers(&["bad.example 60 CNAME one.one.one.one", "one.one.one.one 60 A 1.1.1.1"]),

@@ -1,17 +1,20 @@
 //! Where the CNAME chains of allowed names lead, for targets that check every name of a chain.
 
 use super::discover::Undiscovered;
+use super::writable::unwritable;
 use super::{Context, Remark};
 use crate::allowlist::KnownAlias;
 use crate::assemble::effective::Effective;
 use crate::hazard::{
-    DomainStanding, SubdomainOwner, public_resolver, shared_suffix, standing, subdomain_owner,
+    DomainStanding, SubdomainOwner, public_resolver, public_resolvers, shared_suffix, standing,
+    subdomain_owner, tunnel,
 };
+use crate::policy::bypass::BypassName;
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::wire::name::Name;
 
 /// The names that the chains of allowed names lead to and that no rule allows, from the allowlists' `[[alias]]` and from
-/// a server's answers. The target covers all names below each of them too.
+/// a server's answers. The target covers all names below each of them too, so their owner must hold all of those.
 pub(super) fn alias_targets(context: &Context<'_>, remarks: &mut Vec<Remark>) -> Vec<Name> {
     let mut targets: Vec<Name> = Vec::new();
     for zone in &context.assembly.zones {
@@ -58,11 +61,15 @@ pub(super) fn alias_targets(context: &Context<'_>, remarks: &mut Vec<Remark>) ->
     // A target below another one is covered by it.
     let is_covered = |name: &Name| targets.iter().any(|other| other != name && name.is_within(other));
     let kept: Vec<Name> = targets.iter().filter(|name| !is_covered(name)).cloned().collect();
-    remarks.extend(kept.iter().filter_map(|name| match subdomain_owner(name) {
-        SubdomainOwner::Same(_) => None,
-        SubdomainOwner::Anyone(what) => Some(Remark::general(format!(
+    remarks.extend(kept.iter().filter_map(|name| {
+        let what = match subdomain_owner(name) {
+            SubdomainOwner::Same(others) if others.is_empty() => return None,
+            SubdomainOwner::Same(_) => "also below suffixes of others".to_owned(),
+            SubdomainOwner::Anyone(what) => what.to_owned(),
+        };
+        Some(Remark::general(format!(
             "alias target `{name}` is added with the names below it, where anyone can create names ({what})"
-        ))),
+        )))
     }));
     kept
 }
@@ -96,24 +103,44 @@ fn refusal(context: &Context<'_>, target: &Pattern) -> Result<(), Refusal> {
     if let Some(rule) = denying.or_else(|| below.into_iter().find(|rule| rule.action() == Action::Deny)) {
         return because(format!("`{rule}` denies it ({})", rule.place()));
     }
+    if let Some(reason) = unwritable(context.target, name) {
+        return because(reason.to_owned());
+    }
     if let Some(operator) = public_resolver(name) {
         return because(format!("it is a public resolver ({operator})"));
     }
-    if let Some((suffix, "tunnels")) = shared_suffix(name) {
+    if let Some((host, _)) = public_resolvers().find(|(host, _)| host.is_within(name)) {
+        return because(format!("the public resolver `{host}` is below it"));
+    }
+    if let Some((suffix, _)) = tunnel(name, true) {
         return because(format!("anyone can create tunnels below `{suffix}`"));
     }
-    let is_suffix = !matches!(standing(name), DomainStanding::Registered(_))
-        || shared_suffix(name).is_some_and(|(suffix, _)| name.to_string() == suffix);
-    let is_wildcard = target.scope() != Scope::Exact;
-    match subdomain_owner(name) {
-        // An exact target is a host of the one who wrote the chain, unless it is a suffix of others.
-        SubdomainOwner::Anyone(what) if (is_wildcard || is_suffix) && !context.options.widen => {
-            because(format!(
-                "anyone can create names below it ({what}); use --discover for the exact names, or --widen"
-            ))
-        }
-        _ => Ok(()),
+    let is_bypass =
+        |(_, pattern): &(_, &Pattern)| name.is_within(pattern.name()) || pattern.name().is_within(name);
+    if let Some((_, pattern)) = BypassName::all().find(is_bypass) {
+        return because(format!("clients query `{}` to find another resolver", pattern.name()));
     }
+    if standing(name) == DomainStanding::Registry {
+        return because("anyone can register domains below it".to_owned());
+    }
+    match subdomain_owner(name) {
+        SubdomainOwner::Same(others) if others.is_empty() => Ok(()),
+        _ if context.options.widen => Ok(()),
+        // One customer's name. Without it Azure blocks the sign-in, whose chain leads through Traffic Manager.
+        SubdomainOwner::Anyone(_) if target.scope() == Scope::Exact && is_one_customers(name) => Ok(()),
+        SubdomainOwner::Same(others) => {
+            let others: Vec<String> = others.iter().map(|other| format!("`{other}`")).collect();
+            because(format!("anyone can create names below {}; use --widen to add it", others.join(" and ")))
+        }
+        SubdomainOwner::Anyone(what) => {
+            because(format!("anyone can create names below it ({what}); use --widen to add it"))
+        }
+    }
+}
+
+/// True if the name is below a shared suffix, and not the suffix or a name above it.
+fn is_one_customers(name: &Name) -> bool {
+    shared_suffix(name).is_some_and(|(suffix, _)| name.to_string() != suffix)
 }
 
 /// True if the rules allow a name that `host` covers.

@@ -19,7 +19,7 @@ const DNS_SERVERS: [&str; 2] = ["kube-dns", "node-local-dns"];
 
 pub(super) fn write(context: &Context<'_>) -> Export {
     let mut export = Export::default();
-    let groups = by_ports(context, &mut export.remarks, is_writable);
+    let groups = by_ports(context, &mut export.remarks);
     let mut text = context.head("#", "cilium");
     text.push_str("# Requires Cilium 1.19 or newer: older versions read `**.` as one label.\n");
     text.push_str(&head(&context.options.namespaces));
@@ -86,9 +86,4 @@ fn head(given: &[Namespace]) -> String {
             namespaces(given, NAMESPACE, "      ")
         ),
     }
-}
-
-/// Characters of the fields `matchName` and `matchPattern`, apart from wildcards.
-fn is_writable(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }

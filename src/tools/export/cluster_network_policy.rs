@@ -16,7 +16,7 @@ const OTHER_RULES: usize = 2;
 
 pub(super) fn write(context: &Context<'_>) -> Export {
     let mut export = Export::default();
-    let groups = by_ports(context, &mut export.remarks, is_writable);
+    let groups = by_ports(context, &mut export.remarks);
     let mut text = context.head("#", "cluster-network-policy");
     let _ = write!(
         text,
@@ -72,16 +72,4 @@ fn protocols(port: Port) -> String {
         Protocol::Udp => entry("udp"),
         Protocol::Any => entry("tcp") + &entry("udp"),
     }
-}
-
-/// The field's pattern: two labels or more, of letters, digits, `-` and `_`, which begin and end with a letter or digit.
-fn is_writable(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let bytes = label.as_bytes();
-        let is_alphanumeric = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-        is_alphanumeric(bytes.first())
-            && is_alphanumeric(bytes.last())
-            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
-    };
-    name.contains('.') && name.split('.').all(is_label)
 }

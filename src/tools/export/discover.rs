@@ -7,13 +7,15 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hickory_proto::op::Message;
+use hickory_proto::rr::{DNSClass, RData, Record};
+
 use crate::util::sync::lock;
 use crate::wire::code::{Class, Rcode, Type};
 use crate::wire::header::{Flags, Header};
 use crate::wire::name::Name;
 use crate::wire::query::{Question, parse_question};
 use crate::wire::request::{self, AnswerFlags};
-use crate::wire::section::records;
 
 /// Names resolved at once: far below the 200 queries that Azure's resolver lets a virtual machine have in flight.
 const AT_ONCE: usize = 16;
@@ -46,9 +48,12 @@ pub enum Undiscovered {
     /// The network failed.
     #[error("{0}: {1}")]
     Unreachable(SocketAddr, String),
-    /// More aliases than a resolver follows.
-    #[error("{0} answered with more than {MAX_CHAIN} aliases")]
+    /// More aliases than a resolver follows, or a loop.
+    #[error("{0} answered with more than {MAX_CHAIN} aliases, or with a loop")]
     Long(SocketAddr),
+    /// A reply that is no DNS message.
+    #[error("the reply of {0} cannot be read")]
+    Unreadable(SocketAddr),
 }
 
 /// Resolves `names` at `server` over UDP, and over TCP if a reply is truncated. Ends after two minutes at most.
@@ -77,19 +82,38 @@ fn chain(server: SocketAddr, name: &Name, end: Instant) -> Result<Vec<Name>, Und
     let mut targets: Vec<Name> = Vec::new();
     for qtype in [Type::A, Type::AAAA] {
         let reply = ask(server, &Question { name: name.clone(), qtype, class: Class::IN }, end)?;
-        let cnames = records(&reply).filter(|record| record.is_answer && record.kind == Type::CNAME);
-        let mut length = 0;
-        for target in cnames.filter_map(|record| record.target().ok().flatten()) {
-            length += 1;
-            if length > MAX_CHAIN {
-                return Err(Undiscovered::Long(server));
-            }
+        let message = Message::from_vec(&reply).map_err(|_| Undiscovered::Unreadable(server))?;
+        let found = follow(&message, name).ok_or(Undiscovered::Long(server))?;
+        for target in found {
             if !targets.contains(&target) {
                 targets.push(target);
             }
         }
     }
     Ok(targets)
+}
+
+/// The names that the CNAME records of a reply lead to from `name`, in order. Records with other owners do not count: a
+/// server may add any. `None` if the chain is too long or returns to a name of its own.
+fn follow(message: &Message, name: &Name) -> Option<Vec<Name>> {
+    let mut links: Vec<(Name, Name)> = message.answers.iter().filter_map(link).collect();
+    let mut chain: Vec<Name> = Vec::new();
+    let mut current = name.clone();
+    while let Some(at) = links.iter().position(|(owner, _)| *owner == current) {
+        current = links.swap_remove(at).1;
+        if chain.len() == MAX_CHAIN || chain.contains(&current) || current == *name {
+            return None;
+        }
+        chain.push(current.clone());
+    }
+    Some(chain)
+}
+
+/// Owner and target of a CNAME record of class IN.
+fn link(record: &Record) -> Option<(Name, Name)> {
+    let RData::CNAME(target) = &record.data else { return None };
+    let read = |name: &hickory_proto::rr::Name| Name::from_labels(name.iter()).ok();
+    Some((read(&record.name)?, read(&target.0)?)).filter(|_| record.dns_class == DNSClass::IN)
 }
 
 fn ask(server: SocketAddr, question: &Question, end: Instant) -> Result<Vec<u8>, Undiscovered> {
@@ -101,7 +125,9 @@ fn ask(server: SocketAddr, question: &Question, end: Instant) -> Result<Vec<u8>,
                 let rcode =
                     Rcode(Header::parse(&reply).map_or(Rcode::SERVFAIL.0, |header| header.flags.rcode()));
                 // NXDOMAIN may be about the last target of a chain (RFC 6604).
-                let leads_on = records(&reply).any(|record| record.is_answer && record.kind == Type::CNAME);
+                let leads_on = Message::from_vec(&reply).is_ok_and(|message| {
+                    follow(&message, &question.name).is_none_or(|chain| !chain.is_empty())
+                });
                 return match rcode {
                     Rcode::NOERROR => Ok(reply),
                     Rcode::NXDOMAIN if leads_on => Ok(reply),
@@ -183,4 +209,47 @@ fn left(deadline: Instant) -> Option<Duration> {
 
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::str::FromStr;
+
+    use hickory_proto::op::{MessageType, OpCode};
+    use hickory_proto::rr::rdata::CNAME;
+
+    use super::*;
+
+    #[test]
+    fn only_records_of_the_chain_count() {
+        let name = |text: &str| hickory_proto::rr::Name::from_str(text).unwrap();
+        let followed = |links: &[(&str, &str)]| {
+            let mut message = Message::new(1, MessageType::Response, OpCode::Query);
+            for (owner, target) in links {
+                message.add_answer(Record::from_rdata(name(owner), 60, RData::CNAME(CNAME(name(target)))));
+            }
+            let start = Name::from_labels([&b"a"[..], b"example"]).unwrap();
+            let chain = follow(&message, &start)?;
+            Some(chain.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        let long: Vec<(String, String)> =
+            (0..17).map(|index| (format!("n{index}.example."), format!("n{}.example.", index + 1))).collect();
+        let long: Vec<(&str, &str)> = [("a.example.", "n0.example.")]
+            .into_iter()
+            .chain(long.iter().map(|(owner, target)| (owner.as_str(), target.as_str())))
+            .collect();
+        for (links, expected) in [
+            (&[][..], Some("")),
+            (&[("A.example.", "b.test."), ("b.test.", "c.test.")], Some("b.test c.test")),
+            (&[("b.test.", "c.test."), ("a.example.", "B.test.")], Some("b.test c.test")),
+            // An owner that the chain does not reach.
+            (&[("a.example.", "b.test."), ("evil.test.", "c.test.")], Some("b.test")),
+            (&[("x.example.", "windows.net.")], Some("")),
+            (&[("a.example.", "b.test."), ("b.test.", "a.example.")], None),
+            (&long, None),
+        ] {
+            assert_eq!(followed(links).as_deref(), expected, "{links:?}");
+        }
+    }
 }

@@ -8,20 +8,13 @@ use super::{Context, Remark};
 use crate::allowlist::Port;
 use crate::policy::rule::Scope;
 
-/// The allowed patterns by the ports of their rules; no port: all ports. A name that `is_writable` refuses is left out
-/// with a remark.
+/// The allowed patterns by the ports of their rules; no port: all ports.
 pub(super) fn by_ports<'a>(
     context: &'a Context<'a>,
     remarks: &mut Vec<Remark>,
-    is_writable: fn(&str) -> bool,
 ) -> BTreeMap<Vec<Port>, Vec<Item<'a>>> {
     let mut by_ports: BTreeMap<Vec<Port>, Vec<Item<'a>>> = BTreeMap::new();
     for item in allowed_alone(context, remarks) {
-        if !is_writable(&item.pattern.name().to_string()) {
-            let message = "is not exported: this format has no such characters, or no name of one label";
-            remarks.extend(item.rule.map(|rule| context.blocked(rule, message)));
-            continue;
-        }
         let mut ports = context.ports(item.rule).to_vec();
         ports.sort_unstable();
         by_ports.entry(ports).or_default().push(item);

@@ -1,6 +1,7 @@
 //! [`layers`]: entries as ordered layers of patterns, for targets where the first match wins.
 
 use super::fit::ExportEntry;
+use super::writable::unwritable;
 use super::{Context, Remark};
 use crate::assemble::effective::Node;
 use crate::policy::RuleRef;
@@ -63,11 +64,15 @@ fn put<'a>(layers: &mut Vec<Layer<'a>>, index: usize, item: Item<'a>) {
 }
 
 /// The allowed patterns, for targets that cannot deny. Patterns within others are included, because their ports may
-/// differ. A pattern with exceptions is not exported; with `widen` it is included and its exceptions are dropped. Each
+/// differ. A name that the target cannot write is not exported. A pattern with exceptions is not exported; with `widen` it is included and its exceptions are dropped. Each
 /// such case adds a remark.
 pub(super) fn allowed_alone<'a>(context: &'a Context<'a>, remarks: &mut Vec<Remark>) -> Vec<Item<'a>> {
     let mut items: Vec<Item<'a>> = context.effective.nodes().flat_map(allowed_here).collect();
     items.retain(|item| {
+        if let Some(reason) = unwritable(context.target, item.pattern.name()) {
+            remarks.extend(item.rule.map(|rule| context.blocked(rule, format!("is not exported: {reason}"))));
+            return false;
+        }
         let Some(exception) = exception(context, &item.pattern) else { return true };
         let (fate, remedy) = match context.options.widen {
             true => ("is widened", String::new()),

@@ -19,6 +19,7 @@ mod options;
 mod route53;
 mod rpz;
 mod unbound;
+mod writable;
 mod ztdns;
 
 use std::fmt;
@@ -33,7 +34,8 @@ use crate::allowlist::Port;
 use crate::assemble::Assembly;
 use crate::assemble::effective::Effective;
 use crate::config::GuardMode;
-use crate::hazard::shared_suffixes;
+use crate::hazard::{is_name_of_others, names_of_others, tunnel_below};
+use crate::policy::bypass::BypassName;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Scope};
@@ -133,6 +135,7 @@ impl fmt::Display for Remark {
 
 /// The input of every target.
 struct Context<'a> {
+    target: Target,
     assembly: &'a Assembly,
     effective: Effective<'a>,
     options: &'a ExportOptions,
@@ -146,9 +149,9 @@ pub fn export(target: Target, assembly: &Assembly, options: &ExportOptions) -> E
     }
     let mut effective = Effective::of(assembly.policy());
     if target.covers_subdomains() {
-        add_shared_suffixes(&mut effective);
+        add_names_of_others(&mut effective);
     }
-    let context = Context { assembly, effective, options };
+    let context = Context { target, assembly, effective, options };
     let mut export = match target {
         Target::AzureFirewall => azure_firewall::write(&context),
         Target::AzureDnsPolicy => azure_dns_policy::write(&context),
@@ -197,12 +200,20 @@ fn exactly_allowed<'e>(effective: &'e Effective<'_>) -> impl Iterator<Item = &'e
     effective.nodes().filter(move |node| node.own.is_some_and(is_allowed)).map(|node| &node.name)
 }
 
-/// Adds the shared suffixes below names that are allowed alone, so that [`fit::fit`] can leave them out of what it widens.
-fn add_shared_suffixes(effective: &mut Effective<'_>) {
-    let suffixes: Vec<Name> = shared_suffixes()
-        .filter(|suffix| exactly_allowed(effective).any(|name| suffix != name && suffix.is_within(name)))
-        .collect();
-    suffixes.iter().for_each(|suffix| effective.add_name(suffix));
+/// Adds the names of others below names that are allowed alone, so that [`fit::fit`] can leave them out of what it widens.
+fn add_names_of_others(effective: &mut Effective<'_>) {
+    let is_below_an_allowed_one =
+        |other: &Name| exactly_allowed(effective).any(|name| other != name && other.is_within(name));
+    let bypass = BypassName::all().map(|(_, pattern)| pattern.name().clone());
+    let mut others: Vec<Name> = names_of_others().chain(bypass).filter(is_below_an_allowed_one).collect();
+    others.extend(exactly_allowed(effective).filter_map(tunnel_below));
+    others.iter().for_each(|other| effective.add_name(other));
+}
+
+/// True if names at or below `name` are not its parent's owner's, or lead around the allowlist: what is widened stops
+/// there.
+fn is_of_others(name: &Name) -> bool {
+    is_name_of_others(name) || BypassName::all().any(|(_, pattern)| pattern.name() == name)
 }
 
 /// The rules that end: an export keeps them.

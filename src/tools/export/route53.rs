@@ -18,28 +18,13 @@ const MAX_RULES: usize = 100;
 /// Largest template that CloudFormation takes directly, and from a bucket, in bytes.
 const MAX_TEMPLATE: usize = 51_200;
 const MAX_TEMPLATE_IN_BUCKET: usize = 1_000_000;
-/// Longest domain, as text.
-const MAX_DOMAIN: usize = 255;
 
 pub(super) fn write(context: &Context<'_>) -> Export {
     let mut export = Export::default();
     let layers = layers(&fit(context, Abilities::ALL, &mut export.remarks), false);
     let mut lists: Vec<(Action, Vec<String>)> = Vec::new();
     for layer in &layers {
-        let mut domains = Vec::new();
-        for item in &layer.items {
-            let forms = destinations(item);
-            if forms.iter().all(|form| is_writable(form)) {
-                domains.extend(forms);
-                continue;
-            }
-            let message = "is not exported: a domain consists of letters, digits and hyphens";
-            export.remarks.extend(item.rule.map(|rule| match layer.action {
-                Action::Allow => context.blocked(rule, message),
-                // Names that a rule denies would pass, so the user has to know.
-                Action::Deny => Remark { is_loss: true, ..Remark::about(rule, message) },
-            }));
-        }
+        let domains: Vec<String> = layer.items.iter().flat_map(destinations).collect();
         lists.extend(domains.chunks(MAX_LIST).map(|domains| (layer.action, domains.to_vec())));
     }
     let mut resources = Map::new();
@@ -119,10 +104,4 @@ fn rule(list: &str, action: &str, priority: usize) -> Value {
         rule["BlockResponse"] = "NXDOMAIN".into();
     }
     rule
-}
-
-fn is_writable(domain: &str) -> bool {
-    let name = domain.strip_prefix("*.").unwrap_or(domain);
-    domain.len() <= MAX_DOMAIN
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
 }

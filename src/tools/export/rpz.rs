@@ -3,12 +3,8 @@
 use std::fmt::Write;
 
 use super::fit::{Abilities, fit};
-use super::{Context, Export, Remark};
+use super::{Context, Export};
 use crate::policy::rule::Action;
-
-/// Longest name, in wire bytes, that fits between `*.` and the zone name `rpz.namegate.` (RFC 1035 section 2.3.4: 255).
-/// Most servers accept zone names of about that length.
-const MAX_TRIGGER: usize = 255 - 2 - 13;
 
 /// Writes a record and a wildcard for every name of the tree. A name that exists in a zone, even as an empty parent,
 /// stops wildcards above it from matching names below it (RFC 4592 section 3.3.1).
@@ -29,16 +25,6 @@ pub(super) fn write(context: &Context<'_>) -> Export {
     for entry in fit(context, Abilities::ALL, &mut export.remarks) {
         let comment = if entry.matters() { entry.comment(";") } else { String::new() };
         let name = &entry.node.name;
-        if name.wire_len() > MAX_TRIGGER {
-            let denied = if entry.inherited == Action::Allow { ", so names that it denies pass" } else { "" };
-            let message =
-                format!("is not exported{denied}: its name would be too long in a response policy zone");
-            export.remarks.extend(entry.rule().map(|rule| match entry.own {
-                Action::Allow => context.blocked(rule, message),
-                Action::Deny => Remark::about(rule, message),
-            }));
-            continue;
-        }
         let _ = writeln!(text, "{name} CNAME {}{comment}", target(entry.own));
         let _ = writeln!(text, "*.{name} CNAME {}", target(entry.below));
     }
