@@ -14,6 +14,7 @@ use crate::service::grant_store::GrantStore;
 use crate::service::reload::summary;
 use crate::service::state::check_upstreams;
 use crate::tools::advise::{Advice, AdviceKind, advise};
+use crate::util::escape::on_one_line;
 
 /// Occurrences shown of each kind of warning without `--all`.
 const PLACES: usize = 5;
@@ -55,7 +56,7 @@ fn warn_of(arguments: &Arguments, assembly: &Assembly) -> usize {
         warn(&assembly.warnings.render(color));
     }
     for parameter in &assembly.unused_parameters {
-        warn(&format!("warning: no loaded allowlist uses the parameter `{parameter}`"));
+        warn(&format!("warning: no loaded allowlist uses the parameter `{}`", on_one_line(parameter)));
     }
     let most = if arguments.all { usize::MAX } else { PLACES };
     let mut advice = advise(assembly, today(), most);
@@ -69,20 +70,24 @@ fn warn_of(arguments: &Arguments, assembly: &Assembly) -> usize {
 
 /// A warning with its first occurrences and its remedy.
 fn shown(advice: &Advice) -> String {
-    let group = advice.group.as_ref().map(|group| format!("client group `{group}`: ")).unwrap_or_default();
+    let group = advice
+        .group
+        .as_ref()
+        .map(|group| format!("client group `{}`: ", on_one_line(group)))
+        .unwrap_or_default();
     let mut text = format!("warning[{}]: {group}{} ({})\n", advice.kind.word(), advice.message, advice.count);
     for finding in &advice.findings {
-        let _ = writeln!(text, "  --> {}: {}", finding.place, finding.text);
+        let _ = writeln!(text, "  --> {}: {}", on_one_line(&finding.place), on_one_line(&finding.text));
     }
     if let Some(more @ 1..) = advice.hidden_count() {
         let _ = writeln!(text, "  … and {more} more (--all shows them)");
     }
-    text + "  help: " + &advice.help
+    text + "  help: " + &on_one_line(&advice.help)
 }
 
 /// The policy, its allowlists, client groups and local zones.
 fn overview(assembly: &Assembly) -> String {
-    let mut text = format!("{}: {}\n", assembly.origin, summary(assembly));
+    let mut text = format!("{}: {}\n", on_one_line(&assembly.origin), summary(assembly));
     for zone in &assembly.zones {
         let inactive = zone.rules.iter().filter(|rule| !rule.missing.is_empty()).count();
         let is_excluded = |rule: &&AllowlistRule| rule.broad && rule.missing.is_empty();
@@ -92,7 +97,7 @@ fn overview(assembly: &Assembly) -> String {
         };
         let what = if inactive + excluded > 0 { "active rule" } else { "rule" };
         let active = counted((zone.count - inactive - excluded) as u64, what);
-        let _ = write!(text, "  {}: {active}", zone.file);
+        let _ = write!(text, "  {}: {active}", on_one_line(&zone.file));
         if excluded > 0 {
             let _ = write!(text, ", {excluded} excluded by policy.strict");
         }
@@ -111,7 +116,7 @@ fn overview(assembly: &Assembly) -> String {
             Mode::Enforce => "enforced",
             Mode::Observe => "observe mode",
         };
-        let _ = writeln!(text, "  client group {}: {rules}, {mode}, policy {hash}", group.name);
+        let _ = writeln!(text, "  client group {}: {rules}, {mode}, policy {hash}", on_one_line(&group.name));
     }
     for (origin, records) in assembly.local.sizes() {
         let _ = writeln!(text, "  local zone {origin}: {records} records");

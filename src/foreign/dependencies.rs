@@ -84,7 +84,7 @@ fn value_of<'v>(root: &Json<'v>) -> Result<Vec<Json<'v>>, Report> {
         return Err(content.fault("this is an HTTP response of PowerShell", help));
     }
     let list = root.required("value", SHAPE)?;
-    if let Some(key) = root.keys().find(|key| !["value", "nextLink", "Count"].contains(key)) {
+    if let Some(key) = root.keys().find(|key| !["value", "Count"].contains(key) && !json::is_link(key)) {
         let key = on_one_line(key);
         return Err(root.fault(format!("unexpected field `{key}`"), SHAPE));
     }

@@ -1,5 +1,7 @@
 //! `allowed-endpoints` of step-security/harden-runner: in a workflow, or its lines alone. Each is `HOST:PORT` or `HOST`.
 
+use std::net::IpAddr;
+
 use super::{EntryFault, ListEntry, ListPlace, Listing};
 use crate::allowlist::{Port, Protocol};
 use crate::diagnostics::{Diagnostic, Report, Source, ValueError};
@@ -17,7 +19,9 @@ pub(super) fn read(source: &Source) -> Option<Result<Listing, Report>> {
     let mut written =
         lines.iter().filter(|(_, line)| !line.trim().is_empty() && !line.trim().starts_with('#')).peekable();
     written.peek()?;
-    written.clone().all(|(_, line)| line.split_whitespace().all(|word| port(word).is_some())).then_some(())?;
+    let is_endpoint = |word: &str| port(word).is_some() || is_address(word);
+    let words = written.clone().flat_map(|(_, line)| without_comment(line).split_whitespace());
+    (words.clone().any(|word| port(word).is_some()) && words.clone().all(is_endpoint)).then_some(())?;
     written.for_each(|(number, line)| add(&mut listing, *number, line));
     Some(Ok(listing))
 }
@@ -33,7 +37,7 @@ fn workflow(source: &Source, lines: &[(usize, &str)], listing: &mut Listing) -> 
         if !is_key(line) {
             continue;
         }
-        let value = line.split_once(KEY).map_or("", |(_, value)| value.trim());
+        let value = line.split_once(KEY).map_or("", |(_, value)| without_comment(value));
         let is_block = value.is_empty() || value.starts_with(['>', '|']);
         if !is_block {
             add(listing, *number, value.trim_matches(['"', '\'']));
@@ -54,11 +58,24 @@ fn workflow(source: &Source, lines: &[(usize, &str)], listing: &mut Listing) -> 
     Ok(())
 }
 
+/// The text before a comment. In YAML a comment begins with `#` after white space.
+fn without_comment(text: &str) -> &str {
+    let is_comment = |(at, _): &(usize, &str)| text[..*at].ends_with(char::is_whitespace) || *at == 0;
+    let comment = text.match_indices('#').find(is_comment);
+    comment.map_or(text, |(at, _)| &text[..at]).trim()
+}
+
 fn add(listing: &mut Listing, number: usize, line: &str) {
+    // Within a block `#` begins no comment for YAML, but no endpoint has it.
+    let line = without_comment(line);
     let expression = line.contains("${{");
     let words: Vec<&str> = if expression { vec![line.trim()] } else { line.split_whitespace().collect() };
     for word in words {
         let (host, port) = port(word).unwrap_or((word, 443));
+        if is_address(word) || is_address(host) {
+            listing.skip(ListPlace::Line(number), format!("`{word}`: an address, and no name"));
+            continue;
+        }
         let mut entry = ListEntry::new(host, ListPlace::Line(number));
         entry.ports = vec![Port { protocol: Protocol::Tcp, number: port }];
         if expression {
@@ -67,6 +84,15 @@ fn add(listing: &mut Listing, number: usize, line: &str) {
         }
         listing.entries.push(entry);
     }
+}
+
+/// True for an address, a network, or an IPv6 address in brackets with its port.
+fn is_address(word: &str) -> bool {
+    let word = match word.strip_prefix('[').and_then(|word| word.split_once(']')) {
+        Some((address, _)) => address,
+        None => word,
+    };
+    word.split('/').next().is_some_and(|address| address.parse::<IpAddr>().is_ok())
 }
 
 /// The host and the port of `HOST:PORT`.

@@ -2,6 +2,7 @@
 //! the REST API or an ARM template (API version 2025-07-01).
 
 use super::json::{self, Json};
+use super::order::{Overridden, Rank, add_in_order};
 use super::resources::{is_template, resources};
 use super::{EntryFault, ListEntry, ListPlace, Listing};
 use crate::allowlist::{Port, Protocol};
@@ -41,6 +42,7 @@ pub(super) fn read(source: &Source) -> Result<Listing, Report> {
     };
     let mut listing = Listing::new("Azure Firewall rules");
     let mut found = false;
+    let mut ranked = Vec::new();
     for owner in owners {
         owner.expect_object(SHAPE)?;
         let mut collections = Vec::new();
@@ -55,21 +57,54 @@ pub(super) fn read(source: &Source) -> Result<Listing, Report> {
         }
         found |= !collections.is_empty();
         for collection in collections {
-            read_collection(&mut listing, &collection)?;
+            let has_group = owner.property("ruleCollections").is_some();
+            let group = if has_group { priority(&owner)? } else { Some(0) };
+            let own = priority(&collection)?;
+            let before = ranked.len();
+            read_collection(&mut listing, &mut ranked, &collection)?;
+            for (rank, entry) in &mut ranked[before..] {
+                rank.1 = rank_of(entry.action, group, own);
+            }
         }
     }
+    // Rules may have other ports and sources than the rule that decides first.
+    add_in_order(&mut listing, ranked, Overridden::Keep);
     if !found {
         return Err(root.fault("no `ruleCollections`", SHAPE));
     }
     if listing.entries.iter().any(|entry| entry.action == Action::Deny) {
-        let note =
-            "the firewall decides by priority; in namegate the most specific rule decides, and deny wins";
+        let note = "the firewall decides by priority and ports; in namegate the most specific rule decides, and deny wins";
         listing.notes.push(note.to_owned());
     }
     Ok(listing)
 }
 
-fn read_collection(listing: &mut Listing, collection: &Json<'_>) -> Result<(), Report> {
+/// The priority of a group or a collection, if it is known.
+fn priority(owner: &Json<'_>) -> Result<Option<u64>, Report> {
+    match owner.property("priority") {
+        // An expression of a template has no value here.
+        Some(priority) if !priority.is_text() => {
+            priority.number(u64::from(u32::MAX), "write the number: lower ones decide first").map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The rank by priorities, lower first. Where one is not known, deny decides first: nothing is allowed that the firewall
+/// blocks.
+fn rank_of(action: Action, group: Option<u64>, own: Option<u64>) -> u64 {
+    match (group, own, action) {
+        (Some(group), Some(own), _) => group << 32 | own,
+        (_, _, Action::Deny) => 0,
+        (_, _, Action::Allow) => u64::MAX,
+    }
+}
+
+fn read_collection(
+    listing: &mut Listing,
+    ranked: &mut Vec<(Rank, ListEntry)>,
+    collection: &Json<'_>,
+) -> Result<(), Report> {
     if let Some(kind) = collection.field("ruleCollectionType") {
         match kind.text(SHAPE)? {
             "FirewallPolicyFilterRuleCollection" => {}
@@ -95,19 +130,27 @@ fn read_collection(listing: &mut Listing, collection: &Json<'_>) -> Result<(), R
                 _ => return Err(kind.fault("unknown type of rule", SHAPE)),
             }
         }
-        read_rule(listing, &rule, action, name)?;
+        read_rule(listing, ranked, &rule, action, name)?;
     }
     Ok(())
 }
 
-fn read_rule(listing: &mut Listing, rule: &Json<'_>, action: Action, collection: &str) -> Result<(), Report> {
+fn read_rule(
+    listing: &mut Listing,
+    ranked: &mut Vec<(Rank, ListEntry)>,
+    rule: &Json<'_>,
+    action: Action,
+    collection: &str,
+) -> Result<(), Report> {
     rule.expect_object(SHAPE)?;
     let name = rule.field("name").map(|name| name.text(SHAPE)).transpose()?.unwrap_or_default();
     let purpose =
         [collection, name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     let ports = ports(rule)?;
     let mut has_names = false;
-    for list in ["targetFqdns", "destinationFqdns"].iter().filter_map(|field| rule.field(field)) {
+    // The firewall evaluates all network rules before any application rule.
+    let lists = [(0, "destinationFqdns"), (1, "targetFqdns")];
+    for (stage, list) in lists.iter().filter_map(|(stage, field)| Some((*stage, rule.field(field)?))) {
         for fqdn in list.one_or_more(SHAPE)? {
             has_names = true;
             let text = fqdn.text(SHAPE)?;
@@ -117,12 +160,8 @@ fn read_rule(listing: &mut Listing, rule: &Json<'_>, action: Action, collection:
                 entry.pattern =
                     Err(EntryFault::Invalid(ValueError::new("an expression of an ARM template", help)));
             }
-            listing.entries.push(ListEntry {
-                action,
-                purpose: purpose.clone(),
-                ports: ports.clone(),
-                ..entry
-            });
+            let entry = ListEntry { action, purpose: purpose.clone(), ports: ports.clone(), ..entry };
+            ranked.push(((stage, 0), entry));
         }
     }
     for (field, what) in [

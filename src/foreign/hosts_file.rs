@@ -19,15 +19,20 @@ const OWN: [&str; 9] = [
     "ip6-allnodes",
 ];
 
-/// `None` if the first line that is no comment is not an address and a name.
+/// `None` if the first line with more than an address is not an address and a name.
 pub(super) fn read(source: &Source) -> Option<Result<Listing, Report>> {
     let text = source.text().trim_start_matches('\u{feff}');
     let lines = (1..).zip(text.lines().map(|line| line.split('#').next().unwrap_or_default()));
-    let mut lines = lines.filter(|(_, line)| !line.trim().is_empty()).peekable();
-    lines.peek().is_some_and(|(_, line)| address(line).is_some()).then_some(())?;
+    let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+    let first = lines.clone().find(|(_, line)| !is_bare(line));
+    first.is_some_and(|(_, line)| address(line).is_some()).then_some(())?;
     let mut listing = Listing::new("hosts file");
     for (number, line) in lines {
         let place = ListPlace::Line(number);
+        if is_bare(line) {
+            listing.skip(place, format!("`{}`: an address without a name", line.trim()));
+            continue;
+        }
         let Some((address, names)) = address(line) else {
             let error = ValueError::new(
                 "a hosts file has an address on every line",
@@ -50,6 +55,11 @@ pub(super) fn read(source: &Source) -> Option<Result<Listing, Report>> {
         }
     }
     Some(Ok(listing))
+}
+
+/// True for a line with an address and no name.
+fn is_bare(line: &str) -> bool {
+    line.split('%').next().is_some_and(|address| address.trim().parse::<IpAddr>().is_ok())
 }
 
 /// The address of a line and its names, at least one.

@@ -32,13 +32,20 @@ pub(crate) fn parse(source: &Source) -> Result<Value, Report> {
     })?;
     let root = Json::root(&value, source);
     // Later pages may hold entries that matter.
-    match ["nextLink", "NextToken"].iter().find_map(|name| root.field(name)) {
+    let link = root.keys().filter(|key| is_link(key)).find_map(|key| root.field(key));
+    match link {
         Some(link) if link.value.as_str() != Some("") => Err(link.fault(
             "the list continues on another page",
             "save all pages as one array: `az … list` and `aws` follow the links, `az rest` does not",
         )),
         _ => Ok(value),
     }
+}
+
+/// True for a field that leads to the next page of a list: `nextLink`, `@odata.nextLink`, `NextToken`, `skip_token`.
+pub(super) fn is_link(key: &str) -> bool {
+    let plain = key.replace('_', "").to_ascii_lowercase();
+    ["nextlink", "nexttoken", "skiptoken"].iter().any(|end| plain.ends_with(end))
 }
 
 impl<'v> Json<'v> {
@@ -136,6 +143,11 @@ impl<'v> Json<'v> {
 
     pub(crate) fn is_text(&self) -> bool {
         self.value.is_string()
+    }
+
+    /// True or false.
+    pub(crate) fn flag(&self, help: &str) -> Result<bool, Report> {
+        self.value.as_bool().ok_or_else(|| self.expected("true or false", help))
     }
 
     pub(crate) fn text(&self, help: &str) -> Result<&'v str, Report> {

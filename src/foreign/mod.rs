@@ -12,6 +12,7 @@ mod firewall;
 mod hosts_file;
 mod json;
 mod lines;
+mod order;
 mod outbound_rules;
 mod resources;
 mod rpz;
@@ -112,8 +113,8 @@ impl ListPlace {
     /// The place with its file: `hosts.txt:3`, or `rules.json: [0].name`.
     pub fn within(&self, file: &str) -> String {
         match self {
-            Self::Line(line) => format!("{file}:{line}"),
-            Self::Path(path) if path.is_empty() => file.to_owned(),
+            Self::Line(line) => on_one_line(&format!("{file}:{line}")),
+            Self::Path(path) if path.is_empty() => on_one_line(file),
             Self::Path(path) => on_one_line(&format!("{file}: {path}")),
         }
     }
@@ -186,12 +187,30 @@ pub fn read(source: &Source, format: Option<ListFormat>) -> Result<Listing, Repo
     {
         return Err(Diagnostic::empty(source.file()).into());
     }
-    match format.unwrap_or_else(|| detect(source)) {
+    let format = format.unwrap_or_else(|| detect(source));
+    if matches!(format, ListFormat::Rpz | ListFormat::List) {
+        refuse_cut_off(source)?;
+    }
+    match format {
         ListFormat::AzureMl => azure_ml(source),
         ListFormat::AzureFirewall => firewall::read(source),
         ListFormat::Rpz => rpz::read(source),
         ListFormat::List => list(source),
     }
+}
+
+/// Refuses text whose last line has no line ending: `.contoso.co` may be half of `.contoso.com`. JSON has an end of its own.
+fn refuse_cut_off(source: &Source) -> Result<(), Report> {
+    let text = source.text();
+    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
+    if is_json(source) || last.trim_start().is_empty() || last.trim_start().starts_with('#') {
+        return Ok(());
+    }
+    let help = "if it is complete, end it with a newline".to_owned();
+    let message = "the last line has no line ending: the file may be cut off";
+    let at = text.len() - last.len()..text.len();
+    let diagnostic = Diagnostic::error(source.file(), message).with_help(help).at(at);
+    Err(Report::new(source.clone(), vec![diagnostic]))
 }
 
 fn azure_ml(source: &Source) -> Result<Listing, Report> {

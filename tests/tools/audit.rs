@@ -207,3 +207,114 @@ fn markdown_has_a_table_for_each_kind() {
         assert!(run.stdout.lines().any(|shown| shown == line), "{line} in\n{}", run.stdout);
     }
 }
+
+#[test]
+fn the_smaller_list_is_refused_where_it_would_lose_something() {
+    let names = "[[allow]]\nhost = \"a.contoso.com\"\n";
+    let settings = "[policy]\nzones = []\nallow = [\"a.contoso.com\"]\n";
+    let observe = "[policy]\nzones = []\nmode = \"observe\"\nallow = [\"a.contoso.com\"]\n";
+    for (file, text, lost) in [
+        (
+            "a.toml",
+            format!("{names}[[deny]]\nhost = \"b.a.contoso.com\"\nuntil = 2099-01-31\n"),
+            "an end (`until`)",
+        ),
+        ("a.toml", format!("servers = [\"192.0.2.53:53\"]\n{names}"), "`servers`"),
+        (
+            "s.toml",
+            format!(
+                "{settings}[[client]]\nname = \"g\"\nsubnets = [\"10.9.0.0/16\"]\nallow = [\"b.contoso.com\"]\n"
+            ),
+            "[[client]]",
+        ),
+        (
+            "s.toml",
+            format!("{settings}[[route]]\nnames = [\".contoso.com\"]\nservers = [\"192.0.2.53:53\"]\n"),
+            "[[route]]",
+        ),
+        (
+            "s.toml",
+            format!("{settings}[[local]]\norigin = \"corp.example\"\nfile = \"local.zone\"\n"),
+            "[[local]]",
+        ),
+        ("s.toml", observe.to_owned(), "observe"),
+    ] {
+        let directory = TempDir::new().expect("a temporary directory");
+        let zone = "@ 60 IN SOA ns hostmaster 1 3600 300 86400 10\n@ 60 IN NS ns\nns 60 IN A 192.0.2.53\n";
+        fs::write(directory.path().join("local.zone"), zone).expect("a file can be written");
+        let run = audit_text(directory.path(), file, &text, &["--minimal", "small.toml"]).expect_code(2);
+        run.expect_stderr(&["cannot write a smaller list", lost, "help: leave out --minimal"]);
+        assert!(!directory.path().join("small.toml").exists(), "{text}");
+    }
+    let directory = TempDir::new().expect("a temporary directory");
+    let text = "a.contoso.com\na.contoso.com\n";
+    for target in ["own.list", "./own.list"] {
+        audit_text(directory.path(), "own.list", text, &["--minimal", target])
+            .expect_code(2)
+            .expect_stderr(&["would overwrite own.list", "another path"]);
+        assert_eq!(fs::read_to_string(directory.path().join("own.list")).expect("a file"), text);
+    }
+    let settings = "[policy]\nzones = [\"own.list\"]\n";
+    audit_text(directory.path(), "s.toml", settings, &["--minimal", "own.list"])
+        .expect_code(2)
+        .expect_stderr(&["would overwrite"]);
+}
+
+#[test]
+fn client_groups_of_settings_are_audited() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let text = "[policy]\nzones = []\nallow = [\"a.contoso.com\"]\n[[client]]\nname = \"build\"\n\
+         subnets = [\"10.9.0.0/16\"]\nallow = [\"*.ngrok.io\"]\n";
+    let run = audit_text(directory.path(), "namegate.toml", text, &[]).expect_code(1);
+    for shown in ["client group `build`", "tunnel: client group `build`: ", "`*.ngrok.io`"] {
+        assert!(run.stdout.contains(shown), "`{shown}` is not in\n{}", run.stdout);
+    }
+    let run = audit_text(directory.path(), "namegate.toml", text, &["--json"]).expect_code(1);
+    let report: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(report["findings"][0]["group"], "build", "{}", run.stdout);
+}
+
+#[test]
+fn hostile_text_is_escaped_in_every_report() {
+    let directory = TempDir::new().expect("a temporary directory");
+    for entry in [
+        "x\u{1b}[2J.contoso.com",
+        "x\u{9b}31m\u{202e}.contoso.com",
+        "`|</td><script>alert(1)</script>",
+        "a`b|c\\|d",
+        "[x](javascript:alert(1))",
+    ] {
+        let text = format!("[{}]", serde_json::json!(entry));
+        let run = audit_text(directory.path(), "a|`<b>.json", &text, &[]).expect_code(1);
+        let hostile = |c: &char| (c.is_control() && *c != '\n') || *c == '\u{202e}';
+        assert_eq!(run.stdout.chars().find(hostile), None, "{:?}", run.stdout);
+        let run = audit_text(directory.path(), "a|`<b>.json", &text, &["--markdown"]).expect_code(1);
+        assert_eq!(run.stdout.chars().find(hostile), None, "{:?}", run.stdout);
+        for line in run.stdout.lines() {
+            let plain = line.split('`').step_by(2).collect::<String>();
+            assert!(!plain.contains('<') && !plain.replace("](#", "").contains("]("), "{line}");
+            let cells = line.matches('|').count();
+            assert!(!line.starts_with('|') || cells == 3 || cells == 4, "{line}");
+        }
+    }
+}
+
+#[test]
+fn ports_of_a_repeated_entry_are_kept() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let rule = |port: u16| {
+        serde_json::json!({
+            "name": "r",
+            "protocols": [{ "protocolType": "Https", "port": port }],
+            "targetFqdns": ["mirror.contoso.com"],
+        })
+    };
+    for (ports, code) in [([443, 8443], 0), ([443, 443], 1)] {
+        let rules = ports.map(rule);
+        let group = serde_json::json!([{
+            "priority": 100,
+            "ruleCollections": [{ "priority": 100, "action": { "type": "Allow" }, "rules": rules }],
+        }]);
+        audit_text(directory.path(), "rules.json", &group.to_string(), &[]).expect_code(code);
+    }
+}

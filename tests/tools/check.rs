@@ -46,6 +46,100 @@ fn kinds(run: &Finished) -> Vec<(String, usize)> {
     run.stderr.lines().filter_map(kind).collect()
 }
 
+/// A case: an allowlist, and the kinds of warnings about its rules.
+type EffectRow = (&'static str, &'static str, &'static [(&'static str, usize)]);
+
+/// Rules that look alike, but have another effect.
+const OTHER_EFFECT: &[EffectRow] = &[
+    (
+        "the wider rule ends",
+        "[[allow]]\nhost = \".x.example\"\nuntil = 2999-01-31\n[[allow]]\nhost = \"a.x.example\"\n",
+        &[],
+    ),
+    (
+        "the wider rule ends first",
+        "[[allow]]\nhost = \".x.example\"\nuntil = 2999-01-31\n[[allow]]\nhost = \"a.x.example\"\nuntil = 2999-02-01\n",
+        &[],
+    ),
+    (
+        "the wider rule ends last",
+        "[[allow]]\nhost = \".x.example\"\nuntil = 2999-01-31\n[[allow]]\nhost = \"a.x.example\"\nuntil = 2999-01-31\n",
+        &[("redundant", 1)],
+    ),
+    (
+        "the deny rule ends",
+        "[[allow]]\nhost = \"a.x.example\"\n[[deny]]\nhost = \"a.x.example\"\nuntil = 2999-01-31\n",
+        &[],
+    ),
+    (
+        "a denied name is denied for longer",
+        "[[deny]]\nhost = \".x.example\"\nuntil = 2999-01-31\n[[deny]]\nhost = \"a.x.example\"\n",
+        &[],
+    ),
+    (
+        "the wider rule expects other addresses",
+        "[[allow]]\nhost = \".x.example\"\nexpect = \"private\"\n[[allow]]\nhost = \"a.x.example\"\n",
+        &[],
+    ),
+    (
+        "the narrow rule has a port more",
+        "[[allow]]\nhost = \".x.example\"\nports = [\"tcp/443\"]\n[[allow]]\nhost = \"a.x.example\"\nports = [\"tcp/443\", \"tcp/22\"]\n",
+        &[],
+    ),
+    (
+        "the narrow rule has a port less",
+        "[[allow]]\nhost = \".x.example\"\nports = [\"tcp/443\", \"tcp/22\"]\n[[allow]]\nhost = \"a.x.example\"\nports = [\"tcp/443\"]\n",
+        &[("redundant", 1)],
+    ),
+];
+
+#[test]
+fn rules_with_another_effect_are_not_redundant() {
+    for (case, rules, expected) in OTHER_EFFECT {
+        let directory = directory("[policy]\nzones = [\"mine.toml\"]\n");
+        let text = format!("title = \"Mine\"\n{rules}");
+        fs::write(directory.path().join("mine.toml"), text).expect("a file can be written");
+        let run = check(directory.path(), &[]).expect_code(0);
+        let expected: Vec<(String, usize)> =
+            expected.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+        assert_eq!(kinds(&run), expected, "{case}:\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn rules_of_allowlists_with_other_conditions_are_not_redundant() {
+    for (case, first) in
+        [("cname", "cname = \"inspect\"\n"), ("servers", "servers = [\"192.0.2.53:53\"]\n"), ("until", "")]
+    {
+        let directory = directory("[policy]\nzones = [\"one.toml\", \"two.toml\"]\n");
+        let end = if case == "until" { "until = 2999-01-31\n" } else { "" };
+        let one = format!(
+            "title = \"One\"\n{first}[[allow]]\nhost = \".x.example\"\n{end}\
+             [[allow]]\nhost = \"b.y.example\"\n{end}"
+        );
+        let two = "title = \"Two\"\n[[allow]]\nhost = \"a.x.example\"\n[[allow]]\nhost = \"b.y.example\"\n";
+        for (file, text) in [("one.toml", one.as_str()), ("two.toml", two)] {
+            fs::write(directory.path().join(file), text).expect("a file can be written");
+        }
+        let run = check(directory.path(), &[]).expect_code(0);
+        assert!(kinds(&run).is_empty(), "{case}:\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn what_files_say_cannot_reach_the_terminal() {
+    let directory = directory("[policy]\nzones = [\"mine.toml\"]\n");
+    let text = "title = \"Mine\"\n[[allow]]\nhost = \"a.x.example\"\nuntil = 2020-01-31\n\
+         owner = \"\\u001b[2J\\u009b31m\\u202eteam\"\n\
+         [[allow]]\nhost = \"b.x.example\"\nlegacy = true\npurpose = \"\\u001b]0;x\\u0007\"\n";
+    fs::write(directory.path().join("mine.toml"), text).expect("a file can be written");
+    let run = check(directory.path(), &[]);
+    for shown in [&run.stdout, &run.stderr] {
+        let hostile = shown.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+        assert_eq!(hostile, None, "{shown:?}");
+    }
+}
+
 /// A case: settings, the kinds of warnings, and a line of the warning.
 type Row = (&'static str, &'static str, &'static [(&'static str, usize)], &'static str);
 

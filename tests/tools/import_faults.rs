@@ -140,6 +140,24 @@ fn what_is_wrong_is_refused_with_its_place_and_a_remedy() {
             &["an expression of an ARM template", "deploy the template"],
         ),
         ("list", "a.example b.example\n".to_owned(), &["input:1:", "one pattern per line"]),
+        ("list", "*.contoso.co".to_owned(), &["input:1:", "the file may be cut off", "newline"]),
+        ("list", "a.example\r\nb.exam".to_owned(), &["input:2:", "the file may be cut off"]),
+        ("list", "0.0.0.0 ads.example\n0.0.0.0 b.exa".to_owned(), &["input:2:", "the file may be cut off"]),
+        ("list", "||ads.example^\n||b.exa^".to_owned(), &["input:2:", "the file may be cut off"]),
+        ("list", "allowed-endpoints: >\n  pypi.or".to_owned(), &["input:2:", "the file may be cut off"]),
+        (
+            "rpz",
+            "$TTL 1\n@ SOA a. b. 1 1 1 1 1\na.example CNAME .".to_owned(),
+            &["input:3:", "the file may be cut off"],
+        ),
+        ("list", "{\"value\": [], \"odata.nextLink\": \"x\"}".to_owned(), &["odata.nextLink", "all pages"]),
+        ("list", "{\"value\": [], \"@odata.nextLink\": \"x\"}".to_owned(), &["@odata.nextLink", "all pages"]),
+        ("list", "{\"Domains\": [], \"nexttoken\": \"x\"}".to_owned(), &["`nexttoken`", "all pages"]),
+        (
+            "azure-ml",
+            "{\"value\": [], \"NEXTLINK\": \"https://x/2\"}".to_owned(),
+            &["`NEXTLINK`", "all pages"],
+        ),
         ("list", "# nothing\n".to_owned(), &["no host names in this file"]),
     ] {
         let run = import_text(format, &text);
@@ -162,6 +180,7 @@ fn other_encodings_are_read_or_refused() {
         ([&b"\xef\xbb\xbf"[..], text.as_bytes()].concat(), None),
         (little.clone(), Some("NUL bytes")),
         ([&b"\xff\xfe"[..], &little[1..]].concat(), Some("not valid UTF-16")),
+        ([&b"\xff\xfe"[..], &little[..little.len() - 10]].concat(), Some("the file may be cut off")),
         (b"\xff\xfe\0\0p\0\0\0".to_vec(), Some("UTF-32")),
         (b"pypi.org\nb\xfccher.example\n".to_vec(), Some("not UTF-8")),
     ] {
@@ -169,7 +188,10 @@ fn other_encodings_are_read_or_refused() {
         let run = namegate(directory.path(), &["import", "list", "input"]);
         match refusal {
             None => assert!(run.expect_code(0).stdout.contains("host = \"files.pythonhosted.org\"")),
-            Some(text) => drop(run.expect_code(2).expect_stderr(&[text, "UTF-8"])),
+            Some(text) => {
+                let remedy = if text.contains("cut off") { "newline" } else { "UTF-8" };
+                run.expect_code(2).expect_stderr(&[text, remedy]);
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Tests that `namegate import` reads the shapes in which programs write the same list.
 
-use crate::support::command::namegate;
+use serde_json::{Value, json};
+
+use crate::support::command::{Finished, namegate};
 use crate::tools::import::{data, import, import_text, rules};
 
 fn list(file: &str) -> String {
@@ -135,4 +137,282 @@ fn an_exported_security_policy_comes_back() {
     namegate(directory.path(), &export).expect_code(0);
     let run = namegate(directory.path(), &["import", "list", "policy.json", "--wildcards"]).expect_code(0);
     assert_eq!(rules(&run.stdout), ["allow .contoso.com ()", "deny .old.contoso.com ()"]);
+}
+
+/// An ARM template with a list for each name, and with rules: name, list, action, priority and state.
+fn azure_template(lists: &[(&str, &str)], rules: &[(&str, &str, &str, u32, &str)]) -> String {
+    let lists = lists.iter().map(|(name, domain)| {
+        json!({
+            "type": "Microsoft.Network/dnsResolverDomainLists",
+            "name": name,
+            "properties": { "domains": [domain] },
+        })
+    });
+    let rules = rules.iter().map(|(name, list, action, priority, state)| {
+        let id = format!("[resourceId('Microsoft.Network/dnsResolverDomainLists', '{list}')]");
+        json!({
+            "type": "Microsoft.Network/dnsResolverPolicies/dnsSecurityRules",
+            "name": name,
+            "properties": {
+                "priority": priority,
+                "action": { "actionType": action },
+                "dnsSecurityRuleState": state,
+                "dnsResolverDomainLists": [{ "id": id }],
+            },
+        })
+    });
+    json!({ "contentVersion": "1.0.0.0", "resources": lists.chain(rules).collect::<Vec<_>>() }).to_string()
+}
+
+fn aws_template(lists: &[(&str, &str)], rules: &[Value]) -> String {
+    let mut resources: serde_json::Map<String, Value> = lists
+        .iter()
+        .map(|(name, domain)| {
+            let list = json!({
+                "Type": "AWS::Route53Resolver::FirewallDomainList",
+                "Properties": { "Domains": [domain] },
+            });
+            ((*name).to_owned(), list)
+        })
+        .collect();
+    let group = json!({
+        "Type": "AWS::Route53Resolver::FirewallRuleGroup",
+        "Properties": { "FirewallRules": rules },
+    });
+    resources.insert("Rules".to_owned(), group);
+    json!({ "Resources": resources }).to_string()
+}
+
+/// Imports with `--wildcards`, which also adds the names below a domain.
+fn import_wide(format: &str, text: &str) -> Finished {
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    std::fs::write(directory.path().join("input"), text).expect("a file can be written");
+    namegate(directory.path(), &["import", format, "input", "--wildcards"])
+}
+
+#[test]
+fn the_rule_with_the_lowest_priority_decides() {
+    const LISTS: [(&str, &str); 2] = [("wide", "contoso.com."), ("narrow", "www.contoso.com.")];
+    let first = "decides first";
+    for (case, rules_of_policy, code, expected, remark) in [
+        (
+            "a wide block decides before a narrow allow",
+            &[("p/a", "wide", "Block", 100, "Enabled"), ("p/b", "narrow", "Allow", 200, "Enabled")][..],
+            1,
+            &["deny .contoso.com ()"][..],
+            first,
+        ),
+        (
+            "a narrow allow decides before a wide block",
+            &[("p/a", "wide", "Block", 200, "Enabled"), ("p/b", "narrow", "Allow", 100, "Enabled")],
+            0,
+            &["allow .www.contoso.com ()", "deny .contoso.com ()"],
+            "",
+        ),
+        (
+            "a wide allow decides before a narrow block",
+            &[("p/a", "wide", "Allow", 100, "Enabled"), ("p/b", "narrow", "Block", 200, "Enabled")],
+            1,
+            &["allow .contoso.com ()"],
+            first,
+        ),
+        (
+            "a disabled rule is left out",
+            &[("p/a", "wide", "Allow", 100, "Disabled"), ("p/b", "narrow", "Allow", 200, "Enabled")],
+            1,
+            &["allow .www.contoso.com ()"],
+            "the rule is disabled",
+        ),
+        (
+            "of two rules with the same list the first decides",
+            &[
+                ("p/a", "narrow", "Allow", 200, "Enabled"),
+                ("p/b", "narrow", "Block", 90, "Enabled"),
+                ("p/c", "wide", "Allow", 300, "Enabled"),
+            ],
+            0,
+            &["allow .contoso.com ()", "deny .www.contoso.com ()"],
+            "",
+        ),
+        (
+            "a disabled block of the same list does not decide",
+            &[
+                ("p/a", "narrow", "Allow", 200, "Enabled"),
+                ("p/b", "narrow", "Block", 90, "Disabled"),
+                ("p/c", "wide", "Block", 300, "Enabled"),
+            ],
+            1,
+            &["allow .www.contoso.com ()", "deny .contoso.com ()"],
+            "the rule is disabled",
+        ),
+        (
+            "a list outside the template is reported",
+            &[("p/a", "other", "Block", 90, "Enabled"), ("p/b", "wide", "Allow", 200, "Enabled")],
+            1,
+            &["allow .contoso.com ()"],
+            "not in the template",
+        ),
+    ] {
+        let run = import_wide("list", &azure_template(&LISTS, rules_of_policy)).expect_code(code);
+        assert_eq!(rules(&run.stdout), expected, "{case}\n{}", run.stderr);
+        assert!(run.stderr.contains(remark), "{case}\n{}", run.stderr);
+    }
+    let several = [("p/a", "wide", "Allow", 100, "Enabled"), ("other/a", "narrow", "Block", 200, "Enabled")];
+    import_wide("list", &azure_template(&LISTS, &several))
+        .expect_code(2)
+        .expect_stderr(&["rules of several DNS resolver policies"]);
+    let unknown = [("p/a", "wide", "Allow", 100, "Paused")];
+    import_wide("list", &azure_template(&LISTS, &unknown)).expect_code(2).expect_stderr(&["unknown state"]);
+}
+
+#[test]
+fn rules_of_aws_decide_by_priority_and_record_type() {
+    let rule = |list: &str, action: &str, priority: u32| json!({ "Action": action, "Priority": priority, "FirewallDomainListId": { "Ref": list } });
+    let of_type = |mut rule: Value| {
+        rule["Qtype"] = json!("AAAA");
+        rule
+    };
+    let lists = [("Wide", "*.contoso.com"), ("Narrow", "www.contoso.com")];
+    for (case, rules_of_group, code, expected, remark) in [
+        (
+            "a wide block decides before a narrow allow",
+            vec![rule("Wide", "BLOCK", 100), rule("Narrow", "ALLOW", 200)],
+            1,
+            &["deny *.contoso.com ()"][..],
+            "decides first",
+        ),
+        (
+            "a narrow allow decides before a wide block",
+            vec![rule("Wide", "BLOCK", 200), rule("Narrow", "ALLOW", 100)],
+            0,
+            &["allow www.contoso.com ()", "deny *.contoso.com ()"],
+            "",
+        ),
+        (
+            "of two rules with the same list the first decides",
+            vec![rule("Narrow", "ALLOW", 200), rule("Narrow", "BLOCK", 90), rule("Wide", "ALLOW", 300)],
+            0,
+            &["allow *.contoso.com ()", "deny www.contoso.com ()"],
+            "",
+        ),
+        (
+            "an allow rule for one record type is left out",
+            vec![of_type(rule("Wide", "ALLOW", 100)), rule("Narrow", "ALLOW", 200)],
+            1,
+            &["allow www.contoso.com ()"],
+            "one record type only",
+        ),
+        (
+            "a block rule for one record type denies every type",
+            vec![of_type(rule("Narrow", "BLOCK", 100)), rule("Wide", "ALLOW", 200)],
+            1,
+            &["allow *.contoso.com ()", "deny www.contoso.com ()"],
+            "denied for every type",
+        ),
+    ] {
+        let run = import_wide("list", &aws_template(&lists, &rules_of_group)).expect_code(code);
+        assert_eq!(rules(&run.stdout), expected, "{case}\n{}", run.stderr);
+        assert!(run.stderr.contains(remark), "{case}\n{}", run.stderr);
+    }
+    let unnumbered = json!({ "Action": "ALLOW", "FirewallDomainListId": { "Ref": "Wide" } });
+    import_wide("list", &aws_template(&lists, &[unnumbered]))
+        .expect_code(2)
+        .expect_stderr(&["`Priority` is missing"]);
+}
+
+#[test]
+fn firewall_rules_never_allow_what_an_earlier_rule_denies() {
+    let collection = |action: &str, priority: u32, field: &str, fqdn: &str| {
+        json!({
+            "priority": priority,
+            "action": { "type": action },
+            "rules": [{ "name": "r", (field): [fqdn] }],
+        })
+    };
+    for (case, collections, expected) in [
+        (
+            "deny first",
+            [
+                collection("Deny", 100, "targetFqdns", "*.contoso.com"),
+                collection("Allow", 200, "targetFqdns", "www.contoso.com"),
+            ],
+            &["deny *.contoso.com (r)"][..],
+        ),
+        (
+            "allow first",
+            [
+                collection("Deny", 300, "targetFqdns", "*.contoso.com"),
+                collection("Allow", 200, "targetFqdns", "www.contoso.com"),
+            ],
+            &["allow www.contoso.com (r)", "deny *.contoso.com (r)"],
+        ),
+        (
+            "network rules come first",
+            [
+                collection("Deny", 300, "destinationFqdns", "www.contoso.com"),
+                collection("Allow", 200, "targetFqdns", "www.contoso.com"),
+            ],
+            &["deny www.contoso.com (r)"],
+        ),
+        (
+            "an allow rule may have other ports",
+            [
+                collection("Deny", 300, "targetFqdns", "www.contoso.com"),
+                collection("Allow", 200, "targetFqdns", "*.contoso.com"),
+            ],
+            &["allow *.contoso.com (r)", "deny www.contoso.com (r)"],
+        ),
+    ] {
+        let text = json!([{ "priority": 100, "ruleCollections": collections }]).to_string();
+        let run = import_wide("azure-firewall", &text);
+        assert_eq!(rules(&run.stdout), expected, "{case}\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn exceptions_of_filter_lists_win() {
+    for (text, code, expected) in [
+        ("||ads.contoso.org^\n@@||contoso.org^\n", 1, &["allow .contoso.org ()"][..]),
+        ("@@||contoso.org^\n||contoso.org^\n", 1, &["allow .contoso.org ()"]),
+        ("||contoso.org^\n@@||www.contoso.org^\n", 0, &["allow .www.contoso.org ()", "deny .contoso.org ()"]),
+        (
+            "||ads.contoso.org^$important\n@@||contoso.org^\n",
+            0,
+            &["allow .contoso.org ()", "deny .ads.contoso.org ()"],
+        ),
+        ("||contoso.org^$important\n@@||www.contoso.org^\n", 1, &["deny .contoso.org ()"]),
+        (
+            "||contoso.org^$important\n@@||www.contoso.org^$important\n",
+            0,
+            &["allow .www.contoso.org ()", "deny .contoso.org ()"],
+        ),
+    ] {
+        let run = import_wide("list", text).expect_code(code);
+        assert_eq!(rules(&run.stdout), expected, "{text}\n{}", run.stderr);
+        assert_eq!(run.stderr.contains("decides first"), code == 1, "{}", run.stderr);
+    }
+}
+
+#[test]
+fn lines_without_a_name_are_skipped_and_reported() {
+    for (text, expected, remark) in [
+        ("allowed-endpoints: >\n  pypi.org:443\n  192.0.2.4:443\n", "allow pypi.org ()", "input:3:"),
+        ("pypi.org:443\n192.0.2.4:443\n", "allow pypi.org ()", "input:2:"),
+        ("pypi.org:443\n[2001:db8::4]:443\n192.0.2.0/24\n", "allow pypi.org ()", "input:3:"),
+        ("127.0.0.1\n0.0.0.0 ads.contoso.com\n", "deny ads.contoso.com ()", "input:1:"),
+        ("0.0.0.0 ads.contoso.com\n::1\n", "deny ads.contoso.com ()", "input:2:"),
+    ] {
+        let run = import_text("list", text).expect_code(1).expect_stderr(&[remark, "address"]);
+        assert_eq!(rules(&run.stdout), [expected], "{text}\n{}", run.stderr);
+    }
+    for text in [
+        "allowed-endpoints: pypi.org:443 # comment\n",
+        "allowed-endpoints: \"pypi.org:443\" # comment\n",
+        "allowed-endpoints: >   # comment\n  pypi.org:443\n",
+        "allowed-endpoints: |\n  pypi.org:443 # comment\n",
+        "pypi.org:443 # comment\n",
+    ] {
+        let run = import_text("list", text).expect_code(0);
+        assert_eq!(rules(&run.stdout), ["allow pypi.org ()"], "{text}");
+    }
 }

@@ -103,6 +103,29 @@ fn what_no_allowlist_has_is_allowed_by_name_and_wildcards_are_not() {
 }
 
 #[test]
+fn dangerous_names_are_only_comments() {
+    let directory = directory();
+    let hosts = "ml.azure.com dns.google x.ngrok.io co.uk stranger.s3.amazonaws.com packages.corp.example";
+    fs::write(directory.path().join("needs.json"), needs(hosts)).expect("a file can be written");
+    let run = init(directory.path(), &["--from", "needs.json"]).expect_code(0);
+    run.expect_stderr(&[
+        "; 1 name in policy.allow\n",
+        "warning: dns.google is needed, but not allowed: it is a public resolver",
+        "warning: x.ngrok.io is needed, but not allowed: it is part of a service that can carry any traffic",
+        "warning: co.uk is needed, but not allowed: it is a public suffix",
+        "warning: stranger.s3.amazonaws.com is needed, but not allowed: it is below amazonaws.com",
+    ]);
+    let text = written(directory.path());
+    for part in ["    \"packages.corp.example\",  # Azure\n", "    # \"dns.google\",  # Azure\n"] {
+        assert!(text.contains(part), "`{part}` is not in\n{text}");
+    }
+    check(directory.path()).expect_code(0);
+    for name in ["dns.google", "x.ngrok.io", "co.uk", "stranger.s3.amazonaws.com"] {
+        explain(directory.path(), name).expect_code(1);
+    }
+}
+
+#[test]
 fn options_say_what_the_workspace_needs() {
     for (cloud, allowlist, host) in [
         ("public", "azure-ml", "contosoacr.azurecr.io"),

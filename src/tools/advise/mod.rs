@@ -15,7 +15,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use toml::value::Date;
 
-use crate::allowlist::{Allowlist, AllowlistRule};
+use crate::allowlist::{Allowlist, AllowlistRule, Port};
 use crate::assemble::Assembly;
 use crate::policy::policies::Group;
 use crate::policy::rule::{Action, Pattern, Scope};
@@ -115,12 +115,12 @@ impl Advice {
     }
 
     /// The same warning, for clients of `group`.
-    fn for_group(self, group: &str) -> Self {
+    pub fn for_group(self, group: &str) -> Self {
         Self { group: Some(group.to_owned()).filter(|group| group != Group::DEFAULT), ..self }
     }
 
     /// True if `other` has the same findings, whatever the client group.
-    fn says(&self, other: &Self) -> bool {
+    pub fn says(&self, other: &Self) -> bool {
         (self.kind, self.count, &self.findings) == (other.kind, other.count, &other.findings)
     }
 
@@ -199,6 +199,8 @@ pub struct JudgedSource<'a> {
     pub zone: Option<&'a Allowlist>,
     /// The places of its rules, if their line is an index (from 1) into this list.
     pub places: Option<&'a [String]>,
+    /// The ports of its rules, by the same index.
+    pub ports: Option<&'a [Vec<Port>]>,
     /// Reading the allowlist has warned of duplicates.
     pub is_warned: bool,
 }
@@ -218,7 +220,8 @@ impl<'a> JudgedRules<'a> {
         let zone = |file: &str| assembly.zones.iter().find(|zone| zone.file == file);
         let sources = policy.sources().map(|(source, _)| {
             let zone = zone(&source.file);
-            JudgedSource { zone, places: None, is_warned: zone.is_some_and(|zone| !zone.rules.is_empty()) }
+            let is_warned = zone.is_some_and(|zone| !zone.rules.is_empty());
+            JudgedSource { zone, is_warned, ..JudgedSource::default() }
         });
         let aliases = aliases(&assembly.zones);
         Self { policy, local: assembly.local.origins(), sources: sources.collect(), aliases }
@@ -255,6 +258,19 @@ impl<'a> JudgedRules<'a> {
     fn warned_of(&self, rule: RuleRef<'_>, other: RuleRef<'_>) -> bool {
         let is_same = rule.source_index() == other.source_index() && rule.action() == other.action();
         is_same && self.source(rule).is_warned
+    }
+
+    /// The ports that are written for a rule.
+    fn ports(&self, rule: RuleRef<'_>) -> &'a [Port] {
+        let index = (rule.line() as usize).checked_sub(1);
+        let of_list = self.source(rule).ports.and_then(|ports| ports.get(index?)).map(Vec::as_slice);
+        of_list.or_else(|| self.written(rule).map(|written| written.ports.as_slice())).unwrap_or_default()
+    }
+
+    /// True if the allowlists of both rules have the same servers of their own, or none.
+    fn has_same_servers(&self, rule: RuleRef<'_>, other: RuleRef<'_>) -> bool {
+        let servers = |rule| self.source(rule).zone.map(|zone| &zone.servers).filter(|all| !all.is_empty());
+        servers(rule) == servers(other)
     }
 
     /// The rule as written in its allowlist.

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use crate::allowlist::Allowlist;
+use crate::assemble::Assembly;
 use crate::assemble::effective::Effective;
 use crate::policy::cname::CnamePolicy;
 use crate::policy::expect::Expect;
 use crate::policy::rule::{Action, Pattern, Scope};
-use crate::policy::{Policy, RuleRef};
+use crate::policy::{Mode, Policy, RuleRef};
 use crate::wire::name::Name;
 
 /// A rule of the smaller list.
@@ -24,7 +26,7 @@ pub struct MinimalRule {
 
 /// Rules that decide every name as `policy` does.
 ///
-/// Errors: a rule has a condition that a list of names would lose, so that it would allow more.
+/// Errors: a rule has a condition that a list of names would lose, so that it would decide otherwise.
 pub fn minimal(policy: &Policy) -> Result<Vec<MinimalRule>, String> {
     if let Some((rule, what)) = policy.iter().find_map(|rule| Some((rule, condition(rule)?))) {
         return Err(format!("`{rule}` at {} has {what}, which the smaller list would lose", rule.place()));
@@ -66,15 +68,38 @@ pub fn minimal(policy: &Policy) -> Result<Vec<MinimalRule>, String> {
 
 /// What a rule demands besides names.
 fn condition(rule: RuleRef<'_>) -> Option<&'static str> {
-    if rule.action() == Action::Deny {
-        None
-    } else if rule.until().is_some() {
+    if rule.until().is_some() {
         Some("an end (`until`)")
+    } else if rule.action() == Action::Deny {
+        None
     } else if rule.expect() != Expect::Any {
         Some("a condition on addresses (`expect`)")
     } else {
         (rule.cname() != CnamePolicy::Trust).then_some("a condition on CNAME targets (`cname`)")
     }
+}
+
+/// What the smaller list of these allowlists would lose besides conditions of rules.
+pub fn lost_of_lists<'a>(zones: impl IntoIterator<Item = &'a Allowlist>) -> Option<String> {
+    let mut having = zones.into_iter().filter(|zone| !zone.servers.is_empty());
+    having.next().map(|zone| format!("{} has `servers`, which the smaller list would lose", zone.file))
+}
+
+/// What the smaller list of these settings would lose.
+pub fn lost_of_settings(assembly: &Assembly) -> Option<String> {
+    let settings = &assembly.settings;
+    let lost = if !settings.client.is_empty() {
+        "rules of client groups (`[[client]]`)"
+    } else if !settings.route.is_empty() {
+        "routes (`[[route]]`)"
+    } else if !settings.local.is_empty() {
+        "local zones (`[[local]]`)"
+    } else if assembly.policies.groups().iter().any(|group| group.policy.mode() == Mode::Observe) {
+        "`mode = \"observe\"`, which blocks nothing"
+    } else {
+        return lost_of_lists(&assembly.zones);
+    };
+    Some(format!("{} has {lost}: a list has only names", assembly.origin))
 }
 
 /// The parents of a name, nearest first.

@@ -12,7 +12,7 @@ mod unseen;
 #[cfg(test)]
 mod tests;
 
-pub use minimal::{MinimalRule, minimal, to_toml};
+pub use minimal::{MinimalRule, lost_of_lists, lost_of_settings, minimal, to_toml};
 pub use read::{AuditFormat, AuditedList, CompiledLists, is_settings, read};
 pub use shipped::ShippedAllowlist;
 pub use unseen::SeenRules;

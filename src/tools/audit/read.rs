@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 
-use crate::allowlist::{self, Allowlist};
+use crate::allowlist::{self, Allowlist, Port};
 use crate::diagnostics::{Diagnostic, Report, Source};
 use crate::foreign::{self, EntryFault, ListFormat, Listing};
 use crate::policy::rule::Action;
@@ -114,7 +114,8 @@ impl AuditedList {
         let skipped = listing.skipped.iter();
         let skipped =
             skipped.map(|one| format!("{}: not audited: {}", one.place.within(&self.file), one.message));
-        skipped.chain(listing.notes.iter().map(|note| format!("{}: {note}", self.file))).collect()
+        let notes = listing.notes.iter().map(|note| format!("{}: {note}", self.file));
+        skipped.chain(notes).collect()
     }
 
     /// The allowlist of namegate, if it is one.
@@ -150,6 +151,8 @@ pub struct CompiledLists {
     policy: Policy,
     /// By list: the place of each rule. Rules of allowlists have lines.
     places: Vec<Option<Vec<String>>>,
+    /// The ports of each rule, in the same way.
+    ports: Vec<Option<Vec<Vec<Port>>>>,
 }
 
 impl CompiledLists {
@@ -157,6 +160,7 @@ impl CompiledLists {
     pub fn new(lists: &[AuditedList]) -> Self {
         let mut rules = PolicyBuilder::new();
         let mut places = Vec::new();
+        let mut ports = Vec::new();
         for list in lists {
             let source = rules.source(&list.file, &list.file);
             match &list.content {
@@ -174,22 +178,26 @@ impl CompiledLists {
                         }
                     }
                     places.push(None);
+                    ports.push(None);
                 }
                 Content::Listing(listing) => {
                     let mut of_list = Vec::new();
+                    let mut opened = Vec::new();
                     for entry in &listing.entries {
                         let Ok(pattern) = &entry.pattern else { continue };
                         of_list.push(entry.place.within(&list.file));
+                        opened.push(entry.ports.clone());
                         let index = u32::try_from(of_list.len()).unwrap_or(u32::MAX);
                         let text = RuleText { purpose: &entry.purpose, ..RuleText::default() };
                         rules.rule(NewRule { text, ..NewRule::new(entry.action, pattern, source, index) });
                     }
                     places.push(Some(of_list));
+                    ports.push(Some(opened));
                 }
             }
         }
         let now = SystemTime::now();
-        Self { policy: rules.build(Compile { now, ..Compile::new(Mode::Enforce) }), places }
+        Self { policy: rules.build(Compile { now, ..Compile::new(Mode::Enforce) }), places, ports }
     }
 
     /// The compiled rules.
@@ -203,11 +211,13 @@ impl CompiledLists {
         lists: &'a [AuditedList],
         known: impl IntoIterator<Item = &'a Allowlist>,
     ) -> JudgedRules<'a> {
-        let sources = lists.iter().zip(&self.places).map(|(list, places)| JudgedSource {
-            zone: list.zone(),
-            places: places.as_deref(),
-            is_warned: false,
-        });
+        let sources =
+            lists.iter().zip(&self.places).zip(&self.ports).map(|((list, places), ports)| JudgedSource {
+                zone: list.zone(),
+                places: places.as_deref(),
+                ports: ports.as_deref(),
+                is_warned: false,
+            });
         JudgedRules::new(&self.policy, sources.collect(), known)
     }
 }
