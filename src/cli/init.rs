@@ -15,7 +15,7 @@ use crate::cli::output::{FAILED, OK, USAGE, counted, today, warn};
 use crate::config::{DEFAULT_PATH, listen_address};
 use crate::foreign::dependencies;
 use crate::net::socket::source_address;
-use crate::tools::init::{AzureCloud, InitRequest, SettingsPlan, ask, plan, to_toml};
+use crate::tools::init::{AzureCloud, DoubtfulHost, InitRequest, SettingsPlan, ask, plan, to_toml};
 
 /// Azure's resolver; the address from which this machine reaches it is the one that clients query.
 const AZURE_RESOLVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
@@ -167,6 +167,13 @@ fn summary(plan: &SettingsPlan) {
         parts.push(format!("{} in policy.allow", counted(plan.allow.len() as u64, "name")));
     }
     warn(&parts.join("; "));
+    for DoubtfulHost { host, doubt } in &plan.doubtful {
+        warn(&format!(
+            "warning: {} is needed, but not allowed: it is {doubt}\n  \
+             help: if you know the name and want it, remove its `#` in policy.allow",
+            host.pattern
+        ));
+    }
     for wildcard in &plan.wildcards {
         warn(&format!(
             "warning: {} is needed, but not allowed: it also allows names of other tenants\n  \

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use clap::ValueEnum;
 use toml::value::Date;
 
-pub use plan::{InitError, SettingsPlan, plan};
+pub use plan::{DoubtfulHost, InitError, SettingsPlan, plan};
 pub use questions::{Answers, QuestionsError, ask};
 pub use write::to_toml;
 

@@ -13,9 +13,11 @@ use crate::allowlist::server_lists::ServerLists;
 use crate::allowlist::{self, Allowlist, Dependency};
 use crate::config::{PolicySettings, label};
 use crate::diagnostics::Report;
+use crate::hazard::{DomainStanding, public_resolver, shared_suffix, standing, tunnel};
 use crate::policy::rule::{Action, Pattern, Scope};
 use crate::policy::{Compile, Mode, Policy, PolicyBuilder};
 use crate::util::escape::on_one_line;
+use crate::wire::name::Name;
 
 /// Names that must resolve, in the settings written.
 const CANARIES: usize = 3;
@@ -33,6 +35,8 @@ pub struct SettingsPlan {
     pub parameters: BTreeMap<String, Vec<String>>,
     /// Needed hosts that no shipped allowlist has, sorted by name.
     pub allow: Vec<Dependency>,
+    /// Needed hosts that no shipped allowlist has and that may do harm, sorted by name. They stay blocked.
+    pub doubtful: Vec<DoubtfulHost>,
     /// Needed wildcards that no rule covers, sorted by name. They stay blocked.
     pub wildcards: Vec<Dependency>,
     /// Needed names that must resolve.
@@ -45,6 +49,15 @@ pub struct SettingsPlan {
     pub origin: String,
     /// The date.
     pub today: Date,
+}
+
+/// A needed host that is not allowed without the user's decision.
+#[derive(Clone, Debug)]
+pub struct DoubtfulHost {
+    /// The host.
+    pub host: Dependency,
+    /// What is wrong with it, after "it is".
+    pub doubt: String,
 }
 
 /// Why no settings can be written.
@@ -133,7 +146,15 @@ pub fn plan(request: InitRequest) -> Result<SettingsPlan, InitError> {
         }
     }
     blocked.sort_by_cached_key(|dependency| dependency.pattern.to_string());
-    let (allow, wildcards) = blocked.into_iter().partition(|one| one.pattern.scope() == Scope::Exact);
+    let (hosts, wildcards): (Vec<_>, Vec<_>) =
+        blocked.into_iter().partition(|one| one.pattern.scope() == Scope::Exact);
+    let (mut allow, mut doubtful) = (Vec::new(), Vec::new());
+    for host in hosts {
+        match doubt(host.pattern.name()) {
+            Some(doubt) => doubtful.push(DoubtfulHost { host, doubt }),
+            None => allow.push(host),
+        }
+    }
     let must_resolve = must_resolve(&dependencies, zones.get(..1).unwrap_or_default());
     let others = unused;
     Ok(SettingsPlan {
@@ -142,6 +163,7 @@ pub fn plan(request: InitRequest) -> Result<SettingsPlan, InitError> {
         others,
         parameters,
         allow,
+        doubtful,
         wildcards,
         must_resolve,
         strict,
@@ -149,6 +171,26 @@ pub fn plan(request: InitRequest) -> Result<SettingsPlan, InitError> {
         origin,
         today,
     })
+}
+
+/// Why a needed host may do harm, if it may. The list of hosts comes from outside: anyone who can write into the file could
+/// otherwise open the network.
+fn doubt(name: &Name) -> Option<String> {
+    if let Some(operator) = public_resolver(name) {
+        return Some(format!("a public resolver, through which clients bypass namegate ({operator})"));
+    }
+    if let Some((_, what)) = tunnel(name, false) {
+        return Some(format!("part of a service that can carry any traffic ({what})"));
+    }
+    if !matches!(standing(name), DomainStanding::Registered(_)) {
+        return Some("a public suffix or a single label, not a host".to_owned());
+    }
+    if let Some((suffix, what)) = shared_suffix(name) {
+        return Some(format!("below {suffix}, where anyone can create names ({what})"));
+    }
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let has_others = !name.labels().all(|label| label.iter().all(is_usual));
+    has_others.then(|| "a name with characters that hosts do not have".to_owned())
 }
 
 /// The cloud whose allowlist has most of the needed hosts; the public one if there are none.

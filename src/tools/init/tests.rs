@@ -63,7 +63,7 @@ const ROWS: &[Row] = &[
     ("names of nobody", "packages.corp.example b.corp.example b.corp.example",
         ["", "", "b.corp.example packages.corp.example", ""]),
     ("wildcards of nobody", "*.corp.example", ["", "", "", "*.corp.example"]),
-    ("a name that the allowlist denies", "contoso.database.windows.net", ["", "", "contoso.database.windows.net", ""]),
+    ("a name that the allowlist denies, below a shared suffix", "contoso.database.windows.net", ["", "", "", ""]),
     ("Government", "login.microsoftonline.us ml.azure.us contoso.blob.core.usgovcloudapi.net graph.windows.net",
         ["", "storage=contoso", "", ""]),
     ("China", "studio.ml.azure.cn login.chinacloudapi.cn contoso.blob.core.chinacloudapi.cn",
@@ -85,6 +85,32 @@ fn needs_become_allowlists_values_and_names() {
     let names: Vec<&str> =
         names.filter(|name| ["azure-ml", "azure-government", "azure-china"].contains(name)).collect();
     assert_eq!(names, ["azure-government"]);
+}
+
+#[test]
+fn doubtful_names_are_only_comments() {
+    for (name, doubt) in [
+        ("dns.google", "a public resolver, through which clients bypass namegate (Google)"),
+        ("use-application-dns.net", "a public resolver"),
+        ("x.ngrok.io", "part of a service that can carry any traffic (ngrok tunnels)"),
+        ("com", "a public suffix or a single label"),
+        ("co.uk", "a public suffix or a single label"),
+        ("github.io", "a public suffix or a single label"),
+        ("stranger.s3.amazonaws.com", "below amazonaws.com, where anyone can create names"),
+        ("stranger.blob.core.chinacloudapi.cn", "below core.chinacloudapi.cn"),
+        ("x.postgres.cosmos.azure.com", "below postgres.cosmos.azure.com"),
+        ("stranger.database.windows.net", "below database.windows.net"),
+        ("\\*.star.example", "a name with characters that hosts do not have"),
+    ] {
+        let plan = plan(InitRequest { cloud: Some(AzureCloud::Public), ..request(name) }).unwrap();
+        assert_eq!(shown(&plan), ["", "", "", ""], "{name}");
+        let doubts: Vec<&str> = plan.doubtful.iter().map(|one| one.doubt.as_str()).collect();
+        assert!(matches!(doubts[..], [found] if found.starts_with(doubt)), "{name}: {doubts:?}");
+        let text = to_toml(&plan, "namegate.toml");
+        let settings: toml::Table = toml::from_str(&text).unwrap();
+        assert_eq!(settings["policy"]["allow"].as_array().unwrap().len(), 0, "{text}");
+        assert!(text.contains(&format!("    #   It is {doubt}")), "{text}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::plan::SettingsPlan;
+use super::plan::{DoubtfulHost, SettingsPlan};
 use crate::allowlist::{Allowlist, Dependency};
 use crate::util::escape::on_one_line;
 
@@ -85,12 +85,21 @@ fn policy(text: &mut String, plan: &SettingsPlan) {
         "# true leaves out the rules that also allow names of other tenants, such as storage accounts.\n",
     );
     let _ = writeln!(text, "strict = {}", plan.strict);
-    if plan.allow.is_empty() && plan.wildcards.is_empty() {
+    if plan.allow.is_empty() && plan.doubtful.is_empty() && plan.wildcards.is_empty() {
         text.push_str("# More names, such as an on-premises package mirror.\nallow = []\n");
         return;
     }
     text.push_str("# Names that the workspace needs and no allowlist above has.\nallow = [\n");
     plan.allow.iter().for_each(|one| text.push_str(&needed("", one)));
+    if !plan.doubtful.is_empty() {
+        text.push_str(
+            "    # The workspace's list has these names too. Remove the `#` only of names that you know.\n",
+        );
+        for DoubtfulHost { host, doubt } in &plan.doubtful {
+            text.push_str(&needed("# ", host));
+            let _ = writeln!(text, "    #   It is {}.", on_one_line(doubt));
+        }
+    }
     if !plan.wildcards.is_empty() {
         text.push_str("    # The workspace's list has these wildcards, but they also allow names of other tenants. Find the names that\n");
         text.push_str("    # your jobs query with `namegate learn`, and add only those.\n");

@@ -31,7 +31,6 @@ use crate::allowlist::Allowlist;
 use crate::observe::blocked_names::BlockedNames;
 use crate::policy::Policy;
 use crate::wire::name::Name;
-use single_use::is_single_use;
 
 /// Options of `namegate learn`.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +78,7 @@ pub fn propose(names: &BlockedNames, known: Known<'_>, options: LearnOptions) ->
     let sorted = sort::sort(names, known, options);
     let dangerous = sorted.left_out.iter().filter(|left_out| left_out.why.is_dangerous());
     let dangerous = dangerous.flat_map(|left_out| left_out.names.iter().map(|(name, _)| name));
-    let single_use = sorted.candidates.iter().filter(|(name, seen)| is_single_use(name, seen));
-    let apart: Vec<&Name> = dangerous.chain(single_use.map(|(name, _)| name)).collect();
+    let apart: Vec<&Name> = dangerous.chain(&sorted.apart).collect();
     let mut folded = fold::fold(&sorted.candidates, &apart, options);
     // Stable: rules with as many lookups stay in the order of their domains.
     folded.rules.sort_by_key(|rule| Reverse(rule.seen.count));

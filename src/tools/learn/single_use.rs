@@ -8,27 +8,48 @@ use crate::wire::name::Name;
 /// Maximum lookups of one use: A and AAAA, or a query and its retry.
 const ONE_USE: u64 = 2;
 
-/// True for a name used once that has a random label, or for which only text was queried. Rules for such names are of no
-/// use, and a wildcard for them would let data out.
+/// Maximum lookups of a name that carries a message: some types, with retries. A name that software looks up for its
+/// settings soon has more.
+const FEW: u64 = 10;
+
+/// True for a name used once that has a random label, or looked up a few times and for text. Rules for such names are of
+/// no use, and a wildcard for them would let data out.
 pub(super) fn is_single_use(name: &Name, seen: &Sighting) -> bool {
-    seen.count <= ONE_USE
-        && (is_text(seen) || name.labels().any(|label| is_random(label) || is_like_data(label)))
+    let is_once = seen.count <= ONE_USE;
+    is_message(name, seen) || is_once && name.labels().any(|label| is_random(label) || is_like_data(label))
 }
 
-/// True for a name used once for which only text was queried. Names with a leading underscore are not counted: software
-/// queries TXT for them (RFC 8552).
+/// True for a name looked up a few times, and for text. Other lookups of the name do not make it an ordinary one: they
+/// cost a tunnel nothing. Names with a leading underscore count too, because anyone can choose such names.
 pub(super) fn is_message(name: &Name, seen: &Sighting) -> bool {
-    let is_service = name.labels().next().is_some_and(|label| label.first() == Some(&b'_'));
-    seen.count <= ONE_USE && is_text(seen) && !is_service
+    seen.count <= FEW && is_text(name, seen)
 }
 
-/// Types that resolvers and clients that connect query: NS, PTR, SRV, DS and DNSKEY are the numbers. The answers to
-/// other types, such as TXT and NULL, have room for any text.
-const USUAL: [Type; 9] =
-    [Type::A, Type::AAAA, Type::HTTPS, Type::SVCB, Type(2), Type(12), Type(33), Type(43), Type(48)];
+const NS: Type = Type(2);
+const CNAME: Type = Type(5);
+const SOA: Type = Type(6);
+const PTR: Type = Type(12);
+const MX: Type = Type(15);
+const SRV: Type = Type(33);
 
-/// True if only types were queried whose answers have room for text.
-fn is_text(seen: &Sighting) -> bool {
+/// Types that resolvers and clients that connect query.
+const USUAL: [Type; 6] = [Type::A, Type::AAAA, NS, PTR, Type::DS, Type::DNSKEY];
+
+/// Types that clients query beside [`USUAL`] ones. Alone, their answers have room for data.
+const BESIDE: [Type; 6] = [Type::HTTPS, Type::SVCB, SRV, CNAME, SOA, MX];
+
+/// True if any type was queried whose answers have room for text, such as TXT and NULL, or no type that clients query
+/// before they connect.
+pub(super) fn is_text(name: &Name, seen: &Sighting) -> bool {
     let types = seen.types.kept();
-    !types.is_empty() && !seen.types.more() && !types.iter().any(|qtype| USUAL.contains(qtype))
+    let is_usual = |qtype: &Type| USUAL.contains(qtype) || *qtype == SRV && is_service(name);
+    let is_free = |qtype: &Type| !USUAL.contains(qtype) && !BESIDE.contains(qtype);
+    seen.types.more() || !types.is_empty() && (types.iter().any(is_free) || !types.iter().any(is_usual))
+}
+
+/// True for the name of a service, `_ldap._tcp.example.com` (RFC 2782).
+fn is_service(name: &Name) -> bool {
+    let mut labels = name.labels();
+    let service = labels.next().is_some_and(|label| label.first() == Some(&b'_'));
+    service && labels.next().is_some_and(|label| label == b"_tcp" || label == b"_udp")
 }

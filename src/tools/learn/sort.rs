@@ -1,11 +1,11 @@
 //! Decides which names get a suggested rule, and why the others do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::label::is_like_data;
 use super::parameters::{ParameterValue, missing_values};
 use super::probes::ProbeSearch;
-use super::single_use::{is_message, is_single_use};
+use super::single_use::{is_message, is_single_use, is_text};
 use super::{Known, LearnOptions};
 use crate::hazard::{DomainStanding, public_resolver, standing};
 use crate::observe::blocked_names::{BlockedNames, Sighting};
@@ -67,20 +67,36 @@ pub struct LeftOut {
 pub(super) struct Sorted<'n> {
     pub(super) candidates: Vec<(Name, &'n Sighting)>,
     pub(super) left_out: Vec<LeftOut>,
+    /// Names that no wildcard may cover: used once, or looked up for text.
+    pub(super) apart: Vec<Name>,
 }
 
 /// Separates candidates from names that get no rule.
 pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: LearnOptions) -> Sorted<'n> {
     let mut left_out = BTreeMap::<Why, Vec<(Name, u64)>>::new();
     let mut candidates = Vec::new();
+    // Names that only `min_count` and `since` leave out. They still show what a domain is used for.
+    let mut unused = Vec::new();
     let probes = ProbeSearch::new(known.probes, names);
     for (name, seen) in names.iter() {
-        match why_not(&name, seen, (known, &probes), options) {
+        let why = why_not(&name, seen, (known, &probes), options);
+        if matches!(why, Some(Why::Seldom | Why::Before)) {
+            unused.push((name.clone(), seen));
+        }
+        match why {
             Some(why) => left_out.entry(why).or_default().push((name, seen.count)),
             None => candidates.push((name, seen)),
         }
     }
-    let tunnels = tunnels(&candidates);
+    let all = || candidates.iter().chain(&unused);
+    let tunnels = domains_with_several(all(), is_payload);
+    // Any number of lookups: a tunnel can look up each of its names often.
+    let textual = domains_with_several(all(), |name, seen, _| is_text(name, seen));
+    let is_apart = |(name, seen): &&(Name, &Sighting)| {
+        let is_textual = || registered(name).is_some_and(|domain| textual.contains(&domain));
+        is_single_use(name, seen) || is_text(name, seen) && is_textual()
+    };
+    let apart = all().filter(is_apart).map(|(name, _)| name.clone()).collect();
     candidates.retain(|(name, seen)| {
         let domain =
             registered(name).filter(|domain| tunnels.contains(domain) && is_payload(name, seen, domain));
@@ -99,7 +115,7 @@ pub(super) fn sort<'n>(names: &'n BlockedNames, known: Known<'_>, options: Learn
         names.sort_by_cached_key(|(name, count)| (std::cmp::Reverse(*count), name.to_string()));
         LeftOut { why, names }
     });
-    Sorted { candidates, left_out: left_out.collect() }
+    Sorted { candidates, left_out: left_out.collect(), apart }
 }
 
 fn why_not(
@@ -140,17 +156,21 @@ fn why_not(
     (!zones.is_empty()).then(|| Why::Shipped(zones.iter().map(|(zone, _)| *zone).collect()))
 }
 
-/// Domains with enough names that look like data to count as a tunnel.
-fn tunnels(candidates: &[(Name, &Sighting)]) -> Vec<Name> {
-    let mut counts = BTreeMap::<Vec<u8>, (Name, usize)>::new();
-    for (name, seen) in candidates {
-        let Some(domain) = registered(name).filter(|domain| is_payload(name, seen, domain)) else { continue };
-        counts.entry(domain.as_bytes().to_vec()).or_insert_with(|| (domain, 0)).1 += 1;
+/// Domains with as many such names as a tunnel has.
+fn domains_with_several<'n>(
+    names: impl Iterator<Item = &'n (Name, &'n Sighting)>,
+    is_such: impl Fn(&Name, &Sighting, &Name) -> bool,
+) -> HashSet<Name> {
+    let mut counts = HashMap::<Name, usize>::new();
+    for (name, seen) in names {
+        if let Some(domain) = registered(name).filter(|domain| is_such(name, seen, domain)) {
+            *counts.entry(domain).or_default() += 1;
+        }
     }
-    counts.into_values().filter(|(_, count)| *count >= TUNNEL).map(|(domain, _)| domain).collect()
+    counts.into_iter().filter(|(_, count)| *count >= TUNNEL).map(|(domain, _)| domain).collect()
 }
 
-/// True if a label below the domain looks like data, or the name below it was used once, for text.
+/// True if a label below the domain looks like data, or the name below it was looked up a few times, and for text.
 fn is_payload(name: &Name, seen: &Sighting, domain: &Name) -> bool {
     let below = name.labels().count() - domain.labels().count();
     name.labels().take(below).any(is_like_data) || (below > 0 && is_message(name, seen))

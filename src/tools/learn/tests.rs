@@ -90,8 +90,30 @@ const NULL: Type = Type(10);
 const FOLDS: &[FoldRow] = &[
     ("few names for text are rules by themselves",
         &[("a.x.com", Type::TXT, 1), ("b.x.com", Type::TXT, 2), ("c.x.com", NULL, 1)], &["b.x.com", "a.x.com", "c.x.com"], 0),
-    ("names for text that are used again are siblings",
-        &[("a.x.com", Type::TXT, 3), ("b.x.com", Type::TXT, 3), ("c.x.com", Type::TXT, 3)], &["*.x.com"], 0),
+    ("names for text that are used again are rules by themselves",
+        &[("a.x.com", Type::TXT, 3), ("b.x.com", Type::TXT, 3), ("c.x.com", Type::TXT, 3)],
+        &["a.x.com", "b.x.com", "c.x.com"], 0),
+    ("one more lookup makes no name for text ordinary",
+        &[("a.x.com", Type::TXT, 1), ("a.x.com", A, 1), ("b.x.com", Type::TXT, 1), ("b.x.com", A, 1),
+          ("c.x.com", Type::TXT, 1), ("c.x.com", A, 1), ("d.x.com", Type::TXT, 1), ("d.x.com", Type::HTTPS, 1),
+          ("e.x.com", Type::TXT, 1), ("e.x.com", Type(33), 1), ("www.x.com", A, 1)], &["www.x.com"], 5),
+    ("retries make no name for text ordinary",
+        &[("a.x.com", Type::TXT, 3), ("b.x.com", Type::TXT, 3), ("c.x.com", Type::TXT, 3), ("d.x.com", NULL, 3),
+          ("e.x.com", Type(65_280), 3)], &[], 5),
+    ("HTTPS, SVCB and SRV without addresses carry data too",
+        &[("a.x.com", Type::HTTPS, 1), ("b.x.com", Type::SVCB, 1), ("c.x.com", Type(33), 1), ("d.x.com", Type::HTTPS, 1),
+          ("e.x.com", Type::HTTPS, 2)], &[], 5),
+    ("HTTPS beside addresses is ordinary",
+        &[("a.x.com", A, 1), ("a.x.com", Type::HTTPS, 1), ("b.x.com", AAAA, 1), ("b.x.com", Type::HTTPS, 1),
+          ("c.x.com", A, 1), ("c.x.com", Type::HTTPS, 1)], &["*.x.com"], 0),
+    ("services are found by SRV",
+        &[("_ldap._tcp.a.x.com", Type(33), 1), ("_ldap._tcp.b.x.com", Type(33), 1), ("_ldap._tcp.c.x.com", Type(33), 1),
+          ("_ldap._tcp.d.x.com", Type(33), 1), ("_ldap._tcp.e.x.com", Type(33), 1)], &["*.x.com"], 0),
+    ("many lookups of names for text make no wildcard",
+        &[("a.x.com", Type::TXT, 99), ("b.x.com", Type::TXT, 99), ("c.x.com", Type::TXT, 99), ("d.x.com", Type::TXT, 99),
+          ("e.x.com", Type::TXT, 99)], &["a.x.com", "b.x.com", "c.x.com", "d.x.com", "e.x.com"], 0),
+    ("one lookup for text of a frequent name is no message",
+        &[("a.x.com", A, 99), ("a.x.com", Type::TXT, 1), ("b.x.com", A, 9), ("c.x.com", A, 9)], &["*.x.com"], 0),
     ("no wildcard covers a name used once for text",
         &[("a.x.com", A, 9), ("b.x.com", A, 8), ("c.x.com", A, 7), ("d.y.x.com", Type::TXT, 1)],
         &["a.x.com", "b.x.com", "c.x.com", "d.y.x.com"], 0),
@@ -103,10 +125,12 @@ const FOLDS: &[FoldRow] = &[
     ("five names for text are a tunnel",
         &[("a.x.com", Type::TXT, 1), ("b.x.com", Type::TXT, 1), ("c.x.com", NULL, 1), ("d.x.com", Type::TXT, 1),
           ("e.x.com", Type::TXT, 2), ("www.x.com", A, 1)], &["www.x.com"], 5),
-    ("services ask for text",
-        &[("_dmarc.a.x.com", Type::TXT, 1), ("_dmarc.b.x.com", Type::TXT, 1), ("_dmarc.c.x.com", Type::TXT, 1),
-          ("_dmarc.d.x.com", Type::TXT, 1), ("_dmarc.e.x.com", Type::TXT, 1)],
-        &["_dmarc.a.x.com", "_dmarc.b.x.com", "_dmarc.c.x.com", "_dmarc.d.x.com", "_dmarc.e.x.com"], 0),
+    ("a few services ask for text",
+        &[("_dmarc.a.x.com", Type::TXT, 1), ("_dmarc.b.x.com", Type::TXT, 1), ("_dmarc.c.x.com", Type::TXT, 1)],
+        &["_dmarc.a.x.com", "_dmarc.b.x.com", "_dmarc.c.x.com"], 0),
+    ("an underscore hides no tunnel",
+        &[("_a.x.com", Type::TXT, 1), ("_b.x.com", Type::TXT, 1), ("_c.x.com", Type::TXT, 1), ("_d.x.com", Type::TXT, 1),
+          ("_e.x.com", Type::TXT, 1)], &[], 5),
 ];
 
 #[test]
@@ -373,6 +397,19 @@ fn what_no_rule_is_proposed_for_is_told_with_the_reason() {
         ]
     );
     assert!(proposed.left_out.iter().any(|left_out| left_out.why == Why::Tunnel("tunnel.com".to_owned())));
+}
+
+// Once, `--min-count` hid the names of a tunnel, so that its domain got a wildcard.
+#[test]
+fn names_looked_up_seldom_still_show_a_tunnel() {
+    let mut names = BlockedNames::new(100);
+    for text in ["a.x.com", "b.x.com", "c.x.com", "d.x.com", "e.x.com"] {
+        seen_of(&mut names, text, A, "10.0.0.4", 20);
+        seen_of(&mut names, &format!("{text}.x.com"), Type::TXT, "10.0.0.4", 1);
+    }
+    let proposed = proposal(&names, LearnOptions { min_count: 5, ..PLAIN });
+    assert_eq!(patterns(&proposed), ["a.x.com", "b.x.com", "c.x.com", "d.x.com", "e.x.com"]);
+    assert_eq!(reasons(&proposed), [(Why::Seldom, 5)]);
 }
 
 // Once, two ordinary names below a tunnel's domain became a wildcard that allowed all of the tunnel's names.
