@@ -20,7 +20,7 @@ const TUNNEL: usize = 5;
 /// Why a name gets no suggested rule, in the order of the output.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
-    /// Rules of the allowlists in use allow it once these values are added to [parameters].
+    /// Rules of the allowlists in use allow it once these values are added to `[parameters]`.
     Parameters(Vec<ParameterValue>),
     /// These shipped allowlists allow it; those with fewest rules first.
     Shipped(Vec<&'static str>),
