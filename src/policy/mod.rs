@@ -105,6 +105,7 @@ struct SourceCount {
 
 impl Policy {
     /// Decides by the rules alone, without grants and followed names.
+    #[inline]
     fn judge(&self, question: &Question, now: Instant) -> Judgement<'_> {
         if question.class != Class::IN || is_never_forwarded(question.qtype) {
             return Judgement::Refused;

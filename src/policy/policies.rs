@@ -244,7 +244,14 @@ impl Policies {
     }
 
     /// The route of a followed name, unless the rule at the start of its chain has ended.
+    #[inline]
     fn followed_route(&self, group: GroupId, name: &Name, now: Instant) -> Option<RouteId> {
+        if self.followed.is_used() { self.lasting_route(group, name, now) } else { None }
+    }
+
+    /// Apart, so that [`Policies::decide`] stays small: most policies follow nothing.
+    #[inline(never)]
+    fn lasting_route(&self, group: GroupId, name: &Name, now: Instant) -> Option<RouteId> {
         let route = self.followed.find(group, name, now)?;
         let rule = self.policy(group).rule_by_id(self.followed.rule(group, name, now)?);
         rule.is_none_or(|rule| !rule.is_over()).then_some(route)

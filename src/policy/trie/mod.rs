@@ -84,8 +84,7 @@ impl Trie {
     /// True if a rule allows some name below `name`. Call it only for a name that no rule allows.
     pub(super) fn allows_below(&self, name: &Name) -> bool {
         if name.is_root() {
-            let is_allow = |id| self.records.get(id).is_some_and(|rule| rule.action == Action::Allow);
-            return self.allows_any || self.ends.lasting().any(is_allow);
+            return self.allows_any || self.allows_any_until_it_ends();
         }
         let bytes = name.as_bytes();
         // `covers`: the most specific rule for names below allows them. `leads`: a rule further down allows some.
@@ -109,6 +108,13 @@ impl Trie {
             }
         }
         covers || leads
+    }
+
+    /// True if a rule that has not ended yet allows some name.
+    #[cold]
+    fn allows_any_until_it_ends(&self) -> bool {
+        let is_allow = |id| self.records.get(id).is_some_and(|rule| rule.action == Action::Allow);
+        self.ends.lasting().any(is_allow)
     }
 
     /// The rule with this id; `None` if no rule of this trie can have it.
