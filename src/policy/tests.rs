@@ -261,8 +261,8 @@ proptest! {
                 prop_assert_eq!(found, oracle(&rest, name).map(|index| left[index]), "{:?} on day {}", name, today);
                 let is_allowed = found.is_some_and(|rule| rules[rule].0.0 == Action::Allow);
                 if let Some(expected) = oracle_allows_below(&rest, name).filter(|_| !is_allowed) {
-                    let told = trie.allows_below(name);
-                    prop_assert!(told == expected || told && !is_exact, "below {:?} on day {}", name, today);
+                    let is_above = trie.allows_below(name);
+                    prop_assert!(is_above == expected || is_above && !is_exact, "below {:?} on day {}", name, today);
                 }
             }
             let allows = rest.iter().any(|(action, _)| *action == Action::Allow);

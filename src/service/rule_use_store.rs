@@ -92,20 +92,19 @@ impl RuleUseStore {
     /// Collects and saves if it is time to.
     pub fn tend(&self, state: &State) {
         let now = Instant::now();
-        let is_due = {
+        let (is_due, is_old) = {
             let mut progress = lock(&self.progress);
             let is_due = now.saturating_duration_since(progress.collected) >= COLLECT;
             if is_due {
                 progress.collected = now;
             }
-            is_due
+            (is_due, now.saturating_duration_since(progress.saved) >= SAVE)
         };
         if is_due {
             self.collect(state);
-            let is_old = now.saturating_duration_since(lock(&self.progress).saved) >= SAVE;
-            if is_old {
-                self.save();
-            }
+        }
+        if is_due && is_old {
+            self.save();
         }
     }
 

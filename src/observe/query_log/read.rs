@@ -17,7 +17,7 @@ use crate::wire::presentation::read_name;
 const MAX_LINE: u64 = 1 << 20;
 
 /// Unreadable lines listed per file; the rest are only counted.
-const TOLD: usize = 5;
+const MAX_NAMED_LINES: usize = 5;
 
 /// Lines of a file that are not query log lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub fn read_lookups(
             None if text == Some("") || !(is_whole || is_long) => {}
             None => {
                 unreadable.count += 1;
-                if unreadable.lines.len() < TOLD {
+                if unreadable.lines.len() < MAX_NAMED_LINES {
                     unreadable.lines.push(number);
                 }
             }

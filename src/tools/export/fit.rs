@@ -204,8 +204,8 @@ fn nearest<'a>(
     // The allowing rule is at this node, or above the denying rule of this node.
     let here = [wanted.node.own, wanted.node.below].into_iter().flatten();
     let Some(rule) = here.clone().find(|rule| rule.action() == Allow) else {
-        let told = |rule| Remark::about(rule, format!("also blocks {lost}: {inability}"));
-        remarks.extend(here.take(1).map(told));
+        let remark = |rule| Remark::about(rule, format!("also blocks {lost}: {inability}"));
+        remarks.extend(here.take(1).map(remark));
         return narrowed;
     };
     match (denying, owner) {
