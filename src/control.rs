@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::policy::rule::Pattern;
-use crate::policy::temporary::Grant;
+use crate::policy::temporary::{Grant, GrantScope};
 
 /// Most commands that may be pending; further ones are refused. Each takes milliseconds.
 const QUEUE: usize = 64;
@@ -24,7 +24,7 @@ pub enum ControlCommand {
     /// Add a grant.
     Allow(Grant, oneshot::Sender<Result<(), String>>),
     /// Revoke a grant; the result is false if there was none.
-    Revoke(Pattern, oneshot::Sender<Result<bool, String>>),
+    Revoke(Pattern, GrantScope, oneshot::Sender<Result<bool, String>>),
 }
 
 /// Sends commands. When the last handle is dropped, the receiving end stops.
@@ -63,9 +63,9 @@ impl ControlHandle {
     }
 
     /// Revokes a grant; false if there is none.
-    pub async fn revoke(&self, pattern: Pattern) -> Result<bool, String> {
+    pub async fn revoke(&self, pattern: Pattern, scope: GrantScope) -> Result<bool, String> {
         let (result, done) = oneshot::channel();
-        self.give(ControlCommand::Revoke(pattern, result), done).await
+        self.give(ControlCommand::Revoke(pattern, scope, result), done).await
     }
 
     async fn give<T>(
@@ -105,7 +105,7 @@ mod tests {
         let pattern = Pattern::parse("a.example").unwrap();
         for _ in 0..QUEUE {
             let (result, _) = oneshot::channel();
-            orders.queue.try_send(ControlCommand::Revoke(pattern.clone(), result)).unwrap();
+            orders.queue.try_send(ControlCommand::Revoke(pattern.clone(), GrantScope::All, result)).unwrap();
         }
         assert!(!queue.take_reload());
         orders.reload();

@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{Path, State as Shared};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
+use serde::Deserialize;
 
 use super::Admin;
 use super::authorized::Authorized;
@@ -14,13 +15,21 @@ use crate::api::allow_request::AllowRequestJson;
 use crate::hazard::{Reach, reach};
 use crate::policy::bypass::BypassName;
 use crate::policy::rule::{Pattern, PatternError, Scope};
-use crate::policy::temporary::Grant;
+use crate::policy::temporary::{Grant, GrantScope};
 
 /// Longest reason and author in characters: one line.
 const MAX_TEXT: usize = 200;
 
 /// Author if the request names none.
 const UNKNOWN_AUTHOR: &str = "unknown";
+
+/// Query string of `DELETE /api/v1/allowed/{pattern}`: the grant's scope.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScopeQuery {
+    client: Option<String>,
+    group: Option<String>,
+}
 
 /// Lists the current grants.
 pub(super) async fn list(Shared(admin): Shared<Admin>) -> Json<Vec<Grant>> {
@@ -43,15 +52,19 @@ pub(super) async fn allow(
 pub(super) async fn revoke(
     authorized: Authorized,
     pattern: Result<Path<String>, PathRejection>,
+    scope: Result<Query<ScopeQuery>, QueryRejection>,
 ) -> Result<StatusCode, Refusal> {
     let Path(pattern) =
         pattern.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))?;
+    let Query(scope) = scope.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))?;
     let pattern = Pattern::parse(&pattern).map_err(|error| no_pattern(&error))?;
+    let scope = self::scope(scope.client.as_deref(), scope.group.as_deref())?;
     let unavailable = |text| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text);
-    match authorized.orders.revoke(pattern.clone()).await.map_err(unavailable)? {
+    match authorized.orders.revoke(pattern.clone(), scope.clone()).await.map_err(unavailable)? {
         true => Ok(StatusCode::NO_CONTENT),
         false => {
-            let text = format!("no grant for `{pattern}`; help: run `namegate allowed` to list grants");
+            let text =
+                format!("no grant for `{pattern}`{scope}; help: run `namegate allowed` to list grants");
             Err(Refusal::new(StatusCode::NOT_FOUND, text))
         }
     }
@@ -85,7 +98,12 @@ fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<
     let until = now
         .checked_add(duration)
         .ok_or_else(|| Refusal::unfit("`for` is too long: the end is beyond the range of the clock"))?;
-    Ok(Grant { pattern, reason, author, since: now, until })
+    let scope = scope(wish.client.as_deref(), wish.group.as_deref())?;
+    Ok(Grant { pattern, scope, reason, author, since: now, until })
+}
+
+fn scope(client: Option<&str>, group: Option<&str>) -> Result<GrantScope, Refusal> {
+    GrantScope::new(client, group).map_err(|error| Refusal::unfit(error.to_string()))
 }
 
 /// True for a public suffix: a registry gives out names below it (Public Suffix List).
@@ -142,7 +160,7 @@ mod tests {
 
     fn wish(name: &str, duration: &str, reason: &str) -> AllowRequestJson {
         let [name, duration, reason] = [name, duration, reason].map(str::to_owned);
-        AllowRequestJson { name, duration, reason, author: None, wide: false }
+        AllowRequestJson { name, duration, reason, ..AllowRequestJson::default() }
     }
 
     fn refused(wish: &AllowRequestJson) -> String {
@@ -194,6 +212,18 @@ mod tests {
             (wish("a.example", "1h", "  "), "`reason` is empty; help: "),
             (wish("a.example", "1h", &long), "`reason` has 201 characters, limit 200; help: "),
             (wish("a.example", "1h", "two\nlines"), "`reason` contains control characters; help: "),
+            (
+                AllowRequestJson { client: Some("host-7".to_owned()), ..wish("a.example", "1h", "r") },
+                "`client` is not an IP address or prefix; help: ",
+            ),
+            (
+                AllowRequestJson {
+                    client: Some("10.0.0.1".to_owned()),
+                    group: Some("build".to_owned()),
+                    ..wish("a.example", "1h", "r")
+                },
+                "exclude each other; help: ",
+            ),
             (
                 AllowRequestJson { author: Some("\u{1b}[2J".to_owned()), ..wish("a.example", "1h", "r") },
                 "`author` contains control",

@@ -108,7 +108,7 @@ fn judge_name<'p>(question: &Question, client: Option<IpAddr>, policies: &'p Pol
         Verdict::Allowed(_, AllowReason::Rule(_)) => ("allowed", String::new(), true),
         Verdict::Allowed(_, AllowReason::Temporary(grant)) => {
             let until = crate::util::rfc3339::seconds(grant.until);
-            ("allowed", format!("granted until {until}: {}", grant.reason), true)
+            ("allowed", format!("granted{} until {until}: {}", grant.scope, grant.reason), true)
         }
         Verdict::Allowed(_, AllowReason::Followed) => {
             ("allowed", "CNAME target in a recent answer to these clients".to_owned(), true)

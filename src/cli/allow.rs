@@ -15,7 +15,8 @@ use crate::cli::output::{FAILED, marked, print, warn};
 use crate::config;
 use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
-use crate::policy::temporary::Grant;
+use crate::policy::temporary::{Grant, GrantScope};
+use crate::util::url::UrlComponent;
 
 /// The grant.
 #[derive(Debug, Args)]
@@ -31,6 +32,12 @@ pub(super) struct Arguments {
     /// Who requests it
     #[arg(long, value_name = "WHO", env = "USER", hide_env_values = true)]
     author: Option<String>,
+    /// Allow it only for this client, an address or a prefix [default: all clients]
+    #[arg(long, value_name = "ADDRESS", value_parser = client, conflicts_with = "group")]
+    client: Option<GrantScope>,
+    /// Allow it only for the clients of this group
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
     /// Accept a pattern that covers a whole top-level domain
     #[arg(long)]
     wide: bool,
@@ -51,6 +58,18 @@ pub(super) struct ListArguments {
 }
 
 type Error = Box<dyn std::error::Error>;
+
+/// Reads `--client`.
+fn client(text: &str) -> Result<GrantScope, &'static str> {
+    GrantScope::new(Some(text), None)
+        .map_err(|_| "not an IP address or prefix, such as 10.0.0.5 or 10.0.0.0/24")
+}
+
+impl Arguments {
+    fn client(&self) -> Option<String> {
+        self.client.as_ref().and_then(GrantScope::client)
+    }
+}
 
 /// Asks the running resolver to make or revoke a grant.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
@@ -78,6 +97,8 @@ fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
         duration: arguments.duration.map(|duration| duration.to_string()).unwrap_or_default(),
         reason: arguments.reason.clone().unwrap_or_default(),
         author: arguments.author.clone().filter(|author| !author.trim().is_empty()),
+        client: arguments.client(),
+        group: arguments.group.clone(),
         wide: arguments.wide,
     };
     let page = order(arguments, sources, Method::POST, "/api/v1/allowed", Some(&request))?;
@@ -85,15 +106,26 @@ fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
         return Err(refusal(&page));
     }
     let granted: Grant = serde_json::from_slice(&page.body).map_err(|_| "the answer is not from namegate")?;
-    Ok(format!("Granted: {} until {}", granted.pattern, crate::util::rfc3339::seconds(granted.until)))
+    let Grant { pattern, scope, until, .. } = granted;
+    Ok(format!("Granted: {pattern}{} until {}", shown(&scope), crate::util::rfc3339::seconds(until)))
 }
 
 fn revoke(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
     // Only a valid pattern becomes part of a path.
     let pattern = Pattern::parse(&arguments.name).map_err(ValueError::from)?;
-    let page = order(arguments, sources, Method::DELETE, &format!("/api/v1/allowed/{pattern}"), None)?;
+    let scope = match &arguments.group {
+        Some(group) => GrantScope::Group(group.clone()),
+        None => arguments.client.clone().unwrap_or_default(),
+    };
+    let query = match (scope.client(), scope.group()) {
+        (Some(client), _) => format!("?client={}", UrlComponent(client.as_bytes())),
+        (_, Some(group)) => format!("?group={}", UrlComponent(group.as_bytes())),
+        _ => String::new(),
+    };
+    let path = format!("/api/v1/allowed/{pattern}{query}");
+    let page = order(arguments, sources, Method::DELETE, &path, None)?;
     match page.status {
-        204 => Ok(format!("Revoked: {pattern}")),
+        204 => Ok(format!("Revoked: {pattern}{scope}")),
         _ => Err(refusal(&page)),
     }
 }
@@ -107,13 +139,19 @@ fn as_text(allowed: &[Grant]) -> String {
     if allowed.is_empty() {
         return "No grants in force".to_owned();
     }
-    let width = allowed.iter().map(|grant| grant.pattern.to_string().len()).max().unwrap_or(0).min(60);
-    allowed.iter().fold(String::new(), |mut text, Grant { pattern, reason, author, until, .. }| {
-        let (author, reason) = (printable(author), printable(reason));
-        let until = crate::util::rfc3339::seconds(*until);
-        let _ = writeln!(text, "{:<width$}  until {until}  {author}: {reason}", pattern.to_string());
+    let subject = |grant: &Grant| format!("{}{}", grant.pattern, shown(&grant.scope));
+    let width = allowed.iter().map(|grant| subject(grant).len()).max().unwrap_or(0).min(60);
+    allowed.iter().fold(String::new(), |mut text, grant| {
+        let (author, reason) = (printable(&grant.author), printable(&grant.reason));
+        let until = crate::util::rfc3339::seconds(grant.until);
+        let _ = writeln!(text, "{:<width$}  until {until}  {author}: {reason}", subject(grant));
         text
     })
+}
+
+/// The scope for a terminal.
+fn shown(scope: &GrantScope) -> String {
+    printable(&scope.to_string())
 }
 
 fn order(

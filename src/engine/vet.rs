@@ -44,7 +44,8 @@ pub(super) fn reply(
         };
     };
     let policy = policies.policy(group);
-    if !is_followed && rule.cname() == CnamePolicy::Inspect && !policies.admits_aliases(group, out, now) {
+    let asker = (query.client(), group);
+    if !is_followed && rule.cname() == CnamePolicy::Inspect && !policies.admits_aliases(asker, out, now) {
         let reason = Reason::Alias(rule);
         return match policy.mode() {
             Mode::Enforce => block(out, envelope, state, counters, group, &reason),

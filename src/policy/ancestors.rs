@@ -13,28 +13,36 @@ use papaya::HashMap as SharedMap;
 use rapidhash::fast::RandomState;
 
 use super::clients::GroupId;
+use super::temporary::GrantScope;
 use crate::wire::name::Name;
 
 /// Ancestors of names that are known in advance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ancestors {
-    /// When each expires; `None`: never.
-    names: HashMap<Box<[u8]>, Option<Instant>, RandomState>,
+    /// For which clients each is one, and until when; `None`: for good.
+    names: HashMap<Box<[u8]>, Vec<(GrantScope, Option<Instant>)>, RandomState>,
 }
 
 impl Ancestors {
-    /// Adds the ancestors of `name` until `until`, or for good. With `itself` the name is an ancestor too.
-    pub(super) fn add(&mut self, name: &Name, itself: bool, until: Option<Instant>) {
+    /// Adds the ancestors of `name` for the clients of `scope` until `until`, or for good. With `itself` the name is an
+    /// ancestor too.
+    pub(super) fn add(&mut self, name: &Name, itself: bool, scope: &GrantScope, until: Option<Instant>) {
         for ancestor in suffixes(name.as_bytes()).skip(usize::from(!itself)) {
-            let known = self.names.entry(ancestor.into()).or_insert(until);
-            *known = known.zip(until).map(|(one, other)| one.max(other));
+            let known = self.names.entry(ancestor.into()).or_default();
+            match known.iter_mut().find(|(other, _)| other == scope) {
+                Some((_, known)) => *known = known.zip(until).map(|(one, other)| one.max(other)),
+                None => known.push((scope.clone(), until)),
+            }
         }
     }
 
-    /// True if some name below `name` may be queried at `now`.
-    pub(super) fn contains(&self, name: &Name, now: Instant) -> bool {
+    /// True if a client that `is_for` accepts may query some name below `name` at `now`.
+    #[inline]
+    pub(super) fn contains(&self, name: &Name, now: Instant, is_for: impl Fn(&GrantScope) -> bool) -> bool {
         !self.names.is_empty()
-            && self.names.get(name.as_bytes()).is_some_and(|until| until.is_none_or(|until| until > now))
+            && self.names.get(name.as_bytes()).is_some_and(|known| {
+                known.iter().any(|(scope, until)| until.is_none_or(|until| until > now) && is_for(scope))
+            })
     }
 }
 

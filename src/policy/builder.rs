@@ -14,6 +14,7 @@ use super::route::{Route, Routes};
 use super::rule::{Action, Pattern};
 use super::rule_text::{RuleText, RuleTexts};
 use super::suffix_index::SuffixIndex;
+use super::temporary::GrantScope;
 use super::trie::{TrieBuilder, TrieRule};
 use super::until::Until;
 use super::{Mode, Policy, RuleSource, SourceCount};
@@ -162,7 +163,7 @@ impl PolicyBuilder {
         self.digest.update(context);
         let mut local_ancestors = Ancestors::default();
         for origin in &local {
-            local_ancestors.add(origin, false, None);
+            local_ancestors.add(origin, false, &GrantScope::All, None);
         }
         let patterns = BypassName::all().map(|(_, pattern)| pattern).zip(0..);
         let built_in =

@@ -124,7 +124,7 @@ impl Policy {
                 return Judgement::NotAllowed(Reason::Bypass(bypass));
             }
         }
-        if is_node && self.trie.allows_below(name) || self.local_ancestors.contains(name, now) {
+        if is_node && self.trie.allows_below(name) || self.is_above_local(name, now) {
             return Judgement::NotAllowed(Reason::Ancestor(rule));
         }
         Judgement::NotAllowed(match rule {
@@ -136,7 +136,12 @@ impl Policy {
 
     /// True if a rule or a local zone allows some name below `name`. Call it only for a name that no rule allows.
     fn is_ancestor(&self, name: &Name, now: Instant) -> bool {
-        self.trie.allows_below(name) || self.local_ancestors.contains(name, now)
+        self.trie.allows_below(name) || self.is_above_local(name, now)
+    }
+
+    #[inline]
+    fn is_above_local(&self, name: &Name, now: Instant) -> bool {
+        self.local_ancestors.contains(name, now, |_| true)
     }
 
     /// True if `name` belongs to a local zone.

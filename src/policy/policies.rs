@@ -12,7 +12,7 @@ use super::cname::CnamePolicy;
 use super::followed::{Followed, SHORTEST, Start};
 use super::route::{Route, RouteId};
 use super::rule::{Action, Scope};
-use super::temporary::Temporary;
+use super::temporary::{Grant, GrantScope, Temporary};
 use super::verdict::Leave;
 use super::{AllowReason, AllowedQuery, Judgement, Mode, Policy, Reason, RuleRef, Verdict, is_about_zones};
 use crate::wire::code::Type;
@@ -79,8 +79,8 @@ impl Policies {
     /// A copy with other grants and the next generation.
     pub fn with_temporary(&self, temporary: Temporary) -> Self {
         let mut ancestors = Ancestors::default();
-        for (pattern, end) in temporary.ends() {
-            ancestors.add(pattern.name(), pattern.scope() == Scope::Below, Some(end));
+        for (Grant { pattern, scope, .. }, end) in temporary.ends() {
+            ancestors.add(pattern.name(), pattern.scope() == Scope::Below, scope, Some(end));
         }
         Self {
             temporary: Arc::new(temporary),
@@ -210,7 +210,7 @@ impl Policies {
             return Verdict::Blocked(reason);
         }
         if matches!(judgement, Judgement::Allowed(_) | Judgement::NotAllowed(_))
-            && let Some(grant) = self.temporary.find(name, now)
+            && let Some(grant) = self.grant_for((client, group), name, now)
         {
             return allowed(self.route_id(policy.route(name, None)), AllowReason::Temporary(grant));
         }
@@ -227,7 +227,7 @@ impl Policies {
         {
             return allowed(route, AllowReason::Followed);
         }
-        if self.has_temporary_descendant(group, name, now) {
+        if self.has_temporary_descendant(client, group, name, now) {
             reason = Reason::Ancestor(reason.rule());
         }
         if matches!(reason, Reason::Ancestor(_)) && policy.dnssec_ancestors && is_about_zones(question.qtype)
@@ -257,13 +257,25 @@ impl Policies {
         rule.is_none_or(|rule| !rule.is_over()).then_some(route)
     }
 
-    /// True if a grant or a followed name of `group` allows some name below `name` at `now`.
-    fn has_temporary_descendant(&self, group: GroupId, name: &Name, now: Instant) -> bool {
-        self.temporary_ancestors.contains(name, now) || self.followed_ancestors.contains(group, name, now)
+    /// The grant that allows `client` in `group` to query `name` at `now`.
+    #[inline]
+    fn grant_for(&self, (client, group): (IpAddr, GroupId), name: &Name, now: Instant) -> Option<&Grant> {
+        self.temporary.find(name, now, |scope| self.includes(scope, client, group))
     }
 
-    /// True if clients of `group` may query `name` at `now`, for whatever reason.
-    fn admits(&self, group: GroupId, name: &Name, now: Instant) -> bool {
+    /// True if a grant of this scope is for `client` in `group`.
+    fn includes(&self, scope: &GrantScope, client: IpAddr, group: GroupId) -> bool {
+        scope.includes(client, self.groups.get(group.index()).map_or(Group::DEFAULT, |group| &group.name))
+    }
+
+    /// True if a grant for `client` or a followed name of its `group` allows some name below `name` at `now`.
+    fn has_temporary_descendant(&self, client: IpAddr, group: GroupId, name: &Name, now: Instant) -> bool {
+        self.temporary_ancestors.contains(name, now, |scope| self.includes(scope, client, group))
+            || self.followed_ancestors.contains(group, name, now)
+    }
+
+    /// True if `client` in `group` may query `name` at `now`, for whatever reason.
+    fn admits(&self, (client, group): (IpAddr, GroupId), name: &Name, now: Instant) -> bool {
         let policy = self.policy(group);
         // As in `decide`: local zones answer before any rule.
         if policy.is_local(name) {
@@ -271,9 +283,10 @@ impl Policies {
         }
         match policy.rule_for(name) {
             Some(rule) if rule.action() == Action::Allow => true,
-            Some(rule) => rule.bypass().is_none() && self.temporary.find(name, now).is_some(),
+            Some(rule) => rule.bypass().is_none() && self.grant_for((client, group), name, now).is_some(),
             None => {
-                self.temporary.find(name, now).is_some() || self.followed_route(group, name, now).is_some()
+                self.grant_for((client, group), name, now).is_some()
+                    || self.followed_route(group, name, now).is_some()
             }
         }
     }
@@ -301,8 +314,9 @@ impl Policies {
         }
     }
 
-    /// True if clients of `group` may query every name that `reply` leads to at `now`. False if a record is malformed.
-    pub fn admits_aliases(&self, group: GroupId, reply: &[u8], now: Instant) -> bool {
+    /// True if `asker`, a client and its group, may query every name that `reply` leads to at `now`. False if a record
+    /// is malformed.
+    pub fn admits_aliases(&self, asker: (IpAddr, GroupId), reply: &[u8], now: Instant) -> bool {
         let answers = || section::records(reply).filter(|record| record.is_answer);
         // A server must add a CNAME to a DNAME (RFC 6672 section 3.1). Without it the target is unknown: reject.
         if answers().any(|record| record.kind == Type::DNAME)
@@ -311,7 +325,7 @@ impl Policies {
             return false;
         }
         answers().all(|record| match record.target() {
-            Ok(Some(target)) => self.admits(group, &target, now),
+            Ok(Some(target)) => self.admits(asker, &target, now),
             Ok(None) => true,
             Err(section::Unreadable) => false,
         })
@@ -348,14 +362,16 @@ impl Policies {
         }
     }
 
-    /// True if this group may query DS, DNSKEY, NS and SOA of `name` only because an allowed name is below it.
+    /// True if a client of this group may query DS, DNSKEY, NS and SOA of `name` only because an allowed name is below it.
     fn group_may_query_ancestor(&self, index: usize, name: &Name, now: Instant) -> bool {
         let policy = &self.groups[index].policy;
         let is_allowed = |rule: RuleRef<'_>| rule.action() == Action::Allow;
         policy.dnssec_ancestors
             && !policy.rule_for(name).is_some_and(is_allowed)
             && (policy.is_ancestor(name, now)
-                || GroupId::new(index).is_some_and(|group| self.has_temporary_descendant(group, name, now)))
+                || self.temporary_ancestors.contains(name, now, |_| true)
+                || GroupId::new(index)
+                    .is_some_and(|group| self.followed_ancestors.contains(group, name, now)))
     }
 
     /// True if any group may query DS, DNSKEY, NS and SOA of `name` only because an allowed name is below it.
@@ -366,13 +382,18 @@ impl Policies {
     /// True if some client may still get an answer for `name` from `route`. Decides which cache entries survive a
     /// reload.
     pub fn may_keep(&self, name: &Name, route: RouteId, now: Instant) -> bool {
-        let temporary = self.temporary.find(name, now).is_some();
+        let is_granted = self.temporary.find(name, now, |_| true).is_some();
+        let is_granted_to_all = self.temporary.find(name, now, |scope| *scope == GrantScope::All).is_some();
         self.groups.iter().enumerate().any(|(index, Group { policy, .. })| {
-            let rule = policy.rule_for(name).filter(|rule| rule.action() == Action::Allow && !temporary);
+            let rule =
+                policy.rule_for(name).filter(|rule| rule.action() == Action::Allow && !is_granted_to_all);
+            let uses_route = |rule| self.route_id(policy.route(name, rule)) == route;
             let followed = || self.followed_route(GroupId::new(index)?, name, now);
             let is_ancestor = || self.group_may_query_ancestor(index, name, now);
-            let asked = rule.is_some() || temporary || policy.mode() == Mode::Observe || is_ancestor();
-            asked && self.route_id(policy.route(name, rule)) == route || followed() == Some(route)
+            let needs_no_rule = || policy.mode() == Mode::Observe || is_ancestor();
+            rule.is_some() && uses_route(rule)
+                || (is_granted || rule.is_none() && needs_no_rule()) && uses_route(None)
+                || followed() == Some(route)
         })
     }
 }

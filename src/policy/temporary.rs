@@ -1,7 +1,10 @@
 //! [`Temporary`]: the grants, which allow names for a limited time whatever the rules say.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::rule::Pattern;
@@ -15,6 +18,9 @@ pub struct Grant {
     /// The names.
     #[serde(with = "pattern_as_text")]
     pub pattern: Pattern,
+    /// The clients.
+    #[serde(flatten)]
+    pub scope: GrantScope,
     /// The reason; one line.
     pub reason: String,
     /// The author; may be empty.
@@ -25,6 +31,118 @@ pub struct Grant {
     /// When it expires.
     #[serde(with = "rfc3339::as_seconds")]
     pub until: SystemTime,
+}
+
+/// The clients that a grant is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "ScopeFields", into = "ScopeFields")]
+pub enum GrantScope {
+    /// Every client.
+    #[default]
+    All,
+    /// The clients with these addresses.
+    Client(IpNet),
+    /// The clients of the group with this name. A group that the settings no longer have has no clients.
+    Group(String),
+}
+
+/// [`GrantScope`] as fields of a JSON object.
+#[derive(Serialize, Deserialize)]
+struct ScopeFields {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+}
+
+/// Why a text is no scope of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// Not an address or prefix.
+    #[error("`client` is not an IP address or prefix; help: write one such as 10.0.0.5 or 10.0.0.0/24")]
+    NoAddress,
+    /// A client and a group.
+    #[error("`client` and `group` exclude each other; help: use one of them")]
+    Both,
+}
+
+impl GrantScope {
+    /// The scope of these fields.
+    ///
+    /// Errors: the client is no address or prefix, or both are given.
+    pub fn new(client: Option<&str>, group: Option<&str>) -> Result<Self, ScopeError> {
+        match (client, group) {
+            (None, None) => Ok(Self::All),
+            (Some(client), None) => {
+                let net: Option<IpNet> = match client.trim().parse::<IpAddr>() {
+                    Ok(address) => Some(address.to_canonical().into()),
+                    Err(_) => client.trim().parse().ok(),
+                };
+                // Bits beyond the prefix do not count, as in `allow_clients`.
+                net.map(|net| Self::Client(net.trunc())).ok_or(ScopeError::NoAddress)
+            }
+            (None, Some(group)) => Ok(Self::Group(group.to_owned())),
+            (Some(_), Some(_)) => Err(ScopeError::Both),
+        }
+    }
+
+    /// True if it includes `client`, which belongs to `group`.
+    pub fn includes(&self, client: IpAddr, group: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Client(net) => net.contains(&client.to_canonical()),
+            Self::Group(name) => name == group,
+        }
+    }
+
+    /// The client, as in JSON.
+    pub fn client(&self) -> Option<String> {
+        match self {
+            Self::Client(net) if net.prefix_len() == net.max_prefix_len() => Some(net.addr().to_string()),
+            Self::Client(net) => Some(net.to_string()),
+            Self::All | Self::Group(_) => None,
+        }
+    }
+
+    /// The group, as in JSON.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Group(group) => Some(group),
+            Self::All | Self::Client(_) => None,
+        }
+    }
+}
+
+impl TryFrom<ScopeFields> for GrantScope {
+    type Error = ScopeError;
+
+    fn try_from(ScopeFields { client, group }: ScopeFields) -> Result<Self, ScopeError> {
+        Self::new(client.as_deref(), group.as_deref())
+    }
+}
+
+impl From<GrantScope> for ScopeFields {
+    fn from(scope: GrantScope) -> Self {
+        Self { client: scope.client(), group: scope.group().map(str::to_owned) }
+    }
+}
+
+/// ` for client 10.0.0.5`, ` for group build`, or nothing: follows the pattern in log lines and lists.
+impl fmt::Display for GrantScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => Ok(()),
+            Self::Client(_) => write!(f, " for client {}", self.client().unwrap_or_default()),
+            Self::Group(group) => write!(f, " for group {group}"),
+        }
+    }
+}
+
+impl Grant {
+    /// True if `other` is for the same names and clients, so that one replaces the other.
+    pub fn is_same(&self, pattern: &Pattern, scope: &GrantScope) -> bool {
+        self.pattern == *pattern && self.scope == *scope
+    }
 }
 
 /// The grants, including expired ones that [`Temporary::expired`] has not removed yet.
@@ -71,11 +189,11 @@ impl Temporary {
         Self { index: SuffixIndex::new(grants.iter().map(|ending| ending.grant.pattern.name())), grants }
     }
 
-    /// A copy with `grant`, which replaces one for the same pattern.
+    /// A copy with `grant`, which replaces one for the same pattern and scope.
     ///
     /// Errors: there are too many grants, or it has expired already.
     pub fn with(&self, grant: Grant, now: Instant, time: SystemTime) -> Result<Self, NotGranted> {
-        let others = self.without(&grant.pattern).unwrap_or_else(|| self.clone());
+        let others = self.without(&grant.pattern, &grant.scope).unwrap_or_else(|| self.clone());
         let mut grants: Vec<Ending> = others.grants.into_iter().filter(|ending| ending.at > now).collect();
         grants.push(Self::new([grant], now, time).grants.pop().ok_or(NotGranted::Over)?);
         if grants.len() > Self::MAX {
@@ -84,10 +202,10 @@ impl Temporary {
         Ok(Self::of(grants))
     }
 
-    /// A copy without the grant for `pattern`; `None` if there is no such grant.
-    pub fn without(&self, pattern: &Pattern) -> Option<Self> {
-        let grants: Vec<Ending> =
-            self.grants.iter().filter(|ending| ending.grant.pattern != *pattern).cloned().collect();
+    /// A copy without the grant for `pattern` and `scope`; `None` if there is no such grant.
+    pub fn without(&self, pattern: &Pattern, scope: &GrantScope) -> Option<Self> {
+        let others = self.grants.iter().filter(|ending| !ending.grant.is_same(pattern, scope));
+        let grants: Vec<Ending> = others.cloned().collect();
         (grants.len() < self.grants.len()).then(|| Self::of(grants))
     }
 
@@ -106,9 +224,11 @@ impl Temporary {
         self.grants.iter().map(|ending| ending.at).min()
     }
 
-    /// A grant that covers `name` at `now`.
-    pub fn find(&self, name: &Name, now: Instant) -> Option<&Grant> {
-        let covers = |Ending { grant, at }: &Ending| *at > now && grant.pattern.matches(name);
+    /// A grant that covers `name` at `now`, and whose clients `is_for` accepts.
+    #[inline]
+    pub fn find(&self, name: &Name, now: Instant, is_for: impl Fn(&GrantScope) -> bool) -> Option<&Grant> {
+        let covers =
+            |Ending { grant, at }: &Ending| *at > now && is_for(&grant.scope) && grant.pattern.matches(name);
         let found = self.index.find(name, |number| covers(&self.grants[number]))?;
         Some(&self.grants[found].grant)
     }
@@ -118,9 +238,9 @@ impl Temporary {
         self.grants.iter().map(|ending| &ending.grant)
     }
 
-    /// The pattern and the expiry of each grant.
-    pub(super) fn ends(&self) -> impl Iterator<Item = (&Pattern, Instant)> {
-        self.grants.iter().map(|ending| (&ending.grant.pattern, ending.at))
+    /// Each grant and its expiry.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (&Grant, Instant)> {
+        self.grants.iter().map(|ending| (&ending.grant, ending.at))
     }
 
     /// Number of grants in force at `now`.
@@ -155,7 +275,11 @@ mod tests {
     fn grant(pattern: &str, since: SystemTime, minutes: u32) -> Grant {
         let pattern = Pattern::parse(pattern).unwrap();
         let (reason, author) = ("incident 7".to_owned(), "on-call".to_owned());
-        Grant { pattern, reason, author, since, until: since + MINUTE * minutes }
+        Grant { pattern, scope: GrantScope::All, reason, author, since, until: since + MINUTE * minutes }
+    }
+
+    fn any(_: &GrantScope) -> bool {
+        true
     }
 
     fn name(text: &str) -> Name {
@@ -176,7 +300,7 @@ mod tests {
             ("a.example.net", MINUTE, false),
         ] {
             assert_eq!(
-                temporary.find(&name(asked), now + after).is_some(),
+                temporary.find(&name(asked), now + after, any).is_some(),
                 allowed,
                 "{asked} after {after:?}"
             );
@@ -194,10 +318,10 @@ mod tests {
         let first = Temporary::default().with(grant("a.example", time, 60), now, time).unwrap();
         let longer = first.with(grant("A.Example.", time, 120), now, time).unwrap();
         assert_eq!(longer.iter().len(), 1);
-        assert!(longer.find(&name("a.example"), now + MINUTE * 90).is_some());
+        assert!(longer.find(&name("a.example"), now + MINUTE * 90, any).is_some());
         let pattern = Pattern::parse("a.example").unwrap();
-        assert_eq!(longer.without(&pattern).unwrap().iter().len(), 0);
-        assert!(Temporary::default().without(&pattern).is_none());
+        assert_eq!(longer.without(&pattern, &GrantScope::All).unwrap().iter().len(), 0);
+        assert!(Temporary::default().without(&pattern, &GrantScope::All).is_none());
     }
 
     #[test]
@@ -210,8 +334,8 @@ mod tests {
         );
         let read: Grant = serde_json::from_str(&written).unwrap();
         let temporary = Temporary::new([read], now, time + MINUTE * 50);
-        assert!(temporary.find(&name("b.example.org"), now + MINUTE * 9).is_some());
-        assert!(temporary.find(&name("b.example.org"), now + MINUTE * 10).is_none());
+        assert!(temporary.find(&name("b.example.org"), now + MINUTE * 9, any).is_some());
+        assert!(temporary.find(&name("b.example.org"), now + MINUTE * 10, any).is_none());
         let ended: Grant = serde_json::from_str(&written).unwrap();
         assert_eq!(Temporary::new([ended], now, time + MINUTE * 60).iter().len(), 0);
     }
@@ -222,7 +346,8 @@ mod tests {
         let written = grant("a.example", time, 60);
         for (back, left) in [(0, 60), (30, 60), (24 * 60, 60)] {
             let temporary = Temporary::new([written.clone()], now, time - MINUTE * back);
-            let after = |minutes: u32| temporary.find(&name("a.example"), now + MINUTE * minutes).is_some();
+            let after =
+                |minutes: u32| temporary.find(&name("a.example"), now + MINUTE * minutes, any).is_some();
             assert!(after(left - 1) && !after(left), "set back by {back} minutes");
         }
     }
@@ -245,7 +370,7 @@ mod tests {
         let standing = Temporary::new([grant("a.example", time, 60)], now, time);
         let late = grant("a.example", time - MINUTE * 5, 5);
         assert_eq!(standing.with(late, now, time).unwrap_err(), NotGranted::Over);
-        assert!(standing.find(&name("a.example"), now + MINUTE * 59).is_some());
+        assert!(standing.find(&name("a.example"), now + MINUTE * 59, any).is_some());
     }
 
     #[test]
@@ -257,7 +382,7 @@ mod tests {
         for wide in ["*.example.org", ".a.b.example.org", ".example.org"] {
             let grants = others.clone().chain(narrow.clone()).chain([grant(wide, time, 60)]);
             let temporary = Temporary::new(grants, now, time);
-            let found = temporary.find(&name("a.b.example.org"), now + MINUTE * 2);
+            let found = temporary.find(&name("a.b.example.org"), now + MINUTE * 2, any);
             assert_eq!(found.map(|grant| grant.pattern.to_string()), Some(wide.to_owned()));
         }
     }
@@ -275,7 +400,7 @@ mod tests {
                 let asked = name(asked);
                 let start = Instant::now();
                 let found =
-                    (0..100_000).filter(|_| temporary.find(std::hint::black_box(&asked), now).is_some());
+                    (0..100_000).filter(|_| temporary.find(std::hint::black_box(&asked), now, any).is_some());
                 assert_eq!(found.count(), 0);
                 let each = start.elapsed() / 100_000;
                 let one_by_one = |asked: &Name| {
@@ -292,6 +417,52 @@ mod tests {
                     asked.labels().count()
                 );
             }
+        }
+    }
+
+    #[test]
+    #[ignore = "a measurement: cargo test --release --lib finding_a_clients_grant -- --ignored --nocapture"]
+    #[allow(clippy::print_stdout, reason = "a measurement")]
+    fn finding_a_clients_grant_takes_its_time() {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let of_client = |index: u32| {
+            let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + index).to_string();
+            Grant { scope: GrantScope::new(Some(&client), None).unwrap(), ..grant("a.example", time, 60) }
+        };
+        for grants in [1, 10, 1000] {
+            let temporary = Temporary::new((0..grants).map(of_client), now, time);
+            let client = std::net::Ipv4Addr::from_bits(0x0b00_0000).into();
+            let is_for = |scope: &GrantScope| scope.includes(client, "default");
+            let start = Instant::now();
+            let asked = name("a.example");
+            let found =
+                (0..10_000).filter(|_| temporary.find(std::hint::black_box(&asked), now, is_for).is_some());
+            assert_eq!(found.count(), 0);
+            println!("{grants} grants for one name, each of another client: {:?}", start.elapsed() / 10_000);
+        }
+    }
+
+    #[test]
+    fn a_scope_includes_its_clients_only() {
+        for (client, group, asks, of_group, included) in [
+            (None, None, "192.0.2.1", "default", true),
+            (Some("10.0.0.5"), None, "10.0.0.5", "default", true),
+            (Some("10.0.0.5"), None, "::ffff:10.0.0.5", "default", true),
+            (Some("::ffff:10.0.0.5"), None, "10.0.0.5", "default", true),
+            (Some("10.0.0.5"), None, "10.0.0.6", "default", false),
+            (Some("10.0.0.77/24"), None, "10.0.0.1", "default", true),
+            (Some("10.0.0.77/24"), None, "2001:db8::1", "default", false),
+            (Some("2001:db8::/64"), None, "2001:db8::1", "build", true),
+            (None, Some("build"), "10.0.0.5", "build", true),
+            (None, Some("build"), "10.0.0.5", "default", false),
+        ] {
+            let scope = GrantScope::new(client, group).unwrap();
+            assert_eq!(scope.includes(asks.parse().unwrap(), of_group), included, "{scope:?} {asks}");
+        }
+        for (client, group) in
+            [(Some(""), None), (Some("10.0.0.0/33"), None), (Some("10.0.0.1"), Some("build"))]
+        {
+            assert!(GrantScope::new(client, group).is_err(), "{client:?} {group:?}");
         }
     }
 

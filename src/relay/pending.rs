@@ -198,7 +198,7 @@ mod tests {
     use crate::policy::clients::GroupId;
     use crate::policy::route::{Route, RouteId, Routes};
     use crate::policy::rule::{Action, Pattern};
-    use crate::policy::temporary::{Grant, Temporary};
+    use crate::policy::temporary::{Grant, GrantScope, Temporary};
     use crate::policy::{Compile, Mode, NewRule, PolicyBuilder};
     use crate::wire::code::{Class, Type};
     use crate::wire::name::Name;
@@ -243,6 +243,7 @@ mod tests {
         let (client, now, time) = (std::net::Ipv4Addr::LOCALHOST.into(), Instant::now(), SystemTime::now());
         let grant = Grant {
             pattern: Pattern::parse("b.example").unwrap(),
+            scope: GrantScope::All,
             reason: String::new(),
             author: String::new(),
             since: time,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::temporary::{Grant, Temporary};
+use crate::policy::temporary::{Grant, GrantScope, Temporary};
 use crate::service::own_file::{self, UntrustedFileError};
 
 /// The file with the current grants.
@@ -16,8 +16,11 @@ const ALLOWED: &str = "allowed.json";
 /// The audit log, with one line per event.
 const AUDIT: &str = "audit.log";
 
-/// Version of the file format.
-const VERSION: u32 = 1;
+/// Version of the file format without scopes: every grant is for all clients.
+const UNSCOPED: u32 = 1;
+
+/// Version with scopes. An older namegate must not read such a file: it would allow the names for all clients.
+const SCOPED: u32 = 2;
 
 /// Stores grants in a directory, if one is set, and logs what happens to them.
 #[derive(Debug)]
@@ -129,8 +132,8 @@ impl GrantStore {
         };
         let Contents { version, mut allowed } =
             serde_json::from_str(&text).map_err(|error| explain(&error))?;
-        if version != VERSION {
-            return Err(explain(&format_args!("unsupported version {version}, expected {VERSION}")));
+        if ![UNSCOPED, SCOPED].contains(&version) {
+            return Err(explain(&format_args!("unsupported version {version}, expected {SCOPED}")));
         }
         let (now, time) = (Instant::now(), SystemTime::now());
         allowed.iter_mut().for_each(|grant| shorten(grant, longest, time));
@@ -159,7 +162,9 @@ impl GrantStore {
     /// Errors: it cannot be written; with path and hint.
     pub fn save(&self, temporary: &Temporary) -> Result<(), String> {
         let Some(path) = self.file(ALLOWED) else { return Ok(()) };
-        let contents = Contents { version: VERSION, allowed: temporary.iter().cloned().collect() };
+        let is_scoped = temporary.iter().any(|grant| grant.scope != GrantScope::All);
+        let version = if is_scoped { SCOPED } else { UNSCOPED };
+        let contents = Contents { version, allowed: temporary.iter().cloned().collect() };
         let text = serde_json::to_string_pretty(&contents).map_err(|error| error.to_string())?;
         own_file::replace(&path, text.as_bytes()).map_err(|error| {
             format!(
@@ -181,7 +186,7 @@ impl GrantStore {
     ///
     /// Errors: `audit.log` cannot be written; with path and hint.
     pub fn record(&self, event: Event, grant: &Grant) -> Result<(), String> {
-        let Grant { pattern, reason, author, until, .. } = grant;
+        let Grant { pattern, scope, reason, author, until, .. } = grant;
         let until = crate::util::rfc3339::seconds(*until);
         let what = match event {
             Event::Allowed => None,
@@ -190,9 +195,11 @@ impl GrantStore {
             Event::Ended => Some("expired"),
         };
         match what {
-            None => tracing::warn!("granted: {pattern} until {until}, by {author:?}: {reason:?}"),
+            None => tracing::warn!("granted: {pattern}{scope} until {until}, by {author:?}: {reason:?}"),
             Some(what) => {
-                tracing::warn!("grant {what}: {pattern} (granted until {until}, by {author:?}: {reason:?})");
+                tracing::warn!(
+                    "grant {what}: {pattern}{scope} (granted until {until}, by {author:?}: {reason:?})"
+                );
             }
         }
         let Some(path) = self.file(AUDIT) else { return Ok(()) };
@@ -224,8 +231,9 @@ fn shorten(grant: &mut Grant, longest: Duration, now: SystemTime) {
         let (until, latest_shown) =
             (crate::util::rfc3339::seconds(grant.until), crate::util::rfc3339::seconds(latest));
         tracing::warn!(
-            "grant shortened by `admin.max_temporary`: {} ends at {latest_shown}, not at {until}",
-            grant.pattern
+            "grant shortened by `admin.max_temporary`: {}{} ends at {latest_shown}, not at {until}",
+            grant.pattern,
+            grant.scope
         );
         grant.until = latest;
     }
@@ -269,7 +277,14 @@ mod tests {
         let since = SystemTime::now();
         let until = since + Duration::from_secs(3600);
         let (reason, author) = ("a \"quoted\"\nreason".to_owned(), String::new());
-        Grant { pattern: Pattern::parse(pattern).unwrap(), reason, author, since, until }
+        Grant {
+            pattern: Pattern::parse(pattern).unwrap(),
+            scope: GrantScope::All,
+            reason,
+            author,
+            since,
+            until,
+        }
     }
 
     #[test]
@@ -288,6 +303,25 @@ mod tests {
     }
 
     #[test]
+    fn only_scoped_grants_raise_the_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let grants = GrantStore::new(Some(directory.path().to_owned()));
+        let client = GrantScope::new(Some("10.0.0.7/24"), None).unwrap();
+        let group = GrantScope::Group("build".to_owned());
+        for (scope, version, written) in [
+            (GrantScope::All, 1, ""),
+            (client, 2, "\"client\": \"10.0.0.0/24\""),
+            (group, 2, "\"group\": \"build\""),
+        ] {
+            let grant = Grant { scope: scope.clone(), ..grant("a.example") };
+            grants.save(&Temporary::new([grant], Instant::now(), SystemTime::now())).unwrap();
+            let text = fs::read_to_string(directory.path().join("allowed.json")).unwrap();
+            assert!(text.contains(&format!("\"version\": {version}")) && text.contains(written), "{text}");
+            assert_eq!(grants.load(DAY).unwrap().iter().next().unwrap().scope, scope);
+        }
+    }
+
+    #[test]
     fn unreadable_file_is_reported_with_place_and_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let grants = GrantStore::new(Some(directory.path().to_owned()));
@@ -295,7 +329,7 @@ mod tests {
         for (text, said) in [
             ("", "EOF"),
             ("{\"version\":1,\"allowed\":[{\"pattern\":", "EOF"),
-            ("{\"version\":2,\"allowed\":[]}", "version 2"),
+            ("{\"version\":3,\"allowed\":[]}", "version 3"),
             ("{\"version\":1,\"allowed\":[],\"more\":1}", "more"),
             (
                 "{\"version\":1,\"allowed\":[{\"pattern\":\"*\",\"reason\":\"\",\"author\":\"\",\"since\":\"2026-01-01T00:00:00Z\",\

@@ -18,7 +18,7 @@ use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::Mode;
 use crate::policy::followed::Share;
 use crate::policy::rule::Pattern;
-use crate::policy::temporary::Grant;
+use crate::policy::temporary::{Grant, GrantScope};
 use crate::service::cookie_secrets::unix_seconds;
 use crate::service::grant_store::{Event, GrantStore};
 use crate::service::notify;
@@ -122,7 +122,9 @@ impl Reloader {
         // If the caller no longer waits, the result is discarded.
         match commands.next(self.patience()) {
             Ok(ControlCommand::Allow(grant, result)) => drop(result.send(self.allow(&grant))),
-            Ok(ControlCommand::Revoke(pattern, result)) => drop(result.send(self.revoke(&pattern))),
+            Ok(ControlCommand::Revoke(pattern, scope, result)) => {
+                drop(result.send(self.revoke(&pattern, &scope)));
+            }
             Ok(ControlCommand::Wake) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
         }
@@ -227,6 +229,13 @@ impl Reloader {
     fn allow(&mut self, grant: &Grant) -> Result<(), String> {
         let (now, time) = (Instant::now(), SystemTime::now());
         let state = self.state.load_full();
+        if let GrantScope::Group(group) = &grant.scope {
+            let names: Vec<&str> = state.policies.groups().iter().map(|group| &*group.name).collect();
+            if !names.contains(&&**group) {
+                let names = names.join(", ");
+                return Err(format!("no client group is named {group:?}; help: use one of {names}"));
+            }
+        }
         let temporary = state.policies.temporary().with(grant.clone(), now, time);
         let temporary = temporary.map_err(|refused| refused.to_string())?;
         // Write the audit log first: no name may be allowed without an audit entry, even if the process ends here.
@@ -239,11 +248,11 @@ impl Reloader {
         Ok(())
     }
 
-    /// Revokes the grant for `pattern`; false if there is none.
-    fn revoke(&mut self, pattern: &Pattern) -> Result<bool, String> {
+    /// Revokes the grant for `pattern` and `scope`; false if there is none.
+    fn revoke(&mut self, pattern: &Pattern, scope: &GrantScope) -> Result<bool, String> {
         let state = self.state.load_full();
-        let Some(temporary) = state.policies.temporary().without(pattern) else { return Ok(false) };
-        let revoked = state.policies.temporary().iter().find(|grant| grant.pattern == *pattern);
+        let Some(temporary) = state.policies.temporary().without(pattern, scope) else { return Ok(false) };
+        let revoked = state.policies.temporary().iter().find(|grant| grant.is_same(pattern, scope));
         if let Some(grant) = revoked {
             self.grants.note(Event::Revoked, grant);
         }

@@ -7,3 +7,4 @@ pub mod label;
 pub(crate) mod rfc3339;
 pub mod secret_file;
 pub(crate) mod sync;
+pub(crate) mod url;

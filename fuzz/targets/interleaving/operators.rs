@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use namegate::engine::State;
-use namegate::policy::temporary::{Grant, Temporary};
+use namegate::policy::temporary::{Grant, GrantScope, Temporary};
 
 use super::super::Pattern;
 use super::super::testbed::{state, upstreams};
@@ -49,7 +49,8 @@ impl World {
         let (pattern, wall) = (pattern_of(pattern), SystemTime::UNIX_EPOCH + self.now);
         let until = wall + Duration::from_secs(seconds.into());
         let (reason, author) = (String::new(), String::new());
-        let grant = Grant { pattern: pattern.clone(), reason, author, since: wall, until };
+        let grant =
+            Grant { pattern: pattern.clone(), scope: GrantScope::All, reason, author, since: wall, until };
         let Ok(temporary) = state.policies.temporary().with(grant, self.time(), wall) else { return };
         self.model.allow(pattern, self.now + Duration::from_secs(seconds.into()));
         self.swap_temporary(&state, temporary);
@@ -58,7 +59,7 @@ impl World {
     /// Revokes a grant.
     pub(super) fn revoke(&mut self, pattern: u8) {
         let (state, pattern) = (self.state.load_full(), pattern_of(pattern));
-        if let Some(temporary) = state.policies.temporary().without(&pattern) {
+        if let Some(temporary) = state.policies.temporary().without(&pattern, &GrantScope::All) {
             self.model.revoke(&pattern);
             self.swap_temporary(&state, temporary);
         }
