@@ -1,5 +1,7 @@
 //! [`ControlHandle`]: sends commands to the running service.
 
+pub mod requests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -10,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, GrantScope};
+use requests::{GrantRequest, RequestDecision, RequestId};
 
 /// Most commands that may be pending; further ones are refused. Each takes milliseconds.
 const QUEUE: usize = 64;
@@ -25,6 +28,10 @@ pub enum ControlCommand {
     Allow(Grant, oneshot::Sender<Result<(), String>>),
     /// Revoke a grant; the result is false if there was none.
     Revoke(Pattern, GrantScope, oneshot::Sender<Result<bool, String>>),
+    /// File a request for a grant.
+    File(Box<GrantRequest>, oneshot::Sender<Result<(), String>>),
+    /// Decide a request; the result is the decided request.
+    Decide(RequestId, RequestDecision, oneshot::Sender<Result<GrantRequest, String>>),
 }
 
 /// Sends commands. When the last handle is dropped, the receiving end stops.
@@ -66,6 +73,18 @@ impl ControlHandle {
     pub async fn revoke(&self, pattern: Pattern, scope: GrantScope) -> Result<bool, String> {
         let (result, done) = oneshot::channel();
         self.give(ControlCommand::Revoke(pattern, scope, result), done).await
+    }
+
+    /// Files a request for a grant. Errors: why it was not accepted.
+    pub async fn file(&self, request: GrantRequest) -> Result<(), String> {
+        let (result, done) = oneshot::channel();
+        self.give(ControlCommand::File(Box::new(request), result), done).await
+    }
+
+    /// Decides a request. Errors: why it was not decided.
+    pub async fn decide(&self, id: RequestId, decision: RequestDecision) -> Result<GrantRequest, String> {
+        let (result, done) = oneshot::channel();
+        self.give(ControlCommand::Decide(id, decision, result), done).await
     }
 
     async fn give<T>(

@@ -21,7 +21,7 @@ use crate::policy::temporary::{Grant, GrantScope};
 const MAX_TEXT: usize = 200;
 
 /// Author if the request names none.
-const UNKNOWN_AUTHOR: &str = "unknown";
+pub(super) const UNKNOWN_AUTHOR: &str = "unknown";
 
 /// Query string of `DELETE /api/v1/allowed/{pattern}`: the grant's scope.
 #[derive(Deserialize)]
@@ -71,7 +71,7 @@ pub(super) async fn revoke(
 }
 
 /// The requested grant, starting at `now`.
-fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<Grant, Refusal> {
+pub(super) fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime) -> Result<Grant, Refusal> {
     let pattern = Pattern::parse(&wish.name).map_err(|error| no_pattern(&error))?;
     // Anyone can register names below a public suffix, so this would allow everything there.
     if pattern.scope() != Scope::Exact && is_public_suffix(&pattern) && !wish.wide {
@@ -134,7 +134,7 @@ fn duration(text: &str, longest: Duration) -> Result<Duration, Refusal> {
 }
 
 /// A non-empty line of text, trimmed.
-fn text(key: &str, text: &str) -> Result<String, Refusal> {
+pub(super) fn text(key: &str, text: &str) -> Result<String, Refusal> {
     let text = text.trim();
     let fault = match text.chars().count() {
         0 => "is empty; help: write a few words".to_owned(),

@@ -14,10 +14,12 @@ pub mod listener;
 mod page;
 mod places;
 mod refusal;
+mod requests;
 mod throttle;
 pub mod token;
 
 pub use authorized::Control;
+pub use requests::Requests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,7 +30,7 @@ use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 
 use crate::engine::State;
 use crate::observe::event_log::Losses;
@@ -55,6 +57,8 @@ pub struct Admin {
     pub control: Control,
     /// Longest duration of a grant.
     pub max_temporary: Duration,
+    /// Requests for grants; `None` if they are disabled.
+    pub requests: Option<Requests>,
     /// State of threads and sockets.
     pub health: Health,
 }
@@ -80,6 +84,11 @@ impl Admin {
             .route("/api/v1/canaries", get(canaries::canaries))
             .route("/api/v1/allowed", get(allowed::list).post(allowed::allow))
             .route("/api/v1/allowed/{pattern}", delete(allowed::revoke))
+            .route("/api/v1/requests", get(requests::list).post(requests::file))
+            .route("/api/v1/requests/{id}", get(requests::show))
+            .route("/api/v1/requests/{id}/approve", post(requests::approve))
+            .route("/api/v1/requests/{id}/deny", post(requests::deny))
+            .route("/api/v1/requests/{id}/rule", get(requests::rule))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .layer(from_fn_with_state(hosts.into(), host::refuse_other_sites));
         Router::new()

@@ -2,3 +2,4 @@
 
 pub mod allow_request;
 pub mod pages;
+pub mod requests;

@@ -3,15 +3,20 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
+use super::SETTINGS;
+use crate::config::embedded::embedded;
 use crate::local::{LocalFailure, LocalZones};
 use crate::policy::bypass::{BypassAnswer, BypassName};
 use crate::policy::clients::GroupId;
 use crate::policy::route::Route;
 use crate::policy::rule::{Action, Pattern, Scope};
-use crate::policy::{AllowReason, Policies, Reason, RuleRef, Verdict};
+use crate::policy::{AllowReason, Policies, Policy, Reason, RuleRef, RuleSource, Verdict};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
 use crate::wire::request::{self, AnswerFlags};
+
+/// A file for new entries, if no own allowlist is loaded.
+const NEW_FILE: &str = "zones/requested.toml";
 
 /// How a question would be decided.
 pub struct Explanation<'p> {
@@ -159,6 +164,24 @@ pub fn host_of(text: &str) -> &str {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
     }
+}
+
+/// The file where an allowlist entry for `pattern` belongs, and the entry: for clients whose policy is `policy`, with
+/// `purpose`, `owner` and `ticket`.
+pub fn entry(
+    pattern: &Pattern,
+    (purpose, owner, ticket): (&str, &str, &str),
+    policy: &Policy,
+) -> (String, String) {
+    let is_own = |source: &&RuleSource| embedded(&source.zone).is_none() && source.file.ends_with(".toml");
+    let own =
+        policy.sources().map(|(source, _)| source).filter(|source| source.zone != SETTINGS).filter(is_own);
+    let file = own.last().map_or(NEW_FILE, |source| &source.file).to_owned();
+    // Clients choose the texts, so the TOML writer must quote and escape them.
+    let fields =
+        [("host", &*pattern.to_string()), ("purpose", purpose), ("owner", owner), ("ticket", ticket)];
+    let fields = fields.map(|(key, value)| format!("{key} = {}\n", toml::Value::from(value)));
+    (file, format!("[[allow]]\n{}", fields.concat()))
 }
 
 /// Settings that would allow `name`, which `rule` denies or no rule covers.

@@ -1,7 +1,7 @@
 //! `namegate allow` and `namegate allowed`: grants, which allow a name for a limited time.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::http::Method;
 use clap::Args;
@@ -162,16 +162,16 @@ fn order(
     request: Option<&AllowRequestJson>,
 ) -> Result<Page, Error> {
     let listener = AdminClient::of(sources)?;
-    let token = token(arguments, sources)?;
+    let token = token(arguments.token_file.as_deref(), sources)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let page = runtime.block_on(listener.order(method, path, &token, request));
+    let page = runtime.block_on(listener.order(method, path, Some(&token), request));
     Ok(page.map_err(|error| listener.no_answer(path, &error))?)
 }
 
 /// The token from the file named on the command line, else in the settings.
-fn token(arguments: &Arguments, sources: &Sources) -> Result<Token, Error> {
-    let file = match &arguments.token_file {
-        Some(file) => Some(file.clone()),
+pub(super) fn token(file: Option<&Path>, sources: &Sources) -> Result<Token, Error> {
+    let file = match file {
+        Some(file) => Some(file.to_owned()),
         None => {
             let loaded = config::load(sources.config.as_deref(), &sources.overrides)
                 .map_err(|report| report.render(false))?;
@@ -184,7 +184,7 @@ fn token(arguments: &Arguments, sources: &Sources) -> Result<Token, Error> {
     Ok(TokenFile::new(file).read()?)
 }
 
-fn refusal(page: &Page) -> Error {
+pub(super) fn refusal(page: &Page) -> Error {
     let error = serde_json::from_slice::<allow_request::ErrorJson>(&page.body);
     let text = error.map_or_else(|_| page.text(), |error| printable(&error.error));
     format!("request rejected (HTTP {}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1)).into()

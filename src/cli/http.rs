@@ -133,21 +133,23 @@ impl AdminClient {
         )
     }
 
-    /// Sends a command with `token`, and `body` as JSON.
+    /// Sends a command, with `token` if there is one, and `body` as JSON.
     pub(super) async fn order<T: Serialize>(
         &self,
         method: Method,
         path: &str,
-        token: &Token,
+        token: Option<&Token>,
         body: Option<&T>,
     ) -> Result<Page, NoPage> {
         let json = body.map(serde_json::to_vec).transpose().map_err(std::io::Error::from)?;
         let mut request = Request::new(json.map_or_else(Body::empty, Body::from));
-        let mut authorization =
-            HeaderValue::from_str(&token.authorization()).map_err(std::io::Error::other)?;
-        authorization.set_sensitive(true);
         let headers = request.headers_mut();
-        headers.insert(header::AUTHORIZATION, authorization);
+        if let Some(token) = token {
+            let mut authorization =
+                HeaderValue::from_str(&token.authorization()).map_err(std::io::Error::other)?;
+            authorization.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, authorization);
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.send(method, path, request, ORDER_PATIENCE).await
     }

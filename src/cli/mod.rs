@@ -16,6 +16,7 @@ mod import;
 mod init;
 mod man;
 mod output;
+mod request;
 mod rules;
 mod serve;
 mod shadow;
@@ -286,6 +287,24 @@ The token must be the resolver's admin token (`admin.token_file`).")]
   namegate allowed
   namegate allowed --json")]
     Allowed(With<allow::ListArguments, AdminOverrides>),
+    /// Request a blocked name
+    ///
+    /// The request is filed for this host's address. An approver makes a grant of it, or denies it.
+    #[command(after_help = "Examples:
+  namegate request packages.example.com --reason \"build of project 7\"
+  namegate request --status 5f0c3d6a8e914b27a1d2c3b4e5f60718
+
+Needs `requests.enabled` on the resolver, and no token.")]
+    Request(With<request::Arguments, AdminOverrides>),
+    /// List requests for names, approve or deny them
+    #[command(after_help = "Examples:
+  namegate requests
+  namegate requests approve ID --for 2h --group
+  namegate requests deny ID --reason \"use the mirror\"
+  namegate requests rule ID >> zones/mine.toml
+
+Deciding needs the resolver's admin token (`admin.token_file`).")]
+    Requests(With<request::ListArguments, AdminOverrides>),
     /// Check that a running resolver is ready
     #[command(after_help = "Examples:
   namegate healthcheck
@@ -377,6 +396,12 @@ fn run(action: Action, before: SettingsOverrides) -> u8 {
         Action::Prove(With { arguments, overrides }) => prove::run(&arguments, &sources(overrides.into())),
         Action::Allow(With { arguments, overrides }) => allow::run(&arguments, &sources(overrides.into())),
         Action::Allowed(With { arguments, overrides }) => allow::list(&arguments, &sources(overrides.into())),
+        Action::Request(With { arguments, overrides }) => {
+            request::run(&arguments, &sources(overrides.into()))
+        }
+        Action::Requests(With { arguments, overrides }) => {
+            request::list(&arguments, &sources(overrides.into()))
+        }
         Action::Healthcheck(overrides) => healthcheck::run(&sources(overrides.into())),
         Action::Completions(arguments) => completions::run(&arguments),
         Action::Man(arguments) => man::run(&arguments),

@@ -50,6 +50,7 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
         own_zones,
         metrics,
         grants,
+        requests: service.requests.clone(),
         rule_uses: Arc::clone(&service.rule_uses),
         retired: Vec::new(),
         sandbox,

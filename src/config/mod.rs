@@ -19,6 +19,7 @@ mod log;
 mod policy;
 mod prove;
 mod rate_limit;
+mod requests;
 mod route;
 mod sandbox;
 mod serializers;
@@ -46,6 +47,7 @@ pub use log::{ClientAddress, DnstapSettings, LogFormat, LogLevel, LogQueries, Lo
 pub use policy::PolicySettings;
 pub use prove::ProveSettings;
 pub use rate_limit::RateLimitSettings;
+pub use requests::RequestSettings;
 pub use route::{RouteSettings, patterns};
 pub use sandbox::SandboxSettings;
 pub use server::{OtherClients, ServerSettings};

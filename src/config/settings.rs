@@ -16,6 +16,7 @@ use crate::config::log::{DnstapSettings, LogSettings, dnstap, log};
 use crate::config::policy::{PolicySettings, policy};
 use crate::config::prove::{ProveSettings, prove};
 use crate::config::rate_limit::{RateLimitSettings, rate_limit};
+use crate::config::requests::{RequestSettings, requests};
 use crate::config::route::{RouteSettings, routes};
 use crate::config::sandbox::{SandboxSettings, sandbox};
 use crate::config::server::{ServerSettings, server};
@@ -96,6 +97,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// The HTTP server: metrics, health checks and status pages.
     pub admin: AdminSettings,
+    /// Requests for grants: clients whose names are blocked file them, and holders of the admin token decide them.
+    pub requests: RequestSettings,
     /// The log, and which queries it contains.
     pub log: LogSettings,
     /// dnstap: complete queries and replies for another program.
@@ -139,6 +142,7 @@ pub fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnostic>) {
         tunnel_guard: tunnel_guard(root.section("tunnel_guard")),
         cache: cache(root.section("cache")),
         admin: admin(root.section("admin"), base),
+        requests: requests(root.section("requests")),
         log: log(root.section("log"), base),
         dnstap: dnstap(root.section("dnstap"), base),
         prove: prove(root.section("prove")),

@@ -6,6 +6,7 @@ use metrics::{Unit, describe_counter, describe_gauge};
 use strum::VariantNames;
 
 use self::LabelValues::{Of, Words};
+use crate::control::requests::RequestState;
 use crate::events::counters::{Dropped, Limited};
 use crate::events::outcome::{AnswerSource, Decision};
 use crate::listen::connections::RefusedConnection;
@@ -169,6 +170,11 @@ pub const METRICS: &[Metric] = &[
         "Allowed lookups, by the allowlist of the rule, or `temporary` (grants), `followed` or `ancestors`.",
     ),
     gauge("namegate_temporary_allowances", &[], "Grants (temporary allows) in force."),
+    gauge(
+        "namegate_requests",
+        &[("state", Of(RequestState::VARIANTS))],
+        "Requests for grants held, by state; absent if `requests.enabled` is off.",
+    ),
     gauge("namegate_followed_names", &[], "CNAME targets allowed at the moment (followed names)."),
     counter(
         "namegate_followed_refused_total",

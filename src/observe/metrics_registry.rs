@@ -13,8 +13,10 @@ use strum::VariantArray;
 
 use super::metric;
 use super::publish::{
-    publish_cache, publish_connections, publish_exceptions, publish_losses, publish_top, publish_upstream,
+    publish_cache, publish_connections, publish_exceptions, publish_losses, publish_requests, publish_top,
+    publish_upstream,
 };
+use crate::control::requests::SharedRequests;
 use crate::engine::State;
 use crate::events::counters::{Counters, Dropped, Limited, RCODES, TYPES, Totals, ZONES};
 use crate::events::histogram::{HistogramSnapshot, render_head};
@@ -56,6 +58,7 @@ pub struct MetricsRegistry {
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
     tokens_refused: AtomicU64,
+    requests: OnceLock<SharedRequests>,
     standing: Arc<CanaryResults>,
     rule_uses: Arc<RuleUses>,
 }
@@ -94,6 +97,7 @@ impl MetricsRegistry {
             zones,
             reloads,
             tokens_refused,
+            requests: OnceLock::new(),
             standing,
             rule_uses,
         })
@@ -157,6 +161,12 @@ impl MetricsRegistry {
         self.tokens_refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts these requests for grants from now on.
+    pub fn watch_requests(&self, requests: SharedRequests) {
+        // Set once, at the start.
+        let _ = self.requests.set(requests);
+    }
+
     /// The current sums of all counters.
     pub fn totals(&self) -> Totals {
         let counters = lock(&self.counters);
@@ -184,6 +194,9 @@ impl MetricsRegistry {
         publish_top(live);
         publish_losses(losses);
         counter!("namegate_admin_tokens_refused_total").absolute(self.tokens_refused.load(Ordering::Relaxed));
+        if let Some(requests) = self.requests.get() {
+            publish_requests(requests);
+        }
         self.standing.publish();
         self.rule_uses.collect(&state, SystemTime::now());
         self.rule_uses.publish(&state);

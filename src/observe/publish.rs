@@ -1,11 +1,12 @@
 //! Updates gauges and counters from their sources just before `/metrics` is rendered.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use metrics::{counter, gauge};
 use strum::VariantArray;
 
+use crate::control::requests::{RequestState, SharedRequests};
 use crate::engine::State;
 use crate::events::counters::Totals;
 use crate::listen::connections::Connections;
@@ -14,6 +15,7 @@ use crate::observe::live_stats::LiveStats;
 use crate::policy::shadow::ShadowChange;
 use crate::upstream::UpstreamConfig;
 use crate::util::label::Label;
+use crate::util::sync::lock;
 
 /// Grants, followed names, the candidate policy and the tunnel guard.
 pub(super) fn publish_exceptions(state: &State, totals: &Totals) {
@@ -27,6 +29,13 @@ pub(super) fn publish_exceptions(state: &State, totals: &Totals) {
     counter!("namegate_tunnel_guard_exceeded_total").absolute(totals.tunnel_exceeded);
     if let Some(guard) = &state.tunnel_guard {
         gauge!("namegate_tunnel_guard_suspects").set(guard.suspects(now).len() as f64);
+    }
+}
+
+pub(super) fn publish_requests(requests: &SharedRequests) {
+    let (requests, now) = (lock(requests), SystemTime::now());
+    for state in RequestState::VARIANTS.iter().copied() {
+        gauge!("namegate_requests", "state" => state.label()).set(requests.count(state, now) as f64);
     }
 }
 

@@ -154,6 +154,13 @@ impl ClientPrefix {
         Self(length.min(128))
     }
 
+    /// The addresses of the client with `address`.
+    pub fn net(self, address: IpAddr) -> IpNet {
+        let whole = self.whole(address).address();
+        let length = if whole.is_ipv4() { 32 } else { self.0 };
+        IpNet::new(whole, length).unwrap_or_else(|_| whole.into())
+    }
+
     /// The client with `address`.
     pub fn whole(self, address: IpAddr) -> WholeClient {
         WholeClient(match address.to_canonical() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::ancestors::{Ancestors, FollowedAncestors};
-use super::clients::{Clients, GroupId, WholeClient};
+use super::clients::{ClientPrefix, Clients, GroupId, WholeClient};
 use super::cname::CnamePolicy;
 use super::followed::{Followed, SHORTEST, Start};
 use super::route::{Route, RouteId};
@@ -140,6 +140,11 @@ impl Policies {
     /// The client that `address` belongs to: one IPv4 address or one IPv6 prefix.
     pub fn whole_client(&self, address: IpAddr) -> WholeClient {
         self.clients.prefix().whole(address)
+    }
+
+    /// The length of the IPv6 prefix that counts as one client.
+    pub fn client_prefix(&self) -> ClientPrefix {
+        self.clients.prefix()
     }
 
     /// The rules of a group.

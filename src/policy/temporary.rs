@@ -249,16 +249,17 @@ impl Temporary {
     }
 }
 
-mod pattern_as_text {
+/// Serde's form of a pattern: as in a rule.
+pub(crate) mod pattern_as_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use super::Pattern;
 
-    pub(super) fn serialize<S: Serializer>(pattern: &Pattern, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(pattern: &Pattern, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(pattern)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
         Pattern::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }

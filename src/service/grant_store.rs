@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::temporary::{Grant, GrantScope, Temporary};
 use crate::service::own_file::{self, UntrustedFileError};
+use crate::service::request_store;
 
 /// The file with the current grants.
 const ALLOWED: &str = "allowed.json";
@@ -50,11 +51,11 @@ struct Contents {
 }
 
 #[derive(Serialize)]
-struct AuditLine<'a> {
+struct AuditLine<'a, E, T> {
     time: String,
-    event: Event,
+    event: E,
     #[serde(flatten)]
-    grant: &'a Grant,
+    about: &'a T,
 }
 
 /// A line of the audit log, as read back.
@@ -81,7 +82,9 @@ impl GrantStore {
     pub fn check(&self) -> Result<(), String> {
         let Some(directory) = &self.directory else { return Ok(()) };
         let is_there = own_file::check_directory(directory).map_err(|error| distrust(directory, &error))?;
-        for file in [ALLOWED, AUDIT].map(|name| directory.join(name)).iter().filter(|_| is_there) {
+        for file in
+            [ALLOWED, AUDIT, request_store::FILE].map(|name| directory.join(name)).iter().filter(|_| is_there)
+        {
             own_file::check_file(file).map_err(|error| distrust(file, &error))?;
         }
         own_file::is_writable(directory).map_err(|error| cannot_write(directory, &error))
@@ -98,7 +101,7 @@ impl GrantStore {
         own_file::create_directory(directory)
             .and_then(|()| write())
             .map_err(|error| cannot_write(directory, &error))?;
-        [ALLOWED, AUDIT].iter().for_each(|name| own_file::narrow(&directory.join(name)));
+        [ALLOWED, AUDIT, request_store::FILE].iter().for_each(|name| own_file::narrow(&directory.join(name)));
         self.check()
     }
 
@@ -202,17 +205,28 @@ impl GrantStore {
                 );
             }
         }
-        let Some(path) = self.file(AUDIT) else { return Ok(()) };
-        let time = crate::util::rfc3339::millis(SystemTime::now()).to_string();
-        let line = serde_json::to_string(&AuditLine { time, event, grant }).unwrap_or_default();
-        append(&path, &line).map_err(|error| {
-            format!(
-                "cannot write {}: {error}\n  help: free disk space, and make the file writable for the user \
-                 namegate runs as",
-                path.display()
-            )
-        })
+        append_audit(self.directory.as_deref(), event, grant)
     }
+}
+
+/// Adds an event to `audit.log` in `directory`, if one is set.
+///
+/// Errors: it cannot be written; with path and hint.
+pub(super) fn append_audit(
+    directory: Option<&Path>,
+    event: impl Serialize,
+    about: &impl Serialize,
+) -> Result<(), String> {
+    let Some(path) = directory.map(|directory| directory.join(AUDIT)) else { return Ok(()) };
+    let time = crate::util::rfc3339::millis(SystemTime::now()).to_string();
+    let line = serde_json::to_string(&AuditLine { time, event, about }).unwrap_or_default();
+    append(&path, &line).map_err(|error| {
+        format!(
+            "cannot write {}: {error}\n  help: free disk space, and make the file writable for the user namegate \
+             runs as",
+            path.display()
+        )
+    })
 }
 
 /// Appends a line, and first ends the last one if a full disk cut it off.

@@ -8,6 +8,7 @@ pub(crate) mod own_file;
 pub mod own_allowlists;
 pub mod grant_store;
 pub mod reload;
+pub mod request_store;
 pub mod rule_use_store;
 pub mod sandbox;
 pub mod serve;

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::assemble::{Assembly, AssemblyFaults, Sources, assemble};
 use crate::config::Settings;
+use crate::control::requests::{GrantRequest, RequestDecision, RequestId, RequestOutcome};
 use crate::control::{CommandQueue, ControlCommand};
 use crate::diagnostics::{Diagnostic, Report};
 use crate::engine::State;
@@ -23,6 +24,7 @@ use crate::service::cookie_secrets::unix_seconds;
 use crate::service::grant_store::{Event, GrantStore};
 use crate::service::notify;
 use crate::service::own_allowlists::OwnAllowlists;
+use crate::service::request_store::{RequestEvent, RequestStore};
 use crate::service::rule_use_store::RuleUseStore;
 use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
@@ -46,6 +48,8 @@ pub struct Reloader {
     pub metrics: Arc<MetricsRegistry>,
     /// Saves grants across restarts.
     pub grants: GrantStore,
+    /// The requests for grants, and their file.
+    pub requests: RequestStore,
     /// Collects the uses of rules.
     pub rule_uses: Arc<RuleUseStore>,
     /// Old states that some thread may still use. The last owner frees a state, which is slow for a large policy, so
@@ -101,6 +105,7 @@ impl Reloader {
     /// Expires grants, continues a reload, and executes the next command; false if there will be no more.
     fn step(&mut self, commands: &CommandQueue) -> bool {
         self.expire();
+        self.age_requests();
         self.end_rules();
         self.set_cookie_clock();
         self.warn_of_full_share();
@@ -124,6 +129,10 @@ impl Reloader {
             Ok(ControlCommand::Allow(grant, result)) => drop(result.send(self.allow(&grant))),
             Ok(ControlCommand::Revoke(pattern, scope, result)) => {
                 drop(result.send(self.revoke(&pattern, &scope)));
+            }
+            Ok(ControlCommand::File(request, result)) => drop(result.send(self.file(*request))),
+            Ok(ControlCommand::Decide(id, decision, result)) => {
+                drop(result.send(self.decide(id, decision)));
             }
             Ok(ControlCommand::Wake) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
@@ -256,11 +265,54 @@ impl Reloader {
         if let Some(grant) = revoked {
             self.grants.note(Event::Revoked, grant);
         }
+        let prefix = state.policies.client_prefix();
+        let ended = self.requests.book().revoked((pattern, scope), prefix, SystemTime::now());
+        if let Some(Err(error)) = ended.map(|book| self.requests.replace(book)) {
+            tracing::error!("{error}");
+        }
         // The grant is revoked now, even if that cannot be saved.
         let saved = self.grants.save(&temporary);
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
         let warn = |error| format!("revoked now, but allowed again after a restart: {error}");
         saved.map(|()| true).map_err(warn)
+    }
+
+    /// Accepts a request. Errors: why it is not accepted.
+    fn file(&self, request: GrantRequest) -> Result<(), String> {
+        let prefix = self.state.load().policies.client_prefix();
+        let book = self.requests.book().with(request.clone(), prefix).map_err(|error| error.to_string())?;
+        self.requests.record(RequestEvent::Requested, &request)?;
+        self.requests.replace(book)
+    }
+
+    /// Decides a request; if it is approved, makes its grant. Errors: why not.
+    fn decide(&mut self, id: RequestId, decision: RequestDecision) -> Result<GrantRequest, String> {
+        let outcome = decision.outcome.clone();
+        let decided = self.requests.book().decided(id, decision, SystemTime::now());
+        let (book, request) = decided.map_err(|error| error.to_string())?;
+        // An audit entry comes first, as for grants.
+        match outcome {
+            RequestOutcome::Approve(grant, _) => {
+                self.requests.record(RequestEvent::Approved, &request)?;
+                self.allow(&grant)?;
+            }
+            RequestOutcome::Deny(_) => self.requests.record(RequestEvent::Denied, &request)?,
+        }
+        self.requests.replace(book)?;
+        Ok(request)
+    }
+
+    /// Expires and forgets old requests.
+    fn age_requests(&self) {
+        let Some((book, expired)) = self.requests.book().aged(SystemTime::now()) else { return };
+        for request in &expired {
+            if let Err(error) = self.requests.record(RequestEvent::Expired, request) {
+                tracing::error!("{error}");
+            }
+        }
+        if let Err(error) = self.requests.replace(book) {
+            tracing::error!("{error}");
+        }
     }
 
     /// Expires grants that have ended by the monotonic clock or by the wall clock, whichever is first: the monotonic
@@ -414,6 +466,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         ("[log]", before.log != after.log),
         ("[dnstap]", before.dnstap != after.dnstap),
         ("[prove]", before.prove != after.prove),
+        ("requests.enabled", before.requests.enabled != after.requests.enabled),
         ("[sandbox]", before.sandbox != after.sandbox),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {

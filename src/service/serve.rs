@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::token::TokenFile;
-use crate::admin::{Admin, Control, listener};
+use crate::admin::{Admin, Control, Requests, listener};
 use crate::assemble::Assembly;
 use crate::config::{ServerSettings, Settings};
 use crate::control::{CommandQueue, ControlHandle};
@@ -35,6 +35,7 @@ use crate::observe::metrics_registry::{MetricsRegistry, keep_rates};
 use crate::relay::{Relay, RelayHandle};
 use crate::service::grant_store::GrantStore;
 use crate::service::reload::Reloader;
+use crate::service::request_store::RequestStore;
 use crate::service::rule_use_store::RuleUseStore;
 use crate::service::shutdown::{Request, Signals};
 use crate::service::sockets::{AdminListener, Sockets};
@@ -65,6 +66,8 @@ pub struct Service {
     pub orders: ControlHandle,
     /// The receiving end of the commands, until a reloader takes it.
     due: Option<(CommandQueue, Heartbeat)>,
+    /// The requests for grants.
+    pub requests: RequestStore,
     /// Collects and saves the uses of rules.
     pub rule_uses: Arc<RuleUseStore>,
     runtime: Runtime,
@@ -90,6 +93,7 @@ impl Service {
         let grants = GrantStore::new(settings.server.state_directory.clone());
         state.policies = state.policies.with_temporary(grants.restore(settings.admin.max_temporary));
         let directory = settings.server.state_directory.clone();
+        let requests = RequestStore::restore(directory.clone());
         let rule_uses = Arc::new(RuleUseStore::restore(directory, Arc::clone(metrics.rule_uses()), &state));
         let (orders, due) = ControlHandle::new();
         let state = Arc::new(ArcSwap::from_pointee(state));
@@ -107,6 +111,7 @@ impl Service {
             admin: None,
             orders,
             due: None,
+            requests,
             rule_uses,
             runtime,
             workers: Vec::new(),
@@ -126,7 +131,14 @@ impl Service {
         let mut watchdog = Watchdog::default();
         service.due = Some((due, watchdog.listen_to_patiently("reload")));
         let health = watchdog.health();
-        let admin = Admin { state, metrics, live, losses, started, control, max_temporary, health };
+        let forbidden = settings.prove.must_not_resolve.clone().into();
+        let book = service.requests.shared();
+        let requests = Some(Requests { book, forbidden }).filter(|_| settings.requests.enabled);
+        if let Some(Requests { book, .. }) = &requests {
+            metrics.watch_requests(Arc::clone(book));
+        }
+        let admin =
+            Admin { state, metrics, live, losses, started, control, max_temporary, requests, health };
         if let Some(listener) = listener {
             service.serve_admin(listener, admin.router(&settings.admin.hosts))?;
         }

@@ -7,6 +7,7 @@ mod bypass_names;
 mod client_groups;
 mod grants_by_client;
 mod lists;
+mod requests;
 mod rule_life;
 mod shadow;
 mod tunnel_guard;

@@ -1,9 +1,10 @@
 //! [`Http`]: sends any request to the admin listener and reads the reply.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -22,6 +23,7 @@ pub(crate) struct Reply {
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     server: SocketAddr,
+    source: Option<IpAddr>,
     /// Header lines besides the required ones.
     headers: Vec<String>,
 }
@@ -29,7 +31,12 @@ pub(crate) struct Http {
 impl Http {
     /// A client of the listener at `server`.
     pub(crate) fn to(server: SocketAddr) -> Self {
-        Self { server, headers: Vec::new() }
+        Self { server, source: None, headers: Vec::new() }
+    }
+
+    /// The same, from the address `source`.
+    pub(crate) fn from(self, source: impl Into<IpAddr>) -> Self {
+        Self { source: Some(source.into()), ..self }
     }
 
     /// The same with one more header, such as `Accept: text/html`.
@@ -55,7 +62,10 @@ impl Http {
 
     /// Sends a request to a listener that may go away; `None` if it does.
     pub(crate) fn try_send(&self, method: &str, path: &str, body: &str) -> Option<Reply> {
-        let mut stream = TcpStream::connect(self.server).ok()?;
+        let mut stream = match self.source {
+            Some(source) => connect_from(source, self.server).ok()?,
+            None => TcpStream::connect(self.server).ok()?,
+        };
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         let is_host = |line: &String| line.starts_with("Host:");
         let host = match self.headers.iter().any(is_host) {
@@ -77,6 +87,14 @@ impl Http {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
         Some(Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
     }
+}
+
+/// A connection to `server` from the address `source`.
+fn connect_from(source: IpAddr, server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect(&server.into())?;
+    Ok(socket.into())
 }
 
 impl Reply {
