@@ -43,6 +43,7 @@ fn try_run(input: &mut Unstructured<'_>) -> Result<()> {
         version: 0,
         dnssec_ok,
         cookie: None,
+        wants_structured_errors: false,
     });
     let header = Header { id: asked.id, flags: Flags(asked.flags & 0x07ff), counts: [1, 0, 0, 0] };
     let transport = if asked.over_tcp { Transport::Tcp } else { Transport::Udp };
@@ -64,8 +65,8 @@ fn try_run(input: &mut Unstructured<'_>) -> Result<()> {
 
     let text = String::arbitrary(input)?;
     let denial = Denial::negative(Rcode::NXDOMAIN, u32::arbitrary(input)?, 7, &text);
-    for reason in [None, Some(&text as &dyn std::fmt::Display)] {
-        denial::blocked(&mut out, &envelope, &denial, reason);
+    for reasons in [&[][..], &[&text as &dyn std::fmt::Display]] {
+        denial::blocked(&mut out, &envelope, &denial, reasons);
         check(&out);
     }
     let error = ExtendedError { code: ErrorCode(u16::arbitrary(input)?), text: &text };

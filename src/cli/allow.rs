@@ -118,8 +118,8 @@ fn revoke(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
         None => arguments.client.clone().unwrap_or_default(),
     };
     let query = match (scope.client(), scope.group()) {
-        (Some(client), _) => format!("?client={}", UrlComponent(client.as_bytes())),
-        (_, Some(group)) => format!("?group={}", UrlComponent(group.as_bytes())),
+        (Some(client), _) => format!("?client={}", UrlComponent(&client)),
+        (_, Some(group)) => format!("?group={}", UrlComponent(group)),
         _ => String::new(),
     };
     let path = format!("/api/v1/allowed/{pattern}{query}");

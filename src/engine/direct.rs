@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use super::{Outcome, State};
+use super::{Outcome, State, notice};
 use crate::address::client::Client;
 use crate::events::counters::{Counters, Dropped, Limited};
 use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
@@ -82,17 +82,31 @@ pub(super) fn limit(
     replied(Decision::Refused, AnswerSource::Policy, rcode)
 }
 
-/// The reason as EDE text; `None` for the reasons whose text is part of the prepared denial.
-pub(super) fn unusual<'r>(reason: &'r Reason<'_>) -> Option<&'r dyn Display> {
+/// True for the reasons whose text is not the one of the prepared denial.
+fn is_unusual(reason: &Reason<'_>) -> bool {
     match reason {
-        Reason::NotListed | Reason::Noise => None,
+        Reason::NotListed | Reason::Noise => false,
         Reason::Denied(_)
         | Reason::Ancestor(_)
         | Reason::Bypass(_)
         | Reason::Alias(_)
         | Reason::Tunnel(_)
-        | Reason::Unexpected(_) => Some(reason),
+        | Reason::Unexpected(_) => true,
     }
+}
+
+/// Calls `write` with the texts of the Extended DNS Error for `reason`, best first; with none for the prepared text.
+#[inline]
+fn with_texts<R>(
+    envelope: &Envelope<'_>,
+    state: &State,
+    reason: &Reason<'_>,
+    write: impl FnOnce(&[&dyn Display]) -> R,
+) -> R {
+    if state.notice.is_some() || envelope.wants_structured_errors() {
+        return notice::with_texts(envelope, state.notice.as_deref(), reason, write);
+    }
+    if is_unusual(reason) { write(&[reason]) } else { write(&[]) }
 }
 
 /// Writes the reply that blocks a query of `group` for `reason`.
@@ -107,11 +121,13 @@ pub(super) fn block(
     counters.blocked(reason.kind());
     let rcode = match reason {
         Reason::NotListed | Reason::Noise | Reason::Denied(_) | Reason::Alias(_) => {
-            denial::blocked(out, envelope, &state.denial, unusual(reason));
+            with_texts(envelope, state, reason, |texts| denial::blocked(out, envelope, &state.denial, texts));
             state.denial.rcode()
         }
         Reason::Ancestor(_) => {
-            denial::ancestor(out, envelope, &state.denial, reason);
+            with_texts(envelope, state, reason, |texts| {
+                denial::ancestor(out, envelope, &state.denial, texts)
+            });
             state.denial.ancestor_rcode()
         }
         // Software expects exactly these answers, whatever other blocked names get.
@@ -120,13 +136,14 @@ pub(super) fn block(
                 BypassAnswer::NoData => &state.no_data,
                 BypassAnswer::NxDomain => &state.no_name,
             };
-            denial::blocked(out, envelope, denial, unusual(reason));
+            with_texts(envelope, state, reason, |texts| denial::blocked(out, envelope, denial, texts));
             denial.rcode()
         }
         // The name itself is allowed. A cached NXDOMAIN for it would be wrong.
         Reason::Tunnel(_) | Reason::Unexpected(_) => {
-            let error = ExtendedError { code: ErrorCode::BLOCKED, text: reason };
-            reply::error(out, envelope, Rcode::SERVFAIL, Some(error));
+            with_texts(envelope, state, reason, |texts| {
+                reply::failure(out, envelope, ErrorCode::BLOCKED, texts)
+            });
             Rcode::SERVFAIL
         }
     };

@@ -3,12 +3,14 @@
 pub mod cookies;
 mod direct;
 mod miss;
+mod notice;
 pub mod rate_limit;
 mod vet;
 
 use cookies::{Cookies, Given};
 use direct::{answer_identity, answer_malformed, block, limit, refuse_client, replied, silence};
 pub use miss::{LocalFetched, Miss, TargetLookup, TargetOutcome};
+pub use notice::RequestNotice;
 use rate_limit::RateLimit;
 
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub struct State {
     pub no_data: Denial,
     /// The NXDOMAIN reply, for built-in bypass names that need it whatever `block.answer` says.
     pub no_name: Denial,
+    /// How to request a blocked name; `None` if requests are off.
+    pub notice: Option<Arc<RequestNotice>>,
     /// The server's identity in class CH; `None` if it is not disclosed.
     pub identity: Option<Box<str>>,
     /// Largest UDP reply in bytes.
@@ -102,6 +106,7 @@ impl State {
             denial: no_name.clone(),
             no_data,
             no_name,
+            notice: None,
             identity: None,
             udp_payload: MIN_UDP_PAYLOAD,
             cache,

@@ -207,7 +207,7 @@ impl Reloader {
         Ok(())
     }
 
-    fn put_in_force(&mut self, assembly: Assembly) -> Result<String, String> {
+    fn put_in_force(&mut self, mut assembly: Assembly) -> Result<String, String> {
         let before = Running {
             state: self.state.load_full(),
             settings: self.settings.clone(),
@@ -224,6 +224,7 @@ impl Reloader {
         }
         warn_of(&assembly);
         let settings = assembly.settings.clone();
+        assembly.settings.requests.enabled = self.started.requests.enabled;
         let (summary, own_zones) = (summary(&assembly), OwnAllowlists::of(&assembly));
         let state = make_state(assembly, Some(&before), &self.metrics)?;
         warn_of_what_needs_a_restart(&self.started, &settings);

@@ -10,7 +10,7 @@ use crate::assemble::Assembly;
 use crate::cache::{Cache, Lifetimes};
 use crate::config::{self, BlockAnswer, GuardMode, OtherClients, Settings};
 use crate::engine::rate_limit::RateLimit;
-use crate::engine::{State, WaitLimits, ZoneIndexes};
+use crate::engine::{RequestNotice, State, WaitLimits, ZoneIndexes};
 use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::Policies;
 use crate::policy::cname::CnamePolicy;
@@ -83,6 +83,10 @@ pub fn make_state(
         tunnel_guard: tunnel_guard(&settings.tunnel_guard, before),
         shadow: shadow.map(|policies| Arc::new(Shadow::new(policies))),
         denial,
+        notice: settings
+            .requests
+            .enabled
+            .then(|| Arc::new(RequestNotice::new(&settings.requests.url, &settings.requests.contact))),
         identity: identity.map(Into::into),
         udp_payload: settings.server.udp_payload,
         zones,

@@ -1,17 +1,34 @@
-//! [`UrlComponent`]: any bytes as a part of a URL.
+//! [`UrlWriter`] and [`UrlComponent`]: any text as a part of a URL.
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Display, Write};
 
-/// Bytes as a component of a URL: all but the unreserved characters are percent-encoded (RFC 3986 section 2.3).
+/// Writes text as a component of a URL: all but the unreserved characters are percent-encoded (RFC 3986 section 2.3).
+pub(crate) struct UrlWriter<'a, 'b>(pub(crate) &'a mut fmt::Formatter<'b>);
+
+/// Text as a component of a URL.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct UrlComponent<'a>(pub(crate) &'a [u8]);
+pub(crate) struct UrlComponent<'a>(pub(crate) &'a str);
 
-impl fmt::Display for UrlComponent<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|&byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => f.write_char(byte.into()),
-            byte => write!(f, "%{byte:02X}"),
+fn is_unreserved(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
+}
+
+impl Write for UrlWriter<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Nearly every label is plain and written at once.
+        if text.bytes().all(is_unreserved) {
+            return self.0.write_str(text);
+        }
+        text.bytes().try_for_each(|byte| match byte {
+            byte if is_unreserved(byte) => self.0.write_char(byte.into()),
+            byte => write!(self.0, "%{byte:02X}"),
         })
+    }
+}
+
+impl Display for UrlComponent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        UrlWriter(f).write_str(self.0)
     }
 }
 
@@ -21,13 +38,13 @@ mod tests {
 
     #[test]
     fn only_unreserved_characters_stay() {
-        for (bytes, written) in [
-            (&b"a-z_0.9~"[..], "a-z_0.9~"),
-            (b"10.0.0.0/24", "10.0.0.0%2F24"),
-            (b"a&b=c#d?", "a%26b%3Dc%23d%3F"),
-            (b"\0\xff%\" ", "%00%FF%25%22%20"),
+        for (text, written) in [
+            ("a-z_0.9~", "a-z_0.9~"),
+            ("10.0.0.0/24", "10.0.0.0%2F24"),
+            ("a&b=c#d?", "a%26b%3Dc%23d%3F"),
+            ("\0\u{fc}%\" ", "%00%C3%BC%25%22%20"),
         ] {
-            assert_eq!(UrlComponent(bytes).to_string(), written);
+            assert_eq!(UrlComponent(text).to_string(), written);
         }
     }
 }

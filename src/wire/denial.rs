@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::code::{ErrorCode, Rcode, Type};
 use super::edns::OPTION_EDE;
-use super::reply::{Envelope, ExtendedError, NAME_OF_QUESTION};
+use super::reply::{Envelope, NAME_OF_QUESTION};
 
 /// The answer for a blocked name: response code, authority section and default reason, encoded once per policy.
 #[derive(Clone, Debug)]
@@ -66,39 +66,27 @@ fn blocked_option(reason: &str) -> Box<[u8]> {
     option.into()
 }
 
-/// Writes the reply for a blocked name without allowed names below it. Without `reason` it has the default reason.
-pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: Option<&dyn Display>) {
-    deny(out, envelope, denial, denial.rcode, reason);
+/// Writes the reply for a blocked name without allowed names below it, with the first of `reasons` that fits; without
+/// any, with the default reason.
+pub fn blocked(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reasons: &[&dyn Display]) {
+    deny(out, envelope, denial, denial.rcode, reasons);
 }
 
 /// Writes the reply for a blocked name with allowed names below it.
-pub fn ancestor(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reason: &dyn Display) {
-    deny(out, envelope, denial, denial.ancestor_rcode(), Some(reason));
+pub fn ancestor(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, reasons: &[&dyn Display]) {
+    deny(out, envelope, denial, denial.ancestor_rcode(), reasons);
 }
 
 #[inline]
-fn deny(
-    out: &mut Vec<u8>,
-    envelope: &Envelope<'_>,
-    denial: &Denial,
-    rcode: Rcode,
-    reason: Option<&dyn Display>,
-) {
+fn deny(out: &mut Vec<u8>, envelope: &Envelope<'_>, denial: &Denial, rcode: Rcode, reasons: &[&dyn Display]) {
     let authority = u16::from(!denial.authority.is_empty());
     envelope.begin(out, 0, rcode, [0, authority, 0]);
     out.extend_from_slice(&denial.authority);
     let fits = out.len() + envelope.opt_len() + denial.reason.len() <= envelope.limit;
-    match reason {
-        None if fits => {
+    match reasons {
+        [] if fits => {
             envelope.end(out, rcode, &denial.reason);
         }
-        None => {
-            let error = ExtendedError { code: ErrorCode::BLOCKED, text: &"" };
-            envelope.end_with_error(out, rcode, Some(error));
-        }
-        Some(text) => {
-            let error = ExtendedError { code: ErrorCode::BLOCKED, text };
-            envelope.end_with_error(out, rcode, Some(error));
-        }
+        reasons => envelope.end_with_text(out, rcode, ErrorCode::BLOCKED, reasons),
     }
 }

@@ -7,6 +7,9 @@ use super::cookie::{Cookie, OPTION_COOKIE};
 pub const MIN_UDP_PAYLOAD: u16 = 512;
 /// Option code of Extended DNS Errors (RFC 8914 section 2).
 pub const OPTION_EDE: u16 = 15;
+/// Option code with which a client asks for structured errors: no data (draft-ietf-dnsop-structured-dns-error-27, whose
+/// code IANA has assigned).
+pub const OPTION_STRUCTURED_ERROR: u16 = 26;
 /// Option code of padding (RFC 7830 section 3).
 pub const OPTION_PADDING: u16 = 12;
 /// The DO bit in an OPT record's TTL: the client wants DNSSEC records (RFC 3225).
@@ -23,6 +26,8 @@ pub struct Edns {
     pub dnssec_ok: bool,
     /// The COOKIE option of a query.
     pub cookie: Option<Cookie>,
+    /// The client asks for structured errors.
+    pub wants_structured_errors: bool,
 }
 
 /// An OPT record, not yet parsed.
@@ -52,6 +57,7 @@ impl<'a> OptRecord<'a> {
             version: (self.ttl >> 16) as u8,
             dnssec_ok: self.ttl & DNSSEC_OK != 0,
             cookie: None,
+            wants_structured_errors: false,
         })
     }
 
@@ -65,7 +71,10 @@ impl<'a> OptRecord<'a> {
         // RFC 7873 section 5.2: only the first COOKIE option counts.
         let cookie = self.options().flatten().find(|(code, _)| *code == OPTION_COOKIE);
         let cookie = cookie.map(|(_, data)| Cookie::parse(data).ok_or(())).transpose();
-        Some(Edns { cookie: cookie.ok()?, ..edns })
+        // The draft: an option with data MUST be ignored.
+        let wants_structured_errors =
+            self.options().flatten().any(|option| option == (OPTION_STRUCTURED_ERROR, &[]));
+        Some(Edns { cookie: cookie.ok()?, wants_structured_errors, ..edns })
     }
 
     /// The full response code: the upper eight bits from this record, `lower` from the header (RFC 6891 section 6.1.3).

@@ -9,6 +9,7 @@ use super::code::{ErrorCode, Rcode, Type};
 use super::cookie;
 use super::edns::{DNSSEC_OK, Edns, MIN_UDP_PAYLOAD, OPTION_EDE};
 use super::header::{Flags, HEADER, Header};
+use super::name::Name;
 use super::query::Query;
 
 /// Largest possible message, in bytes: TCP's length prefix has 16 bits (RFC 1035 section 4.2.2).
@@ -103,6 +104,17 @@ impl<'q> Envelope<'q> {
         self.cookie.is_some()
     }
 
+    /// True if the client asks for structured errors.
+    pub fn wants_structured_errors(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.wants_structured_errors)
+    }
+
+    /// The name of the question.
+    pub fn name(&self) -> Option<Name> {
+        let name = self.question.and_then(|question| question.split_last_chunk::<4>())?.0;
+        Name::parse(name).ok()
+    }
+
     /// Length of our OPT record with the cookie and no other options, in bytes.
     pub(super) fn opt_len(&self) -> usize {
         let cookie = self.cookie.map_or(0, |cookie| cookie.len());
@@ -138,25 +150,40 @@ impl<'q> Envelope<'q> {
     /// Ends a reply with our OPT and an Extended DNS Error.
     pub(super) fn end_with_error(&self, out: &mut Vec<u8>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
         let options = self.end(out, rcode, &[]);
-        if let Some(error) = error {
-            self.add_error(out, options, error);
+        if let Some(ExtendedError { code, text }) = error {
+            self.add_error(out, options, code, &[text]);
         }
     }
 
-    /// Adds an Extended DNS Error to the OPT at the end, which has `options` bytes of options. If the option
-    /// does not fit, it is sent without text; if that does not fit either, it is left out.
-    fn add_error(&self, out: &mut Vec<u8>, options: usize, error: ExtendedError<'_>) {
+    /// Ends a reply with our OPT and an Extended DNS Error with the first of `texts` that fits.
+    pub(super) fn end_with_text(
+        &self,
+        out: &mut Vec<u8>,
+        rcode: Rcode,
+        code: ErrorCode,
+        texts: &[&dyn Display],
+    ) {
+        let options = self.end(out, rcode, &[]);
+        self.add_error(out, options, code, texts);
+    }
+
+    /// Adds an Extended DNS Error to the OPT at the end, which has `options` bytes of options, with the first of
+    /// `texts` that fits. If none does, it is sent without text; if that does not fit either, it is left out.
+    fn add_error(&self, out: &mut Vec<u8>, options: usize, code: ErrorCode, texts: &[&dyn Display]) {
         if self.edns.is_none() {
             return;
         }
         let start = out.len();
         out.extend_from_slice(&OPTION_EDE.to_be_bytes());
         out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&error.code.0.to_be_bytes());
+        out.extend_from_slice(&code.0.to_be_bytes());
         let bare = out.len();
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "{}", error.text);
-        if out.len() > self.limit {
+        for text in texts {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{text}");
+            if out.len() <= self.limit {
+                break;
+            }
             out.truncate(bare);
         }
         let option = out.len() - start;
@@ -202,6 +229,12 @@ pub fn not_implemented(out: &mut Vec<u8>, header: Header) {
 pub fn error(out: &mut Vec<u8>, envelope: &Envelope<'_>, rcode: Rcode, error: Option<ExtendedError<'_>>) {
     envelope.begin(out, 0, rcode, [0, 0, 0]);
     envelope.end_with_error(out, rcode, error);
+}
+
+/// SERVFAIL with an Extended DNS Error, with the first of `texts` that fits.
+pub fn failure(out: &mut Vec<u8>, envelope: &Envelope<'_>, code: ErrorCode, texts: &[&dyn Display]) {
+    envelope.begin(out, 0, Rcode::SERVFAIL, [0, 0, 0]);
+    envelope.end_with_text(out, Rcode::SERVFAIL, code, texts);
 }
 
 /// Question and OPT with TC=1: the client must retry over TCP.
@@ -330,6 +363,6 @@ pub fn answer(
     let options = envelope.end(out, rcode, answer.extended_errors());
     if matches!(ageing, Ageing::Stale) {
         let code = if rcode == Rcode::NXDOMAIN { ErrorCode::STALE_NXDOMAIN } else { ErrorCode::STALE_ANSWER };
-        envelope.add_error(out, options, ExtendedError { code, text: &"" });
+        envelope.add_error(out, options, code, &[]);
     }
 }

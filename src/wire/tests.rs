@@ -153,8 +153,8 @@ fn every_reply_is_readable_and_within_its_limit() {
         let mut out = Vec::new();
         for text in ["short", &long] {
             let denial = Denial::negative(Rcode::NXDOMAIN, 30, 7, text);
-            for reason in [None, Some(&text as &dyn std::fmt::Display)] {
-                denial::blocked(&mut out, &envelope, &denial, reason);
+            for reasons in [&[][..], &[&text as &dyn std::fmt::Display], &[&long, &text]] {
+                denial::blocked(&mut out, &envelope, &denial, reasons);
                 check(&out, limit, payload.is_some());
             }
             let error = ExtendedError { code: ErrorCode::PROHIBITED, text: &text };

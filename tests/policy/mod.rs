@@ -5,6 +5,7 @@ mod ancestors;
 mod blocking;
 mod bypass_names;
 mod client_groups;
+mod denial_links;
 mod grants_by_client;
 mod lists;
 mod requests;

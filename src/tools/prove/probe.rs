@@ -168,7 +168,7 @@ mod tests {
     fn reply(denial: &Denial) -> Vec<u8> {
         let (query, mut question, mut reply) = (query(), Question::empty(), Vec::new());
         let query = Query::parse(&query, &mut question).unwrap();
-        blocked(&mut reply, &Envelope::of(&query, Transport::Udp, 1232), denial, None);
+        blocked(&mut reply, &Envelope::of(&query, Transport::Udp, 1232), denial, &[]);
         reply
     }
 
