@@ -19,7 +19,7 @@ mod throttle;
 pub mod token;
 
 pub use authorized::Control;
-pub use requests::Requests;
+pub use requests::RequestPages;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -58,7 +58,7 @@ pub struct Admin {
     /// Longest duration of a grant.
     pub max_temporary: Duration,
     /// Requests for grants; `None` if they are disabled.
-    pub requests: Option<Requests>,
+    pub requests: Option<RequestPages>,
     /// State of threads and sockets.
     pub health: Health,
 }

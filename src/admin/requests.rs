@@ -34,7 +34,7 @@ const DEFAULT_FOR: &str = "4h";
 
 /// What the handlers of requests need besides [`Admin`].
 #[derive(Clone)]
-pub struct Requests {
+pub struct RequestPages {
     /// The requests; changes go through the control handle.
     pub book: SharedRequests,
     /// Names that must not resolve (`prove.must_not_resolve`): nobody may request them.
@@ -42,7 +42,7 @@ pub struct Requests {
 }
 
 impl Admin {
-    fn requests(&self) -> Result<&Requests, Refusal> {
+    fn requests(&self) -> Result<&RequestPages, Refusal> {
         self.requests.as_ref().ok_or_else(|| {
             let text = "requests are disabled; help: set `requests.enabled = true` and restart namegate";
             Refusal::new(StatusCode::FORBIDDEN, text)
@@ -106,7 +106,7 @@ fn request(
     client: IpAddr,
     now: SystemTime,
 ) -> Result<GrantRequest, Refusal> {
-    let Requests { book, forbidden } = admin.requests()?;
+    let RequestPages { book, forbidden } = admin.requests()?;
     let state = admin.state.load();
     let Some(group) = state.policies.group(client) else {
         let text = format!("client {client} is not permitted by server.allow_clients");

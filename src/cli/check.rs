@@ -13,6 +13,7 @@ use crate::policy::Mode;
 use crate::service::grant_store::GrantStore;
 use crate::service::reload::summary;
 use crate::service::state::check_upstreams;
+use crate::service::webhook::Webhook;
 use crate::tools::advise::{Advice, AdviceKind, advise};
 use crate::util::escape::on_one_line;
 
@@ -42,7 +43,8 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         return FAILED;
     }
     let state = GrantStore::new(assembly.settings.server.state_directory.clone());
-    if let Err(error) = state.check().and_then(|()| check_upstreams(assembly)) {
+    let webhook = || Webhook::check(&assembly.settings);
+    if let Err(error) = state.check().and_then(|()| check_upstreams(assembly)).and_then(|()| webhook()) {
         warn(&format!("error: {error}"));
         return FAILED;
     }

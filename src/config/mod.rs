@@ -29,6 +29,7 @@ mod tunnel_guard;
 mod upstream;
 mod value;
 mod values;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -55,3 +56,4 @@ pub use settings::{Settings, settings};
 pub use tunnel_guard::{GuardMode, TunnelGuardSettings};
 pub use upstream::UpstreamSettings;
 pub use value::{admin_address, listen_address};
+pub use webhook::{WebhookEvent, WebhookSettings, WebhookUrl};

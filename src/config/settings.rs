@@ -23,6 +23,7 @@ use crate::config::server::{ServerSettings, server};
 use crate::config::tunnel_guard::{TunnelGuardSettings, tunnel_guard};
 use crate::config::upstream::{UpstreamSettings, upstream};
 use crate::config::values::parameter_lists;
+use crate::config::webhook::{WebhookSettings, webhook};
 use crate::diagnostics::{Diagnostic, Faults, Section, Source};
 
 /// All settings. Paths are resolved against the settings file's directory.
@@ -99,6 +100,8 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// Requests for grants: clients whose names are blocked file them, and holders of the admin token decide them.
     pub requests: RequestSettings,
+    /// Webhook: notices of events to another program, over HTTPS.
+    pub webhook: WebhookSettings,
     /// The log, and which queries it contains.
     pub log: LogSettings,
     /// dnstap: complete queries and replies for another program.
@@ -128,6 +131,7 @@ pub fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnostic>) {
     let server = server(root.section("server"), base);
     let upstream = upstream(root.section("upstream"), base);
     let policy = policy(root.section("policy"), base);
+    let bootstrap = upstream.bootstrap.clone();
     let settings = Settings {
         parameters: parameter_lists(root.section("parameters")),
         client: client_groups(&mut root, &server.allow_clients, &policy, base),
@@ -143,6 +147,7 @@ pub fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnostic>) {
         cache: cache(root.section("cache")),
         admin: admin(root.section("admin"), base),
         requests: requests(root.section("requests")),
+        webhook: webhook(root.section("webhook"), base, &bootstrap),
         log: log(root.section("log"), base),
         dnstap: dnstap(root.section("dnstap"), base),
         prove: prove(root.section("prove")),

@@ -42,7 +42,8 @@ pub struct UpstreamSettings {
     /// file.
     #[serde(serialize_with = "serializers::roots")]
     pub roots: Roots,
-    /// Plain DNS resolvers, such as "10.0.0.4", used only to resolve the host names of encrypted servers.
+    /// Plain DNS resolvers, such as "10.0.0.4", used only to resolve the host names of encrypted servers and of
+    /// `webhook.url`.
     pub bootstrap: Vec<SocketAddr>,
 }
 

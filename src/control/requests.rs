@@ -216,10 +216,15 @@ impl GrantRequest {
         }
     }
 
-    /// This request as it is at `now`: an approved one has expired with its grant.
-    fn at(&self, now: SystemTime) -> Self {
+    /// Its state at `now`: an approved request has expired with its grant.
+    fn state_at(&self, now: SystemTime) -> RequestState {
         let is_over = self.state == RequestState::Approved && self.until.is_some_and(|until| until <= now);
-        Self { state: if is_over { RequestState::Expired } else { self.state }, ..self.clone() }
+        if is_over { RequestState::Expired } else { self.state }
+    }
+
+    /// This request as it is at `now`.
+    fn at(&self, now: SystemTime) -> Self {
+        Self { state: self.state_at(now), ..self.clone() }
     }
 
     /// The time from which it is held for [`HELD`].
@@ -241,7 +246,7 @@ impl RequestBook {
 
     /// Number of requests in each state at `now`.
     pub fn count(&self, state: RequestState, now: SystemTime) -> usize {
-        self.requests.iter().filter(|request| request.at(now).state == state).count()
+        self.requests.iter().filter(|request| request.state_at(now) == state).count()
     }
 
     /// Whether a request of `client` for `pattern` would be accepted at `now`. `prefix` says which addresses are one
@@ -335,7 +340,7 @@ impl RequestBook {
     ) -> Option<Self> {
         let mut book = self.clone();
         for request in &mut book.requests {
-            let made = request.scope.filter(|_| request.at(now).state == RequestState::Approved);
+            let made = request.scope.filter(|_| request.state_at(now) == RequestState::Approved);
             if made.is_some_and(|made| request.grant_scope(made, prefix) == *scope)
                 && request.pattern == *pattern
             {
@@ -349,6 +354,9 @@ impl RequestBook {
     pub fn aged(&self, now: SystemTime) -> Option<(Self, Vec<GrantRequest>)> {
         let is_old =
             |request: &GrantRequest| now.duration_since(request.begins()).is_ok_and(|age| age > HELD);
+        if !self.requests.iter().any(|request| is_old(request) || request.state_at(now) != request.state) {
+            return None;
+        }
         let (mut requests, mut expired) = (Vec::new(), Vec::new());
         for request in &self.requests {
             match request.state {
@@ -362,8 +370,7 @@ impl RequestBook {
                 _ => requests.push(request.at(now)),
             }
         }
-        let aged = Self { requests };
-        (aged != *self).then_some((aged, expired))
+        Some((Self { requests }, expired))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::events::outcome::{AnswerSource, Decision};
 use crate::listen::connections::RefusedConnection;
 use crate::net::reply_socket::SendDrop;
 use crate::observe::canary::CanaryExpect;
+use crate::observe::webhook_results::WebhookResult;
 use crate::policy::Mode;
 use crate::policy::rule::Action;
 use crate::policy::shadow::ShadowChange;
@@ -297,6 +298,11 @@ pub const METRICS: &[Metric] = &[
         "Unix time when the last round of canary queries ended.",
     ),
     counter("namegate_admin_tokens_refused_total", &[], "Refused admin requests: no token or a wrong token."),
+    counter(
+        "namegate_webhook_messages_total",
+        &[("result", Of(WebhookResult::VARIANTS))],
+        "Webhook messages: delivered, failed (refused, or all attempts failed) or lost (queue full).",
+    ),
     gauge("namegate_dnstap_connected", &[], "1 if a dnstap reader is connected and has accepted the stream."),
 ];
 

@@ -27,6 +27,7 @@ use crate::observe::canary_results::CanaryResults;
 use crate::observe::event_log::Losses;
 use crate::observe::live_stats::LiveStats;
 use crate::observe::rule_uses::RuleUses;
+use crate::observe::webhook_results::WebhookResults;
 use crate::policy::expect::Expect;
 use crate::policy::verdict::BlockReason;
 use crate::util::label::Label;
@@ -59,6 +60,7 @@ pub struct MetricsRegistry {
     reloads: Reloads,
     tokens_refused: AtomicU64,
     requests: OnceLock<SharedRequests>,
+    webhook: OnceLock<Arc<WebhookResults>>,
     standing: Arc<CanaryResults>,
     rule_uses: Arc<RuleUses>,
 }
@@ -98,6 +100,7 @@ impl MetricsRegistry {
             reloads,
             tokens_refused,
             requests: OnceLock::new(),
+            webhook: OnceLock::new(),
             standing,
             rule_uses,
         })
@@ -167,6 +170,16 @@ impl MetricsRegistry {
         let _ = self.requests.set(requests);
     }
 
+    /// The counts of webhook messages, which are published from now on.
+    pub fn watch_webhook(&self) -> Arc<WebhookResults> {
+        Arc::clone(self.webhook.get_or_init(Arc::default))
+    }
+
+    /// How many reloads failed.
+    pub fn failed_reloads(&self) -> u64 {
+        self.reloads.failure.load(Ordering::Relaxed)
+    }
+
     /// The current sums of all counters.
     pub fn totals(&self) -> Totals {
         let counters = lock(&self.counters);
@@ -196,6 +209,9 @@ impl MetricsRegistry {
         counter!("namegate_admin_tokens_refused_total").absolute(self.tokens_refused.load(Ordering::Relaxed));
         if let Some(requests) = self.requests.get() {
             publish_requests(requests);
+        }
+        if let Some(webhook) = self.webhook.get() {
+            webhook.publish();
         }
         self.standing.publish();
         self.rule_uses.collect(&state, SystemTime::now());

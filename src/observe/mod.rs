@@ -23,3 +23,4 @@ pub mod query_log;
 pub mod rule_uses;
 mod series;
 pub mod top;
+pub mod webhook_results;

@@ -16,6 +16,7 @@ pub mod shutdown;
 pub mod sockets;
 pub mod state;
 pub mod watchdog;
+pub mod webhook;
 
 /// Why namegate cannot start: all problems as text, with hints.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;

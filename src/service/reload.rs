@@ -291,11 +291,11 @@ impl Reloader {
         let outcome = decision.outcome.clone();
         let decided = self.requests.book().decided(id, decision, SystemTime::now());
         let (book, request) = decided.map_err(|error| error.to_string())?;
-        // An audit entry comes first, as for grants.
         match outcome {
             RequestOutcome::Approve(grant, _) => {
-                self.requests.record(RequestEvent::Approved, &request)?;
+                // Its audit entry names the request.
                 self.allow(&grant)?;
+                self.requests.record(RequestEvent::Approved, &request)?;
             }
             RequestOutcome::Deny(_) => self.requests.record(RequestEvent::Denied, &request)?,
         }
@@ -305,7 +305,7 @@ impl Reloader {
 
     /// Expires and forgets old requests.
     fn age_requests(&self) {
-        let Some((book, expired)) = self.requests.book().aged(SystemTime::now()) else { return };
+        let Some((book, expired)) = self.requests.aged(SystemTime::now()) else { return };
         for request in &expired {
             if let Err(error) = self.requests.record(RequestEvent::Expired, request) {
                 tracing::error!("{error}");
@@ -468,6 +468,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         ("[dnstap]", before.dnstap != after.dnstap),
         ("[prove]", before.prove != after.prove),
         ("requests.enabled", before.requests.enabled != after.requests.enabled),
+        ("[webhook]", before.webhook != after.webhook),
         ("[sandbox]", before.sandbox != after.sandbox),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,11 @@ impl RequestStore {
     /// A copy of the requests.
     pub fn book(&self) -> RequestBook {
         lock(&self.book).clone()
+    }
+
+    /// As [`RequestBook::aged`].
+    pub fn aged(&self, now: SystemTime) -> Option<(RequestBook, Vec<GrantRequest>)> {
+        lock(&self.book).aged(now)
     }
 
     /// Saves `book`, replacing the file atomically, and makes it the current one.

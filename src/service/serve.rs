@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::token::TokenFile;
-use crate::admin::{Admin, Control, Requests, listener};
+use crate::admin::{Admin, Control, RequestPages, listener};
 use crate::assemble::Assembly;
 use crate::config::{ServerSettings, Settings};
 use crate::control::{CommandQueue, ControlHandle};
@@ -41,6 +41,7 @@ use crate::service::shutdown::{Request, Signals};
 use crate::service::sockets::{AdminListener, Sockets};
 use crate::service::state::make_state;
 use crate::service::watchdog::Watchdog;
+use crate::service::webhook::{Webhook, WebhookSources};
 use crate::service::{StartError, descriptors};
 use crate::tools::prove::watch::Watch;
 use crate::upstream::probe;
@@ -133,12 +134,12 @@ impl Service {
         let health = watchdog.health();
         let forbidden = settings.prove.must_not_resolve.clone().into();
         let book = service.requests.shared();
-        let requests = Some(Requests { book, forbidden }).filter(|_| settings.requests.enabled);
-        if let Some(Requests { book, .. }) = &requests {
+        let requests = Some(RequestPages { book, forbidden }).filter(|_| settings.requests.enabled);
+        if let Some(RequestPages { book, .. }) = &requests {
             metrics.watch_requests(Arc::clone(book));
         }
-        let admin =
-            Admin { state, metrics, live, losses, started, control, max_temporary, requests, health };
+        let hook_live = Arc::clone(&live);
+        let admin = Admin { state, metrics, live, losses, started, control, max_temporary, requests, health };
         if let Some(listener) = listener {
             service.serve_admin(listener, admin.router(&settings.admin.hosts))?;
         }
@@ -149,6 +150,14 @@ impl Service {
             Watch::new(&settings.prove, &service.listen, &service.state, standing, hidden_clients)
         {
             service.runtime.spawn(watch.run(service.stop.clone()));
+        }
+        let sources = WebhookSources {
+            requests: service.requests.shared(),
+            live: hook_live,
+            metrics: Arc::clone(&service.metrics),
+        };
+        if let Some(webhook) = Webhook::new(&settings, sources)? {
+            service.runtime.spawn(webhook.run(service.stop.clone()));
         }
         service.event_log = Some(event_log.start()?);
         Ok(service)

@@ -87,7 +87,7 @@ fn approved_request_resolves_for_its_client_until_it_ends() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["event"].clone())
         .collect();
-    assert_eq!(events, ["requested", "approved", "allowed", "ended"]);
+    assert_eq!(events, ["requested", "allowed", "approved", "ended"]);
 }
 
 #[test]

@@ -11,3 +11,4 @@ mod sandbox;
 mod service_manager;
 mod state_directory;
 mod systemd;
+mod webhook;

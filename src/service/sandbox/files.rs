@@ -89,16 +89,18 @@ impl Files {
     }
 
     fn add(&mut self, settings: &Settings) {
-        let Settings { policy, client, local, upstream, admin, cookies, server, log, .. } = settings;
+        let Settings { policy, client, local, upstream, admin, cookies, server, log, webhook, .. } = settings;
         policy.zones_directory.iter().for_each(|directory| self.read_all(directory));
         let zones =
             policy.zones.iter().chain(client.iter().filter_map(|group| group.zones.as_ref()).flatten());
         zones.filter(|zone| allowlist_name::is_path(zone)).for_each(|zone| self.read_beside(Path::new(zone)));
         local.iter().for_each(|zone| self.read_beside(&zone.file));
-        if let Roots::File { path, .. } = &upstream.roots {
-            self.read_beside(path);
+        for roots in [&upstream.roots, &webhook.roots] {
+            if let Roots::File { path, .. } = roots {
+                self.read_beside(path);
+            }
         }
-        let secrets = [&admin.token_file, &cookies.secret_file];
+        let secrets = [&admin.token_file, &cookies.secret_file, &webhook.secret_file];
         secrets.into_iter().flatten().for_each(|file| self.read_beside(file));
         let log = log.file.as_deref().map(directory_of);
         for directory in server.state_directory.as_deref().into_iter().chain(log) {

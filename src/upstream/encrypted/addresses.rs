@@ -77,7 +77,14 @@ impl Addresses {
     }
 }
 
-async fn look_up(name: &DnsName<'_>, port: u16, bootstrap: &[SocketAddr]) -> Result<Vec<SocketAddr>, String> {
+/// Resolves `name` through the `bootstrap` resolvers, in turn.
+///
+/// Errors: none of them resolves it.
+pub(crate) async fn look_up(
+    name: &DnsName<'_>,
+    port: u16,
+    bootstrap: &[SocketAddr],
+) -> Result<Vec<SocketAddr>, String> {
     let mut reasons = Vec::new();
     for resolver in bootstrap {
         match ask(*resolver, name).await {

@@ -31,6 +31,11 @@ impl Encryption {
             .with_no_client_auth();
         Ok(Self { roots, bootstrap, tls })
     }
+
+    /// The TLS settings, for another client.
+    pub fn into_tls(self) -> ClientConfig {
+        self.tls
+    }
 }
 
 /// Equal if both trust the same servers and resolve their names the same way.

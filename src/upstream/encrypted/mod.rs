@@ -4,7 +4,7 @@
 //! has ended. Queries are only ever sent over a connection whose peer has proved its identity.
 
 mod address_race;
-mod addresses;
+pub(crate) mod addresses;
 mod connection;
 pub mod encryption;
 mod failure_throttle;
