@@ -67,11 +67,12 @@ pub struct Admin {
 const MAX_BODY: usize = 16 * 1024;
 
 impl Admin {
-    /// Routes for `/`, `/metrics`, `/healthz`, `/livez`, `/readyz` and `/api/v1/…`. Health probes may use any host
-    /// name; all other pages require an IP address, a single-label name or one of `hosts`.
+    /// Routes for `/`, `/request`, `/metrics`, `/healthz`, `/livez`, `/readyz` and `/api/v1/…`. Health probes may use
+    /// any host name; all other pages require an IP address, a single-label name or one of `hosts`.
     pub fn router(self, hosts: &[String]) -> Router {
         let pages = Router::new()
             .route("/", get(page::page))
+            .route("/request", get(page::page))
             .route("/metrics", get(metrics))
             .route("/api/v1/status", get(api::status))
             .route("/api/v1/top", get(api::top))

@@ -1,4 +1,4 @@
-//! The status page at `/`: one document with inline style and script that gets its data from the JSON pages.
+//! The console at `/` and `/request`: one document with inline style and script that gets its data from the JSON pages.
 
 use std::sync::LazyLock;
 
@@ -11,10 +11,21 @@ use sha2::{Digest, Sha256};
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = concat!(
     include_str!("page/element.js"),
+    include_str!("page/time.js"),
+    include_str!("page/http.js"),
+    include_str!("page/session.js"),
+    include_str!("page/router.js"),
+    include_str!("page/banner.js"),
     include_str!("page/chart.js"),
-    include_str!("page/explain.js"),
+    include_str!("page/lookups.js"),
+    include_str!("page/overview.js"),
     include_str!("page/tail.js"),
-    include_str!("page/status.js"),
+    include_str!("page/explain.js"),
+    include_str!("page/name.js"),
+    include_str!("page/client.js"),
+    include_str!("page/log.js"),
+    include_str!("page/requests.js"),
+    include_str!("page/ask.js"),
     include_str!("page/poll.js"),
 );
 

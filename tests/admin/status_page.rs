@@ -1,4 +1,4 @@
-//! Tests the status page: how it is served, and how it works in Chromium.
+//! Tests the status page's overview and the view of a name: how it is served, and how it works in Chromium.
 //!
 //! Tests that open it need Debian's chromium and chromium-driver, so a plain `cargo test` skips them; `.ci/run`
 //! installs both, runs the tests and stores the screenshots.
@@ -45,16 +45,22 @@ fn start(settings: &str) -> (ScriptedUpstream, Gate) {
 }
 
 fn open(gate: &Gate) -> Browser {
+    let browser = open_at(gate, "/");
+    browser.expect_text("#mode", &["enforce"]);
+    browser
+}
+
+/// Opens `path` of the page on a desktop.
+pub(super) fn open_at(gate: &Gate, path: &str) -> Browser {
     let browser = Browser::start();
     browser.resize(1280, 900);
-    browser.open(&format!("http://{}/", gate.admin()));
-    browser.expect_text("#mode", &["enforce"]);
+    browser.open(&format!("http://{}{path}", gate.admin()));
     browser
 }
 
 /// Fails if the browser logged anything, including content policy violations.
 #[track_caller]
-fn assert_quiet(browser: &Browser) {
+pub(super) fn assert_quiet(browser: &Browser) {
     let console = browser.console();
     assert!(console.is_empty(), "the console is not empty:\n{}", console.join("\n"));
     assert_eq!(browser.run("return typeof pwned"), "undefined", "a name was executed as script");
@@ -118,9 +124,10 @@ fn a_blocked_lookup_is_seen_at_once() {
     gate.ask("a.denied.example", "A");
     let newest = ["a.denied.example", "denied by *.denied.example", "house.toml:5"];
     browser.expect_text("#tail tbody tr:first-child", &newest);
-    browser.click("#tail tbody tr:last-child button");
+    browser.click("#tail tbody tr:last-child .name");
     let explanation = ["No: blocked.", "exfiltrate.elsewhere.example TXT"];
     browser.expect_text("#explanation", &explanation);
+    browser.run("location.hash = '#/'");
     browser.expect_text("#names", &["exfiltrate.elsewhere.example", "a.denied.example"]);
     browser.expect_text("#clients", &["127.0.0.1"]);
     browser.click("#pause");
@@ -160,16 +167,22 @@ fn names_are_text_and_nothing_else() {
     assert_eq!(browser.run("return document.querySelectorAll('main img, main script').length"), 0);
     assert_quiet(&browser);
     for (row, name) in names.as_array().into_iter().flatten().enumerate() {
-        browser.run("document.getElementById('explanation').textContent = ''");
+        browser.run("location.hash = '#/'");
+        browser.expect_text("#explanation", &["Checks the name"]);
         browser.click(&format!("#tail tbody tr:nth-child({}) .name", row + 1));
-        assert_eq!(browser.run("return document.getElementById('name').value"), *name);
+        eventually("the name in its view", || {
+            (browser.run("return document.getElementById('name').value") == *name).then_some(())
+        });
         browser.expect_text("#explanation .verdict", &["No"]);
     }
-    for width in [390, 360] {
-        browser.resize(width, 844);
-        eventually("a page without a horizontal scrollbar", || {
-            (browser.run("return document.documentElement.scrollWidth") == width).then_some(())
-        });
+    for view in ["#/", &format!("#/name/{LONGEST}"), "#/log"] {
+        browser.run(&format!("location.hash = '{view}'"));
+        for width in [390, 360] {
+            browser.resize(width, 844);
+            eventually("a page without a horizontal scrollbar", || {
+                (browser.run("return document.documentElement.scrollWidth") == width).then_some(())
+            });
+        }
     }
     assert_quiet(&browser);
 }
@@ -209,6 +222,8 @@ fn the_keyboard_is_enough() {
     browser.expect_text("#explanation", &["Yes: allowed.", "ws.allowed.example A"]);
     let outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle");
     assert_eq!(outline, "solid", "the focus is visible");
+    tab_to(&browser, "header nav a[href='./#/']");
+    browser.press(&key::ENTER.to_string());
     tab_to(&browser, "#tail .name");
     browser.press(&key::ENTER.to_string());
     browser.expect_text("#explanation", &["No: blocked.", "b.denied.example A"]);
@@ -216,9 +231,9 @@ fn the_keyboard_is_enough() {
 }
 
 /// Presses Tab until `selector` has the focus.
-fn tab_to(browser: &Browser, selector: &str) {
-    let focused = format!("return document.activeElement.matches('{selector}')");
-    for _ in 0..20 {
+pub(super) fn tab_to(browser: &Browser, selector: &str) {
+    let focused = format!("return document.activeElement.matches(\"{selector}\")");
+    for _ in 0..80 {
         browser.press(&key::TAB.to_string());
         if browser.run(&focused) == true {
             return;
@@ -234,11 +249,13 @@ fn page_warns_when_offline_or_observing() {
     let browser = Browser::start();
     browser.open(&format!("http://{}/", gate.admin()));
     browser.expect_text("#mode", &["OBSERVE"]);
-    browser.expect_text("#observing", &["the policy is not enforced"]);
+    browser.expect_text("#warnings", &["bserve"]);
+    assert_eq!(browser.run("return document.title"), "namegate: 1 warning");
     gate.ask("api.elsewhere.example", "A");
     browser.expect_text("#tail tbody", &["would block", "api.elsewhere.example"]);
     drop(gate);
-    browser.expect_text("#unreachable", &["namegate does not respond."]);
+    browser.expect_text("#unreachable", &["namegate does not respond.", "old."]);
+    assert_eq!(browser.run("return document.title"), "namegate: unreachable");
 }
 
 #[test]
@@ -256,7 +273,6 @@ fn screenshots() {
         }
         std::thread::sleep(Duration::from_millis(600));
     }
-    explain(&browser, "telemetry.example", "No: blocked.");
     browser.expect_text("#names", &["registry.example"]);
     for (device, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
         for scheme in ["light", "dark"] {

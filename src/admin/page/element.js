@@ -10,9 +10,17 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** The content of a template. */
+const stamp = (id) => byId(id).content.firstElementChild.cloneNode(true);
+
+/** Text from outside. */
+const text = (value) => element("span", { class: "text" }, value);
+
+const badge = (tone, words) => element("span", { class: `badge ${tone}` }, words);
+
 /** Sets the text only if it differs, so that selections stay. */
-function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+function say(node, words) {
+  if (node.textContent !== words) node.textContent = words;
 }
 
 /** Shows `items` in `table`, one row each. Reuses existing rows, so that the focus stays. */
@@ -24,19 +32,68 @@ function fill(table, items, makeRow, fillRow) {
   showOrEmpty(table);
 }
 
-/** Shows the table, or the sentence after it if there are no rows. */
-function showOrEmpty(table) {
-  const sentence = table.nextElementSibling;
-  table.hidden = table.tBodies[0].rows.length === 0;
-  sentence.hidden = !table.hidden;
-  say(sentence, sentence.dataset.empty);
+/** Shows the list or table, or the sentence after it if it has no rows. */
+function showOrEmpty(list, sentence = list.nextElementSibling.dataset.empty) {
+  const rows = list.tBodies?.[0] ?? list;
+  list.hidden = rows.childElementCount === 0;
+  list.nextElementSibling.hidden = !list.hidden;
+  say(list.nextElementSibling, sentence);
 }
 
-/** A button with a name; a click explains the name. */
-const nameButton = () => element("button", { type: "button", class: "name text", title: "Explain this name" });
+/** Empties the list or table, and shows a sentence in its place. */
+function showInstead(list, sentence) {
+  (list.tBodies?.[0] ?? list).replaceChildren();
+  showOrEmpty(list, sentence);
+}
+
+/** Shows counts as a ranking with bars. */
+function rank(table, items, makeKey) {
+  const most = Math.max(1, ...items.map((item) => item.count));
+  const row = () => element("tr", {}, element("td", {}, element("span"), element("span", { class: "bar" })), element("td", { class: "number" }));
+  fill(table, items, row, (made, item) => {
+    const [key, bar] = made.cells[0].children;
+    if (key.textContent !== item.key) key.replaceChildren(makeKey(item.key));
+    bar.style.inlineSize = `${(100 * item.count) / most}%`;
+    say(made.cells[1], count(item.count));
+  });
+}
+
+/** A link to the view of a name. In a flood, the history counts names without keeping them: `*`. */
+function nameLink(name, type = "A") {
+  if (name === "*") return text("(further names)");
+  return element("a", { class: "name text", href: link(["name", name], type === "A" ? {} : { type }) }, name);
+}
+
+/** A link to the view of a client, unless the settings hide clients: `-`. */
+function clientLink(client = "-") {
+  return client === "-" ? text("–") : element("a", { class: "text", href: link(["client", client]) }, client);
+}
+
+/** Settings or rules to copy. Copies through a selection, because the Clipboard API needs https. */
+function snippet(settings) {
+  const code = element("code", { class: "text" }, settings.trimEnd());
+  const copy = element("button", { type: "button", class: "copy" }, "Copy");
+  copy.addEventListener("click", () => {
+    getSelection().selectAllChildren(code);
+    const copied = document.execCommand("copy");
+    say(copy, copied ? "Copied" : "Press Ctrl+C");
+    setTimeout(() => say(copy, "Copy"), 2000);
+  });
+  return element("div", { class: "snippet" }, element("pre", {}, code), copy);
+}
+
+/** What this browser remembers; it may refuse to. */
+function recall(key) {
+  try { return localStorage.getItem(key) ?? ""; } catch { return ""; }
+}
+
+function remember(key, value) {
+  try { localStorage.setItem(key, value); } catch { /* Then it is forgotten with the page. */ }
+}
 
 const count = (value) => value.toLocaleString("en");
 const rate = (value) => value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 });
+const plural = (value, one) => `${count(value)} ${one}${value === 1 ? "" : "s"}`;
 
 function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB"];
@@ -58,11 +115,4 @@ function duration(seconds) {
     return whole > 0 ? `${whole} ${unit}` : "";
   });
   return parts.filter(Boolean).join(" ");
-}
-
-/** Time in UTC as in the query log; with the date unless it is today. */
-function clock(time) {
-  const [date, rest = ""] = time.split("T");
-  const today = new Date().toISOString().startsWith(date);
-  return today ? rest.slice(0, 8) : `${date} ${rest.slice(0, 8)}`;
 }

@@ -1,4 +1,4 @@
-// The form "Would this name resolve?".
+// The form "Would this name resolve?" and its answer.
 
 const WORDS = {
   allowed: ["yes", "Yes: allowed."],
@@ -8,57 +8,52 @@ const WORDS = {
   refused: ["no", "No: refused."],
 };
 const explanation = byId("explanation");
-let explained = null; // the last question and the policy that decided it
-let asking = new AbortController();
+const hint = [...explanation.children];
+const question = byId("explain").elements;
+let explained = null; // the last question, and the state of affairs when it was answered
 
 byId("explain").addEventListener("submit", (event) => {
   event.preventDefault();
-  explain(byId("name").value.trim(), byId("type").value);
+  const [name, type, client] = [question.name, question.type, question.client].map((field) => field.value.trim());
+  go(["name", name], { ...(type !== "A" && { type }), ...(client && { client }) });
 });
 
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("button.name");
-  if (!button) return;
-  const type = button.dataset.type ?? "A";
-  byId("name").value = button.textContent;
-  if ([...byId("type").options].some((option) => option.value === type)) byId("type").value = type;
-  explain(button.textContent, type);
-  explanation.focus({ preventScroll: true });
-  byId("explain-title").scrollIntoView({ block: "start" });
-});
+function clearExplanation() {
+  explained = null;
+  byId("explain").reset();
+  explanation.replaceChildren(...hint);
+}
 
-async function explain(name, type) {
-  asking.abort();
-  asking = new AbortController();
-  const { signal } = asking;
+/** Explains a lookup; returns the name in the form that lookups have. */
+async function explain(asked, signal) {
+  explained = { asked, signal, state: shownState };
   try {
-    const response = await fetch(`api/v1/explain?${new URLSearchParams({ name, type })}`, { cache: "no-store", signal });
-    const answer = await response.json();
-    if (signal.aborted) return;
-    explained = { name, type, policy: shownPolicy };
-    explanation.replaceChildren(...(response.ok ? describe(answer) : complaint(answer.error)));
-  } catch {
-    if (!signal.aborted) explanation.replaceChildren(...complaint("namegate does not respond. Try again."));
+    const answer = await request(query("api/v1/explain", asked), { signal });
+    explanation.replaceChildren(...describe(answer, asked));
+    return answer.name;
+  } catch (error) {
+    if (error.name !== "AbortError") explanation.replaceChildren(verdict("but", "No result."), element("p", { class: "text" }, sentence(error)));
   }
 }
 
-/** Explains again after a policy change, so that no verdict outlives its policy. */
+/** Explains again after a change, so that no verdict outlives its policy. */
 function explainAgain() {
-  if (explained && explained.policy !== shownPolicy) explain(explained.name, explained.type);
+  if (explained && explained.state !== shownState) explain(explained.asked, explained.signal);
 }
 
-function complaint(text) {
-  explained = null;
-  return [verdict("but", "No result."), element("p", { class: "text" }, text)];
-}
-
-function describe(answer) {
-  const [sign, words] = WORDS[answer.verdict] ?? ["but", answer.verdict];
+function describe(answer, asked) {
+  const isBlocked = ["blocked", "observed"].includes(answer.verdict);
+  const fails = answer.verdict === "allowed" && troubled();
+  const [sign, words] = fails ? ["but", "Allowed, but clients get errors now: see above."] : WORDS[answer.verdict] ?? ["but", answer.verdict];
   const facts = element("dl", { class: "reasons" });
-  const fact = (term, text) => {
-    if (text) facts.append(element("div", {}, element("dt", {}, term), element("dd", { class: "text" }, text)));
+  const fact = (term, ...values) => {
+    if (values[0]) facts.append(element("div", {}, element("dt", {}, term), element("dd", { class: "text" }, ...values)));
   };
   fact("Query", `${answer.name} ${answer.type}`);
+  if (answer.client) fact("Client", clientLink(answer.client));
+  fact("Client group", answer.group);
+  fact("Mode", answer.mode);
+  fact("Upstreams", answer.route);
   fact("Reason", answer.because);
   fact("Rule", answer.rule);
   fact("Defined in", answer.place);
@@ -67,28 +62,38 @@ function describe(answer) {
   fact("Owner", answer.owner);
   fact("Ticket", answer.ticket);
   fact("Ends", answer.until);
-  if (answer.hits !== undefined) fact("Used", uses(answer));
-  return [verdict(sign, words), facts, ...(answer.snippet ? remedy(answer.snippet.trimEnd()) : [])];
+  if (answer.hits !== undefined) fact("Used", ...uses(answer));
+  for (const grant of answer.grants ?? []) fact("Temporary allow", `${grant.pattern}: ${grant.reason}, until `, timeNode(grant.until));
+  return [verdict(sign, words), facts, ...(isBlocked ? remedies(answer, asked) : [])];
 }
 
-function uses(answer) {
-  return answer.last_used ? `${count(answer.hits)} times, last ${answer.last_used}` : "never since it is counted";
-}
+const uses = ({ hits, last_used: last }) => (last ? [`${plural(hits, "time")}, last `, timeNode(last)] : ["never since it is counted"]);
 
 function verdict(sign, words) {
   return element("p", { class: `verdict ${sign}` }, byId(sign).content.cloneNode(true), words);
 }
 
-/** The settings that would allow the name. Copies through a selection, because the Clipboard API needs https. */
-function remedy(snippet) {
-  const code = element("code", { class: "text" }, snippet);
-  const copy = element("button", { type: "button", class: "copy" }, "Copy");
-  copy.addEventListener("click", () => {
-    getSelection().selectAllChildren(code);
-    const copied = document.execCommand("copy");
-    say(copy, copied ? "Copied" : "Press Ctrl+C");
-    setTimeout(() => say(copy, "Copy"), 2000);
+/** What would allow the name: a rule, a temporary allow, or a request. */
+function remedies(answer, asked) {
+  const entry = answer.entry ?? (answer.snippet && { text: answer.snippet });
+  const rule = entry
+    ? [element("p", { class: "step" }, ...(entry.file ? ["To allow this name, add to ", element("code", { class: "text" }, entry.file), ":"] : ["To allow this name, change the settings:"])), snippet(entry.text)]
+    : [];
+  const form = stamp("allow");
+  form.elements.scope.append(...scopes(answer.client, answer.group));
+  onSubmit(form, async ({ scope, ...fields }) => {
+    const grant = await request("api/v1/allowed", { method: "POST", body: signed({ name: answer.name, ...fields, ...limitedTo(scope, answer) }) });
+    form.replaceChildren(element("p", { role: "status" }, "Allowed until ", timeNode(grant.until), "."));
+    explain(asked, leaving.signal);
   });
-  const title = element("p", { class: "quiet" }, "To allow this name, change the settings:");
-  return [title, element("div", { class: "snippet" }, element("pre", {}, code), copy)];
+  const ask = element("a", { href: query("request", { name: answer.name }) }, "Request this name");
+  return [...rule, form, element("p", { class: "step instead" }, ask, " from those who may allow it.")];
 }
+
+/** Options for whom a name is allowed. */
+function scopes(client, group) {
+  const options = [["client", client && `client ${client}`], ["group", group && `client group ${group}`], ["all", "all clients"]];
+  return options.filter(([, words]) => words).map(([value, words]) => element("option", { value }, words));
+}
+
+const limitedTo = (scope, { client, group }) => (scope === "client" ? { client } : scope === "group" ? { group } : {});

@@ -1,26 +1,28 @@
-// Status, totals, upstreams, allowlists, cache and the most blocked names and clients.
+// The overview: rates, totals, the most blocked names and clients, upstreams, policy and cache.
 
-let shownPolicy = null;
+const LATELY = 10; // seconds: the printed rate is a mean over these
+const liveCharts = new Charts(byId("rates"), Object.keys(KINDS), (values, at) => {
+  if (at !== undefined) return [`${count(values[at])}/s`, `${duration(Math.max(1, values.length - 1 - at))} ago`];
+  const lately = values.slice(-LATELY);
+  const now = lately.reduce((sum, value) => sum + value, 0) / Math.max(1, lately.length);
+  return [`${rate(now)}/s`, `peak ${count(Math.max(0, ...values))}`];
+});
+let shownState = null; // what an explanation depends on
 
 function showStatus(status) {
   const { policy, totals, cache } = status;
   const observes = policy.mode !== "enforce";
-  shownPolicy = `${policy.hash} ${policy.mode} ${policy.loaded}`;
+  shownState = [policy.hash, policy.mode, policy.loaded, troubled()].join();
   say(byId("version"), status.version);
   const mode = byId("mode");
   say(mode, observes ? policy.mode.toUpperCase() : "enforce");
-  mode.className = observes ? "badge warn" : "badge good";
+  mode.className = observes ? "badge warn" : "badge plain";
   mode.hidden = false;
   say(byId("policy"), policy.hash);
   say(byId("rules"), count(policy.rules));
-  say(byId("loaded"), `${clock(policy.loaded)} UTC`);
+  byId("loaded").replaceChildren(timeNode(policy.loaded));
   say(byId("uptime"), duration(status.uptime_seconds));
-  byId("observing").hidden = !observes;
-  byId("reload-failed").hidden = policy.last_reload_succeeded;
-  byId("log-lost").hidden = status.log_lost === 0;
-  say(byId("log-lost"), `${count(status.log_lost)} lookups are missing from the query log, and possibly from the lists below.`);
-  say(byId("blocked-title"), observes ? "Not allowed" : "Blocked");
-  drawCharts(status.rates);
+  liveCharts.draw(status.rates, 300);
   for (const [key, value] of Object.entries(totals)) {
     const shown = byId(`total-${key}`);
     if (shown) say(shown, count(value));
@@ -81,17 +83,12 @@ function showTop(top) {
   for (const node of document.querySelectorAll(".window")) {
     say(node, top.window_seconds === 3600 ? "last hour" : `last ${duration(top.window_seconds)}`);
   }
-  rank(byId("names"), top.names, nameButton);
-  rank(byId("clients"), top.clients, () => element("span", { class: "text" }));
+  rank(byId("names"), top.names, nameLink);
+  rank(byId("clients"), top.clients, clientLink);
 }
 
-function rank(table, counts, makeKey) {
-  const most = Math.max(1, ...counts.map((item) => item.count));
-  const row = () => element("tr", {}, element("td", {}, makeKey(), element("span", { class: "bar" })), element("td", { class: "number" }));
-  fill(table, counts, row, (made, item) => {
-    const [key, bar] = made.cells[0].children;
-    say(key, item.key);
-    bar.style.inlineSize = `${(100 * item.count) / most}%`;
-    say(made.cells[1], count(item.count));
-  });
-}
+byId("reload").addEventListener("click", async () => {
+  say(byId("reloaded"), "Reloading …");
+  const outcome = await request("api/v1/reload", { method: "POST", body: {} }).then(({ message }) => message, sentence);
+  say(byId("reloaded"), outcome);
+});
