@@ -1,5 +1,6 @@
 //! Tests of the admin listener: pages, token and limits.
 
+mod console;
 mod limits;
 mod pages;
 mod status_page;

@@ -124,6 +124,20 @@ impl Browser {
         entries.as_array().expect("a list of entries").iter().map(line).collect()
     }
 
+    /// What keeps people from using the page, as axe-core (`NAMEGATE_AXE`) finds it by WCAG 2.2 AA.
+    pub(crate) fn barriers(&self) -> Vec<String> {
+        let axe = std::env::var_os("NAMEGATE_AXE").expect("NAMEGATE_AXE is the path of axe.min.js");
+        let axe = fs::read_to_string(axe).expect("axe-core can be read");
+        self.run(&format!("if (!window.axe) {{ {axe} }}"));
+        let found = self.run(
+            "const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
+             const line = ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`;
+             return axe.run(document, { runOnly: tags }).then(({ violations }) => violations.map(line));",
+        );
+        let found = found.as_array().expect("a list of violations");
+        found.iter().map(|violation| violation.as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     /// Writes a screenshot to `NAME.png` in the screenshot directory.
     pub(crate) fn screenshot(&self, name: &str) -> PathBuf {
         let picture = self.chromium("Page.captureScreenshot", &json!({ "format": "png" }));
