@@ -13,7 +13,7 @@ function element(tag, attributes = {}, ...children) {
 /** The content of a template. */
 const stamp = (id) => byId(id).content.firstElementChild.cloneNode(true);
 
-/** Text from outside. */
+/** Text from outside; its own direction does not reorder what stands beside it. */
 const text = (value) => element("span", { class: "text" }, value);
 
 const badge = (tone, words) => element("span", { class: `badge ${tone}` }, words);

@@ -63,7 +63,7 @@ function describe(answer, asked) {
   fact("Ticket", answer.ticket);
   fact("Ends", answer.until);
   if (answer.hits !== undefined) fact("Used", ...uses(answer));
-  for (const grant of answer.grants ?? []) fact("Temporary allow", `${grant.pattern}: ${grant.reason}, until `, timeNode(grant.until));
+  for (const grant of answer.grants ?? []) fact("Temporary allow", text(grant.pattern), ", until ", timeNode(grant.until), ": ", text(grant.reason));
   return [verdict(sign, words), facts, ...(isBlocked ? remedies(answer, asked) : [])];
 }
 

@@ -58,19 +58,20 @@ function requestItem(one) {
 
 /** What a request says, and what became of it. */
 function describeRequest(one, name) {
-  const asked = [`Asked for ${duration(one.for_seconds)}`, one.author && `by ${one.author}`, one.client && `client ${one.client}`, one.group && `group ${one.group}`];
+  const asked = [["by ", one.author], ["client ", one.client], ["group ", one.group]];
   return [
     element("p", { class: "line" }, badge(STATES[one.state] ?? "plain", one.state), name),
     element("p", { class: "text" }, one.reason),
-    element("p", { class: "quiet text" }, `${asked.filter(Boolean).join(", ")}, `, timeNode(one.filed)),
-    ...(one.decided ? [element("p", { class: "text" }, ...decision(one))] : []),
+    element("p", { class: "quiet" }, `Asked for ${duration(one.for_seconds)}, `,
+      ...asked.filter(([, value]) => value).flatMap(([words, value]) => [words, text(value), ", "]), timeNode(one.filed)),
+    ...(one.decided ? [element("p", {}, ...decision(one))] : []),
   ];
 }
 
 function decision({ state, decided, decided_by: by, answer, until, scope }) {
-  const parts = [`${state === "denied" ? "Denied" : "Approved"}${by ? ` by ${by}` : ""}, `, timeNode(decided)];
+  const parts = [state === "denied" ? "Denied" : "Approved", ...(by ? [" by ", text(by)] : []), ", ", timeNode(decided)];
   if (until) parts.push(`; for ${scopeWords(scope)}, until `, timeNode(until));
-  if (answer) parts.push(`: ${answer}`);
+  if (answer) parts.push(": ", text(answer));
   return parts;
 }
 

@@ -54,4 +54,8 @@ function arrive(view) {
   document.querySelector(target).focus({ preventScroll: true });
 }
 
-addEventListener("hashchange", route);
+addEventListener("hashchange", () => {
+  signingIn = false; // what the new view needs it asks for itself
+  route();
+  poll();
+});
