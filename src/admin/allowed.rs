@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::Admin;
-use super::authorized::Authorized;
+use super::access::Authorized;
 use super::refusal::Refusal;
 use crate::api::allow_request::AllowRequestJson;
 use crate::hazard::{Reach, reach};

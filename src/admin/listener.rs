@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::authorized::AdminPeer;
+use super::access::AdminPeer;
 use super::places::{PlacePermit, Places};
 
 /// Most connections: some browsers, one or two Prometheus servers, and probes. Beyond that, idle connections are

@@ -5,7 +5,7 @@
 
 mod allowed;
 mod api;
-mod authorized;
+mod access;
 mod canaries;
 mod exceptions;
 mod headers;
@@ -18,7 +18,7 @@ mod requests;
 mod throttle;
 pub mod token;
 
-pub use authorized::Control;
+pub use access::Control;
 pub use requests::RequestPages;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 
 use super::Admin;
 use super::allowed::{grant, text};
-use super::authorized::{AdminPeer, Authorized};
+use super::access::{AdminPeer, Authorized};
 use super::refusal::Refusal;
 use crate::api::allow_request::AllowRequestJson;
 use crate::api::requests::{
