@@ -2,9 +2,8 @@
 
 pub mod requests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -12,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, GrantScope};
+use crate::util::sync::lock;
 use requests::{GrantRequest, RequestDecision, RequestId};
 
 /// Most commands that may be pending; further ones are refused. Each takes milliseconds.
@@ -19,6 +19,8 @@ const QUEUE: usize = 64;
 
 /// How long a caller waits for a command to finish: longer than a policy of a million rules takes to become active.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const TOO_MANY: &str = "too many changes are pending; try again";
 
 /// A command to the running service.
 pub enum ControlCommand {
@@ -34,31 +36,68 @@ pub enum ControlCommand {
     Decide(RequestId, RequestDecision, oneshot::Sender<Result<GrantRequest, String>>),
 }
 
+/// How a reload ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadOutcome {
+    /// True if the new policy is active.
+    pub succeeded: bool,
+    /// The new policy in one line; after a failure, the errors with their places.
+    pub message: String,
+    /// First digits of the hash of the policy that is active now.
+    pub policy: String,
+}
+
+/// Those who wait for a reload to end.
+pub type ReloadWaiters = Vec<oneshot::Sender<ReloadOutcome>>;
+
 /// Sends commands. When the last handle is dropped, the receiving end stops.
 #[derive(Clone)]
 pub struct ControlHandle {
     queue: SyncSender<ControlCommand>,
-    reload_waits: Arc<AtomicBool>,
+    pending_reload: PendingReload,
 }
+
+/// The reload to begin next, and who waits for it; none if none was requested.
+type PendingReload = Arc<Mutex<Option<ReloadWaiters>>>;
 
 /// The receiving end of the commands.
 pub struct CommandQueue {
     queue: Receiver<ControlCommand>,
-    reload_waits: Arc<AtomicBool>,
+    pending_reload: PendingReload,
 }
 
 impl ControlHandle {
     /// A handle and its receiving end.
     pub fn new() -> (Self, CommandQueue) {
         let (sender, queue) = sync_channel(QUEUE);
-        let reload_waits = Arc::<AtomicBool>::default();
-        let orders = Self { queue: sender, reload_waits: Arc::clone(&reload_waits) };
-        (orders, CommandQueue { queue, reload_waits })
+        let pending_reload = PendingReload::default();
+        let orders = Self { queue: sender, pending_reload: Arc::clone(&pending_reload) };
+        (orders, CommandQueue { queue, pending_reload })
     }
 
     /// Requests a reload. One pending reload is enough: it reads the files as they are when it starts.
     pub fn reload(&self) {
-        self.reload_waits.store(true, Ordering::Release);
+        lock(&self.pending_reload).get_or_insert_default();
+        self.wake();
+    }
+
+    /// Requests a reload and waits for its end. Errors: why its outcome is unknown.
+    pub async fn reload_and_wait(&self) -> Result<ReloadOutcome, String> {
+        let (result, done) = oneshot::channel();
+        {
+            let mut pending = lock(&self.pending_reload);
+            let waiters = pending.get_or_insert_default();
+            waiters.retain(|waiter| !waiter.is_closed());
+            if waiters.len() >= QUEUE {
+                return Err(TOO_MANY.to_owned());
+            }
+            waiters.push(result);
+        }
+        self.wake();
+        wait(done).await
+    }
+
+    fn wake(&self) {
         // If the queue is full, its receiver is awake and checks for a reload anyway.
         let _ = self.queue.try_send(ControlCommand::Wake);
     }
@@ -92,17 +131,21 @@ impl ControlHandle {
         order: ControlCommand,
         done: oneshot::Receiver<Result<T, String>>,
     ) -> Result<T, String> {
-        self.queue.try_send(order).map_err(|_| "too many changes are pending; try again".to_owned())?;
-        let done = timeout(PATIENCE, done).await;
-        done.map_err(|_| "the change takes too long; check the log for its result".to_owned())?
-            .map_err(|_| "the change failed; see the log".to_owned())?
+        self.queue.try_send(order).map_err(|_| TOO_MANY.to_owned())?;
+        wait(done).await?
     }
 }
 
+async fn wait<T>(done: oneshot::Receiver<T>) -> Result<T, String> {
+    let done = timeout(PATIENCE, done).await;
+    done.map_err(|_| "the change takes too long; check the log for its result".to_owned())?
+        .map_err(|_| "the change failed; see the log".to_owned())
+}
+
 impl CommandQueue {
-    /// True if a reload was requested since the last call.
-    pub fn take_reload(&self) -> bool {
-        self.reload_waits.swap(false, Ordering::AcqRel)
+    /// The reload requested since the last call, and who waits for it.
+    pub fn take_reload(&self) -> Option<ReloadWaiters> {
+        lock(&self.pending_reload).take()
     }
 
     /// The next command; waits at most `patience`.
@@ -126,12 +169,38 @@ mod tests {
             let (result, _) = oneshot::channel();
             orders.queue.try_send(ControlCommand::Revoke(pattern.clone(), GrantScope::All, result)).unwrap();
         }
-        assert!(!queue.take_reload());
+        assert!(queue.take_reload().is_none());
         orders.reload();
         for _ in 0..QUEUE {
             assert!(matches!(queue.next(Duration::ZERO), Ok(ControlCommand::Revoke(..))));
         }
-        assert!(queue.take_reload(), "the reload is pending");
-        assert!(!queue.take_reload(), "only once");
+        assert!(queue.take_reload().is_some(), "the reload is pending");
+        assert!(queue.take_reload().is_none(), "only once");
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_has_begun_is_not_the_one_asked_for() {
+        let (orders, queue) = ControlHandle::new();
+        let outcome = |message: &str| ReloadOutcome {
+            succeeded: true,
+            message: message.to_owned(),
+            policy: String::new(),
+        };
+        let told = |waiters: ReloadWaiters, message: &str| {
+            waiters.into_iter().filter_map(|waiter| waiter.send(outcome(message)).ok()).count()
+        };
+        let ask = || {
+            let orders = orders.clone();
+            tokio::spawn(async move { orders.reload_and_wait().await })
+        };
+        orders.reload();
+        let begun = queue.take_reload().unwrap();
+        let callers = [ask(), ask()];
+        tokio::task::yield_now().await;
+        assert_eq!(told(begun, "the first"), 0);
+        assert_eq!(told(queue.take_reload().unwrap(), "the second"), 2);
+        for caller in callers {
+            assert_eq!(caller.await.unwrap(), Ok(outcome("the second")));
+        }
     }
 }

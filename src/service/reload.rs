@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use crate::assemble::{Assembly, AssemblyFaults, Sources, assemble};
 use crate::config::Settings;
 use crate::control::requests::{GrantRequest, RequestDecision, RequestId, RequestOutcome};
-use crate::control::{CommandQueue, ControlCommand};
+use crate::control::{CommandQueue, ControlCommand, ReloadOutcome, ReloadWaiters};
 use crate::diagnostics::{Diagnostic, Report};
 use crate::engine::State;
 use crate::observe::metrics_registry::MetricsRegistry;
@@ -59,12 +59,17 @@ pub struct Reloader {
     pub sandbox: Sandbox,
     /// When a full share of followed names was last logged.
     pub warned_of_full_share: Option<Instant>,
-    /// The compilation in progress.
+    /// The reload in progress.
     pub compiling: Option<Compiling>,
 }
 
-/// The thread that reads and compiles everything.
-pub type Compiling = JoinHandle<Result<Assembly, AssemblyFaults>>;
+/// A reload in progress.
+pub struct Compiling {
+    /// The thread that reads and compiles everything.
+    thread: JoinHandle<Result<Assembly, AssemblyFaults>>,
+    /// Those who wait for its end.
+    waiters: ReloadWaiters,
+}
 
 /// Longest wait for a command. Between commands the thread expires grants, frees old states and logs full shares of
 /// followed names.
@@ -118,11 +123,13 @@ impl Reloader {
             }
             is_used
         });
-        if let Some(compiling) = self.compiling.take_if(|compiling| compiling.is_finished()) {
+        if let Some(compiling) = self.compiling.take_if(|compiling| compiling.thread.is_finished()) {
             self.finish_reload(compiling);
         }
-        if self.compiling.is_none() && commands.take_reload() {
-            self.begin_reload();
+        if self.compiling.is_none()
+            && let Some(waiters) = commands.take_reload()
+        {
+            self.begin_reload(waiters);
         }
         // If the caller no longer waits, the result is discarded.
         match commands.next(self.patience()) {
@@ -150,9 +157,9 @@ impl Reloader {
     }
 
     /// Starts to read and compile everything, on a separate thread, so that a revocation does not wait for it.
-    fn begin_reload(&mut self) {
+    fn begin_reload(&mut self, waiters: ReloadWaiters) {
         notify::reloading();
-        let compiling = self.readable_settings().and_then(|()| {
+        let thread = self.readable_settings().and_then(|()| {
             let (sources, generation) = (self.sources.clone(), self.state.load().policies.generation() + 1);
             at_low_priority(move || assemble(&sources, generation)).map_err(|error| {
                 format!(
@@ -160,15 +167,16 @@ impl Reloader {
                 )
             })
         });
-        match compiling {
-            Ok(compiling) => self.compiling = Some(compiling),
-            Err(error) => self.note_reload(Err(error)),
+        match thread {
+            Ok(thread) => self.compiling = Some(Compiling { thread, waiters }),
+            Err(error) => self.note_reload(Err(error), waiters),
         }
     }
 
     /// Activates the compiled state. On any error the old state stays, and the error is logged with its location.
     fn finish_reload(&mut self, compiling: Compiling) {
-        let outcome = match compiling.join() {
+        let Compiling { thread, waiters } = compiling;
+        let outcome = match thread.join() {
             Ok(assembled) => assembled
                 .map_err(|faults| faults.to_string())
                 .and_then(|assembly| self.put_in_force(assembly)),
@@ -176,23 +184,31 @@ impl Reloader {
                 Err("internal error while loading settings and allowlists; please report this".to_owned())
             }
         };
-        self.note_reload(outcome);
+        self.note_reload(outcome, waiters);
     }
 
-    fn note_reload(&self, outcome: Result<String, String>) {
-        match outcome {
+    fn note_reload(&self, outcome: Result<String, String>, waiters: ReloadWaiters) {
+        let succeeded = outcome.is_ok();
+        self.metrics.reloaded(succeeded);
+        let message = match outcome {
             Ok(summary) => {
-                self.metrics.reloaded(true);
                 tracing::info!("reloaded: {summary}");
                 notify::ready(&summary);
+                summary
             }
             Err(error) => {
-                self.metrics.reloaded(false);
                 let remedy =
                     self.sandbox.remedy(&error).map(|remedy| format!("\n{remedy}")).unwrap_or_default();
                 tracing::error!("reload failed; the previous policy stays active\n{error}{remedy}");
                 notify::ready("the last reload failed; the previous policy stays active; see the log");
+                error + &remedy
             }
+        };
+        let policy = self.state.load().policies.default().hash();
+        let outcome = ReloadOutcome { succeeded, message, policy };
+        for waiter in waiters {
+            // A caller that gave up is not told.
+            let _ = waiter.send(outcome.clone());
         }
     }
 
