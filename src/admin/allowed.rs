@@ -118,7 +118,7 @@ fn no_pattern(error: &PatternError) -> Refusal {
 }
 
 fn duration(text: &str, longest: Duration) -> Result<Duration, Refusal> {
-    let shown = humantime::format_duration(longest);
+    let shown = crate::util::duration::shown(longest);
     match humantime::parse_duration(text) {
         Err(error) => {
             Err(Refusal::unfit(format!("`for`: {error}; help: write a duration such as `30m` or `2h`")))
@@ -205,10 +205,7 @@ mod tests {
             (wish("_dns.resolver.arpa", "1h", "r"), "; help: leave it out; nothing can allow it"),
             (wish("a.example", "0s", "r"), "`for` must be at least 1s; help: "),
             (wish("a.example", "soon", "r"), "`for`: expected number at 0; help: "),
-            (
-                wish("a.example", "25h", "r"),
-                "`for` is too long: at most 1day (`admin.max_temporary`); help: ",
-            ),
+            (wish("a.example", "25h", "r"), "`for` is too long: at most 1d (`admin.max_temporary`); help: "),
             (wish("a.example", "1h", "  "), "`reason` is empty; help: "),
             (wish("a.example", "1h", &long), "`reason` has 201 characters, limit 200; help: "),
             (wish("a.example", "1h", "two\nlines"), "`reason` contains control characters; help: "),

@@ -23,6 +23,7 @@ use crate::control::requests::{
 };
 use crate::policy::policies::Group;
 use crate::policy::rule::{Pattern, Scope};
+use crate::util::duration::shown as shown_duration;
 use crate::util::label::Label;
 use crate::util::sync::lock;
 use crate::wire::code::{Class, Type};
@@ -189,7 +190,7 @@ pub(super) async fn approve(
     let scope = request.grant_scope(made_for, admin.state.load().policies.client_prefix());
     let duration = match approval.duration {
         Some(duration) => duration,
-        None => humantime::format_duration(Duration::from_secs(request.for_seconds)).to_string(),
+        None => shown_duration(Duration::from_secs(request.for_seconds)),
     };
     let wish = AllowRequestJson {
         name: request.pattern.to_string(),

@@ -264,7 +264,7 @@ fn servers(route: Option<Route>, assembly: &Assembly) -> String {
 
 fn denial(finding: &Explanation<'_>, assembly: &Assembly) -> String {
     use crate::config::BlockAnswer;
-    let ttl = humantime::format_duration(assembly.settings.block.ttl);
+    let ttl = crate::util::duration::shown(assembly.settings.block.ttl);
     let answer = match finding.fixed_answer {
         Some(BypassAnswer::NoData) => BlockAnswer::Nodata,
         Some(BypassAnswer::NxDomain) => BlockAnswer::Nxdomain,

@@ -168,7 +168,7 @@ fn listed(json: bool, sources: &Sources) -> Result<String, Error> {
             [&request.id, &request.client, &request.group, &request.author, &request.reason]
                 .map(|text| printable(text));
         let duration = std::time::Duration::from_secs(request.for_seconds);
-        let duration = humantime::format_duration(duration);
+        let duration = crate::util::duration::shown(duration);
         let _ = writeln!(text, "{id}  {}", outcome(request));
         let _ = writeln!(text, "    {duration} for client {client} ({group}), {author}: {reason}");
     }

@@ -12,6 +12,7 @@ use crate::assemble::{Assembly, Sources};
 use crate::cli::output::{OK, USAGE, print, warn};
 use crate::policy::policies::Group;
 use crate::policy::{Policy, RuleRef, RuleText};
+use crate::util::duration::shown;
 use crate::util::escape::on_one_line;
 use crate::util::label::Label;
 
@@ -68,7 +69,7 @@ pub(super) fn run_unused(arguments: &Arguments, period: Duration, sources: &Sour
         warn(&format!("warning: {more} further rules are not listed"));
     }
     if rules.is_empty() {
-        warn(&format!("no rule has been in force and unused for {}", days(period)));
+        warn(&format!("no rule has been in force and unused for {}", shown(period)));
         return OK;
     }
     let rule = rules.iter().map(|row| row.rule.len()).max().unwrap_or(0).min(60);
@@ -130,15 +131,6 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         text
     });
     print(&text)
-}
-
-/// In days if possible, as people write it.
-fn days(period: Duration) -> String {
-    const DAY: u64 = 24 * 60 * 60;
-    match (period.as_secs() / DAY, period.as_secs() % DAY) {
-        (days @ 1.., 0) => format!("{days}d"),
-        _ => humantime::format_duration(period).to_string(),
-    }
 }
 
 fn as_json(row: &Row) -> Value {

@@ -25,7 +25,7 @@ pub struct CacheSettings {
     pub prefetch: bool,
     /// While no upstream answers, serve expired cache entries (RFC 8767) with a TTL of 30 s instead of SERVFAIL.
     pub serve_stale: bool,
-    /// Longest time after expiry that a cache entry is served, 1s to 3days.
+    /// Longest time after expiry that a cache entry is served, 1s to 3d.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_stale: Duration,
 }

@@ -86,7 +86,7 @@ impl Quantity for Duration {
     }
 
     fn written(self) -> String {
-        format!("\"{}\"", humantime::format_duration(self))
+        format!("\"{}\"", crate::util::duration::shown(self))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::listen::fetch::{fetch, fetch_local};
 use crate::net::socket::take_no_more_connections;
 use crate::policy::AllowedQuery;
 use crate::relay::RelayHandle;
+use crate::util::duration::shown;
 use crate::wire::reply::Transport;
 
 /// Limits for TCP clients.
@@ -110,7 +111,7 @@ impl TcpService {
                 // The client has already closed it, as a load balancer's probe does.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!("cannot accept TCP connections, retrying in {backoff:?}: {error}");
+                    tracing::warn!("cannot accept TCP connections, retrying in {}: {error}", shown(backoff));
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
                 }

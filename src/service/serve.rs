@@ -45,6 +45,7 @@ use crate::service::webhook::{Webhook, WebhookSources};
 use crate::service::{StartError, descriptors};
 use crate::tools::prove::watch::Watch;
 use crate::upstream::probe;
+use crate::util::duration::shown;
 use crate::util::heartbeat::Heartbeat;
 
 /// Time beyond the upstream deadline that shutdown waits for replies to be written.
@@ -319,7 +320,7 @@ impl Service {
             ends_before(given_up, &relay)
         });
         if drained.is_err() || !relayed {
-            tracing::warn!("shutdown timed out: some queries were still in flight after {drain:?}");
+            tracing::warn!("shutdown timed out: some queries were still in flight after {}", shown(drain));
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
         self.rule_uses.finish(&self.state.load());
@@ -327,7 +328,8 @@ impl Service {
         let given_up = Instant::now() + JOURNAL_PATIENCE;
         if self.event_log.is_some_and(|event_log| !ends_before(given_up, &event_log)) {
             tracing::warn!(
-                "the query log is incomplete: its last lines were not written within {JOURNAL_PATIENCE:?}"
+                "the query log is incomplete: its last lines were not written within {}",
+                shown(JOURNAL_PATIENCE)
             );
         }
     }

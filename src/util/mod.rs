@@ -1,6 +1,7 @@
 //! Small helpers for all modules; they know nothing of DNS.
 
 pub(crate) mod allocator;
+pub mod duration;
 pub(crate) mod escape;
 pub mod heartbeat;
 pub mod label;

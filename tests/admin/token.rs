@@ -106,7 +106,7 @@ fn malformed_change_requests_are_refused() {
     post("{\"for\": \"1h\"}").expect_error(422, &["missing field `name`"]);
     post(&WISH.replace("wanted", "*wanted")).expect_error(422, &["`name`: `*`", "help: write"]);
     post(&WISH.replace("1h", "0s")).expect_error(422, &["`for` must be at least 1s", "help: "]);
-    post(&WISH.replace("1h", "25h")).expect_error(422, &["at most 1day", "max_temporary"]);
+    post(&WISH.replace("1h", "25h")).expect_error(422, &["at most 1d", "max_temporary"]);
     post(&WISH.replace("a test", " ")).expect_error(422, &["`reason` is empty"]);
     post(&WISH.replace("wanted.example", "*.com"))
         .expect_error(422, &["every domain under a public suffix", "\"wide\": true"]);

@@ -89,7 +89,7 @@ fn who_is_refused_is_told_why() {
     let (_upstream, directory, gate) = gate_with_token();
     allow(&gate, "wanted.example", "25h")
         .expect_code(1)
-        .expect_stderr(&["rejected (HTTP 422): `for` is too long: at most 1day", "\n  help: "]);
+        .expect_stderr(&["rejected (HTTP 422): `for` is too long: at most 1d", "\n  help: "]);
     allow(&gate, "*wanted.example", "1h")
         .expect_code(1)
         .expect_stderr(&["rejected (HTTP 422): `name`: ", "\n  help: write `"]);

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 const HEAD: &str = "\
 # All settings at their defaults, and when to change them. A setting that is left out has the value shown here.
-# Write durations as \"300ms\", \"6s\", \"5m\", \"1h\" or \"1day\", or combined as \"4s 500ms\"; write sizes as \"64MiB\".
+# Write durations as \"300ms\", \"6s\", \"5m\", \"1h\" or \"1d\", or combined as \"1m 30s\"; write sizes as \"64MiB\".
 # Relative paths are relative to the directory of the settings file.
 ";
 
@@ -21,7 +21,7 @@ const PAGE_HEAD: &str = "\
 Every setting with its default and when to change it, for operators. [`config/every-option.toml`](../config/every-option.toml) has the
 same as a file. A setting that is left out has the default.
 
-- Write durations as `300ms`, `6s`, `5m`, `1h` or `1day`, or combined as `4s 500ms`. Write sizes as `64MiB`.
+- Write durations as `300ms`, `6s`, `5m`, `1h` or `1d`, or combined as `1m 30s`. Write sizes as `64MiB`.
 - Relative paths are relative to the directory of the settings file.
 
 namegate reads the file named with `--config` or in `NAMEGATE_CONFIG`, else `/etc/namegate/namegate.toml`, else its built-in settings.
