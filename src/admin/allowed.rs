@@ -9,13 +9,14 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::Admin;
-use super::access::Authorized;
+use super::access::Approver;
 use super::refusal::Refusal;
 use crate::api::allow_request::AllowRequestJson;
 use crate::hazard::{Reach, reach};
 use crate::policy::bypass::BypassName;
 use crate::policy::rule::{Pattern, PatternError, Scope};
 use crate::policy::temporary::{Grant, GrantScope};
+use crate::wire::name::Name;
 
 /// Longest reason and author in characters: one line.
 const MAX_TEXT: usize = 200;
@@ -38,7 +39,7 @@ pub(super) async fn list(Shared(admin): Shared<Admin>) -> Json<Vec<Grant>> {
 
 /// Creates a grant.
 pub(super) async fn allow(
-    authorized: Authorized,
+    approver: Approver,
     Shared(admin): Shared<Admin>,
     wish: Result<Json<AllowRequestJson>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Grant>), Refusal> {
@@ -50,7 +51,7 @@ pub(super) async fn allow(
 
 /// Revokes a grant.
 pub(super) async fn revoke(
-    authorized: Authorized,
+    approver: Approver,
     pattern: Result<Path<String>, PathRejection>,
     scope: Result<Query<ScopeQuery>, QueryRejection>,
 ) -> Result<StatusCode, Refusal> {
@@ -60,7 +61,7 @@ pub(super) async fn revoke(
     let pattern = Pattern::parse(&pattern).map_err(|error| no_pattern(&error))?;
     let scope = self::scope(scope.client.as_deref(), scope.group.as_deref())?;
     let unavailable = |text| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text);
-    match authorized.orders.revoke(pattern.clone(), scope.clone()).await.map_err(unavailable)? {
+    match approver.orders.revoke(pattern.clone(), scope.clone()).await.map_err(unavailable)? {
         true => Ok(StatusCode::NO_CONTENT),
         false => {
             let text =

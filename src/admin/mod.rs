@@ -1,25 +1,29 @@
-//! The admin listener: metrics, health, the status page, its JSON, and grants.
+//! The admin listener: metrics, health, the status page, its JSON, sign-in, and grants.
 //!
-//! Handlers that change state use `POST` or `DELETE` and take an `Authorized`, which only a request with the token
-//! yields.
+//! Handlers that change state use `POST` or `DELETE` and take an `Approver`, which only a request with the admin token,
+//! or a session that began with it, yields.
 
+mod access;
 mod allowed;
 mod api;
-mod access;
 mod canaries;
 mod exceptions;
+mod guesses;
 mod headers;
 mod host;
 pub mod listener;
+mod origin;
 mod page;
 mod places;
 mod refusal;
+mod reload;
 mod requests;
+mod session;
+mod sessions;
 mod throttle;
 pub mod token;
 
 pub use access::Control;
-pub use requests::RequestPages;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,10 +32,13 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_extractor_with_state, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 
+use access::Viewer;
+
+use crate::control::requests::SharedRequests;
 use crate::engine::State;
 use crate::observe::event_log::Losses;
 use crate::observe::live_stats::LiveStats;
@@ -39,6 +46,7 @@ use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::temporary::Grant;
 use crate::upstream::server::{LATELY, Server};
 use crate::util::heartbeat::Health;
+use crate::wire::name::Name;
 
 /// Data behind the pages.
 #[derive(Clone)]
@@ -58,9 +66,13 @@ pub struct Admin {
     /// Longest duration of a grant.
     pub max_temporary: Duration,
     /// Requests for grants; `None` if they are disabled.
-    pub requests: Option<RequestPages>,
+    pub requests: Option<SharedRequests>,
     /// State of threads and sockets.
     pub health: Health,
+    /// Names that must not resolve (`prove.must_not_resolve`).
+    pub canaries: Arc<[Name]>,
+    /// The settings file, as displayed.
+    pub settings_file: Arc<str>,
 }
 
 /// Largest request body in bytes: a name and a reason, with room to spare.
@@ -68,12 +80,10 @@ const MAX_BODY: usize = 16 * 1024;
 
 impl Admin {
     /// Routes for `/`, `/request`, `/metrics`, `/healthz`, `/livez`, `/readyz` and `/api/v1/…`. Health probes may use
-    /// any host name; all other pages require an IP address, a single-label name or one of `hosts`.
+    /// any host name; all other pages require an IP address, a single-label name or one of `hosts`. All pages with data require
+    /// a `Viewer`; filing a request and reading it by its id does not.
     pub fn router(self, hosts: &[String]) -> Router {
-        let pages = Router::new()
-            .route("/", get(page::page))
-            .route("/request", get(page::page))
-            .route("/metrics", get(metrics))
+        let with_data = Router::new()
             .route("/api/v1/status", get(api::status))
             .route("/api/v1/top", get(api::top))
             .route("/api/v1/recent", get(api::recent))
@@ -85,11 +95,24 @@ impl Admin {
             .route("/api/v1/canaries", get(canaries::canaries))
             .route("/api/v1/allowed", get(allowed::list).post(allowed::allow))
             .route("/api/v1/allowed/{pattern}", delete(allowed::revoke))
-            .route("/api/v1/requests", get(requests::list).post(requests::file))
-            .route("/api/v1/requests/{id}", get(requests::show))
+            .route("/api/v1/requests", get(requests::list))
             .route("/api/v1/requests/{id}/approve", post(requests::approve))
             .route("/api/v1/requests/{id}/deny", post(requests::deny))
             .route("/api/v1/requests/{id}/rule", get(requests::rule))
+            .route("/api/v1/reload", post(reload::reload));
+        let metrics = Router::new().route("/metrics", get(metrics));
+        let (with_data, open) = match self.control.guards_metrics() {
+            true => (with_data.merge(metrics), Router::new()),
+            false => (with_data, metrics),
+        };
+        let session = get(session::show).post(session::sign_in).delete(session::sign_out);
+        let pages = open
+            .route("/", get(page::page))
+            .route("/request", get(page::page))
+            .route("/api/v1/session", session)
+            .route("/api/v1/requests", post(requests::file))
+            .route("/api/v1/requests/{id}", get(requests::show))
+            .merge(with_data.route_layer(from_extractor_with_state::<Viewer, _>(self.clone())))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .layer(from_fn_with_state(hosts.into(), host::refuse_other_sites));
         Router::new()

@@ -9,8 +9,8 @@ use axum::extract::{Extension, Path, State as Shared};
 use axum::http::StatusCode;
 
 use super::Admin;
+use super::access::{AdminPeer, Approver};
 use super::allowed::{grant, text};
-use super::access::{AdminPeer, Authorized};
 use super::refusal::Refusal;
 use crate::api::allow_request::AllowRequestJson;
 use crate::api::requests::{
@@ -27,23 +27,13 @@ use crate::util::duration::shown as shown_duration;
 use crate::util::label::Label;
 use crate::util::sync::lock;
 use crate::wire::code::{Class, Type};
-use crate::wire::name::Name;
 use crate::wire::query::Question;
 
 /// Duration if a request names none.
 const DEFAULT_FOR: &str = "4h";
 
-/// What the handlers of requests need besides [`Admin`].
-#[derive(Clone)]
-pub struct RequestPages {
-    /// The requests; changes go through the control handle.
-    pub book: SharedRequests,
-    /// Names that must not resolve (`prove.must_not_resolve`): nobody may request them.
-    pub forbidden: std::sync::Arc<[Name]>,
-}
-
 impl Admin {
-    fn requests(&self) -> Result<&RequestPages, Refusal> {
+    fn requests(&self) -> Result<&SharedRequests, Refusal> {
         self.requests.as_ref().ok_or_else(|| {
             let text = "requests are disabled; help: set `requests.enabled = true` and restart namegate";
             Refusal::new(StatusCode::FORBIDDEN, text)
@@ -54,7 +44,7 @@ impl Admin {
         let unknown = || Refusal::new(StatusCode::NOT_FOUND, RequestError::Unknown.to_string());
         let Path(id) = id.map_err(|_| unknown())?;
         let id: RequestId = id.parse().map_err(|_| unknown())?;
-        lock(&self.requests()?.book).get(id, SystemTime::now()).ok_or_else(unknown)
+        lock(self.requests()?).get(id, SystemTime::now()).ok_or_else(unknown)
     }
 }
 
@@ -73,7 +63,7 @@ impl From<RequestError> for Refusal {
 
 /// Lists the requests, newest first.
 pub(super) async fn list(Shared(admin): Shared<Admin>) -> Result<Json<RequestsJson>, Refusal> {
-    let requests = lock(&admin.requests()?.book).all(SystemTime::now());
+    let requests = lock(admin.requests()?).all(SystemTime::now());
     Ok(Json(RequestsJson { requests: requests.iter().map(shown).collect() }))
 }
 
@@ -96,7 +86,7 @@ pub(super) async fn file(
     let client = client.ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, "the client is not known"))?;
     let now = SystemTime::now();
     let request = request(&admin, &wish, client, now)?;
-    admin.control.orders.file(request.clone()).await.map_err(Refusal::unfit)?;
+    admin.control.file(request.clone()).await.map_err(Refusal::unfit)?;
     Ok((StatusCode::CREATED, Json(shown(&request))))
 }
 
@@ -107,7 +97,7 @@ fn request(
     client: IpAddr,
     now: SystemTime,
 ) -> Result<GrantRequest, Refusal> {
-    let RequestPages { book, forbidden } = admin.requests()?;
+    let book = admin.requests()?;
     let state = admin.state.load();
     let Some(group) = state.policies.group(client) else {
         let text = format!("client {client} is not permitted by server.allow_clients");
@@ -125,7 +115,7 @@ fn request(
         admin.max_temporary,
         now,
     )?;
-    if let Some(name) = forbidden.iter().find(|name| grant.pattern.matches(name)) {
+    if let Some(name) = admin.canaries.iter().find(|name| grant.pattern.matches(name)) {
         let pattern = &grant.pattern;
         return Err(Refusal::unfit(format!(
             "`name`: `{pattern}` cannot be requested: {name} must not resolve (`prove.must_not_resolve`); help: use \
@@ -174,7 +164,7 @@ fn refuse_allowed(admin: &Admin, pattern: &Pattern, client: IpAddr) -> Result<()
 
 /// Approves a request: makes its grant.
 pub(super) async fn approve(
-    authorized: Authorized,
+    approver: Approver,
     Shared(admin): Shared<Admin>,
     id: Result<Path<String>, PathRejection>,
     approval: Result<Json<ApproveJson>, JsonRejection>,
@@ -199,20 +189,20 @@ pub(super) async fn approve(
         author: approval.author,
         client: scope.client(),
         group: scope.group().map(str::to_owned),
-        wide: false,
+        ..AllowRequestJson::default()
     };
     let mut grant = grant(&wish, admin.max_temporary, SystemTime::now())?;
     // Added behind the check: a reason of full length stays acceptable.
     grant.reason = format!("{} (request {} by {})", request.reason, request.id, request.author);
     let by = grant.author.clone();
     let decision = RequestDecision { by, outcome: RequestOutcome::Approve(Box::new(grant), made_for) };
-    let decided = authorized.orders.decide(request.id, decision).await.map_err(Refusal::unfit)?;
+    let decided = approver.orders.decide(request.id, decision).await.map_err(Refusal::unfit)?;
     Ok(Json(shown(&decided)))
 }
 
 /// Denies a request.
 pub(super) async fn deny(
-    authorized: Authorized,
+    approver: Approver,
     Shared(admin): Shared<Admin>,
     id: Result<Path<String>, PathRejection>,
     denial: Result<Json<DenyJson>, JsonRejection>,
@@ -223,13 +213,13 @@ pub(super) async fn deny(
     let by = denial.author.as_deref().map(|author| text("author", author)).transpose()?;
     let by = by.unwrap_or_else(|| super::allowed::UNKNOWN_AUTHOR.to_owned());
     let decision = RequestDecision { by, outcome: RequestOutcome::Deny(answer) };
-    let decided = authorized.orders.decide(request.id, decision).await.map_err(Refusal::unfit)?;
+    let decided = approver.orders.decide(request.id, decision).await.map_err(Refusal::unfit)?;
     Ok(Json(shown(&decided)))
 }
 
 /// The allowlist entry that would allow the requested names for good.
 pub(super) async fn rule(
-    _: Authorized,
+    _: Approver,
     Shared(admin): Shared<Admin>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<RuleEntryJson>, Refusal> {

@@ -1,18 +1,35 @@
-//! [`TokenFile`]: the token that authorizes admin requests to change state.
+//! [`TokenFile`]: a token that lets its bearer read, or change state too.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use sha2::{Digest, Sha256};
+use strum::IntoStaticStr;
 use subtle::ConstantTimeEq;
 
-use crate::config::Settings;
+use crate::config::{AdminSettings, Settings};
 use crate::util::secret_file::{SecretFile, SecretFileError};
 
 /// Shortest token in characters: 16 random ones cannot be guessed over a network.
 const MIN_LENGTH: usize = 16;
 
-static FILE: SecretFile =
-    SecretFile { what: "the token file", setting: "`admin.token_file`", make: "openssl rand -hex 32" };
+/// What a token entitles to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Role {
+    /// To read.
+    Viewer,
+    /// To read and to change state.
+    Approver,
+}
+
+const MAKE: &str = "openssl rand -hex 32";
+
+static APPROVER: SecretFile =
+    SecretFile { what: "the token file", setting: "`admin.token_file`", make: MAKE };
+
+static VIEWER: SecretFile =
+    SecretFile { what: "the token file", setting: "`admin.viewer_token_file`", make: MAKE };
 
 const UNPRINTABLE: &str = "must contain one line of printable ASCII without spaces";
 
@@ -20,6 +37,7 @@ const UNPRINTABLE: &str = "must contain one line of printable ASCII without spac
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenFile {
     path: PathBuf,
+    role: Role,
 }
 
 /// A token. It is never shown, and is compared in constant time.
@@ -28,24 +46,48 @@ pub struct Token {
     secret: Box<str>,
 }
 
+/// The hash of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenDigest([u8; 32]);
+
 impl TokenFile {
-    /// The token file at `path`.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path }
+    /// The token file at `path`, whose token entitles to `role`.
+    pub fn new(path: PathBuf, role: Role) -> Self {
+        Self { path, role }
     }
 
-    /// The file in `settings`, if set; it must already contain a token.
-    pub fn of(settings: &Settings) -> Result<Option<Self>, SecretFileError> {
-        let file = settings.admin.token_file.clone().map(Self::new);
-        file.as_ref().map(Self::read).transpose()?;
-        Ok(file)
+    /// The files in `settings`, the approver's first. They must already contain tokens, and different ones.
+    pub fn of(settings: &Settings) -> Result<Vec<Self>, SecretFileError> {
+        let AdminSettings { token_file, viewer_token_file, .. } = &settings.admin;
+        let files = [(token_file, Role::Approver), (viewer_token_file, Role::Viewer)];
+        let files: Vec<Self> =
+            files.into_iter().filter_map(|(path, role)| Some(Self::new(path.clone()?, role))).collect();
+        let mut known: Vec<Token> = Vec::new();
+        for file in &files {
+            known.push(file.read_unless(|token| known.iter().any(|other| other.is(token)))?);
+        }
+        Ok(files)
+    }
+
+    /// What its token entitles to.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Reads the token.
     ///
     /// Errors: the file cannot be read, other users can read it, or its content is not a token.
     pub fn read(&self) -> Result<Token, SecretFileError> {
-        FILE.read(&self.path, |lines| match lines {
+        self.read_unless(|_| false)
+    }
+
+    fn read_unless(&self, is_taken: impl Fn(&[u8]) -> bool) -> Result<Token, SecretFileError> {
+        let file = match self.role {
+            Role::Approver => &APPROVER,
+            Role::Viewer => &VIEWER,
+        };
+        file.read(&self.path, |lines| match lines {
+            [line] if is_taken(line) => Err("has the same token as `admin.token_file`".to_owned()),
             [line] => Token::parse(line),
             _ => Err(UNPRINTABLE.to_owned()),
         })
@@ -68,6 +110,11 @@ impl Token {
     /// True if `given` is this token.
     pub fn is(&self, given: &[u8]) -> bool {
         self.secret.as_bytes().ct_eq(given).into()
+    }
+
+    /// Its hash, which sessions keep to notice another token.
+    pub fn digest(&self) -> TokenDigest {
+        TokenDigest(Sha256::digest(self.secret.as_bytes()).into())
     }
 
     /// The value of an `Authorization` header (RFC 6750 section 2.1).
@@ -97,7 +144,7 @@ mod tests {
         let path = directory.path().join("token");
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        TokenFile::new(path).read()
+        TokenFile::new(path, Role::Approver).read()
     }
 
     #[test]
@@ -134,9 +181,15 @@ mod tests {
             assert!(!error.contains("0123456789"), "the token is shown: {error}");
         }
         let directory = tempfile::tempdir().unwrap();
-        let error = TokenFile::new(directory.path().to_owned()).read().unwrap_err().to_string();
+        let error =
+            TokenFile::new(directory.path().to_owned(), Role::Approver).read().unwrap_err().to_string();
         assert!(error.contains("not a regular file"), "{error}");
-        let error = TokenFile::new(directory.path().join("none")).read().unwrap_err().to_string();
-        assert!(error.contains("none") && error.contains("token_file"), "{error}");
+        let missing =
+            |role| TokenFile::new(directory.path().join("none"), role).read().unwrap_err().to_string();
+        for (role, setting) in
+            [(Role::Approver, "`admin.token_file`"), (Role::Viewer, "`admin.viewer_token_file`")]
+        {
+            assert!(missing(role).contains("none") && missing(role).contains(setting), "{}", missing(role));
+        }
     }
 }

@@ -2,4 +2,6 @@
 
 pub mod allow_request;
 pub mod pages;
+pub mod reload;
 pub mod requests;
+pub mod session;

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::http::{AdminClient, Page, printable};
-use crate::admin::token::{Token, TokenFile};
+use crate::admin::token::{Role, Token, TokenFile};
 use crate::api::allow_request::{self, AllowRequestJson};
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, marked, print, warn};
@@ -181,7 +181,7 @@ pub(super) fn token(file: Option<&Path>, sources: &Sources) -> Result<Token, Err
     let file = file.ok_or(
         "no admin token\n  help: pass --token-file, set NAMEGATE_TOKEN_FILE, or set `admin.token_file`",
     )?;
-    Ok(TokenFile::new(file).read()?)
+    Ok(TokenFile::new(file, Role::Approver).read()?)
 }
 
 pub(super) fn refusal(page: &Page) -> Error {

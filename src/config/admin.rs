@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::values::{optional_path, plain};
 use crate::config::{limits, serializers, value};
@@ -14,17 +14,25 @@ use crate::diagnostics::{Section, ValueError};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AdminSettings {
     /// Address of /metrics, /livez, /readyz, /healthz and the status page. Change it if Prometheus runs on another
-    /// machine; then restrict access with a firewall or a proxy, because it has no TLS and no login. Empty: off.
+    /// machine; then restrict access with a firewall or a proxy, because it has no TLS. Empty: off.
     #[serde(serialize_with = "serializers::optional_address")]
     pub listen: Option<SocketAddr>,
     /// Host names by which browsers and Prometheus reach the admin listener, such as "gate-1.corp.example". IP
     /// addresses and names of one label always work. Requests for other hosts are refused, because any web page can
     /// point its own name here (DNS rebinding); /livez, /readyz and /healthz accept any host.
     pub hosts: Vec<String>,
-    /// File with the token that is required for requests that change state. Empty: such requests are refused.
+    /// File with the token that is required for requests that change state. Empty: such requests are refused. The
+    /// status page takes it for signing in.
     #[serde(serialize_with = "serializers::optional_path")]
     pub token_file: Option<PathBuf>,
-    /// Longest duration of a grant (`namegate allow`), 1m to 30days. Lower it so that grants end sooner, for example
+    /// File with another token, which only reads. Empty: none.
+    #[serde(serialize_with = "serializers::optional_path")]
+    pub viewer_token_file: Option<PathBuf>,
+    /// Who reads the data of the status page without a token: "loopback" (clients on this machine), "token" (nobody,
+    /// and /metrics needs a token too) or "any". Set "token" if a proxy on this machine serves others: all its clients
+    /// come from loopback.
+    pub read: ReadAccess,
+    /// Longest duration of a grant (`namegate allow`), 1m to 30d. Lower it so that grants end sooner, for example
     /// before the next review.
     #[serde(serialize_with = "serializers::quantity")]
     pub max_temporary: Duration,
@@ -38,10 +46,24 @@ impl Default for AdminSettings {
             listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, limits::ADMIN_PORT))),
             hosts: Vec::new(),
             token_file: None,
+            viewer_token_file: None,
+            read: ReadAccess::Loopback,
             max_temporary: limits::MAX_TEMPORARY.default,
             top: limits::TOP.default,
         }
     }
+}
+
+/// Who reads without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadAccess {
+    /// Clients whose address is loopback.
+    Loopback,
+    /// Nobody.
+    Token,
+    /// Everyone.
+    Any,
 }
 
 /// A host name without scheme and port, folded to lower case.
@@ -60,6 +82,8 @@ pub(super) fn admin(mut section: Section<'_, '_>, base: &Path) -> AdminSettings 
         listen: section.parsed_or("listen", value::admin_address, default.listen),
         hosts: section.set("hosts", host).map_or(default.hosts, plain),
         token_file: optional_path(&mut section, "token_file", base),
+        viewer_token_file: optional_path(&mut section, "viewer_token_file", base),
+        read: section.or("read", default.read),
         max_temporary: section.limited("max_temporary", limits::MAX_TEMPORARY),
         top: section.limited("top", limits::TOP),
     };

@@ -36,7 +36,7 @@ mod tests;
 
 pub(crate) use value::{is_parameter_name, label, needs_bootstrap, word};
 
-pub use admin::AdminSettings;
+pub use admin::{AdminSettings, ReadAccess};
 pub use block::{BlockAnswer, BlockSettings};
 pub use cache::CacheSettings;
 pub use client::ClientGroup;

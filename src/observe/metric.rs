@@ -297,7 +297,11 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Unix time when the last round of canary queries ended.",
     ),
-    counter("namegate_admin_tokens_refused_total", &[], "Refused admin requests: no token or a wrong token."),
+    counter(
+        "namegate_admin_tokens_refused_total",
+        &[],
+        "Refused admin requests: a wrong token, or a change without one.",
+    ),
     counter(
         "namegate_webhook_messages_total",
         &[("result", Of(WebhookResult::VARIANTS))],

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::token::TokenFile;
-use crate::admin::{Admin, Control, RequestPages, listener};
+use crate::admin::{Admin, Control, listener};
 use crate::assemble::Assembly;
 use crate::config::{ServerSettings, Settings};
 use crate::control::{CommandQueue, ControlHandle};
@@ -90,7 +90,7 @@ impl Service {
         metrics: Arc<MetricsRegistry>,
         query_log: impl std::io::Write + Send + 'static,
     ) -> Result<Self, StartError> {
-        let settings = assembly.settings.clone();
+        let (settings, settings_file) = (assembly.settings.clone(), assembly.origin.as_str().into());
         let mut state = make_state(assembly, None, &metrics)?;
         let grants = GrantStore::new(settings.server.state_directory.clone());
         state.policies = state.policies.with_temporary(grants.restore(settings.admin.max_temporary));
@@ -128,19 +128,30 @@ impl Service {
         service.runtime.spawn(probe::run(move || Arc::clone(&judged_by.load().upstreams)));
         service.runtime.spawn(keep_rates(Arc::clone(&metrics), Arc::clone(&live)));
         let losses = event_log.losses().clone();
-        let control = Control::new(TokenFile::of(&settings)?, service.orders.clone());
+        let control = Control::new(TokenFile::of(&settings)?, settings.admin.read, service.orders.clone());
         let max_temporary = settings.admin.max_temporary;
         let mut watchdog = Watchdog::default();
         service.due = Some((due, watchdog.listen_to_patiently("reload")));
         let health = watchdog.health();
-        let forbidden = settings.prove.must_not_resolve.clone().into();
-        let book = service.requests.shared();
-        let requests = Some(RequestPages { book, forbidden }).filter(|_| settings.requests.enabled);
-        if let Some(RequestPages { book, .. }) = &requests {
-            metrics.watch_requests(Arc::clone(book));
+        let requests = Some(service.requests.shared()).filter(|_| settings.requests.enabled);
+        if let Some(requests) = &requests {
+            metrics.watch_requests(Arc::clone(requests));
         }
         let hook_live = Arc::clone(&live);
-        let admin = Admin { state, metrics, live, losses, started, control, max_temporary, requests, health };
+        let canaries = settings.prove.must_not_resolve.clone().into();
+        let admin = Admin {
+            state,
+            metrics,
+            live,
+            losses,
+            started,
+            control,
+            max_temporary,
+            requests,
+            health,
+            canaries,
+            settings_file,
+        };
         if let Some(listener) = listener {
             service.serve_admin(listener, admin.router(&settings.admin.hosts))?;
         }

@@ -3,5 +3,7 @@
 mod console;
 mod limits;
 mod pages;
+mod reload;
+mod sign_in;
 mod status_page;
 pub(crate) mod token;

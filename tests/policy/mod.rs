@@ -1,6 +1,6 @@
 //! Tests of the policy: verdicts on names, and the replies that explain them.
 
-mod allow;
+pub(crate) mod allow;
 mod ancestors;
 mod blocking;
 mod bypass_names;

@@ -360,6 +360,7 @@ fn members_of_every_page() {
         "/api/v1/tunnel-guard",
         "/api/v1/canaries",
         "/api/v1/allowed",
+        "/api/v1/session",
     ] {
         let (status, body) = gate.get(page);
         let value: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
@@ -381,8 +382,14 @@ fn members_of_every_page() {
         ),
         (
             "DELETE /api/v1/allowed again",
-            http.token(TOKEN).send("DELETE", "/api/v1/allowed/wanted.example", ""),
+            http.clone().token(TOKEN).send("DELETE", "/api/v1/allowed/wanted.example", ""),
         ),
+        ("POST /api/v1/reload", http.clone().token(TOKEN).send("POST", "/api/v1/reload", "")),
+        (
+            "POST /api/v1/session",
+            http.clone().json("POST", "/api/v1/session", &format!("{{\"token\": \"{TOKEN}\"}}")),
+        ),
+        ("POST /api/v1/session of nonsense", http.json("POST", "/api/v1/session", "{}")),
     ] {
         let value: Value =
             serde_json::from_str(&reply.body).unwrap_or_else(|_| Value::String(reply.body.clone()));
@@ -454,6 +461,8 @@ fn output_of_commands_that_ask_a_running_gate() {
         &["allow", "wanted.example", "--revoke"],
         &["allow", "wanted.example", "--revoke"],
         &["allow", "wanted.example", "--for", "1000h", "--reason", "a test", "--author", "tester"],
+        &["explain", "evil.example", "--running"],
+        &["reload"],
     ] {
         let own = ["--config", "namegate.toml", "--admin", &admin];
         let text = busy.settled(&transcript(gate.directory(), &[arguments, &own].concat()));

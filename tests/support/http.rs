@@ -15,6 +15,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// Status line and headers, in lower case.
     pub(crate) head: String,
+    /// The same as sent.
+    pub(crate) raw_head: String,
     /// The body.
     pub(crate) body: String,
 }
@@ -85,7 +87,12 @@ impl Http {
         let response = String::from_utf8(response).expect("a response in UTF-8");
         let (head, body) = response.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        Some(Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+        Some(Reply {
+            status,
+            head: head.to_ascii_lowercase(),
+            raw_head: head.to_owned(),
+            body: body.to_owned(),
+        })
     }
 }
 

@@ -100,7 +100,8 @@ impl Files {
                 self.read_beside(path);
             }
         }
-        let secrets = [&admin.token_file, &cookies.secret_file, &webhook.secret_file];
+        let secrets =
+            [&admin.token_file, &admin.viewer_token_file, &cookies.secret_file, &webhook.secret_file];
         secrets.into_iter().flatten().for_each(|file| self.read_beside(file));
         let log = log.file.as_deref().map(directory_of);
         for directory in server.state_directory.as_deref().into_iter().chain(log) {

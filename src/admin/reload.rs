@@ -1,0 +1,17 @@
+//! `/api/v1/reload`: reloads settings and allowlists.
+
+use axum::Json;
+use axum::http::StatusCode;
+
+use super::access::Approver;
+use super::refusal::Refusal;
+use crate::api::reload::ReloadJson;
+use crate::control::ReloadOutcome;
+
+/// Reloads, and answers when the reload has ended.
+pub(super) async fn reload(approver: Approver) -> Result<Json<ReloadJson>, Refusal> {
+    let outcome = approver.orders.reload_and_wait().await;
+    let ReloadOutcome { succeeded, message, policy } =
+        outcome.map_err(|text| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text))?;
+    Ok(Json(ReloadJson { succeeded, message, policy }))
+}
