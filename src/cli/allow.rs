@@ -1,18 +1,15 @@
 //! `namegate allow` and `namegate allowed`: grants, which allow a name for a limited time.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use axum::http::Method;
 use clap::Args;
-use tokio::runtime::Builder;
 
-use super::http::{AdminClient, Page, printable};
-use crate::admin::token::{Role, Token, TokenFile};
-use crate::api::allow_request::{self, AllowRequestJson};
+use super::fleet::{Error, on_each};
+use super::http::{AdminClient, printable};
+use crate::api::allow_request::AllowRequestJson;
 use crate::assemble::Sources;
 use crate::cli::output::{FAILED, marked, print, warn};
-use crate::config;
 use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, GrantScope};
@@ -44,9 +41,6 @@ pub(super) struct Arguments {
     /// Revoke the grant
     #[arg(long, conflicts_with_all = ["duration", "reason", "wide"])]
     revoke: bool,
-    /// File with the admin token [default: `admin.token_file` in the settings]
-    #[arg(long, value_name = "FILE", env = "NAMEGATE_TOKEN_FILE", hide_env_values = true)]
-    token_file: Option<PathBuf>,
 }
 
 /// The format.
@@ -56,8 +50,6 @@ pub(super) struct ListArguments {
     #[arg(long)]
     json: bool,
 }
-
-type Error = Box<dyn std::error::Error>;
 
 /// Reads `--client`.
 fn client(text: &str) -> Result<GrantScope, &'static str> {
@@ -71,18 +63,17 @@ impl Arguments {
     }
 }
 
-/// Asks the running resolver to make or revoke a grant.
-pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
-    printed(if arguments.revoke { revoke(arguments, sources) } else { allow(arguments, sources) })
+/// Asks each resolver to make or revoke a grant.
+pub(super) fn run(arguments: &Arguments, resolvers: &[Sources]) -> u8 {
+    match arguments.revoke {
+        true => on_each(resolvers, &async |client| revoke(arguments, client).await),
+        false => on_each(resolvers, &async |client| allow(arguments, client).await),
+    }
 }
 
 /// Lists the grants in force.
 pub(super) fn list(arguments: &ListArguments, sources: &Sources) -> u8 {
-    printed(listed(arguments, sources))
-}
-
-fn printed(outcome: Result<String, Error>) -> u8 {
-    match outcome {
+    match listed(arguments, sources) {
         Ok(text) => print(&text),
         Err(error) => {
             warn(&marked(&*error));
@@ -91,7 +82,7 @@ fn printed(outcome: Result<String, Error>) -> u8 {
     }
 }
 
-fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
+async fn allow(arguments: &Arguments, client: &AdminClient) -> Result<String, Error> {
     let request = AllowRequestJson {
         name: arguments.name.clone(),
         duration: arguments.duration.map(|duration| duration.to_string()).unwrap_or_default(),
@@ -101,16 +92,16 @@ fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
         group: arguments.group.clone(),
         wide: arguments.wide,
     };
-    let page = order(arguments, sources, Method::POST, "/api/v1/allowed", Some(&request))?;
+    let page = client.order(Method::POST, "/api/v1/allowed", Some(&request)).await?;
     if page.status != 201 {
-        return Err(refusal(&page));
+        return Err(page.refusal().into());
     }
     let granted: Grant = serde_json::from_slice(&page.body).map_err(|_| "the answer is not from namegate")?;
     let Grant { pattern, scope, until, .. } = granted;
     Ok(format!("Granted: {pattern}{} until {}", shown(&scope), crate::util::rfc3339::seconds(until)))
 }
 
-fn revoke(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
+async fn revoke(arguments: &Arguments, client: &AdminClient) -> Result<String, Error> {
     // Only a valid pattern becomes part of a path.
     let pattern = Pattern::parse(&arguments.name).map_err(ValueError::from)?;
     let scope = match &arguments.group {
@@ -123,10 +114,10 @@ fn revoke(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
         _ => String::new(),
     };
     let path = format!("/api/v1/allowed/{pattern}{query}");
-    let page = order(arguments, sources, Method::DELETE, &path, None)?;
+    let page = client.order(Method::DELETE, &path, None::<&()>).await?;
     match page.status {
         204 => Ok(format!("Revoked: {pattern}{scope}")),
-        _ => Err(refusal(&page)),
+        _ => Err(page.refusal().into()),
     }
 }
 
@@ -152,40 +143,4 @@ fn as_text(allowed: &[Grant]) -> String {
 /// The scope for a terminal.
 fn shown(scope: &GrantScope) -> String {
     printable(&scope.to_string())
-}
-
-fn order(
-    arguments: &Arguments,
-    sources: &Sources,
-    method: Method,
-    path: &str,
-    request: Option<&AllowRequestJson>,
-) -> Result<Page, Error> {
-    let listener = AdminClient::of(sources)?;
-    let token = token(arguments.token_file.as_deref(), sources)?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let page = runtime.block_on(listener.order(method, path, Some(&token), request));
-    Ok(page.map_err(|error| listener.no_answer(path, &error))?)
-}
-
-/// The token from the file named on the command line, else in the settings.
-pub(super) fn token(file: Option<&Path>, sources: &Sources) -> Result<Token, Error> {
-    let file = match file {
-        Some(file) => Some(file.to_owned()),
-        None => {
-            let loaded = config::load(sources.config.as_deref(), &sources.overrides)
-                .map_err(|report| report.render(false))?;
-            loaded.settings.admin.token_file
-        }
-    };
-    let file = file.ok_or(
-        "no admin token\n  help: pass --token-file, set NAMEGATE_TOKEN_FILE, or set `admin.token_file`",
-    )?;
-    Ok(TokenFile::new(file, Role::Approver).read()?)
-}
-
-pub(super) fn refusal(page: &Page) -> Error {
-    let error = serde_json::from_slice::<allow_request::ErrorJson>(&page.body);
-    let text = error.map_or_else(|_| page.text(), |error| printable(&error.error));
-    format!("request rejected (HTTP {}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1)).into()
 }

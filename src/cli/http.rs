@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -14,15 +15,21 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::admin::token::Token;
+use crate::admin::token::{Role, Token, TokenFile};
+use crate::api::allow_request::ErrorJson;
 use crate::assemble::Sources;
-use crate::config;
+use crate::config::{self, Settings};
 use crate::net::socket::reachable;
 
 /// Time for one page, from connecting to its last byte: container runtimes give up after some seconds themselves.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time for a command, which may wait for a reload.
 const ORDER_PATIENCE: Duration = Duration::from_secs(35);
+
+const UNAUTHORIZED: u16 = 401;
+const FORBIDDEN: u16 = 403;
+const TOO_MANY: u16 = 429;
+
 /// Largest page in bytes. Pages of namegate are far smaller.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
@@ -30,9 +37,13 @@ const MAX_BODY: usize = 4 * 1024 * 1024;
 const MAX_TEXT: usize = 1100;
 
 /// The admin listener of a running resolver.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AdminClient {
     address: SocketAddr,
+    /// Where a token is looked for, if the resolver requires one.
+    sources: Sources,
+    /// The token for reading, once the resolver has required it.
+    token: OnceLock<Token>,
 }
 
 /// A page with any status.
@@ -56,6 +67,9 @@ pub(super) enum NoPage {
     /// The reply is not HTTP/1.1.
     #[error("the server there does not speak HTTP: {0}")]
     NotHttp(#[from] hyper::Error),
+    /// The resolver requires a token.
+    #[error("{0}")]
+    Refused(String),
     /// The page is cut off, or has more than [`MAX_BODY`] bytes.
     #[error("the page is cut off or larger than {} MiB", MAX_BODY >> 20)]
     NotWhole,
@@ -67,6 +81,9 @@ pub(super) enum NoJson {
     /// No page.
     #[error("no answer from {0}: {1}")]
     Unanswered(String, NoPage),
+    /// The resolver requires a token.
+    #[error("{0}: {1}")]
+    Refused(String, String),
     /// Not the expected page.
     #[error("{url} is not a page of namegate (HTTP {status}{why})")]
     NoGate { url: String, status: u16, why: &'static str },
@@ -76,13 +93,12 @@ impl AdminClient {
     /// The listener that the settings name; the error is ready to print.
     pub(super) fn of(sources: &Sources) -> Result<Self, String> {
         // With an address from the command line or the environment, a broken settings file does not matter.
+        let client = |address| Self { address, sources: sources.clone(), token: OnceLock::new() };
         if let Some(Some(address)) = sources.overrides.admin {
-            return Ok(Self { address });
+            return Ok(client(address));
         }
-        let loaded = config::load(sources.config.as_deref(), &sources.overrides)
-            .map_err(|report| report.render(false))?;
-        match loaded.settings.admin.listen {
-            Some(address) => Ok(Self { address }),
+        match settings(sources)?.admin.listen {
+            Some(address) => Ok(client(address)),
             None => {
                 Err("error: the admin listener is off\n  help: set `admin.listen`, or pass --admin"
                     .to_owned())
@@ -95,9 +111,39 @@ impl AdminClient {
         format!("http://{}{path}", self.address)
     }
 
-    /// Fetches `path`.
+    /// Fetches `path`. A token is sent only to a resolver that requires one.
     pub(super) async fn get(&self, path: &str) -> Result<Page, NoPage> {
-        self.send(Method::GET, path, Request::new(Body::empty()), PATIENCE).await
+        let get = async |token: Option<&Token>| {
+            let mut request = Request::new(Body::empty());
+            token.map_or(Ok(()), |token| authorize(&mut request, token))?;
+            self.send(Method::GET, path, request, PATIENCE).await
+        };
+        let mut page = get(self.token.get()).await?;
+        if page.status == UNAUTHORIZED && self.token.get().is_none() {
+            let token = self.find_token(Role::Viewer).map_err(NoPage::Refused)?;
+            page = get(Some(self.token.get_or_init(|| token))).await?;
+        }
+        if [UNAUTHORIZED, FORBIDDEN, TOO_MANY].contains(&page.status) {
+            return Err(NoPage::Refused(page.refusal()));
+        }
+        Ok(page)
+    }
+
+    /// The token for `role`: that of the command line, else that of the settings. The error is for people.
+    fn find_token(&self, role: Role) -> Result<Token, String> {
+        let read = |file, role| TokenFile::new(file, role).read().map_err(|error| error.to_string());
+        if let Some(file) = &self.sources.overrides.token_file {
+            return read(file.clone(), Role::Approver);
+        }
+        let admin = settings(&self.sources)?.admin;
+        let viewer = admin.viewer_token_file.filter(|_| role == Role::Viewer);
+        match (viewer, admin.token_file) {
+            (Some(file), _) => read(file, Role::Viewer),
+            (None, Some(file)) => read(file, Role::Approver),
+            (None, None) => Err(
+                "no admin token\n  help: pass --token-file, set NAMEGATE_TOKEN_FILE, or set `admin.token_file`".to_owned(),
+            ),
+        }
     }
 
     /// Fetches `path` and reads it as JSON; the error is for people.
@@ -114,7 +160,10 @@ impl AdminClient {
     /// Fetches the JSON page `path`; every text in it is printable ASCII.
     pub(super) async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoJson> {
         let url = || self.url(path);
-        let page = self.get(path).await.map_err(|error| NoJson::Unanswered(self.url(""), error))?;
+        let page = self.get(path).await.map_err(|error| match error {
+            NoPage::Refused(text) => NoJson::Refused(self.url(""), text),
+            error => NoJson::Unanswered(self.url(""), error),
+        })?;
         if page.status != 200 {
             return Err(NoJson::NoGate { url: url(), status: page.status, why: "" });
         }
@@ -127,31 +176,52 @@ impl AdminClient {
 
     /// The error for a page that could not be fetched, ready to print.
     pub(super) fn no_answer(&self, path: &str, error: &NoPage) -> String {
+        if let NoPage::Refused(text) = error {
+            return format!("error: {}: {text}", self.url(path));
+        }
         format!(
             "error: no answer from {}: {error}\n  help: pass the admin address of a running resolver with --admin (`namegate serve` starts one)",
             self.url(path)
         )
     }
 
-    /// Sends a command, with `token` if there is one, and `body` as JSON.
+    /// Sends a command with the admin token, and `body` as JSON; the error is for people.
     pub(super) async fn order<T: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&T>,
+    ) -> Result<Page, String> {
+        let token = self.find_token(Role::Approver)?;
+        self.post(method, path, Some(&token), body).await
+    }
+
+    /// Sends a request that needs no token, and `body` as JSON; the error is for people.
+    pub(super) async fn ask<T: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&T>,
+    ) -> Result<Page, String> {
+        self.post(method, path, None, body).await
+    }
+
+    async fn post<T: Serialize>(
         &self,
         method: Method,
         path: &str,
         token: Option<&Token>,
         body: Option<&T>,
-    ) -> Result<Page, NoPage> {
-        let json = body.map(serde_json::to_vec).transpose().map_err(std::io::Error::from)?;
-        let mut request = Request::new(json.map_or_else(Body::empty, Body::from));
-        let headers = request.headers_mut();
-        if let Some(token) = token {
-            let mut authorization =
-                HeaderValue::from_str(&token.authorization()).map_err(std::io::Error::other)?;
-            authorization.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, authorization);
-        }
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.send(method, path, request, ORDER_PATIENCE).await
+    ) -> Result<Page, String> {
+        let send = async || {
+            let json = body.map(serde_json::to_vec).transpose().map_err(std::io::Error::from)?;
+            let mut request = Request::new(json.map_or_else(Body::empty, Body::from));
+            token.map_or(Ok(()), |token| authorize(&mut request, token))?;
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(header::CONTENT_TYPE, json);
+            self.send(method, path, request, ORDER_PATIENCE).await
+        };
+        send().await.map_err(|error| self.no_answer(path, &error))
     }
 
     async fn send(
@@ -185,7 +255,27 @@ impl AdminClient {
     }
 }
 
+/// Adds the token to a request.
+fn authorize(request: &mut Request<Body>, token: &Token) -> Result<(), NoPage> {
+    let mut authorization = HeaderValue::from_str(&token.authorization()).map_err(std::io::Error::other)?;
+    authorization.set_sensitive(true);
+    request.headers_mut().insert(header::AUTHORIZATION, authorization);
+    Ok(())
+}
+
+fn settings(sources: &Sources) -> Result<Settings, String> {
+    let loaded = config::load(sources.config.as_deref(), &sources.overrides);
+    loaded.map(|loaded| loaded.settings).map_err(|report| report.render(false))
+}
+
 impl Page {
+    /// Why the resolver refused the request, for people.
+    pub(super) fn refusal(&self) -> String {
+        let error = serde_json::from_slice::<ErrorJson>(&self.body);
+        let text = error.map_or_else(|_| self.text(), |error| printable(&error.error));
+        format!("request rejected (HTTP {}): {}", self.status, text.replacen("; help: ", "\n  help: ", 1))
+    }
+
     /// The body for a terminal: what is not UTF-8 or not [`printable`] shows as `?`.
     pub(super) fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
@@ -234,6 +324,10 @@ mod tests {
 
     use super::*;
 
+    fn client(address: SocketAddr) -> AdminClient {
+        AdminClient { address, sources: Sources::default(), token: OnceLock::new() }
+    }
+
     /// Serves one connection with `reply`, and fetches from it.
     async fn fetch(reply: Vec<u8>) -> Result<Page, NoPage> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -247,7 +341,7 @@ mod tests {
             // The client may hang up before it has all.
             let _ = stream.write_all(&reply).await;
         };
-        let client = AdminClient { address };
+        let client = client(address);
         let (page, ()) = tokio::join!(client.get("/page"), server);
         page
     }
@@ -283,7 +377,7 @@ mod tests {
     #[tokio::test]
     async fn silence_ends() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = AdminClient { address: listener.local_addr().unwrap() };
+        let client = client(listener.local_addr().unwrap());
         assert!(matches!(client.get("/").await, Err(NoPage::Silence(_))));
     }
 

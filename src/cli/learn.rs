@@ -10,6 +10,7 @@ use clap::Args;
 use ipnet::IpNet;
 use tokio::runtime::Builder;
 
+use super::AdminToken;
 use super::http::AdminClient;
 use crate::api::pages::BlockedJson;
 use crate::assemble::unused::unused_allowlists;
@@ -52,6 +53,15 @@ pub(super) struct Arguments {
     /// Use only lookups of clients in this subnet, `10.1.0.4` or `10.1.0.0/16`
     #[arg(long, value_name = "SUBNET", value_parser = subnet)]
     client: Option<IpNet>,
+    #[command(flatten)]
+    token: AdminToken,
+}
+
+impl Arguments {
+    /// The token for the running resolver.
+    pub(super) fn token_file(&self) -> Option<PathBuf> {
+        self.token.token_file.clone()
+    }
 }
 
 fn subnet(text: &str) -> Result<IpNet, String> {

@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod explain;
 mod export;
+mod fleet;
 mod healthcheck;
 mod http;
 mod prove;
@@ -16,6 +17,7 @@ mod import;
 mod init;
 mod man;
 mod output;
+mod reload;
 mod request;
 mod rules;
 mod serve;
@@ -63,7 +65,7 @@ struct Command {
 }
 
 /// The settings file, and the settings that the command line overrides.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Settings overrides")]
 struct SettingsOverrides {
     /// Settings file [default: /etc/namegate/namegate.toml if it exists]
@@ -96,6 +98,32 @@ struct SettingsOverrides {
         hide_env_values = true
     )]
     zones: Vec<String>,
+    /// From [`AdminToken`].
+    #[arg(skip)]
+    token_file: Option<PathBuf>,
+}
+
+/// The token for a running resolver.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Settings overrides")]
+struct AdminToken {
+    /// File with the admin token, or to read, the viewer's [default: `admin.token_file`, `admin.viewer_token_file`]
+    #[arg(long, value_name = "FILE", env = "NAMEGATE_TOKEN_FILE", hide_env_values = true)]
+    token_file: Option<PathBuf>,
+}
+
+/// Where running resolvers serve their pages.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings overrides")]
+struct FleetOverrides {
+    /// Settings file with the defaults of these options [default: /etc/namegate/namegate.toml if it exists]
+    #[arg(long, value_name = "FILE", env = "NAMEGATE_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Address of a resolver's status page; repeatable [default: `admin.listen` in the settings]
+    #[arg(long, value_name = "ADDRESS", value_parser = admin, env = "NAMEGATE_ADMIN", value_delimiter = ',', hide_env_values = true)]
+    admin: Vec<AdminOption>,
+    #[command(flatten)]
+    token: AdminToken,
 }
 
 /// Where a running resolver serves its pages.
@@ -108,6 +136,8 @@ struct AdminOverrides {
     /// Address of the resolver's status page [default: `admin.listen` in the settings]
     #[arg(long, value_name = "ADDRESS", value_parser = admin, env = "NAMEGATE_ADMIN", hide_env_values = true)]
     admin: Option<AdminOption>,
+    #[command(flatten)]
+    token: AdminToken,
 }
 
 /// A command's own arguments, and the settings that it lets the command line override.
@@ -166,7 +196,8 @@ Exit status: 0 written, 1 not written, 2 the input cannot be used.")]
   namegate explain ml.azure.com --type AAAA --json
 
 Exit status: 0 allowed, observed or local, 1 blocked or refused, or local with a
-CNAME target that is, or invalid settings, 2 not a domain name.")]
+CNAME target that is, or invalid settings, 2 not a domain name, or no answer
+from the running resolver.")]
     Explain(With<explain::Arguments, SettingsOverrides>),
     /// List the rules of the policy, with file and line
     #[command(after_help = "Examples:
@@ -279,9 +310,11 @@ Exit status: 0 passed, 1 failed, 2 not tested.",
     #[command(after_help = "Examples:
   namegate allow packages.example.com --for 2h --reason \"patch CVE-2026-1234\"
   namegate allow packages.example.com --revoke
+  namegate allow packages.example.com --revoke --admin 10.0.0.4 --admin 10.0.0.5
 
-The token must be the resolver's admin token (`admin.token_file`).")]
-    Allow(With<allow::Arguments, AdminOverrides>),
+The token must be the resolver's admin token (`admin.token_file`).
+Exit status: 0 done, 1 refused or not reachable, by at least one resolver.")]
+    Allow(With<allow::Arguments, FleetOverrides>),
     /// List the grants in force
     #[command(after_help = "Examples:
   namegate allowed
@@ -305,6 +338,14 @@ Needs `requests.enabled` on the resolver, and no token.")]
 
 Deciding needs the resolver's admin token (`admin.token_file`).")]
     Requests(With<request::ListArguments, AdminOverrides>),
+    /// Ask a running resolver to reload, and print the outcome
+    #[command(after_help = "Examples:
+  namegate reload
+  namegate reload --admin 10.0.0.4 --admin 10.0.0.5
+
+The token must be the resolver's admin token (`admin.token_file`).
+Exit status: 0 reloaded, 1 not reloaded, by at least one resolver.")]
+    Reload(FleetOverrides),
     /// Check that a running resolver is ready
     #[command(after_help = "Examples:
   namegate healthcheck
@@ -334,6 +375,7 @@ impl SettingsOverrides {
             admin: self.admin.or(before.admin),
             mode: self.mode.or(before.mode),
             zones: if self.zones.is_empty() { before.zones } else { self.zones },
+            token_file: self.token_file,
         }
     }
 
@@ -344,14 +386,33 @@ impl SettingsOverrides {
             admin: self.admin.map(|admin| admin.0),
             mode: self.mode,
             zones: self.zones,
+            token_file: self.token_file,
         };
         Sources { config: self.config, overrides }
     }
 }
 
 impl From<AdminOverrides> for SettingsOverrides {
-    fn from(AdminOverrides { config, admin }: AdminOverrides) -> Self {
-        Self { config, admin, ..Self::default() }
+    fn from(AdminOverrides { config, admin, token }: AdminOverrides) -> Self {
+        Self { config, admin, token_file: token.token_file, ..Self::default() }
+    }
+}
+
+impl FleetOverrides {
+    /// The overrides for each resolver.
+    fn each(self) -> Vec<SettingsOverrides> {
+        let Self { config, admin, token: AdminToken { token_file } } = self;
+        let one = |admin| SettingsOverrides {
+            config: config.clone(),
+            admin,
+            token_file: token_file.clone(),
+            ..SettingsOverrides::default()
+        };
+        if admin.is_empty() {
+            vec![one(None)]
+        } else {
+            admin.into_iter().map(|admin| one(Some(admin))).collect()
+        }
     }
 }
 
@@ -359,11 +420,12 @@ impl From<AdminOverrides> for SettingsOverrides {
 pub fn main() -> ExitCode {
     let Command { overrides: before, action } = Command::parse();
     let action = action.unwrap_or_else(|| Action::Serve(SettingsOverrides::default()));
-    ExitCode::from(run(action, before))
+    ExitCode::from(run(action, &before))
 }
 
-fn run(action: Action, before: SettingsOverrides) -> u8 {
-    let sources = |overrides: SettingsOverrides| overrides.or(before).sources();
+fn run(action: Action, before: &SettingsOverrides) -> u8 {
+    let sources = |overrides: SettingsOverrides| overrides.or(before.clone()).sources();
+    let each = |fleet: FleetOverrides| fleet.each().into_iter().map(sources).collect::<Vec<_>>();
     match action {
         Action::Serve(overrides) => done(serve::run(sources(overrides))),
         Action::Check(With { arguments, overrides }) => {
@@ -373,7 +435,10 @@ fn run(action: Action, before: SettingsOverrides) -> u8 {
             with_assembly(&sources(overrides), |assembly| explain::run(&arguments, &assembly))
         }
         Action::Rules(With { arguments, overrides }) => match arguments.unused() {
-            Some(period) => rules::run_unused(&arguments, period, &sources(overrides)),
+            Some(period) => {
+                let overrides = SettingsOverrides { token_file: arguments.token_file(), ..overrides };
+                rules::run_unused(&arguments, period, &sources(overrides))
+            }
             None => with_assembly(&sources(overrides), |assembly| rules::run(&arguments, &assembly)),
         },
         Action::Config(overrides) => {
@@ -388,13 +453,13 @@ fn run(action: Action, before: SettingsOverrides) -> u8 {
         }
         Action::Demo(arguments) => done(demo::run(arguments)),
         Action::Learn(With { arguments, overrides }) => {
-            let sources = sources(overrides);
+            let sources = sources(SettingsOverrides { token_file: arguments.token_file(), ..overrides });
             with_assembly(&sources, |assembly| learn::run(&arguments, &assembly, &sources))
         }
         Action::Top(With { arguments, overrides }) => top::run(&arguments, &sources(overrides.into())),
         Action::Shadow(With { arguments, overrides }) => shadow::run(&arguments, &sources(overrides.into())),
         Action::Prove(With { arguments, overrides }) => prove::run(&arguments, &sources(overrides.into())),
-        Action::Allow(With { arguments, overrides }) => allow::run(&arguments, &sources(overrides.into())),
+        Action::Allow(With { arguments, overrides }) => allow::run(&arguments, &each(overrides)),
         Action::Allowed(With { arguments, overrides }) => allow::list(&arguments, &sources(overrides.into())),
         Action::Request(With { arguments, overrides }) => {
             request::run(&arguments, &sources(overrides.into()))
@@ -402,6 +467,7 @@ fn run(action: Action, before: SettingsOverrides) -> u8 {
         Action::Requests(With { arguments, overrides }) => {
             request::list(&arguments, &sources(overrides.into()))
         }
+        Action::Reload(overrides) => reload::run(&each(overrides)),
         Action::Healthcheck(overrides) => healthcheck::run(&sources(overrides.into())),
         Action::Completions(arguments) => completions::run(&arguments),
         Action::Man(arguments) => man::run(&arguments),

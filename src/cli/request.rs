@@ -1,16 +1,15 @@
 //! `namegate request` and `namegate requests`: ask for a name, and decide what was asked for.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use axum::http::Method;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::allow::{refusal, token};
-use super::http::{AdminClient, printable};
-use crate::admin::token::Token;
+use super::AdminToken;
+use super::fleet::Error;
+use super::http::{AdminClient, Page, printable};
 use crate::api::requests::{
     ApproveJson, DenyJson, FileRequestJson, RequestJson, RequestsJson, RuleEntryJson, ScopeJson,
 };
@@ -64,9 +63,8 @@ pub(super) struct ListArguments {
     /// Who decides
     #[arg(long, value_name = "WHO", env = "USER", hide_env_values = true)]
     author: Option<String>,
-    /// File with the admin token [default: `admin.token_file` in the settings]
-    #[arg(long, value_name = "FILE", env = "NAMEGATE_TOKEN_FILE", hide_env_values = true)]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    token: AdminToken,
     /// Print JSON
     #[arg(long, conflicts_with = "action")]
     json: bool,
@@ -82,8 +80,6 @@ enum RequestAction {
     /// Print the allowlist entry that would allow the name for good
     Rule,
 }
-
-type Error = Box<dyn std::error::Error>;
 
 /// Files a request, or shows one.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
@@ -155,7 +151,7 @@ fn shown_scope(request: &RequestJson) -> String {
 }
 
 fn listed(json: bool, sources: &Sources) -> Result<String, Error> {
-    let page: RequestsJson = send::<(), _>(sources, None, Method::GET, "/api/v1/requests", None)?;
+    let page: RequestsJson = AdminClient::of(sources)?.read("/api/v1/requests")?;
     if json {
         return Ok(serde_json::to_string(&page)?);
     }
@@ -181,7 +177,7 @@ fn decide(
     arguments: &ListArguments,
     sources: &Sources,
 ) -> Result<String, Error> {
-    let token = Some(token(arguments.token_file.as_deref(), sources)?);
+    let token = Some(&arguments.token);
     let author = given(arguments.author.as_ref());
     let path = |what: &str| format!("/api/v1/requests/{id}/{what}");
     match action {
@@ -212,17 +208,23 @@ fn decide(
 /// Sends a request, with a token if there is one, and reads the reply.
 fn send<B: Serialize, T: DeserializeOwned>(
     sources: &Sources,
-    token: Option<Token>,
+    token: Option<&AdminToken>,
     method: Method,
     path: &str,
     body: Option<&B>,
 ) -> Result<T, Error> {
-    let listener = AdminClient::of(sources)?;
+    let mut sources = sources.clone();
+    if let Some(AdminToken { token_file: Some(file) }) = token {
+        sources.overrides.token_file = Some(file.clone());
+    }
+    let listener = AdminClient::of(&sources)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let page = runtime.block_on(listener.order(method, path, token.as_ref(), body));
-    let page = page.map_err(|error| listener.no_answer(path, &error))?;
+    let page: Page = match token {
+        Some(_) => runtime.block_on(listener.order(method, path, body))?,
+        None => runtime.block_on(listener.ask(method, path, body))?,
+    };
     match page.status {
         200 | 201 => Ok(serde_json::from_slice(&page.body).map_err(|_| "the answer is not from namegate")?),
-        _ => Err(refusal(&page)),
+        _ => Err(page.refusal().into()),
     }
 }

@@ -1,11 +1,13 @@
 //! `namegate rules`: the effective allowlist, with where each rule comes from.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::AdminToken;
 use super::http::{AdminClient, printable};
 use crate::api::pages::{RuleTextJson, RulesJson};
 use crate::assemble::{Assembly, Sources};
@@ -42,9 +44,16 @@ pub(super) struct Arguments {
     /// List rules that decided nothing for this long, such as `90d`, from the running resolver
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "group")]
     unused: Option<Duration>,
+    #[command(flatten)]
+    token: AdminToken,
 }
 
 impl Arguments {
+    /// The token for the running resolver.
+    pub(super) fn token_file(&self) -> Option<PathBuf> {
+        self.token.token_file.clone()
+    }
+
     /// How long the rules to list have been unused; `None` for all rules.
     pub(super) fn unused(&self) -> Option<Duration> {
         self.unused

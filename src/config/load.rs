@@ -1,7 +1,7 @@
 //! [`load`]: the settings in effect, from a file or the built-in defaults, with command-line overrides applied.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::address::upstream::UpstreamAddress;
 use crate::config::settings::Settings;
@@ -39,6 +39,8 @@ pub struct Overrides {
     pub upstream: Vec<UpstreamAddress>,
     /// `admin.listen`; the inner `None` turns it off.
     pub admin: Option<Option<SocketAddr>>,
+    /// `admin.token_file`
+    pub token_file: Option<PathBuf>,
     /// `policy.mode`
     pub mode: Option<Mode>,
     /// `policy.zones`; relative paths start at the working directory.
@@ -51,6 +53,9 @@ impl Overrides {
         replace(&mut settings.upstream.servers, &self.upstream);
         replace(&mut settings.policy.zones, &self.zones);
         settings.admin.listen = self.admin.unwrap_or(settings.admin.listen);
+        if self.token_file.is_some() {
+            settings.admin.token_file.clone_from(&self.token_file);
+        }
         settings.policy.mode = self.mode.unwrap_or(settings.policy.mode);
     }
 }
@@ -178,6 +183,7 @@ mod tests {
             listen: vec!["[::1]:5300".parse().unwrap()],
             upstream: vec!["10.0.0.4".parse().unwrap()],
             admin: Some(None),
+            token_file: Some("token".into()),
             mode: Some(Mode::Observe),
             zones: vec!["r".to_owned()],
         };
@@ -186,6 +192,7 @@ mod tests {
         assert_eq!(settings.upstream.servers, overrides.upstream);
         assert_eq!((settings.admin.listen, settings.policy.mode), (None, Mode::Observe));
         assert_eq!(settings.policy.zones, ["r"]);
+        assert_eq!(settings.admin.token_file, overrides.token_file);
     }
 
     #[test]

@@ -45,8 +45,8 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
 
 fn show(arguments: &Arguments, listener: AdminClient) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let mut reader = Reader::new(listener);
     let url = listener.url("");
+    let mut reader = Reader::new(listener);
     let snapshot = runtime.block_on(reader.read()).map_err(|error| {
         format!(
             "{error}\n  help: pass the admin address of a running resolver with --admin (`namegate serve` starts one)"
