@@ -45,7 +45,8 @@ pub(super) async fn allow(
 ) -> Result<(StatusCode, Json<Grant>), Refusal> {
     let Json(wish) = wish.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))?;
     let grant = grant(&wish, admin.max_temporary, SystemTime::now())?;
-    authorized.orders.allow(grant.clone()).await.map_err(Refusal::unfit)?;
+    refuse_canaries(&grant.pattern, &admin.canaries, wish.force)?;
+    approver.orders.allow(grant.clone()).await.map_err(Refusal::unfit)?;
     Ok((StatusCode::CREATED, Json(grant)))
 }
 
@@ -105,6 +106,17 @@ pub(super) fn grant(wish: &AllowRequestJson, longest: Duration, now: SystemTime)
 
 fn scope(client: Option<&str>, group: Option<&str>) -> Result<GrantScope, Refusal> {
     GrantScope::new(client, group).map_err(|error| Refusal::unfit(error.to_string()))
+}
+
+/// Refuses a grant for a canary: `namegate prove` and the self-test would report it as a hole.
+fn refuse_canaries(pattern: &Pattern, canaries: &[Name], force: bool) -> Result<(), Refusal> {
+    match canaries.iter().find(|canary| pattern.matches(canary)).filter(|_| !force) {
+        None => Ok(()),
+        Some(canary) => Err(Refusal::unfit(format!(
+            "`name`: `{pattern}` would allow `{canary}`, which must not resolve (`prove.must_not_resolve`); help: use a \
+             narrower pattern, or confirm with `--force` (in an API request: `\"force\": true`)"
+        ))),
+    }
 }
 
 /// True for a public suffix: a registry gives out names below it (Public Suffix List).
@@ -185,6 +197,30 @@ mod tests {
                 "until": "1970-01-01T01:00:00Z",
             })
         );
+    }
+
+    #[test]
+    fn a_canary_needs_force() {
+        let canaries =
+            ["example.com", "dns.google"].map(|name| crate::wire::presentation::read_name(name).unwrap());
+        for (pattern, canary) in [
+            ("example.com", Some("example.com")),
+            (".example.com", Some("example.com")),
+            ("*.google", Some("dns.google")),
+            ("*.example.com", None),
+            ("google", None),
+        ] {
+            let pattern = Pattern::parse(pattern).unwrap();
+            let refused = refuse_canaries(&pattern, &canaries, false).map_err(|refusal| refusal.text);
+            match canary {
+                None => assert_eq!(refused, Ok(())),
+                Some(canary) => {
+                    let told = format!("`name`: `{pattern}` would allow `{canary}`, which must not resolve");
+                    assert!(refused.is_err_and(|text| text.starts_with(&told) && text.contains("--force")));
+                }
+            }
+            assert_eq!(refuse_canaries(&pattern, &canaries, true), Ok(()));
+        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub struct AllowRequestJson {
     /// Confirms a pattern that covers every domain under a public suffix, such as `*.com`.
     #[serde(default)]
     pub wide: bool,
+    /// Confirms a pattern that covers a name of `prove.must_not_resolve`.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Why a request was refused.

@@ -38,8 +38,11 @@ pub(super) struct Arguments {
     /// Accept a pattern that covers a whole top-level domain
     #[arg(long)]
     wide: bool,
+    /// Accept a pattern that covers a name of `prove.must_not_resolve`
+    #[arg(long)]
+    force: bool,
     /// Revoke the grant
-    #[arg(long, conflicts_with_all = ["duration", "reason", "wide"])]
+    #[arg(long, conflicts_with_all = ["duration", "reason", "wide", "force"])]
     revoke: bool,
 }
 
@@ -91,6 +94,7 @@ async fn allow(arguments: &Arguments, client: &AdminClient) -> Result<String, Er
         client: arguments.client(),
         group: arguments.group.clone(),
         wide: arguments.wide,
+        force: arguments.force,
     };
     let page = client.order(Method::POST, "/api/v1/allowed", Some(&request)).await?;
     if page.status != 201 {

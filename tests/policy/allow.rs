@@ -111,7 +111,14 @@ fn who_is_refused_is_told_why() {
 #[test]
 fn a_canary_that_is_allowed_for_a_while_is_found() {
     let (_upstream, _directory, gate) = gate_with_token();
-    allow(&gate, "example.com", "1h").expect_code(0);
+    let refused = allow(&gate, "example.com", "1h").expect_code(1);
+    refused.expect_stderr(&[
+        "would allow `example.com`, which must not resolve",
+        "help: use a narrower",
+        "`--force`",
+    ]);
+    assert_eq!(gate.get("/api/v1/allowed").1, "[]");
+    run(&gate, &["allow", "example.com", "--for", "1h", "--reason", "a test", "--force"]).expect_code(0);
     let server = gate.address().to_string();
     let proven = run(&gate, &["prove", "--server", &server]).expect_code(1).stdout;
     assert!(proven.contains("note: 1 grant in force"), "{proven}");
