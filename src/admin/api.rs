@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use crate::api::pages::{
-    self, BlockedJson, BlockedNameJson, CountJson, ExplanationJson, LookupJson, RecentJson, RuleJson,
-    RuleTextJson, RulesJson, StatusJson, TopJson, TotalsJson,
+    self, BlockedJson, BlockedNameJson, CountJson, ExplanationJson, GrantJson, LookupJson, RecentJson,
+    RuleJson, RuleTextJson, RulesJson, StatusJson, TopJson, TotalsJson,
 };
-use crate::assemble::explain::{host_of, judge, snippet};
+use crate::api::requests::RuleEntryJson;
+use crate::assemble::explain::{AllowEntry, entry, host_of, judge, snippet};
 use crate::engine::State;
 use crate::events::counters::Totals as Counts;
 use crate::events::event;
@@ -24,6 +25,7 @@ use crate::events::outcome::Decision;
 use crate::observe::blocked_names::Sighting;
 use crate::observe::client::ShownClient;
 use crate::observe::top::WINDOW;
+use crate::policy::temporary::Grant;
 use crate::policy::verdict::BlockReason;
 use crate::policy::{Policy, RuleRef, RuleText};
 use crate::upstream::server::Server;
@@ -227,9 +229,25 @@ pub(super) async fn explain(
     let uses = admin.metrics.rule_uses();
     uses.collect(&state, SystemTime::now());
     let rule_use = finding.rule.and_then(|rule| uses.of(rule));
+    let servers = |route| {
+        let upstream = state.upstreams.route(route);
+        upstream.servers().iter().map(|server| &**server.name()).collect::<Vec<_>>().join(", ")
+    };
+    let grant = |grant: &&Grant| GrantJson {
+        pattern: grant.pattern.to_string(),
+        client: grant.scope.client(),
+        group: grant.scope.group().map(str::to_owned),
+        until: seconds(grant.until),
+        reason: grant.reason.clone(),
+        author: grant.author.clone(),
+    };
+    let entry = entry(&question.name, &finding, &admin.settings_file, SystemTime::now());
     Ok(Json(ExplanationJson {
         name: question.name.to_string(),
         qtype: qtype.to_string(),
+        client: client.map(|client| client.to_string()),
+        group: finding.group.map(str::to_owned),
+        mode: finding.policy.map(|policy| policy.mode().label().to_owned()),
         verdict: finding.verdict.to_owned(),
         because,
         rule: finding.rule.map(|rule| rule.to_string()),
@@ -238,7 +256,10 @@ pub(super) async fn explain(
         text: finding.rule.map(rule_text).unwrap_or_default(),
         hits: rule_use.map(|rule_use| rule_use.hits),
         last_used: rule_use.and_then(|rule_use| rule_use.last).map(seconds),
+        route: finding.route_id.map(servers),
+        grants: finding.grants.iter().map(grant).collect(),
         snippet: if blocked { snippet(&question.name, finding.rule) } else { None },
+        entry: entry.map(|AllowEntry { file, text }| RuleEntryJson { file, text }),
     }))
 }
 

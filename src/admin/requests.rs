@@ -16,7 +16,7 @@ use crate::api::allow_request::AllowRequestJson;
 use crate::api::requests::{
     ApproveJson, DenyJson, FileRequestJson, RequestJson, RequestsJson, RuleEntryJson, ScopeJson,
 };
-use crate::assemble::explain::{entry, judge};
+use crate::assemble::explain::{AllowEntry, judge, rule_entry};
 use crate::control::requests::{
     GrantRequest, RequestDecision, RequestError, RequestId, RequestOutcome, RequestScope, RequestState,
     SharedRequests,
@@ -229,7 +229,8 @@ pub(super) async fn rule(
     let group = groups.iter().find(|group| group.name == request.group);
     let policy = group.map_or(state.policies.default(), |group| &group.policy);
     let id = request.id.to_string();
-    let (file, text) = entry(&request.pattern, (&request.reason, &request.author, &id), policy);
+    let AllowEntry { file, text } =
+        rule_entry(&request.pattern, (&request.reason, &request.author, &id), policy);
     Ok(Json(RuleEntryJson { file, text }))
 }
 

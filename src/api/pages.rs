@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::requests::RuleEntryJson;
+
 /// `/api/v1/status`: version, policy, counts, cache and upstreams.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusJson {
@@ -286,6 +288,15 @@ pub struct ExplanationJson {
     /// The type.
     #[serde(rename = "type")]
     pub qtype: String,
+    /// The client asked about; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The client's group, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Mode of the group: `enforce` or `observe`; absent for a client that may not query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// `allowed`, `blocked`, `observed`, `local` or `refused`.
     pub verdict: String,
     /// The reason, as a sentence.
@@ -308,9 +319,36 @@ pub struct ExplanationJson {
     /// Time of the last of them (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_used: Option<String>,
+    /// The servers that the query would go to, in order of preference; absent if it would not be forwarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The grants that cover the name.
+    pub grants: Vec<GrantJson>,
     /// Settings that would allow the name, if it is not allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snippet: Option<String>,
+    /// The entry that would allow the name for this client, if it is not allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<RuleEntryJson>,
+}
+
+/// A grant that covers a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantJson {
+    /// Its pattern.
+    pub pattern: String,
+    /// The client or prefix that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The client group that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// When it expires (RFC 3339).
+    pub until: String,
+    /// Its reason.
+    pub reason: String,
+    /// Who asked for it.
+    pub author: String,
 }
 
 /// `/api/v1/shadow`: lookups that the candidate policy would decide differently, since it was loaded.

@@ -102,11 +102,11 @@ pub struct DenyJson {
     pub author: Option<String>,
 }
 
-/// An allowlist entry: `GET /api/v1/requests/{id}/rule`.
+/// An allowlist entry: `GET /api/v1/requests/{id}/rule`, and `entry` of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleEntryJson {
-    /// The file where it belongs.
+    /// The file where it belongs; `FILE:LINE` if a rule there is to be changed.
     pub file: String,
-    /// The entry, as TOML.
+    /// The entry, in the format of the file.
     pub text: String,
 }

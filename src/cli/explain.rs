@@ -2,14 +2,19 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::json;
 
+use super::AdminToken;
+use super::http::{AdminClient, printable};
 use crate::allowlist::AllowlistRule;
-use crate::assemble::Assembly;
-use crate::assemble::explain::{Explanation, host_of, judge, snippet};
+use crate::api::pages::{ExplanationJson, GrantJson, RuleTextJson};
+use crate::assemble::explain::{AllowEntry, Explanation, ended_rule, entry, host_of, judge};
 use crate::assemble::unused::unused_allowlists;
+use crate::assemble::{Assembly, Sources};
 use crate::cli::output::{FAILED, OK, USAGE, counted, print, warn};
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::policies::Group;
@@ -17,6 +22,8 @@ use crate::policy::route::Route;
 use crate::policy::rule::Action;
 use crate::policy::{Policy, RuleRef, RuleText};
 use crate::util::escape::on_one_line;
+use crate::util::label::Label;
+use crate::util::url::UrlComponent;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
@@ -36,9 +43,89 @@ pub(super) struct Arguments {
     /// Client address, which selects the client group
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+    /// Ask the running resolver: its policy, with grants and uses of rules
+    #[arg(long)]
+    running: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    token: AdminToken,
+}
+
+impl Arguments {
+    /// True if the running resolver is to explain.
+    pub(super) fn running(&self) -> bool {
+        self.running
+    }
+
+    /// The token for the running resolver.
+    pub(super) fn token_file(&self) -> Option<PathBuf> {
+        self.token.token_file.clone()
+    }
+}
+
+/// Prints the explanation of the running resolver; exit status as for [`run`], or 2 without an answer.
+pub(super) fn run_running(arguments: &Arguments, sources: &Sources) -> u8 {
+    let client = arguments.client.map(|client| format!("&client={client}")).unwrap_or_default();
+    let path =
+        format!("/api/v1/explain?name={}&type={}{client}", UrlComponent(&arguments.name), arguments.r#type);
+    let page = AdminClient::of(sources).and_then(|listener| listener.read::<ExplanationJson>(&path));
+    let explained = match page {
+        Ok(explained) => explained,
+        Err(error) => {
+            warn(&error);
+            return USAGE;
+        }
+    };
+    let printed = match arguments.json {
+        true => print(&serde_json::to_string(&explained).unwrap_or_default()),
+        false => print(&running_as_text(&explained)),
+    };
+    let is_answered = matches!(&*explained.verdict, "allowed" | "observed" | "local");
+    printed.max(if is_answered { OK } else { FAILED })
+}
+
+fn running_as_text(explained: &ExplanationJson) -> String {
+    let ExplanationJson { name, qtype, verdict, because, client, group, mode, route, .. } = explained;
+    let mut text = printable(&format!("{verdict}: {name} {qtype}")) + "\n";
+    let mut line = |head: &str, what: &str| {
+        if !what.is_empty() {
+            let _ = writeln!(text, "  {head:<8} {}", printable(what));
+        }
+    };
+    let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+    line("reason", because);
+    line("client", &optional(client));
+    line("group", &optional(group));
+    line("mode", &optional(mode));
+    if let (Some(rule), Some(place)) = (&explained.rule, &explained.place) {
+        line("rule", &format!("{rule} at {place}"));
+    }
+    let RuleTextJson { purpose, owner, ticket, until } = &explained.text;
+    line("purpose", purpose);
+    line("owner", owner);
+    line("ticket", ticket);
+    line("until", &optional(until));
+    if let Some(hits) = explained.hits {
+        let last = explained.last_used.as_ref().map(|last| format!(", last {last}")).unwrap_or_default();
+        line("used", &format!("{}{last}", counted(hits, "time")));
+    }
+    for GrantJson { pattern, client, group, until, reason, author } in &explained.grants {
+        let whose =
+            client.as_ref().or(group.as_ref()).map(|whose| format!(" for {whose}")).unwrap_or_default();
+        line("grant", &format!("{pattern}{whose} until {until}, {author}: {reason}"));
+    }
+    line("route", &optional(route));
+    if let Some(entry) = &explained.entry {
+        line("allow it", &format!("{} in {}", on_line(&entry.text), entry.file));
+    }
+    text
+}
+
+/// TOML on one line, for people.
+fn on_line(toml: &str) -> String {
+    toml.trim_end().replace('\n', " ")
 }
 
 /// Explains; exit status 0 if the name would be answered, 1 if it is blocked or refused.
@@ -94,11 +181,7 @@ impl<'a> Hints<'a> {
         let others = assembly.policies.groups().iter().filter(|group| !std::ptr::eq(&*group.policy, own));
         let allowing = |policy: &'a Policy| allow_rule(policy, name);
         let groups = others.filter_map(|group| Some((group, allowing(&group.policy)?))).collect();
-        let has_ended = |rule: &RuleRef<'_>| {
-            rule.is_over() && rule.action() == Action::Allow && rule.pattern().matches(name)
-        };
-        let ended = own.iter_with_ended().find(has_ended);
-        Self { ended, inactive: inactive_rule(name, assembly), shipped, groups }
+        Self { ended: ended_rule(own, name), inactive: inactive_rule(name, assembly), shipped, groups }
     }
 }
 
@@ -139,6 +222,9 @@ fn as_text(question: &Question, finding: &Explanation<'_>, hints: &Hints<'_>, as
     }
     if let Some(group) = finding.group {
         line("group", &format!("{group}: {}", rules_of(policy(Some(group), assembly))));
+    }
+    if let Some(policy) = finding.policy {
+        line("mode", policy.mode().label());
     }
     if let Some(rule) = finding.rule {
         let place = match rule.bypass() {
@@ -199,9 +285,17 @@ fn hints_as_text(
     for (allowlist, pattern) in &hints.shipped {
         line("allow it", &format!("allowlist `{allowlist}` has it (`{pattern}`): add it to policy.zones"));
     }
-    if let Some(snippet) = snippet(&question.name, finding.rule) {
-        line("allow it", &format!("{} in the settings", snippet.trim_end().replace('\n', " ")));
+    if let Some(AllowEntry { file, text }) = allow_entry(question, finding, assembly) {
+        line("allow it", &format!("{} in {file}", on_line(&text)));
+    } else if let Some(rule) =
+        finding.rule.filter(|rule| rule.bypass().is_none() && rule.action() == Action::Deny)
+    {
+        line("allow it", &format!("remove the rule at {}: it denies exactly this name", rule.place()));
     }
+}
+
+fn allow_entry(question: &Question, finding: &Explanation<'_>, assembly: &Assembly) -> Option<AllowEntry> {
+    entry(&question.name, finding, &assembly.origin, SystemTime::now())
 }
 
 /// `61 rules from azure-ml (60), settings (1)`.
@@ -245,11 +339,13 @@ fn as_json(question: &Question, finding: &Explanation<'_>, hints: &Hints<'_>, as
         "reason": Some(&finding.reason).filter(|reason| !reason.is_empty()),
         "rule": rule,
         "group": finding.group,
+        "mode": finding.policy.map(|policy| policy.mode().label()),
         "zones": zones,
         "route": servers(finding.route, assembly),
         "policy": assembly.policy().hash(),
         "shipped": shipped.collect::<Vec<_>>(),
         "inactive": inactive,
+        "entry": allow_entry(question, finding, assembly).map(|entry| json!({ "file": entry.file, "text": entry.text })),
         "ended": hints.ended.map(|rule| json!({ "pattern": rule.to_string(), "place": rule.place() })),
         "other_groups": groups.collect::<Vec<_>>(),
     });

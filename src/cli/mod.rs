@@ -194,6 +194,7 @@ Exit status: 0 written, 1 not written, 2 the input cannot be used.")]
   namegate explain ml.azure.com
   namegate explain mystore.blob.core.windows.net --client 10.1.0.4
   namegate explain ml.azure.com --type AAAA --json
+  namegate explain ml.azure.com --running
 
 Exit status: 0 allowed, observed or local, 1 blocked or refused, or local with a
 CNAME target that is, or invalid settings, 2 not a domain name, or no answer
@@ -432,7 +433,11 @@ fn run(action: Action, before: &SettingsOverrides) -> u8 {
             with_assembly(&sources(overrides), |assembly| check::run(&arguments, &assembly))
         }
         Action::Explain(With { arguments, overrides }) => {
-            with_assembly(&sources(overrides), |assembly| explain::run(&arguments, &assembly))
+            let sources = sources(SettingsOverrides { token_file: arguments.token_file(), ..overrides });
+            match arguments.running() {
+                true => explain::run_running(&arguments, &sources),
+                false => with_assembly(&sources, |assembly| explain::run(&arguments, &assembly)),
+            }
         }
         Action::Rules(With { arguments, overrides }) => match arguments.unused() {
             Some(period) => {

@@ -149,6 +149,50 @@ fn explain_page_shows_verdict_for_name() {
 }
 
 #[test]
+fn explain_page_knows_the_client_and_what_happened() {
+    let (upstream, directory, gate) = crate::admin::token::gate_with_token();
+    let settings = "[[client]]\nname = \"build\"\nsubnets = [\"127.0.0.1\"]\nmode = \"observe\"\n";
+    let token = format!("admin.token_file = \"{}/token\"\n", directory.path().display());
+    gate.write_settings(&(token + settings));
+    gate.reload();
+    let explain = |query: &str| json(&gate, &format!("/api/v1/explain?{query}"));
+    let client = explain("name=new.example&client=127.0.0.1");
+    assert_eq!(
+        (&client["client"], &client["group"], &client["mode"]),
+        (&"127.0.0.1".into(), &"build".into(), &"observe".into())
+    );
+    assert_eq!(client["route"], upstream.address().to_string().as_str());
+    let entry = client["entry"]["text"].as_str().expect("an entry");
+    assert_eq!(entry, "[[client]]\nname = \"build\"\nallow = [\".allowed.example\", \"new.example\"]\n");
+    assert!(client["entry"]["file"].as_str().is_some_and(|file| file.ends_with("namegate.toml")), "{client}");
+    let other = explain("name=new.example&client=10.0.0.4");
+    assert_eq!(
+        (&other["group"], &other["mode"], other.get("route")),
+        (&"default".into(), &"enforce".into(), None)
+    );
+
+    crate::policy::allow::allow(&gate, "*.allowed.example", "1h").expect_code(0);
+    gate.ask("www.allowed.example", "A");
+    let granted = explain("name=www.allowed.example");
+    assert_eq!(granted["grants"][0]["pattern"], "*.allowed.example");
+    assert_eq!(
+        (&granted["grants"][0]["reason"], &granted["grants"][0]["author"]),
+        (&"a test".into(), &"tester".into())
+    );
+    assert_eq!((granted.get("entry"), &granted["rule"]), (None, &".allowed.example".into()));
+    let run =
+        crate::policy::allow::run(&gate, &["explain", "www.allowed.example", "--running"]).expect_code(0);
+    for line in [
+        "allowed: www.allowed.example A\n",
+        "  mode     enforce\n",
+        "  grant    *.allowed.example until 20",
+        "  route    127.0.0.1:",
+    ] {
+        assert!(run.stdout.contains(line), "`{line}` is not in\n{}", run.stdout);
+    }
+}
+
+#[test]
 fn the_snippet_shown_allows_the_name() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
@@ -292,9 +336,15 @@ fn every_response_forbids_browsers_to_guess_and_to_run() {
 fn other_paths_get_404() {
     let upstream = ScriptedUpstream::start();
     let gate = Gate::start(&upstream, "");
-    for path in
-        ["/index.html", "/style.css", "/page/script.js", "/../Cargo.toml", "/api/v1/", "/api/v1/reload", "//"]
-    {
+    for path in [
+        "/index.html",
+        "/style.css",
+        "/page/script.js",
+        "/../Cargo.toml",
+        "/api/v1/",
+        "/api/v1/nothing",
+        "//",
+    ] {
         assert_eq!(gate.get(path).0, 404, "{path}");
     }
 }

@@ -37,7 +37,7 @@ const ROWS: &[Row] = &[
     ("a shipped allowlist has the name", &["registry-1.docker.io"],
         &[
             "  allow it allowlist `docker-hub` has it (`*.docker.io`): add it to policy.zones",
-            "  allow it [policy] allow = [\"registry-1.docker.io\"] in the settings",
+            "  allow it [policy] allow = [\"registry-1.docker.io\"] in namegate.toml",
             "  hint     group build-agents (10.1.0.0/16, 10.2.0.0/16) may query it: rule *.docker.io at zones/docker-hub.toml:",
         ], &["data-science"]),
     ("the group uses that allowlist", &["registry-1.docker.io", "--client", "10.1.0.4"],
@@ -52,10 +52,16 @@ const ROWS: &[Row] = &[
         ], &[]),
     ("a group in observe mode gets the hints too", &["registry-1.docker.io", "--client", "10.3.0.4"],
         &["observed — ", "  allow it allowlist `docker-hub` has it"], &[]),
+    ("an exact rule beats a deny rule for many names", &["archive.ubuntu.com"],
+        &["  allow it [policy] allow = [\"archive.ubuntu.com\"] in namegate.toml"], &[]),
+    ("the deny rule for exactly this name must go", &["pypi.org"],
+        &["  allow it remove the rule at namegate.toml:6: it denies exactly this name"], &["allow ="]),
+    ("a group has its own list in the settings", &["nowhere.example", "--client", "10.2.0.4"],
+        &["  mode     enforce", "  allow it [[client]] name = \"build-agents\" allow = [\"nowhere.example\"] in namegate.toml"], &[]),
     ("a deny rule would still win", &["archive.ubuntu.com"], &["  rule     *.ubuntu.com at namegate.toml:"], &["allowlist `"]),
     ("broad rules are no hint", &["stranger.azurecr.us"], &["blocked — "], &["allowlist `"]),
     ("a parameter would do", &["mine.azurecr.io"], &["  inactive `{acr}.azurecr.io` would allow it: set [parameters] acr"], &["allowlist `"]),
-    ("nothing has it", &["nowhere.example"], &["  allow it [policy] allow = [\"nowhere.example\"] in the settings"], &["hint", "allowlist `"]),
+    ("nothing has it", &["nowhere.example"], &["  allow it [policy] allow = [\"nowhere.example\"] in namegate.toml"], &["hint", "allowlist `"]),
     ("an allowed name needs no hint", &["ml.azure.com"], &["allowed — "], &["hint", "allow it"]),
 ];
 
@@ -120,4 +126,47 @@ fn an_unused_allowlist_with_errors_is_no_obstacle() {
     let run = namegate(directory.path(), &["explain", "registry-1.docker.io", "--config", "namegate.toml"]);
     let run = run.expect_code(1);
     assert!(run.stdout.starts_with("blocked — ") && run.stderr.is_empty(), "{run:?}");
+}
+
+#[test]
+fn the_entry_is_for_the_file_that_decides() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let write = |file: &str, text: &str| std::fs::write(directory.path().join(file), text).expect("a file");
+    write("ours.toml", "[[allow]]\nhost = \"old.example\"\npurpose = \"a trial\"\nuntil = 2020-01-31\n");
+    write("names.list", "a.example\n");
+    let settings = r#"
+admin.listen = ""
+[policy]
+zones = ["python", "ours.toml"]
+[[client]]
+name = "build"
+subnets = ["10.1.0.0/16"]
+zones = ["names.list"]
+[[client]]
+name = "desk"
+subnets = ["10.2.0.0/16"]
+zones = ["python"]
+allow = ["b.example"]
+"#;
+    write("namegate.toml", settings);
+    let entry = |name: &str, client: &str| {
+        let arguments = ["explain", name, "--client", client, "--json", "--config", "namegate.toml"];
+        let run = namegate(directory.path(), &arguments).expect_code(1);
+        serde_json::from_str::<Value>(&run.stdout).expect("JSON")["entry"].clone()
+    };
+    for (case, client, file, text) in [
+        ("its own file", "10.9.0.4", "ours.toml", "[[allow]]\nhost = \"new.example\"\n"),
+        ("its own list", "10.1.0.4", "names.list", "new.example\n"),
+        (
+            "only shipped ones",
+            "10.2.0.4",
+            "namegate.toml",
+            "[[client]]\nname = \"desk\"\nallow = [\"b.example\", \"new.example\"]\n",
+        ),
+    ] {
+        assert_eq!(entry("new.example", client), json!({ "file": file, "text": text }), "{case}");
+    }
+    let ended = entry("old.example", "10.9.0.4");
+    assert_eq!(ended["file"], "ours.toml:2", "the rule itself is extended");
+    assert!(ended["text"].as_str().is_some_and(|text| text.starts_with("until = 20")), "{ended}");
 }
