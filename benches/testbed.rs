@@ -105,7 +105,7 @@ impl Testbed {
     /// Answers the `index`th request.
     pub(crate) fn answer(&mut self, index: usize) -> Outcome {
         let address = SocketAddr::from(([10, (index % SUBNETS) as u8, 0, 7], 40_000));
-        let client = Client { address, transport: Transport::Udp };
+        let client = Client { address, transport: Transport::Udp, is_own: false };
         self.gate.answer(&self.requests[index], client, self.now, &mut self.reply)
     }
 

@@ -120,7 +120,7 @@ pub(super) fn gate(state: &Arc<ArcSwap<State>>) -> Engine {
 
 /// A client by its address.
 pub(super) fn client(address: [u8; 4], transport: Transport) -> Client {
-    Client { address: (address, 40_000).into(), transport }
+    Client { address: (address, 40_000).into(), transport, is_own: false }
 }
 
 /// Size limit of a reply to `request`: RFC 6891 section 6.2.3, RFC 1035 section 4.2.1.

@@ -11,4 +11,7 @@ pub struct Client {
     pub address: SocketAddr,
     /// Transport of the query.
     pub transport: Transport,
+    /// True for namegate itself: canaries and `namegate prove`. Such queries are counted apart, and left out of logs,
+    /// lists and limits of clients.
+    pub is_own: bool,
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Admin;
 use super::api::time;
-use crate::observe::canary_results::CanaryOutcome;
+use crate::observe::canary_results::{CanaryOutcome, CanaryResult};
 use crate::util::label::Label;
 
 /// `/api/v1/canaries`: results of the last round of queries for the names in `[prove]`.
@@ -27,6 +27,8 @@ struct Canary {
     expect: &'static str,
     /// True if all replies were as expected.
     ok: bool,
+    /// True if the name was not queried, because observe mode forwards it.
+    observed: bool,
     /// The first unexpected reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
@@ -35,11 +37,15 @@ struct Canary {
 /// Results of the canary queries.
 pub(super) async fn canaries(Shared(admin): Shared<Admin>) -> Json<Canaries> {
     let round = admin.metrics.standing().last();
-    let shown = |CanaryOutcome { canary, fault }: &CanaryOutcome| Canary {
+    let shown = |CanaryOutcome { canary, result }: &CanaryOutcome| Canary {
         name: canary.name.to_string(),
         expect: canary.expect.label(),
-        ok: fault.is_none(),
-        fault: fault.clone(),
+        ok: *result == CanaryResult::Passed,
+        observed: *result == CanaryResult::Observed,
+        fault: match result {
+            CanaryResult::Failed(fault) => Some(fault.clone()),
+            CanaryResult::Passed | CanaryResult::Observed => None,
+        },
     };
     Json(Canaries {
         last_run: round.as_ref().map(|round| time(round.ended)),

@@ -13,6 +13,7 @@ mod headers;
 mod host;
 pub mod listener;
 mod origin;
+mod own_clients;
 mod page;
 mod places;
 mod refusal;
@@ -40,6 +41,7 @@ use access::Viewer;
 
 use crate::control::requests::SharedRequests;
 use crate::engine::State;
+use crate::events::own_clients::OwnClients;
 use crate::observe::event_log::Losses;
 use crate::observe::live_stats::LiveStats;
 use crate::observe::metrics_registry::MetricsRegistry;
@@ -67,6 +69,8 @@ pub struct Admin {
     pub max_temporary: Duration,
     /// Requests for grants; `None` if they are disabled.
     pub requests: Option<SharedRequests>,
+    /// Sockets whose lookups are not counted as a client's.
+    pub own_clients: Arc<OwnClients>,
     /// State of threads and sockets.
     pub health: Health,
     /// Names that must not resolve (`prove.must_not_resolve`).
@@ -99,6 +103,7 @@ impl Admin {
             .route("/api/v1/requests/{id}/approve", post(requests::approve))
             .route("/api/v1/requests/{id}/deny", post(requests::deny))
             .route("/api/v1/requests/{id}/rule", get(requests::rule))
+            .route("/api/v1/own-clients", post(own_clients::register).delete(own_clients::withdraw))
             .route("/api/v1/reload", post(reload::reload));
         let metrics = Router::new().route("/metrics", get(metrics));
         let (with_data, open) = match self.control.guards_metrics() {

@@ -288,6 +288,13 @@ impl Page {
 /// namegate itself sends nothing else. But another program may answer at its address, and terminals obey control
 /// characters.
 pub(super) fn printable(text: &str) -> String {
+/// The error of a page that refuses a command.
+pub(super) fn refusal(page: &Page) -> String {
+    let error = serde_json::from_slice::<ErrorJson>(&page.body);
+    let text = error.map_or_else(|_| page.text(), |error| printable(&error.error));
+    format!("request rejected (HTTP {}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1))
+}
+
     let shown = |character| if matches!(character, ' '..='~') { character } else { '?' };
     text.chars().take(MAX_TEXT).map(shown).collect()
 }

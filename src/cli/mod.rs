@@ -302,7 +302,9 @@ not reachable.")]
   namegate prove --server 10.0.0.4 --admin 10.0.0.4:9153 --output report.txt
 
 The names are `prove.must_not_resolve` and `prove.must_resolve` in the settings.
-Exit status: 0 passed, 1 failed, 2 not tested.",
+With the admin token, the resolver does not count these lookups as a client's.
+
+Exit status: 0 passed, 1 failed, 2 not tested, or no answer from the resolver.",
         mut_arg("config", |option| option.help(
             "Settings file: names to test, defaults of options [default: /etc/namegate/namegate.toml if it exists]"
         )))]

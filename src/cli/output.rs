@@ -18,6 +18,21 @@ pub(in crate::cli) const FAILED: u8 = 1;
 pub(in crate::cli) const USAGE: u8 = 2;
 
 pub(in crate::cli) fn complain(faults: &AssemblyFaults) {
+/// The running resolver gives no usable answer. The same for every command that queries it, so that it cannot be taken
+/// for a result. Except `healthcheck`: container runtimes know only 0 and 1.
+pub(in crate::cli) const NO_ANSWER: u8 = 2;
+
+pub(in crate::cli) fn complain(faults: &AssemblyFaults) {
+/// The running resolver gives no usable answer. The same for every command that queries it, so that it cannot be taken
+/// for a result. Except `healthcheck`: container runtimes know only 0 and 1.
+pub(in crate::cli) const NO_ANSWER: u8 = 2;
+
+/// Writes why a command failed to standard error; returns its exit status.
+pub(in crate::cli) fn fail(error: &(dyn std::error::Error + 'static)) -> u8 {
+    warn(&marked(error));
+    if error.is::<NoAnswer>() { NO_ANSWER } else { FAILED }
+}
+
     warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
 }
 

@@ -2,26 +2,28 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
 
+use axum::http::Method;
 use clap::Args;
 use tokio::runtime::Builder;
 
-use super::http::AdminClient;
+use super::http::{AdminClient, refusal};
+use crate::admin::token::{Token, TokenFile};
+use crate::api::own_clients::{LEASE, OwnClientsJson};
 use crate::api::pages::{PolicyJson, StatusJson};
 use crate::assemble::{Assembly, Sources, assemble};
-use crate::cli::output::{FAILED, OK, counted, marked, try_print, warn};
+use crate::cli::output::{FAILED, NO_ANSWER, OK, counted, marked, try_print, warn};
 use crate::config::listen_address;
 use crate::observe::canary::{Canary, CanaryExpect, random_label};
 use crate::policy::temporary::{Grant, Temporary};
-use crate::tools::prove::ask::ProbeClient;
+use crate::tools::prove::ask::{Announce, ProbeClient};
 use crate::tools::prove::examine::Examiner;
 use crate::tools::prove::look_alike::LookAlikes;
 use crate::tools::prove::matrix::every_way;
 use crate::tools::prove::report::{ProofReport, TestedResolver};
-
-/// The test could not run: no resolver answers, or it does not serve this machine.
-const CANNOT_TELL: u8 = 2;
+use crate::util::sync::lock;
 
 /// The resolver to test, and the report.
 #[derive(Debug, Args)]
@@ -35,6 +37,18 @@ pub(super) struct Arguments {
     /// Write the report to this file
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// File with the admin token, so that the lookups are not counted as a client's [default: `admin.token_file` in the
+    /// settings]
+    #[arg(long, value_name = "FILE", env = "NAMEGATE_TOKEN_FILE", hide_env_values = true)]
+    token_file: Option<PathBuf>,
+}
+
+/// Registers the sockets of this test with the resolver, so that their lookups are not counted as a client's.
+struct Registration {
+    listener: AdminClient,
+    /// `None` once the resolver has refused it.
+    token: Mutex<Option<Token>>,
+    sockets: Mutex<Vec<SocketAddr>>,
 }
 
 /// Page with the version and the policy in force.
@@ -53,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
         Ok(false) => FAILED,
         Err(error) => {
             warn(&marked(&*error));
-            CANNOT_TELL
+            NO_ANSWER
         }
     }
 }
@@ -108,7 +122,13 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<ProofReport, Error>
     report.notes.extend(left_out);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let serial = serial(&status.policy)?;
-    runtime.block_on(examine(servers, (&canaries, &ancestors), &look_alikes, serial, &mut report))?;
+    let registration = Registration::new(listener, arguments, &assembly);
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = examine(servers, (&canaries, &ancestors), &look_alikes, serial, &registration, &mut report) => outcome,
+            never = registration.renew() => never,
+        }
+    })?;
     report.ended = now();
     let PolicyJson { hash, mode, .. } = listener.read::<StatusJson>(STATUS)?.policy;
     if (&hash, &mode) != (&status.policy.hash, &status.policy.mode) {
@@ -123,18 +143,85 @@ async fn examine(
     (canaries, ancestors): (&[Canary], &[&Canary]),
     look_alikes: &LookAlikes,
     serial: u32,
+    registration: &Registration,
     report: &mut ProofReport,
 ) -> Result<(), Error> {
     let random = random_label();
     for server in servers {
-        let mut examiner = Examiner::new(ProbeClient::new(*server, None).await?, serial, report);
-        for canary in canaries {
-            let probes = every_way(canary, &random, ancestors.contains(&canary));
-            examiner.examine(&canary.name.to_string(), canary.expect, &probes).await?;
-        }
-        examiner.examine("look-alike names", CanaryExpect::NotResolve, &look_alikes.probes).await?;
+        let mut asker = ProbeClient::new(*server, registration).await?;
+        let mut examiner = Examiner::new(&mut asker, serial, report);
+        let outcome = async {
+            for canary in canaries {
+                let probes = every_way(canary, &random, ancestors.contains(&canary));
+                examiner.examine(&canary.name.to_string(), canary.expect, &probes).await?;
+            }
+            examiner.examine("look-alike names", CanaryExpect::NotResolve, &look_alikes.probes).await
+        };
+        let outcome = outcome.await;
+        asker.close().await;
+        outcome?;
     }
     Ok(())
+}
+
+impl Registration {
+    /// With the token that the command line or the settings name, if it can be read.
+    fn new(listener: AdminClient, arguments: &Arguments, assembly: &Assembly) -> Self {
+        let file = arguments.token_file.as_ref().or(assembly.settings.admin.token_file.as_ref());
+        let token = match file.map(|file| TokenFile::new(file.clone()).read()) {
+            Some(Ok(token)) => Some(token),
+            Some(Err(error)) => {
+                tell_unregistered(&error);
+                None
+            }
+            None => {
+                tell_unregistered(&"no admin token\n  help: pass --token-file, or set `admin.token_file`");
+                None
+            }
+        };
+        Self { listener, token: Mutex::new(token), sockets: Mutex::default() }
+    }
+
+    /// Renews the registrations until dropped.
+    async fn renew<T>(&self) -> T {
+        loop {
+            tokio::time::sleep(LEASE / 3).await;
+            let sockets = lock(&self.sockets).clone();
+            self.send(Method::POST, sockets).await;
+        }
+    }
+
+    async fn send(&self, method: Method, clients: Vec<SocketAddr>) {
+        let token = lock(&self.token).clone();
+        let Some(token) = token.filter(|_| !clients.is_empty()) else { return };
+        let (path, body) = ("/api/v1/own-clients", OwnClientsJson { clients });
+        let error = match self.listener.order(method, path, &token, Some(&body)).await {
+            Ok(page) if page.status == 204 => return,
+            Ok(page) => refusal(&page),
+            Err(error) => self.listener.no_answer(path, &error).to_string(),
+        };
+        if lock(&self.token).take().is_some() {
+            tell_unregistered(&error);
+        }
+    }
+}
+
+impl Announce for &Registration {
+    async fn announce(&self, socket: SocketAddr) {
+        lock(&self.sockets).push(socket);
+        self.send(Method::POST, vec![socket]).await;
+    }
+
+    async fn withdraw(&self, sockets: &[SocketAddr]) {
+        lock(&self.sockets).retain(|socket| !sockets.contains(socket));
+        self.send(Method::DELETE, sockets.to_vec()).await;
+    }
+}
+
+fn tell_unregistered(error: &dyn std::fmt::Display) {
+    let error = error.to_string();
+    let error = error.strip_prefix("error: ").unwrap_or(&error);
+    warn(&format!("warning: the resolver counts these lookups as a client's: {error}"));
 }
 
 fn begin(servers: &[SocketAddr], assembly: &Assembly, status: &StatusJson) -> ProofReport {

@@ -126,7 +126,7 @@ impl Miss {
         out: &mut Vec<u8>,
     ) -> QueryOutcome {
         let Engine { state, counters, question, .. } = engine;
-        let state = state.load();
+        let (state, counters) = (state.load(), counters.of(self.client));
         let envelope = self.envelope(state);
         let answer = fetched.answer.as_ref().as_ref();
         let write = |out: &mut Vec<u8>| {

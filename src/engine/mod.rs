@@ -216,15 +216,16 @@ impl Engine {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let state = self.state.load();
+        let counters = self.counters.of(client);
         let query = match Query::parse(request, &mut self.question) {
             Ok(query) => query,
             Err(malformed) => {
                 let limited = &mut self.limited;
-                return answer_malformed(state, &self.counters, limited, &malformed, (client, now), out);
+                return answer_malformed(state, counters, limited, &malformed, (client, now), out);
             }
         };
         if BY_CLIENT {
-            self.counters.query(client.transport, Some(query.question.qtype));
+            counters.query(client.transport, Some(query.question.qtype));
             if query.question.qtype == loop_watch::QTYPE {
                 state.upstreams.note_arrival(&query.question.name);
             }
@@ -234,11 +235,11 @@ impl Engine {
             .with_cookie(cookie.map(|given| given.option));
         let group = state.policies.group(client.address.ip());
         if group.is_none() && state.drops_others {
-            return silence(&self.counters, Dropped::NotAllowed);
+            return silence(counters, Dropped::NotAllowed);
         }
         let is_proven = client.transport.proves_address() || cookie.is_some_and(|given| given.is_verified);
         if !is_proven && !state.admits(client, now) {
-            return limit(state, &self.counters, &mut self.limited, &envelope, out);
+            return limit(state, counters, &mut self.limited, &envelope, out);
         }
         let Some(group) = group else {
             return refuse_client(out, &envelope);
@@ -249,20 +250,21 @@ impl Engine {
         let asker = (client.address.ip(), group);
         let verdict = state.policies.decide(asker, query.question, flags_of(&query), now);
         if let Some(shadow) = &state.shadow
+            && !client.is_own
             && let Some(change) = shadow.compare(&verdict, asker.0, query.question, flags_of(&query), now)
         {
-            self.counters.shadow_difference(change);
+            counters.shadow_difference(change);
         }
         let (allowed, allow_reason, record) = match verdict {
             Verdict::Blocked(reason) => {
-                if let Some(rule) = reason.rule() {
+                if let Some(rule) = reason.rule().filter(|_| !client.is_own) {
                     state.rule_hits.count(self.hit_writer, group, rule.id());
                 }
-                return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));
+                return Outcome::Reply(block(out, &envelope, state, counters, group, &reason));
             }
             Verdict::Allowed(allowed, allow_reason) => {
-                self.counters.allowed(state.zones.of(group, allow_reason));
-                if let Some(rule) = allow_reason.rule() {
+                counters.allowed(state.zones.of(group, allow_reason));
+                if let Some(rule) = allow_reason.rule().filter(|_| !client.is_own) {
                     state.rule_hits.count(self.hit_writer, group, rule.id());
                 }
                 let record = QueryOutcome::from(Decision::Allowed).by_rule(
@@ -273,8 +275,8 @@ impl Engine {
                 (allowed, Some(allow_reason), record)
             }
             Verdict::Observed(allowed, reason) => {
-                self.counters.blocked(reason.kind());
-                if let Some(rule) = reason.rule() {
+                counters.blocked(reason.kind());
+                if let Some(rule) = reason.rule().filter(|_| !client.is_own) {
                     state.rule_hits.count(self.hit_writer, group, rule.id());
                 }
                 let record = QueryOutcome::from(Decision::Observed).because(&reason, group, &state.policies);
@@ -290,7 +292,7 @@ impl Engine {
                 let record = QueryOutcome::new(Decision::Allowed, AnswerSource::Policy, Rcode::NOERROR);
                 return Outcome::Reply(match reason {
                     Some(reason) => {
-                        self.counters.blocked(reason.kind());
+                        counters.blocked(reason.kind());
                         let record = QueryOutcome { decision: Decision::Observed, ..record };
                         record.because(&reason, group, &state.policies)
                     }
@@ -312,20 +314,14 @@ impl Engine {
             return replied(Decision::Refused, AnswerSource::Policy, Rcode::REFUSED);
         }
         if let Some(hit) = state.cache.get(&allowed, now, &mut self.hit_buffer) {
-            self.counters.cache(true);
+            counters.cache(true);
             let ageing = ageing(state, hit.answer, hit.age, hit.freshness == Freshness::Stale);
             reply::answer(out, &envelope, hit.answer, ageing, false);
             let record = QueryOutcome { source: AnswerSource::Cache, rcode: hit.answer.rcode(), ..record };
             let record = match allow_reason {
-                Some(allow_reason) if vet::is_needed(allow_reason) => vet::reply(
-                    out,
-                    &envelope,
-                    state,
-                    &self.counters,
-                    (&allowed, group, allow_reason),
-                    record,
-                    now,
-                ),
+                Some(allow_reason) if vet::is_needed(allow_reason) => {
+                    vet::reply(out, &envelope, state, counters, (&allowed, group, allow_reason), record, now)
+                }
                 _ => record,
             };
             return match hit.freshness {
@@ -333,15 +329,16 @@ impl Engine {
                 Freshness::Fresh | Freshness::Stale => Outcome::Reply(record),
             };
         }
-        self.counters.cache(false);
+        counters.cache(false);
         if let (Some(guard), Some(allow_reason)) = (&state.tunnel_guard, allow_reason)
+            && !client.is_own
             && let Some(rule) = state.policies.opening_rule(group, allow_reason, query.question, now)
             && !guard.admit(allowed.whole_client(), rule, query.question, now)
         {
-            self.counters.tunnel_exceeded();
+            counters.tunnel_exceeded();
             if guard.enforces() && state.policies.policy(group).mode() == Mode::Enforce {
                 let reason = Reason::Tunnel(rule);
-                return Outcome::Reply(block(out, &envelope, state, &self.counters, group, &reason));
+                return Outcome::Reply(block(out, &envelope, state, counters, group, &reason));
             }
         }
         let miss = Miss::new(client, request, &query, record, &state.policies, now).by_route(allowed.route());

@@ -1,11 +1,13 @@
 //! [`Counters`]: counts of one thread, or of all tasks of the runtime.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use strum::VariantArray;
 
 use super::histogram::{Histogram, HistogramSnapshot};
+use crate::address::client::Client;
 use crate::events::outcome::{AnswerSource, Decision, QueryOutcome};
 use crate::events::rule_hits::HitWriter;
 use crate::policy::expect::Expect;
@@ -92,6 +94,8 @@ pub struct Counters {
     shared: bool,
     /// Number of the set among all of the process.
     number: usize,
+    /// Counts namegate's own queries.
+    own: Option<Arc<Self>>,
     queries: [[AtomicU64; TYPES.len() + 1]; Transport::VARIANTS.len()],
     responses: [[AtomicU64; RCODES.len() + 1]; Decision::VARIANTS.len()],
     dropped: [AtomicU64; Dropped::VARIANTS.len()],
@@ -132,6 +136,21 @@ impl Counters {
     #[must_use]
     pub fn numbered(self, number: usize) -> Self {
         Self { number, ..self }
+    }
+
+    /// The same; `own` counts namegate's own queries.
+    #[must_use]
+    pub fn beside(self, own: &Arc<Self>) -> Self {
+        Self { own: Some(Arc::clone(own)), ..self }
+    }
+
+    /// The counters for queries of `client`.
+    #[inline]
+    pub fn of(&self, client: Client) -> &Self {
+        match &self.own {
+            Some(own) if client.is_own => own,
+            _ => self,
+        }
     }
 
     /// Who counts hits of rules.

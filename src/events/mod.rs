@@ -4,6 +4,6 @@ pub mod counters;
 pub mod event;
 pub mod histogram;
 pub mod outcome;
+pub mod own_clients;
 pub mod rule_hits;
 pub mod sender;
-pub mod hidden_clients;

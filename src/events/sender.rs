@@ -77,7 +77,7 @@ struct Pages {
     since: Instant,
     last: Instant,
     seen: u32,
-    hidden_clients: u32,
+    unshown: u32,
 }
 
 impl Pages {
@@ -91,8 +91,8 @@ impl Pages {
             }
         }
         self.seen = self.seen.saturating_add(1);
-        self.hidden_clients += 1;
-        (self.seen <= EACH || self.hidden_clients >= SPARSE).then(|| std::mem::take(&mut self.hidden_clients))
+        self.unshown += 1;
+        (self.seen <= EACH || self.unshown >= SPARSE).then(|| std::mem::take(&mut self.unshown))
     }
 }
 
@@ -105,7 +105,7 @@ impl EventSender {
     ) -> (Self, Consumer<QueryEvent>) {
         let (queue, lookups) = RingBuffer::new(QUEUE);
         let now = Instant::now();
-        let pages = Pages { since: now, last: now, seen: 0, hidden_clients: 0 };
+        let pages = Pages { since: now, last: now, seen: 0, unshown: 0 };
         (Self { counters, interest, queue, lost, skipped: 0, pages }, lookups)
     }
 
@@ -116,7 +116,10 @@ impl EventSender {
 
     /// Records a reply.
     pub fn replied(&mut self, exchange: &AnsweredQuery<'_>) {
-        self.counters.response(exchange.record, exchange.elapsed);
+        self.counters.of(exchange.client).response(exchange.record, exchange.elapsed);
+        if exchange.client.is_own {
+            return;
+        }
         let blocked = exchange.is_blocked();
         let logged = wants(self.interest.log, blocked) && (blocked || self.is_sampled());
         let tapped = wants(self.interest.tap, blocked);
@@ -175,7 +178,7 @@ mod tests {
     #[test]
     fn flood_is_sampled_and_counts_add_up() {
         let start = Instant::now();
-        let mut pages = Pages { since: start, last: start, seen: 0, hidden_clients: 0 };
+        let mut pages = Pages { since: start, last: start, seen: 0, unshown: 0 };
         let mut tell = |count: u32, after: u64| {
             let received = start + Duration::from_millis(after);
             let told: Vec<u32> = (0..count).filter_map(|_| pages.weight(received)).collect();

@@ -69,7 +69,7 @@ impl Delivery {
         let reply = replies.draft();
         let record = miss.finish(&mut self.engine, fetched, now, reply);
         self.sender.replied(&miss.exchange(&record, reply, now.saturating_duration_since(miss.received)));
-        self.sender.counters().miss_ended();
+        self.sender.counters().of(miss.client).miss_ended();
         replies.post(peer);
         if replies.is_full() {
             socket.send(replies);
@@ -89,9 +89,10 @@ impl Deliver for Delivery {
     }
 
     fn refuse(&mut self, waiter: Waiter, reason: Dropped) {
-        if let Waiter::Datagram(_) = waiter {
-            self.sender.counters().dropped(reason);
-            self.sender.counters().miss_ended();
+        if let Waiter::Datagram(waiter) = waiter {
+            let counters = self.sender.counters().of(waiter.miss.client);
+            counters.dropped(reason);
+            counters.miss_ended();
         }
     }
 

@@ -21,6 +21,7 @@ use crate::address::client::Client;
 use crate::engine::{Engine, Miss, Outcome, State};
 use crate::events::event::AnsweredQuery;
 use crate::events::outcome::Decision;
+use crate::events::own_clients::OwnClients;
 use crate::events::sender::SharedEventSender;
 use crate::listen::fetch::{fetch, fetch_local};
 use crate::net::socket::take_no_more_connections;
@@ -74,6 +75,8 @@ pub struct TcpService {
     pub state: Arc<ArcSwap<State>>,
     /// Receives every reply as an event.
     pub sender: SharedEventSender,
+    /// Recognizes namegate's own queries.
+    pub own_clients: Arc<OwnClients>,
     /// Handles cache misses.
     pub relay: RelayHandle<Waiter>,
     /// Limits.
@@ -162,12 +165,11 @@ impl TcpService {
 
     /// Reads queries and writes replies until either side closes the connection.
     async fn converse(&self, stream: &mut TcpStream, address: SocketAddr, permit: &ConnectionPermit) {
-        let client = Client { address, transport: Transport::Tcp };
         let (reader, writer) = stream.split();
         let (replies, outgoing) = channel(REPLIES);
         let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
         let reading = async {
-            if let Err(error) = self.read_queries(&mut reader, client, permit, replies).await {
+            if let Err(error) = self.read_queries(&mut reader, address, permit, replies).await {
                 tracing::debug!("TCP connection closed: {error}");
             }
         };
@@ -201,7 +203,7 @@ impl TcpService {
     async fn read_queries(
         &self,
         reader: &mut BufReader<ReadHalf<'_>>,
-        client: Client,
+        address: SocketAddr,
         permit: &ConnectionPermit,
         replies: Sender<Vec<u8>>,
     ) -> io::Result<()> {
@@ -236,24 +238,26 @@ impl TcpService {
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                    engine.too_long(client.transport);
+                    engine.too_long(Transport::Tcp);
                     return Err(error);
                 }
                 read => read?,
             }
             let slot = (slot, permit.activity().begin());
             let received = Instant::now();
+            let is_own = self.own_clients.now().has(address);
+            let client = Client { address, transport: Transport::Tcp, is_own };
             let mut reply = Vec::with_capacity(512);
             let (record, refresh) = match engine.answer(&request, client, received, &mut reply) {
                 Outcome::Reply(record) => (record, None),
                 Outcome::Refresh(record, query) => (record, Some(query)),
                 Outcome::Fetch(miss, query) => {
-                    self.sender.counters().miss_begun();
+                    self.sender.counters().of(client).miss_begun();
                     tokio::spawn(self.clone().answer_miss(miss, Some(query), replies.clone(), slot));
                     continue;
                 }
                 Outcome::Local(miss) => {
-                    self.sender.counters().miss_begun();
+                    self.sender.counters().of(client).miss_begun();
                     tokio::spawn(self.clone().answer_miss(miss, None, replies.clone(), slot));
                     continue;
                 }
@@ -301,7 +305,7 @@ impl TcpService {
             }
         };
         self.sender.replied(&miss.exchange(&record, &reply, miss.received.elapsed()));
-        self.sender.counters().miss_ended();
+        self.sender.counters().of(miss.client).miss_ended();
         // If the client has left, the reply is discarded.
         if let Ok(place) = place {
             place.send(reply);

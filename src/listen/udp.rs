@@ -16,6 +16,7 @@ use crate::engine::{Engine, Outcome, State};
 use crate::events::counters::Dropped;
 use crate::events::event::AnsweredQuery;
 use crate::events::outcome::QueryOutcome;
+use crate::events::own_clients::OwnClients;
 use crate::events::sender::{EventSender, SharedEventSender};
 use crate::listen::fetch::fetch_local;
 use crate::net::batch::{Datagram, Peer, ReceiveBatch, SendBatch, Wait};
@@ -51,6 +52,8 @@ pub struct Worker {
     pub engine: Engine,
     /// Receives every reply as an event.
     pub sender: EventSender,
+    /// Recognizes namegate's own queries.
+    pub own_clients: Arc<OwnClients>,
     /// Handles cache misses.
     pub relay: RelayHandle<Waiter>,
     /// Receives queries for local zones.
@@ -110,6 +113,7 @@ impl Worker {
 
     fn serve(&mut self, requests: &ReceiveBatch, replies: &mut Replies) {
         let received = Instant::now();
+        let own_clients = self.own_clients.now();
         let mut has_asked = false;
         for (index, Datagram { bytes, peer, is_cut }) in requests.iter().enumerate() {
             // A reply to port 0 cannot be delivered.
@@ -120,7 +124,8 @@ impl Worker {
                 self.engine.too_long(Transport::Udp);
                 continue;
             }
-            let client = Client { address: peer.address, transport: Transport::Udp };
+            let is_own = own_clients.has(peer.address);
+            let client = Client { address: peer.address, transport: Transport::Udp, is_own };
             match self.engine.answer(bytes, client, received, replies.batch.draft()) {
                 Outcome::Reply(record) => replies.post(index, peer, client, record),
                 Outcome::Refresh(record, query) => {
@@ -129,16 +134,16 @@ impl Worker {
                     has_asked = true;
                 }
                 Outcome::Fetch(miss, query) => {
-                    self.sender.counters().miss_begun();
+                    self.sender.counters().of(client).miss_begun();
                     let miss = UdpMiss { miss, socket: Arc::clone(&self.socket), peer };
                     self.ask(miss, query, received);
                     has_asked = true;
                 }
                 Outcome::Local(miss) => {
-                    self.sender.counters().miss_begun();
+                    self.sender.counters().of(client).miss_begun();
                     let miss = UdpMiss { miss, socket: Arc::clone(&self.socket), peer };
                     if self.local.try_send(miss).is_err() {
-                        self.drop_miss();
+                        self.drop_miss(client);
                     }
                 }
                 Outcome::Silence => {}
@@ -153,14 +158,16 @@ impl Worker {
     }
 
     fn ask(&self, miss: UdpMiss, query: AllowedQuery<'static>, received: Instant) {
+        let client = miss.miss.client;
         if self.relay.ask(query, received, Waiter::Datagram(miss)).is_err() {
-            self.drop_miss();
+            self.drop_miss(client);
         }
     }
 
-    fn drop_miss(&self) {
-        self.sender.counters().dropped(Dropped::Overload);
-        self.sender.counters().miss_ended();
+    fn drop_miss(&self, client: Client) {
+        let counters = self.sender.counters().of(client);
+        counters.dropped(Dropped::Overload);
+        counters.miss_ended();
     }
 }
 
@@ -230,5 +237,5 @@ async fn answer_locally(
     let record = miss.finish_local(&mut engine, &fetched, reply);
     sender.replied(&miss.exchange(&record, reply, miss.received.elapsed()));
     socket.send(&mut replies);
-    sender.counters().miss_ended();
+    sender.counters().of(miss.client).miss_ended();
 }

@@ -29,8 +29,19 @@ pub struct Round {
 pub struct CanaryOutcome {
     /// The canary.
     pub canary: Canary,
-    /// The first unexpected reply, as text; none if all were as expected.
-    pub fault: Option<String>,
+    /// Its result.
+    pub result: CanaryResult,
+}
+
+/// Result of the queries for one canary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CanaryResult {
+    /// All replies were as expected.
+    Passed,
+    /// The first unexpected reply, as text.
+    Failed(String),
+    /// It was not queried: the name must not resolve, but observe mode forwards it.
+    Observed,
 }
 
 impl CanaryResults {
@@ -47,9 +58,14 @@ impl CanaryResults {
     /// Updates the metrics from the last round.
     pub fn publish(&self) {
         let Some(round) = self.last() else { return };
-        for CanaryOutcome { canary, fault } in &round.canaries {
+        for CanaryOutcome { canary, result } in &round.canaries {
+            let is_ok = match result {
+                CanaryResult::Passed => 1,
+                CanaryResult::Failed(_) => 0,
+                CanaryResult::Observed => continue,
+            };
             let (name, expect) = (canary.name.to_string(), canary.expect.label());
-            gauge!("namegate_canary_ok", "name" => name, "expect" => expect).set(u8::from(fault.is_none()));
+            gauge!("namegate_canary_ok", "name" => name, "expect" => expect).set(is_ok);
         }
         let ended = round.ended.duration_since(UNIX_EPOCH).unwrap_or_default();
         gauge!("namegate_canary_last_run_timestamp_seconds").set(ended.as_secs() as f64);

@@ -20,7 +20,6 @@ use crate::config::{ClientAddress, Settings};
 use crate::engine::State;
 use crate::events::counters::Counters;
 use crate::events::event::QueryEvent;
-use crate::events::hidden_clients::HiddenClients;
 use crate::events::outcome::Decision;
 use crate::events::sender::{EventSender, Interest};
 use crate::observe::live_stats::LiveStats;
@@ -52,7 +51,6 @@ pub struct EventLog {
     dnstap: Option<DnstapOutput>,
     client: ClientAddress,
     losses: Losses,
-    hidden_clients: Arc<HiddenClients>,
 }
 
 /// Counters of lost events, log lines and dnstap frames.
@@ -90,18 +88,12 @@ impl EventLog {
             dnstap: dnstap.as_ref().map(DnstapOutput::stats),
         };
         let (interest, client) = (Interest::of(settings), settings.log.client);
-        let hidden_clients = Arc::default();
-        Ok(Self { interest, queues: Vec::new(), state, live, log, dnstap, client, losses, hidden_clients })
+        Ok(Self { interest, queues: Vec::new(), state, live, log, dnstap, client, losses })
     }
 
     /// Counters of lost events, log lines and dnstap frames.
     pub fn losses(&self) -> &Losses {
         &self.losses
-    }
-
-    /// namegate's own test clients, whose queries are not logged or shown.
-    pub fn hidden_clients(&self) -> &Arc<HiddenClients> {
-        &self.hidden_clients
     }
 
     /// Creates the sender for a new thread.
@@ -151,7 +143,6 @@ impl EventLog {
     /// Drains the queues; returns the number of events.
     fn take(&mut self, clock: &mut WallClock) -> usize {
         let state = self.state.load();
-        let hidden_clients = self.hidden_clients.clients();
         let now = Instant::now();
         let mut taken = 0;
         for queue in &mut self.queues {
@@ -161,10 +152,6 @@ impl EventLog {
             let shown = |events: &[QueryEvent]| events.iter().filter(|event| event.shown > 0).count();
             let mut remaining = shown(first) + shown(second);
             for event in first.iter().chain(second) {
-                if hidden_clients.contains(&event.client) {
-                    remaining -= usize::from(event.shown > 0);
-                    continue;
-                }
                 if event.logged {
                     self.log.write(event, &state.policies, clock);
                 }

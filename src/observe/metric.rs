@@ -134,6 +134,11 @@ pub const METRICS: &[Metric] = &[
         "Messages dropped without a reply, by reason.",
     ),
     counter(
+        "namegate_own_queries_total",
+        &[],
+        "Queries of canaries and registered runs of `namegate prove`; other metrics of queries leave them out.",
+    ),
+    counter(
         "namegate_udp_receive_drops_total",
         &[],
         "Datagrams dropped by the kernel (receive buffer full); not part of namegate_queries_total.",
@@ -290,7 +295,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "namegate_canary_ok",
         &[("name", Words("names in [prove]")), ("expect", Of(CanaryExpect::VARIANTS))],
-        "1 if the canary got the expected result in the last round.",
+        "1 if the canary got the expected result in the last round; absent if observe mode forwards a name that must not resolve.",
     ),
     gauge(
         "namegate_canary_last_run_timestamp_seconds",

@@ -55,6 +55,8 @@ pub struct MetricsRegistry {
     process: metrics_process::Collector,
     counters: Mutex<Vec<Arc<Counters>>>,
     sockets: Mutex<Vec<Weak<ReplySocket>>>,
+    /// Counts namegate's own queries.
+    own: Arc<Counters>,
     connections: OnceLock<Arc<Connections>>,
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
@@ -89,13 +91,14 @@ impl MetricsRegistry {
         reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
         let (counters, sockets, connections) = (Mutex::default(), Mutex::default(), OnceLock::new());
         let (zones, tokens_refused, standing) = (Mutex::default(), AtomicU64::new(0), Arc::default());
-        let rule_uses = Arc::default();
+        let (own, rule_uses) = (Arc::new(Counters::shared()), Arc::default());
         Ok(Self {
             registry,
             process,
             counters,
             sockets,
             connections,
+            own,
             zones,
             reloads,
             tokens_refused,
@@ -109,7 +112,7 @@ impl MetricsRegistry {
     /// Adds `counters` to the sum.
     pub fn watch(&self, counters: Counters) -> Arc<Counters> {
         let mut known = lock(&self.counters);
-        let counters = Arc::new(counters.numbered(known.len()));
+        let counters = Arc::new(counters.numbered(known.len()).beside(&self.own));
         known.push(Arc::clone(&counters));
         counters
     }
@@ -180,7 +183,7 @@ impl MetricsRegistry {
         self.reloads.failure.load(Ordering::Relaxed)
     }
 
-    /// The current sums of all counters.
+    /// The current sums of all counters of clients' queries.
     pub fn totals(&self) -> Totals {
         let counters = lock(&self.counters);
         Totals::of(counters.iter().map(AsRef::as_ref))
@@ -215,6 +218,8 @@ impl MetricsRegistry {
         }
         self.standing.publish();
         self.rule_uses.collect(&state, SystemTime::now());
+        let own = Totals::of(std::iter::once(&*self.own));
+        counter!("namegate_own_queries_total").absolute(own.queries.iter().flatten().sum());
         self.rule_uses.publish(&state);
         self.process.collect();
         self.registry.run_upkeep();

@@ -21,6 +21,7 @@ use crate::config::{ServerSettings, Settings};
 use crate::control::{CommandQueue, ControlHandle};
 use crate::engine::{Engine, State};
 use crate::events::counters::Counters;
+use crate::events::own_clients::OwnClients;
 use crate::events::sender::SharedEventSender;
 use crate::listen::connections::Connections;
 use crate::listen::delivery::{Delivery, UdpMiss, Waiter};
@@ -66,6 +67,8 @@ pub struct Service {
     pub admin: Option<SocketAddr>,
     /// Sends commands to the service.
     pub orders: ControlHandle,
+    /// namegate's own sockets.
+    own_clients: Arc<OwnClients>,
     /// The receiving end of the commands, until a reloader takes it.
     due: Option<(CommandQueue, Heartbeat)>,
     /// The requests for grants.
@@ -112,6 +115,7 @@ impl Service {
             metrics,
             admin: None,
             orders,
+            own_clients: Arc::default(),
             due: None,
             requests,
             rule_uses,
@@ -137,6 +141,7 @@ impl Service {
         if let Some(requests) = &requests {
             metrics.watch_requests(Arc::clone(requests));
         }
+        let own_clients = Arc::clone(&service.own_clients);
         let hook_live = Arc::clone(&live);
         let canaries = settings.prove.must_not_resolve.clone().into();
         let admin = Admin {
@@ -148,6 +153,7 @@ impl Service {
             control,
             max_temporary,
             requests,
+            own_clients,
             health,
             canaries,
             settings_file,
@@ -157,9 +163,9 @@ impl Service {
         }
         service.serve_queries(endpoints, &settings, &mut event_log, &mut watchdog)?;
         service.runtime.spawn(watchdog.run());
-        let (standing, hidden_clients) = (service.metrics.standing(), event_log.hidden_clients());
+        let (standing, own_clients) = (service.metrics.standing(), &service.own_clients);
         if let Some(watch) =
-            Watch::new(&settings.prove, &service.listen, &service.state, standing, hidden_clients)
+            Watch::new(&settings.prove, &service.listen, &service.state, standing, own_clients)
         {
             service.runtime.spawn(watch.run(service.stop.clone()));
         }
@@ -243,7 +249,18 @@ impl Service {
         self.metrics.watch_connections(&connections);
         let (state, stop, tasks) = (Arc::clone(&self.state), self.stop.clone(), self.tasks.clone());
         let long = Arc::new(Semaphore::new(LONG_MESSAGES));
-        let tcp = TcpService { state, sender, relay: relay.clone(), limits, long, connections, stop, tasks };
+        let own_clients = Arc::clone(&self.own_clients);
+        let tcp = TcpService {
+            state,
+            sender,
+            own_clients,
+            relay: relay.clone(),
+            limits,
+            long,
+            connections,
+            stop,
+            tasks,
+        };
         for Endpoint { address, udp, tcp: listener, is_inherited } in endpoints {
             let listener = self.adopt(listener)?;
             let listening = tcp.clone().listen(listener, is_inherited);
@@ -293,7 +310,8 @@ impl Service {
         let engine = Engine::new(&self.state, Arc::clone(&counters));
         let sender = event_log.sender(counters);
         self.metrics.watch_socket(&socket);
-        let worker = Worker { socket, engine, sender, relay, local, is_inherited, heartbeat };
+        let own_clients = Arc::clone(&self.own_clients);
+        let worker = Worker { socket, engine, sender, own_clients, relay, local, is_inherited, heartbeat };
         self.workers.push(worker.spawn(name, self.stop.clone())?);
         Ok(())
     }

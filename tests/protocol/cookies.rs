@@ -158,7 +158,7 @@ fn a_query_is_proven_by_its_cookie_or_by_tcp() {
     let counters = catalogue.watch(Counters::of_one_thread());
     let mut door = Door::new(&Arc::new(arc_swap::ArcSwap::from_pointee(state)), counters);
     let mut outcome = |transport, last: u8, query: &Query| {
-        let client = Client { address: ([127, 0, 0, last], 4000).into(), transport };
+        let client = Client { address: ([127, 0, 0, last], 4000).into(), transport, is_own: false };
         let mut reply = Vec::new();
         let outcome = door.answer(&query.bytes(), client, Instant::now(), &mut reply);
         let is_proven = match outcome {

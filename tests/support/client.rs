@@ -35,6 +35,11 @@ impl UdpClient {
         Self { socket }
     }
 
+    /// Its own address.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("a bound socket has an address")
+    }
+
     /// Sends a datagram.
     pub(crate) fn send(&self, bytes: &[u8]) {
         self.socket.send(bytes).expect("a datagram can be sent");

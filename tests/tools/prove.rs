@@ -4,9 +4,11 @@ use std::net::{SocketAddr, TcpListener};
 
 use serde_json::Value;
 
+use crate::admin::token::{TOKEN, gate_with_token, write_token};
 use crate::support::command::{Finished, namegate};
 use crate::support::gate::Reload;
-use crate::support::{Gate, Record, Response, Script, ScriptedUpstream, eventually};
+use crate::support::http::Http;
+use crate::support::{Gate, Query, Record, Response, Script, ScriptedUpstream, UdpClient, eventually};
 
 const CANARIES: &str =
     "prove.must_resolve = [\"www.allowed.example\"]\nprove.must_not_resolve = [\"canary.test\"]\n";
@@ -233,16 +235,50 @@ fn a_gate_asks_itself_and_tells_when_a_reload_leaks() {
 
     gate.write_settings(&format!("{CANARIES}prove.interval = \"1s\"\npolicy.mode = \"observe\""));
     assert_eq!(gate.reload(), Reload::Success);
+    gate.stderr.expect("canaries that must not resolve are not tested");
     wait("observing", "not_resolve", 0.0);
+    wait("resolving", "resolve", 1.0);
+}
+
+/// Counters of clients that own queries must not touch.
+const OF_CLIENTS: [&str; 8] = [
+    "namegate_queries_total",
+    "namegate_responses_total",
+    "namegate_dropped_total",
+    "namegate_blocked_total",
+    "namegate_allowed_total",
+    "namegate_cache_misses_total",
+    "namegate_shadow_differences_total",
+    "namegate_request_duration_seconds_count",
+];
+
+fn expect_nothing_counted(gate: &Gate) {
+    let metrics = gate.metrics();
+    for name in OF_CLIENTS {
+        assert_eq!(metrics.sum(name, &[]), 0.0, "{name}");
+    }
+    let (queries, outcomes) = metrics.accounting();
+    assert_eq!(queries, outcomes);
+    assert_eq!(gate.get("/api/v1/recent").1, "{\"next\":0,\"lookups\":[]}");
+    let rules = gate.get("/api/v1/rules").1;
+    assert!(!rules.contains("last_used"), "{rules}");
 }
 
 #[test]
-fn what_a_gate_asks_itself_is_counted_and_in_no_log() {
+fn own_queries_count_only_as_own() {
     let upstream = ScriptedUpstream::start();
-    let gate = gate(&upstream, "prove.interval = \"1h\"\nlog.queries = \"all\"");
-    gate.expect_metrics("a round", |metrics| metrics.has("namegate_canary_ok"));
-    assert!(gate.metrics().sum("namegate_blocked_total", &[]) > 10.0);
-    assert_eq!(gate.get("/api/v1/recent").1, "{\"next\":0,\"lookups\":[]}");
+    let candidate = ("candidate.toml", "[policy]\nzones = []\nallow = [\"canary.test\"]\n");
+    let settings = format!(
+        "{CANARIES}prove.interval = \"1h\"\nlog.queries = \"all\"\npolicy.shadow = \"candidate.toml\"\n\
+         tunnel_guard = {{ mode = \"observe\", new_names = 10 }}"
+    );
+    let gate = Gate::with_files(&[upstream.address()], &settings, &[candidate]);
+    let metrics = gate.expect_metrics("a round", |metrics| metrics.has("namegate_canary_ok"));
+    assert!(metrics.sum("namegate_own_queries_total", &[]) > 10.0);
+    expect_nothing_counted(&gate);
+    let admin = gate.admin().to_string();
+    namegate(gate.directory(), &["shadow", "--admin", &admin]).expect_code(0);
+
     gate.ask("canary.test", "A");
     gate.stdout.expect("canary.test");
     eventually("another client's lookup", || {
@@ -250,7 +286,124 @@ fn what_a_gate_asks_itself_is_counted_and_in_no_log() {
     });
     let lines = gate.stdout.all();
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert_eq!(gate.metrics().sum("namegate_top_blocked_queries", &[]), 1.0);
+    let metrics = gate.settled_metrics();
+    assert_eq!(metrics.sum("namegate_queries_total", &[]), 1.0);
+    assert_eq!(metrics.sum("namegate_top_blocked_queries", &[]), 1.0);
+    namegate(gate.directory(), &["shadow", "--admin", &admin]).expect_code(1);
+}
+
+#[test]
+fn observe_mode_tests_no_canary_and_says_so_once() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(
+        &upstream,
+        "policy.mode = \"observe\"\nprove.interval = \"1s\"\nprove.must_resolve = [\"www.allowed.example\"]\n\
+         prove.must_not_resolve = [\"canary.test\", \"use-application-dns.net\"]",
+    );
+    let last_run = || gate.metrics().sum("namegate_canary_last_run_timestamp_seconds", &[]);
+    let first = eventually("the first round", || Some(last_run()).filter(|ended| *ended > 0.0));
+    eventually("another round", || (last_run() > first + 1.0).then_some(()));
+    let metrics = gate.metrics();
+    let ok = |name| {
+        metrics.samples.iter().find(|sample| sample.labels.get("name").is_some_and(|have| have == name))
+    };
+    assert!(ok("canary.test").is_none(), "{}", metrics.text);
+    assert_eq!(ok("use-application-dns.net").map(|sample| sample.value), Some(1.0), "blocked in every mode");
+    assert_eq!(upstream.count("canary.test"), 0);
+    let page: Value = serde_json::from_str(&gate.get("/api/v1/canaries").1).expect("JSON");
+    assert_eq!((&page["canaries"][1]["ok"], &page["canaries"][1]["observed"]), (&false.into(), &true.into()));
+    let lines = gate.stderr.all();
+    let has = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((has("observe mode forwards their names (1)"), has(" failed: ")), (1, 0), "{lines:?}");
+}
+
+#[test]
+fn canaries_follow_the_mode_of_their_own_group() {
+    let upstream = ScriptedUpstream::start();
+    let gate = gate(
+        &upstream,
+        "policy.mode = \"observe\"\nprove.interval = \"1s\"\n\
+         client = [{ name = \"host\", subnets = [\"127.0.0.1\"], mode = \"enforce\" }]",
+    );
+    let metrics = gate.expect_metrics("a round", |metrics| metrics.has("namegate_canary_ok"));
+    assert_eq!(metrics.sum("namegate_canary_ok", &[("expect", "not_resolve")]), 1.0);
+}
+
+#[test]
+fn prove_with_the_token_counts_as_no_client() {
+    let (_upstream, directory, gate) = gate_with_token();
+    let token = directory.path().join("token");
+    let token = token.to_str().expect("a path in UTF-8");
+    let run = prove(&gate, &["--token-file", token]).expect_code(0);
+    assert_eq!(run.stderr, "");
+    expect_nothing_counted(&gate);
+    let own = gate.metrics().sum("namegate_own_queries_total", &[]);
+    assert!(own > 300.0, "{own}");
+    gate.stderr.expect("are not counted as a client's: registered by 127.0.0.1:");
+    gate.stderr.expect("are counted again");
+    assert_eq!(prove(&gate, &[]).expect_code(0).stderr, "");
+    assert!(gate.metrics().sum("namegate_own_queries_total", &[]) > own, "the settings name the token too");
+    expect_nothing_counted(&gate);
+}
+
+#[test]
+fn prove_without_the_token_counts_as_a_client() {
+    let (_upstream, directory, gate) = gate_with_token();
+    let wrong = directory.path().join("wrong");
+    write_token(&wrong, "not-the-token-of-this-gate", 0o600);
+    let said = "warning: the resolver counts these lookups as a client's: ";
+    let run = prove(&gate, &["--token-file", wrong.to_str().expect("a path in UTF-8")]).expect_code(0);
+    assert_eq!(run.stderr.matches(said).count(), 1, "{}", run.stderr);
+    run.expect_stderr(&["request rejected (HTTP 401)"]);
+    let metrics = gate.settled_metrics();
+    assert!(metrics.sum("namegate_queries_total", &[]) > 300.0);
+    assert_eq!(metrics.sum("namegate_own_queries_total", &[]), 0.0);
+
+    let upstream = ScriptedUpstream::start();
+    let gate = self::gate(&upstream, "");
+    let run = prove(&gate, &[]).expect_code(0);
+    run.expect_stderr(&[said, "no admin token", "help: pass --token-file"]);
+}
+
+#[test]
+fn only_the_registered_socket_is_own() {
+    let (_upstream, _directory, gate) = gate_with_token();
+    let (own, other) = (gate.udp(), gate.udp());
+    let address = own.local_address();
+    let body = format!("{{\"clients\": [\"[::ffff:{}]:{}\"]}}", address.ip(), address.port());
+    let path = "/api/v1/own-clients";
+    let http = || Http::to(gate.admin()).token(TOKEN);
+    Http::to(gate.admin()).json("POST", path, &body).expect_error(401, &["missing or wrong"]);
+    http().json("POST", path, "{\"clients\": [\"10.0.0.1\"]}").expect_error(422, &["socket address"]);
+    let counted = || {
+        let metrics = gate.settled_metrics();
+        ["namegate_own_queries_total", "namegate_queries_total"].map(|name| metrics.sum(name, &[]))
+    };
+    let ask = |client: &UdpClient| client.ask(&Query::new("evil.example", "A").edns());
+    ask(&own);
+    assert_eq!(counted(), [0.0, 1.0]);
+    assert_eq!(http().json("POST", path, &body).status, 204);
+    ask(&own);
+    ask(&other);
+    assert_eq!(counted(), [1.0, 2.0]);
+    assert_eq!(http().json("DELETE", path, &body).status, 204);
+    ask(&own);
+    assert_eq!(counted(), [1.0, 3.0]);
+    let many: Vec<String> = (1..=257).map(|port| format!("\"10.0.0.1:{port}\"")).collect();
+    let many = format!("{{\"clients\": [{}]}}", many.join(","));
+    http().json("POST", path, &many).expect_error(422, &["too many own clients", "help: "]);
+}
+
+#[test]
+fn long_names_keep_the_columns_of_the_report() {
+    let upstream = ScriptedUpstream::start();
+    let long = "a-canary-with-a-rather-long-name.must-not.resolve.test";
+    let gate = Gate::start(&upstream, &format!("prove.must_not_resolve = [\"{long}\"]"));
+    let text = prove(&gate, &[]).expect_code(0).stdout;
+    let table: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("must not resolve")).collect();
+    let rows: Vec<&str> = table.iter().copied().take_while(|line| !line.is_empty()).collect();
+    assert!(rows.len() > 5 && rows.iter().any(|row| row.contains(long)), "{text}");
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{text}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use crate::events::hidden_clients::HiddenClients;
+use crate::events::own_clients::OwnClients;
 use crate::net::socket::reachable;
 use crate::wire::header::{Flags, Header};
 pub use crate::wire::reply::Transport;
@@ -30,12 +30,31 @@ const RESEND_AFTER: Duration = Duration::from_secs(1);
 /// Buffer for a UDP reply, in bytes. Probes advertise at most 1232.
 const ROOM: usize = 4096;
 
+/// Tells the queried resolver which sockets are namegate's own, while they are in use.
+pub trait Announce: Sync {
+    /// `socket` will send queries.
+    fn announce(&self, socket: SocketAddr) -> impl Future<Output = ()> + Send;
+    /// `sockets` will be closed, and others may get their ports.
+    fn withdraw(&self, sockets: &[SocketAddr]) -> impl Future<Output = ()> + Send;
+}
+
+/// Inside the resolver.
+impl Announce for Arc<OwnClients> {
+    async fn announce(&self, socket: SocketAddr) {
+        self.add(socket);
+    }
+
+    async fn withdraw(&self, sockets: &[SocketAddr]) {
+        self.remove(sockets);
+    }
+}
+
 /// A client of one server.
-pub struct ProbeClient {
+pub struct ProbeClient<A> {
     server: SocketAddr,
     udp: UdpSocket,
     tcp: Option<TcpStream>,
-    hidden_clients: Option<Arc<HiddenClients>>,
+    announcer: A,
 }
 
 /// Why there is no reply.
@@ -49,11 +68,11 @@ pub enum NoReply {
     Unreachable(#[from] io::Error),
 }
 
-impl ProbeClient {
-    /// A client of `server`; a wildcard address is replaced by loopback. `hidden_clients` keeps its lookups out of logs.
+impl<A: Announce> ProbeClient<A> {
+    /// A client of `server`; a wildcard address is replaced by loopback. `announcer` tells which sockets it uses.
     ///
     /// Errors: no socket is available.
-    pub async fn new(server: SocketAddr, hidden_clients: Option<Arc<HiddenClients>>) -> io::Result<Self> {
+    pub async fn new(server: SocketAddr, announcer: A) -> io::Result<Self> {
         let server = reachable(server);
         let any: IpAddr = match server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -61,10 +80,28 @@ impl ProbeClient {
         };
         let udp = UdpSocket::bind((any, 0)).await?;
         udp.connect(server).await?;
-        if let Some(hidden_clients) = &hidden_clients {
-            hidden_clients.add(udp.local_addr()?);
+        announcer.announce(udp.local_addr()?).await;
+        Ok(Self { server, udp, tcp: None, announcer })
+    }
+
+    /// Closes the sockets.
+    pub async fn close(self) {
+        let stream = self.tcp.as_ref().and_then(|stream| stream.local_addr().ok());
+        let sockets: Vec<SocketAddr> = self.udp.local_addr().ok().into_iter().chain(stream).collect();
+        self.announcer.withdraw(&sockets).await;
+    }
+
+    async fn close_stream(&mut self) {
+        if let Some(stream) = self.tcp.take()
+            && let Ok(socket) = stream.local_addr()
+        {
+            self.announcer.withdraw(&[socket]).await;
         }
-        Ok(Self { server, udp, tcp: None, hidden_clients })
+    }
+
+    /// The address that it queries from over UDP.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.udp.local_addr()
     }
 
     /// The server that it queries.
@@ -99,9 +136,10 @@ impl ProbeClient {
                     return Box::pin(self.ask(&query, Transport::Tcp, patience)).await;
                 }
                 Ok(Ok(reply)) => return Ok(reply),
-                Ok(Err(error)) => (self.tcp, last) = (None, error.into()),
-                Err(_) => (self.tcp, last) = (None, NoReply::Silence),
+                Ok(Err(error)) => last = error.into(),
+                Err(_) => last = NoReply::Silence,
             }
+            self.close_stream().await;
         }
         Err(last)
     }
@@ -125,9 +163,7 @@ impl ProbeClient {
             none => {
                 let stream = TcpStream::connect(self.server).await?;
                 stream.set_nodelay(true)?;
-                if let Some(hidden_clients) = &self.hidden_clients {
-                    hidden_clients.add(stream.local_addr()?);
-                }
+                self.announcer.announce(stream.local_addr()?).await;
                 none.insert(stream)
             }
         };
@@ -148,7 +184,7 @@ fn says_nothing_but_truncated(reply: &[u8]) -> bool {
         .is_some_and(|header| header.flags.has(Flags::TC) && reply.get(6..10) == Some(&[0; 4]))
 }
 
-impl fmt::Debug for ProbeClient {
+impl<A> fmt::Debug for ProbeClient<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ProbeClient({})", self.server)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::ask::{NoReply, ProbeClient, Transport};
+use super::ask::{Announce, NoReply, ProbeClient, Transport};
 use super::probe::{Probe, ProbeFinding};
 use super::report::{ProofFailure, ProofReport};
 use crate::observe::canary::CanaryExpect;
@@ -14,8 +14,8 @@ use crate::util::label::Label;
 const ENOUGH: usize = 10;
 
 /// Probes one server.
-pub struct Examiner<'r> {
-    asker: ProbeClient,
+pub struct Examiner<'r, A> {
+    asker: &'r mut ProbeClient<A>,
     /// SOA serial in denials by the current policy.
     serial: u32,
     report: &'r mut ProofReport,
@@ -37,9 +37,9 @@ pub enum ProveError {
     Prohibited(SocketAddr),
 }
 
-impl<'r> Examiner<'r> {
+impl<'r, A: Announce> Examiner<'r, A> {
     /// Sends probes through `asker` and records results in `report`.
-    pub fn new(asker: ProbeClient, serial: u32, report: &'r mut ProofReport) -> Self {
+    pub fn new(asker: &'r mut ProbeClient<A>, serial: u32, report: &'r mut ProofReport) -> Self {
         Self { asker, serial, report, heard: [false; 2] }
     }
 

@@ -136,13 +136,14 @@ impl fmt::Display for ProofReport {
             if rows.is_empty() {
                 continue;
             }
-            writeln!(f, "\n{title:<28} {:<20} {:>11} {:>11}", "(passed/sent)", "udp", "tcp")?;
+            let width = rows.iter().map(|row| row.subject.len()).max().unwrap_or(0).max(26);
+            writeln!(f, "\n{title:<width$}   {:<20} {:>11} {:>11}", "(passed/sent)", "udp", "tcp")?;
             let mut subject = "";
             for row in rows {
                 let shown = if row.subject == subject { "" } else { row.subject.as_str() };
                 subject = &row.subject;
                 let (udp, tcp) = (row.udp.to_string(), row.tcp.to_string());
-                writeln!(f, "  {shown:<26} {:<20} {udp:>11} {tcp:>11}", row.aspect)?;
+                writeln!(f, "  {shown:<width$} {:<20} {udp:>11} {tcp:>11}", row.aspect)?;
             }
         }
         writeln!(f, "\n{} queries, {} failures", self.asked, self.failures.len())?;

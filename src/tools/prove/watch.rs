@@ -13,10 +13,14 @@ use super::matrix::usual_ways;
 use super::probe::{Probe, ProbeFinding};
 use crate::config::ProveSettings;
 use crate::engine::State;
-use crate::events::hidden_clients::HiddenClients;
-use crate::observe::canary::{Canary, random_label};
-use crate::observe::canary_results::{CanaryOutcome, CanaryResults, Round};
+use crate::events::own_clients::OwnClients;
+use crate::observe::canary::{Canary, CanaryExpect, random_label};
+use crate::observe::canary_results::{CanaryOutcome, CanaryResult, CanaryResults, Round};
+use crate::policy::{Policies, Verdict};
 use crate::util::label::Label;
+use crate::wire::code::{Class, Type};
+use crate::wire::query::Question;
+use crate::wire::request::AnswerFlags;
 
 /// Time between queries: at most 50 per second.
 const PACE: Duration = Duration::from_millis(20);
@@ -24,7 +28,7 @@ const PACE: Duration = Duration::from_millis(20);
 /// Interval for checking whether a round is due. Short, so that a round follows each start and reload quickly.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Time for the event log to process the last query of a round.
+/// Time for the workers to receive the last query of a round.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// Queries the process's own listeners for the canaries.
@@ -34,7 +38,7 @@ pub struct Watch {
     servers: Vec<SocketAddr>,
     state: Arc<ArcSwap<State>>,
     standing: Arc<CanaryResults>,
-    hidden_clients: Arc<HiddenClients>,
+    own_clients: Arc<OwnClients>,
 }
 
 /// Why a round has no result.
@@ -54,7 +58,7 @@ impl Watch {
         servers: &[SocketAddr],
         state: &Arc<ArcSwap<State>>,
         standing: &Arc<CanaryResults>,
-        hidden_clients: &Arc<HiddenClients>,
+        own_clients: &Arc<OwnClients>,
     ) -> Option<Self> {
         let canaries = Canary::of(settings);
         let watch = Self {
@@ -63,7 +67,7 @@ impl Watch {
             servers: servers.to_vec(),
             state: Arc::clone(state),
             standing: Arc::clone(standing),
-            hidden_clients: Arc::clone(hidden_clients),
+            own_clients: Arc::clone(own_clients),
         };
         (!settings.interval.is_zero() && !watch.canaries.is_empty()).then_some(watch)
     }
@@ -87,10 +91,11 @@ impl Watch {
             }
             let mut askers = Vec::new();
             let round = self.round(generation, &mut askers).await;
-            // Hold the sockets until now: another client that got their ports would be missing from the logs.
+            // A query that is received after its socket was withdrawn would count as a client's.
             sleep(AFTERMATH).await;
-            self.hidden_clients.clear();
-            drop(askers);
+            for asker in askers {
+                asker.close().await;
+            }
             match round {
                 Ok(round) => self.note(&round),
                 Err(Void::Changed) => continue,
@@ -114,51 +119,88 @@ impl Watch {
         self.state.load().policies.generation()
     }
 
-    async fn round(&self, generation: u64, askers: &mut Vec<ProbeClient>) -> Result<Round, Void> {
+    async fn round(
+        &self,
+        generation: u64,
+        askers: &mut Vec<ProbeClient<Arc<OwnClients>>>,
+    ) -> Result<Round, Void> {
         for server in &self.servers {
-            let asker = ProbeClient::new(*server, Some(Arc::clone(&self.hidden_clients))).await;
+            let asker = ProbeClient::new(*server, Arc::clone(&self.own_clients)).await;
             askers.push(asker.map_err(Void::NoSocket)?);
         }
-        let serial = self.state.load().policies.default().serial();
+        let state = self.state.load_full();
+        let serial = state.policies.default().serial();
         let random = random_label();
         let mut canaries = Vec::new();
         for canary in &self.canaries {
-            let mut fault = None;
+            let mut result = CanaryResult::Passed;
             let probes = usual_ways(canary, &random);
             for asker in askers.iter_mut() {
-                // Stop at the first failure: further probes may leak queries to an upstream.
-                if fault.is_none() {
-                    fault = first_fault(asker, &probes, serial).await?;
+                if is_observed(&state.policies, canary, asker.address().map_err(Void::NoSocket)?) {
+                    result = CanaryResult::Observed;
+                } else if let Some(fault) = first_fault(asker, &probes, serial).await? {
+                    // Stop at the first failure: further probes may leak queries to an upstream.
+                    result = CanaryResult::Failed(fault);
+                    break;
                 }
             }
             if self.generation() != generation {
                 return Err(Void::Changed);
             }
-            canaries.push(CanaryOutcome { canary: canary.clone(), fault });
+            canaries.push(CanaryOutcome { canary: canary.clone(), result });
         }
         Ok(Round { ended: SystemTime::now(), canaries })
     }
 
-    /// Publishes the results of a round, and logs canaries that failed or recovered.
+    /// Publishes the results of a round, and logs what has changed since the round before.
     fn note(&self, round: &Round) {
         let before = self.standing.set(Some(round.clone()));
-        let failed_before = |canary: &Canary| {
-            let outcomes = before.iter().flat_map(|before| &before.canaries);
-            outcomes.filter(|outcome| outcome.canary == *canary).any(|outcome| outcome.fault.is_some())
+        let before = before.map(|before| before.canaries).unwrap_or_default();
+        let result_before = |canary: &Canary| {
+            before.iter().find(|outcome| outcome.canary == *canary).map(|outcome| &outcome.result)
         };
-        for CanaryOutcome { canary, fault } in &round.canaries {
+        for CanaryOutcome { canary, result } in &round.canaries {
             let (name, expect) = (&canary.name, canary.expect.label());
-            match (fault, failed_before(canary)) {
-                (Some(fault), false) => tracing::error!("canary {name} ({expect}) failed: {fault}"),
-                (None, true) => tracing::info!("canary {name} ({expect}) recovered"),
+            let failed_before = matches!(result_before(canary), Some(CanaryResult::Failed(_)));
+            match result {
+                CanaryResult::Failed(fault) if !failed_before => {
+                    tracing::error!("canary {name} ({expect}) failed: {fault}");
+                }
+                CanaryResult::Passed if failed_before => {
+                    tracing::info!("canary {name} ({expect}) recovered");
+                }
                 _ => {}
             }
+        }
+        let observed = |canaries: &[CanaryOutcome]| {
+            canaries.iter().filter(|outcome| outcome.result == CanaryResult::Observed).count()
+        };
+        let count = observed(&round.canaries);
+        if count > 0 && observed(&before) == 0 {
+            tracing::warn!(
+                "canaries that must not resolve are not tested: observe mode forwards their names ({count}); set policy.mode to \
+                 \"enforce\" to block them"
+            );
         }
     }
 }
 
+/// True if `canary` must not resolve, but observe mode forwards its name for the client at `address`.
+fn is_observed(policies: &Policies, canary: &Canary, address: SocketAddr) -> bool {
+    let question = Question { name: canary.name.clone(), qtype: Type::A, class: Class::IN };
+    let (client, flags) = (address.ip(), AnswerFlags { dnssec_ok: false, checking_disabled: false });
+    let verdict = policies
+        .group(client)
+        .map(|group| policies.decide((client, group), &question, flags, Instant::now()));
+    canary.expect == CanaryExpect::NotResolve && matches!(verdict, Some(Verdict::Observed(..)))
+}
+
 /// The first failed probe, as text.
-async fn first_fault(asker: &mut ProbeClient, probes: &[Probe], serial: u32) -> Result<Option<String>, Void> {
+async fn first_fault(
+    asker: &mut ProbeClient<Arc<OwnClients>>,
+    probes: &[Probe],
+    serial: u32,
+) -> Result<Option<String>, Void> {
     for probe in probes {
         for transport in [Transport::Udp, Transport::Tcp] {
             sleep(PACE).await;
