@@ -19,11 +19,11 @@ use crate::api::pages::{
 use crate::api::requests::RuleEntryJson;
 use crate::assemble::explain::{AllowEntry, entry, host_of, judge, snippet};
 use crate::engine::State;
-use crate::events::counters::Totals as Counts;
+use crate::events::counters::{ResultCounts, Totals as Counts};
 use crate::events::event;
-use crate::events::outcome::Decision;
 use crate::observe::blocked_names::Sighting;
 use crate::observe::client::ShownClient;
+use crate::observe::problems::{Problem, problems};
 use crate::observe::top::WINDOW;
 use crate::policy::temporary::Grant;
 use crate::policy::verdict::BlockReason;
@@ -42,16 +42,20 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Json<StatusJson> {
     let totals = admin.metrics.totals();
     let rates = admin.live.rates();
     let (since, started) = admin.started;
+    let problems = problems(&state, &admin.metrics, &admin.live.last_minute(), admin.health.fault());
     Json(StatusJson {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: time(started),
         uptime_seconds: since.elapsed().as_secs_f64(),
         policy: policy(&admin, &state),
+        ready: admin.not_ready().is_none(),
+        problems: problems.iter().map(problem).collect(),
         totals: counts(&totals),
         rates: pages::RatesJson {
-            allowed: rates.iter().map(|rate| rate.allowed).collect(),
-            blocked: rates.iter().map(|rate| rate.blocked).collect(),
-            other: rates.iter().map(|rate| rate.other).collect(),
+            allowed: rates.iter().map(|second| second.allowed).collect(),
+            blocked: rates.iter().map(|second| second.blocked + second.observed).collect(),
+            errors: rates.iter().map(|second| second.errors).collect(),
+            other: rates.iter().map(|second| second.refused + second.dropped).collect(),
         },
         cache: pages::CacheJson {
             entries: state.cache.len(),
@@ -84,17 +88,18 @@ fn policy(admin: &Admin, state: &State) -> pages::PolicyJson {
 }
 
 fn counts(totals: &Counts) -> TotalsJson {
-    let sum = |decision: Decision| totals.responses[decision as usize].iter().sum::<u64>();
+    let ResultCounts { allowed, blocked, observed, refused, errors, dropped, .. } = totals.results();
+    let queries = totals.queries.iter().flatten().sum();
     let noise = totals.blocked[BlockReason::Noise as usize];
-    TotalsJson {
-        queries: totals.queries.iter().flatten().sum(),
-        allowed: sum(Decision::Allowed) + sum(Decision::Local),
-        blocked: sum(Decision::Blocked),
-        noise,
-        observed: sum(Decision::Observed),
-        refused: sum(Decision::Refused),
-        errors: sum(Decision::Error),
-        dropped: totals.dropped.iter().sum(),
+    TotalsJson { queries, allowed, blocked, noise, observed, refused, errors, dropped }
+}
+
+fn problem(problem: &Problem) -> pages::ProblemJson {
+    pages::ProblemJson {
+        kind: problem.kind.label().to_owned(),
+        severity: problem.kind.severity().label().to_owned(),
+        message: problem.message.clone(),
+        since: problem.since.map(time),
     }
 }
 

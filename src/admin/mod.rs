@@ -45,8 +45,8 @@ use crate::events::own_clients::OwnClients;
 use crate::observe::event_log::Losses;
 use crate::observe::live_stats::LiveStats;
 use crate::observe::metrics_registry::MetricsRegistry;
+use crate::observe::readiness::silent_upstreams;
 use crate::policy::temporary::Grant;
-use crate::upstream::server::{LATELY, Server};
 use crate::util::heartbeat::Health;
 use crate::wire::name::Name;
 
@@ -129,6 +129,11 @@ impl Admin {
             .with_state(self)
     }
 
+    /// Why it is not ready, if it is not.
+    fn not_ready(&self) -> Option<String> {
+        self.health.fault().or_else(|| silent_upstreams(&self.state.load()))
+    }
+
     /// The current grants.
     fn grants(&self) -> Vec<Grant> {
         self.state.load().policies.temporary().iter().cloned().collect()
@@ -156,26 +161,8 @@ async fn livez(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
 
 /// Every worker can reply and an upstream replied recently. A policy is always loaded before anything listens.
 async fn readyz(Shared(admin): Shared<Admin>) -> (StatusCode, String) {
-    if let Some(fault) = admin.health.fault() {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {fault}\n"));
+    match admin.not_ready() {
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        None => (StatusCode::OK, "ready\n".to_owned()),
     }
-    let state = admin.state.load();
-    let servers = state.upstreams.default().servers();
-    let answers = |since: Option<Duration>| since.is_some_and(|since| since <= LATELY);
-    let (looping, others): (Vec<_>, Vec<_>) =
-        servers.iter().partition(|server| server.stats.loops.is_looping());
-    if others.iter().any(|server| answers(server.stats.since_last_reply())) {
-        return (StatusCode::OK, "ready\n".to_owned());
-    }
-    let names = |servers: Vec<&Arc<Server>>| {
-        servers.iter().map(|server| &**server.name()).collect::<Vec<_>>().join(", ")
-    };
-    let mut reasons = Vec::new();
-    if !looping.is_empty() {
-        reasons.push(format!("forwarding loop through {}", names(looping)));
-    }
-    if !others.is_empty() {
-        reasons.push(format!("no reply from {} in the last {} s", names(others), LATELY.as_secs()));
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reasons.join("; ")))
 }

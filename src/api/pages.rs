@@ -15,6 +15,10 @@ pub struct StatusJson {
     pub uptime_seconds: f64,
     /// The policy in force.
     pub policy: PolicyJson,
+    /// True if `/readyz` succeeds.
+    pub ready: bool,
+    /// What is wrong, most severe first; empty if all is well.
+    pub problems: Vec<ProblemJson>,
     /// Queries by result, since the start.
     pub totals: TotalsJson,
     /// Queries per second, for the last 5 minutes.
@@ -25,6 +29,20 @@ pub struct StatusJson {
     pub upstreams: Vec<UpstreamJson>,
     /// Lookups missing from the query log: a queue was full, or the line could not be written.
     pub log_lost: u64,
+}
+
+/// A problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemJson {
+    /// Its kind, such as `upstreams_down`.
+    pub kind: String,
+    /// `error` or `warning`.
+    pub severity: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// Since when (RFC 3339), if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
 /// The policy in force.
@@ -55,22 +73,22 @@ pub struct AllowlistJson {
     pub rules: usize,
 }
 
-/// Counts of queries.
+/// Counts of queries of clients; namegate's own queries are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TotalsJson {
     /// All messages received.
     pub queries: u64,
-    /// Allowed by a rule, or answered from a local zone.
+    /// Allowed, or answered from a local zone; without SERVFAIL.
     pub allowed: u64,
     /// Blocked.
     pub blocked: u64,
     /// Noise: lookups caused only by search suffixes; part of `blocked` or `observed`.
     pub noise: u64,
-    /// Not allowed, but forwarded by observe mode.
+    /// Not allowed, but forwarded by observe mode; without SERVFAIL.
     pub observed: u64,
     /// Refused because of client, class or type.
     pub refused: u64,
-    /// Malformed or unsupported queries.
+    /// Not resolved (SERVFAIL), malformed or unsupported.
     pub errors: u64,
     /// Dropped without a reply.
     pub dropped: u64,
@@ -79,11 +97,13 @@ pub struct TotalsJson {
 /// Queries in each second, oldest first; all lists have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RatesJson {
-    /// Allowed by a rule, or answered from a local zone.
+    /// Allowed, or answered from a local zone; without SERVFAIL.
     pub allowed: Vec<u64>,
     /// Blocked, or not allowed but forwarded by observe mode; noise included.
     pub blocked: Vec<u64>,
-    /// Everything else.
+    /// Not resolved (SERVFAIL), malformed or unsupported.
+    pub errors: Vec<u64>,
+    /// Refused, or dropped without a reply.
     pub other: Vec<u64>,
 }
 

@@ -266,7 +266,71 @@ pub struct Totals {
     pub durations: [[HistogramSnapshot; AnswerSource::VARIANTS.len()]; Decision::VARIANTS.len()],
 }
 
+/// Queries by result, as people see them. Each query has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResultCounts {
+    /// Allowed, or answered from a local zone.
+    pub allowed: u64,
+    /// Blocked, even with SERVFAIL (`tunnel_guard`, `expect`).
+    pub blocked: u64,
+    /// Not allowed but forwarded by observe mode.
+    pub observed: u64,
+    /// Refused because of client, class or type.
+    pub refused: u64,
+    /// Not resolved (SERVFAIL), malformed or not supported.
+    pub errors: u64,
+    /// The part of `errors` that is SERVFAIL.
+    pub servfail: u64,
+    /// Dropped without a reply.
+    pub dropped: u64,
+}
+
+impl ResultCounts {
+    /// Lookups that namegate tried to resolve.
+    pub fn resolved(&self) -> u64 {
+        self.allowed + self.observed + self.servfail
+    }
+
+    /// Combines each count with that of `other`.
+    #[must_use]
+    pub fn with(self, other: Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            allowed: combine(self.allowed, other.allowed),
+            blocked: combine(self.blocked, other.blocked),
+            observed: combine(self.observed, other.observed),
+            refused: combine(self.refused, other.refused),
+            errors: combine(self.errors, other.errors),
+            servfail: combine(self.servfail, other.servfail),
+            dropped: combine(self.dropped, other.dropped),
+        }
+    }
+}
+
 impl Totals {
+    /// The queries that have ended, by result.
+    pub fn results(&self) -> ResultCounts {
+        let row = |decision: Decision| &self.responses[decision as usize];
+        let servfail = |decision: Decision| {
+            RCODES
+                .iter()
+                .zip(row(decision))
+                .filter(|(rcode, _)| **rcode == Rcode::SERVFAIL)
+                .map(|(_, count)| count)
+        };
+        let others = |decision: Decision| row(decision).iter().sum::<u64>() - servfail(decision).sum::<u64>();
+        let resolving = [Decision::Allowed, Decision::Observed, Decision::Local, Decision::Refused];
+        let failed = resolving.into_iter().flat_map(servfail).sum();
+        ResultCounts {
+            allowed: others(Decision::Allowed) + others(Decision::Local),
+            blocked: row(Decision::Blocked).iter().sum(),
+            observed: others(Decision::Observed),
+            refused: others(Decision::Refused),
+            errors: row(Decision::Error).iter().sum::<u64>() + failed,
+            servfail: failed,
+            dropped: self.dropped.iter().sum(),
+        }
+    }
+
     /// Adds up all of `counters`.
     pub fn of<'a>(counters: impl Iterator<Item = &'a Counters>) -> Self {
         let mut totals = Self { allowed: vec![0; ZONES], ..Self::default() };

@@ -9,9 +9,8 @@ use super::client::ShownClient;
 use super::series::SeriesLimit;
 use super::top::Top;
 use crate::config::{ClientAddress, Settings};
-use crate::events::counters::Totals;
+use crate::events::counters::ResultCounts;
 use crate::events::event::QueryEvent;
-use crate::events::outcome::Decision;
 use crate::policy::verdict::BlockReason;
 use crate::util::sync::lock;
 use crate::wire::name::Name;
@@ -47,36 +46,27 @@ struct Recent {
 
 #[derive(Default)]
 struct Rates {
-    seconds: VecDeque<Rate>,
-    last: Option<Rate>,
+    seconds: VecDeque<RecentActivity>,
+    last: RecentActivity,
 }
 
-/// Queries by result, of one second or since the start.
+/// Counts of a second, of a minute, or since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rate {
-    /// Allowed, or answered from a local zone.
-    pub allowed: u64,
-    /// Blocked, or not allowed but forwarded by observe mode.
-    pub blocked: u64,
-    /// Everything else.
-    pub other: u64,
+pub struct RecentActivity {
+    /// Queries by result.
+    pub results: ResultCounts,
+    /// Lookups missing from the query log.
+    pub log_lost: u64,
+    /// dnstap frames lost.
+    pub dnstap_lost: u64,
 }
 
-impl Rate {
-    fn of(totals: &Totals) -> Self {
-        let sum = |decision: Decision| totals.responses[decision as usize].iter().sum::<u64>();
+impl RecentActivity {
+    fn with(self, other: Self, combine: fn(u64, u64) -> u64) -> Self {
         Self {
-            allowed: sum(Decision::Allowed) + sum(Decision::Local),
-            blocked: sum(Decision::Blocked) + sum(Decision::Observed),
-            other: sum(Decision::Refused) + sum(Decision::Error) + totals.dropped.iter().sum::<u64>(),
-        }
-    }
-
-    fn since(self, earlier: Self) -> Self {
-        Self {
-            allowed: self.allowed.saturating_sub(earlier.allowed),
-            blocked: self.blocked.saturating_sub(earlier.blocked),
-            other: self.other.saturating_sub(earlier.other),
+            results: self.results.with(other.results, combine),
+            log_lost: combine(self.log_lost, other.log_lost),
+            dnstap_lost: combine(self.dnstap_lost, other.dnstap_lost),
         }
     }
 }
@@ -162,21 +152,27 @@ impl LiveStats {
         lock(&self.blocked)
     }
 
-    /// Adds the counts of one more second.
-    pub fn tick(&self, totals: &Totals) {
+    /// Adds one more second; `now` counts since the start.
+    pub fn tick(&self, now: RecentActivity) {
         let mut rates = lock(&self.rates);
-        let now = Rate::of(totals);
         // The first second starts with the process, so all earlier counts are zero.
-        let last = rates.last.replace(now).unwrap_or_default();
+        let last = std::mem::replace(&mut rates.last, now);
         if rates.seconds.len() == RATES {
             rates.seconds.pop_front();
         }
-        rates.seconds.push_back(now.since(last));
+        rates.seconds.push_back(now.with(last, u64::saturating_sub));
     }
 
     /// Queries in each of the last seconds, oldest first.
-    pub fn rates(&self) -> Vec<Rate> {
-        lock(&self.rates).seconds.iter().copied().collect()
+    pub fn rates(&self) -> Vec<ResultCounts> {
+        lock(&self.rates).seconds.iter().map(|second| second.results).collect()
+    }
+
+    /// The last minute.
+    pub fn last_minute(&self) -> RecentActivity {
+        let rates = lock(&self.rates);
+        let seconds = rates.seconds.iter().rev().take(60).copied();
+        seconds.fold(RecentActivity::default(), |sum, second| sum.with(second, u64::saturating_add))
     }
 }
 

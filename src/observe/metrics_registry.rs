@@ -25,11 +25,12 @@ use crate::listen::connections::Connections;
 use crate::net::reply_socket::{ReplySocket, SendDrop};
 use crate::observe::canary_results::CanaryResults;
 use crate::observe::event_log::Losses;
-use crate::observe::live_stats::LiveStats;
+use crate::observe::live_stats::{LiveStats, RecentActivity};
 use crate::observe::rule_uses::RuleUses;
 use crate::observe::webhook_results::WebhookResults;
 use crate::policy::expect::Expect;
 use crate::policy::verdict::BlockReason;
+use crate::util::escape::on_one_line;
 use crate::util::label::Label;
 use crate::util::sync::lock;
 use crate::wire::code::Rcode;
@@ -54,9 +55,9 @@ pub struct MetricsRegistry {
     registry: PrometheusHandle,
     process: metrics_process::Collector,
     counters: Mutex<Vec<Arc<Counters>>>,
-    sockets: Mutex<Vec<Weak<ReplySocket>>>,
     /// Counts namegate's own queries.
     own: Arc<Counters>,
+    sockets: Mutex<Vec<Weak<ReplySocket>>>,
     connections: OnceLock<Arc<Connections>>,
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
@@ -73,7 +74,8 @@ struct Reloads {
     failure: AtomicU64,
     /// Unix time in seconds of the last attempt that succeeded.
     last_success: AtomicU64,
-    last_failed: std::sync::atomic::AtomicBool,
+    /// Time in Unix seconds and error of the last attempt, if it failed.
+    last_failure: Mutex<Option<(u64, String)>>,
 }
 
 impl MetricsRegistry {
@@ -96,9 +98,9 @@ impl MetricsRegistry {
             registry,
             process,
             counters,
+            own,
             sockets,
             connections,
-            own,
             zones,
             reloads,
             tokens_refused,
@@ -151,15 +153,22 @@ impl MetricsRegistry {
         &self.rule_uses
     }
 
-    /// Records the end of a reload.
-    pub fn reloaded(&self, success: bool) {
-        self.reloads.last_failed.store(!success, Ordering::Relaxed);
-        if success {
-            self.reloads.success.fetch_add(1, Ordering::Relaxed);
-            self.reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
-        } else {
-            self.reloads.failure.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Records a reload that succeeded.
+    pub fn reloaded(&self) {
+        *lock(&self.reloads.last_failure) = None;
+        self.reloads.success.fetch_add(1, Ordering::Relaxed);
+        self.reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
+    }
+
+    /// Records a reload that failed with `error`.
+    pub fn reload_failed(&self, error: &str) {
+        *lock(&self.reloads.last_failure) = Some((unix_seconds(), brief(error)));
+        self.reloads.failure.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Unix time in seconds and error of the last reload, if it failed.
+    pub fn failed_reload(&self) -> Option<(u64, String)> {
+        lock(&self.reloads.last_failure).clone()
     }
 
     /// Counts an admin request to change something that was refused for its token.
@@ -192,7 +201,7 @@ impl MetricsRegistry {
     /// Unix time in seconds when the policy in force was loaded, and whether every reload since then succeeded.
     pub fn last_reload(&self) -> (u64, bool) {
         let last = self.reloads.last_success.load(Ordering::Relaxed);
-        (last, !self.reloads.last_failed.load(Ordering::Relaxed))
+        (last, lock(&self.reloads.last_failure).is_none())
     }
 
     /// Renders `/metrics` with the current counts.
@@ -203,6 +212,8 @@ impl MetricsRegistry {
         let totals = Totals::of(counters.iter().map(AsRef::as_ref));
         self.publish_policy(&state);
         self.publish_totals(&totals);
+        let own = Totals::of(std::iter::once(&*self.own));
+        counter!("namegate_own_queries_total").absolute(own.queries.iter().flatten().sum());
         self.publish_sockets();
         publish_exceptions(&state, &totals);
         publish_cache(&state, &totals);
@@ -218,8 +229,6 @@ impl MetricsRegistry {
         }
         self.standing.publish();
         self.rule_uses.collect(&state, SystemTime::now());
-        let own = Totals::of(std::iter::once(&*self.own));
-        counter!("namegate_own_queries_total").absolute(own.queries.iter().flatten().sum());
         self.rule_uses.publish(&state);
         self.process.collect();
         self.registry.run_upkeep();
@@ -340,16 +349,27 @@ fn render_durations(out: &mut String, totals: &Totals, state: &State) {
     }
 }
 
+/// The first error of a report on one line: its message and its place.
+fn brief(report: &str) -> String {
+    let mut lines = report.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or_default();
+    let place = lines.find_map(|line| line.strip_prefix("--> "));
+    let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+    on_one_line(&format!("{}{place}", message.strip_prefix("error: ").unwrap_or(message)))
+}
+
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Updates the queries-per-second history of `live` once a second.
-pub async fn keep_rates(metrics: Arc<MetricsRegistry>, live: Arc<LiveStats>) {
+pub async fn keep_rates(metrics: Arc<MetricsRegistry>, live: Arc<LiveStats>, losses: Losses) {
     let second = Duration::from_secs(1);
     let mut seconds = tokio::time::interval_at(tokio::time::Instant::now() + second, second);
     loop {
         seconds.tick().await;
-        live.tick(&metrics.totals());
+        let dnstap_lost = losses.dnstap.as_ref().map_or(0, |dnstap| dnstap.lost.load(Ordering::Relaxed));
+        let results = metrics.totals().results();
+        live.tick(RecentActivity { results, log_lost: losses.log(), dnstap_lost });
     }
 }

@@ -94,7 +94,7 @@ impl Reloader {
                 self.step(&commands)
             };
             let complain = || {
-                metrics.reloaded(false);
+                metrics.reload_failed("internal error in the reload thread; see the log");
                 tracing::error!(
                     "internal error in the reload thread: the last change was possibly not applied; please report this"
                 );
@@ -189,14 +189,15 @@ impl Reloader {
 
     fn note_reload(&self, outcome: Result<String, String>, waiters: ReloadWaiters) {
         let succeeded = outcome.is_ok();
-        self.metrics.reloaded(succeeded);
         let message = match outcome {
             Ok(summary) => {
+                self.metrics.reloaded();
                 tracing::info!("reloaded: {summary}");
                 notify::ready(&summary);
                 summary
             }
             Err(error) => {
+                self.metrics.reload_failed(&error);
                 let remedy =
                     self.sandbox.remedy(&error).map(|remedy| format!("\n{remedy}")).unwrap_or_default();
                 tracing::error!("reload failed; the previous policy stays active\n{error}{remedy}");

@@ -130,9 +130,9 @@ impl Service {
         let (state, metrics) = (Arc::clone(&service.state), Arc::clone(&service.metrics));
         let judged_by = Arc::clone(&state);
         service.runtime.spawn(probe::run(move || Arc::clone(&judged_by.load().upstreams)));
-        service.runtime.spawn(keep_rates(Arc::clone(&metrics), Arc::clone(&live)));
         let losses = event_log.losses().clone();
         let control = Control::new(TokenFile::of(&settings)?, settings.admin.read, service.orders.clone());
+        service.runtime.spawn(keep_rates(Arc::clone(&metrics), Arc::clone(&live), losses.clone()));
         let max_temporary = settings.admin.max_temporary;
         let mut watchdog = Watchdog::default();
         service.due = Some((due, watchdog.listen_to_patiently("reload")));

@@ -140,6 +140,11 @@ impl Upstreams {
         self.route(self.default)
     }
 
+    /// The servers of each route.
+    pub fn lists(&self) -> impl Iterator<Item = &[Arc<Server>]> {
+        self.routes.values().map(|route| route.upstream.servers())
+    }
+
     /// All servers, each once, in configured order.
     pub fn servers(&self) -> &[Arc<Server>] {
         &self.servers

@@ -3,6 +3,7 @@
 mod console;
 mod limits;
 mod pages;
+mod problems;
 mod reload;
 mod sign_in;
 mod status_page;

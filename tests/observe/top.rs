@@ -128,9 +128,10 @@ fn pages_of_an_impostor_are_not_printed_raw() {
                    "last_reload_succeeded": true},
         "totals": {"queries": 0, "allowed": 0, "blocked": 18446744073709551615, "noise": 18446744073709551615,
                    "observed": 0, "refused": 0, "errors": 0, "dropped": 0},
-        "rates": {"allowed": [18446744073709551615, 18446744073709551615], "blocked": [], "other": [1]},
+        "rates": {"allowed": [18446744073709551615, 18446744073709551615], "blocked": [], "errors": [], "other": [1]},
         "cache": {"entries": 0, "bytes": 0, "max_bytes": 0, "hits": 18446744073709551615, "misses": 1},
-        "upstreams": [], "log_lost": 0,
+        "upstreams": [], "log_lost": 0, "ready": true,
+        "problems": [{"kind": "servfail", "severity": "error\u001b", "message": "a\u001b[2Jb"}],
         "window_seconds": 18446744073709551615, "names": [{"key": "a\nb\r\u001b[2Jc", "count": 1}], "clients": [],
         "next": 0, "lookups": [{"sequence": 1, "time": "\u0000", "name": "\u202e\u001b[31m", "type": "A",
                                 "decision": "blocked", "reason": "noise"}]

@@ -30,7 +30,10 @@ pub(super) struct Look {
 pub(super) enum Tone {
     Title,
     Good,
+    /// Neither good nor bad.
+    Plain,
     Bad,
+    Failure,
     Alarm,
     Other,
     Faint,
@@ -57,7 +60,9 @@ impl Look {
         let (color, modifier) = match tone {
             Tone::Title => (Color::Cyan, Modifier::BOLD),
             Tone::Good => (Color::Green, Modifier::empty()),
+            Tone::Plain => (Color::Reset, Modifier::empty()),
             Tone::Bad => (Color::Red, Modifier::BOLD),
+            Tone::Failure => (Color::Red, Modifier::BOLD.union(Modifier::REVERSED)),
             Tone::Alarm => (Color::Yellow, Modifier::BOLD.union(Modifier::REVERSED)),
             Tone::Other => (Color::Blue, Modifier::empty()),
             Tone::Faint => (Color::Reset, Modifier::DIM),

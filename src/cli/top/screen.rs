@@ -9,10 +9,14 @@ use ratatui::widgets::{Paragraph, Row, Sparkline, Table, Widget};
 use super::look::{Look, Tone};
 use super::quantity::{bytes, count, cut, minute, percent, rate, seconds, time_of_day};
 use super::snapshot::TopSnapshot;
-use crate::api::pages::{CountJson, LookupJson, StatusJson, UpstreamJson};
+use crate::api::pages::{CountJson, LookupJson, ProblemJson, StatusJson, UpstreamJson};
 
 /// Upstreams shown at most.
 const UPSTREAMS: usize = 6;
+/// Problems shown at most.
+const PROBLEMS: usize = 5;
+/// Lines below the cache that problems leave: two lists, each with a title and a line.
+const ROOM_FOR_LISTS: usize = 5;
 /// Columns of a client's list, with its title.
 const CLIENTS: u16 = 34;
 
@@ -50,12 +54,15 @@ impl Screen<'_> {
         let TopSnapshot { status, top, recent } = self.snapshot;
         let upstreams = status.upstreams.len().min(UPSTREAMS);
         let most = top.names.len().max(top.clients.len()).max(1);
+        let room = usize::from(area.height).saturating_sub(10 + upstreams);
+        // On the smallest screen, with six upstreams, one line is left for problems.
+        let problems = status.problems.len().min(PROBLEMS).min(room.saturating_sub(ROOM_FOR_LISTS).max(1));
         // Two lists, each with a title, share the remaining lines; the newest lookups get the larger half.
-        let room = usize::from(area.height).saturating_sub(9 + upstreams);
-        let most = most.min(room.saturating_sub(2) / 2);
-        let [head, queries, servers, cache, lists, tail, foot] = Layout::vertical([
+        let most = most.min(room.saturating_sub(2 + problems) / 2);
+        let [head, wrong, queries, servers, cache, lists, tail, foot] = Layout::vertical([
             Constraint::Length(2),
-            Constraint::Length(4),
+            Constraint::Length(problems as u16),
+            Constraint::Length(5),
             Constraint::Length(1 + upstreams as u16),
             Constraint::Length(1),
             Constraint::Length(1 + most as u16),
@@ -64,6 +71,7 @@ impl Screen<'_> {
         ])
         .areas(area);
         self.head(head, buffer);
+        self.problems(wrong, buffer);
         self.queries(queries, buffer);
         self.servers(servers, buffer);
         self.cache(cache, buffer);
@@ -91,36 +99,52 @@ impl Screen<'_> {
         );
         let (word, tone) = match policy.mode.as_str() {
             "observe" => (" OBSERVE MODE: NOT ENFORCING ".to_owned(), Tone::Alarm),
-            mode => (format!(" {mode} "), Tone::Good),
+            mode => (format!(" {mode} "), self.good()),
         };
-        let mut spans = vec![Span::styled(word, self.look.style(tone))];
-        if !policy.last_reload_succeeded {
-            spans.push(Span::styled(" LAST RELOAD FAILED ", self.look.style(Tone::Alarm)));
+        let spans = [Span::styled(word, self.look.style(tone)), Span::raw(format!(" {about}"))];
+        Line::from_iter(spans).render(mode, buffer);
+    }
+
+    /// The tone of what is well. Nothing looks well while there is an error.
+    fn good(&self) -> Tone {
+        let is_wrong = |problem: &ProblemJson| problem.severity == "error";
+        if self.snapshot.status.problems.iter().any(is_wrong) { Tone::Plain } else { Tone::Good }
+    }
+
+    fn problems(&self, area: Rect, buffer: &mut Buffer) {
+        let problems = &self.snapshot.status.problems;
+        let hidden = problems.len().saturating_sub(area.height.into());
+        for (index, (row, problem)) in area.rows().zip(problems).enumerate() {
+            let tone = if problem.severity == "error" { Tone::Failure } else { Tone::Alarm };
+            let is_last = index + 1 == usize::from(area.height);
+            let more = if is_last && hidden > 0 { format!(" and {hidden} more ") } else { String::new() };
+            let room = usize::from(row.width).saturating_sub(more.len() + 1);
+            let text = format!(" {}: {}", problem.severity.to_uppercase(), problem.message);
+            Line::styled(fill(&cut(&text, room), &more, row.width), self.look.style(tone))
+                .render(row, buffer);
         }
-        spans.push(Span::raw(format!(" {about}")));
-        Line::from(spans).render(mode, buffer);
     }
 
     fn queries(&self, area: Rect, buffer: &mut Buffer) {
         let StatusJson { totals, rates, .. } = &self.snapshot.status;
-        let blocked = totals.blocked.saturating_add(totals.noise).saturating_add(totals.observed);
-        let other = totals.refused.saturating_add(totals.errors).saturating_add(totals.dropped);
+        let blocked = totals.blocked.saturating_add(totals.observed);
+        let other = totals.refused.saturating_add(totals.dropped);
         let details = format!(
-            "  noise {}  observed {}  refused {}  errors {}  dropped {}",
+            "  noise {}  observed {}  refused {}  dropped {}",
             count(totals.noise),
             count(totals.observed),
             count(totals.refused),
-            count(totals.errors),
             count(totals.dropped)
         );
-        let rows: [Rect; 4] = Layout::vertical([Constraint::Length(1); 4]).areas(area);
+        let rows: [Rect; 5] = Layout::vertical([Constraint::Length(1); 5]).areas(area);
         let history = seconds(Some(rates.allowed.len() as f64));
         let title = format!("QUERIES       PER SECOND      TOTAL  LAST {}", history.to_uppercase());
         self.title(&fill(&title, &details, area.width.saturating_sub(1)), rows[0], buffer);
         let series = [
-            ("allowed", &rates.allowed, totals.allowed, Tone::Good),
-            ("blocked", &rates.blocked, blocked, Tone::Bad),
-            ("other", &rates.other, other, Tone::Other),
+            ("allowed", &rates.allowed, totals.allowed, self.good()),
+            ("blocked", &rates.blocked, blocked, Tone::Other),
+            ("errors", &rates.errors, totals.errors, Tone::Bad),
+            ("other", &rates.other, other, Tone::Faint),
         ];
         for (row, (name, counts, total, tone)) in rows[1..].iter().zip(series) {
             let [text, chart] = Layout::horizontal([Constraint::Length(37), Constraint::Fill(1)]).areas(*row);
@@ -157,7 +181,7 @@ impl Screen<'_> {
 
     fn server(&self, upstream: &UpstreamJson) -> Row<'static> {
         let right = |text: String| Line::raw(text).right_aligned();
-        let (state, tone) = if upstream.up { ("up", Tone::Good) } else { ("DOWN", Tone::Bad) };
+        let (state, tone) = if upstream.up { ("up", self.good()) } else { ("DOWN", Tone::Bad) };
         let loss = |number: u64| {
             let style = if number > 0 { self.look.style(Tone::Bad) } else { Style::new() };
             Line::styled(count(number), style).right_aligned()

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::quantity::{bytes, count, percent, rate, seconds};
 use super::snapshot::TopSnapshot;
-use crate::api::pages::{CountJson, LookupJson, UpstreamJson};
+use crate::api::pages::{CountJson, LookupJson, ProblemJson, UpstreamJson};
 
 /// Number of newest blocked lookups shown.
 const LOOKUPS: usize = 20;
@@ -17,20 +17,21 @@ pub(super) fn text(snapshot: &TopSnapshot, url: &str) -> String {
         format!("namegate {} at {url}, up {}", status.version, seconds(Some(status.uptime_seconds))),
         format!("policy {}: {} rules, loaded {}", policy.hash, count(policy.rules as u64), policy.loaded),
         format!(
-            "queries {}: allowed {}, blocked {}, noise {}, observed {}, refused {}, errors {}, dropped {}",
+            "queries {}: allowed {}, blocked {}, observed {} (noise {}), errors {}, refused {}, dropped {}",
             count(totals.queries),
             count(totals.allowed),
             count(totals.blocked),
-            count(totals.noise),
             count(totals.observed),
-            count(totals.refused),
+            count(totals.noise),
             count(totals.errors),
+            count(totals.refused),
             count(totals.dropped),
         ),
         format!(
-            "per second: allowed {}, blocked {}, other {}",
+            "per second: allowed {}, blocked {}, errors {}, other {}",
             rate(&rates.allowed),
             rate(&rates.blocked),
+            rate(&rates.errors),
             rate(&rates.other)
         ),
         format!(
@@ -43,9 +44,8 @@ pub(super) fn text(snapshot: &TopSnapshot, url: &str) -> String {
     ];
     let mode = if policy.mode == "observe" { "observe: not enforcing" } else { &policy.mode };
     lines.insert(1, format!("mode {mode}"));
-    if !policy.last_reload_succeeded {
-        lines.push("last reload FAILED: the previous policy is in force".to_owned());
-    }
+    let problem = |problem: &ProblemJson| format!("{}: {}", problem.severity.to_uppercase(), problem.message);
+    lines.splice(1..1, status.problems.iter().map(problem));
     if status.log_lost > 0 {
         lines.push(format!("{} lookups missing from the query log", count(status.log_lost)));
     }
