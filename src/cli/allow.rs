@@ -5,11 +5,12 @@ use std::fmt::Write;
 use axum::http::Method;
 use clap::Args;
 
-use super::fleet::{Error, on_each};
-use super::http::{AdminClient, printable};
+use super::fleet::on_each;
+use super::http::{AdminClient, Error, printable};
 use crate::api::allow_request::AllowRequestJson;
 use crate::assemble::Sources;
-use crate::cli::output::{FAILED, marked, print, warn};
+use crate::cli::output::{fail, print};
+use crate::config;
 use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, GrantScope};
@@ -78,10 +79,7 @@ pub(super) fn run(arguments: &Arguments, resolvers: &[Sources]) -> u8 {
 pub(super) fn list(arguments: &ListArguments, sources: &Sources) -> u8 {
     match listed(arguments, sources) {
         Ok(text) => print(&text),
-        Err(error) => {
-            warn(&marked(&*error));
-            FAILED
-        }
+        Err(error) => fail(&*error),
     }
 }
 

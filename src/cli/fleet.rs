@@ -3,13 +3,12 @@
 use futures_util::future::join_all;
 use tokio::runtime::Builder;
 
-use super::http::AdminClient;
+use super::http::{AdminClient, Error};
 use crate::assemble::Sources;
-use crate::cli::output::{FAILED, OK, marked, print, warn};
+use crate::cli::output::{FAILED, OK, exit_status, marked, print, warn};
 
-pub(super) type Error = Box<dyn std::error::Error>;
-
-/// Runs `command` for each resolver at the same time, and prints the outcomes; exit status 1 if one is an error.
+/// Runs `command` for each resolver at the same time, and prints the outcomes. The exit status is that of an error, if there
+/// is one.
 pub(super) fn on_each(
     resolvers: &[Sources],
     command: &impl AsyncFn(&AdminClient) -> Result<String, Error>,
@@ -35,7 +34,9 @@ pub(super) fn on_each(
             Ok(text) => status = status.max(print(&text)),
             Err((head, error)) => {
                 warn(&(head + &marked(&*error)));
-                status = FAILED;
+                let failed = exit_status(&*error);
+                // A refusal says more than a missing answer.
+                status = if status == FAILED { FAILED } else { failed };
             }
         }
     }

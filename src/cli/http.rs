@@ -89,6 +89,14 @@ pub(super) enum NoJson {
     NoGate { url: String, status: u16, why: &'static str },
 }
 
+/// The running resolver gives no usable answer; the text is ready to print. It has an exit status of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoAnswer(pub(super) String);
+
+/// Why a command that queries a running resolver fails; for people.
+pub(super) type Error = Box<dyn std::error::Error>;
+
 impl AdminClient {
     /// The listener that the settings name; the error is ready to print.
     pub(super) fn of(sources: &Sources) -> Result<Self, String> {
@@ -147,13 +155,13 @@ impl AdminClient {
     }
 
     /// Fetches `path` and reads it as JSON; the error is for people.
-    pub(super) fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+    pub(super) fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let page = runtime.map_err(NoPage::from).and_then(|runtime| runtime.block_on(self.get(path)));
         let url = self.url(path);
-        let page = page.map_err(|error| self.no_answer(path, &error))?;
+        let page = page.map_err(|error| self.no_page(path, &error))?;
         serde_json::from_slice(&page.body).map_err(|error| {
-            format!("error: {url} is not a page of namegate (HTTP {}): {error}", page.status)
+            NoAnswer(format!("error: {url} is not a page of namegate (HTTP {}): {error}", page.status)).into()
         })
     }
 
@@ -175,14 +183,15 @@ impl AdminClient {
     }
 
     /// The error for a page that could not be fetched, ready to print.
-    pub(super) fn no_answer(&self, path: &str, error: &NoPage) -> String {
+    fn no_page(&self, path: &str, error: &NoPage) -> Error {
         if let NoPage::Refused(text) = error {
-            return format!("error: {}: {text}", self.url(path));
+            return format!("error: {}: {text}", self.url(path)).into();
         }
-        format!(
+        NoAnswer(format!(
             "error: no answer from {}: {error}\n  help: pass the admin address of a running resolver with --admin (`namegate serve` starts one)",
             self.url(path)
-        )
+        ))
+        .into()
     }
 
     /// Sends a command with the admin token, and `body` as JSON; the error is for people.
@@ -191,7 +200,7 @@ impl AdminClient {
         method: Method,
         path: &str,
         body: Option<&T>,
-    ) -> Result<Page, String> {
+    ) -> Result<Page, Error> {
         let token = self.find_token(Role::Approver)?;
         self.post(method, path, Some(&token), body).await
     }
@@ -202,7 +211,7 @@ impl AdminClient {
         method: Method,
         path: &str,
         body: Option<&T>,
-    ) -> Result<Page, String> {
+    ) -> Result<Page, Error> {
         self.post(method, path, None, body).await
     }
 
@@ -212,7 +221,7 @@ impl AdminClient {
         path: &str,
         token: Option<&Token>,
         body: Option<&T>,
-    ) -> Result<Page, String> {
+    ) -> Result<Page, Error> {
         let send = async || {
             let json = body.map(serde_json::to_vec).transpose().map_err(std::io::Error::from)?;
             let mut request = Request::new(json.map_or_else(Body::empty, Body::from));
@@ -221,7 +230,7 @@ impl AdminClient {
             request.headers_mut().insert(header::CONTENT_TYPE, json);
             self.send(method, path, request, ORDER_PATIENCE).await
         };
-        send().await.map_err(|error| self.no_answer(path, &error))
+        send().await.map_err(|error| self.no_page(path, &error))
     }
 
     async fn send(
@@ -288,13 +297,6 @@ impl Page {
 /// namegate itself sends nothing else. But another program may answer at its address, and terminals obey control
 /// characters.
 pub(super) fn printable(text: &str) -> String {
-/// The error of a page that refuses a command.
-pub(super) fn refusal(page: &Page) -> String {
-    let error = serde_json::from_slice::<ErrorJson>(&page.body);
-    let text = error.map_or_else(|_| page.text(), |error| printable(&error.error));
-    format!("request rejected (HTTP {}): {}", page.status, text.replacen("; help: ", "\n  help: ", 1))
-}
-
     let shown = |character| if matches!(character, ' '..='~') { character } else { '?' };
     text.chars().take(MAX_TEXT).map(shown).collect()
 }

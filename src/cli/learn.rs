@@ -11,11 +11,11 @@ use ipnet::IpNet;
 use tokio::runtime::Builder;
 
 use super::AdminToken;
-use super::http::AdminClient;
+use super::http::{AdminClient, NoAnswer};
 use crate::api::pages::BlockedJson;
 use crate::assemble::unused::unused_allowlists;
 use crate::assemble::{Assembly, Sources};
-use crate::cli::output::{FAILED, OK, counted, try_print, warn};
+use crate::cli::output::{OK, counted, fail, try_print, warn};
 use crate::observe::query_log::read::UnreadableLog;
 use crate::tools::learn::{
     Evidence, Heading, Known, LearnOptions, LookupFilter, OwnProbes, Proposal, Why, propose, to_json, to_toml,
@@ -79,28 +79,27 @@ fn moment(text: &str) -> Result<SystemTime, String> {
         .ok_or_else(|| "use a duration such as `36h`, or a date such as `2026-11-23`".to_owned())
 }
 
+type Error = Box<dyn std::error::Error>;
+
 /// Suggests rules for names that the settings do not allow yet.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> u8 {
     match learn(arguments, assembly, sources) {
         Ok(()) => OK,
-        Err(error) => {
-            warn(&error);
-            FAILED
-        }
+        Err(error) => fail(&*error),
     }
 }
 
-fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Result<(), String> {
+fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Result<(), Error> {
     let Arguments { files, since, until, client, .. } = arguments;
     if since.zip(*until).is_some_and(|(since, until)| since >= until) {
-        return Err("error: --until is not after --since\n  help: swap the two times".to_owned());
+        return Err("error: --until is not after --since\n  help: swap the two times".into());
     }
     let mut evidence = Evidence::new(LookupFilter { since: *since, until: *until, client: *client });
     let origin = match files.as_slice() {
         [] if until.is_some() => {
             let error = "error: --until needs a query log: the running resolver holds only the first and the last lookup \
                          of each name\n  help: pass the query log (`log.file`)";
-            return Err(error.to_owned());
+            return Err(error.into());
         }
         [] => ask(&mut evidence, sources)?,
         files => read(&mut evidence, files)?,
@@ -208,12 +207,14 @@ fn complain(name: &str, unreadable: &UnreadableLog) -> Result<(), String> {
 }
 
 /// Reads the blocked names of the running resolver; returns its address for the heading.
-fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, String> {
+fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, Error> {
     let listener = AdminClient::of(sources)?;
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(|error| format!("error: {error}"))?;
     let page: BlockedJson = runtime.block_on(listener.json("/api/v1/blocked")).map_err(|error| {
-        format!("error: {error}\n  help: pass the admin address of a running resolver with --admin, or pass a query log")
+        NoAnswer(format!(
+            "error: {error}\n  help: pass the admin address of a running resolver with --admin, or pass a query log"
+        ))
     })?;
     let unreadable = evidence.add_page(&page);
     if unreadable > 0 {

@@ -269,7 +269,9 @@ requires, or with warnings and --strict, or invalid settings, 2 wrong options.")
   namegate learn /var/log/namegate/queries.json --since 7d --min-count 3
 
 Review the suggestions. A lookup shows that a client wants a name, not that you
-should allow it.",
+should allow it.
+
+Exit status: 0 suggested, 1 not possible, 2 no answer from the running resolver.",
         mut_arg("config", |option| option.help(
             "Settings file: the policy to compare with, and `admin.listen` [default: /etc/namegate/namegate.toml if it exists]"
         )),
@@ -281,9 +283,12 @@ should allow it.",
     #[command(after_help = "Examples:
   namegate top
   namegate top --once --admin 10.0.0.4:9153
-  namegate top --json | jq .status.totals
+  namegate top --json | jq .status.problems
 
-Keys: q quit, p pause.")]
+Keys: q quit, p pause.
+
+Exit status: 0 shown, 1 no admin listener in the settings, 2 no answer from the
+running resolver.")]
     Top(With<top::Arguments, AdminOverrides>),
     /// List lookups that the candidate policy would decide differently
     #[command(after_help = "Examples:
@@ -291,8 +296,9 @@ Keys: q quit, p pause.")]
   namegate shadow --json
 
 The candidate policy is the settings file in `policy.shadow`.
-Exit status: 0 no difference, 1 differences, 2 no candidate policy or resolver
-not reachable.")]
+
+Exit status: 0 no difference, 1 differences, 2 no candidate policy, or no
+answer from the running resolver.")]
     Shadow(With<shadow::Arguments, AdminOverrides>),
     /// Test that forbidden names stay blocked and required names resolve
     ///
@@ -316,12 +322,15 @@ Exit status: 0 passed, 1 failed, 2 not tested, or no answer from the resolver.",
   namegate allow packages.example.com --revoke --admin 10.0.0.4 --admin 10.0.0.5
 
 The token must be the resolver's admin token (`admin.token_file`).
-Exit status: 0 done, 1 refused or not reachable, by at least one resolver.")]
+Exit status: 0 done, 1 refused by a resolver, 2 no answer from one.")]
     Allow(With<allow::Arguments, FleetOverrides>),
     /// List the grants in force
     #[command(after_help = "Examples:
   namegate allowed
-  namegate allowed --json")]
+  namegate allowed --json
+
+Exit status: 0 listed, 1 no admin listener in the settings, 2 no answer from the
+running resolver.")]
     Allowed(With<allow::ListArguments, AdminOverrides>),
     /// Request a blocked name
     ///
@@ -347,14 +356,15 @@ Deciding needs the resolver's admin token (`admin.token_file`).")]
   namegate reload --admin 10.0.0.4 --admin 10.0.0.5
 
 The token must be the resolver's admin token (`admin.token_file`).
-Exit status: 0 reloaded, 1 not reloaded, by at least one resolver.")]
+Exit status: 0 reloaded, 1 not reloaded by a resolver, 2 no answer from one.")]
     Reload(FleetOverrides),
     /// Check that a running resolver is ready
     #[command(after_help = "Examples:
   namegate healthcheck
   namegate healthcheck --admin 127.0.0.1:9153
 
-Exit status: 0 ready, 1 not ready or not reachable.")]
+Exit status: 0 ready, 1 not ready or no answer: container runtimes know no
+other.")]
     Healthcheck(AdminOverrides),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use toml::value::{Date, Datetime};
 
+use super::http::NoAnswer;
 use crate::assemble::AssemblyFaults;
 
 /// Success; for `explain`: the name is allowed.
@@ -17,12 +18,6 @@ pub(in crate::cli) const FAILED: u8 = 1;
 /// The command line or the input cannot be used.
 pub(in crate::cli) const USAGE: u8 = 2;
 
-pub(in crate::cli) fn complain(faults: &AssemblyFaults) {
-/// The running resolver gives no usable answer. The same for every command that queries it, so that it cannot be taken
-/// for a result. Except `healthcheck`: container runtimes know only 0 and 1.
-pub(in crate::cli) const NO_ANSWER: u8 = 2;
-
-pub(in crate::cli) fn complain(faults: &AssemblyFaults) {
 /// The running resolver gives no usable answer. The same for every command that queries it, so that it cannot be taken
 /// for a result. Except `healthcheck`: container runtimes know only 0 and 1.
 pub(in crate::cli) const NO_ANSWER: u8 = 2;
@@ -30,9 +25,15 @@ pub(in crate::cli) const NO_ANSWER: u8 = 2;
 /// Writes why a command failed to standard error; returns its exit status.
 pub(in crate::cli) fn fail(error: &(dyn std::error::Error + 'static)) -> u8 {
     warn(&marked(error));
+    exit_status(error)
+}
+
+/// The exit status of a command that failed.
+pub(in crate::cli) fn exit_status(error: &(dyn std::error::Error + 'static)) -> u8 {
     if error.is::<NoAnswer>() { NO_ANSWER } else { FAILED }
 }
 
+pub(in crate::cli) fn complain(faults: &AssemblyFaults) {
     warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
 }
 

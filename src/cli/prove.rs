@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use axum::http::Method;
 use clap::Args;
 use tokio::runtime::Builder;
 
-use super::http::{AdminClient, refusal};
-use crate::admin::token::{Token, TokenFile};
+use super::http::{AdminClient, Error};
 use crate::api::own_clients::{LEASE, OwnClientsJson};
 use crate::api::pages::{PolicyJson, StatusJson};
 use crate::assemble::{Assembly, Sources, assemble};
@@ -37,24 +37,18 @@ pub(super) struct Arguments {
     /// Write the report to this file
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// File with the admin token, so that the lookups are not counted as a client's [default: `admin.token_file` in the
-    /// settings]
-    #[arg(long, value_name = "FILE", env = "NAMEGATE_TOKEN_FILE", hide_env_values = true)]
-    token_file: Option<PathBuf>,
 }
 
 /// Registers the sockets of this test with the resolver, so that their lookups are not counted as a client's.
 struct Registration {
     listener: AdminClient,
-    /// `None` once the resolver has refused it.
-    token: Mutex<Option<Token>>,
+    /// The resolver refused it, or there is no token.
+    is_refused: AtomicBool,
     sockets: Mutex<Vec<SocketAddr>>,
 }
 
 /// Page with the version and the policy in force.
 const STATUS: &str = "/api/v1/status";
-
-type Error = Box<dyn std::error::Error>;
 
 /// Tests and reports; exit status 0 if every probe passed, 1 if one failed, 2 if the test could not run.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
@@ -122,7 +116,7 @@ fn prove(arguments: &Arguments, sources: &Sources) -> Result<ProofReport, Error>
     report.notes.extend(left_out);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let serial = serial(&status.policy)?;
-    let registration = Registration::new(listener, arguments, &assembly);
+    let registration = Registration::new(AdminClient::of(sources)?);
     runtime.block_on(async {
         tokio::select! {
             outcome = examine(servers, (&canaries, &ancestors), &look_alikes, serial, &registration, &mut report) => outcome,
@@ -165,21 +159,8 @@ async fn examine(
 }
 
 impl Registration {
-    /// With the token that the command line or the settings name, if it can be read.
-    fn new(listener: AdminClient, arguments: &Arguments, assembly: &Assembly) -> Self {
-        let file = arguments.token_file.as_ref().or(assembly.settings.admin.token_file.as_ref());
-        let token = match file.map(|file| TokenFile::new(file.clone()).read()) {
-            Some(Ok(token)) => Some(token),
-            Some(Err(error)) => {
-                tell_unregistered(&error);
-                None
-            }
-            None => {
-                tell_unregistered(&"no admin token\n  help: pass --token-file, or set `admin.token_file`");
-                None
-            }
-        };
-        Self { listener, token: Mutex::new(token), sockets: Mutex::default() }
+    fn new(listener: AdminClient) -> Self {
+        Self { listener, is_refused: AtomicBool::new(false), sockets: Mutex::default() }
     }
 
     /// Renews the registrations until dropped.
@@ -192,15 +173,16 @@ impl Registration {
     }
 
     async fn send(&self, method: Method, clients: Vec<SocketAddr>) {
-        let token = lock(&self.token).clone();
-        let Some(token) = token.filter(|_| !clients.is_empty()) else { return };
-        let (path, body) = ("/api/v1/own-clients", OwnClientsJson { clients });
-        let error = match self.listener.order(method, path, &token, Some(&body)).await {
+        if clients.is_empty() || self.is_refused.load(Ordering::Relaxed) {
+            return;
+        }
+        let body = OwnClientsJson { clients };
+        let error = match self.listener.order(method, "/api/v1/own-clients", Some(&body)).await {
             Ok(page) if page.status == 204 => return,
-            Ok(page) => refusal(&page),
-            Err(error) => self.listener.no_answer(path, &error).to_string(),
+            Ok(page) => page.refusal(),
+            Err(error) => error.to_string(),
         };
-        if lock(&self.token).take().is_some() {
+        if !self.is_refused.swap(true, Ordering::Relaxed) {
             tell_unregistered(&error);
         }
     }

@@ -2,8 +2,8 @@
 
 use axum::http::Method;
 
-use super::fleet::{Error, on_each};
-use super::http::AdminClient;
+use super::fleet::on_each;
+use super::http::{AdminClient, Error};
 use crate::api::reload::ReloadJson;
 use crate::assemble::Sources;
 

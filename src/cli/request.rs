@@ -7,14 +7,12 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::AdminToken;
-use super::fleet::Error;
-use super::http::{AdminClient, Page, printable};
+use super::http::{AdminClient, Error, printable};
 use crate::api::requests::{
     ApproveJson, DenyJson, FileRequestJson, RequestJson, RequestsJson, RuleEntryJson, ScopeJson,
 };
 use crate::assemble::Sources;
-use crate::cli::output::{FAILED, marked, print, warn};
+use crate::cli::output::{fail, print};
 use crate::control::requests::RequestId;
 
 /// The request.
@@ -63,8 +61,6 @@ pub(super) struct ListArguments {
     /// Who decides
     #[arg(long, value_name = "WHO", env = "USER", hide_env_values = true)]
     author: Option<String>,
-    #[command(flatten)]
-    token: AdminToken,
     /// Print JSON
     #[arg(long, conflicts_with = "action")]
     json: bool,
@@ -100,10 +96,7 @@ pub(super) fn list(arguments: &ListArguments, sources: &Sources) -> u8 {
 fn printed(outcome: Result<String, Error>) -> u8 {
     match outcome {
         Ok(text) => print(&text),
-        Err(error) => {
-            warn(&marked(&*error));
-            FAILED
-        }
+        Err(error) => fail(&*error),
     }
 }
 
@@ -118,14 +111,14 @@ fn file(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
         duration: Some(arguments.duration.to_string()),
         author: given(arguments.author.as_ref()),
     };
-    let filed: RequestJson = send(sources, None, Method::POST, "/api/v1/requests", Some(&wish))?;
+    let filed: RequestJson = send(sources, Sender::Anyone, Method::POST, "/api/v1/requests", Some(&wish))?;
     let (name, id) = (printable(&filed.name), printable(&filed.id));
     Ok(format!("Requested: {name} as {id}\nTo see the outcome: namegate request --status {id}"))
 }
 
 fn status(id: RequestId, sources: &Sources) -> Result<String, Error> {
     let path = format!("/api/v1/requests/{id}");
-    let request: RequestJson = send::<(), _>(sources, None, Method::GET, &path, None)?;
+    let request: RequestJson = send::<(), _>(sources, Sender::Anyone, Method::GET, &path, None)?;
     Ok(outcome(&request))
 }
 
@@ -177,7 +170,6 @@ fn decide(
     arguments: &ListArguments,
     sources: &Sources,
 ) -> Result<String, Error> {
-    let token = Some(&arguments.token);
     let author = given(arguments.author.as_ref());
     let path = |what: &str| format!("/api/v1/requests/{id}/{what}");
     match action {
@@ -189,39 +181,42 @@ fn decide(
             };
             let duration = arguments.duration.map(|duration| duration.to_string());
             let body = ApproveJson { duration, scope, author };
-            let request = send(sources, token, Method::POST, &path("approve"), Some(&body))?;
+            let request = send(sources, Sender::Approver, Method::POST, &path("approve"), Some(&body))?;
             Ok(outcome(&request))
         }
         RequestAction::Deny => {
             let body = DenyJson { reason: arguments.reason.clone().unwrap_or_default(), author };
-            let request = send(sources, token, Method::POST, &path("deny"), Some(&body))?;
+            let request = send(sources, Sender::Approver, Method::POST, &path("deny"), Some(&body))?;
             Ok(outcome(&request))
         }
         RequestAction::Rule => {
-            let entry: RuleEntryJson = send::<(), _>(sources, token, Method::GET, &path("rule"), None)?;
+            let entry: RuleEntryJson = send::<(), _>(sources, Sender::Approver, Method::GET, &path("rule"), None)?;
             let text: Vec<String> = entry.text.lines().map(printable).collect();
             Ok(format!("# For {}\n{}", printable(&entry.file), text.join("\n")))
         }
     }
 }
 
-/// Sends a request, with a token if there is one, and reads the reply.
+/// Who may send a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Anyone,
+    Approver,
+}
+
+/// Sends a request and reads the reply.
 fn send<B: Serialize, T: DeserializeOwned>(
     sources: &Sources,
-    token: Option<&AdminToken>,
+    sender: Sender,
     method: Method,
     path: &str,
     body: Option<&B>,
 ) -> Result<T, Error> {
-    let mut sources = sources.clone();
-    if let Some(AdminToken { token_file: Some(file) }) = token {
-        sources.overrides.token_file = Some(file.clone());
-    }
-    let listener = AdminClient::of(&sources)?;
+    let listener = AdminClient::of(sources)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let page: Page = match token {
-        Some(_) => runtime.block_on(listener.order(method, path, body))?,
-        None => runtime.block_on(listener.ask(method, path, body))?,
+    let page = match sender {
+        Sender::Approver => runtime.block_on(listener.order(method, path, body))?,
+        Sender::Anyone => runtime.block_on(listener.ask(method, path, body))?,
     };
     match page.status {
         200 | 201 => Ok(serde_json::from_slice(&page.body).map_err(|_| "the answer is not from namegate")?),

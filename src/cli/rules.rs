@@ -11,7 +11,7 @@ use super::AdminToken;
 use super::http::{AdminClient, printable};
 use crate::api::pages::{RuleTextJson, RulesJson};
 use crate::assemble::{Assembly, Sources};
-use crate::cli::output::{OK, USAGE, print, warn};
+use crate::cli::output::{OK, USAGE, fail, print, warn};
 use crate::policy::policies::Group;
 use crate::policy::{Policy, RuleRef, RuleText};
 use crate::util::duration::shown;
@@ -63,13 +63,16 @@ impl Arguments {
 /// Lists the rules that decided nothing for `period`, as the running resolver has counted.
 pub(super) fn run_unused(arguments: &Arguments, period: Duration, sources: &Sources) -> u8 {
     let path = format!("/api/v1/rules?unused={}s", period.as_secs());
-    let page = AdminClient::of(sources).and_then(|listener| listener.read::<RulesJson>(&path));
-    let RulesJson { rules, more } = match page {
-        Ok(page) => page,
+    let listener = match AdminClient::of(sources) {
+        Ok(listener) => listener,
         Err(error) => {
             warn(&error);
             return USAGE;
         }
+    };
+    let RulesJson { rules, more } = match listener.read(&path) {
+        Ok(page) => page,
+        Err(error) => return fail(&error),
     };
     if arguments.json {
         return print(&serde_json::to_string(&rules).unwrap_or_default());

@@ -7,7 +7,7 @@ use clap::Args;
 use super::http::AdminClient;
 use crate::api::pages::ShadowJson;
 use crate::assemble::Sources;
-use crate::cli::output::{FAILED, OK, USAGE, print, warn};
+use crate::cli::output::{FAILED, OK, USAGE, fail, print, warn};
 
 /// The format.
 #[derive(Debug, Args)]
@@ -38,10 +38,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
             warn("error: no candidate policy\n  help: set `policy.shadow` to its settings file, and reload");
             USAGE
         }
-        Err(error) => {
-            warn(&error);
-            USAGE
-        }
+        Err(error) => fail(&error),
     }
 }
 

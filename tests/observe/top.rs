@@ -100,7 +100,7 @@ fn hostile_names_arrive_escaped() {
 fn without_a_gate_it_says_so() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     for arguments in [&[][..], &["--once"], &["--json"]] {
-        let run = top(closed, arguments).expect_code(1);
+        let run = top(closed, arguments).expect_code(2);
         assert_eq!(run.stdout, "");
         run.expect_stderr(&[&format!("no answer from http://{closed}"), "refused", "--admin"]);
     }
@@ -114,7 +114,7 @@ fn without_a_gate_it_says_so() {
 fn output_of_other_servers_is_not_printed_raw() {
     for body in ["\u{1b}[2J\u{7}hello", "{\"version\": \"\u{9b}31m\"}", "[]", "{\"version\":\"\\u001b[2J\"}"]
     {
-        let run = top(impostor(body), &[]).expect_code(1).expect_stderr(&["is not a page of namegate"]);
+        let run = top(impostor(body), &[]).expect_code(2).expect_stderr(&["is not a page of namegate"]);
         assert!(!run.stderr.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{:?}", run.stderr);
     }
 }

@@ -15,9 +15,9 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use self::snapshot::Reader;
-use super::http::AdminClient;
+use super::http::{AdminClient, NoAnswer};
 use crate::assemble::Sources;
-use crate::cli::output::{FAILED, OK, try_print, warn};
+use crate::cli::output::{OK, fail, try_print};
 
 /// How to show it.
 #[derive(Debug, Args)]
@@ -32,14 +32,10 @@ pub(super) struct Arguments {
 
 /// Shows the resolver whose admin listener the settings name.
 pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
-    let shown = AdminClient::of(sources)
-        .and_then(|listener| show(arguments, listener).map_err(|error| format!("error: {error}")));
+    let shown = AdminClient::of(sources).map_err(Into::into).and_then(|listener| show(arguments, listener));
     match shown {
         Ok(()) => OK,
-        Err(error) => {
-            warn(&error);
-            FAILED
-        }
+        Err(error) => fail(&*error),
     }
 }
 
@@ -48,9 +44,9 @@ fn show(arguments: &Arguments, listener: AdminClient) -> Result<(), Box<dyn std:
     let url = listener.url("");
     let mut reader = Reader::new(listener);
     let snapshot = runtime.block_on(reader.read()).map_err(|error| {
-        format!(
+        NoAnswer(format!(
             "{error}\n  help: pass the admin address of a running resolver with --admin (`namegate serve` starts one)"
-        )
+        ))
     })?;
     if arguments.json {
         try_print(&serde_json::to_string(&snapshot)?)?;
