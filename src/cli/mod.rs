@@ -28,8 +28,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::address::upstream::UpstreamAddress;
-use crate::assemble::{Assembly, AssemblyFaults, Sources, assemble};
+use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::{Overrides, admin_address, listen_address};
+use crate::diagnostics::Report;
 use crate::policy::Mode;
 use output::{FAILED, OK, complain, print, warn};
 
@@ -397,7 +398,7 @@ fn done(outcome: Result<(), crate::service::StartError>) -> u8 {
     match outcome {
         Ok(()) => OK,
         Err(error) => {
-            match error.downcast_ref::<AssemblyFaults>() {
+            match error.downcast_ref::<Report>() {
                 Some(faults) => complain(faults),
                 None => warn(&format!("error: {error}")),
             }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use toml::value::{Date, Datetime};
 
-use crate::assemble::AssemblyFaults;
+use crate::diagnostics::Report;
 
 /// Success; for `explain`: the name is allowed.
 pub(in crate::cli) const OK: u8 = 0;
@@ -17,7 +17,7 @@ pub(in crate::cli) const FAILED: u8 = 1;
 /// The command line or the input cannot be used.
 pub(in crate::cli) const USAGE: u8 = 2;
 
-pub(in crate::cli) fn complain(faults: &AssemblyFaults) {
+pub(in crate::cli) fn complain(faults: &Report) {
     warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
 }
 

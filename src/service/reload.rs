@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use crate::assemble::{Assembly, AssemblyFaults, Sources, assemble};
+use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::Settings;
 use crate::control::{CommandQueue, ControlCommand};
-use crate::diagnostics::{Diagnostic, Report};
+use crate::diagnostics::{Diagnostic, Report, Severity};
 use crate::engine::State;
 use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::Mode;
@@ -21,11 +21,11 @@ use crate::policy::rule::Pattern;
 use crate::policy::temporary::Grant;
 use crate::service::cookie_secrets::unix_seconds;
 use crate::service::grant_store::{Event, GrantStore};
-use crate::service::notify;
 use crate::service::own_allowlists::OwnAllowlists;
 use crate::service::rule_use_store::RuleUseStore;
 use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
+use crate::service::{StartError, notify};
 use crate::util::heartbeat::Heartbeat;
 
 /// Executes commands one after the other, on its own thread. Each swaps the whole state.
@@ -60,7 +60,7 @@ pub struct Reloader {
 }
 
 /// The thread that reads and compiles everything.
-pub type Compiling = JoinHandle<Result<Assembly, AssemblyFaults>>;
+pub type Compiling = JoinHandle<Result<Assembly, Report>>;
 
 /// Longest wait for a command. Between commands the thread expires grants, frees old states and logs full shares of
 /// followed names.
@@ -86,8 +86,7 @@ impl Reloader {
             };
             let complain = || {
                 metrics.reloaded(false);
-                tracing::error!(
-                    "internal error in the reload thread: the last change was possibly not applied; please report this"
+                tracing::error!("internal error in the reload thread: the last change was possibly not applied; please report this"
                 );
                 std::thread::sleep(IDLE);
             };
@@ -147,6 +146,7 @@ impl Reloader {
                 format!(
                     "cannot start the compile thread: {error}\n  help: raise the thread limit (TasksMax=, ulimit -u)"
                 )
+                .into()
             })
         });
         match compiling {
@@ -158,17 +158,15 @@ impl Reloader {
     /// Activates the compiled state. On any error the old state stays, and the error is logged with its location.
     fn finish_reload(&mut self, compiling: Compiling) {
         let outcome = match compiling.join() {
-            Ok(assembled) => assembled
-                .map_err(|faults| faults.to_string())
-                .and_then(|assembly| self.put_in_force(assembly)),
-            Err(_) => {
-                Err("internal error while loading settings and allowlists; please report this".to_owned())
+            Ok(assembled) => {
+                assembled.map_err(StartError::from).and_then(|assembly| self.put_in_force(assembly))
             }
+            Err(_) => Err("internal error while loading settings and allowlists; please report this".into()),
         };
         self.note_reload(outcome);
     }
 
-    fn note_reload(&self, outcome: Result<String, String>) {
+    fn note_reload(&self, outcome: Result<String, StartError>) {
         match outcome {
             Ok(summary) => {
                 self.metrics.reloaded(true);
@@ -177,26 +175,32 @@ impl Reloader {
             }
             Err(error) => {
                 self.metrics.reloaded(false);
-                let remedy =
-                    self.sandbox.remedy(&error).map(|remedy| format!("\n{remedy}")).unwrap_or_default();
-                tracing::error!("reload failed; the previous policy stays active\n{error}{remedy}");
+                let faults = match error.downcast_ref::<Report>() {
+                    Some(report) => report.log_lines(Severity::Error),
+                    None => vec![error.to_string()],
+                };
+                let remedy = self.sandbox.remedy(&error.to_string()).unwrap_or_default();
+                tracing::error!("reload failed; the previous policy stays active{remedy}");
+                for fault in faults {
+                    tracing::error!("{fault}");
+                }
                 notify::ready("the last reload failed; the previous policy stays active; see the log");
             }
         }
     }
 
     /// Fails if a settings file is not a regular file: reading a pipe could block forever.
-    fn readable_settings(&self) -> Result<(), String> {
+    fn readable_settings(&self) -> Result<(), StartError> {
         for settings in self.sources.config.iter().chain(&self.settings.policy.shadow) {
             if settings.metadata().is_ok_and(|found| !found.is_file()) {
                 let error = Diagnostic::error(settings.display().to_string(), "not a regular file");
-                return Err(Report::from(error).to_string());
+                return Err(Report::from(error).into());
             }
         }
         Ok(())
     }
 
-    fn put_in_force(&mut self, assembly: Assembly) -> Result<String, String> {
+    fn put_in_force(&mut self, assembly: Assembly) -> Result<String, StartError> {
         let before = Running {
             state: self.state.load_full(),
             settings: self.settings.clone(),
@@ -206,10 +210,10 @@ impl Reloader {
         if assembly.is_unset && assembly.settings != self.settings {
             let error = Diagnostic::error(&assembly.origin, "the settings file sets nothing");
             let error = error.with_help("to run with the defaults, restart namegate".to_owned());
-            return Err(Report::from(error).to_string());
+            return Err(Report::from(error).into());
         }
         if let Some(zone) = self.own_zones.replaced(&assembly) {
-            return Err(Report::from(zone).to_string());
+            return Err(Report::from(zone).into());
         }
         warn_of(&assembly);
         let settings = assembly.settings.clone();
@@ -312,8 +316,7 @@ impl Reloader {
             Share::ClientByRule(client, id) => format!("client {client} through rule {}", rule(id)),
         };
         let refused = policies.followed().refused();
-        tracing::warn!(
-            "cname = \"follow\": {holder} has used up its share of followed names; further CNAME targets are blocked \
+        tracing::warn!("cname = \"follow\": {holder} has used up its share of followed names; further CNAME targets are blocked \
              ({refused} so far)"
         );
         self.warned_of_full_share = Some(now);
@@ -372,8 +375,8 @@ pub fn summary(assembly: &Assembly) -> String {
 
 /// Logs warnings about probable mistakes.
 pub fn warn_of(assembly: &Assembly) {
-    if !assembly.warnings.is_empty() {
-        tracing::warn!("\n{}", assembly.warnings.render(false));
+    for warning in assembly.warnings.log_lines(Severity::Warning) {
+        tracing::warn!("{warning}");
     }
     for parameter in &assembly.unused_parameters {
         tracing::warn!("no loaded allowlist uses the parameter `{parameter}`");

@@ -131,7 +131,7 @@ impl Sandbox {
     pub fn remedy(&self, error: &str) -> Option<String> {
         let readable = self.readable.as_ref().filter(|_| error.contains(DENIED))?;
         Some(format!(
-            "  help: the sandbox only allows reading {}; restart namegate to let it read what the settings name now; \
+            "\n  help: the sandbox only allows reading {}; restart namegate to let it read what the settings name now; \
              if files move often, set `sandbox.landlock = false` before the restart",
             files::list(readable)
         ))
