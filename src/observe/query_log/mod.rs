@@ -158,7 +158,7 @@ fn write_fields(
         line.text("upstream", upstream);
     }
     line.seconds("latency_seconds", lookup.elapsed);
-    if fields.sample > 1 && !lookup.is_blocked() {
+    if fields.sample > 1 && !lookup.record.is_against_policy() {
         line.number("sample", format_args!("{}", fields.sample));
     }
     if let Some(messages) = lookup.messages.as_ref().filter(|_| fields.answers) {
