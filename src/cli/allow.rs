@@ -28,8 +28,8 @@ pub(super) struct Arguments {
     /// Reason, shown by `namegate allowed` and in the log; required without --revoke
     #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
     reason: Option<String>,
-    /// Who requests it
-    #[arg(long, value_name = "WHO", env = "USER", hide_env_values = true)]
+    /// Who requests it [default: SUDO_USER if USER is root, else USER]
+    #[arg(long, value_name = "WHO")]
     author: Option<String>,
     /// Accept a pattern that covers a whole top-level domain
     #[arg(long)]
@@ -77,7 +77,7 @@ fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
         name: arguments.name.clone(),
         duration: arguments.duration.map(|duration| duration.to_string()).unwrap_or_default(),
         reason: arguments.reason.clone().unwrap_or_default(),
-        author: arguments.author.clone().filter(|author| !author.trim().is_empty()),
+        author: arguments.author.clone().or_else(login).filter(|author| !author.trim().is_empty()),
         wide: arguments.wide,
     };
     let page = order(arguments, sources, Method::POST, "/api/v1/allowed", Some(&request))?;
@@ -86,6 +86,13 @@ fn allow(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
     }
     let granted: Grant = serde_json::from_slice(&page.body).map_err(|_| "the answer is not from namegate")?;
     Ok(format!("Granted: {} until {}", granted.pattern, crate::util::rfc3339::seconds(granted.until)))
+}
+
+/// The name of the person at the terminal: under `sudo`, USER is root.
+fn login() -> Option<String> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = variable("USER");
+    variable("SUDO_USER").filter(|_| user.as_deref() == Some("root")).or(user)
 }
 
 fn revoke(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
