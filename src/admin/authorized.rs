@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 use super::throttle::ErrorThrottle;
 use super::token::TokenFile;
 use crate::control::ControlHandle;
+use crate::util::log_event::log;
 
 /// Checks tokens and sends commands to the running service.
 #[derive(Clone)]
@@ -62,7 +63,8 @@ impl Control {
             .get::<AdminPeer>()
             .map_or_else(|| "unknown".to_owned(), |AdminPeer(address)| address.to_string());
         let what = if has_token { "a wrong token" } else { "no token" };
-        tracing::warn!(
+        log!(
+            AdminRefused,
             "admin request refused, {what}: {} from {peer}; {left_out} more since the last such line",
             parts.method
         );
@@ -82,7 +84,7 @@ impl Control {
         let token =
             read.map_err(|error| error.to_string()).and_then(|token| token.map_err(|e| e.to_string()));
         let token = token.map_err(|error| {
-            tracing::error!("admin request refused: {error}");
+            log!(TokenUnreadable, "admin request refused: {error}");
             let text =
                 "changes are disabled: the token cannot be read; help: see namegate's log for the reason";
             Refusal::new(StatusCode::FORBIDDEN, text)

@@ -27,6 +27,7 @@ use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
 use crate::service::{StartError, notify};
 use crate::util::heartbeat::Heartbeat;
+use crate::util::log_event::log;
 
 /// Executes commands one after the other, on its own thread. Each swaps the whole state.
 pub struct Reloader {
@@ -86,7 +87,9 @@ impl Reloader {
             };
             let complain = || {
                 metrics.reloaded(false);
-                tracing::error!("internal error in the reload thread: the last change was possibly not applied; please report this"
+                log!(
+                    InternalError,
+                    "internal error in the reload thread: the last change was possibly not applied; please report this"
                 );
                 std::thread::sleep(IDLE);
             };
@@ -170,7 +173,7 @@ impl Reloader {
         match outcome {
             Ok(summary) => {
                 self.metrics.reloaded(true);
-                tracing::info!("reloaded: {summary}");
+                log!(Reloaded, "reloaded: {summary}");
                 notify::ready(&summary);
             }
             Err(error) => {
@@ -180,9 +183,9 @@ impl Reloader {
                     None => vec![error.to_string()],
                 };
                 let remedy = self.sandbox.remedy(&error.to_string()).unwrap_or_default();
-                tracing::error!("reload failed; the previous policy stays active{remedy}");
+                log!(ReloadFailed, "reload failed; the previous policy stays active{remedy}");
                 for fault in faults {
-                    tracing::error!("{fault}");
+                    log!(ReloadFault, "{fault}");
                 }
                 notify::ready("the last reload failed; the previous policy stays active; see the log");
             }
@@ -268,7 +271,7 @@ impl Reloader {
             self.grants.note(Event::Ended, grant);
         }
         if let Err(error) = self.grants.save(&temporary) {
-            tracing::error!("{error}");
+            log!(GrantsUnsaved, "{error}");
         }
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
     }
@@ -283,7 +286,7 @@ impl Reloader {
                 for rule in group.policy.end_rules(now) {
                     ended = true;
                     let until = rule.until().map(|until| until.to_string()).unwrap_or_default();
-                    tracing::info!("rule `{rule}` at {} has ended: it applied until {until}", rule.place());
+                    log!(RuleEnded, "rule `{rule}` at {} has ended: it applied until {until}", rule.place());
                 }
             }
         }
@@ -316,7 +319,9 @@ impl Reloader {
             Share::ClientByRule(client, id) => format!("client {client} through rule {}", rule(id)),
         };
         let refused = policies.followed().refused();
-        tracing::warn!("cname = \"follow\": {holder} has used up its share of followed names; further CNAME targets are blocked \
+        log!(
+            FollowedShareFull,
+            "cname = \"follow\": {holder} has used up its share of followed names; further CNAME targets are blocked \
              ({refused} so far)"
         );
         self.warned_of_full_share = Some(now);
@@ -376,19 +381,19 @@ pub fn summary(assembly: &Assembly) -> String {
 /// Logs warnings about probable mistakes.
 pub fn warn_of(assembly: &Assembly) {
     for warning in assembly.warnings.log_lines(Severity::Warning) {
-        tracing::warn!("{warning}");
+        log!(SettingsWarning, "{warning}");
     }
     for parameter in &assembly.unused_parameters {
-        tracing::warn!("no loaded allowlist uses the parameter `{parameter}`");
+        log!(SettingsWarning, "no loaded allowlist uses the parameter `{parameter}`");
     }
     let groups = assembly.policies.groups();
     for group in
         groups.iter().filter(|group| group.policy.rules() == 0 && group.policy.mode() == Mode::Enforce)
     {
         match groups.len() {
-            1 => tracing::warn!("no active rules: every name is blocked"),
+            1 => log!(NoRules, "no active rules: every name is blocked"),
             _ => {
-                tracing::warn!("no active rules for client group `{}`: every name is blocked", group.name);
+                log!(NoRules, "no active rules for client group `{}`: every name is blocked", group.name);
             }
         }
     }
@@ -411,7 +416,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         ("[sandbox]", before.sandbox != after.sandbox),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
-        tracing::warn!("changes in {what} take effect after a restart");
+        log!(RestartNeeded, "changes in {what} take effect after a restart");
     }
 }
 

@@ -22,6 +22,7 @@ use crate::service::cookie_secrets::cookies;
 use crate::upstream::encrypted::encryption::Encryption;
 use crate::upstream::upstreams::Upstreams;
 use crate::upstream::{UpstreamConfig, loops, system};
+use crate::util::log_event::log;
 use crate::wire::denial::Denial;
 
 /// Creates a state from an assembly. It reuses the parts of `before` that still fit: the cache and the upstreams'
@@ -174,6 +175,14 @@ pub fn check_upstreams(assembly: &Assembly) -> Result<(), String> {
     })
 }
 
+/// The servers that queries without a route go to.
+///
+/// Errors: the system's resolver configuration cannot be used.
+pub fn default_servers(assembly: &Assembly) -> Result<Vec<UpstreamAddress>, String> {
+    let system = system_servers(&assembly.routes, None)?;
+    Ok(resolve_servers(&assembly.settings.upstream.servers, &system))
+}
+
 /// The servers that [`UpstreamAddress::System`] stands for, if one of `lists` has it.
 ///
 /// If the system's configuration cannot be read again, the previous servers stay: a tool that rewrites it may leave it
@@ -184,7 +193,8 @@ fn system_servers(lists: &ServerLists, before: Option<&Upstreams>) -> Result<Vec
     }
     system::servers().or_else(|error| match before.map(|before| &before.config().system[..]) {
         Some(servers @ [_, ..]) => {
-            tracing::warn!(
+            log!(
+                SystemResolverUnreadable,
                 "cannot read the system's resolver configuration; the upstream `system` keeps its previous servers: \
                  {error}"
             );

@@ -25,6 +25,8 @@ use backlog::Backlog;
 use connection::DnstapConnection;
 use encoder::Encoder;
 
+use crate::util::log_event::log;
+
 pub use encoder::DnstapEvent;
 
 /// Frames per lookup.
@@ -148,7 +150,7 @@ impl DnstapOutput {
             return Ok(());
         }
         if !self.stats.connected.swap(true, Ordering::Relaxed) {
-            tracing::info!("dnstap: reader connected at {}", self.socket.display());
+            log!(DnstapConnected, "dnstap: reader connected at {}", self.socket.display());
             (self.backoff, self.outage_told) = (FIRST_RETRY, false);
         }
         self.backlog.write_to(connection, &self.stats.frames)
@@ -161,7 +163,8 @@ impl DnstapOutput {
         self.retry_at = Some(now + self.backoff);
         self.backoff = LAST_RETRY.min(self.backoff * 2);
         if !std::mem::replace(&mut self.outage_told, true) {
-            tracing::warn!(
+            log!(
+                DnstapDisconnected,
                 "dnstap: cannot connect to {}: {error}; retrying, frames are lost until it connects",
                 self.socket.display()
             );

@@ -20,6 +20,7 @@ use rotated_file::RotatedFile;
 use crate::config::{ClientAddress, LogFormat, LogSettings};
 use crate::policy::{Policies, RuleText};
 use crate::util::label::Label;
+use crate::util::log_event::LogEvent;
 use crate::wire::records::records;
 
 /// The outputs of the query log and the fields of its lines.
@@ -123,6 +124,7 @@ fn write_fields(
 ) {
     let record = &lookup.record;
     line.head("time", time);
+    line.json_word("event", LogEvent::Query.name());
     line.head("decision", record.decision.label());
     if let Some(client) = who.client {
         line.text("client", client);

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 
 use crate::config;
 use crate::net::socket::AwaitedListener;
+use crate::util::log_event::log;
 use files::Files;
 
 /// The result of entering the sandbox; logged once there is a log.
@@ -120,10 +121,10 @@ impl Sandbox {
     /// Logs the active restrictions in one line, and a warning for each missing one.
     pub fn tell(&self) {
         if !self.confined.is_empty() {
-            tracing::info!("sandbox: {}", self.confined.join("; "));
+            log!(Sandbox, "sandbox: {}", self.confined.join("; "));
         }
         for missing in &self.missing {
-            tracing::warn!("sandbox incomplete: {missing}");
+            log!(SandboxIncomplete, "sandbox incomplete: {missing}");
         }
     }
 

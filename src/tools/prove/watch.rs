@@ -17,6 +17,7 @@ use crate::events::hidden_clients::HiddenClients;
 use crate::observe::canary::{Canary, random_label};
 use crate::observe::canary_results::{CanaryOutcome, CanaryResults, Round};
 use crate::util::label::Label;
+use crate::util::log_event::log;
 
 /// Time between queries: at most 50 per second.
 const PACE: Duration = Duration::from_millis(20);
@@ -96,14 +97,15 @@ impl Watch {
                 Err(Void::Changed) => continue,
                 Err(Void::Prohibited(server)) => {
                     if self.standing.set(None).is_some() || judged.is_none() {
-                        tracing::warn!(
+                        log!(
+                            CanariesUntested,
                             "canaries are not tested: {server} does not serve this host; add this host's address to \
                              server.allow_clients, or set prove.interval to 0s"
                         );
                     }
                 }
                 Err(Void::NoSocket(error)) => {
-                    tracing::warn!("canaries are not tested: {error}");
+                    log!(CanariesUntested, "canaries are not tested: {error}");
                 }
             }
             (judged, ended) = (Some(generation), Instant::now());
@@ -149,8 +151,8 @@ impl Watch {
         for CanaryOutcome { canary, fault } in &round.canaries {
             let (name, expect) = (&canary.name, canary.expect.label());
             match (fault, failed_before(canary)) {
-                (Some(fault), false) => tracing::error!("canary {name} ({expect}) failed: {fault}"),
-                (None, true) => tracing::info!("canary {name} ({expect}) recovered"),
+                (Some(fault), false) => log!(CanaryFailed, %name, "canary {name} ({expect}) failed: {fault}"),
+                (None, true) => log!(CanaryRecovered, %name, "canary {name} ({expect}) recovered"),
                 _ => {}
             }
         }
