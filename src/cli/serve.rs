@@ -14,7 +14,7 @@ use crate::service::serve::Service;
 use crate::service::shutdown::HangupHandler;
 use crate::service::sockets::{AdminListener, Sockets};
 use crate::service::state::default_servers;
-use crate::service::{StartError, notify, sandbox};
+use crate::service::{StartError, notify, sandbox, start_checks};
 use crate::util::allocator;
 use crate::util::log_event::log;
 
@@ -28,6 +28,10 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     adopt(&mut sources, &inherited);
     let assembly = assemble(&sources, 1)?;
     sources.pin(&assembly.origin);
+    let faults = start_checks::faults(&assembly);
+    if !faults.is_empty() {
+        return Err(faults.join("\nerror: ").into());
+    }
     let grants = GrantStore::new(assembly.settings.server.state_directory.clone());
     grants.prepare()?;
     let sockets = Sockets::open(&assembly.settings, inherited)?;

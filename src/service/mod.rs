@@ -13,6 +13,7 @@ pub mod sandbox;
 pub mod serve;
 pub mod shutdown;
 pub mod sockets;
+pub mod start_checks;
 pub mod state;
 pub mod watchdog;
 

@@ -99,7 +99,7 @@ impl Service {
         let live = Arc::new(LiveStats::new(&settings, started.0));
         let mut event_log =
             EventLog::new(&settings, Arc::clone(&state), Arc::clone(&live), Box::new(query_log))
-                .map_err(|error| cannot_log(&settings, &error))?;
+                .map_err(|error| format!("cannot open the query log: {error}"))?;
         let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
         let mut service = Self {
             listen: endpoints.iter().map(|endpoint| endpoint.address).collect(),
@@ -333,16 +333,4 @@ fn ends_before(given_up: Instant, thread: &JoinHandle<()>) -> bool {
         std::thread::sleep(Duration::from_millis(1));
     }
     thread.is_finished()
-}
-
-fn cannot_log(settings: &Settings, error: &std::io::Error) -> String {
-    match &settings.log.file {
-        Some(file) => {
-            format!(
-                "cannot write the query log {}: {error}\n  help: set `log.file` to a writable file",
-                file.display()
-            )
-        }
-        None => format!("cannot write the query log to standard output: {error}"),
-    }
 }
