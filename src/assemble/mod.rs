@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::allowlist::server_lists::ServerLists;
 use crate::allowlist::{self, Allowlist, AllowlistRule, Allowlists};
-use crate::config::{self, Loaded, Overrides, Settings};
+use crate::config::{self, Loaded, Overrides, Settings, ValueSources};
 use crate::diagnostics::{Diagnostic, Report};
 use crate::local::{LocalSource, LocalZones};
 use crate::policy::clients::{ClientPrefix, Clients, GroupId};
@@ -48,6 +48,8 @@ pub struct Assembly {
     pub settings: Settings,
     /// The file they were read from, for messages.
     pub origin: String,
+    /// Where the values of settings come from that are no defaults.
+    pub sources: ValueSources,
     /// The file sets nothing: it has only comments and table headers.
     pub is_unset: bool,
     /// The allowlists in force for any client, without duplicates.
@@ -93,7 +95,7 @@ pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Report> 
 }
 
 fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Report> {
-    let Loaded { settings, origin, is_unset, mut warnings } =
+    let Loaded { settings, origin, sources, is_unset, mut warnings } =
         config::load(sources.config.as_deref(), &sources.overrides)?;
     let local = LocalZones::load(&local_sources(&settings));
     let mut compiler = Compiler::new(&settings, &origin);
@@ -142,6 +144,7 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Report> 
     Ok(Assembly {
         settings,
         origin,
+        sources,
         is_unset,
         zones,
         policies,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::assemble::{Assembly, Sources, assemble};
+use crate::config::ValueSource;
 use crate::net::socket::{Endpoint, reachable};
 use crate::observe::metrics_registry::MetricsRegistry;
 use crate::service::grant_store::GrantStore;
@@ -90,10 +91,16 @@ fn cannot_start(error: &std::io::Error) -> StartError {
 /// Takes the addresses of inherited sockets in place of those in the settings, at every reload as well.
 fn adopt(sources: &mut Sources, inherited: &Inherited) {
     let overrides = &mut sources.overrides;
+    let mut is_inherited =
+        |setting| drop(overrides.sources.insert(setting, "an inherited socket".to_owned()));
     if !inherited.listen().is_empty() {
         overrides.listen = inherited.listen();
+        is_inherited("server.listen");
     }
-    overrides.admin = inherited.admin().map(Some).or(overrides.admin);
+    if let Some(admin) = inherited.admin() {
+        overrides.admin = Some(Some(admin));
+        is_inherited("admin.listen");
+    }
 }
 
 /// Logs where the resolver listens and forwards, what it allows, and where its settings come from.
@@ -105,6 +112,16 @@ fn announce(assembly: &Assembly, sockets: &Sockets, summary: &str) -> Result<(),
     log!(Forwarding, "forwarding to {}", servers.join(", "));
     log!(Policy, "{summary}");
     log!(Started, "namegate {} with settings from {}", env!("CARGO_PKG_VERSION"), assembly.origin);
+    let mut in_file = Vec::new();
+    for (path, source) in &assembly.sources {
+        match source {
+            ValueSource::File { line, .. } => in_file.push(format!("{path} (line {line})")),
+            ValueSource::Outside(_) => log!(Setting, "{path} is set by {source}"),
+        }
+    }
+    if !in_file.is_empty() {
+        log!(Setting, "{} sets {}", assembly.origin, in_file.join(", "));
+    }
     if let Some(AdminListener::Open(listener)) = &sockets.admin {
         let address = listener.local_addr()?;
         log!(AdminListening, %address, "admin on http://{address} (status page, /metrics, /livez, /readyz)");

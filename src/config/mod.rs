@@ -27,6 +27,7 @@ mod settings;
 mod tunnel_guard;
 mod upstream;
 mod value;
+mod value_sources;
 mod values;
 
 #[cfg(test)]
@@ -53,3 +54,4 @@ pub use settings::{Settings, settings};
 pub use tunnel_guard::{GuardMode, TunnelGuardSettings};
 pub use upstream::UpstreamSettings;
 pub use value::{admin_address, listen_address};
+pub use value_sources::{ValueSource, ValueSources, with_sources};
