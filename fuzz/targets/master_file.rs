@@ -1,6 +1,7 @@
 //! Fuzzes master files of local zones: every error has a line of the file, and an accepted zone answers with authority.
 
 use hickory_proto::op::Message;
+use namegate::diagnostics::Severity;
 use namegate::local::{LocalFailure, LocalZones};
 use namegate::wire::code::Class;
 use namegate::wire::request::{self, AnswerFlags};
@@ -19,11 +20,14 @@ pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let zones = match LocalZones::from_texts(&[(ORIGIN, text)]) {
         Ok(zones) => zones,
-        Err(faults) => {
-            assert!(!faults.is_empty());
-            for fault in faults {
-                assert!(fault.line.is_none_or(|line| (1..=lines(data)).contains(&line)), "{fault}");
-                assert!(!fault.to_string().contains(char::is_control), "{:?}", fault.to_string());
+        Err(report) => {
+            assert!(!report.is_empty());
+            for fault in report.diagnostics() {
+                let line = report.place(fault).map(|(line, _)| line);
+                assert!(line.is_none_or(|line| (1..=lines(data)).contains(&line)), "{fault:?}");
+            }
+            for line in report.log_lines(Severity::Error) {
+                assert!(!line.contains(char::is_control), "{line:?}");
             }
             return;
         }

@@ -22,6 +22,7 @@ use crate::config::ReadAccess;
 use crate::control::ControlHandle;
 use crate::control::requests::GrantRequest;
 use crate::policy::clients::WholeClient;
+use crate::util::log_event::log;
 
 /// Checks tokens and sessions, and sends commands to the running service.
 #[derive(Clone)]
@@ -209,7 +210,7 @@ impl Control {
         // Details about the file go only to the log, because the client is not authenticated.
         fault.map_or(Ok(None), |error| {
             if self.unreadable.admit(Instant::now()).is_some() {
-                tracing::error!("admin request refused: {error}");
+                log!(TokenUnreadable, "admin request refused: {error}");
             }
             let text = "a token cannot be read; help: see namegate's log for the reason";
             Err(Refusal::new(StatusCode::FORBIDDEN, text))
@@ -221,7 +222,8 @@ impl Control {
         admin.metrics.token_refused();
         if let Some(left_out) = self.refused.admit(Instant::now()) {
             let peer = peer(parts).map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-            tracing::warn!(
+            log!(
+                AdminRefused,
                 "admin request refused, {what}: {} from {peer}; {left_out} more since the last such line",
                 parts.method
             );

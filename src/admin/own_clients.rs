@@ -13,6 +13,7 @@ use super::Admin;
 use super::access::{AdminPeer, Approver};
 use super::refusal::Refusal;
 use crate::api::own_clients::{LEASE, OwnClientsJson};
+use crate::util::log_event::log;
 
 type Body = Result<Json<OwnClientsJson>, JsonRejection>;
 
@@ -26,7 +27,7 @@ pub(super) async fn register(
     let clients = clients(body)?;
     let new = admin.own_clients.lease(&clients, Instant::now() + LEASE);
     for client in new.map_err(|error| Refusal::unfit(error.to_string()))? {
-        tracing::info!("lookups from {client} are not counted as a client's: registered by {peer}");
+        log!(OwnClients, %client, "lookups from {client} are not counted as a client's: registered by {peer}");
     }
     let own_clients = Arc::clone(&admin.own_clients);
     tokio::spawn(async move {
@@ -53,6 +54,6 @@ fn clients(body: Body) -> Result<Vec<SocketAddr>, Refusal> {
 
 fn note_end(clients: &[SocketAddr]) {
     for client in clients {
-        tracing::info!("lookups from {client} are counted again");
+        log!(OwnClients, %client, "lookups from {client} are counted again");
     }
 }

@@ -16,6 +16,7 @@ use super::refusal::Refusal;
 use super::sessions::set_cookie;
 use crate::api::session::{SessionJson, SignInJson};
 use crate::util::label::Label;
+use crate::util::log_event::log;
 
 type Cookie = [(HeaderName, String); 1];
 
@@ -53,7 +54,7 @@ pub(super) async fn sign_in(
     let (cookie, session) =
         begun.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     if let Some(peer) = peer(&parts) {
-        tracing::info!("signed in as {} from {peer}", role.label());
+        log!(SignedIn, "signed in as {} from {peer}", role.label());
     }
     let cookie = [(SET_COOKIE, set_cookie(&cookie, is_tls(&parts.headers)))];
     let csrf = Some(session.csrf.into());

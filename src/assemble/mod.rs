@@ -5,7 +5,6 @@ pub mod explain;
 pub mod unused;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,9 +14,9 @@ use sha2::{Digest, Sha256};
 
 use crate::allowlist::server_lists::ServerLists;
 use crate::allowlist::{self, Allowlist, AllowlistRule, Allowlists};
-use crate::config::{self, Loaded, Overrides, Settings};
+use crate::config::{self, Loaded, Overrides, Settings, ValueSources};
 use crate::diagnostics::{Diagnostic, Report};
-use crate::local::{LocalSource, LocalZoneError, LocalZones};
+use crate::local::{LocalSource, LocalZones};
 use crate::policy::clients::{ClientPrefix, Clients, GroupId};
 use crate::policy::noise::Noise;
 use crate::policy::policies::Group;
@@ -49,6 +48,8 @@ pub struct Assembly {
     pub settings: Settings,
     /// The file they were read from, for messages.
     pub origin: String,
+    /// Where the values of settings come from that are no defaults.
+    pub sources: ValueSources,
     /// The file sets nothing: it has only comments and table headers.
     pub is_unset: bool,
     /// The allowlists in force for any client, without duplicates.
@@ -81,38 +82,8 @@ impl Assembly {
     }
 }
 
-/// All errors found.
-#[derive(Debug, Default)]
-pub struct AssemblyFaults {
-    report: Report,
-    local: Vec<LocalZoneError>,
-}
-
-impl AssemblyFaults {
-    /// Renders all errors, with locations and hints.
-    pub fn render(&self, color: bool) -> String {
-        let report = (!self.report.is_empty()).then(|| self.report.render(color));
-        let local = self.local.iter().map(|error| format!("error: {error}"));
-        report.into_iter().chain(local).collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl fmt::Display for AssemblyFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render(false))
-    }
-}
-
-impl std::error::Error for AssemblyFaults {}
-
-impl From<Report> for AssemblyFaults {
-    fn from(report: Report) -> Self {
-        Self { report, local: Vec::new() }
-    }
-}
-
 /// Reads and compiles everything. The policies get the generation number `generation`.
-pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, AssemblyFaults> {
+pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Report> {
     let mut assembly = assemble_one(sources, generation)?;
     if let Some(candidate) = assembly.settings.policy.shadow.clone() {
         let sources = Sources { config: Some(candidate), overrides: Overrides::default() };
@@ -123,8 +94,8 @@ pub fn assemble(sources: &Sources, generation: u64) -> Result<Assembly, Assembly
     Ok(assembly)
 }
 
-fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, AssemblyFaults> {
-    let Loaded { settings, origin, is_unset, mut warnings } =
+fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Report> {
+    let Loaded { settings, origin, sources, is_unset, mut warnings } =
         config::load(sources.config.as_deref(), &sources.overrides)?;
     let local = LocalZones::load(&local_sources(&settings));
     let mut compiler = Compiler::new(&settings, &origin);
@@ -149,10 +120,9 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Assembly
     let (read, local) = match (read, local) {
         (Ok(read), Ok(local)) => (read, local),
         (read, local) => {
-            return Err(AssemblyFaults {
-                report: read.err().unwrap_or_default(),
-                local: local.err().unwrap_or_default(),
-            });
+            let mut report = read.err().unwrap_or_default();
+            report.append(local.err().unwrap_or_default());
+            return Err(report);
         }
     };
     let names = std::iter::once(Group::DEFAULT).chain(settings.client.iter().map(|group| &*group.name));
@@ -174,6 +144,7 @@ fn assemble_one(sources: &Sources, generation: u64) -> Result<Assembly, Assembly
     Ok(Assembly {
         settings,
         origin,
+        sources,
         is_unset,
         zones,
         policies,

@@ -27,8 +27,8 @@ pub(super) struct Arguments {
     /// Reason, shown by `namegate allowed` and in the log; required without --revoke
     #[arg(long, value_name = "TEXT", required_unless_present = "revoke")]
     reason: Option<String>,
-    /// Who requests it
-    #[arg(long, value_name = "WHO", env = "USER", hide_env_values = true)]
+    /// Who requests it [default: SUDO_USER if USER is root, else USER]
+    #[arg(long, value_name = "WHO")]
     author: Option<String>,
     /// Allow it only for this client, an address or a prefix [default: all clients]
     #[arg(long, value_name = "ADDRESS", value_parser = client, conflicts_with = "group")]
@@ -88,7 +88,7 @@ async fn allow(arguments: &Arguments, client: &AdminClient) -> Result<String, Er
         name: arguments.name.clone(),
         duration: arguments.duration.map(|duration| duration.to_string()).unwrap_or_default(),
         reason: arguments.reason.clone().unwrap_or_default(),
-        author: arguments.author.clone().filter(|author| !author.trim().is_empty()),
+        author: arguments.author.clone().or_else(login).filter(|author| !author.trim().is_empty()),
         client: arguments.client(),
         group: arguments.group.clone(),
         wide: arguments.wide,
@@ -101,6 +101,13 @@ async fn allow(arguments: &Arguments, client: &AdminClient) -> Result<String, Er
     let granted: Grant = serde_json::from_slice(&page.body).map_err(|_| "the answer is not from namegate")?;
     let Grant { pattern, scope, until, .. } = granted;
     Ok(format!("Granted: {pattern}{} until {}", shown(&scope), crate::util::rfc3339::seconds(until)))
+}
+
+/// The name of the person at the terminal: under `sudo`, USER is root.
+fn login() -> Option<String> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = variable("USER");
+    variable("SUDO_USER").filter(|_| user.as_deref() == Some("root")).or(user)
 }
 
 async fn revoke(arguments: &Arguments, client: &AdminClient) -> Result<String, Error> {

@@ -10,10 +10,8 @@ use crate::assemble::Assembly;
 use crate::cli::output::{FAILED, counted, print, today, warn};
 use crate::diagnostics::Severity;
 use crate::policy::Mode;
-use crate::service::grant_store::GrantStore;
 use crate::service::reload::summary;
-use crate::service::state::check_upstreams;
-use crate::service::webhook::Webhook;
+use crate::service::{sockets, start_checks};
 use crate::tools::advise::{Advice, AdviceKind, advise};
 use crate::util::escape::on_one_line;
 
@@ -29,6 +27,9 @@ pub(super) struct Arguments {
     /// Treat warnings as errors (exit status 1)
     #[arg(long)]
     deny_warnings: bool,
+    /// Check only the files of the policy, not this host: ports, addresses, secrets, directories
+    #[arg(long)]
+    files_only: bool,
     /// Do not report this kind of warning; repeatable or comma-separated
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     allow: Vec<AdviceKind>,
@@ -42,13 +43,27 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly) -> u8 {
         warn(&format!("error: {}, and --deny-warnings is set", counted(warnings as u64, "warning")));
         return FAILED;
     }
-    let state = GrantStore::new(assembly.settings.server.state_directory.clone());
-    let webhook = || Webhook::check(&assembly.settings);
-    if let Err(error) = state.check().and_then(|()| check_upstreams(assembly)).and_then(|()| webhook()) {
-        warn(&format!("error: {error}"));
+    let faults = if arguments.files_only { Vec::new() } else { host_faults(assembly) };
+    for fault in &faults {
+        warn(&format!("error: {fault}"));
+    }
+    if !faults.is_empty() {
         return FAILED;
     }
     print("ok\n").max(printed)
+}
+
+/// What keeps `serve` from starting on this host. A port that a running namegate may use is only mentioned: this command
+/// usually runs beside it, before a reload.
+fn host_faults(assembly: &Assembly) -> Vec<String> {
+    let mut faults = start_checks::faults(assembly);
+    for error in sockets::test(&assembly.settings) {
+        match error.may_be_own() {
+            true => warn(&format!("note: {error}")),
+            false => faults.push(error.to_string()),
+        }
+    }
+    faults
 }
 
 /// Prints the warnings and returns their number.

@@ -28,11 +28,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::address::upstream::UpstreamAddress;
-use crate::assemble::{Assembly, AssemblyFaults, Sources, assemble};
-use crate::config::{Overrides, admin_address, listen_address};
+use crate::assemble::{Assembly, Sources, assemble};
+use crate::config::{Overrides, admin_address, listen_address, with_sources};
+use crate::diagnostics::Report;
 use crate::policy::Mode;
 use output::{FAILED, OK, complain, print, warn};
 
@@ -169,10 +171,14 @@ enum Action {
 
 Signals: SIGHUP reloads settings and allowlists, SIGTERM and SIGINT stop.")]
     Serve(SettingsOverrides),
-    /// Validate settings and allowlists; opens no sockets
+    /// Validate settings and allowlists, and test whether this host can serve them
+    ///
+    /// Runs every test that `serve` runs before it answers: state directory, upstreams, secrets, logs, addresses and
+    /// ports. A port that a running namegate uses is no error.
     #[command(after_help = "Examples:
   namegate check --config /etc/namegate/namegate.toml
   namegate check --deny-warnings --allow broad
+  namegate check --files-only --config azure.toml
 
 Exit status: 0 valid, 1 errors, or warnings with --deny-warnings.")]
     Check(With<check::Arguments, SettingsOverrides>),
@@ -209,7 +215,7 @@ from the running resolver.")]
 Exit status: 0 listed, 1 invalid settings, 2 no such client group, or no answer
 from the running resolver.")]
     Rules(With<rules::Arguments, SettingsOverrides>),
-    /// Print the effective settings as TOML
+    /// Print the effective settings as TOML, with the source of each value
     #[command(after_help = "Examples:
   namegate config
   namegate config --config /etc/namegate/namegate.toml --mode observe")]
@@ -377,22 +383,71 @@ other.")]
     Man(man::Arguments),
 }
 
+/// Options that override settings: their ids, and the settings' paths.
+const OVERRIDES: [(&str, &str); 5] = [
+    ("listen", "server.listen"),
+    ("upstream", "upstream.servers"),
+    ("admin", "admin.listen"),
+    ("mode", "policy.mode"),
+    ("zones", "policy.zones"),
+];
+
+/// The options that are on the command line, before and after the command's name. All others are from the environment.
+struct CommandLine {
+    before: Vec<&'static str>,
+    after: Vec<&'static str>,
+}
+
+impl CommandLine {
+    fn of(matches: &ArgMatches) -> Self {
+        let after = matches.subcommand().map(|(_, matches)| matches);
+        Self { before: written(matches), after: after.map(written).unwrap_or_default() }
+    }
+}
+
+/// The options of [`SettingsOverrides`] that are on the command line of one command.
+fn written(matches: &ArgMatches) -> Vec<&'static str> {
+    let is_written = |id: &&str| {
+        matches.try_contains_id(id).is_ok()
+            && matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
+    };
+    OVERRIDES.iter().map(|(id, _)| *id).chain(["config"]).filter(is_written).collect()
+}
+
 impl SettingsOverrides {
-    /// Applies the options before the command's name, as in `namegate --config FILE check`.
-    fn or(self, before: Self) -> Self {
-        let or = |these: Vec<SocketAddr>, others| if these.is_empty() { others } else { these };
+    /// Applies the options before the command's name, as in `namegate --config FILE check`. The command line takes
+    /// precedence over the environment, and an option after the name over one before it.
+    fn or(self, before: Self, line: &CommandLine) -> Self {
+        let is_after = |id, is_set: bool| is_set && (line.after.contains(&id) || !line.before.contains(&id));
+        let Self { config, listen, upstream, admin, mode, zones, token_file } = self;
         Self {
-            config: self.config.or(before.config),
-            listen: or(self.listen, before.listen),
-            upstream: if self.upstream.is_empty() { before.upstream } else { self.upstream },
-            admin: self.admin.or(before.admin),
-            mode: self.mode.or(before.mode),
-            zones: if self.zones.is_empty() { before.zones } else { self.zones },
-            token_file: self.token_file,
+            config: if is_after("config", config.is_some()) { config } else { before.config },
+            listen: if is_after("listen", !listen.is_empty()) { listen } else { before.listen },
+            upstream: if is_after("upstream", !upstream.is_empty()) { upstream } else { before.upstream },
+            admin: if is_after("admin", admin.is_some()) { admin } else { before.admin },
+            mode: if is_after("mode", mode.is_some()) { mode } else { before.mode },
+            zones: if is_after("zones", !zones.is_empty()) { zones } else { before.zones },
+            token_file,
         }
     }
 
-    fn sources(self) -> Sources {
+    fn sources(self, line: &CommandLine) -> Sources {
+        let is_set = |id| match id {
+            "listen" => !self.listen.is_empty(),
+            "upstream" => !self.upstream.is_empty(),
+            "admin" => self.admin.is_some(),
+            "mode" => self.mode.is_some(),
+            _ => !self.zones.is_empty(),
+        };
+        let source = |id: &str| match line.before.contains(&id) || line.after.contains(&id) {
+            true => format!("the command line (--{id})"),
+            false => format!("the environment variable NAMEGATE_{}", id.to_ascii_uppercase()),
+        };
+        let sources = OVERRIDES
+            .iter()
+            .filter(|(id, _)| is_set(id))
+            .map(|(id, setting)| (*setting, source(id)))
+            .collect();
         let overrides = Overrides {
             listen: self.listen,
             upstream: self.upstream,
@@ -400,6 +455,7 @@ impl SettingsOverrides {
             mode: self.mode,
             zones: self.zones,
             token_file: self.token_file,
+            sources,
         };
         Sources { config: self.config, overrides }
     }
@@ -431,13 +487,25 @@ impl FleetOverrides {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let Command { overrides: before, action } = Command::parse();
+    let matches = without_empty_variables(Command::command()).get_matches();
+    let Command { overrides: before, action } =
+        Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let action = action.unwrap_or_else(|| Action::Serve(SettingsOverrides::default()));
-    ExitCode::from(run(action, &before))
+    ExitCode::from(run(action, &before, &CommandLine::of(&matches)))
 }
 
-fn run(action: Action, before: &SettingsOverrides) -> u8 {
-    let sources = |overrides: SettingsOverrides| overrides.or(before.clone()).sources();
+/// An empty environment variable counts as unset, as compose and Kubernetes write it.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |argument: &clap::Arg| {
+        argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|argument| if is_empty(&argument) { argument.env(Resettable::Reset) } else { argument })
+        .mut_subcommands(without_empty_variables)
+}
+
+fn run(action: Action, before: &SettingsOverrides, line: &CommandLine) -> u8 {
+    let sources = |overrides: SettingsOverrides| overrides.or(before.clone(), line).sources(line);
     let each = |fleet: FleetOverrides| fleet.each().into_iter().map(sources).collect::<Vec<_>>();
     match action {
         Action::Serve(overrides) => done(serve::run(sources(overrides))),
@@ -458,9 +526,9 @@ fn run(action: Action, before: &SettingsOverrides) -> u8 {
             }
             None => with_assembly(&sources(overrides), |assembly| rules::run(&arguments, &assembly)),
         },
-        Action::Config(overrides) => {
-            with_assembly(&sources(overrides), |assembly| print(&assembly.settings.to_toml()))
-        }
+        Action::Config(overrides) => with_assembly(&sources(overrides), |assembly| {
+            print(&with_sources(&assembly.settings.to_toml(), &assembly.sources))
+        }),
         Action::Init(arguments) => init::run(arguments),
         Action::Import(arguments) => import::run(&arguments),
         Action::Audit(arguments) => audit::run(&arguments),
@@ -505,7 +573,7 @@ fn done(outcome: Result<(), crate::service::StartError>) -> u8 {
     match outcome {
         Ok(()) => OK,
         Err(error) => {
-            match error.downcast_ref::<AssemblyFaults>() {
+            match error.downcast_ref::<Report>() {
                 Some(faults) => complain(faults),
                 None => warn(&format!("error: {error}")),
             }

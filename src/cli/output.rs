@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use toml::value::{Date, Datetime};
 
 use super::http::NoAnswer;
-use crate::assemble::AssemblyFaults;
+use crate::diagnostics::Report;
 
 /// Success; for `explain`: the name is allowed.
 pub(in crate::cli) const OK: u8 = 0;
@@ -33,7 +33,7 @@ pub(in crate::cli) fn exit_status(error: &(dyn std::error::Error + 'static)) -> 
     if error.is::<NoAnswer>() { NO_ANSWER } else { FAILED }
 }
 
-pub(in crate::cli) fn complain(faults: &AssemblyFaults) {
+pub(in crate::cli) fn complain(faults: &Report) {
     warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
 }
 

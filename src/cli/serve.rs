@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::assemble::{Sources, assemble};
+use crate::assemble::{Assembly, Sources, assemble};
+use crate::config::ValueSource;
+use crate::net::socket::{Endpoint, reachable};
 use crate::observe::metrics_registry::MetricsRegistry;
 use crate::service::grant_store::GrantStore;
 use crate::service::inherited::Inherited;
@@ -11,9 +13,11 @@ use crate::service::reload::{Reloader, summary, warn_of};
 use crate::service::sandbox::files::Files;
 use crate::service::serve::Service;
 use crate::service::shutdown::HangupHandler;
-use crate::service::sockets::Sockets;
-use crate::service::{StartError, notify, sandbox};
+use crate::service::sockets::{AdminListener, Sockets};
+use crate::service::state::default_servers;
+use crate::service::{StartError, notify, sandbox, start_checks};
 use crate::util::allocator;
+use crate::util::log_event::log;
 
 /// Runs the resolver in the foreground until SIGTERM or SIGINT.
 ///
@@ -25,16 +29,20 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     adopt(&mut sources, &inherited);
     let assembly = assemble(&sources, 1)?;
     sources.pin(&assembly.origin);
+    let faults = start_checks::faults(&assembly);
+    if !faults.is_empty() {
+        return Err(faults.join("\nerror: ").into());
+    }
     let grants = GrantStore::new(assembly.settings.server.state_directory.clone());
     grants.prepare()?;
     let sockets = Sockets::open(&assembly.settings, inherited)?;
     let sandbox =
         sandbox::enter(&assembly.settings.sandbox, &Files::of(&sources, &assembly), sockets.awaited());
     let _written_at_the_end = crate::observe::log::start(&assembly.settings.log);
+    let (settings, summary) = (assembly.settings.clone(), summary(&assembly));
+    announce(&assembly, &sockets, &summary)?;
     sandbox.tell();
     warn_of(&assembly);
-    let (settings, origin, summary) =
-        (assembly.settings.clone(), assembly.origin.clone(), summary(&assembly));
     let metrics = Arc::new(MetricsRegistry::install()?);
     let own_zones = OwnAllowlists::of(&assembly);
     let mut service =
@@ -58,12 +66,13 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
         compiling: None,
     };
     service.obey_orders(reloader).map_err(|error| cannot_start(&error))?;
-    announce(&service, &origin, &summary);
+    log!(Ready, "ready");
+    notify::ready(&summary);
     service.run_until_stopped(signals);
-    tracing::info!("shutting down: waiting for queries in flight");
+    log!(Stopping, "shutting down: waiting for queries in flight");
     notify::stopping();
     service.shut_down();
-    tracing::info!("stopped");
+    log!(Stopped, "stopped");
     Ok(())
 }
 
@@ -83,30 +92,44 @@ fn cannot_start(error: &std::io::Error) -> StartError {
 /// Takes the addresses of inherited sockets in place of those in the settings, at every reload as well.
 fn adopt(sources: &mut Sources, inherited: &Inherited) {
     let overrides = &mut sources.overrides;
+    let mut is_inherited =
+        |setting| drop(overrides.sources.insert(setting, "an inherited socket".to_owned()));
     if !inherited.listen().is_empty() {
         overrides.listen = inherited.listen();
+        is_inherited("server.listen");
     }
-    overrides.admin = inherited.admin().map(Some).or(overrides.admin);
+    if let Some(admin) = inherited.admin() {
+        overrides.admin = Some(Some(admin));
+        is_inherited("admin.listen");
+    }
 }
 
-/// Logs what is loaded, where the resolver listens and forwards, and how to try it.
-fn announce(service: &Service, origin: &str, summary: &str) {
-    tracing::info!("namegate {} with settings from {origin}", env!("CARGO_PKG_VERSION"));
-    tracing::info!("{summary}");
-    let state = service.state.load();
-    let servers: Vec<&str> = state.upstreams.servers().iter().map(|server| &**server.name()).collect();
-    tracing::info!("forwarding to {}", servers.join(", "));
-    for address in &service.listen {
-        tracing::info!("listening on {address} (udp, tcp)");
+/// Logs where the resolver listens and forwards, what it allows, and where its settings come from.
+fn announce(assembly: &Assembly, sockets: &Sockets, summary: &str) -> Result<(), StartError> {
+    for Endpoint { address, .. } in &sockets.endpoints {
+        log!(Listening, %address, "listening on {address} (udp, tcp)");
     }
-    if let Some(address) = service.admin {
-        tracing::info!("admin on http://{address} (status page, /metrics, /livez, /readyz)");
+    let servers: Vec<String> = default_servers(assembly)?.iter().map(ToString::to_string).collect();
+    log!(Forwarding, "forwarding to {}", servers.join(", "));
+    log!(Policy, "{summary}");
+    log!(Started, "namegate {} with settings from {}", env!("CARGO_PKG_VERSION"), assembly.origin);
+    let mut in_file = Vec::new();
+    for (path, source) in &assembly.sources {
+        match source {
+            ValueSource::File { line, .. } => in_file.push(format!("{path} (line {line})")),
+            ValueSource::Outside(_) => log!(Setting, "{path} is set by {source}"),
+        }
     }
-    if let Some(address) = service.listen.first() {
-        let ip =
-            if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
-        tracing::info!("try an allowed name: dig @{ip} -p {} NAME", address.port());
+    if !in_file.is_empty() {
+        log!(Setting, "{} sets {}", assembly.origin, in_file.join(", "));
     }
-    tracing::info!("ready");
-    notify::ready(summary);
+    if let Some(AdminListener::Open(listener)) = &sockets.admin {
+        let address = listener.local_addr()?;
+        log!(AdminListening, %address, "admin on http://{address} (status page, /metrics, /livez, /readyz)");
+    }
+    if let Some(Endpoint { address, .. }) = sockets.endpoints.first() {
+        let server = reachable(*address);
+        log!(Hint, "try an allowed name: dig @{} -p {} NAME", server.ip(), server.port());
+    }
+    Ok(())
 }

@@ -1,11 +1,13 @@
 //! [`load`]: the settings in effect, from a file or the built-in defaults, with command-line overrides applied.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::address::upstream::UpstreamAddress;
 use crate::config::settings::Settings;
 use crate::config::upstream::UpstreamSettings;
+use crate::config::value_sources::{ValueSource, ValueSources, values_of};
 use crate::config::{settings, value};
 use crate::diagnostics::{Diagnostic, Report, Source, ValueError, read_source};
 use crate::policy::Mode;
@@ -24,13 +26,16 @@ pub struct Loaded {
     pub settings: Settings,
     /// The file they were read from, for messages.
     pub origin: String,
+    /// Where the values come from that are no defaults.
+    pub sources: ValueSources,
     /// The file sets nothing: it has only comments and table headers.
     pub is_unset: bool,
     /// Probable mistakes.
     pub warnings: Report,
 }
 
-/// Settings given on the command line. Empty ones leave the setting unchanged; the others replace it.
+/// Settings given on the command line or in the environment. Empty ones leave the setting unchanged; the others replace
+/// it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// `server.listen`
@@ -45,6 +50,8 @@ pub struct Overrides {
     pub mode: Option<Mode>,
     /// `policy.zones`; relative paths start at the working directory.
     pub zones: Vec<String>,
+    /// Where those that are set come from, in words, by the path of the setting.
+    pub sources: BTreeMap<&'static str, String>,
 }
 
 impl Overrides {
@@ -83,6 +90,10 @@ fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> R
     };
     let (mut settings, diagnostics) = settings(&source, base);
     overrides.apply(&mut settings);
+    let mut sources = if path.is_some() { values_of(&source) } else { ValueSources::new() };
+    for (setting, what) in &overrides.sources {
+        sources.insert((*setting).to_owned(), ValueSource::Outside(what.clone()));
+    }
     let origin = source.file().to_owned();
     let is_unset = source.is_unset();
     let mut warnings = Report::new(source, diagnostics);
@@ -90,7 +101,11 @@ fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> R
     refuse_unknown_places(&settings, overrides).into_iter().for_each(|unknown| warnings.push(unknown));
     refuse_no_roots(&settings).into_iter().for_each(|nobody| warnings.push(nobody));
     doubt_certificates(&settings).into_iter().for_each(|doubt| warnings.push(doubt));
-    if warnings.has_errors() { Err(warnings) } else { Ok(Loaded { settings, origin, is_unset, warnings }) }
+    if warnings.has_errors() {
+        Err(warnings)
+    } else {
+        Ok(Loaded { settings, origin, sources, is_unset, warnings })
+    }
 }
 
 /// Errors for upstreams that are this server itself: its queries would loop until the deadline.
@@ -186,8 +201,13 @@ mod tests {
             token_file: Some("token".into()),
             mode: Some(Mode::Observe),
             zones: vec!["r".to_owned()],
+            sources: BTreeMap::from([("policy.mode", "a test".to_owned())]),
         };
-        let settings = load_or(None, Path::new("/nonexistent"), &overrides).unwrap().settings;
+        let Loaded { settings, sources, .. } = load_or(None, Path::new("/nonexistent"), &overrides).unwrap();
+        assert_eq!(
+            sources.into_iter().collect::<Vec<_>>(),
+            [("policy.mode".to_owned(), ValueSource::Outside("a test".to_owned()))]
+        );
         assert_eq!(settings.server.listen, overrides.listen);
         assert_eq!(settings.upstream.servers, overrides.upstream);
         assert_eq!((settings.admin.listen, settings.policy.mode), (None, Mode::Observe));

@@ -16,7 +16,8 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// Log format: "text" for people, "json" for programs.
     pub format: LogFormat,
-    /// Queries to log: "none", "blocked" or "all". "all" writes a line for every query.
+    /// Queries to log: "none", "blocked" or "all". "blocked" includes allowed ones whose answer is not what their rule
+    /// expects (`reason` is "unexpected"). "all" writes a line for every query.
     pub queries: LogQueries,
     /// Log one in this many of the queries that are not blocked. Raise it if "all" is too much.
     pub sample: u32,
@@ -114,7 +115,8 @@ pub enum LogFormat {
 pub enum LogQueries {
     /// None.
     None,
-    /// Those that are blocked, and in `observe` mode those that would otherwise be blocked.
+    /// Those that are blocked, in `observe` mode those that would otherwise be blocked, and those whose answer is not what
+    /// their rule expects.
     Blocked,
     /// Every one.
     All,

@@ -28,6 +28,7 @@ mod settings;
 mod tunnel_guard;
 mod upstream;
 mod value;
+mod value_sources;
 mod values;
 mod webhook;
 
@@ -57,3 +58,4 @@ pub use tunnel_guard::{GuardMode, TunnelGuardSettings};
 pub use upstream::UpstreamSettings;
 pub use value::{admin_address, listen_address};
 pub use webhook::{WebhookEvent, WebhookSettings, WebhookUrl};
+pub use value_sources::{ValueSource, ValueSources, with_sources};

@@ -11,6 +11,7 @@ use annotate_snippets::{
 
 use crate::diagnostics::diagnostic::{Diagnostic, Severity};
 use crate::diagnostics::source::Source;
+use crate::util::escape::on_one_line;
 
 /// Maximum diagnostics rendered at once; the others are counted. A million bad lines have one cause, not a million.
 pub const MAX_DRAWN: usize = 200;
@@ -107,6 +108,26 @@ impl Report {
             text.push_str(&format!("\n\n… and {more} more"));
         }
         text
+    }
+
+    /// One line for each diagnostic of this severity, at most [`MAX_DRAWN`]: place, message and hint.
+    pub fn log_lines(&self, severity: Severity) -> Vec<String> {
+        let line = |one: &Diagnostic| {
+            let place = match self.place(one) {
+                Some((line, column)) => format!("{}:{line}:{column}: ", one.file),
+                None if one.file.is_empty() => String::new(),
+                None => format!("{}: ", one.file),
+            };
+            let help = one.help.as_ref().map(|help| format!("; help: {help}")).unwrap_or_default();
+            on_one_line(&format!("{place}{}{help}", one.message))
+        };
+        let mut wanted = self.diagnostics.iter().filter(|one| one.severity == severity);
+        let mut lines: Vec<String> = wanted.by_ref().take(MAX_DRAWN).map(line).collect();
+        match wanted.count() {
+            0 => {}
+            more => lines.push(format!("… and {more} more")),
+        }
+        lines
     }
 
     fn group<'a>(&'a self, diagnostic: &'a Diagnostic) -> Group<'a> {

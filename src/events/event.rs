@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::address::client::Client;
-use crate::events::outcome::{Decision, QueryOutcome};
+use crate::events::outcome::QueryOutcome;
 use crate::wire::query::{Question, parse_question};
 use crate::wire::reply::Transport;
 
@@ -23,17 +23,6 @@ pub struct AnsweredQuery<'a> {
     pub received: Instant,
     /// Time from the request to the reply.
     pub elapsed: Duration,
-}
-
-impl AnsweredQuery<'_> {
-    /// True if the name is not allowed, even if observe mode forwarded it.
-    pub fn is_blocked(&self) -> bool {
-        is_blocked(self.record.decision)
-    }
-}
-
-fn is_blocked(decision: Decision) -> bool {
-    matches!(decision, Decision::Blocked | Decision::Observed)
 }
 
 /// An owned [`AnsweredQuery`]. Its size is fixed, so that queueing it allocates nothing except for the optional
@@ -89,11 +78,6 @@ impl QueryEvent {
             tapped: false,
             shown: 0,
         })
-    }
-
-    /// True if the name is not allowed, even if observe mode forwarded it.
-    pub fn is_blocked(&self) -> bool {
-        is_blocked(self.record.decision)
     }
 
     /// A copy without the messages.

@@ -67,6 +67,16 @@ impl QueryOutcome {
         Self { decision, source, rcode, reason: None, rule: None, upstream: None }
     }
 
+    /// True if the name is not allowed, even if observe mode forwarded it.
+    pub fn is_blocked(&self) -> bool {
+        matches!(self.decision, Decision::Blocked | Decision::Observed)
+    }
+
+    /// True if the policy objects to the lookup: it is blocked, or its answer is not what a rule expects.
+    pub fn is_against_policy(&self) -> bool {
+        self.is_blocked() || self.reason.is_some()
+    }
+
     /// The same, decided by `rule` of `group`.
     pub fn by_rule(self, rule: Option<RuleRef<'_>>, group: GroupId, policies: &Policies) -> Self {
         let key = |rule: RuleRef<'_>| RuleKey { compiled: policies.compiled(), group, id: rule.id() };

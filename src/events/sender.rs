@@ -30,7 +30,7 @@ const TENTH: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct Interest {
     log: LogQueries,
-    /// Of the lookups that are not blocked, one in this many is logged.
+    /// Of the lookups that the policy does not object to, one in this many is logged.
     sample: u32,
     answers: bool,
     tap: LogQueries,
@@ -52,10 +52,10 @@ impl Interest {
     }
 }
 
-fn wants(queries: LogQueries, blocked: bool) -> bool {
+fn wants(queries: LogQueries, objected: bool) -> bool {
     match queries {
         LogQueries::None => false,
-        LogQueries::Blocked => blocked,
+        LogQueries::Blocked => objected,
         LogQueries::All => true,
     }
 }
@@ -66,7 +66,7 @@ pub struct EventSender {
     interest: Interest,
     queue: Producer<QueryEvent>,
     lost: Arc<AtomicU64>,
-    /// Lookups not blocked since the last one that was logged.
+    /// Lookups without objection since the last one that was logged.
     skipped: u32,
     pages: Pages,
 }
@@ -120,10 +120,14 @@ impl EventSender {
         if exchange.client.is_own {
             return;
         }
-        let blocked = exchange.is_blocked();
-        let logged = wants(self.interest.log, blocked) && (blocked || self.is_sampled());
-        let tapped = wants(self.interest.tap, blocked);
-        let shown = if blocked && self.interest.pages { self.pages.weight(exchange.received) } else { None };
+        let objected = exchange.record.is_against_policy();
+        let logged = wants(self.interest.log, objected) && (objected || self.is_sampled());
+        let tapped = wants(self.interest.tap, objected);
+        let shown = if exchange.record.is_blocked() && self.interest.pages {
+            self.pages.weight(exchange.received)
+        } else {
+            None
+        };
         if !(logged || tapped || shown.is_some()) {
             return;
         }

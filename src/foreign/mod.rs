@@ -20,7 +20,7 @@ mod zone_file;
 
 pub use decode::decode;
 pub(crate) use json::{Json, parse};
-pub(crate) use zone_file::{azure_records, report as zone_report};
+pub(crate) use zone_file::azure_records;
 
 use clap::ValueEnum;
 

@@ -28,6 +28,7 @@ use crate::net::socket::take_no_more_connections;
 use crate::policy::AllowedQuery;
 use crate::relay::RelayHandle;
 use crate::util::duration::shown;
+use crate::util::log_event::log;
 use crate::wire::reply::Transport;
 
 /// Limits for TCP clients.
@@ -114,14 +115,14 @@ impl TcpService {
                 // The client has already closed it, as a load balancer's probe does.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!("cannot accept TCP connections, retrying in {}: {error}", shown(backoff));
+                    log!(AcceptFailed, "cannot accept TCP connections, retrying in {}: {error}", shown(backoff));
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
                 }
             }
         }
         if !is_inherited && let Err(error) = self.accept_the_last(listener).await {
-            tracing::debug!("connections that arrived during shutdown may be lost: {error}");
+            log!(SocketError, "connections that arrived during shutdown may be lost: {error}");
         }
     }
 
@@ -130,7 +131,7 @@ impl TcpService {
         let listener = listener.into_std()?;
         // This may fail. Then connections that arrive between the last accept and the close are lost.
         if let Err(error) = take_no_more_connections(&listener) {
-            tracing::debug!("cannot stop the listener from taking new connections: {error}");
+            log!(SocketError, "cannot stop the listener from taking new connections: {error}");
         }
         sleep(SHUTDOWN_DRAIN).await;
         while let Ok((stream, address)) = listener.accept() {
@@ -170,7 +171,7 @@ impl TcpService {
         let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
         let reading = async {
             if let Err(error) = self.read_queries(&mut reader, address, permit, replies).await {
-                tracing::debug!("TCP connection closed: {error}");
+                log!(TcpClosed, "TCP connection closed: {error}");
             }
         };
         // Each pending query holds a clone of `replies`; the writer ends when the last clone is dropped.

@@ -25,6 +25,7 @@ use crate::net::socket;
 use crate::policy::AllowedQuery;
 use crate::relay::RelayHandle;
 use crate::util::heartbeat::Heartbeat;
+use crate::util::log_event::log;
 use crate::wire::reply::Transport;
 
 /// How often a worker without traffic checks for shutdown.
@@ -86,7 +87,7 @@ impl Worker {
                 Ok(_) => self.serve(&requests, &mut replies),
                 Err(error) if is_timeout(&error) => self.engine.refresh(),
                 Err(error) => {
-                    tracing::debug!("cannot receive over UDP: {error}");
+                    log!(SocketError, "cannot receive over UDP: {error}");
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -101,7 +102,7 @@ impl Worker {
     /// unreachable.
     fn drain(&mut self, requests: &mut ReceiveBatch, replies: &mut Replies) {
         if let Err(error) = socket::take_no_more_datagrams(self.socket.receiving()) {
-            tracing::debug!("cannot stop a closing socket from receiving datagrams: {error}");
+            log!(SocketError, "cannot stop a closing socket from receiving datagrams: {error}");
         }
         for pause in [Duration::ZERO, LAST_CALL] {
             std::thread::sleep(pause);

@@ -39,10 +39,8 @@ impl EmbeddedUpstream {
         if !listen.ip().is_loopback() {
             return Err(Error::new(ErrorKind::InvalidInput, format!("{listen} is not a loopback address")));
         }
-        let zones = LocalZones::from_texts(zones).map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            Error::new(ErrorKind::InvalidData, lines.join("\n"))
-        })?;
+        let zones =
+            LocalZones::from_texts(zones).map_err(|report| Error::new(ErrorKind::InvalidData, report))?;
         let (udp, tcp) = bind(listen).await?;
         let address = udp.local_addr()?;
         let mut server = Server::new(zones.into_catalog());

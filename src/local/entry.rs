@@ -4,7 +4,7 @@
 //! parentheses as text, reads `\DDD` in another base, and drops what follows `\;`. hickory only parses the data of
 //! rarer types, and input that it would misread is rejected first.
 
-use super::error::Fault;
+use super::fault::Fault;
 
 /// An entry without comments, parentheses and line breaks.
 #[derive(Debug)]

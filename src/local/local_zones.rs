@@ -17,9 +17,10 @@ use sha2::{Digest, Sha256};
 
 use super::alias;
 use super::capture::Capture;
-use super::error::{Fault, LocalZoneError};
+use super::fault::Fault;
 use super::master_file::MasterFile;
 use super::zone::{LocalZone, MAX_ALIASES};
+use crate::diagnostics::{Diagnostic, Report, Source, source_of};
 use crate::wire::code::{Class, Type};
 use crate::wire::header::{HEADER, Header};
 use crate::wire::name::Name;
@@ -65,49 +66,48 @@ pub struct LocalZones {
 
 impl LocalZones {
     /// Reads every file. On any fault loads nothing and returns all faults.
-    pub fn load(sources: &[LocalSource]) -> Result<Self, Vec<LocalZoneError>> {
-        Self::collect(
-            sources.iter().map(|source| (source.origin.clone(), source.file.clone(), read(&source.file))),
-        )
+    pub fn load(sources: &[LocalSource]) -> Result<Self, Report> {
+        Self::collect(sources.iter().map(|source| (source.origin.clone(), read(&source.file))))
     }
 
     /// Loads built-in zones, given as pairs of origin and master file.
-    pub fn from_texts(zones: &[(&str, &str)]) -> Result<Self, Vec<LocalZoneError>> {
+    pub fn from_texts(zones: &[(&str, &str)]) -> Result<Self, Report> {
         let name = |text: &str| {
             let name = rr::Name::from_ascii(text).ok()?;
             Name::from_labels(name.iter()).ok()
         };
         Self::collect(zones.iter().map(|(origin, text)| {
-            let label = PathBuf::from(format!("zone {origin}"));
+            let source = Source::new(format!("zone {origin}"), *text);
             match name(origin) {
-                Some(origin) => (origin, label, Ok((*text).to_owned())),
-                None => (
-                    Name::ROOT,
-                    label,
-                    Err(Fault::whole("the origin is not a valid name", "correct the origin")),
-                ),
+                Some(origin) => (origin, Ok(source)),
+                None => {
+                    let fault = Fault::whole("the origin is not a valid name", "correct the origin");
+                    (Name::ROOT, Err(Fault::report(vec![fault], source)))
+                }
             }
         }))
     }
 
-    fn collect(
-        sources: impl Iterator<Item = (Name, PathBuf, Result<String, Fault>)>,
-    ) -> Result<Self, Vec<LocalZoneError>> {
+    fn collect(sources: impl Iterator<Item = (Name, Result<Source, Report>)>) -> Result<Self, Report> {
         let mut zones =
             Self { origins: Vec::new(), lengths: Vec::new(), catalog: Catalog::new(), digest: Sha256::new() };
-        let mut files: HashMap<Name, PathBuf> = HashMap::new();
-        let mut errors = Vec::new();
-        for (origin, file, text) in sources {
-            let result = text.map_err(|fault| vec![fault]).and_then(|text| match files.get(&origin) {
-                Some(first) => Err(vec![Fault::whole(
-                    format!("the zone `{origin}` is already loaded from {}", first.display()),
-                    "keep one file for each origin",
-                )]),
-                None => zones.add(&origin, &text),
+        let mut files: HashMap<Name, String> = HashMap::new();
+        let mut errors = Report::default();
+        for (origin, source) in sources {
+            let result = source.and_then(|source| {
+                let added = match files.get(&origin) {
+                    Some(first) => Err(vec![Fault::whole(
+                        format!("the zone `{origin}` is already loaded from {first}"),
+                        "keep one file for each origin",
+                    )]),
+                    None => zones.add(&origin, source.text()),
+                };
+                let file = source.file().to_owned();
+                added.map(|()| file).map_err(|faults| Fault::report(faults, source))
             });
             match result {
-                Ok(()) => drop(files.insert(origin, file)),
-                Err(faults) => errors.extend(faults.into_iter().map(|fault| fault.in_file(&file))),
+                Ok(file) => drop(files.insert(origin, file)),
+                Err(report) => errors.append(report),
             }
         }
         if errors.is_empty() { Ok(zones) } else { Err(errors) }
@@ -212,28 +212,21 @@ fn bare_question(request: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Reads a file, which must be a regular file of at most [`MAX_FILE_BYTES`] in UTF-8.
-fn read(file: &Path) -> Result<String, Fault> {
-    let unreadable = |error: std::io::Error| {
-        Fault::whole(
-            format!("cannot be read: {error}"),
-            "check the path in the settings and the file's permissions",
-        )
+fn read(file: &Path) -> Result<Source, Report> {
+    let name = file.display().to_string();
+    let unreadable = |error: std::io::Error| Diagnostic::unreadable(&name, &error);
+    let refused = |message: &str, help: &str| {
+        Report::from(Diagnostic::error(&name, message).with_help(help.to_owned()))
     };
     // Opening a pipe would block until another process writes to it.
     if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(Fault::whole("is not a regular file", "write the path of a master file"));
+        return Err(refused("not a regular file", "write the path of a master file"));
     }
     let mut bytes = Vec::new();
     let mut limited = std::fs::File::open(file).map_err(unreadable)?.take(MAX_FILE_BYTES + 1);
     if limited.read_to_end(&mut bytes).map_err(unreadable)? as u64 > MAX_FILE_BYTES {
-        let message = format!("is larger than {MAX_FILE_BYTES} bytes");
-        return Err(Fault::whole(message, "check that it is a master file; split a large zone"));
+        let message = format!("the file is larger than {MAX_FILE_BYTES} bytes");
+        return Err(refused(&message, "check that it is a master file; split a large zone"));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
-        Fault::at(line, "is not UTF-8 text", "save the file as UTF-8")
-    })
+    source_of(&name, bytes)
 }

@@ -8,8 +8,9 @@ use hickory_proto::serialize::binary::BinEncodable;
 use hickory_proto::serialize::txt::{Parser, parse_ttl};
 
 use super::entry::{LocalEntry, Word, check_for_hickory, entries};
-use super::error::{Fault, LocalZoneError};
+use super::fault::Fault;
 use super::rdata::{self, Style};
+use crate::diagnostics::{Report, Source};
 
 /// Faults reported per file; later ones mostly repeat the same mistake.
 pub(super) const MAX_FAULTS: usize = 20;
@@ -31,14 +32,13 @@ pub(super) struct MasterFile {
 
 /// Reads the records, with their first lines, of a master file that is not a local zone.
 pub(crate) fn read_records(
-    file: &str,
-    text: &str,
+    source: &Source,
     origin: &Name,
     azure: bool,
-) -> Result<Vec<(usize, Record)>, Vec<LocalZoneError>> {
-    let in_file = |faults: Vec<Fault>| faults.into_iter().map(|fault| fault.in_file(file)).collect();
+) -> Result<Vec<(usize, Record)>, Report> {
     // Pasted text may have no final line ending.
-    MasterFile::read_as(&format!("{text}\n"), origin, azure).map_err(in_file)
+    let text = format!("{}\n", source.text());
+    MasterFile::read_as(&text, origin, azure).map_err(|faults| Fault::report(faults, source.clone()))
 }
 
 impl MasterFile {

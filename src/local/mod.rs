@@ -8,7 +8,7 @@ mod alias;
 mod capture;
 mod embedded_upstream;
 mod entry;
-mod error;
+mod fault;
 mod local_zones;
 mod master_file;
 mod rdata;
@@ -18,6 +18,5 @@ mod zone;
 
 pub use alias::join;
 pub use embedded_upstream::{EmbeddedUpstream, demo_zones};
-pub use error::LocalZoneError;
 pub use local_zones::{LocalAnswer, LocalFailure, LocalSource, LocalZones, MAX_FILE_BYTES};
 pub(crate) use master_file::read_records;

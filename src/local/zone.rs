@@ -15,7 +15,7 @@ use hickory_server::zone_handler::{
     ZoneType,
 };
 
-use super::error::Fault;
+use super::fault::Fault;
 use super::master_file::{Located, MAX_FAULTS};
 
 /// Maximum CNAME records in one answer. BIND and Unbound give up after 11.

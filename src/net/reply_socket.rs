@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use strum::VariantArray;
 
 use super::batch::{SendBatch, dropped_by_kernel};
+use crate::util::log_event::log;
 use crate::util::sync::lock;
 
 /// A worker's receiving socket and its spare sending sockets; see the module documentation.
@@ -85,7 +86,7 @@ impl ReplySocket {
         }
         for (_, error) in sent.failed {
             self.drops[SendDrop::Refused as usize].fetch_add(1, Ordering::Relaxed);
-            tracing::debug!("cannot send over UDP: {error}");
+            log!(SocketError, "cannot send over UDP: {error}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::port_holder::{OWN_NAME, PortHolder};
 use super::reply_socket::ReplySocket;
 
 /// Requested receive buffer of each UDP socket, in bytes: a burst of some 10,000 queries. The kernel grants less if
@@ -43,36 +44,155 @@ pub struct Endpoint {
     pub is_inherited: bool,
 }
 
-/// Why binding an address failed, and how to fix it.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({protocol}): {error}{}", remedy(error))]
-pub struct BindError {
-    address: SocketAddr,
-    protocol: &'static str,
-    error: io::Error,
+/// What an address serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Queries over UDP.
+    Udp,
+    /// Queries over TCP.
+    Tcp,
+    /// The admin listener.
+    Http,
 }
 
-fn remedy(error: &io::Error) -> &'static str {
-    #[cfg(target_os = "linux")]
-    if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
-        return "\n  help: this host has no IPv6: remove the IPv6 addresses from `server.listen`, or enable IPv6 \
-                (the kernel parameter `ipv6.disable=1` disables it)";
-    }
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "\n  help: allow ports below 1024: run `setcap cap_net_bind_service=+ep namegate`, or set \
-             `AmbientCapabilities=CAP_NET_BIND_SERVICE` in the systemd unit"
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Http => "http",
         }
+    }
+
+    /// The setting that has the address.
+    fn setting(self) -> &'static str {
+        match self {
+            Self::Udp | Self::Tcp => "server.listen",
+            Self::Http => "admin.listen",
+        }
+    }
+}
+
+/// Why binding an address failed, and how to fix it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {address} ({}): {error}{}{}",
+    purpose.name(),
+    holder.as_ref().map(|holder| format!(": {holder}")).unwrap_or_default(),
+    self.remedy()
+)]
+pub struct BindError {
+    address: SocketAddr,
+    purpose: Purpose,
+    error: io::Error,
+    /// The program that uses the port, if it is known.
+    holder: Option<PortHolder>,
+}
+
+impl BindError {
+    fn new(address: SocketAddr, purpose: Purpose, error: io::Error) -> Self {
+        let protocol = if purpose == Purpose::Udp { "udp" } else { "tcp" };
+        let is_used = error.kind() == io::ErrorKind::AddrInUse;
+        let holder = is_used.then(|| PortHolder::find(address, protocol)).flatten();
+        Self { address, purpose, error, holder }
+    }
+
+    /// True if another program uses the port.
+    pub fn is_in_use(&self) -> bool {
+        self.error.kind() == io::ErrorKind::AddrInUse
+    }
+
+    /// True if a running namegate may be what uses the port: it does, a socket unit of systemd does, or the program is
+    /// unknown.
+    pub fn may_be_own(&self) -> bool {
+        let program = self.holder.as_ref().and_then(PortHolder::program);
+        self.is_in_use() && program.is_none_or(|program| [OWN_NAME, SYSTEMD].contains(&program))
+    }
+
+    fn remedy(&self) -> String {
+        let setting = self.purpose.setting();
+        #[cfg(target_os = "linux")]
+        if self.error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
+            return format!(
+                "\n  help: this host has no IPv6: remove the IPv6 addresses from `{setting}`, or enable IPv6 (the kernel \
+                 parameter `ipv6.disable=1` disables it)"
+            );
+        }
+        match self.error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "\n  help: allow ports below 1024: run `setcap cap_net_bind_service=+ep namegate`, or set \
+                 `AmbientCapabilities=CAP_NET_BIND_SERVICE` in the systemd unit"
+                    .to_owned()
+            }
+            io::ErrorKind::AddrInUse => format!("\n  help: {}", self.remedy_for_holder()),
+            io::ErrorKind::AddrNotAvailable => format!(
+                "\n  help: this host has no such address: set `{setting}` to one that `ip address` lists{}",
+                self.such_as_own()
+            ),
+            _ => String::new(),
+        }
+    }
+
+    fn remedy_for_holder(&self) -> String {
+        let setting = self.purpose.setting();
+        let own = self.such_as_own();
+        match self.holder.as_ref().and_then(PortHolder::program) {
+            Some("systemd-resolved") => format!(
+                "set `{setting}` to this host's own address{own}, which systemd-resolved does not use; or set \
+                 `DNSStubListener=no` in /etc/systemd/resolved.conf and restart systemd-resolved"
+            ),
+            Some("dnsmasq") => format!(
+                "set `{setting}` to an address that dnsmasq does not use{own}; or stop dnsmasq, which libvirt, LXD and \
+                 NetworkManager may have started"
+            ),
+            Some(OWN_NAME) => {
+                "stop the other namegate, or set `server.reuse_port = true` for both to hand over".to_owned()
+            }
+            Some(program) => format!("stop {program}, or set `{setting}` to another address"),
+            None => format!(
+                "find the program with `sudo ss -lntup`; stop it, or set `{setting}` to another address"
+            ),
+        }
+    }
+
+    /// An example of an address of this host, with the same port.
+    fn such_as_own(&self) -> String {
+        // The source address of the default route.
+        let own = source_address(nobodys(self.address.ip()));
+        let own = own.filter(|own| *own != self.address.ip());
+        own.map(|own| format!(", such as {}", SocketAddr::new(own, self.address.port()))).unwrap_or_default()
+    }
+}
+
+/// The name of systemd's process, which opens the sockets of socket units.
+const SYSTEMD: &str = "systemd";
+
+/// How long to wait before the second test of a port.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Tests whether `address` can be bound for `purpose`, and closes the sockets again. It shares no port with a running
+/// namegate, which would lose queries to it.
+pub fn test_bind(address: SocketAddr, purpose: Purpose) -> Result<(), BindError> {
+    let test = || {
+        let socket = match purpose {
+            Purpose::Udp => new_socket(address, Type::DGRAM, Protocol::UDP)?,
+            Purpose::Tcp | Purpose::Http => {
+                let socket = new_socket(address, Type::STREAM, Protocol::TCP)?;
+                socket.set_reuse_address(true)?;
+                socket
+            }
+        };
+        socket.bind(&address.into())
+    };
+    let again = |error: io::Error| match error.kind() {
+        // Another `check` may have the port for a moment.
         io::ErrorKind::AddrInUse => {
-            "\n  help: another process uses this port (find it with `ss -lntup`; on Ubuntu it is often systemd-resolved \
-             on 127.0.0.53): stop it, or set `server.listen` to another address; to hand over from one namegate \
-             process to another, set `server.reuse_port = true` for both"
+            std::thread::sleep(MOMENT);
+            test()
         }
-        io::ErrorKind::AddrNotAvailable => {
-            "\n  help: this host has no such address: use one that `ip address` lists"
-        }
-        _ => "",
-    }
+        _ => Err(error),
+    };
+    test().or_else(again).map_err(|error| BindError::new(address, purpose, error))
 }
 
 impl Endpoint {
@@ -90,13 +210,13 @@ impl Endpoint {
     }
 
     fn bind_once(address: SocketAddr, workers: usize, reuse_port: bool) -> Result<Self, BindError> {
-        let failed = |protocol| move |error| BindError { address, protocol, error };
+        let failed = |purpose| move |error| BindError::new(address, purpose, error);
         // TCP first: without SO_REUSEPORT a second instance started by mistake fails here, before it receives a query.
-        let tcp = bind_tcp(address, reuse_port).map_err(failed("tcp"))?;
-        let bound = tcp.local_addr().map_err(failed("tcp"))?;
+        let tcp = bind_tcp(address, reuse_port).map_err(failed(Purpose::Tcp))?;
+        let bound = tcp.local_addr().map_err(failed(Purpose::Tcp))?;
         let mut udp = Vec::with_capacity(workers);
         for _ in 0..workers.max(1) {
-            let socket = bind_udp(bound).map_err(failed("udp"))?;
+            let socket = bind_udp(bound).map_err(failed(Purpose::Udp))?;
             let spares = spare_senders(&socket, bound);
             udp.push(ReplySocket::new(socket, spares));
         }
@@ -141,6 +261,11 @@ pub fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// [`bind_tcp`] for the admin listener.
+pub fn bind_admin(address: SocketAddr) -> Result<TcpListener, BindError> {
+    bind_tcp(address, false).map_err(|error| BindError::new(address, Purpose::Http, error))
 }
 
 /// A TCP listener that waits until another process releases its address.
@@ -239,14 +364,18 @@ pub fn take_no_more_connections(_: &TcpListener) -> io::Result<()> {
 /// If any address can be bound (`net.ipv4.ip_nonlocal_bind`, which hosts with keepalived or HAProxy set), the address
 /// is local if a socket connected to it uses it as its source.
 pub fn is_own_address(address: IpAddr) -> bool {
-    // Documentation addresses, which no host has (RFC 5737, RFC 3849).
-    let nobodys: IpAddr = match address {
-        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
-        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
-    };
+    let nobodys = nobodys(address);
     let can_bind = |address| UdpSocket::bind((address, 0)).is_ok();
     can_bind(address)
         && (address.is_loopback() || !can_bind(nobodys) || source_address(address) == Some(address))
+}
+
+/// A documentation address of the family of `address`, which no host has (RFC 5737, RFC 3849).
+fn nobodys(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    }
 }
 
 /// The source address of a socket connected to `target`; none if there is no route. Sends nothing.
@@ -279,7 +408,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_host_without_ipv6_is_told_of_its_listen_addresses() {
         let error = io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
-        let error = BindError { address: "[::]:53".parse().unwrap(), protocol: "tcp", error };
+        let error = BindError::new("[::]:53".parse().unwrap(), Purpose::Tcp, error);
         assert!(error.to_string().contains("remove the IPv6 addresses from `server.listen`"), "{error}");
     }
 

@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use crate::engine::State;
 use crate::upstream::ExchangeError;
 use crate::util::heartbeat::Heartbeat;
+use crate::util::log_event::log;
 use crate::wire::answer::Answer;
 use asker::{Ask, RelayResult, Shared};
 use doorbell::Doorbell;
@@ -131,7 +132,7 @@ impl<D: Deliver> Relay<D> {
         let shared = &self.shared;
         let is_quiet = || shared.asks.is_empty() && shared.found.is_empty();
         if let Err(error) = shared.doorbell.sleep(&mut self.poll, &mut self.events, patience, is_quiet) {
-            tracing::error!("relay: cannot poll for upstream replies, retrying: {error}");
+            log!(RelayPollFailed, "relay: cannot poll for upstream replies, retrying: {error}");
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }

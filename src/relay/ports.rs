@@ -22,6 +22,7 @@ use super::port::PortId;
 use crate::net::batch::{ReceiveBatch, SendBatch, Wait};
 use crate::relay::pending_table::Ticket;
 use crate::upstream::server::Server;
+use crate::util::log_event::log;
 
 /// Ports per server. Each batch uses one of them, chosen at random.
 const PORTS: usize = 8;
@@ -107,7 +108,7 @@ impl Ports {
             true => match self.open(server, poll, now) {
                 Ok(port) => port,
                 Err(error) => {
-                    tracing::debug!("cannot open a socket for upstream {}: {error}", server.name());
+                    log!(SocketError, "cannot open a socket for upstream {}: {error}", server.name());
                     return None;
                 }
             },

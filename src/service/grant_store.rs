@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::policy::temporary::{Grant, GrantScope, Temporary};
 use crate::service::own_file::{self, UntrustedFileError};
 use crate::service::request_store;
+use crate::util::log_event::log;
 
 /// The file with the current grants.
 const ALLOWED: &str = "allowed.json";
@@ -109,7 +110,7 @@ impl GrantStore {
     /// grants are lost, but namegate starts.
     pub fn restore(&self, longest: Duration) -> Temporary {
         self.load(longest).unwrap_or_else(|error| {
-            tracing::error!("{error}");
+            log!(GrantsUnreadable, "{error}");
             if let Some(path) = self.file(ALLOWED) {
                 // If the rename fails, the next grant overwrites the file.
                 let _ = fs::rename(&path, path.with_extension("unreadable"));
@@ -181,7 +182,7 @@ impl GrantStore {
     /// Records what happens to `grant`: in the log, and in `audit.log` in the directory.
     pub fn note(&self, event: Event, grant: &Grant) {
         if let Err(error) = self.record(event, grant) {
-            tracing::error!("{error}");
+            log!(GrantsUnsaved, "{error}");
         }
     }
 
@@ -191,19 +192,21 @@ impl GrantStore {
     pub fn record(&self, event: Event, grant: &Grant) -> Result<(), String> {
         let Grant { pattern, scope, reason, author, until, .. } = grant;
         let until = crate::util::rfc3339::seconds(*until);
-        let what = match event {
-            Event::Allowed => None,
-            Event::Failed => Some("failed"),
-            Event::Revoked => Some("revoked"),
-            Event::Ended => Some("expired"),
-        };
-        match what {
-            None => tracing::warn!("granted: {pattern}{scope} until {until}, by {author:?}: {reason:?}"),
-            Some(what) => {
-                tracing::warn!(
-                    "grant {what}: {pattern}{scope} (granted until {until}, by {author:?}: {reason:?})"
-                );
-            }
+        // One arm for each event, because the kind of a line is a constant.
+        macro_rules! tell {
+            ($event:ident, $what:literal) => {
+                log!(
+                    $event,
+                    name = %pattern, %scope, %until, author = %author, reason = %reason,
+                    "{}: {pattern}{scope} until {until}, by {author:?}: {reason:?}", $what
+                )
+            };
+        }
+        match event {
+            Event::Allowed => tell!(Grant, "granted"),
+            Event::Failed => tell!(GrantFailed, "grant failed"),
+            Event::Revoked => tell!(GrantRevoked, "grant revoked"),
+            Event::Ended => tell!(GrantExpired, "grant expired"),
         }
         append_audit(self.directory.as_deref(), event, grant)
     }
@@ -244,7 +247,8 @@ fn shorten(grant: &mut Grant, longest: Duration, now: SystemTime) {
     if let Some(latest) = latest.filter(|latest| grant.until > *latest) {
         let (until, latest_shown) =
             (crate::util::rfc3339::seconds(grant.until), crate::util::rfc3339::seconds(latest));
-        tracing::warn!(
+        log!(
+            GrantShortened,
             "grant shortened by `admin.max_temporary`: {}{} ends at {latest_shown}, not at {until}",
             grant.pattern,
             grant.scope

@@ -14,6 +14,7 @@ pub mod sandbox;
 pub mod serve;
 pub mod shutdown;
 pub mod sockets;
+pub mod start_checks;
 pub mod state;
 pub mod watchdog;
 pub mod webhook;

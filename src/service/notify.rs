@@ -2,6 +2,8 @@
 
 use sd_notify::NotifyState;
 
+use crate::util::log_event::log;
+
 /// Ready: queries are answered by the policy that `status` describes.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
@@ -12,7 +14,7 @@ pub fn reloading() {
     // systemd.service(5), `Type=notify-reload`: RELOADING=1 needs the time in the same message.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!("cannot notify the service manager: {error}"),
+        Err(error) => log!(NotifyFailed, "cannot notify the service manager: {error}"),
     }
 }
 
@@ -29,6 +31,6 @@ pub(crate) fn alive() {
 fn tell(states: &[NotifyState<'_>]) {
     // The service manager cannot be notified about this failure either.
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!("cannot notify the service manager: {error}");
+        log!(NotifyFailed, "cannot notify the service manager: {error}");
     }
 }

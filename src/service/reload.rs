@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use crate::assemble::{Assembly, AssemblyFaults, Sources, assemble};
+use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::Settings;
 use crate::control::requests::{GrantRequest, RequestDecision, RequestId, RequestOutcome};
 use crate::control::{CommandQueue, ControlCommand, ReloadOutcome, ReloadWaiters};
-use crate::diagnostics::{Diagnostic, Report};
+use crate::diagnostics::{Diagnostic, Report, Severity};
 use crate::engine::State;
 use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::Mode;
@@ -22,13 +22,14 @@ use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, GrantScope};
 use crate::service::cookie_secrets::unix_seconds;
 use crate::service::grant_store::{Event, GrantStore};
-use crate::service::notify;
 use crate::service::own_allowlists::OwnAllowlists;
 use crate::service::request_store::{RequestEvent, RequestStore};
 use crate::service::rule_use_store::RuleUseStore;
 use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
+use crate::service::{StartError, notify};
 use crate::util::heartbeat::Heartbeat;
+use crate::util::log_event::log;
 
 /// Executes commands one after the other, on its own thread. Each swaps the whole state.
 pub struct Reloader {
@@ -66,7 +67,7 @@ pub struct Reloader {
 /// A reload in progress.
 pub struct Compiling {
     /// The thread that reads and compiles everything.
-    thread: JoinHandle<Result<Assembly, AssemblyFaults>>,
+    thread: JoinHandle<Result<Assembly, Report>>,
     /// Those who wait for its end.
     waiters: ReloadWaiters,
 }
@@ -95,7 +96,8 @@ impl Reloader {
             };
             let complain = || {
                 metrics.reload_failed("internal error in the reload thread; see the log");
-                tracing::error!(
+                log!(
+                    InternalError,
                     "internal error in the reload thread: the last change was possibly not applied; please report this"
                 );
                 std::thread::sleep(IDLE);
@@ -165,6 +167,7 @@ impl Reloader {
                 format!(
                     "cannot start the compile thread: {error}\n  help: raise the thread limit (TasksMax=, ulimit -u)"
                 )
+                .into()
             })
         });
         match thread {
@@ -177,32 +180,37 @@ impl Reloader {
     fn finish_reload(&mut self, compiling: Compiling) {
         let Compiling { thread, waiters } = compiling;
         let outcome = match thread.join() {
-            Ok(assembled) => assembled
-                .map_err(|faults| faults.to_string())
-                .and_then(|assembly| self.put_in_force(assembly)),
-            Err(_) => {
-                Err("internal error while loading settings and allowlists; please report this".to_owned())
+            Ok(assembled) => {
+                assembled.map_err(StartError::from).and_then(|assembly| self.put_in_force(assembly))
             }
+            Err(_) => Err("internal error while loading settings and allowlists; please report this".into()),
         };
         self.note_reload(outcome, waiters);
     }
 
-    fn note_reload(&self, outcome: Result<String, String>, waiters: ReloadWaiters) {
+    fn note_reload(&self, outcome: Result<String, StartError>, waiters: ReloadWaiters) {
         let succeeded = outcome.is_ok();
         let message = match outcome {
             Ok(summary) => {
                 self.metrics.reloaded();
-                tracing::info!("reloaded: {summary}");
+                log!(Reloaded, "reloaded: {summary}");
                 notify::ready(&summary);
                 summary
             }
             Err(error) => {
-                self.metrics.reload_failed(&error);
-                let remedy =
-                    self.sandbox.remedy(&error).map(|remedy| format!("\n{remedy}")).unwrap_or_default();
-                tracing::error!("reload failed; the previous policy stays active\n{error}{remedy}");
+                let text = error.to_string();
+                self.metrics.reload_failed(&text);
+                let faults = match error.downcast_ref::<Report>() {
+                    Some(report) => report.log_lines(Severity::Error),
+                    None => vec![text.clone()],
+                };
+                let remedy = self.sandbox.remedy(&text).unwrap_or_default();
+                log!(ReloadFailed, "reload failed; the previous policy stays active{remedy}");
+                for fault in faults {
+                    log!(ReloadFault, "{fault}");
+                }
                 notify::ready("the last reload failed; the previous policy stays active; see the log");
-                error + &remedy
+                text + &remedy
             }
         };
         let policy = self.state.load().policies.default().hash();
@@ -214,17 +222,17 @@ impl Reloader {
     }
 
     /// Fails if a settings file is not a regular file: reading a pipe could block forever.
-    fn readable_settings(&self) -> Result<(), String> {
+    fn readable_settings(&self) -> Result<(), StartError> {
         for settings in self.sources.config.iter().chain(&self.settings.policy.shadow) {
             if settings.metadata().is_ok_and(|found| !found.is_file()) {
                 let error = Diagnostic::error(settings.display().to_string(), "not a regular file");
-                return Err(Report::from(error).to_string());
+                return Err(Report::from(error).into());
             }
         }
         Ok(())
     }
 
-    fn put_in_force(&mut self, mut assembly: Assembly) -> Result<String, String> {
+    fn put_in_force(&mut self, mut assembly: Assembly) -> Result<String, StartError> {
         let before = Running {
             state: self.state.load_full(),
             settings: self.settings.clone(),
@@ -234,10 +242,10 @@ impl Reloader {
         if assembly.is_unset && assembly.settings != self.settings {
             let error = Diagnostic::error(&assembly.origin, "the settings file sets nothing");
             let error = error.with_help("to run with the defaults, restart namegate".to_owned());
-            return Err(Report::from(error).to_string());
+            return Err(Report::from(error).into());
         }
         if let Some(zone) = self.own_zones.replaced(&assembly) {
-            return Err(Report::from(zone).to_string());
+            return Err(Report::from(zone).into());
         }
         warn_of(&assembly);
         let settings = assembly.settings.clone();
@@ -286,7 +294,7 @@ impl Reloader {
         let prefix = state.policies.client_prefix();
         let ended = self.requests.book().revoked((pattern, scope), prefix, SystemTime::now());
         if let Some(Err(error)) = ended.map(|book| self.requests.replace(book)) {
-            tracing::error!("{error}");
+            log!(RequestsUnsaved, "{error}");
         }
         // The grant is revoked now, even if that cannot be saved.
         let saved = self.grants.save(&temporary);
@@ -325,11 +333,11 @@ impl Reloader {
         let Some((book, expired)) = self.requests.aged(SystemTime::now()) else { return };
         for request in &expired {
             if let Err(error) = self.requests.record(RequestEvent::Expired, request) {
-                tracing::error!("{error}");
+                log!(RequestsUnsaved, "{error}");
             }
         }
         if let Err(error) = self.requests.replace(book) {
-            tracing::error!("{error}");
+            log!(RequestsUnsaved, "{error}");
         }
     }
 
@@ -343,7 +351,7 @@ impl Reloader {
             self.grants.note(Event::Ended, grant);
         }
         if let Err(error) = self.grants.save(&temporary) {
-            tracing::error!("{error}");
+            log!(GrantsUnsaved, "{error}");
         }
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
     }
@@ -358,7 +366,7 @@ impl Reloader {
                 for rule in group.policy.end_rules(now) {
                     ended = true;
                     let until = rule.until().map(|until| until.to_string()).unwrap_or_default();
-                    tracing::info!("rule `{rule}` at {} has ended: it applied until {until}", rule.place());
+                    log!(RuleEnded, "rule `{rule}` at {} has ended: it applied until {until}", rule.place());
                 }
             }
         }
@@ -391,7 +399,8 @@ impl Reloader {
             Share::ClientByRule(client, id) => format!("client {client} through rule {}", rule(id)),
         };
         let refused = policies.followed().refused();
-        tracing::warn!(
+        log!(
+            FollowedShareFull,
             "cname = \"follow\": {holder} has used up its share of followed names; further CNAME targets are blocked \
              ({refused} so far)"
         );
@@ -451,20 +460,20 @@ pub fn summary(assembly: &Assembly) -> String {
 
 /// Logs warnings about probable mistakes.
 pub fn warn_of(assembly: &Assembly) {
-    if !assembly.warnings.is_empty() {
-        tracing::warn!("\n{}", assembly.warnings.render(false));
+    for warning in assembly.warnings.log_lines(Severity::Warning) {
+        log!(SettingsWarning, "{warning}");
     }
     for parameter in &assembly.unused_parameters {
-        tracing::warn!("no loaded allowlist uses the parameter `{parameter}`");
+        log!(SettingsWarning, "no loaded allowlist uses the parameter `{parameter}`");
     }
     let groups = assembly.policies.groups();
     for group in
         groups.iter().filter(|group| group.policy.rules() == 0 && group.policy.mode() == Mode::Enforce)
     {
         match groups.len() {
-            1 => tracing::warn!("no active rules: every name is blocked"),
+            1 => log!(NoRules, "no active rules: every name is blocked"),
             _ => {
-                tracing::warn!("no active rules for client group `{}`: every name is blocked", group.name);
+                log!(NoRules, "no active rules for client group `{}`: every name is blocked", group.name);
             }
         }
     }
@@ -489,7 +498,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         ("[sandbox]", before.sandbox != after.sandbox),
     ];
     for (what, _) in changed.iter().filter(|(_, changed)| *changed) {
-        tracing::warn!("changes in {what} take effect after a restart");
+        log!(RestartNeeded, "changes in {what} take effect after a restart");
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::requests::{GrantRequest, RequestBook, SharedRequests};
 use crate::service::grant_store::append_audit;
 use crate::service::own_file;
+use crate::util::log_event::log;
 use crate::util::sync::lock;
 
 /// The file in the state directory.
@@ -58,7 +59,8 @@ impl RequestStore {
                 Err(error) => {
                     // If the rename fails, the next request overwrites the file.
                     let _ = fs::rename(&path, path.with_extension("unreadable"));
-                    tracing::error!(
+                    log!(
+                        RequestsUnreadable,
                         "cannot read the requests in {}: {error}\n  help: the file is renamed to requests.unreadable; \
                          clients must file their requests again",
                         path.display()
@@ -111,14 +113,14 @@ impl RequestStore {
         let by = request.decided_by.as_deref().unwrap_or_default();
         match event {
             RequestEvent::Requested => {
-                tracing::info!("request {id}: {pattern} for client {client}, by {author:?}: {reason:?}");
+                log!(Request, name = %pattern, %client, "request {id}: {pattern} for client {client}, by {author:?}: {reason:?}");
             }
-            RequestEvent::Approved => tracing::info!("request {id} approved by {by:?}: {pattern}"),
+            RequestEvent::Approved => log!(RequestApproved, name = %pattern, "request {id} approved by {by:?}: {pattern}"),
             RequestEvent::Denied => {
                 let answer = request.answer.as_deref().unwrap_or_default();
-                tracing::info!("request {id} denied by {by:?}: {pattern}: {answer:?}");
+                log!(RequestDenied, name = %pattern, "request {id} denied by {by:?}: {pattern}: {answer:?}");
             }
-            RequestEvent::Expired => tracing::info!("request {id} expired: {pattern}"),
+            RequestEvent::Expired => log!(RequestExpired, name = %pattern, "request {id} expired: {pattern}"),
         }
         append_audit(self.directory.as_deref(), event, request)
     }

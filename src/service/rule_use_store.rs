@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::State;
 use crate::observe::rule_uses::{RuleUses, SavedRuleUse};
 use crate::service::own_file;
+use crate::util::log_event::log;
 use crate::util::sync::lock;
 
 /// The file in the state directory.
@@ -64,7 +65,8 @@ impl RuleUseStore {
                         }
                         Err(error) => format!("counting starts anew; move it away, which failed: {error}"),
                     };
-                    tracing::error!(
+                    log!(
+                        RuleUsesUnreadable,
                         "cannot read the uses of rules in {}: {error}\n  help: {remedy}",
                         path.display()
                     );
@@ -127,7 +129,7 @@ impl RuleUseStore {
         if let Err(error) = &saved {
             self.uses.note_change();
             if !progress.has_failed {
-                tracing::warn!("cannot save the uses of rules in {}: {error}", path.display());
+                log!(RuleUsesUnsaved, "cannot save the uses of rules in {}: {error}", path.display());
             }
         }
         progress.has_failed = saved.is_err();

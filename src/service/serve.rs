@@ -48,6 +48,7 @@ use crate::tools::prove::watch::Watch;
 use crate::upstream::probe;
 use crate::util::duration::shown;
 use crate::util::heartbeat::Heartbeat;
+use crate::util::log_event::log;
 
 /// Time beyond the upstream deadline that shutdown waits for replies to be written.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -107,7 +108,7 @@ impl Service {
         let live = Arc::new(LiveStats::new(&settings, started.0));
         let mut event_log =
             EventLog::new(&settings, Arc::clone(&state), Arc::clone(&live), Box::new(query_log))
-                .map_err(|error| cannot_log(&settings, &error))?;
+                .map_err(|error| format!("cannot open the query log: {error}"))?;
         let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
         let mut service = Self {
             listen: endpoints.iter().map(|endpoint| endpoint.address).collect(),
@@ -190,18 +191,23 @@ impl Service {
             }
             AdminListener::Awaited(listener) => {
                 let address = listener.address();
-                tracing::warn!(
+                log!(
+                    AdminAwaited,
                     "another process serves HTTP on {address}: this one has no metrics, health checks or status page \
                      until the other exits"
                 );
                 self.runtime.spawn(async move {
                     match listener.open().await.and_then(TcpListener::from_std) {
                         Ok(listener) => {
-                            tracing::info!("admin on http://{address} (the other process no longer uses it)");
+                            log!(
+                                AdminListening,
+                                "admin on http://{address} (the other process no longer uses it)"
+                            );
                             listener::serve(listener, router, stop).await;
                         }
                         Err(error) => {
-                            tracing::error!(
+                            log!(
+                                AdminFailed,
                                 "cannot serve HTTP on {address}: {error}; restart namegate to retry"
                             );
                         }
@@ -243,7 +249,7 @@ impl Service {
         let limit = descriptors::raise_limit();
         let most = descriptors::connections(tcp_connections, limit);
         if let Some(shortage) = descriptors::shortage(tcp_connections, most, limit) {
-            tracing::warn!("{shortage}");
+            log!(ConnectionsLimited, "{shortage}");
         }
         let connections = Arc::new(Connections::new(most, tcp_connections_per_client));
         self.metrics.watch_connections(&connections);
@@ -349,14 +355,15 @@ impl Service {
             ends_before(given_up, &relay)
         });
         if drained.is_err() || !relayed {
-            tracing::warn!("shutdown timed out: some queries were still in flight after {}", shown(drain));
+            log!(ShutdownTimedOut, "shutdown timed out: some queries were still in flight after {}", shown(drain));
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
         self.rule_uses.finish(&self.state.load());
         // All senders ended with the workers and tasks. Do not wait for a standard output that nobody reads.
         let given_up = Instant::now() + JOURNAL_PATIENCE;
         if self.event_log.is_some_and(|event_log| !ends_before(given_up, &event_log)) {
-            tracing::warn!(
+            log!(
+                QueryLogIncomplete,
                 "the query log is incomplete: its last lines were not written within {}",
                 shown(JOURNAL_PATIENCE)
             );
@@ -378,16 +385,4 @@ fn ends_before(given_up: Instant, thread: &JoinHandle<()>) -> bool {
         std::thread::sleep(Duration::from_millis(1));
     }
     thread.is_finished()
-}
-
-fn cannot_log(settings: &Settings, error: &std::io::Error) -> String {
-    match &settings.log.file {
-        Some(file) => {
-            format!(
-                "cannot write the query log {}: {error}\n  help: set `log.file` to a writable file",
-                file.display()
-            )
-        }
-        None => format!("cannot write the query log to standard output: {error}"),
-    }
 }

@@ -1,11 +1,10 @@
 //! [`Sockets`]: all listening sockets, opened before the process drops its privileges.
 
-use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
 use super::inherited::Inherited;
 use crate::config::Settings;
-use crate::net::socket::{AwaitedListener, Endpoint, bind_tcp};
+use crate::net::socket::{self, AwaitedListener, BindError, Endpoint, Purpose};
 use crate::service::StartError;
 
 /// Everything that is listened on.
@@ -59,17 +58,20 @@ impl Sockets {
 
 /// Listens for HTTP on `address`. If another process uses it and `may_wait` is set, waits for the address later.
 fn bind_admin(address: SocketAddr, may_wait: bool) -> Result<AdminListener, StartError> {
-    let listener = match bind_tcp(address, false) {
-        Err(error) if may_wait && error.kind() == ErrorKind::AddrInUse => {
-            AwaitedListener::new(address).map(AdminListener::Awaited)
+    match socket::bind_admin(address) {
+        Err(error) if may_wait && error.is_in_use() => {
+            Ok(AwaitedListener::new(address).map(AdminListener::Awaited)?)
         }
-        bound => bound.map(AdminListener::Open),
+        bound => Ok(bound.map(AdminListener::Open)?),
+    }
+}
+
+/// Why the addresses in `settings` cannot be bound, one error for each; opens nothing for longer than the test takes.
+pub fn test(settings: &Settings) -> Vec<BindError> {
+    let queries = settings.server.listen.iter().map(|address| (*address, &[Purpose::Tcp, Purpose::Udp][..]));
+    let admin = settings.admin.listen.map(|address| (address, &[Purpose::Http][..]));
+    let test = |(address, purposes): (_, &[Purpose])| {
+        purposes.iter().find_map(|purpose| socket::test_bind(address, *purpose).err())
     };
-    listener.map_err(|error| {
-        format!(
-            "cannot listen on {address} for HTTP: {error}\n  help: set `admin.listen` to another address, or pass \
-             `--admin`"
-        )
-            .into()
-    })
+    queries.chain(admin).filter_map(test).collect()
 }

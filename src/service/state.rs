@@ -22,6 +22,7 @@ use crate::service::cookie_secrets::cookies;
 use crate::upstream::encrypted::encryption::Encryption;
 use crate::upstream::upstreams::Upstreams;
 use crate::upstream::{UpstreamConfig, loops, system};
+use crate::util::log_event::log;
 use crate::wire::denial::Denial;
 
 /// Creates a state from an assembly. It reuses the parts of `before` that still fit: the cache and the upstreams'
@@ -36,22 +37,10 @@ pub fn make_state(
     let Assembly { settings, mut policies, shadow, routes, local, .. } = assembly;
     let listen = before.map_or(&settings.server.listen, |before| &before.listen);
     let before_upstreams = before.map(|before| &*before.state.upstreams);
-    let system = system_servers(&routes, before_upstreams)?;
-    let mut lists = Vec::new();
-    for (_, servers) in routes.iter() {
-        let servers = resolve_servers(servers, &system);
-        loops::refuse(&servers, listen)?;
-        lists.push(servers);
-    }
-    let config::UpstreamSettings { roots, bootstrap, .. } = &settings.upstream;
-    let resolvers: Vec<_> = bootstrap.iter().copied().map(UpstreamAddress::Udp).collect();
-    loops::refuse(&resolvers, listen)?;
-    let encryption = match lists.iter().flatten().any(UpstreamAddress::is_encrypted) {
-        true => Some(Arc::new(Encryption::new(roots, bootstrap.clone())?)),
-        false => None,
-    };
+    let Servers { lists, system, encryption } =
+        servers(&routes, &settings.upstream, listen, before_upstreams)?;
     let config = UpstreamConfig {
-        encryption,
+        encryption: encryption.map(Arc::new),
         max_qps: settings.upstream.max_qps,
         randomize_case: settings.upstream.randomize_case,
         system,
@@ -172,10 +161,47 @@ fn new_cache(settings: &Settings, before: Option<&Cache>) -> Cache {
 /// Errors: the system's resolver configuration or certificates cannot be used, or an upstream is this server itself.
 pub fn check_upstreams(assembly: &Assembly) -> Result<(), String> {
     let Assembly { settings, routes, .. } = assembly;
-    let system = system_servers(routes, None)?;
-    routes.iter().try_for_each(|(_, servers)| {
-        loops::refuse(&resolve_servers(servers, &system), &settings.server.listen)
-    })
+    servers(routes, &settings.upstream, &settings.server.listen, None).map(drop)
+}
+
+/// The servers that queries without a route go to.
+///
+/// Errors: the system's resolver configuration cannot be used.
+pub fn default_servers(assembly: &Assembly) -> Result<Vec<UpstreamAddress>, String> {
+    let system = system_servers(&assembly.routes, None)?;
+    Ok(resolve_servers(&assembly.settings.upstream.servers, &system))
+}
+
+/// The servers of all routes, resolved and checked.
+struct Servers {
+    lists: Vec<Vec<UpstreamAddress>>,
+    /// What [`UpstreamAddress::System`] stands for.
+    system: Vec<UpstreamAddress>,
+    /// For encrypted ones.
+    encryption: Option<Encryption>,
+}
+
+fn servers(
+    routes: &ServerLists,
+    settings: &config::UpstreamSettings,
+    listen: &[SocketAddr],
+    before: Option<&Upstreams>,
+) -> Result<Servers, String> {
+    let system = system_servers(routes, before)?;
+    let mut lists = Vec::new();
+    for (_, servers) in routes.iter() {
+        let servers = resolve_servers(servers, &system);
+        loops::refuse(&servers, listen)?;
+        lists.push(servers);
+    }
+    let config::UpstreamSettings { roots, bootstrap, .. } = settings;
+    let resolvers: Vec<_> = bootstrap.iter().copied().map(UpstreamAddress::Udp).collect();
+    loops::refuse(&resolvers, listen)?;
+    let encryption = match lists.iter().flatten().any(UpstreamAddress::is_encrypted) {
+        true => Some(Encryption::new(roots, bootstrap.clone())?),
+        false => None,
+    };
+    Ok(Servers { lists, system, encryption })
 }
 
 /// The servers that [`UpstreamAddress::System`] stands for, if one of `lists` has it.
@@ -188,7 +214,8 @@ fn system_servers(lists: &ServerLists, before: Option<&Upstreams>) -> Result<Vec
     }
     system::servers().or_else(|error| match before.map(|before| &before.config().system[..]) {
         Some(servers @ [_, ..]) => {
-            tracing::warn!(
+            log!(
+                SystemResolverUnreadable,
                 "cannot read the system's resolver configuration; the upstream `system` keeps its previous servers: \
                  {error}"
             );

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::net::reply_socket::ReplySocket;
 use crate::service::notify;
 use crate::util::heartbeat::{AT_REST, Health, Heartbeat};
+use crate::util::log_event::log;
 
 /// Longest time between two beats: five passes of the slowest loop, to allow for a busy machine.
 const STALL: Duration = Duration::from_secs(5);
@@ -99,7 +100,7 @@ impl Watchdog {
             let stalled = stalled.map(|pulse| format!("thread {} makes no progress", pulse.thread));
             let fault = stalled.or_else(|| self.unable_to_send(now));
             if let Some(fault) = fault.as_ref().filter(|_| !told) {
-                tracing::error!("not ready: {fault}");
+                log!(NotReady, "not ready: {fault}");
             }
             told = fault.is_some();
             self.health.set(fault);

@@ -12,6 +12,7 @@ use super::server::{LATELY, Server};
 use super::upstreams::Upstreams;
 use super::{ExchangeError, UpstreamQuery};
 use crate::policy::clients::{ClientPrefix, ShareHolder};
+use crate::util::log_event::log;
 use crate::wire::code::{Class, Type};
 use crate::wire::name::Name;
 use crate::wire::query::Question;
@@ -65,13 +66,18 @@ async fn look_for_loop(server: Arc<Server>, randomize_case: bool) {
         outcome = server.exchange_unnoted(&prompt, deadline, permit) => outcome.is_ok(),
     };
     match loops.note_end(before, is_answered, Instant::now()) {
-        Some(LoopChange::Loops) => tracing::warn!(
+        Some(LoopChange::Loops) => log!(
+            ForwardingLoop,
             "forwarding loop: upstream {} forwards queries back to this resolver, so no allowed name resolves through \
              it; change where it forwards, or set `upstream.servers` to another resolver",
             server.name()
         ),
         Some(LoopChange::LoopEnded) => {
-            tracing::info!("upstream {} no longer forwards queries back to this resolver", server.name());
+            log!(
+                ForwardingLoopEnded,
+                "upstream {} no longer forwards queries back to this resolver",
+                server.name()
+            );
         }
         None => {}
     }

@@ -14,6 +14,7 @@ use super::transport::ServerTransport;
 use super::{ExchangeError, UpstreamQuery, is_failure};
 use crate::address::upstream::UpstreamAddress;
 use crate::policy::clients::ShareHolder;
+use crate::util::log_event::log;
 use crate::wire::answer::{Answer, Lifetime};
 
 /// Failures in a row after which an upstream counts as down and is tried last.
@@ -139,7 +140,8 @@ impl Server {
     pub(crate) fn note_rejected(&self, reason: Rejection) {
         self.stats.rejected(reason);
         if reason == Rejection::Case && !self.stats.told_of_case.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
+            log!(
+                UpstreamChangesCase,
                 "upstream {} sent a reply with different letter case, which is ignored as possibly forged; \
                  if it never preserves case, set `upstream.randomize_case = false`",
                 self.name
@@ -151,7 +153,7 @@ impl Server {
         self.stats.last_reply.store(self.stats.stamp(now), Ordering::Relaxed);
         self.stats.failures.store(0, Ordering::Relaxed);
         if !self.is_up() && self.stats.down.swap(false, Ordering::Relaxed) {
-            tracing::info!("upstream {} is up again", self.name);
+            log!(UpstreamUp, upstream = %self.name, "upstream {} is up again", self.name);
         }
     }
 
@@ -170,7 +172,8 @@ impl Server {
         let memory = u64::try_from(WITHOUT_EDNS.as_millis()).unwrap_or(u64::MAX);
         if (last == 0 || stamp - last > memory) && self.stats.has_edns(now) {
             self.stats.edns_again.store(stamp + memory, Ordering::Relaxed);
-            tracing::info!(
+            log!(
+                UpstreamRejectsEdns,
                 "upstream {} rejects EDNS: sending queries without it for {WITHOUT_EDNS:?}",
                 self.name
             );
@@ -187,7 +190,7 @@ impl Server {
     /// A query could not be sent from this host at `now`.
     pub(crate) fn note_unsent(&self, error: &std::io::Error, now: Instant) {
         if self.stats.is_to_be_told(now) {
-            tracing::warn!("cannot query upstream {}: {error}", self.name);
+            log!(UpstreamUnreachable, upstream = %self.name, "cannot query upstream {}: {error}", self.name);
         }
         // A recent reply shows that the server is reachable: only this query could not be sent.
         if self.stats.since_last_reply().is_none_or(|since| since >= LATELY) {
@@ -198,7 +201,12 @@ impl Server {
     pub(crate) fn note_failure(&self, why: &str) {
         let failures = self.stats.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if failures >= FAILURES_UNTIL_DOWN && !self.stats.down.swap(true, Ordering::Relaxed) {
-            tracing::warn!("upstream {} is down: {why}; it is tried last until it answers", self.name);
+            log!(
+                UpstreamDown,
+                upstream = %self.name,
+                "upstream {} is down: {why}; it is tried last until it answers",
+                self.name
+            );
         }
     }
 }

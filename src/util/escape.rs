@@ -10,6 +10,11 @@ pub(crate) fn on_one_line(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// A message with its hint on one line: `what; help: hint`.
+pub(crate) fn message_on_one_line(message: &str) -> String {
+    on_one_line(&message.replace("\n  help: ", "; help: "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ pub mod duration;
 pub(crate) mod escape;
 pub mod heartbeat;
 pub mod label;
+pub mod log_event;
 pub(crate) mod rfc3339;
 pub mod secret_file;
 pub(crate) mod sync;

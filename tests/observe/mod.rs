@@ -2,6 +2,7 @@
 
 mod dnstap;
 mod metrics;
+mod operational_log;
 mod prometheus;
 mod query_log;
 mod stuck_outputs;

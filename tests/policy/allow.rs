@@ -189,3 +189,21 @@ fn what_is_allowed_outlives_a_restart() {
     let without = Gate::start(&upstream, &token);
     assert_eq!(rcode(&without, "wanted.example"), "NXDOMAIN", "nothing is stored without a state directory");
 }
+
+#[test]
+fn author_under_sudo_is_the_person() {
+    let (_upstream, directory, gate) = gate_with_token();
+    let token = directory.path().join("token").display().to_string();
+    for (user, sudo_user, author) in
+        [("root", "alice", "alice"), ("root", "", "root"), ("bob", "alice", "bob")]
+    {
+        let output = std::process::Command::new(crate::support::command::binary())
+            .args(["allow", "wanted.example", "--for", "1h", "--reason", "a test", "--token-file", &token])
+            .args(["--admin", &gate.admin().to_string()])
+            .envs([("USER", user), ("SUDO_USER", sudo_user)])
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success(), "{output:?}");
+        gate.stderr.expect(&format!("by \"{author}\": \"a test\""));
+    }
+}

@@ -32,6 +32,23 @@ fn unsafe_code_is_in_two_files() {
     assert!(manifest.contains("unsafe_code = \"deny\""));
 }
 
+/// Every line of the log has its event in the list.
+#[test]
+fn log_lines_are_written_with_their_event() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    sources(&root.join("src"), &mut found);
+    let list = root.join("src/util/log_event.rs");
+    assert!(found.contains(&list));
+    for path in found.into_iter().filter(|path| *path != list) {
+        let text = fs::read_to_string(&path).expect("a source file");
+        for level in ["error", "warn", "info", "debug", "trace", "event"] {
+            let call = format!("tracing::{level}!");
+            assert!(!text.contains(&call), "{}: write `log!(EVENT, …)` for `{call}`", path.display());
+        }
+    }
+}
+
 /// The cargo commands in the scripts of `.ci` and in the Dockerfile, each split into words.
 fn cargo_calls() -> Vec<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -142,12 +142,29 @@ fn the_containers_settings_are_good() {
         let path = path.to_str().expect("UTF-8");
         for servers in ["127.0.0.1:5300", "127.0.0.11"] {
             // A first run has broad rules and unnamed resources.
-            let arguments =
-                ["check", "--config", path, "--upstream", servers, "--allow", "broad,inactive,legacy"];
+            let arguments = [
+                "check",
+                "--files-only",
+                "--config",
+                path,
+                "--upstream",
+                servers,
+                "--allow",
+                "broad,inactive,legacy",
+            ];
             let run = namegate(&root(), &arguments).expect_code(0);
             assert!(run.stdout.ends_with("ok\n") && run.stderr.is_empty(), "{}{}", run.stdout, run.stderr);
         }
     }
+}
+
+/// A value in the environment would take precedence over the mounted file.
+#[test]
+fn compose_sets_no_setting_by_default() {
+    let compose = lines("docker-compose.yml");
+    let variables = compose.iter().filter(|line| line.starts_with("NAMEGATE_"));
+    let set: Vec<&String> = variables.filter(|line| !line.ends_with(":-}\"")).collect();
+    assert_eq!(set, ["NAMEGATE_UPSTREAM: \"127.0.0.1:5300\""], "only the demo has its own upstream");
 }
 
 #[test]

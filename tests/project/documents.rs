@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use namegate::events::outcome::{AnswerSource, Decision};
+use namegate::util::log_event::LogEvent;
 use namegate::wire::reply::Transport;
 use serde::Deserialize;
 use strum::VariantNames;
@@ -230,6 +231,36 @@ fn every_allowlist_is_named() {
     for name in named {
         namegate(empty.path(), &["check", "--zones", &name]).expect_code(0);
     }
+}
+
+/// The table of events in `docs/operations/logs.md`.
+fn events() -> String {
+    let row = |event: &LogEvent| {
+        let level = match event {
+            LogEvent::Query => "–".to_owned(),
+            event => event.level().to_string().to_ascii_lowercase(),
+        };
+        format!("| `{}` | {level} | {} |\n", event.name(), event.meaning().trim())
+    };
+    let head = "| event | level | means, and what to do |\n|---|---|---|\n";
+    head.to_owned() + &LogEvent::ALL.iter().map(row).collect::<String>()
+}
+
+/// `UPDATE_DOCS=1 cargo test documented` rewrites the table.
+#[test]
+fn documented_log_events_are_those_in_the_code() {
+    let path = root().join("docs/operations/logs.md");
+    let text = read(&path);
+    let (head, rest) = text.split_once("<!-- events -->\n").expect("the mark before the table");
+    let (table, tail) = rest.split_once("<!-- end of events -->\n").expect("the mark after the table");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let text = format!("{head}<!-- events -->\n{}<!-- end of events -->\n{tail}", events());
+        fs::write(path, text).expect("the page can be written");
+    } else {
+        assert_eq!(table, events());
+    }
+    let names: BTreeSet<&str> = LogEvent::ALL.iter().map(|event| event.name()).collect();
+    assert_eq!(names.len(), LogEvent::ALL.len(), "each name is used once");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn the_settings_shown_are_good() {
     let [settings] = blocks.as_slice() else { panic!("one block of settings") };
     let directory = TempDir::new().unwrap();
     std::fs::write(directory.path().join("namegate.toml"), settings).unwrap();
-    namegate(directory.path(), &["check", "--config", "namegate.toml"]).expect_code(0);
+    namegate(directory.path(), &["check", "--files-only", "--config", "namegate.toml"]).expect_code(0);
 }
 
 /// The resolver as the README starts it, with its built-in settings, on other ports. It is killed when dropped.

@@ -181,7 +181,7 @@ fn addressed() -> ScriptedUpstream {
 #[test]
 fn unexpected_addresses_are_counted_and_logged() {
     let upstream = addressed();
-    let gate = gate(&upstream, EXPECTING, "log.queries = \"all\"");
+    let gate = gate(&upstream, EXPECTING, "");
     for (name, qtype) in [
         ("good.link.example", "A"),
         ("bad.link.example", "A"),
@@ -193,7 +193,10 @@ fn unexpected_addresses_are_counted_and_logged() {
     let metrics = gate.settled_metrics();
     assert_eq!(metrics.sum("namegate_unexpected_answers_total", &[("expect", "private")]), 1.0);
     assert_eq!(metrics.sum("namegate_unexpected_answers_total", &[("expect", "public")]), 1.0);
-    gate.stdout.expect("name=bad.link.example type=A reason=unexpected");
+    gate.stdout
+        .expect("allowed client=127.0.0.1 protocol=udp name=bad.link.example type=A reason=unexpected");
+    gate.stdout.expect("name=bad.public.example type=A reason=unexpected");
+    assert_eq!(gate.stdout.all().len(), 2, "{:?}", gate.stdout.all());
 }
 
 #[test]

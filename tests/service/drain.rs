@@ -210,7 +210,9 @@ fn without_it_a_second_gate_is_refused_with_a_remedy() {
         .expect("the binary starts");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        !output.status.success() && told.contains("another process uses") && told.contains("reuse_port"),
+        !output.status.success()
+            && told.contains("): Address already in use (os error 98): namegate (pid ")
+            && told.contains("reuse_port"),
         "{told}"
     );
 }

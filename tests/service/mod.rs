@@ -9,6 +9,7 @@ mod reload;
 mod running;
 mod sandbox;
 mod service_manager;
+mod start_checks;
 mod state_directory;
 mod systemd;
 mod webhook;

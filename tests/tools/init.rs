@@ -25,7 +25,7 @@ fn written(directory: &Path) -> String {
 }
 
 fn check(directory: &Path) -> Finished {
-    namegate(directory, &["check", "--config", "namegate.toml"])
+    namegate(directory, &["check", "--files-only", "--config", "namegate.toml"])
 }
 
 fn explain(directory: &Path, name: &str) -> Finished {

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod cli;
+mod config;
 pub(crate) mod demo;
 mod diff;
 mod explain;

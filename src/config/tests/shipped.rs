@@ -23,7 +23,8 @@ fn the_shipped_files_say_what_they_claim() {
 
     let (azure, report) = read(AZURE);
     assert!(report.is_empty(), "{report}");
-    assert_eq!(azure.server.listen, ["0.0.0.0:53".parse().unwrap()]);
+    assert_eq!(azure.server.listen, ["10.0.0.4:53".parse().unwrap()]);
     assert_eq!(azure.upstream.servers, ["168.63.129.16".parse().unwrap()]);
+    assert_eq!(azure.policy.mode, crate::policy::Mode::Observe);
     assert!(azure.policy.zones.contains(&"sign-in".to_owned()));
 }

@@ -16,6 +16,7 @@ mod protobuf;
 #[cfg(test)]
 mod tests;
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +25,8 @@ use std::time::{Duration, Instant};
 use backlog::Backlog;
 use connection::DnstapConnection;
 use encoder::Encoder;
+
+use crate::util::log_event::log;
 
 pub use encoder::DnstapEvent;
 
@@ -54,6 +57,20 @@ pub struct DnstapStats {
     pub lost: AtomicU64,
     /// True while a reader is connected and has accepted the stream.
     pub connected: AtomicBool,
+}
+
+/// Longest path of a Unix socket, in bytes (unix(7)).
+const LONGEST_PATH: usize = 107;
+
+/// Why no reader can ever listen at `socket`. A socket that does not exist yet is no fault.
+pub fn check(socket: &Path) -> Result<(), String> {
+    if socket.as_os_str().len() > LONGEST_PATH {
+        return Err(format!("the path is longer than {LONGEST_PATH} bytes"));
+    }
+    match socket.metadata() {
+        Ok(found) if !found.file_type().is_socket() => Err("not a socket".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 /// The writer of a dnstap stream. Only [`Self::finish`] waits for the reader.
@@ -148,7 +165,7 @@ impl DnstapOutput {
             return Ok(());
         }
         if !self.stats.connected.swap(true, Ordering::Relaxed) {
-            tracing::info!("dnstap: reader connected at {}", self.socket.display());
+            log!(DnstapConnected, "dnstap: reader connected at {}", self.socket.display());
             (self.backoff, self.outage_told) = (FIRST_RETRY, false);
         }
         self.backlog.write_to(connection, &self.stats.frames)
@@ -161,7 +178,8 @@ impl DnstapOutput {
         self.retry_at = Some(now + self.backoff);
         self.backoff = LAST_RETRY.min(self.backoff * 2);
         if !std::mem::replace(&mut self.outage_told, true) {
-            tracing::warn!(
+            log!(
+                DnstapDisconnected,
                 "dnstap: cannot connect to {}: {error}; retrying, frames are lost until it connects",
                 self.socket.display()
             );

@@ -61,6 +61,13 @@ impl<'o> Line<'o> {
         }
     }
 
+    /// A constant that only JSON has.
+    pub fn json_word(&mut self, key: &str, value: &'static str) {
+        if self.format == LogFormat::Json {
+            self.word(key, value);
+        }
+    }
+
     /// A constant that needs no escaping.
     pub fn word(&mut self, key: &str, value: &'static str) {
         self.key(key);

@@ -20,6 +20,7 @@ use rotated_file::RotatedFile;
 use crate::config::{ClientAddress, LogFormat, LogSettings};
 use crate::policy::{Policies, RuleText};
 use crate::util::label::Label;
+use crate::util::log_event::LogEvent;
 use crate::wire::records::records;
 
 /// The outputs of the query log and the fields of its lines.
@@ -123,6 +124,7 @@ fn write_fields(
 ) {
     let record = &lookup.record;
     line.head("time", time);
+    line.json_word("event", LogEvent::Query.name());
     line.head("decision", record.decision.label());
     if let Some(client) = who.client {
         line.text("client", client);
@@ -158,7 +160,7 @@ fn write_fields(
         line.text("upstream", upstream);
     }
     line.seconds("latency_seconds", lookup.elapsed);
-    if fields.sample > 1 && !lookup.is_blocked() {
+    if fields.sample > 1 && !lookup.record.is_against_policy() {
         line.number("sample", format_args!("{}", fields.sample));
     }
     if let Some(messages) = lookup.messages.as_ref().filter(|_| fields.answers) {

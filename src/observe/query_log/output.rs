@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use super::line::Line;
 use crate::config::LogFormat;
+use crate::util::log_event::log;
 
 /// Bytes of lines that are written at once.
 const PIECE: usize = 32 * 1024;
@@ -91,7 +92,10 @@ impl Output {
                 self.held = true;
                 self.errors.fetch_add(piece.lines, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.behind, true) {
-                    tracing::warn!("query log: an output does not accept writes; lost lines are counted");
+                    log!(
+                        QueryLogStuck,
+                        "query log: an output does not accept writes; lost lines are counted"
+                    );
                 }
             }
         }
@@ -108,7 +112,10 @@ fn write_pieces(pieces: &Receiver<Piece>, name: &str, mut to: Box<dyn Write + Se
             Err(error) => {
                 errors.fetch_add(lines, Ordering::Relaxed);
                 if !std::mem::replace(&mut failed, true) {
-                    tracing::warn!("query log: cannot write to {name}: {error}; lost lines are counted");
+                    log!(
+                        QueryLogFailed,
+                        "query log: cannot write to {name}: {error}; lost lines are counted"
+                    );
                 }
             }
         }

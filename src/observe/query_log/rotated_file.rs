@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::util::log_event::log;
+
 /// Read and write for the owner, read for the group: lines show which client looked up which name.
 const MODE: u32 = 0o640;
 
@@ -38,7 +40,7 @@ impl RotatedFile {
             Err(error) => {
                 if !std::mem::replace(&mut self.stays, true) {
                     let path = self.path.display();
-                    tracing::warn!("query log: cannot rotate {path}, so it keeps growing: {error}");
+                    log!(QueryLogNotRotated, "query log: cannot rotate {path}, so it keeps growing: {error}");
                 }
             }
         }

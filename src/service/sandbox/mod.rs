@@ -25,6 +25,7 @@ use std::path::PathBuf;
 
 use crate::config;
 use crate::net::socket::AwaitedListener;
+use crate::util::log_event::log;
 use files::Files;
 
 /// The result of entering the sandbox; logged once there is a log.
@@ -120,10 +121,10 @@ impl Sandbox {
     /// Logs the active restrictions in one line, and a warning for each missing one.
     pub fn tell(&self) {
         if !self.confined.is_empty() {
-            tracing::info!("sandbox: {}", self.confined.join("; "));
+            log!(Sandbox, "sandbox: {}", self.confined.join("; "));
         }
         for missing in &self.missing {
-            tracing::warn!("sandbox incomplete: {missing}");
+            log!(SandboxIncomplete, "sandbox incomplete: {missing}");
         }
     }
 
@@ -131,7 +132,7 @@ impl Sandbox {
     pub fn remedy(&self, error: &str) -> Option<String> {
         let readable = self.readable.as_ref().filter(|_| error.contains(DENIED))?;
         Some(format!(
-            "  help: the sandbox only allows reading {}; restart namegate to let it read what the settings name now; \
+            "\n  help: the sandbox only allows reading {}; restart namegate to let it read what the settings name now; \
              if files move often, set `sandbox.landlock = false` before the restart",
             files::list(readable)
         ))

@@ -20,6 +20,7 @@ use crate::control::requests::{GrantRequest, RequestId, SharedRequests};
 use crate::observe::live_stats::LiveStats;
 use crate::observe::metrics_registry::MetricsRegistry;
 use crate::observe::webhook_results::{WebhookResult, WebhookResults};
+use crate::util::log_event::log;
 use crate::util::sync::lock;
 use delivery::WebhookReceiver;
 use signature::WebhookSecret;
@@ -221,7 +222,7 @@ async fn deliver(mut queue: Receiver<WebhookMessage>, receiving: WebhookReceiver
                 Ok(()) => {
                     results.count(WebhookResult::Delivered);
                     if is_failing {
-                        tracing::info!("webhook: messages are delivered again");
+                        log!(WebhookRecovered, "webhook: messages are delivered again");
                     }
                     is_failing = false;
                     break;
@@ -229,7 +230,7 @@ async fn deliver(mut queue: Receiver<WebhookMessage>, receiving: WebhookReceiver
                 Err(failure) => failure,
             };
             if !is_failing {
-                tracing::warn!("webhook: a message was not delivered to {}: {failure}", receiving.url());
+                log!(WebhookFailed, "webhook: a message was not delivered to {}: {failure}", receiving.url());
             }
             is_failing = true;
             match pauses.next().filter(|_| failure.is_temporary()) {

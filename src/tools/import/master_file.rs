@@ -4,8 +4,7 @@ use hickory_proto::rr::Name;
 
 use super::{File, Imported};
 use crate::diagnostics::{Diagnostic, Report, Source};
-use crate::foreign::zone_report;
-use crate::local::{LocalZoneError, LocalZones};
+use crate::local::LocalZones;
 use crate::wire::name as wire;
 
 /// A name in master-file form, with the final dot.
@@ -30,9 +29,12 @@ pub(super) fn file(source: &Source, origin: &Name, text: String) -> Result<File,
     let zone = zone.trim_end_matches('.');
     match LocalZones::from_texts(&[(zone, &text)]) {
         Ok(_) => Ok(File { name: format!("{}.zone", zone.replace(['/', '\\'], "_")), text }),
-        Err(faults) => {
-            let lost_place = |fault: LocalZoneError| LocalZoneError { line: None, ..fault };
-            Err(zone_report(source, faults.into_iter().map(lost_place).collect()))
+        Err(report) => {
+            // The places are those in the written text.
+            let file = source.file().to_owned();
+            let lost_place =
+                |fault: &Diagnostic| Diagnostic { file: file.clone(), span: None, ..fault.clone() };
+            Err(Report::new(source.clone(), report.diagnostics().iter().map(lost_place).collect()))
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::observe::canary::{Canary, CanaryExpect, random_label};
 use crate::observe::canary_results::{CanaryOutcome, CanaryResult, CanaryResults, Round};
 use crate::policy::{Policies, Verdict};
 use crate::util::label::Label;
+use crate::util::log_event::log;
 use crate::wire::code::{Class, Type};
 use crate::wire::query::Question;
 use crate::wire::request::AnswerFlags;
@@ -101,14 +102,15 @@ impl Watch {
                 Err(Void::Changed) => continue,
                 Err(Void::Prohibited(server)) => {
                     if self.standing.set(None).is_some() || judged.is_none() {
-                        tracing::warn!(
+                        log!(
+                            CanariesUntested,
                             "canaries are not tested: {server} does not serve this host; add this host's address to \
                              server.allow_clients, or set prove.interval to 0s"
                         );
                     }
                 }
                 Err(Void::NoSocket(error)) => {
-                    tracing::warn!("canaries are not tested: {error}");
+                    log!(CanariesUntested, "canaries are not tested: {error}");
                 }
             }
             (judged, ended) = (Some(generation), Instant::now());
@@ -164,10 +166,10 @@ impl Watch {
             let failed_before = matches!(result_before(canary), Some(CanaryResult::Failed(_)));
             match result {
                 CanaryResult::Failed(fault) if !failed_before => {
-                    tracing::error!("canary {name} ({expect}) failed: {fault}");
+                    log!(CanaryFailed, %name, "canary {name} ({expect}) failed: {fault}");
                 }
                 CanaryResult::Passed if failed_before => {
-                    tracing::info!("canary {name} ({expect}) recovered");
+                    log!(CanaryRecovered, %name, "canary {name} ({expect}) recovered");
                 }
                 _ => {}
             }
@@ -177,7 +179,8 @@ impl Watch {
         };
         let count = observed(&round.canaries);
         if count > 0 && observed(&before) == 0 {
-            tracing::warn!(
+            log!(
+                CanariesUntested,
                 "canaries that must not resolve are not tested: observe mode forwards their names ({count}); set policy.mode to \
                  \"enforce\" to block them"
             );

@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::encryption::Encryption;
 use crate::address::encrypted::EncryptedAddress;
 use crate::upstream::encrypted::failure_throttle::FailureThrottle;
+use crate::util::log_event::log;
 
 /// Delay between the starts of two attempts (RFC 8305 section 5: the Connection Attempt Delay, 250 ms).
 const NEXT_AFTER: Duration = Duration::from_millis(250);
@@ -76,7 +77,7 @@ impl AddressRace {
     /// Logs a failure once.
     pub(super) fn complain(&self, why: &str) {
         if self.complaints.is_new(why) {
-            tracing::warn!("upstream {}: {why}", self.address);
+            log!(UpstreamNoConnection, "upstream {}: {why}", self.address);
         }
     }
 }
