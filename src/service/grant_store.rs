@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::temporary::{Grant, Temporary};
-use crate::service::own_file::{self, UntrustedFileError};
+use crate::util::own_file::{self, UntrustedFileError};
 
 /// The file with the current grants.
 const ALLOWED: &str = "allowed.json";

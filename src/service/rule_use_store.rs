@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::State;
 use crate::observe::rule_uses::{RuleUses, SavedRuleUse};
-use crate::service::own_file;
+use crate::util::own_file;
 use crate::util::sync::lock;
 
 /// The file in the state directory.

@@ -4,6 +4,7 @@ pub(crate) mod allocator;
 pub(crate) mod escape;
 pub mod heartbeat;
 pub mod label;
+pub(crate) mod own_file;
 pub(crate) mod rfc3339;
 pub mod secret_file;
 pub(crate) mod sync;
