@@ -11,6 +11,7 @@ mod exceptions;
 mod headers;
 mod host;
 pub mod listener;
+mod log;
 mod page;
 mod places;
 mod refusal;
@@ -32,6 +33,7 @@ use axum::routing::{delete, get};
 
 use crate::engine::State;
 use crate::observe::event_log::Losses;
+use crate::observe::history::History;
 use crate::observe::live_stats::LiveStats;
 use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::temporary::Grant;
@@ -47,6 +49,8 @@ pub struct Admin {
     pub metrics: Arc<MetricsRegistry>,
     /// Recent activity.
     pub live: Arc<LiveStats>,
+    /// Past lookups, if the history is on.
+    pub history: Option<Arc<History>>,
     /// Counts of lost lookups and log lines.
     pub losses: Losses,
     /// Start of the service, on both clocks.
@@ -75,6 +79,10 @@ impl Admin {
             .route("/api/v1/blocked", get(api::blocked))
             .route("/api/v1/explain", get(api::explain))
             .route("/api/v1/rules", get(api::rules))
+            .route("/api/v1/log", get(log::lookups))
+            .route("/api/v1/log/graph", get(log::graph))
+            .route("/api/v1/log/clients", get(log::clients))
+            .route("/api/v1/log/names", get(log::names))
             .route("/api/v1/shadow", get(exceptions::shadow))
             .route("/api/v1/tunnel-guard", get(exceptions::tunnel_guard))
             .route("/api/v1/canaries", get(canaries::canaries))

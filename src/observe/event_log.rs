@@ -23,6 +23,7 @@ use crate::events::event::QueryEvent;
 use crate::events::hidden_clients::HiddenClients;
 use crate::events::outcome::Decision;
 use crate::events::sender::{EventSender, Interest};
+use crate::observe::history::HistoryFeed;
 use crate::observe::live_stats::LiveStats;
 use crate::policy::Policies;
 use crate::util::label::Label;
@@ -50,6 +51,7 @@ pub struct EventLog {
     live: Arc<LiveStats>,
     log: QueryLog,
     dnstap: Option<DnstapOutput>,
+    history: Option<HistoryFeed>,
     client: ClientAddress,
     losses: Losses,
     hidden_clients: Arc<HiddenClients>,
@@ -91,7 +93,8 @@ impl EventLog {
         };
         let (interest, client) = (Interest::of(settings), settings.log.client);
         let hidden_clients = Arc::default();
-        Ok(Self { interest, queues: Vec::new(), state, live, log, dnstap, client, losses, hidden_clients })
+        let (queues, history) = (Vec::new(), None);
+        Ok(Self { interest, queues, state, live, log, dnstap, history, client, losses, hidden_clients })
     }
 
     /// Counters of lost events, log lines and dnstap frames.
@@ -102,6 +105,12 @@ impl EventLog {
     /// namegate's own test clients, whose queries are not logged or shown.
     pub fn hidden_clients(&self) -> &Arc<HiddenClients> {
         &self.hidden_clients
+    }
+
+    /// Passes lookups to `feed` too.
+    #[must_use]
+    pub fn with_history(self, feed: Option<HistoryFeed>) -> Self {
+        Self { history: feed, ..self }
     }
 
     /// Creates the sender for a new thread.
@@ -146,6 +155,9 @@ impl EventLog {
             dnstap.finish();
         }
         self.log.finish();
+        if let Some(history) = self.history {
+            history.finish();
+        }
     }
 
     /// Drains the queues; returns the number of events.
@@ -158,11 +170,12 @@ impl EventLog {
             let Ok(chunk) = queue.read_chunk(queue.slots().min(BATCH)) else { continue };
             taken += chunk.len();
             let (first, second) = chunk.as_slices();
-            let shown = |events: &[QueryEvent]| events.iter().filter(|event| event.shown > 0).count();
+            let is_shown = |event: &&QueryEvent| event.weight > 0 && event.is_blocked();
+            let shown = |events: &[QueryEvent]| events.iter().filter(is_shown).count();
             let mut remaining = shown(first) + shown(second);
             for event in first.iter().chain(second) {
                 if hidden_clients.contains(&event.client) {
-                    remaining -= usize::from(event.shown > 0);
+                    remaining -= usize::from(is_shown(&event));
                     continue;
                 }
                 if event.logged {
@@ -171,7 +184,10 @@ impl EventLog {
                 if let Some(dnstap) = self.dnstap.as_mut().filter(|_| event.tapped) {
                     tap(dnstap, event, &state.policies, clock, self.client);
                 }
-                if event.shown > 0 {
+                if let Some(history) = self.history.as_mut().filter(|_| event.weight > 0) {
+                    history.add(event, clock.time(event.received));
+                }
+                if is_shown(&event) {
                     remaining -= 1;
                     self.live.add(event, remaining, now, clock.time(event.received));
                 }

@@ -30,6 +30,7 @@ use crate::net::batch;
 use crate::net::reply_socket::ReplySocket;
 use crate::net::socket::Endpoint;
 use crate::observe::event_log::EventLog;
+use crate::observe::history::History;
 use crate::observe::live_stats::LiveStats;
 use crate::observe::metrics_registry::{MetricsRegistry, keep_rates};
 use crate::relay::{Relay, RelayHandle};
@@ -99,6 +100,10 @@ impl Service {
         let mut event_log =
             EventLog::new(&settings, Arc::clone(&state), Arc::clone(&live), Box::new(query_log))
                 .map_err(|error| cannot_log(&settings, &error))?;
+        let history = History::of(&settings);
+        let feed = history.as_ref().map(|history| history.start(Arc::clone(&state))).transpose()?;
+        event_log = event_log.with_history(feed);
+        history.iter().for_each(|history| metrics.watch_history(history));
         let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
         let mut service = Self {
             listen: endpoints.iter().map(|endpoint| endpoint.address).collect(),
@@ -126,7 +131,7 @@ impl Service {
         let mut watchdog = Watchdog::default();
         service.due = Some((due, watchdog.listen_to_patiently("reload")));
         let health = watchdog.health();
-        let admin = Admin { state, metrics, live, losses, started, control, max_temporary, health };
+        let admin = Admin { state, metrics, live, history, losses, started, control, max_temporary, health };
         if let Some(listener) = listener {
             service.serve_admin(listener, admin.router(&settings.admin.hosts))?;
         }
@@ -306,7 +311,7 @@ impl Service {
         let given_up = Instant::now() + JOURNAL_PATIENCE;
         if self.event_log.is_some_and(|event_log| !ends_before(given_up, &event_log)) {
             tracing::warn!(
-                "the query log is incomplete: its last lines were not written within {JOURNAL_PATIENCE:?}"
+                "the query log or the history is incomplete: the last lookups were not written within {JOURNAL_PATIENCE:?}"
             );
         }
     }
