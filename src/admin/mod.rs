@@ -12,6 +12,7 @@ mod guesses;
 mod headers;
 mod host;
 pub mod listener;
+mod log;
 mod origin;
 mod own_clients;
 mod page;
@@ -43,6 +44,7 @@ use crate::control::requests::SharedRequests;
 use crate::engine::State;
 use crate::events::own_clients::OwnClients;
 use crate::observe::event_log::Losses;
+use crate::observe::history::History;
 use crate::observe::live_stats::LiveStats;
 use crate::observe::metrics_registry::MetricsRegistry;
 use crate::observe::readiness::silent_upstreams;
@@ -59,6 +61,8 @@ pub struct Admin {
     pub metrics: Arc<MetricsRegistry>,
     /// Recent activity.
     pub live: Arc<LiveStats>,
+    /// Past lookups, if the history is on.
+    pub history: Option<Arc<History>>,
     /// Counts of lost lookups and log lines.
     pub losses: Losses,
     /// Start of the service, on both clocks.
@@ -94,6 +98,10 @@ impl Admin {
             .route("/api/v1/blocked", get(api::blocked))
             .route("/api/v1/explain", get(api::explain))
             .route("/api/v1/rules", get(api::rules))
+            .route("/api/v1/log", get(log::lookups))
+            .route("/api/v1/log/graph", get(log::graph))
+            .route("/api/v1/log/clients", get(log::clients))
+            .route("/api/v1/log/names", get(log::names))
             .route("/api/v1/shadow", get(exceptions::shadow))
             .route("/api/v1/tunnel-guard", get(exceptions::tunnel_guard))
             .route("/api/v1/canaries", get(canaries::canaries))

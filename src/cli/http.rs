@@ -156,13 +156,17 @@ impl AdminClient {
 
     /// Fetches `path` and reads it as JSON; the error is for people.
     pub(super) fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let page = runtime.map_err(NoPage::from).and_then(|runtime| runtime.block_on(self.get(path)));
-        let url = self.url(path);
-        let page = page.map_err(|error| self.no_page(path, &error))?;
+        let (page, url) = (self.page(path)?, self.url(path));
         serde_json::from_slice(&page.body).map_err(|error| {
             NoAnswer(format!("error: {url} is not a page of namegate (HTTP {}): {error}", page.status)).into()
         })
+    }
+
+    /// Fetches `path` with any status; the error is for people.
+    pub(super) fn page(&self, path: &str) -> Result<Page, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let page = runtime.map_err(NoPage::from).and_then(|runtime| runtime.block_on(self.get(path)));
+        page.map_err(|error| self.no_page(path, &error))
     }
 
     /// Fetches the JSON page `path`; every text in it is printable ASCII.

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,7 +10,10 @@ use ipnet::IpNet;
 use tokio::runtime::Builder;
 
 use super::AdminToken;
-use super::http::{AdminClient, NoAnswer};
+use super::http::{AdminClient, Error, NoAnswer};
+use super::log::{self, LogFilter};
+use super::moment::moment;
+use super::subnet;
 use crate::api::pages::BlockedJson;
 use crate::assemble::unused::unused_allowlists;
 use crate::assemble::{Assembly, Sources};
@@ -22,6 +24,9 @@ use crate::tools::learn::{
 };
 use crate::tools::prove::look_alike::LookAlikes;
 use crate::wire::query::parse_question;
+
+/// Most rows to read from the history of a running resolver.
+const LOOKUPS: usize = 100_000;
 
 /// What to learn from, and how.
 #[derive(Debug, Args)]
@@ -44,10 +49,10 @@ pub(super) struct Arguments {
     /// Also suggest wildcards where any tenant can create names, such as *.blob.core.windows.net
     #[arg(long)]
     fold_risky: bool,
-    /// Ignore lookups before this time: `7d`, `2026-11-23` or `2026-11-23T07:00:00Z`
+    /// Ignore lookups before this time: `7d`, `02:00`, `2026-11-23` or `2026-11-23T07:00:00Z`
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<SystemTime>,
-    /// Ignore lookups at or after this time; only with FILE
+    /// Ignore lookups at or after this time
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     until: Option<SystemTime>,
     /// Use only lookups of clients in this subnet, `10.1.0.4` or `10.1.0.0/16`
@@ -64,23 +69,6 @@ impl Arguments {
     }
 }
 
-fn subnet(text: &str) -> Result<IpNet, String> {
-    let net = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse());
-    net.map(|net: IpNet| net.trunc())
-        .map_err(|_| "use an address, or a subnet such as `10.1.0.0/16`".to_owned())
-}
-
-fn moment(text: &str) -> Result<SystemTime, String> {
-    let ago = |text| SystemTime::now().checked_sub(humantime::parse_duration(text).ok()?);
-    let midnight = |text| humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
-    let time = humantime::parse_rfc3339(text).ok();
-    time.or_else(|| midnight(text))
-        .or_else(|| ago(text))
-        .ok_or_else(|| "use a duration such as `36h`, or a date such as `2026-11-23`".to_owned())
-}
-
-type Error = Box<dyn std::error::Error>;
-
 /// Suggests rules for names that the settings do not allow yet.
 pub(super) fn run(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> u8 {
     match learn(arguments, assembly, sources) {
@@ -96,10 +84,8 @@ fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Resul
     }
     let mut evidence = Evidence::new(LookupFilter { since: *since, until: *until, client: *client });
     let origin = match files.as_slice() {
-        [] if until.is_some() => {
-            let error = "error: --until needs a query log: the running resolver holds only the first and the last lookup \
-                         of each name\n  help: pass the query log (`log.file`)";
-            return Err(error.into());
+        [] if since.is_some() || until.is_some() || client.is_some() => {
+            search(&mut evidence, *since, *until, sources)?
         }
         [] => ask(&mut evidence, sources)?,
         files => read(&mut evidence, files)?,
@@ -206,6 +192,32 @@ fn complain(name: &str, unreadable: &UnreadableLog) -> Result<(), String> {
     Ok(())
 }
 
+/// Reads blocked lookups from the history of the running resolver; returns its address for the heading. Without a
+/// history, the names that it remembers must do.
+fn search(
+    evidence: &mut Evidence,
+    since: Option<SystemTime>,
+    until: Option<SystemTime>,
+    sources: &Sources,
+) -> Result<String, Error> {
+    let listener = AdminClient::of(sources)?;
+    let filter = LogFilter { since, until, ..LogFilter::default() };
+    let log = match log::find(&listener, &filter, Some(log::BLOCKED), LOOKUPS) {
+        Ok(log) => log,
+        Err(_) if until.is_none() => return ask(evidence, sources),
+        Err(error) => return Err(error),
+    };
+    log::notes(&log, &filter).iter().for_each(|note| warn(note));
+    complain_of(evidence.add_history(&log.lookups));
+    Ok(format!("the history of the resolver at {}", listener.url("")))
+}
+
+fn complain_of(unreadable: usize) {
+    if unreadable > 0 {
+        warn(&format!("warning: {unreadable} names cannot be read; the resolver may be of another version"));
+    }
+}
+
 /// Reads the blocked names of the running resolver; returns its address for the heading.
 fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, Error> {
     let listener = AdminClient::of(sources)?;
@@ -216,10 +228,7 @@ fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, Error> {
             "error: {error}\n  help: pass the admin address of a running resolver with --admin, or pass a query log"
         ))
     })?;
-    let unreadable = evidence.add_page(&page);
-    if unreadable > 0 {
-        warn(&format!("warning: {unreadable} names cannot be read; the resolver may be of another version"));
-    }
+    complain_of(evidence.add_page(&page));
     Ok(format!("the resolver at {}, since {}", listener.url(""), page.since))
 }
 

@@ -15,7 +15,9 @@ mod prove;
 mod learn;
 mod import;
 mod init;
+mod log;
 mod man;
+mod moment;
 mod output;
 mod reload;
 mod request;
@@ -24,12 +26,14 @@ mod serve;
 mod shadow;
 mod top;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 
 use crate::address::upstream::UpstreamAddress;
 use crate::assemble::{Assembly, Sources, assemble};
@@ -154,6 +158,13 @@ struct With<A: Args, O: Args> {
 #[derive(Clone, Copy, Debug)]
 struct AdminOption(Option<SocketAddr>);
 
+/// Reads an address or a subnet.
+fn subnet(text: &str) -> Result<IpNet, String> {
+    let net = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse());
+    net.map(|net: IpNet| net.trunc())
+        .map_err(|_| "use an address, or a subnet such as `10.1.0.0/16`".to_owned())
+}
+
 fn admin(text: &str) -> Result<AdminOption, String> {
     if text == "off" {
         return Ok(AdminOption(None));
@@ -268,11 +279,12 @@ requires, or with warnings and --strict, or invalid settings, 2 wrong options.")
     Demo(demo::Arguments),
     /// Suggest rules for blocked names
     ///
-    /// Reads query logs or, without a FILE, the blocked names from the running resolver's admin listener. Prints an
-    /// allowlist with the evidence for each rule.
+    /// Reads query logs or, without a FILE, the blocked names from the running resolver's admin listener; with --since,
+    /// --until or --client its history. Prints an allowlist with the evidence for each rule.
     #[command(after_help = "Examples:
   namegate learn --output zones/learned.toml
   namegate learn /var/log/namegate/queries.json --since 7d --min-count 3
+  namegate learn --since 02:00 --until 02:30 --client 10.0.1.7
 
 Review the suggestions. A lookup shows that a client wants a name, not that you
 should allow it.
@@ -296,6 +308,18 @@ Keys: q quit, p pause.
 Exit status: 0 shown, 1 no admin listener in the settings, 2 no answer from the
 running resolver.")]
     Top(With<top::Arguments, AdminOverrides>),
+    /// Search past lookups of a running resolver
+    ///
+    /// Lists lookups of the last day (`history.max_age`), newest first. A row stands for equal lookups within a minute,
+    /// allowed ones within five. Times are UTC.
+    #[command(after_help = "Examples:
+  namegate log --client 10.0.1.7 --since 02:00 --until 02:30 --blocked
+  namegate log --below azureml.ms --failed
+  namegate log --name pypi.org --since 2h --json
+
+Exit status: 0 listed, 2 no answer from the running resolver, or its history is
+off.")]
+    Log(With<log::Arguments, AdminOverrides>),
     /// List lookups that the candidate policy would decide differently
     #[command(after_help = "Examples:
   namegate shadow
@@ -542,6 +566,7 @@ fn run(action: Action, before: &SettingsOverrides, line: &CommandLine) -> u8 {
             with_assembly(&sources, |assembly| learn::run(&arguments, &assembly, &sources))
         }
         Action::Top(With { arguments, overrides }) => top::run(&arguments, &sources(overrides.into())),
+        Action::Log(With { arguments, overrides }) => log::run(&arguments, &sources(overrides.into())),
         Action::Shadow(With { arguments, overrides }) => shadow::run(&arguments, &sources(overrides.into())),
         Action::Prove(With { arguments, overrides }) => prove::run(&arguments, &sources(overrides.into())),
         Action::Allow(With { arguments, overrides }) => allow::run(&arguments, &each(overrides)),

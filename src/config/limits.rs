@@ -120,6 +120,15 @@ pub const GUARD_WINDOW: Limit<Duration> =
 pub const MAX_TEMPORARY: Limit<Duration> =
     Limit::new(HOUR.saturating_mul(24), MINUTE, HOUR.saturating_mul(24 * 30)).whole_seconds();
 
+/// Time for which past lookups can be searched; 0 turns the history off. Default 24 h: last night's failure is found the
+/// next morning. At most 30 days. Whole seconds.
+pub const HISTORY_AGE: Limit<Duration> =
+    Limit::new(HOUR.saturating_mul(24), Duration::ZERO, HOUR.saturating_mul(24 * 30)).whole_seconds();
+
+/// Size of the database of past lookups, with its journal. Default 256 MiB: about four million entries. 4 MiB to 64 GiB.
+pub const HISTORY_BYTES: Limit<ByteSize> =
+    Limit::new(ByteSize::mib(256), ByteSize::mib(4), ByteSize::gib(64));
+
 /// Interval of the canary queries that namegate sends to itself; 0 turns them off. Default 60 s: about one query a
 /// second with the default names. At most 24 h. Whole seconds.
 pub const PROVE_INTERVAL: Limit<Duration> =
@@ -189,6 +198,8 @@ mod tests {
             GUARD_BYTES,
             GUARD_WINDOW,
             MAX_TEMPORARY,
+            HISTORY_AGE,
+            HISTORY_BYTES,
             PROVE_INTERVAL,
         ];
     }

@@ -54,9 +54,8 @@ pub struct ServerSettings {
     /// Allow a second namegate to listen on the same addresses and to take over without losing a query
     /// (docs/operations/upgrade.md). Starting a second one by mistake is then no longer an error.
     pub reuse_port: bool,
-    /// Directory where namegate stores grants (temporary allows), `audit.log` and the uses of rules, so that they survive a
-    /// restart. Use
-    /// one directory for each process. Empty: grants end with the process.
+    /// Directory where namegate stores grants (temporary allows), `audit.log`, the uses of rules and the history of
+    /// lookups, so that they survive a restart. Use one directory for each process. Empty: they end with the process.
     #[serde(serialize_with = "serializers::optional_path")]
     pub state_directory: Option<PathBuf>,
 }

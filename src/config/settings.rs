@@ -11,6 +11,7 @@ use crate::config::block::{BlockSettings, block};
 use crate::config::cache::{CacheSettings, cache};
 use crate::config::client::{ClientGroup, client_groups};
 use crate::config::cookies::{CookieSettings, cookies};
+use crate::config::history::{HistorySettings, history};
 use crate::config::local::{LocalZoneSettings, local};
 use crate::config::log::{DnstapSettings, LogSettings, dnstap, log};
 use crate::config::policy::{PolicySettings, policy};
@@ -104,6 +105,8 @@ pub struct Settings {
     pub webhook: WebhookSettings,
     /// The log, and which queries it contains.
     pub log: LogSettings,
+    /// Past lookups, for `namegate log` and the status page.
+    pub history: HistorySettings,
     /// dnstap: complete queries and replies for another program.
     pub dnstap: DnstapSettings,
     /// Self-test (canaries): namegate sends queries for these names to itself.
@@ -149,6 +152,7 @@ pub fn settings(source: &Source, base: &Path) -> (Settings, Vec<Diagnostic>) {
         requests: requests(root.section("requests")),
         webhook: webhook(root.section("webhook"), base, &bootstrap),
         log: log(root.section("log"), base),
+        history: history(root.section("history")),
         dnstap: dnstap(root.section("dnstap"), base),
         prove: prove(root.section("prove")),
         sandbox: sandbox(root.section("sandbox")),

@@ -47,8 +47,8 @@ pub struct QueryEvent {
     pub logged: bool,
     /// Send it over dnstap.
     pub tapped: bool,
-    /// Number of lookups it represents on the status page; 0: not shown there.
-    pub shown: u32,
+    /// Number of lookups it stands for on the status page and in the history; 0: it is in neither.
+    pub weight: u32,
 }
 
 /// A request and its reply.
@@ -76,7 +76,7 @@ impl QueryEvent {
             messages: whole.then(messages),
             logged: false,
             tapped: false,
-            shown: 0,
+            weight: 0,
         })
     }
 

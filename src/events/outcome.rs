@@ -44,6 +44,31 @@ pub enum AnswerSource {
     Policy,
 }
 
+/// The four results of a lookup in charts and searches.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+    strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum LookupClass {
+    /// Allowed by a rule, or answered from a local zone, except with SERVFAIL.
+    Allowed,
+    /// Blocked, or not allowed but forwarded by observe mode.
+    Blocked,
+    /// Answered with SERVFAIL, or malformed or not supported.
+    Errors,
+    /// Refused.
+    Other,
+}
+
 /// Outcome of one query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryOutcome {
@@ -62,6 +87,18 @@ pub struct QueryOutcome {
 }
 
 impl QueryOutcome {
+    /// Its class.
+    #[inline]
+    pub fn class(&self) -> LookupClass {
+        match self.decision {
+            Decision::Allowed | Decision::Local if self.rcode == Rcode::SERVFAIL => LookupClass::Errors,
+            Decision::Allowed | Decision::Local => LookupClass::Allowed,
+            Decision::Blocked | Decision::Observed => LookupClass::Blocked,
+            Decision::Refused => LookupClass::Other,
+            Decision::Error => LookupClass::Errors,
+        }
+    }
+
     /// An outcome without rule and upstream.
     pub fn new(decision: Decision, source: AnswerSource, rcode: Rcode) -> Self {
         Self { decision, source, rcode, reason: None, rule: None, upstream: None }
@@ -97,7 +134,7 @@ impl From<Decision> for QueryOutcome {
 }
 
 /// Identifies a rule of the current or an earlier policy of this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleKey {
     compiled: u64,
     group: GroupId,

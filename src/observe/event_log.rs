@@ -22,6 +22,7 @@ use crate::events::counters::Counters;
 use crate::events::event::QueryEvent;
 use crate::events::outcome::Decision;
 use crate::events::sender::{EventSender, Interest};
+use crate::observe::history::HistoryFeed;
 use crate::observe::live_stats::LiveStats;
 use crate::policy::Policies;
 use crate::util::label::Label;
@@ -49,6 +50,7 @@ pub struct EventLog {
     live: Arc<LiveStats>,
     log: QueryLog,
     dnstap: Option<DnstapOutput>,
+    history: Option<HistoryFeed>,
     client: ClientAddress,
     losses: Losses,
 }
@@ -88,12 +90,19 @@ impl EventLog {
             dnstap: dnstap.as_ref().map(DnstapOutput::stats),
         };
         let (interest, client) = (Interest::of(settings), settings.log.client);
-        Ok(Self { interest, queues: Vec::new(), state, live, log, dnstap, client, losses })
+        let (queues, history) = (Vec::new(), None);
+        Ok(Self { interest, queues, state, live, log, dnstap, history, client, losses })
     }
 
     /// Counters of lost events, log lines and dnstap frames.
     pub fn losses(&self) -> &Losses {
         &self.losses
+    }
+
+    /// Passes lookups to `feed` too.
+    #[must_use]
+    pub fn with_history(self, feed: Option<HistoryFeed>) -> Self {
+        Self { history: feed, ..self }
     }
 
     /// Creates the sender for a new thread.
@@ -138,6 +147,9 @@ impl EventLog {
             dnstap.finish();
         }
         self.log.finish();
+        if let Some(history) = self.history {
+            history.finish();
+        }
     }
 
     /// Drains the queues; returns the number of events.
@@ -149,7 +161,8 @@ impl EventLog {
             let Ok(chunk) = queue.read_chunk(queue.slots().min(BATCH)) else { continue };
             taken += chunk.len();
             let (first, second) = chunk.as_slices();
-            let shown = |events: &[QueryEvent]| events.iter().filter(|event| event.shown > 0).count();
+            let is_shown = |event: &&QueryEvent| event.weight > 0 && event.record.is_blocked();
+            let shown = |events: &[QueryEvent]| events.iter().filter(is_shown).count();
             let mut remaining = shown(first) + shown(second);
             for event in first.iter().chain(second) {
                 if event.logged {
@@ -158,7 +171,10 @@ impl EventLog {
                 if let Some(dnstap) = self.dnstap.as_mut().filter(|_| event.tapped) {
                     tap(dnstap, event, &state.policies, clock, self.client);
                 }
-                if event.shown > 0 {
+                if let Some(history) = self.history.as_mut().filter(|_| event.weight > 0) {
+                    history.add(event, clock.time(event.received));
+                }
+                if is_shown(&event) {
                     remaining -= 1;
                     self.live.add(event, remaining, now, clock.time(event.received));
                 }

@@ -95,10 +95,10 @@ impl LiveStats {
     /// Noise does not count in the most blocked names and clients, and in the blocked names.
     pub fn add(&self, lookup: &QueryEvent, following: usize, now: Instant, time: SystemTime) {
         if lookup.record.reason != Some(BlockReason::Noise) {
-            lock(&self.names).add(lookup.question.name.as_bytes(), lookup.shown, now);
+            lock(&self.names).add(lookup.question.name.as_bytes(), lookup.weight, now);
             let client = ShownClient::of(lookup.client.ip(), self.client);
             if let Some(client) = client {
-                lock(&self.clients).add(&client, lookup.shown, now);
+                lock(&self.clients).add(&client, lookup.weight, now);
             }
             let denied = lookup.record.rule.is_some();
             let seen = Sighting::once(time, client, lookup.question.qtype, denied);

@@ -293,6 +293,23 @@ pub const METRICS: &[Metric] = &[
         "Frames lost because no dnstap reader was connected or it was too slow.",
     ),
     gauge(
+        "namegate_history_rows",
+        &[],
+        "Rows in the history of lookups; a row stands for one lookup or equal ones.",
+    ),
+    gauge("namegate_history_bytes", &[], "Size of the database with the history of lookups."),
+    gauge(
+        "namegate_history_oldest_timestamp_seconds",
+        &[],
+        "Unix time of the oldest lookup in the history; only if there is one.",
+    ),
+    gauge("namegate_history_ok", &[], "1 if the history of lookups could be written at the last attempt."),
+    counter(
+        "namegate_history_lost_total",
+        &[],
+        "Lookups missing from the history because its queue was full or nothing could be written.",
+    ),
+    gauge(
         "namegate_canary_ok",
         &[("name", Words("names in [prove]")), ("expect", Of(CanaryExpect::VARIANTS))],
         "1 if the canary got the expected result in the last round; absent if observe mode forwards a name that must not resolve.",

@@ -13,7 +13,8 @@ use strum::VariantArray;
 
 use super::metric;
 use super::publish::{
-    publish_cache, publish_connections, publish_exceptions, publish_losses, publish_requests, publish_top,
+    publish_cache, publish_connections, publish_exceptions, publish_history, publish_losses, publish_requests,
+    publish_top,
     publish_upstream,
 };
 use crate::control::requests::SharedRequests;
@@ -25,6 +26,7 @@ use crate::listen::connections::Connections;
 use crate::net::reply_socket::{ReplySocket, SendDrop};
 use crate::observe::canary_results::CanaryResults;
 use crate::observe::event_log::Losses;
+use crate::observe::history::History;
 use crate::observe::live_stats::{LiveStats, RecentActivity};
 use crate::observe::rule_uses::RuleUses;
 use crate::observe::webhook_results::WebhookResults;
@@ -59,6 +61,7 @@ pub struct MetricsRegistry {
     own: Arc<Counters>,
     sockets: Mutex<Vec<Weak<ReplySocket>>>,
     connections: OnceLock<Arc<Connections>>,
+    history: OnceLock<Arc<History>>,
     zones: Mutex<Vec<String>>,
     reloads: Reloads,
     tokens_refused: AtomicU64,
@@ -92,6 +95,7 @@ impl MetricsRegistry {
         let reloads = Reloads::default();
         reloads.last_success.store(unix_seconds(), Ordering::Relaxed);
         let (counters, sockets, connections) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        let history = OnceLock::new();
         let (zones, tokens_refused, standing) = (Mutex::default(), AtomicU64::new(0), Arc::default());
         let (own, rule_uses) = (Arc::new(Counters::shared()), Arc::default());
         Ok(Self {
@@ -99,6 +103,7 @@ impl MetricsRegistry {
             process,
             counters,
             own,
+            history,
             sockets,
             connections,
             zones,
@@ -128,6 +133,11 @@ impl MetricsRegistry {
     pub fn watch_connections(&self, connections: &Arc<Connections>) {
         // A process serves once; a second call is ignored.
         let _ = self.connections.set(Arc::clone(connections));
+    }
+
+    /// Includes the history in the metrics.
+    pub fn watch_history(&self, history: &Arc<History>) {
+        let _ = self.history.set(Arc::clone(history));
     }
 
     /// The counter index of an allowlist; it stays the same across all reloads.
@@ -220,6 +230,9 @@ impl MetricsRegistry {
         publish_upstream(&state);
         publish_top(live);
         publish_losses(losses);
+        if let Some(history) = self.history.get() {
+            publish_history(&history.status());
+        }
         counter!("namegate_admin_tokens_refused_total").absolute(self.tokens_refused.load(Ordering::Relaxed));
         if let Some(requests) = self.requests.get() {
             publish_requests(requests);

@@ -15,6 +15,7 @@ pub mod dnstap;
 pub mod event_log;
 pub mod few;
 mod heavy_keeper;
+pub mod history;
 pub mod live_stats;
 pub mod log;
 pub mod metric;

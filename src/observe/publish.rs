@@ -1,7 +1,7 @@
 //! Updates gauges and counters from their sources just before `/metrics` is rendered.
 
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::{counter, gauge};
 use strum::VariantArray;
@@ -11,6 +11,7 @@ use crate::engine::State;
 use crate::events::counters::Totals;
 use crate::listen::connections::Connections;
 use crate::observe::event_log::Losses;
+use crate::observe::history::HistoryStatus;
 use crate::observe::live_stats::LiveStats;
 use crate::policy::shadow::ShadowChange;
 use crate::upstream::UpstreamConfig;
@@ -75,6 +76,16 @@ pub(super) fn publish_losses(losses: &Losses) {
         let connected = dnstap.connected.load(Ordering::Relaxed);
         gauge!("namegate_dnstap_connected").set(if connected { 1 } else { 0 });
     }
+}
+
+pub(super) fn publish_history(history: &HistoryStatus) {
+    gauge!("namegate_history_rows").set(history.rows as f64);
+    gauge!("namegate_history_bytes").set(history.bytes as f64);
+    if let Some(oldest) = history.oldest.and_then(|oldest| oldest.duration_since(UNIX_EPOCH).ok()) {
+        gauge!("namegate_history_oldest_timestamp_seconds").set(oldest.as_secs_f64());
+    }
+    gauge!("namegate_history_ok").set(if history.problem.is_none() { 1 } else { 0 });
+    counter!("namegate_history_lost_total").absolute(history.lost);
 }
 
 pub(super) fn publish_upstream(state: &State) {

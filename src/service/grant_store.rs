@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::temporary::{Grant, GrantScope, Temporary};
-use crate::service::own_file::{self, UntrustedFileError};
 use crate::service::request_store;
 use crate::util::log_event::log;
+use crate::util::own_file::{self, UntrustedFileError};
 
 /// The file with the current grants.
 const ALLOWED: &str = "allowed.json";

@@ -4,7 +4,6 @@ pub(crate) mod cookie_secrets;
 pub mod descriptors;
 pub mod inherited;
 pub mod notify;
-pub(crate) mod own_file;
 pub mod own_allowlists;
 pub mod grant_store;
 pub mod reload;

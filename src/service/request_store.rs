@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::requests::{GrantRequest, RequestBook, SharedRequests};
 use crate::service::grant_store::append_audit;
-use crate::service::own_file;
+use crate::util::own_file;
 use crate::util::log_event::log;
 use crate::util::sync::lock;
 

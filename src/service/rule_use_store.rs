@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::State;
 use crate::observe::rule_uses::{RuleUses, SavedRuleUse};
-use crate::service::own_file;
 use crate::util::log_event::log;
+use crate::util::own_file;
 use crate::util::sync::lock;
 
 /// The file in the state directory.

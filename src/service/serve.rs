@@ -31,6 +31,7 @@ use crate::net::batch;
 use crate::net::reply_socket::ReplySocket;
 use crate::net::socket::Endpoint;
 use crate::observe::event_log::EventLog;
+use crate::observe::history::History;
 use crate::observe::live_stats::LiveStats;
 use crate::observe::metrics_registry::{MetricsRegistry, keep_rates};
 use crate::relay::{Relay, RelayHandle};
@@ -109,6 +110,10 @@ impl Service {
         let mut event_log =
             EventLog::new(&settings, Arc::clone(&state), Arc::clone(&live), Box::new(query_log))
                 .map_err(|error| format!("cannot open the query log: {error}"))?;
+        let history = History::of(&settings);
+        let feed = history.as_ref().map(|history| history.start(Arc::clone(&state))).transpose()?;
+        event_log = event_log.with_history(feed);
+        history.iter().for_each(|history| metrics.watch_history(history));
         let runtime = Builder::new_multi_thread().thread_name("runtime").enable_all().build()?;
         let mut service = Self {
             listen: endpoints.iter().map(|endpoint| endpoint.address).collect(),
@@ -149,6 +154,7 @@ impl Service {
             state,
             metrics,
             live,
+            history,
             losses,
             started,
             control,
@@ -364,7 +370,7 @@ impl Service {
         if self.event_log.is_some_and(|event_log| !ends_before(given_up, &event_log)) {
             log!(
                 QueryLogIncomplete,
-                "the query log is incomplete: its last lines were not written within {}",
+                "the query log or the history is incomplete: the last lookups were not written within {}",
                 shown(JOURNAL_PATIENCE)
             );
         }

@@ -9,7 +9,7 @@ use crate::observe::dnstap;
 use crate::observe::query_log::rotated_file::RotatedFile;
 use crate::service::cookie_secrets::cookies;
 use crate::service::grant_store::GrantStore;
-use crate::service::own_file;
+use crate::util::own_file;
 use crate::service::state::check_upstreams;
 use crate::service::webhook::Webhook;
 

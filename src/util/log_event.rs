@@ -167,6 +167,10 @@ log_events! {
     WARN QueryLogStuck = "query_log_stuck",
     /// The query log keeps growing, because its directory is not writable. Check the directory's owner.
     WARN QueryLogNotRotated = "query_log_not_rotated",
+    /// The history of lookups is not written: the file, the disk or another process is in the way. Lookups are still answered. Do what the message says; namegate tries again every 10 seconds.
+    ERROR HistoryFailed = "history_failed",
+    /// The history of lookups is written again.
+    INFO HistoryRecovered = "history_recovered",
     /// Frames are lost until the dnstap socket can be connected. Start the reader.
     WARN DnstapDisconnected = "dnstap_disconnected",
     /// The dnstap reader is connected.

@@ -6,6 +6,7 @@ pub(crate) mod escape;
 pub mod heartbeat;
 pub mod label;
 pub mod log_event;
+pub(crate) mod own_file;
 pub(crate) mod rfc3339;
 pub mod secret_file;
 pub(crate) mod sync;

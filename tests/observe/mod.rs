@@ -1,6 +1,7 @@
 //! Tests of metrics, logs, dnstap and `namegate top`.
 
 mod dnstap;
+mod history;
 mod metrics;
 mod operational_log;
 mod prometheus;

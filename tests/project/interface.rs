@@ -266,6 +266,9 @@ impl Busy {
         client.ask(&Query::new("ws.allowed.example", "AXFR"));
         gate.expect_metrics("the canaries", |metrics| metrics.has("namegate_canary_ok"));
         gate.expect_metrics("the most blocked names", |metrics| metrics.has("namegate_top_blocked_queries"));
+        eventually("the last lookup in the history", || {
+            gate.get("/api/v1/log?decision=refused").1.contains("AXFR").then_some(())
+        });
         Self { gate, upstream, _token: token }
     }
 
@@ -361,6 +364,12 @@ fn members_of_every_page() {
         "/api/v1/tunnel-guard",
         "/api/v1/canaries",
         "/api/v1/allowed",
+        "/api/v1/log",
+        "/api/v1/log?client=127.0.0.9&limit=1",
+        "/api/v1/log?limit=0",
+        "/api/v1/log/graph?step=86400&until=2100-01-01T00:00:00Z",
+        "/api/v1/log/clients",
+        "/api/v1/log/names",
         "/api/v1/session",
     ] {
         let (status, body) = gate.get(page);

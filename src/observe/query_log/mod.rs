@@ -224,7 +224,7 @@ mod tests {
             messages: None,
             logged: true,
             tapped: false,
-            shown: 0,
+            weight: 0,
         };
         const LINES: usize = 60_000;
         for number in 0..LINES {

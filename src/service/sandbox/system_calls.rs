@@ -211,8 +211,17 @@ pub(super) fn restricted(own: u32, awaited: Option<RawFd>) -> Vec<(c_long, Vec<V
     #[allow(clippy::unnecessary_cast, reason = "their type differs between C libraries")]
     let controls =
         [libc::FIONBIO as u64, libc::FIONREAD as u64, libc::TCGETS as u64, libc::SIOCGIFINDEX as u64];
-    let descriptor_flags =
-        [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
+    // Locks: SQLite, for the history of lookups.
+    let descriptor_flags = [
+        libc::F_DUPFD,
+        libc::F_DUPFD_CLOEXEC,
+        libc::F_GETFD,
+        libc::F_SETFD,
+        libc::F_GETFL,
+        libc::F_SETFL,
+        libc::F_GETLK,
+        libc::F_SETLK,
+    ];
     let mut calls = vec![
         // Threads, but no processes.
         (libc::SYS_clone, vec![vec![when(0, thread)]]),

@@ -4,13 +4,16 @@ use std::io::{self, BufRead};
 use std::time::SystemTime;
 
 use ipnet::IpNet;
+use strum::VariantArray;
 
+use crate::api::log::LoggedLookupJson;
 use crate::api::pages::{BlockedJson, BlockedNameJson};
 use crate::events::outcome::Decision;
 use crate::observe::blocked_names::{BlockedNames, Sighting};
 use crate::observe::client::ShownClient;
 use crate::observe::few::Few;
 use crate::observe::query_log::read::{LoggedLookup, UnreadableLog, read_lookups};
+use crate::util::label::Label;
 use crate::wire::code::Type;
 use crate::wire::name::Name;
 use crate::wire::presentation::read_name;
@@ -62,12 +65,27 @@ impl Evidence {
     ///
     /// Errors: reading the log failed.
     pub fn read_log(&mut self, log: impl BufRead) -> io::Result<UnreadableLog> {
-        read_lookups(log, |lookup| self.add(&lookup))
+        read_lookups(log, |lookup| self.add(&lookup, 1, lookup.time))
     }
 
-    fn add(&mut self, lookup: &LoggedLookup) {
+    /// Adds the blocked lookups of a running namegate's history. Returns how many of them are unreadable.
+    pub fn add_history(&mut self, lookups: &[LoggedLookupJson]) -> usize {
+        let mut unreadable = 0;
+        for found in lookups {
+            match logged(found).zip(time(&found.last)) {
+                // Further names of a client that looked up too many.
+                _ if found.qtype == "*" => self.names.add_losses(0, found.count),
+                Some((lookup, last)) => self.add(&lookup, found.count, last),
+                None => unreadable += 1,
+            }
+        }
+        unreadable
+    }
+
+    /// Adds `count` equal lookups, of which the last was at `last`.
+    fn add(&mut self, lookup: &LoggedLookup, count: u64, last: SystemTime) {
         let LookupFilter { since, until, .. } = self.filter;
-        if since.is_some_and(|since| lookup.time < since) || until.is_some_and(|until| lookup.time >= until) {
+        if since.is_some_and(|since| last < since) || until.is_some_and(|until| lookup.time >= until) {
             return;
         }
         match self.filter.has_client(lookup.client) {
@@ -78,11 +96,12 @@ impl Evidence {
                 return;
             }
         }
-        self.lookups += 1;
+        self.lookups += count;
         if lookup.is_noise {
-            self.noise += 1;
+            self.noise += count;
         } else if matches!(lookup.decision, Decision::Blocked | Decision::Observed) {
-            let seen = Sighting::once(lookup.time, lookup.client, lookup.qtype, lookup.is_denied);
+            let once = Sighting::once(lookup.time, lookup.client, lookup.qtype, lookup.is_denied);
+            let seen = Sighting { count, last, ..once };
             self.names.add(&lookup.name, &seen);
         }
     }
@@ -133,6 +152,19 @@ fn seen(blocked: &BlockedNameJson) -> Option<(Name, Sighting)> {
         types: Few::new(types.ok()?),
     };
     Some((read_name(&blocked.name)?, seen))
+}
+
+fn logged(found: &LoggedLookupJson) -> Option<LoggedLookup> {
+    let is_said = |decision: &&Decision| decision.label() == found.decision;
+    Some(LoggedLookup {
+        time: time(&found.time)?,
+        decision: *Decision::VARIANTS.iter().find(is_said)?,
+        client: found.client.as_deref().map(str::parse).transpose().ok()?,
+        name: read_name(&found.name)?,
+        qtype: found.qtype.parse().ok()?,
+        is_noise: found.reason == "noise",
+        is_denied: found.reason == "denied",
+    })
 }
 
 fn time(text: &str) -> Option<SystemTime> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Modes of created files and directories, subject to the umask.
 const FILE_MODE: u32 = 0o640;
+const PRIVATE_FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o750;
 
 /// Why a file or directory cannot be trusted.
@@ -92,6 +93,15 @@ pub(crate) fn append(path: &Path) -> Result<File, UntrustedFileError> {
 /// Creates a file that must not exist yet.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     without_links(OpenOptions::new().write(true).create_new(true)).open(path)
+}
+
+/// The same, for a file that only this user may read.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    without_links(options.write(true).create_new(true));
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, PRIVATE_FILE_MODE);
+    options.open(path)
 }
 
 /// The text of a file; none if it does not exist.
@@ -247,6 +257,9 @@ mod tests {
         create_directory(&at("deep/er")).unwrap();
         writeln!(append(&at("log")).unwrap(), "a").unwrap();
         create(&at("new")).unwrap();
+        create_private(&at("private")).unwrap();
+        assert!(create_private(&at("private")).is_err());
+        assert_eq!(mode("private") & 0o177, 0);
         assert_eq!((mode("deep/er") & 0o027, mode("log") & 0o137, mode("new") & 0o137), (0, 0, 0));
         set_mode(&at("log"), 0o644);
         narrow(&at("log"));
