@@ -43,7 +43,8 @@ def main():
         known = json.loads(json.dumps(Dashboard.from_json(own), cls=JSONEncoder))
         found = list(differences(own, known))
         faults += len(found)
-        print(f"{path.name}: {len(own['panels'])} panels, {len(found)} faults", *found, sep="\n  ")
+        count = sum(1 + len(panel.get("panels", [])) for panel in own["panels"])
+        print(f"{path.name}: {count} rows and panels, {len(found)} faults", *found, sep="\n  ")
     return 1 if faults else 0
 
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-use self::files::{catalogue, dashboard, metric_names, panel_queries, panels, read, rules, values};
+use self::files::{catalogue, children, dashboard, metric_names, panel_queries, panels, read, rules, values};
 use self::traffic::Traffic;
 use crate::support::gate::Reload;
 use crate::support::prometheus::Prometheus;
@@ -51,25 +51,39 @@ fn every_metric_asked_for_exists() {
 fn panels_lie_side_by_side() {
     let dashboard = dashboard();
     let mut ids = BTreeSet::new();
-    let mut taken = BTreeMap::new();
-    for panel in panels(&dashboard) {
-        let title = panel["title"].as_str().expect("a title");
-        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "duplicate id of {title}");
-        let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect("a number"));
-        assert!(w > 0 && h > 0 && x + w <= 24, "{title} is not on the grid");
-        for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-            if let Some(other) = taken.insert(cell, title) {
-                panic!("{title} overlaps {other}");
+    // The panels of a collapsed row have the places that they take once it is open.
+    for group in std::iter::once(&dashboard).chain(children(&dashboard)) {
+        let mut taken = BTreeMap::new();
+        for panel in children(group) {
+            let title = panel["title"].as_str().expect("a title");
+            assert!(ids.insert(panel["id"].as_u64().expect("an id")), "duplicate id of {title}");
+            let [x, y, w, h] =
+                ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect("a number"));
+            assert!(w > 0 && h > 0 && x + w <= 24, "{title} is not on the grid");
+            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                if let Some(other) = taken.insert(cell, title) {
+                    panic!("{title} overlaps {other}");
+                }
             }
         }
     }
 }
 
 #[test]
+fn only_errors_and_blocked_names_are_open() {
+    let dashboard = dashboard();
+    let rows: Vec<&Value> = children(&dashboard).iter().filter(|panel| panel["type"] == "row").collect();
+    let open = |row: &&&Value| row["collapsed"] == false;
+    let titles: Vec<&Value> = rows.iter().filter(open).map(|row| &row["title"]).collect();
+    assert_eq!(titles, ["Is it working?", "What is blocked"]);
+    assert!(rows[..2].iter().all(|row| open(&row)), "another row is above them");
+}
+
+#[test]
 fn panels_say_what_they_show() {
     let dashboard = dashboard();
     assert_eq!(dashboard["uid"], "namegate");
-    for panel in panels(&dashboard).iter().filter(|panel| panel["type"] != "row") {
+    for panel in panels(&dashboard).filter(|panel| panel["type"] != "row") {
         let title = &panel["title"];
         let description = panel["description"].as_str().unwrap_or_default();
         assert!(description.ends_with('.'), "{title} has no description");
@@ -96,8 +110,8 @@ fn every_alert_is_explained() {
     let names = values(&alerts, "- alert:");
     assert!(names.len() > 10, "{names:?}");
     let urls = values(&alerts, "runbook_url:");
-    let wanted: Vec<String> =
-        names.iter().map(|name| format!("docs/operations.md#{}", name.to_lowercase())).collect();
+    let page = r#"{{ or $externalLabels.runbook "docs/operations.md" }}"#;
+    let wanted: Vec<String> = names.iter().map(|name| format!("'{page}#{}'", name.to_lowercase())).collect();
     assert_eq!(urls, wanted);
     for name in &names {
         assert!(headings.contains(name), "docs/operations.md has no heading {name}");
@@ -107,6 +121,34 @@ fn every_alert_is_explained() {
     }
     for key in ["severity:", "summary:", "description:", "for:"] {
         assert_eq!(values(&alerts, key).len(), names.len(), "{key}");
+    }
+}
+
+/// The rows of the table of alerts in `text`, in which `[NAME](#anchor)` is `NAME`.
+fn alert_table(text: &str) -> Vec<String> {
+    let row = |line: &str| {
+        let cells = line.strip_prefix("| ")?.trim_start_matches('[');
+        let (cell, rest) = cells.split_once(" | ")?;
+        let name = cell.split(']').next().unwrap_or(cell);
+        name.starts_with("Namegate").then(|| format!("| {name} | {rest}"))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+#[test]
+fn runbook_panel_has_every_alert_with_a_command() {
+    let dashboard = dashboard();
+    let texts = panels(&dashboard).filter_map(|panel| panel["options"]["content"].as_str());
+    let shown: Vec<String> = texts.flat_map(alert_table).collect();
+    assert_eq!(shown, alert_table(&read("docs/operations.md")), "the panel differs from docs/operations.md");
+    let alerts = read("config/prometheus/alerts.yml");
+    let mut names = values(&alerts, "- alert:");
+    names.dedup();
+    let cells: Vec<Vec<&str>> = shown.iter().map(|row| row.split(" | ").collect()).collect();
+    let listed: Vec<&str> = cells.iter().map(|row| row[0].trim_start_matches("| ")).collect();
+    assert_eq!(listed, names);
+    for row in &cells {
+        assert!(row.len() == 4 && row[3].starts_with('`'), "{} has no command", row[0]);
     }
 }
 
@@ -195,6 +237,21 @@ fn shortcomings(prometheus: &Prometheus, dashboard: &Value) -> Vec<String> {
     found
 }
 
+/// The series of the panel Replies add up to all replies, and SERVFAIL is among the errors.
+fn assert_every_reply_is_shown_once(prometheus: &Prometheus, dashboard: &Value) {
+    let panel = panels(dashboard).find(|panel| panel["title"] == "Replies").expect("the panel Replies");
+    let targets = panel["targets"].as_array().expect("targets");
+    let series = |target: &Value| format!("({})", filled_in(target["expr"].as_str().expect("an expression")));
+    let sum = targets.iter().map(series).collect::<Vec<_>>().join(" + ");
+    let all = "sum(rate(namegate_responses_total[1m]))";
+    let differences = prometheus.query(&format!("abs({sum} - {all})")).expect("the sum is good");
+    assert!(matches!(differences[..], [difference] if difference < 1e-6), "{differences:?}");
+    let errors = targets.iter().find(|target| target["legendFormat"] == "errors").expect("the errors");
+    let servfails = "sum(rate(namegate_responses_total{rcode=\"servfail\"}[1m]))";
+    let shares = prometheus.query(&format!("{servfails} / {}", series(errors))).expect("the share is good");
+    assert!(matches!(shares[..], [share] if share > 0.0 && share <= 1.0), "{shares:?}");
+}
+
 #[test]
 #[ignore = "needs prometheus and promtool (Debian package prometheus); .ci/run installs it"]
 fn a_real_prometheus_has_data_for_every_panel_and_rule() {
@@ -222,6 +279,7 @@ fn a_real_prometheus_has_data_for_every_panel_and_rule() {
         assert!(start.elapsed() < SETTLING, "after {SETTLING:?}:\n{}", missing.join("\n"));
         std::thread::sleep(Duration::from_millis(500));
     }
+    assert_every_reply_is_shown_once(&prometheus, &dashboard);
     for annotation in dashboard["annotations"]["list"].as_array().expect("annotations") {
         if let Some(expression) = annotation["expr"].as_str() {
             prometheus.query(&filled_in(expression)).expect("the annotation's query is good");

@@ -15,8 +15,14 @@ pub(super) fn dashboard() -> Value {
     serde_json::from_str(&read("config/grafana/dashboards/namegate.json")).expect("the dashboard is JSON")
 }
 
-pub(super) fn panels(dashboard: &Value) -> &Vec<Value> {
-    dashboard["panels"].as_array().expect("panels")
+/// The panels that `row`, or the dashboard itself, holds.
+pub(super) fn children(row: &Value) -> &[Value] {
+    row["panels"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Every row and panel, also of collapsed rows.
+pub(super) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    children(dashboard).iter().flat_map(|panel| std::iter::once(panel).chain(children(panel)))
 }
 
 /// Every query of every panel: the panel's title and the expression.
@@ -28,7 +34,7 @@ pub(super) fn panel_queries(dashboard: &Value) -> Vec<(String, String)> {
             .into_iter()
             .map(move |target| (title.clone(), target["expr"].as_str().expect("an expression").to_owned()))
     };
-    panels(dashboard).iter().flat_map(queries).collect()
+    panels(dashboard).flat_map(queries).collect()
 }
 
 /// The values after `key` on lines of their own, such as `- alert: NAME`.
