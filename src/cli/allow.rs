@@ -10,7 +10,6 @@ use super::http::{AdminClient, Error, printable};
 use crate::api::allow_request::AllowRequestJson;
 use crate::assemble::Sources;
 use crate::cli::output::{fail, print};
-use crate::config;
 use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, GrantScope};

@@ -15,7 +15,7 @@ use crate::api::pages::{ExplanationJson, GrantJson, RuleTextJson};
 use crate::assemble::explain::{AllowEntry, Explanation, ended_rule, entry, host_of, judge};
 use crate::assemble::unused::unused_allowlists;
 use crate::assemble::{Assembly, Sources};
-use crate::cli::output::{FAILED, OK, USAGE, counted, print, warn};
+use crate::cli::output::{FAILED, OK, USAGE, counted, fail, print, warn};
 use crate::policy::bypass::BypassAnswer;
 use crate::policy::policies::Group;
 use crate::policy::route::Route;
@@ -70,13 +70,16 @@ pub(super) fn run_running(arguments: &Arguments, sources: &Sources) -> u8 {
     let client = arguments.client.map(|client| format!("&client={client}")).unwrap_or_default();
     let path =
         format!("/api/v1/explain?name={}&type={}{client}", UrlComponent(&arguments.name), arguments.r#type);
-    let page = AdminClient::of(sources).and_then(|listener| listener.read::<ExplanationJson>(&path));
-    let explained = match page {
-        Ok(explained) => explained,
+    let listener = match AdminClient::of(sources) {
+        Ok(listener) => listener,
         Err(error) => {
             warn(&error);
             return USAGE;
         }
+    };
+    let explained: ExplanationJson = match listener.read(&path) {
+        Ok(explained) => explained,
+        Err(error) => return fail(&*error),
     };
     let printed = match arguments.json {
         true => print(&serde_json::to_string(&explained).unwrap_or_default()),

@@ -32,7 +32,6 @@ use std::process::ExitCode;
 
 use clap::builder::Resettable;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::address::upstream::UpstreamAddress;

@@ -72,7 +72,7 @@ pub(super) fn run_unused(arguments: &Arguments, period: Duration, sources: &Sour
     };
     let RulesJson { rules, more } = match listener.read(&path) {
         Ok(page) => page,
-        Err(error) => return fail(&error),
+        Err(error) => return fail(&*error),
     };
     if arguments.json {
         return print(&serde_json::to_string(&rules).unwrap_or_default());

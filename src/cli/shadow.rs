@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
             warn("error: no candidate policy\n  help: set `policy.shadow` to its settings file, and reload");
             USAGE
         }
-        Err(error) => fail(&error),
+        Err(error) => fail(&*error),
     }
 }
 

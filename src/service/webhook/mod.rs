@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Settings, WebhookEvent, WebhookUrl};
 use crate::control::requests::{GrantRequest, RequestId, SharedRequests};
+use crate::observe::canary_results::CanaryResult;
 use crate::observe::live_stats::LiveStats;
 use crate::observe::metrics_registry::MetricsRegistry;
 use crate::observe::webhook_results::{WebhookResult, WebhookResults};
@@ -170,12 +171,12 @@ impl Seen {
         let mut found = Vec::new();
         for outcome in &round.canaries {
             let name = outcome.canary.name.to_string();
-            match &outcome.fault {
-                Some(fault) if self.failed_canaries.insert(name.clone()) => {
+            match &outcome.result {
+                CanaryResult::Failed(fault) if self.failed_canaries.insert(name.clone()) => {
                     let data = json!({"name": name, "message": fault});
                     found.push((WebhookEvent::Canary, "canary.failed", data));
                 }
-                None if self.failed_canaries.remove(&name) => {
+                CanaryResult::Passed | CanaryResult::Observed if self.failed_canaries.remove(&name) => {
                     found.push((WebhookEvent::Canary, "canary.recovered", json!({"name": name})));
                 }
                 _ => {}
