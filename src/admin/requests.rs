@@ -18,8 +18,8 @@ use crate::api::requests::{
 };
 use crate::assemble::explain::{AllowEntry, judge, rule_entry};
 use crate::control::requests::{
-    GrantRequest, RequestDecision, RequestError, RequestId, RequestOutcome, RequestScope, RequestState,
-    SharedRequests,
+    GrantRequest, NoRequestId, RequestDecision, RequestError, RequestId, RequestOutcome, RequestScope,
+    RequestState, SharedRequests,
 };
 use crate::policy::policies::Group;
 use crate::policy::rule::{Pattern, Scope};
@@ -41,10 +41,10 @@ impl Admin {
     }
 
     fn request(&self, id: Result<Path<String>, PathRejection>) -> Result<GrantRequest, Refusal> {
-        let unknown = || Refusal::new(StatusCode::NOT_FOUND, RequestError::Unknown.to_string());
-        let Path(id) = id.map_err(|_| unknown())?;
-        let id: RequestId = id.parse().map_err(|_| unknown())?;
-        lock(self.requests()?).get(id, SystemTime::now()).ok_or_else(unknown)
+        let malformed = |text: String| Refusal::new(StatusCode::BAD_REQUEST, text);
+        let Path(id) = id.map_err(|rejection| malformed(rejection.body_text()))?;
+        let id: RequestId = id.parse().map_err(|error: NoRequestId| malformed(error.to_string()))?;
+        lock(self.requests()?).get(id, SystemTime::now()).ok_or_else(|| RequestError::Unknown.into())
     }
 }
 

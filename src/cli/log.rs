@@ -104,7 +104,8 @@ pub(super) fn find(
 ) -> Result<LogJson, Error> {
     if filter.since.zip(filter.until).is_some_and(|(since, until)| since >= until) {
         return Err(
-            "error: --until is not after --since\n  help: write dates too, such as 2026-11-23T02:00:00Z".into(),
+            "error: --until is not after --since\n  help: write dates too, such as 2026-11-23T02:00:00Z"
+                .into(),
         );
     }
     let time = |time: SystemTime| rfc3339::millis(time).to_string();
@@ -135,7 +136,8 @@ pub(super) fn find(
 }
 
 fn fetch(listener: &AdminClient, query: &[(&str, Option<String>)]) -> Result<LogJson, Error> {
-    let set = query.iter().filter_map(|(key, value)| Some(format!("{key}={}", UrlComponent(value.as_ref()?))));
+    let set =
+        query.iter().filter_map(|(key, value)| Some(format!("{key}={}", UrlComponent(value.as_ref()?))));
     let path = format!("/api/v1/log?{}", set.collect::<Vec<_>>().join("&"));
     let page = listener.page(&path)?;
     if let Ok(ErrorJson { error }) = serde_json::from_slice(&page.body) {

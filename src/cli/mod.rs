@@ -378,7 +378,7 @@ Needs `requests.enabled` on the resolver, and no token.")]
   namegate requests rule ID >> zones/mine.toml
 
 Deciding needs the resolver's admin token (`admin.token_file`).")]
-    Requests(With<request::ListArguments, AdminOverrides>),
+    Requests(With<request::RequestsArguments, AdminOverrides>),
     /// Ask a running resolver to reload, and print the outcome
     #[command(after_help = "Examples:
   namegate reload

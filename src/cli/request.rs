@@ -37,7 +37,7 @@ pub(super) struct Arguments {
 
 /// Which requests to list, or the decision on one.
 #[derive(Debug, Args)]
-pub(super) struct ListArguments {
+pub(super) struct RequestsArguments {
     /// What to do with the request ID [default: list all requests]
     #[arg(value_enum, requires = "id")]
     action: Option<RequestAction>,
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
 }
 
 /// Lists the requests, or decides one.
-pub(super) fn list(arguments: &ListArguments, sources: &Sources) -> u8 {
+pub(super) fn list(arguments: &RequestsArguments, sources: &Sources) -> u8 {
     printed(match (arguments.action, arguments.id) {
         (Some(action), Some(id)) => decide(action, id, arguments, sources),
         _ => listed(arguments.json, sources),
@@ -167,7 +167,7 @@ fn listed(json: bool, sources: &Sources) -> Result<String, Error> {
 fn decide(
     action: RequestAction,
     id: RequestId,
-    arguments: &ListArguments,
+    arguments: &RequestsArguments,
     sources: &Sources,
 ) -> Result<String, Error> {
     let author = given(arguments.author.as_ref());
@@ -190,7 +190,8 @@ fn decide(
             Ok(outcome(&request))
         }
         RequestAction::Rule => {
-            let entry: RuleEntryJson = send::<(), _>(sources, Sender::Approver, Method::GET, &path("rule"), None)?;
+            let entry: RuleEntryJson =
+                send::<(), _>(sources, Sender::Approver, Method::GET, &path("rule"), None)?;
             let text: Vec<String> = entry.text.lines().map(printable).collect();
             Ok(format!("# For {}\n{}", printable(&entry.file), text.join("\n")))
         }

@@ -59,5 +59,5 @@ pub use settings::{Settings, settings};
 pub use tunnel_guard::{GuardMode, TunnelGuardSettings};
 pub use upstream::UpstreamSettings;
 pub use value::{admin_address, listen_address};
-pub use webhook::{WebhookEvent, WebhookSettings, WebhookUrl};
 pub use value_sources::{ValueSource, ValueSources, with_sources};
+pub use webhook::{WebhookEvent, WebhookSettings, WebhookUrl};

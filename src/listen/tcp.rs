@@ -115,7 +115,11 @@ impl TcpService {
                 // The client has already closed it, as a load balancer's probe does.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    log!(AcceptFailed, "cannot accept TCP connections, retrying in {}: {error}", shown(backoff));
+                    log!(
+                        AcceptFailed,
+                        "cannot accept TCP connections, retrying in {}: {error}",
+                        shown(backoff)
+                    );
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
                 }

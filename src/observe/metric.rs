@@ -179,7 +179,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "namegate_requests",
         &[("state", Of(RequestState::VARIANTS))],
-        "Requests for grants held, by state; absent if `requests.enabled` is off.",
+        "Requests for grants held, by state.",
     ),
     gauge("namegate_followed_names", &[], "CNAME targets allowed at the moment (followed names)."),
     counter(

@@ -13,9 +13,8 @@ use strum::VariantArray;
 
 use super::metric;
 use super::publish::{
-    publish_cache, publish_connections, publish_exceptions, publish_history, publish_losses, publish_requests,
-    publish_top,
-    publish_upstream,
+    publish_cache, publish_connections, publish_exceptions, publish_history, publish_losses,
+    publish_requests, publish_top, publish_upstream,
 };
 use crate::control::requests::SharedRequests;
 use crate::engine::State;
@@ -66,7 +65,7 @@ pub struct MetricsRegistry {
     reloads: Reloads,
     tokens_refused: AtomicU64,
     requests: OnceLock<SharedRequests>,
-    webhook: OnceLock<Arc<WebhookResults>>,
+    webhook: Arc<WebhookResults>,
     standing: Arc<CanaryResults>,
     rule_uses: Arc<RuleUses>,
 }
@@ -110,7 +109,7 @@ impl MetricsRegistry {
             reloads,
             tokens_refused,
             requests: OnceLock::new(),
-            webhook: OnceLock::new(),
+            webhook: Arc::default(),
             standing,
             rule_uses,
         })
@@ -192,9 +191,9 @@ impl MetricsRegistry {
         let _ = self.requests.set(requests);
     }
 
-    /// The counts of webhook messages, which are published from now on.
-    pub fn watch_webhook(&self) -> Arc<WebhookResults> {
-        Arc::clone(self.webhook.get_or_init(Arc::default))
+    /// The counts of webhook messages.
+    pub fn webhook(&self) -> &Arc<WebhookResults> {
+        &self.webhook
     }
 
     /// How many reloads failed.
@@ -237,9 +236,7 @@ impl MetricsRegistry {
         if let Some(requests) = self.requests.get() {
             publish_requests(requests);
         }
-        if let Some(webhook) = self.webhook.get() {
-            webhook.publish();
-        }
+        self.webhook.publish();
         self.standing.publish();
         self.rule_uses.collect(&state, SystemTime::now());
         self.rule_uses.publish(&state);

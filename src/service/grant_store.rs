@@ -1,22 +1,18 @@
 //! [`GrantStore`]: temporary allows, called grants, on disk, with an audit log of who made them when.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::policy::temporary::{Grant, GrantScope, Temporary};
-use crate::service::request_store;
+use crate::service::{audit_log, request_store};
 use crate::util::log_event::log;
 use crate::util::own_file::{self, UntrustedFileError};
 
 /// The file with the current grants.
 const ALLOWED: &str = "allowed.json";
-
-/// The audit log, with one line per event.
-const AUDIT: &str = "audit.log";
 
 /// Version of the file format without scopes: every grant is for all clients.
 const UNSCOPED: u32 = 1;
@@ -51,14 +47,6 @@ struct Contents {
     allowed: Vec<Grant>,
 }
 
-#[derive(Serialize)]
-struct AuditLine<'a, E, T> {
-    time: String,
-    event: E,
-    #[serde(flatten)]
-    about: &'a T,
-}
-
 /// A line of the audit log, as read back.
 #[derive(Deserialize)]
 struct Recorded {
@@ -83,8 +71,10 @@ impl GrantStore {
     pub fn check(&self) -> Result<(), String> {
         let Some(directory) = &self.directory else { return Ok(()) };
         let is_there = own_file::check_directory(directory).map_err(|error| distrust(directory, &error))?;
-        for file in
-            [ALLOWED, AUDIT, request_store::FILE].map(|name| directory.join(name)).iter().filter(|_| is_there)
+        for file in [ALLOWED, audit_log::FILE, request_store::FILE]
+            .map(|name| directory.join(name))
+            .iter()
+            .filter(|_| is_there)
         {
             own_file::check_file(file).map_err(|error| distrust(file, &error))?;
         }
@@ -102,7 +92,9 @@ impl GrantStore {
         own_file::create_directory(directory)
             .and_then(|()| write())
             .map_err(|error| cannot_write(directory, &error))?;
-        [ALLOWED, AUDIT, request_store::FILE].iter().for_each(|name| own_file::narrow(&directory.join(name)));
+        [ALLOWED, audit_log::FILE, request_store::FILE]
+            .iter()
+            .for_each(|name| own_file::narrow(&directory.join(name)));
         self.check()
     }
 
@@ -156,7 +148,8 @@ impl GrantStore {
 
     /// Grants whose expiry is already in the audit log, including from earlier starts.
     fn known_ends(&self) -> Vec<Grant> {
-        let text = self.file(AUDIT).and_then(|path| own_file::read(&path).ok()?).unwrap_or_default();
+        let text =
+            self.file(audit_log::FILE).and_then(|path| own_file::read(&path).ok()?).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Recorded>(line).ok());
         lines.filter(|line| line.event == Event::Ended).map(|line| line.grant).collect()
     }
@@ -208,37 +201,8 @@ impl GrantStore {
             Event::Revoked => tell!(GrantRevoked, "grant revoked"),
             Event::Ended => tell!(GrantExpired, "grant expired"),
         }
-        append_audit(self.directory.as_deref(), event, grant)
+        audit_log::append(self.directory.as_deref(), event, grant)
     }
-}
-
-/// Adds an event to `audit.log` in `directory`, if one is set.
-///
-/// Errors: it cannot be written; with path and hint.
-pub(super) fn append_audit(
-    directory: Option<&Path>,
-    event: impl Serialize,
-    about: &impl Serialize,
-) -> Result<(), String> {
-    let Some(path) = directory.map(|directory| directory.join(AUDIT)) else { return Ok(()) };
-    let time = crate::util::rfc3339::millis(SystemTime::now()).to_string();
-    let line = serde_json::to_string(&AuditLine { time, event, about }).unwrap_or_default();
-    append(&path, &line).map_err(|error| {
-        format!(
-            "cannot write {}: {error}\n  help: free disk space, and make the file writable for the user namegate \
-             runs as",
-            path.display()
-        )
-    })
-}
-
-/// Appends a line, and first ends the last one if a full disk cut it off.
-fn append(path: &Path, line: &str) -> Result<(), UntrustedFileError> {
-    let mut file = own_file::append(path)?;
-    // If the file is writable but not readable, the check is skipped.
-    let end = if is_cut_off(path).unwrap_or(false) { "\n" } else { "" };
-    file.write_all(format!("{end}{line}\n").as_bytes())?;
-    Ok(file.sync_data()?)
 }
 
 /// Limits a grant to `max_temporary`: the file may be older than the setting, or edited by hand.
@@ -267,18 +231,6 @@ fn distrust(path: &Path, error: &UntrustedFileError) -> String {
         .remedy(path)
         .unwrap_or_else(|| "set `server.state_directory` to a writable directory".to_owned());
     format!("cannot use {} (`server.state_directory`): {error}\n  help: {help}", path.display())
-}
-
-/// True if the file's last line has no line end; false if it is not a regular file.
-fn is_cut_off(path: &Path) -> io::Result<bool> {
-    if !path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0) {
-        return Ok(false);
-    }
-    let mut last = [0];
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
 }
 
 #[cfg(test)]

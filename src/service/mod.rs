@@ -1,5 +1,6 @@
 //! The running resolver: start, reload, shutdown, sandbox, watchdog, sockets and state directory.
 
+mod audit_log;
 pub(crate) mod cookie_secrets;
 pub mod descriptors;
 pub mod inherited;

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::control::requests::{GrantRequest, RequestBook, SharedRequests};
-use crate::service::grant_store::append_audit;
-use crate::util::own_file;
+use crate::service::audit_log;
 use crate::util::log_event::log;
+use crate::util::own_file;
 use crate::util::sync::lock;
 
 /// The file in the state directory.
@@ -115,14 +115,16 @@ impl RequestStore {
             RequestEvent::Requested => {
                 log!(Request, name = %pattern, %client, "request {id}: {pattern} for client {client}, by {author:?}: {reason:?}");
             }
-            RequestEvent::Approved => log!(RequestApproved, name = %pattern, "request {id} approved by {by:?}: {pattern}"),
+            RequestEvent::Approved => {
+                log!(RequestApproved, name = %pattern, "request {id} approved by {by:?}: {pattern}")
+            }
             RequestEvent::Denied => {
                 let answer = request.answer.as_deref().unwrap_or_default();
                 log!(RequestDenied, name = %pattern, "request {id} denied by {by:?}: {pattern}: {answer:?}");
             }
             RequestEvent::Expired => log!(RequestExpired, name = %pattern, "request {id} expired: {pattern}"),
         }
-        append_audit(self.directory.as_deref(), event, request)
+        audit_log::append(self.directory.as_deref(), event, request)
     }
 }
 

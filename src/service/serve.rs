@@ -361,7 +361,11 @@ impl Service {
             ends_before(given_up, &relay)
         });
         if drained.is_err() || !relayed {
-            log!(ShutdownTimedOut, "shutdown timed out: some queries were still in flight after {}", shown(drain));
+            log!(
+                ShutdownTimedOut,
+                "shutdown timed out: some queries were still in flight after {}",
+                shown(drain)
+            );
         }
         self.runtime.shutdown_timeout(Duration::from_millis(100));
         self.rule_uses.finish(&self.state.load());

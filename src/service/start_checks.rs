@@ -9,9 +9,9 @@ use crate::observe::dnstap;
 use crate::observe::query_log::rotated_file::RotatedFile;
 use crate::service::cookie_secrets::cookies;
 use crate::service::grant_store::GrantStore;
-use crate::util::own_file;
 use crate::service::state::check_upstreams;
 use crate::service::webhook::Webhook;
+use crate::util::own_file;
 
 /// One test. It changes nothing, and its error has a hint.
 type StartTest = fn(&Assembly) -> Result<(), String>;

@@ -45,7 +45,7 @@ fn blocked_reply_says_where_to_request_the_name() {
             "above.example",
             "some subdomains of this name are allowed, but not the name itself; request: LINK?name=above.example",
         ),
-        (r"a&b\.c\000.example", r"not on the allowlist; request: LINK?name=a%5C%26b%5C.c%5C000.example"),
+        (r"a&b\.c\000.example", r"not on the allowlist; request: LINK?name=a%26b%5C.c%5C000.example"),
     ] {
         let (code, said) = error(&gate.send(&query(name, &[], 1232)));
         assert_eq!((code, said), (15, text.replace("LINK", LINK)), "{name}");

@@ -124,8 +124,12 @@ fn deciding_needs_the_token_and_happens_once() {
     let denied = decide(&gate, &id, "deny", r#"{"reason": "use the mirror", "author": "bo"}"#).value();
     assert_eq!((&denied["state"], &denied["answer"]), (&"denied".into(), &"use the mirror".into()));
     decide(&gate, &id, "approve", r#"{"scope": "all"}"#).expect_error(409, &["already decided"]);
-    for unknown in ["0123", "00000000000000000000000000000000", "..%2Fallowed"] {
-        decide(&gate, unknown, "approve", "{}").expect_error(404, &["no such request"]);
+    for (id, status, told) in [
+        ("0123", 400, "not a request id"),
+        ("..%2Fallowed", 400, "not a request id"),
+        ("00000000000000000000000000000000", 404, "no such request"),
+    ] {
+        decide(&gate, id, "approve", "{}").expect_error(status, &[told]);
     }
     assert_eq!(rcode(&gate, A, "wanted.example"), "NXDOMAIN");
 }

@@ -141,7 +141,7 @@ fn every_fault_is_told_where_it_stands() {
             &[
                 "2:1 Error unknown key `server.listn` | did you mean `listen`?",
                 "3:3 Error unknown section `views` | use one of: `server`, `upstream`, `policy`, `parameters`, `client`, \
-                 `route`, `rate_limit`, `cookies`, `local`, `block`, `tunnel_guard`, `cache`, `admin`, `log`, `history`, `dnstap`, `prove`, `sandbox`",
+                 `route`, `rate_limit`, `cookies`, `local`, `block`, `tunnel_guard`, `cache`, `admin`, `requests`, `webhook`, `log`, `history`, `dnstap`, `prove`, `sandbox`",
             ],
         ),
         (

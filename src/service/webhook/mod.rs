@@ -94,7 +94,7 @@ impl Webhook {
     /// Errors: the secret or the certificate authorities cannot be read; with a remedy.
     pub fn new(settings: &Settings, sources: WebhookSources) -> Result<Option<Self>, String> {
         let Some(receiving) = receiving(settings)? else { return Ok(None) };
-        let results = sources.metrics.watch_webhook();
+        let results = Arc::clone(sources.metrics.webhook());
         Ok(Some(Self { receiving, events: settings.webhook.events.clone(), sources, results }))
     }
 
