@@ -227,7 +227,7 @@ pub(super) async fn rule(
     let state = admin.state.load();
     let groups = state.policies.groups();
     let group = groups.iter().find(|group| group.name == request.group);
-    let policy = group.map_or(state.policies.default(), |group| &group.policy);
+    let policy = group.map_or_else(|| state.policies.default(), |group| &group.policy);
     let id = request.id.to_string();
     let AllowEntry { file, text } =
         rule_entry(&request.pattern, (&request.reason, &request.author, &id), policy);

@@ -224,7 +224,7 @@ pub fn entry(
     }
     Some(match own_files(policy).last() {
         Some(source) if is_list(source) => AllowEntry { file: source.file.clone(), text: host + "\n" },
-        Some(source) => AllowEntry { file: source.file.clone(), text: toml_rule(host, ("", "", "")) },
+        Some(source) => AllowEntry { file: source.file.clone(), text: toml_rule(&host, ("", "", "")) },
         None => AllowEntry { file: settings_file.to_owned(), text: inline(host, finding.group, policy) },
     })
 }
@@ -234,12 +234,12 @@ pub fn entry(
 pub fn rule_entry(pattern: &Pattern, texts: (&str, &str, &str), policy: &Policy) -> AllowEntry {
     let own = own_files(policy).filter(|source| !is_list(source)).last();
     let file = own.map_or(NEW_FILE, |source| &source.file).to_owned();
-    AllowEntry { file, text: toml_rule(pattern.to_string(), texts) }
+    AllowEntry { file, text: toml_rule(&pattern.to_string(), texts) }
 }
 
 /// An allow rule as TOML, without empty texts.
-fn toml_rule(host: String, (purpose, owner, ticket): (&str, &str, &str)) -> String {
-    let fields = [("host", &*host), ("purpose", purpose), ("owner", owner), ("ticket", ticket)];
+fn toml_rule(host: &str, (purpose, owner, ticket): (&str, &str, &str)) -> String {
+    let fields = [("host", host), ("purpose", purpose), ("owner", owner), ("ticket", ticket)];
     let fields = fields.into_iter().filter(|(_, value)| !value.is_empty());
     // Clients choose the texts, so the TOML writer must quote and escape them.
     let fields: String =

@@ -89,6 +89,18 @@ pub(super) enum NoJson {
     NoGate { url: String, status: u16, why: &'static str },
 }
 
+impl NoJson {
+    /// The error for people; `help` applies unless the resolver refused.
+    pub(super) fn or_help(self, help: &str) -> Error {
+        match self {
+            Self::Refused(..) => self.into(),
+            Self::Unanswered(..) | Self::NoGate { .. } => {
+                NoAnswer(format!("error: {self}\n  help: {help}")).into()
+            }
+        }
+    }
+}
+
 /// The running resolver gives no usable answer; the text is ready to print. It has an exit status of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tokio::runtime::Builder;
 
 use super::AdminToken;
-use super::http::{AdminClient, Error, NoAnswer};
+use super::http::{AdminClient, Error};
 use super::log::{self, LogFilter};
 use super::moment::moment;
 use super::subnet;
@@ -224,9 +224,7 @@ fn ask(evidence: &mut Evidence, sources: &Sources) -> Result<String, Error> {
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(|error| format!("error: {error}"))?;
     let page: BlockedJson = runtime.block_on(listener.json("/api/v1/blocked")).map_err(|error| {
-        NoAnswer(format!(
-            "error: {error}\n  help: pass the admin address of a running resolver with --admin, or pass a query log"
-        ))
+        error.or_help("pass the admin address of a running resolver with --admin, or pass a query log")
     })?;
     complain_of(evidence.add_page(&page));
     Ok(format!("the resolver at {}, since {}", listener.url(""), page.since))

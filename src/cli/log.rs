@@ -12,7 +12,7 @@ use super::subnet;
 use crate::api::allow_request::ErrorJson;
 use crate::api::log::{LogJson, LoggedLookupJson};
 use crate::assemble::Sources;
-use crate::cli::output::{OK, fail, print, warn};
+use crate::cli::output::{OK, USAGE, marked, print, warn};
 use crate::util::rfc3339;
 use crate::util::url::UrlComponent;
 
@@ -80,7 +80,10 @@ pub(super) fn run(arguments: &Arguments, sources: &Sources) -> u8 {
         .and_then(|listener| find(&listener, &arguments.filter, class, arguments.limit as usize));
     let log = match found {
         Ok(log) => log,
-        Err(error) => return fail(&*error),
+        Err(error) => {
+            warn(&marked(&*error));
+            return USAGE;
+        }
     };
     if arguments.json {
         return print(&serde_json::to_string(&log).unwrap_or_default());

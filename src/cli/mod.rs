@@ -316,8 +316,8 @@ running resolver.")]
   namegate log --below azureml.ms --failed
   namegate log --name pypi.org --since 2h --json
 
-Exit status: 0 listed, 2 no answer from the running resolver, or its history is
-off.")]
+Exit status: 0 listed, 2 not possible: no answer from the running resolver, or
+its history is off.")]
     Log(With<log::Arguments, AdminOverrides>),
     /// List lookups that the candidate policy would decide differently
     #[command(after_help = "Examples:

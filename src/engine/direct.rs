@@ -126,7 +126,7 @@ pub(super) fn block(
         }
         Reason::Ancestor(_) => {
             with_texts(envelope, state, reason, |texts| {
-                denial::ancestor(out, envelope, &state.denial, texts)
+                denial::ancestor(out, envelope, &state.denial, texts);
             });
             state.denial.ancestor_rcode()
         }
@@ -142,7 +142,7 @@ pub(super) fn block(
         // The name itself is allowed. A cached NXDOMAIN for it would be wrong.
         Reason::Tunnel(_) | Reason::Unexpected(_) => {
             with_texts(envelope, state, reason, |texts| {
-                reply::failure(out, envelope, ErrorCode::BLOCKED, texts)
+                reply::failure(out, envelope, ErrorCode::BLOCKED, texts);
             });
             Rcode::SERVFAIL
         }

@@ -19,9 +19,11 @@ use crate::wire::name::Name;
 /// Ancestors of names that are known in advance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ancestors {
-    /// For which clients each is one, and until when; `None`: for good.
-    names: HashMap<Box<[u8]>, Vec<(GrantScope, Option<Instant>)>, RandomState>,
+    names: HashMap<Box<[u8]>, Vec<ScopeEnd>, RandomState>,
 }
+
+/// For which clients a name is an ancestor, and until when; `None`: for good.
+type ScopeEnd = (GrantScope, Option<Instant>);
 
 impl Ancestors {
     /// Adds the ancestors of `name` for the clients of `scope` until `until`, or for good. With `itself` the name is an

@@ -139,7 +139,7 @@ impl Reloader {
             Ok(ControlCommand::Revoke(pattern, scope, result)) => {
                 drop(result.send(self.revoke(&pattern, &scope)));
             }
-            Ok(ControlCommand::File(request, result)) => drop(result.send(self.file(*request))),
+            Ok(ControlCommand::File(request, result)) => drop(result.send(self.file(&request))),
             Ok(ControlCommand::Decide(id, decision, result)) => {
                 drop(result.send(self.decide(id, decision)));
             }
@@ -304,10 +304,10 @@ impl Reloader {
     }
 
     /// Accepts a request. Errors: why it is not accepted.
-    fn file(&self, request: GrantRequest) -> Result<(), String> {
+    fn file(&self, request: &GrantRequest) -> Result<(), String> {
         let prefix = self.state.load().policies.client_prefix();
         let book = self.requests.book().with(request.clone(), prefix).map_err(|error| error.to_string())?;
-        self.requests.record(RequestEvent::Requested, &request)?;
+        self.requests.record(RequestEvent::Requested, request)?;
         self.requests.replace(book)
     }
 

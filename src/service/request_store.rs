@@ -116,7 +116,7 @@ impl RequestStore {
                 log!(Request, name = %pattern, %client, "request {id}: {pattern} for client {client}, by {author:?}: {reason:?}");
             }
             RequestEvent::Approved => {
-                log!(RequestApproved, name = %pattern, "request {id} approved by {by:?}: {pattern}")
+                log!(RequestApproved, name = %pattern, "request {id} approved by {by:?}: {pattern}");
             }
             RequestEvent::Denied => {
                 let answer = request.answer.as_deref().unwrap_or_default();

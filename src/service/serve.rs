@@ -143,10 +143,8 @@ impl Service {
         let mut watchdog = Watchdog::default();
         service.due = Some((due, watchdog.listen_to_patiently("reload")));
         let health = watchdog.health();
+        metrics.watch_requests(service.requests.shared());
         let requests = Some(service.requests.shared()).filter(|_| settings.requests.enabled);
-        if let Some(requests) = &requests {
-            metrics.watch_requests(Arc::clone(requests));
-        }
         let own_clients = Arc::clone(&service.own_clients);
         let hook_live = Arc::clone(&live);
         let canaries = settings.prove.must_not_resolve.clone().into();

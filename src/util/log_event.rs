@@ -107,7 +107,7 @@ log_events! {
     INFO RequestDenied = "request_denied",
     /// Nobody decided a request in time.
     INFO RequestExpired = "request_expired",
-    /// `requests.json` is damaged or of another version; it is renamed to `requests.unreadable`. Clients must file their requests again.
+    /// The saved requests are damaged or of another version; their file is renamed to requests.unreadable. Clients must file their requests again.
     ERROR RequestsUnreadable = "requests_unreadable",
     /// Requests cannot be saved. Free disk space; check the owner of the state directory.
     ERROR RequestsUnsaved = "requests_unsaved",

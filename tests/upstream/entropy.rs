@@ -108,7 +108,7 @@ fn case_that_does_not_match_is_ignored() {
     assert_eq!(upstream.queries().len(), 1);
     let rejected = gate.settled_metrics();
     assert_eq!(rejected.sum("namegate_upstream_replies_rejected_total", &[("reason", "case")]), 2.0);
-    let told = |line: &String| line.contains("randomize_case");
+    let told = |line: &String| line.contains("letter case");
     assert_eq!(gate.stderr.all().iter().filter(|line| told(line)).count(), 1, "logged once");
 }
 

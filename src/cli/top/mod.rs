@@ -15,7 +15,7 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use self::snapshot::Reader;
-use super::http::{AdminClient, NoAnswer};
+use super::http::AdminClient;
 use crate::assemble::Sources;
 use crate::cli::output::{OK, fail, try_print};
 
@@ -44,9 +44,9 @@ fn show(arguments: &Arguments, listener: AdminClient) -> Result<(), Box<dyn std:
     let url = listener.url("");
     let mut reader = Reader::new(listener);
     let snapshot = runtime.block_on(reader.read()).map_err(|error| {
-        NoAnswer(format!(
-            "{error}\n  help: pass the admin address of a running resolver with --admin (`namegate serve` starts one)"
-        ))
+        error.or_help(
+            "pass the admin address of a running resolver with --admin (`namegate serve` starts one)",
+        )
     })?;
     if arguments.json {
         try_print(&serde_json::to_string(&snapshot)?)?;

@@ -352,7 +352,8 @@ fn a_broken_database_is_set_aside_and_begun_anew() {
         let sql = sql.to_owned();
         move |path: &Path| rusqlite::Connection::open(path).unwrap().execute_batch(&sql).unwrap()
     };
-    let breaks: [(&str, Box<dyn Fn(&Path)>); 5] = [
+    type Break = Box<dyn Fn(&Path)>;
+    let breaks: [(&str, Break); 5] = [
         ("garbage", Box::new(|path| fs::write(path, vec![b'x'; 20_000]).unwrap())),
         (
             "truncated",
