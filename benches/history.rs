@@ -271,7 +271,11 @@ fn sending(rate: u64, max_age: &str) -> f64 {
     let name = b"\x0ahost-12345\x09workspace\x07azureml\x02ms\0";
     let request = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], name, &[0, 1, 0, 1]].concat();
     let record = QueryOutcome::new(Decision::Allowed, AnswerSource::Cache, Rcode::NOERROR);
-    let client = Client { address: SocketAddr::new(FLOODING.into(), 40_000), transport: Transport::Udp };
+    let client = Client {
+        address: SocketAddr::new(FLOODING.into(), 40_000),
+        transport: Transport::Udp,
+        is_own: false,
+    };
     let start = Instant::now();
     let mut spent = Duration::ZERO;
     const ROUNDS: u64 = 4000;

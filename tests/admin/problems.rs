@@ -42,7 +42,7 @@ fn ask_at_once(gate: &Gate, numbers: Range<usize>, rcode: &str) {
     std::thread::scope(|scope| {
         for number in numbers {
             scope.spawn(move || {
-                assert_eq!(gate.ask(&format!("n{number}.allowed.example"), "A").rcode(), rcode)
+                assert_eq!(gate.ask(&format!("n{number}.allowed.example"), "A").rcode(), rcode);
             });
         }
     });
