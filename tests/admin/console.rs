@@ -78,7 +78,7 @@ fn nothing_is_green_while_clients_get_servfail() {
     assert!(title.as_str().is_some_and(|title| title.contains("problem")), "{title}");
     let icon = browser.run("return document.querySelector('link[rel=icon]').href");
     assert!(icon.as_str().is_some_and(|icon| icon.contains("c4251c")), "the icon is red: {icon}");
-    assert_eq!(browser.text("#total-errors"), "20");
+    browser.expect_text("#total-errors", &["20"]);
     browser.run("location.hash = '#/name/lost-0.allowed.example'");
     browser.expect_text("#explanation", &["Allowed, but clients get errors now"]);
     assert_eq!(green_things(&browser), "");

@@ -88,7 +88,7 @@ fn explain_box_shows_verdict_for_name() {
     let unlisted = explain(&browser, "api.elsewhere.example", "No: blocked.");
     assert!(unlisted.contains("not on the allowlist"), "{unlisted}");
     let snippet = browser.text("#explanation pre");
-    assert!(snippet.contains("[policy]") && snippet.contains("api.elsewhere.example"), "{snippet}");
+    assert!(snippet.contains("[[allow]]") && snippet.contains("api.elsewhere.example"), "{snippet}");
     browser.click("#explanation .copy");
     browser.expect_text("#explanation .copy", &["Copied"]);
     assert_eq!(browser.run("return getSelection().toString().trim()").as_str(), Some(snippet.trim()));
