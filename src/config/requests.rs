@@ -17,7 +17,7 @@ pub struct RequestSettings {
     /// Accept requests for grants on the admin listener, without a token (`namegate request`). The client is the address
     /// that connects: behind a proxy or source NAT, all its clients count as one. A change needs a restart.
     pub enabled: bool,
-    /// Page where people request a name, such as "https://gate-1.corp.example:9153/request". The Extended DNS Error of a
+    /// Page where people request a name, such as `https://gate-1.corp.example:9153/request`. The Extended DNS Error of a
     /// blocked name then ends in `; request: URL?name=NAME`, if it fits into the reply. Empty: it does not.
     pub url: String,
     /// How to reach the people who decide: up to 3 URIs with the scheme mailto, tel or sips. Clients that ask for

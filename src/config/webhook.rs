@@ -16,7 +16,7 @@ use crate::diagnostics::{Section, ValueError};
 /// Notices of events to another program, over HTTPS.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WebhookSettings {
-    /// Address that gets a signed POST for each event, such as "https://hooks.corp.example/namegate". A host name is
+    /// Address that gets a signed POST for each event, such as `https://hooks.corp.example/namegate`. A host name is
     /// resolved through `upstream.bootstrap`. Plain http only to a loopback address. Redirects are not followed. Empty:
     /// off.
     #[serde(serialize_with = "url_as_text")]

@@ -1,8 +1,8 @@
 //! [`History`]: past lookups in an SQLite database, to search.
 //!
 //! The event log passes lookups through a [`HistoryFeed`] to a thread of its own, so that neither queries nor the query
-//! log wait for the disk. Its [`Recorder`](recorder::Recorder) merges equal lookups into rows ([`open_rows`]) and writes
-//! those to the database ([`store`]). A search ([`search`]) opens the database itself.
+//! log wait for the disk. Its `Recorder` merges equal lookups into rows (`open_rows`) and writes
+//! those to the database (`store`). A search ([`search`]) opens the database itself.
 
 pub mod open_rows;
 pub mod recorder;

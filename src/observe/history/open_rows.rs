@@ -1,4 +1,4 @@
-//! [`OpenRows`]: merges equal lookups into rows before they are written.
+//! `OpenRows`: merges equal lookups into rows before they are written.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
