@@ -183,12 +183,15 @@ impl Control {
             let text = format!("too many wrong tokens; help: wait {} s", wait.as_secs() + 1);
             return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, text));
         }
-        if let Some(known) = self.role_of(|_, token| token.is(&given)).await? {
+        let known = self.role_of(|_, token| token.is(&given)).await;
+        if let Ok(Some(known)) = known {
             return Ok(known);
         }
+        // A guess counts even if another token cannot be read.
         if let Some(client) = client {
             self.guesses.note(client, Instant::now());
         }
+        known?;
         Err(self.refuse(parts, admin, "a wrong token"))
     }
 

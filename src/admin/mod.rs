@@ -83,9 +83,6 @@ pub struct Admin {
     pub settings_file: Arc<str>,
 }
 
-/// Largest request body in bytes: a name and a reason, with room to spare.
-const MAX_BODY: usize = 16 * 1024;
-
 impl Admin {
     /// Routes for `/`, `/request`, `/metrics`, `/healthz`, `/livez`, `/readyz` and `/api/v1/…`. Health probes may use
     /// any host name; all other pages require an IP address, a single-label name or one of `hosts`. All pages with data require
@@ -126,7 +123,7 @@ impl Admin {
             .route("/api/v1/requests", post(requests::file))
             .route("/api/v1/requests/{id}", get(requests::show))
             .merge(with_data.route_layer(from_extractor_with_state::<Viewer, _>(self.clone())))
-            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer(DefaultBodyLimit::max(listener::MAX_BODY))
             .layer(from_fn_with_state(hosts.into(), host::refuse_other_sites));
         Router::new()
             .route("/healthz", get(healthz))

@@ -15,7 +15,8 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
+        // Texts for a terminal have their hint on a line of its own.
+        Self { status, text: text.into().replace("\n  help: ", "; help: ") }
     }
 
     /// 422: the request is well-formed but cannot be carried out.

@@ -104,9 +104,11 @@ impl Sessions {
     }
 }
 
-/// Removes the longest idle session of the client with the most.
+/// Removes the longest idle session of the client and role with the most.
 fn make_room(all: &mut Vec<Entry>) {
-    let of_client = |entry: &Entry| all.iter().filter(|other| other.client == entry.client).count();
+    // By role too: viewers behind a shared address must not sign approvers out.
+    let whose = |entry: &Entry| (entry.client, entry.session.role);
+    let of_client = |entry: &Entry| all.iter().filter(|other| whose(other) == whose(entry)).count();
     let most = all.iter().map(of_client).max();
     let candidates = all.iter().enumerate().filter(|(_, entry)| Some(of_client(entry)) == most);
     let idle = candidates.min_by_key(|(_, entry)| entry.used).map(|(index, _)| index);

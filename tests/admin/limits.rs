@@ -50,6 +50,28 @@ fn half_open_requests_give_way_to_whole_ones() {
 }
 
 #[test]
+fn bodies_that_do_not_come_give_way_to_whole_requests() {
+    let gate = Gate::start(&ScriptedUpstream::start(), "requests.enabled = true");
+    let heads =
+        [("/api/v1/session", "Content-Length: 9"), ("/api/v1/requests", "Transfer-Encoding: chunked")];
+    let mut waiting = Vec::new();
+    for (path, length) in heads.into_iter().cycle().take(HALF_OPEN) {
+        let mut stream = TcpStream::connect(gate.admin()).expect("the kernel accepts");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("a head can be sent");
+        waiting.push(stream);
+    }
+    for path in ["/livez", "/metrics", "/api/v1/status"] {
+        let asked = Instant::now();
+        assert_eq!(gate.get(path).0, 200, "{path}");
+        assert!(asked.elapsed() < Duration::from_secs(1), "{path} took {:?}", asked.elapsed());
+    }
+    assert_eq!(waiting.len(), HALF_OPEN);
+}
+
+#[test]
 fn heads_are_bounded() {
     let gate = Gate::start(&ScriptedUpstream::start(), "");
     let request = |headers: &str| {
