@@ -13,6 +13,10 @@ pub const LEASE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnClientsJson {
-    /// Address and port of each socket, as the resolver sees them.
-    pub clients: Vec<SocketAddr>,
+    /// Address and port of each UDP socket, as the resolver sees them.
+    #[serde(default)]
+    pub udp: Vec<SocketAddr>,
+    /// The same for TCP.
+    #[serde(default)]
+    pub tcp: Vec<SocketAddr>,
 }

@@ -24,6 +24,7 @@ use crate::tools::prove::look_alike::LookAlikes;
 use crate::tools::prove::matrix::every_way;
 use crate::tools::prove::report::{ProofReport, TestedResolver};
 use crate::util::sync::lock;
+use crate::wire::reply::Transport;
 
 /// The resolver to test, and the report.
 #[derive(Debug, Args)]
@@ -44,7 +45,7 @@ struct Registration {
     listener: AdminClient,
     /// The resolver refused it, or there is no token.
     is_refused: AtomicBool,
-    sockets: Mutex<Vec<SocketAddr>>,
+    sockets: Mutex<Vec<(SocketAddr, Transport)>>,
 }
 
 /// Page with the version and the policy in force.
@@ -172,11 +173,14 @@ impl Registration {
         }
     }
 
-    async fn send(&self, method: Method, clients: Vec<SocketAddr>) {
-        if clients.is_empty() || self.is_refused.load(Ordering::Relaxed) {
+    async fn send(&self, method: Method, sockets: Vec<(SocketAddr, Transport)>) {
+        if sockets.is_empty() || self.is_refused.load(Ordering::Relaxed) {
             return;
         }
-        let body = OwnClientsJson { clients };
+        let of = |wanted| {
+            sockets.iter().filter(move |(_, transport)| *transport == wanted).map(|(address, _)| *address)
+        };
+        let body = OwnClientsJson { udp: of(Transport::Udp).collect(), tcp: of(Transport::Tcp).collect() };
         let error = match self.listener.order(method, "/api/v1/own-clients", Some(&body)).await {
             Ok(page) if page.status == 204 => return,
             Ok(page) => page.refusal(),
@@ -189,12 +193,12 @@ impl Registration {
 }
 
 impl Announce for &Registration {
-    async fn announce(&self, socket: SocketAddr) {
+    async fn announce(&self, socket: (SocketAddr, Transport)) {
         lock(&self.sockets).push(socket);
         self.send(Method::POST, vec![socket]).await;
     }
 
-    async fn withdraw(&self, sockets: &[SocketAddr]) {
+    async fn withdraw(&self, sockets: &[(SocketAddr, Transport)]) {
         lock(&self.sockets).retain(|socket| !sockets.contains(socket));
         self.send(Method::DELETE, sockets.to_vec()).await;
     }

@@ -331,7 +331,6 @@ impl Engine {
         }
         counters.cache(false);
         if let (Some(guard), Some(allow_reason)) = (&state.tunnel_guard, allow_reason)
-            && !client.is_own
             && let Some(rule) = state.policies.opening_rule(group, allow_reason, query.question, now)
             && !guard.admit(allowed.whole_client(), rule, query.question, now)
         {

@@ -250,7 +250,7 @@ impl TcpService {
             }
             let slot = (slot, permit.activity().begin());
             let received = Instant::now();
-            let is_own = self.own_clients.now().has(address);
+            let is_own = self.own_clients.now().has(address, Transport::Tcp);
             let client = Client { address, transport: Transport::Tcp, is_own };
             let mut reply = Vec::with_capacity(512);
             let (record, refresh) = match engine.answer(&request, client, received, &mut reply) {

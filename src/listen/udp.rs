@@ -125,7 +125,7 @@ impl Worker {
                 self.engine.too_long(Transport::Udp);
                 continue;
             }
-            let is_own = own_clients.has(peer.address);
+            let is_own = own_clients.has(peer.address, Transport::Udp);
             let client = Client { address: peer.address, transport: Transport::Udp, is_own };
             match self.engine.answer(bytes, client, received, replies.batch.draft()) {
                 Outcome::Reply(record) => replies.post(index, peer, client, record),

@@ -370,11 +370,11 @@ fn only_the_registered_socket_is_own() {
     let (_upstream, _directory, gate) = gate_with_token();
     let (own, other) = (gate.udp(), gate.udp());
     let address = own.local_address();
-    let body = format!("{{\"clients\": [\"[::ffff:{}]:{}\"]}}", address.ip(), address.port());
+    let body = format!("{{\"udp\": [\"[::ffff:{}]:{}\"]}}", address.ip(), address.port());
     let path = "/api/v1/own-clients";
     let http = || Http::to(gate.admin()).token(TOKEN);
     Http::to(gate.admin()).json("POST", path, &body).expect_error(401, &["missing or wrong"]);
-    http().json("POST", path, "{\"clients\": [\"10.0.0.1\"]}").expect_error(422, &["socket address"]);
+    http().json("POST", path, "{\"udp\": [\"10.0.0.1\"]}").expect_error(422, &["socket address"]);
     let counted = || {
         let metrics = gate.settled_metrics();
         ["namegate_own_queries_total", "namegate_queries_total"].map(|name| metrics.sum(name, &[]))
@@ -390,7 +390,7 @@ fn only_the_registered_socket_is_own() {
     ask(&own);
     assert_eq!(counted(), [1.0, 3.0]);
     let many: Vec<String> = (1..=257).map(|port| format!("\"10.0.0.1:{port}\"")).collect();
-    let many = format!("{{\"clients\": [{}]}}", many.join(","));
+    let many = format!("{{\"tcp\": [{}]}}", many.join(","));
     http().json("POST", path, &many).expect_error(422, &["too many own clients", "help: "]);
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use crate::events::own_clients::OwnClients;
+use crate::events::own_clients::{OwnClients, OwnSocket};
 use crate::net::socket::reachable;
 use crate::wire::header::{Flags, Header};
 pub use crate::wire::reply::Transport;
@@ -33,18 +33,18 @@ const ROOM: usize = 4096;
 /// Tells the queried resolver which sockets are namegate's own, while they are in use.
 pub trait Announce: Sync {
     /// `socket` will send queries.
-    fn announce(&self, socket: SocketAddr) -> impl Future<Output = ()> + Send;
+    fn announce(&self, socket: OwnSocket) -> impl Future<Output = ()> + Send;
     /// `sockets` will be closed, and others may get their ports.
-    fn withdraw(&self, sockets: &[SocketAddr]) -> impl Future<Output = ()> + Send;
+    fn withdraw(&self, sockets: &[OwnSocket]) -> impl Future<Output = ()> + Send;
 }
 
 /// Inside the resolver.
 impl Announce for Arc<OwnClients> {
-    async fn announce(&self, socket: SocketAddr) {
+    async fn announce(&self, socket: OwnSocket) {
         self.add(socket);
     }
 
-    async fn withdraw(&self, sockets: &[SocketAddr]) {
+    async fn withdraw(&self, sockets: &[OwnSocket]) {
         self.remove(sockets);
     }
 }
@@ -80,14 +80,16 @@ impl<A: Announce> ProbeClient<A> {
         };
         let udp = UdpSocket::bind((any, 0)).await?;
         udp.connect(server).await?;
-        announcer.announce(udp.local_addr()?).await;
+        announcer.announce((udp.local_addr()?, Transport::Udp)).await;
         Ok(Self { server, udp, tcp: None, announcer })
     }
 
     /// Closes the sockets.
     pub async fn close(self) {
         let stream = self.tcp.as_ref().and_then(|stream| stream.local_addr().ok());
-        let sockets: Vec<SocketAddr> = self.udp.local_addr().ok().into_iter().chain(stream).collect();
+        let stream = stream.map(|socket| (socket, Transport::Tcp));
+        let udp = self.udp.local_addr().ok().map(|socket| (socket, Transport::Udp));
+        let sockets: Vec<OwnSocket> = udp.into_iter().chain(stream).collect();
         self.announcer.withdraw(&sockets).await;
     }
 
@@ -95,7 +97,7 @@ impl<A: Announce> ProbeClient<A> {
         if let Some(stream) = self.tcp.take()
             && let Ok(socket) = stream.local_addr()
         {
-            self.announcer.withdraw(&[socket]).await;
+            self.announcer.withdraw(&[(socket, Transport::Tcp)]).await;
         }
     }
 
@@ -163,7 +165,7 @@ impl<A: Announce> ProbeClient<A> {
             none => {
                 let stream = TcpStream::connect(self.server).await?;
                 stream.set_nodelay(true)?;
-                self.announcer.announce(stream.local_addr()?).await;
+                self.announcer.announce((stream.local_addr()?, Transport::Tcp)).await;
                 none.insert(stream)
             }
         };
