@@ -14,6 +14,7 @@ use crate::wire::name::Name;
 
 /// A temporary allow, with its author and reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "GrantFields")]
 pub struct Grant {
     /// The names.
     #[serde(with = "pattern_as_text")]
@@ -31,6 +32,32 @@ pub struct Grant {
     /// When it expires.
     #[serde(with = "rfc3339::as_seconds")]
     pub until: SystemTime,
+}
+
+/// [`Grant`] as it is read. An unknown member is an error: a misspelled scope must not make a grant for all clients.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantFields {
+    #[serde(with = "pattern_as_text")]
+    pattern: Pattern,
+    client: Option<String>,
+    group: Option<String>,
+    reason: String,
+    author: String,
+    #[serde(with = "rfc3339::as_seconds")]
+    since: SystemTime,
+    #[serde(with = "rfc3339::as_seconds")]
+    until: SystemTime,
+}
+
+impl TryFrom<GrantFields> for Grant {
+    type Error = ScopeError;
+
+    fn try_from(fields: GrantFields) -> Result<Self, ScopeError> {
+        let GrantFields { pattern, client, group, reason, author, since, until } = fields;
+        let scope = GrantScope::new(client.as_deref(), group.as_deref())?;
+        Ok(Self { pattern, scope, reason, author, since, until })
+    }
 }
 
 /// The clients that a grant is for.

@@ -195,13 +195,16 @@ impl GrantStore {
                 )
             };
         }
+        let audited = audit_log::append(self.directory.as_deref(), event, grant);
         match event {
+            // Without its audit entry it is not made.
+            Event::Allowed if audited.is_err() => tell!(GrantFailed, "grant failed"),
             Event::Allowed => tell!(Grant, "granted"),
             Event::Failed => tell!(GrantFailed, "grant failed"),
             Event::Revoked => tell!(GrantRevoked, "grant revoked"),
             Event::Ended => tell!(GrantExpired, "grant expired"),
         }
-        audit_log::append(self.directory.as_deref(), event, grant)
+        audited
     }
 }
 
@@ -301,6 +304,11 @@ mod tests {
             ("{\"version\":1,\"allowed\":[{\"pattern\":", "EOF"),
             ("{\"version\":3,\"allowed\":[]}", "version 3"),
             ("{\"version\":1,\"allowed\":[],\"more\":1}", "more"),
+            (
+                "{\"version\":2,\"allowed\":[{\"pattern\":\"a.example\",\"clients\":[\"10.0.0.1\"],\"reason\":\"\",\"author\":\"\",\
+                 \"since\":\"2026-01-01T00:00:00Z\",\"until\":\"2126-01-01T00:00:00Z\"}]}",
+                "unknown field `clients`",
+            ),
             (
                 "{\"version\":1,\"allowed\":[{\"pattern\":\"*\",\"reason\":\"\",\"author\":\"\",\"since\":\"2026-01-01T00:00:00Z\",\
                  \"until\":\"2026-01-01T00:00:00Z\"}]}",

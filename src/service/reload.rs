@@ -19,7 +19,7 @@ use crate::observe::metrics_registry::MetricsRegistry;
 use crate::policy::Mode;
 use crate::policy::followed::Share;
 use crate::policy::rule::Pattern;
-use crate::policy::temporary::{Grant, GrantScope};
+use crate::policy::temporary::{Grant, GrantScope, Temporary};
 use crate::service::cookie_secrets::unix_seconds;
 use crate::service::grant_store::{Event, GrantStore};
 use crate::service::own_allowlists::OwnAllowlists;
@@ -318,14 +318,31 @@ impl Reloader {
         let (book, request) = decided.map_err(|error| error.to_string())?;
         match outcome {
             RequestOutcome::Approve(grant, _) => {
+                let before = self.state.load().policies.temporary().clone();
                 // Its audit entry names the request.
                 self.allow(&grant)?;
-                self.requests.record(RequestEvent::Approved, &request)?;
+                let noted = self.requests.record(RequestEvent::Approved, &request);
+                if let Err(error) = noted.and_then(|()| self.requests.replace(book)) {
+                    // A request that is still pending has no grant.
+                    self.grants.note(Event::Revoked, &grant);
+                    self.set_grants(before)?;
+                    return Err(error);
+                }
             }
-            RequestOutcome::Deny(_) => self.requests.record(RequestEvent::Denied, &request)?,
+            RequestOutcome::Deny(_) => {
+                self.requests.record(RequestEvent::Denied, &request)?;
+                self.requests.replace(book)?;
+            }
         }
-        self.requests.replace(book)?;
         Ok(request)
+    }
+
+    /// Makes `temporary` the grants. Errors: they are in force, but not saved.
+    fn set_grants(&mut self, temporary: Temporary) -> Result<(), String> {
+        let saved = self.grants.save(&temporary);
+        let state = self.state.load_full();
+        self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
+        saved
     }
 
     /// Expires and forgets old requests.
@@ -491,6 +508,7 @@ fn warn_of_what_needs_a_restart(before: &Settings, after: &Settings) {
         ("[server] (listen, reuse_port, workers, tcp_*, state_directory)", server(before) != server(after)),
         ("[admin]", before.admin != after.admin),
         ("[log]", before.log != after.log),
+        ("[history]", before.history != after.history),
         ("[dnstap]", before.dnstap != after.dnstap),
         ("[prove]", before.prove != after.prove),
         ("requests.enabled", before.requests.enabled != after.requests.enabled),

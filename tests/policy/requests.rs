@@ -170,6 +170,23 @@ fn one_client_cannot_use_up_the_requests_of_others() {
 }
 
 #[test]
+fn request_that_cannot_be_saved_has_no_grant() {
+    let (_upstream, directory, gate) = start();
+    let id = filed(&gate, A, "a.example");
+    let file = directory.path().join("state/requests.json");
+    std::fs::remove_file(&file).expect("requests are saved there");
+    std::fs::create_dir_all(file.join("in-the-way")).expect("a directory in its place");
+    let path = format!("/api/v1/requests/{id}");
+    let approve = Http::to(gate.admin()).token(TOKEN).json("POST", &format!("{path}/approve"), "{}");
+    approve.expect_error(422, &["cannot save the requests", "; help: "]);
+    assert_eq!(get(&gate, &path)["state"], "pending");
+    assert_eq!(rcode(&gate, A, "a.example"), "NXDOMAIN");
+    std::fs::remove_dir_all(&file).expect("it can be removed");
+    decide(&gate, &id, "deny", r#"{"reason": "no"}"#);
+    assert_eq!(rcode(&gate, A, "a.example"), "NXDOMAIN");
+}
+
+#[test]
 fn requests_outlive_a_restart() {
     let (upstream, directory, gate) = start();
     let (first, second) = (filed(&gate, A, "a.example"), filed(&gate, B, "b.example"));
