@@ -185,7 +185,7 @@ async fn search<T: Send + 'static>(
     });
     let unavailable = |text: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text);
     let found = found.await.map_err(|error| unavailable(error.to_string()))?;
-    found.map_err(|error| unavailable(format!("{error}; help: see the log of namegate")))
+    found.map_err(|error| unavailable(format!("{error}; help: see namegate's log")))
 }
 
 fn lookup(found: FoundLookup) -> LoggedLookupJson {

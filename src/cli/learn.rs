@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use super::AdminToken;
 use super::http::{AdminClient, Error};
 use super::log::{self, LogFilter};
-use super::moment::moment;
+use super::moment::{PeriodEnd, moment, period_end};
 use super::subnet;
 use crate::api::pages::BlockedJson;
 use crate::assemble::unused::unused_allowlists;
@@ -52,9 +52,9 @@ pub(super) struct Arguments {
     /// Ignore lookups before this time: `7d`, `02:00`, `2026-11-23` or `2026-11-23T07:00:00Z`
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<SystemTime>,
-    /// Ignore lookups at or after this time
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
-    until: Option<SystemTime>,
+    /// Ignore lookups at or after this time; `02:10` is the first such time after --since
+    #[arg(long, value_name = "WHEN", value_parser = period_end)]
+    until: Option<PeriodEnd>,
     /// Use only lookups of clients in this subnet, `10.1.0.4` or `10.1.0.0/16`
     #[arg(long, value_name = "SUBNET", value_parser = subnet)]
     client: Option<IpNet>,
@@ -79,13 +79,14 @@ pub(super) fn run(arguments: &Arguments, assembly: &Assembly, sources: &Sources)
 
 fn learn(arguments: &Arguments, assembly: &Assembly, sources: &Sources) -> Result<(), Error> {
     let Arguments { files, since, until, client, .. } = arguments;
-    if since.zip(*until).is_some_and(|(since, until)| since >= until) {
+    let until = until.map(|until| until.after(*since));
+    if since.zip(until).is_some_and(|(since, until)| since >= until) {
         return Err("error: --until is not after --since\n  help: swap the two times".into());
     }
-    let mut evidence = Evidence::new(LookupFilter { since: *since, until: *until, client: *client });
+    let mut evidence = Evidence::new(LookupFilter { since: *since, until, client: *client });
     let origin = match files.as_slice() {
         [] if since.is_some() || until.is_some() || client.is_some() => {
-            search(&mut evidence, *since, *until, sources)?
+            search(&mut evidence, (*since, until), sources)?
         }
         [] => ask(&mut evidence, sources)?,
         files => read(&mut evidence, files)?,
@@ -196,12 +197,12 @@ fn complain(name: &str, unreadable: &UnreadableLog) -> Result<(), String> {
 /// history, the names that it remembers must do.
 fn search(
     evidence: &mut Evidence,
-    since: Option<SystemTime>,
-    until: Option<SystemTime>,
+    (since, until): (Option<SystemTime>, Option<SystemTime>),
     sources: &Sources,
 ) -> Result<String, Error> {
     let listener = AdminClient::of(sources)?;
-    let filter = LogFilter { since, until, ..LogFilter::default() };
+    // All clients: if the history hides them, the evidence says so.
+    let filter = LogFilter { since, until: until.map(PeriodEnd::At), ..LogFilter::default() };
     let log = match log::find(&listener, &filter, Some(log::BLOCKED), LOOKUPS) {
         Ok(log) => log,
         Err(_) if until.is_none() => return ask(evidence, sources),

@@ -7,7 +7,7 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::http::{AdminClient, Error, NoAnswer, printable};
-use super::moment::moment;
+use super::moment::{PeriodEnd, moment, period_end};
 use super::subnet;
 use crate::api::allow_request::ErrorJson;
 use crate::api::log::{LogJson, LoggedLookupJson};
@@ -63,9 +63,9 @@ pub(super) struct LogFilter {
     /// Not before this time: `02:00` (UTC), `2h` (ago), `2026-11-23` or `2026-11-23T07:00:00Z`
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub(super) since: Option<SystemTime>,
-    /// Before this time
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
-    pub(super) until: Option<SystemTime>,
+    /// Before this time; `02:10` is the first such time after --since
+    #[arg(long, value_name = "WHEN", value_parser = period_end)]
+    pub(super) until: Option<PeriodEnd>,
 }
 
 /// Lists past lookups.
@@ -105,7 +105,8 @@ pub(super) fn find(
     class: Option<&str>,
     limit: usize,
 ) -> Result<LogJson, Error> {
-    if filter.since.zip(filter.until).is_some_and(|(since, until)| since >= until) {
+    let until = filter.until.map(|until| until.after(filter.since));
+    if filter.since.zip(until).is_some_and(|(since, until)| since >= until) {
         return Err(
             "error: --until is not after --since\n  help: write dates too, such as 2026-11-23T02:00:00Z"
                 .into(),
@@ -120,7 +121,7 @@ pub(super) fn find(
         ("reason", filter.reason.clone()),
         ("class", class.map(str::to_owned)),
         ("since", filter.since.map(time)),
-        ("until", filter.until.map(time)),
+        ("until", until.map(time)),
     ]);
     let mut log = LogJson::default();
     loop {

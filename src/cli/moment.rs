@@ -12,26 +12,69 @@ pub(super) fn moment(text: &str) -> Result<SystemTime, String> {
     })
 }
 
+/// The end of a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PeriodEnd {
+    /// This time.
+    At(SystemTime),
+    /// This time of day (UTC), in seconds.
+    OfDay(u64),
+}
+
+/// Reads the end of a period, as [`moment`] does; a time of day waits for the beginning.
+pub(super) fn period_end(text: &str) -> Result<PeriodEnd, String> {
+    match of_day(text) {
+        Some(of_day) => Ok(PeriodEnd::OfDay(of_day)),
+        None => moment(text).map(PeriodEnd::At),
+    }
+}
+
+impl PeriodEnd {
+    /// The first such time after `since`; without it, a time of day is today's.
+    pub(super) fn after(self, since: Option<SystemTime>) -> SystemTime {
+        self.at(since, SystemTime::now())
+    }
+
+    fn at(self, since: Option<SystemTime>, now: SystemTime) -> SystemTime {
+        let of_day = match self {
+            Self::At(time) => return time,
+            Self::OfDay(of_day) => of_day,
+        };
+        let day = since.unwrap_or(now).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / DAY;
+        let time = UNIX_EPOCH + Duration::from_secs(day * DAY + of_day);
+        match since {
+            Some(since) if time <= since => time + Duration::from_secs(DAY),
+            _ => time,
+        }
+    }
+}
+
 fn moment_at(text: &str, now: SystemTime) -> Option<SystemTime> {
-    let time = humantime::parse_rfc3339(text).ok();
-    let midnight = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
+    let whole = text.replacen(' ', "T", 1);
+    let forms = [whole.clone(), format!("{whole}Z"), format!("{whole}:00Z"), format!("{whole}T00:00:00Z")];
+    let time = forms.iter().find_map(|form| humantime::parse_rfc3339(form).ok());
     let ago = || now.checked_sub(humantime::parse_duration(text).ok()?);
-    time.or_else(midnight).or_else(|| time_of_day(text, now)).or_else(ago)
+    time.or_else(|| time_of_day(text, now)).or_else(ago)
 }
 
 /// The last such time of day before `now`.
 fn time_of_day(text: &str, now: SystemTime) -> Option<SystemTime> {
+    let of_day = of_day(text)?;
+    let now = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let today = now - now % DAY + of_day;
+    let last = if today <= now { today } else { today.checked_sub(DAY)? };
+    Some(UNIX_EPOCH + Duration::from_secs(last))
+}
+
+/// The seconds of `02:00` or `02:00:00`.
+fn of_day(text: &str) -> Option<u64> {
     let numbers: Vec<u64> = text.split(':').map(two_digits).collect::<Option<_>>()?;
     let (hour, minute, second) = match numbers.as_slice() {
         [hour, minute] => (*hour, *minute, 0),
         [hour, minute, second] => (*hour, *minute, *second),
         _ => return None,
     };
-    let of_day = (hour < 24 && minute < 60 && second < 60).then_some(hour * 3600 + minute * 60 + second)?;
-    let now = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let today = now - now % DAY + of_day;
-    let last = if today <= now { today } else { today.checked_sub(DAY)? };
-    Some(UNIX_EPOCH + Duration::from_secs(last))
+    (hour < 24 && minute < 60 && second < 60).then_some(hour * 3600 + minute * 60 + second)
 }
 
 fn two_digits(text: &str) -> Option<u64> {
@@ -43,6 +86,23 @@ fn two_digits(text: &str) -> Option<u64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_period_ends_after_it_begins() {
+        let at = |text: &str| humantime::parse_rfc3339(text).unwrap();
+        let now = at("2026-11-30T02:05:00Z");
+        for (since, until, wanted) in [
+            (Some("2026-11-30T01:50:00Z"), "02:10", "2026-11-30T02:10:00Z"),
+            (Some("2026-11-29T23:00:00Z"), "01:00", "2026-11-30T01:00:00Z"),
+            (Some("2026-11-29T20:00:00Z"), "20:32", "2026-11-29T20:32:00Z"),
+            (None, "02:10", "2026-11-30T02:10:00Z"),
+            (None, "01:00", "2026-11-30T01:00:00Z"),
+            (Some("2026-11-30T01:50:00Z"), "2026-11-30T01:00", "2026-11-30T01:00:00Z"),
+            (None, "2026-11-30 01:00", "2026-11-30T01:00:00Z"),
+        ] {
+            assert_eq!(period_end(until).unwrap().at(since.map(at), now), at(wanted), "{since:?} {until}");
+        }
+    }
 
     #[test]
     fn times_are_read_in_every_form() {

@@ -134,6 +134,11 @@ impl MetricsRegistry {
         let _ = self.connections.set(Arc::clone(connections));
     }
 
+    /// Why lookups are not written to the history, and since when.
+    pub fn history_problem(&self) -> Option<(String, SystemTime)> {
+        self.history.get()?.status().problem
+    }
+
     /// Includes the history in the metrics.
     pub fn watch_history(&self, history: &Arc<History>) {
         let _ = self.history.set(Arc::clone(history));

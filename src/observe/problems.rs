@@ -47,6 +47,8 @@ pub enum ProblemKind {
     LogLost,
     /// dnstap frames are lost.
     DnstapLost,
+    /// Lookups are not written to the history.
+    HistoryFailed,
     /// Names that no rule allows are forwarded.
     ObserveMode,
 }
@@ -86,6 +88,7 @@ impl ProblemKind {
             | Self::UpstreamDown
             | Self::LogLost
             | Self::DnstapLost
+            | Self::HistoryFailed
             | Self::ObserveMode => ProblemSeverity::Warning,
         }
     }
@@ -109,6 +112,7 @@ impl ProblemKind {
             Self::UpstreamDown => "An upstream is down, but another one of its route is up",
             Self::LogLost => "In the last minute, lookups were not written to the query log",
             Self::DnstapLost => "In the last minute, dnstap frames were lost",
+            Self::HistoryFailed => "Lookups are not written to the history",
             Self::ObserveMode => "The clients of a group are in observe mode",
         }
     }
@@ -163,6 +167,11 @@ pub fn problems(
         let message =
             format!("{} dnstap frames were lost in the last minute; check the reader", minute.dnstap_lost);
         add(ProblemKind::DnstapLost, message, None);
+    }
+    if let Some((problem, since)) = metrics.history_problem() {
+        let message =
+            format!("lookups are not written to the history: {}", problem.replace("\n  help: ", "; "));
+        add(ProblemKind::HistoryFailed, message, Some(since));
     }
     let groups = state.policies.groups().iter();
     let observed: Vec<String> =

@@ -100,6 +100,14 @@ fn every_decision_can_be_searched() {
 }
 
 #[test]
+fn an_answer_without_lookups_says_where_the_history_begins() {
+    let gate = Gate::start(&ScriptedUpstream::start(), "");
+    let search = ["log", "--client", "10.9.9.9", "--since", "2h", "--admin", &gate.admin().to_string()];
+    let run = namegate(gate.directory(), &search).expect_code(0);
+    run.expect_stderr(&["note: the history begins at 20", "no such lookups"]);
+}
+
+#[test]
 fn invalid_searches_are_refused_with_a_remedy() {
     let gate = Gate::start(&ScriptedUpstream::start(), "");
     let http = Http::to(gate.admin());

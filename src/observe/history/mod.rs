@@ -65,6 +65,7 @@ pub struct History {
     max_age: Duration,
     max_bytes: u64,
     client: ClientAddress,
+    began: SystemTime,
     rows: AtomicU64,
     bytes: AtomicU64,
     oldest: AtomicI64,
@@ -102,7 +103,8 @@ impl History {
     /// A history with lookups of the last `max_age`, in at most `max_bytes`; clients are shown as `client` says.
     pub fn new(place: Place, max_age: Duration, max_bytes: u64, client: ClientAddress) -> Self {
         let (rows, bytes, oldest, lost) = Default::default();
-        Self { place, max_age, max_bytes, client, rows, bytes, oldest, lost, problem: Mutex::default() }
+        let (began, problem) = (SystemTime::now(), Mutex::default());
+        Self { place, max_age, max_bytes, client, began, rows, bytes, oldest, lost, problem }
     }
 
     /// What it has, and what is wrong with it.

@@ -288,6 +288,8 @@ struct Search {
     /// The first and the last millisecond.
     range: (i64, i64),
     before: Option<i64>,
+    /// When this process began to record, in milliseconds since 1970.
+    began: i64,
     deadline: Instant,
 }
 
@@ -317,6 +319,7 @@ impl Search {
             wanted: None,
             range,
             before: filter.before,
+            began: millis(history.began),
             deadline,
         };
         search.select(filter)?;
@@ -468,7 +471,13 @@ impl Search {
     fn result<T>(mut self, found: T, next: Option<i64>) -> Result<Found<T>, SearchError> {
         // What remains is short, and the time may be over.
         self.connection.progress_handler(0, None::<fn() -> bool>)?;
-        let from = self.oldest()?.map(time);
+        // A client without lookups may have asked nothing: then the history of all clients counts.
+        let from = match self.oldest()? {
+            Some(oldest) => oldest,
+            None => oldest(&self.connection, &["passed", "failed"], None)?
+                .map_or(self.began, |oldest| oldest.min(self.began)),
+        };
+        let from = Some(time(from));
         let clients = match &self.wanted {
             None => String::new(),
             Some(clients) => among("client", &clients.iter().copied().chain([NO_CLIENT]).collect::<Vec<_>>()),
