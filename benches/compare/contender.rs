@@ -73,8 +73,8 @@ pub(crate) fn floor() -> io::Result<Contender> {
     })
 }
 
-/// Namegate as users run it but without its HTTP listener; and a second configuration with two workers.
-pub(crate) fn own(program: &Path) -> [Contender; 3] {
+/// Namegate as users run it; without its HTTP listener; without the history; and with two workers.
+pub(crate) fn own(program: &Path) -> [Contender; 4] {
     let arguments = |site: &Site<'_>| vec!["--config".into(), site.path("namegate.toml")];
     let usual = Contender {
         name: "namegate",
@@ -90,13 +90,18 @@ pub(crate) fn own(program: &Path) -> [Contender; 3] {
         files: |site| namegate(site, 1, "[admin]\nlisten = \"\"\n"),
         ..usual.clone()
     };
+    let without_history = Contender {
+        name: "namegate-no-history",
+        files: |site| namegate(site, 1, "[history]\nmax_age = \"0s\"\n"),
+        ..usual.clone()
+    };
     let two_workers = Contender {
         name: "namegate-2-workers",
         files: |site| namegate(site, 2, ""),
         workers: 2,
         ..usual.clone()
     };
-    [usual, without_admin, two_workers]
+    [usual, without_admin, without_history, two_workers]
 }
 
 fn namegate(site: &Site<'_>, workers: usize, more: &str) -> Vec<(&'static str, String)> {

@@ -128,7 +128,8 @@ impl Scenario {
         match self {
             Self::Workers => {
                 contender.kind == Kind::Floor
-                    || contender.kind == Kind::Own && contender.name != "namegate-no-admin"
+                    || contender.kind == Kind::Own
+                        && !matches!(contender.name, "namegate-no-admin" | "namegate-no-history")
             }
             Self::Reload => contender.name == "namegate",
             Self::Million => contender.many_rules && contender.workers == 1,

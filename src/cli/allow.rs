@@ -9,7 +9,7 @@ use super::fleet::on_each;
 use super::http::{AdminClient, Error, printable};
 use crate::api::allow_request::AllowRequestJson;
 use crate::assemble::Sources;
-use crate::cli::output::{fail, print};
+use crate::cli::output::{author, fail, print};
 use crate::diagnostics::ValueError;
 use crate::policy::rule::Pattern;
 use crate::policy::temporary::{Grant, GrantScope};
@@ -87,7 +87,7 @@ async fn allow(arguments: &Arguments, client: &AdminClient) -> Result<String, Er
         name: arguments.name.clone(),
         duration: arguments.duration.map(|duration| duration.to_string()).unwrap_or_default(),
         reason: arguments.reason.clone().unwrap_or_default(),
-        author: arguments.author.clone().or_else(login).filter(|author| !author.trim().is_empty()),
+        author: author(arguments.author.as_ref()),
         client: arguments.client(),
         group: arguments.group.clone(),
         wide: arguments.wide,
@@ -100,13 +100,6 @@ async fn allow(arguments: &Arguments, client: &AdminClient) -> Result<String, Er
     let granted: Grant = serde_json::from_slice(&page.body).map_err(|_| "the answer is not from namegate")?;
     let Grant { pattern, scope, until, .. } = granted;
     Ok(format!("Granted: {pattern}{} until {}", shown(&scope), crate::util::rfc3339::seconds(until)))
-}
-
-/// The name of the person at the terminal: under `sudo`, USER is root.
-fn login() -> Option<String> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let user = variable("USER");
-    variable("SUDO_USER").filter(|_| user.as_deref() == Some("root")).or(user)
 }
 
 async fn revoke(arguments: &Arguments, client: &AdminClient) -> Result<String, Error> {

@@ -290,7 +290,9 @@ fn authorize(request: &mut Request<Body>, token: &Token) -> Result<(), NoPage> {
 
 fn settings(sources: &Sources) -> Result<Settings, String> {
     let loaded = config::load(sources.config.as_deref(), &sources.overrides);
-    loaded.map(|loaded| loaded.settings).map_err(|report| report.render(false))
+    let help =
+        "\n  help: to ask a running resolver, which keeps its policy, pass its admin address with --admin";
+    loaded.map(|loaded| loaded.settings).map_err(|report| report.render(false).trim_end().to_owned() + help)
 }
 
 impl Page {

@@ -37,6 +37,16 @@ pub(in crate::cli) fn complain(faults: &Report) {
     warn(&faults.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
 }
 
+/// Who gives a command: `given`, else the name of the person at the terminal. Under `sudo`, USER is root.
+pub(in crate::cli) fn author(given: Option<&String>) -> Option<String> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let login = || {
+        let user = variable("USER");
+        variable("SUDO_USER").filter(|_| user.as_deref() == Some("root")).or(user)
+    };
+    given.cloned().or_else(login).filter(|author| !author.trim().is_empty())
+}
+
 /// Today's date (UTC).
 pub(in crate::cli) fn today() -> Date {
     let now = crate::util::rfc3339::seconds(SystemTime::now()).to_string();

@@ -12,7 +12,7 @@ use crate::api::requests::{
     ApproveJson, DenyJson, FileRequestJson, RequestJson, RequestsJson, RuleEntryJson, ScopeJson,
 };
 use crate::assemble::Sources;
-use crate::cli::output::{fail, print};
+use crate::cli::output::{author, fail, print};
 use crate::control::requests::RequestId;
 
 /// The request.
@@ -27,8 +27,8 @@ pub(super) struct Arguments {
     /// Allow for this time, such as `30m` or `4h`
     #[arg(long = "for", value_name = "DURATION", default_value = "4h")]
     duration: humantime::Duration,
-    /// Who requests it
-    #[arg(long, value_name = "WHO", env = "USER", hide_env_values = true)]
+    /// Who requests it [default: SUDO_USER if USER is root, else USER]
+    #[arg(long, value_name = "WHO")]
     author: Option<String>,
     /// Show what became of this request
     #[arg(long, value_name = "ID", conflicts_with_all = ["name", "reason"])]
@@ -58,8 +58,8 @@ pub(super) struct RequestsArguments {
     /// Why it is denied; shown to the requester
     #[arg(long, value_name = "TEXT", required_if_eq("action", "deny"))]
     reason: Option<String>,
-    /// Who decides
-    #[arg(long, value_name = "WHO", env = "USER", hide_env_values = true)]
+    /// Who decides [default: SUDO_USER if USER is root, else USER]
+    #[arg(long, value_name = "WHO")]
     author: Option<String>,
     /// Print JSON
     #[arg(long, conflicts_with = "action")]
@@ -100,16 +100,12 @@ fn printed(outcome: Result<String, Error>) -> u8 {
     }
 }
 
-fn given(author: Option<&String>) -> Option<String> {
-    author.filter(|author| !author.trim().is_empty()).cloned()
-}
-
 fn file(arguments: &Arguments, sources: &Sources) -> Result<String, Error> {
     let wish = FileRequestJson {
         name: arguments.name.clone().unwrap_or_default(),
         reason: arguments.reason.clone().unwrap_or_default(),
         duration: Some(arguments.duration.to_string()),
-        author: given(arguments.author.as_ref()),
+        author: author(arguments.author.as_ref()),
     };
     let filed: RequestJson = send(sources, Sender::Anyone, Method::POST, "/api/v1/requests", Some(&wish))?;
     let (name, id) = (printable(&filed.name), printable(&filed.id));
@@ -170,7 +166,7 @@ fn decide(
     arguments: &RequestsArguments,
     sources: &Sources,
 ) -> Result<String, Error> {
-    let author = given(arguments.author.as_ref());
+    let author = author(arguments.author.as_ref());
     let path = |what: &str| format!("/api/v1/requests/{id}/{what}");
     match action {
         RequestAction::Approve => {

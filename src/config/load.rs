@@ -99,6 +99,7 @@ fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> R
     let mut warnings = Report::new(source, diagnostics);
     refuse_loops(&settings).into_iter().for_each(|loop_| warnings.push(loop_));
     refuse_unknown_places(&settings, overrides).into_iter().for_each(|unknown| warnings.push(unknown));
+    refuse_shared_port(&settings).into_iter().for_each(|shared| warnings.push(shared));
     refuse_no_roots(&settings).into_iter().for_each(|nobody| warnings.push(nobody));
     doubt_certificates(&settings).into_iter().for_each(|doubt| warnings.push(doubt));
     if warnings.has_errors() {
@@ -128,6 +129,19 @@ fn refuse_loops(settings: &Settings) -> Vec<Diagnostic> {
         .with_help("use the address of another resolver".to_owned())
     };
     addresses.filter(|address| is_own(*address)).map(error).collect()
+}
+
+/// The error for an admin listener at an address where queries are answered over TCP.
+fn refuse_shared_port(settings: &Settings) -> Option<Diagnostic> {
+    let admin = settings.admin.listen.filter(|admin| admin.port() != 0)?;
+    let is_shared = |listen: &&SocketAddr| {
+        let any = listen.ip().is_unspecified() || admin.ip().is_unspecified();
+        listen.port() == admin.port() && (listen.ip() == admin.ip() || any)
+    };
+    let listen = settings.server.listen.iter().find(is_shared)?;
+    let error =
+        Diagnostic::error("", format!("`admin.listen` {admin} has the port of `server.listen` {listen}"));
+    Some(error.with_help("use another port for `admin.listen`, such as 9153".to_owned()))
 }
 
 /// Errors for host names on the command line that no `bootstrap` server can resolve. Those in the file are already
