@@ -96,7 +96,7 @@ fn explain_box_shows_verdict_for_name() {
     assert!(upstream.asked().is_empty(), "explaining sends no upstream query");
     browser.run("document.getElementById('name').value = 'a..b'");
     browser.click("#explain button");
-    browser.expect_text("#explanation", &["No result.", "not a domain name"]);
+    browser.expect_text("#explanation", &["No result.", "Not a domain name"]);
 }
 
 #[test]

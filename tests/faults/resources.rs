@@ -117,7 +117,7 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mount = ["-t", "tmpfs", "-o", "size=64k,mode=755", "small"];
+        let mount = ["-t", "tmpfs", "-o", "size=512k,mode=755", "small"];
         let status = Command::new("mount").args(mount).arg(directory.path()).status();
         assert!(status.unwrap().success(), "a tmpfs can be mounted");
         Self(directory)
