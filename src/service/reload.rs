@@ -297,10 +297,8 @@ impl Reloader {
             log!(RequestsUnsaved, "{error}");
         }
         // The grant is revoked now, even if that cannot be saved.
-        let saved = self.grants.save(&temporary);
-        self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
         let warn = |error| format!("revoked now, but allowed again after a restart: {error}");
-        saved.map(|()| true).map_err(warn)
+        self.set_grants(temporary).map(|()| true).map_err(warn)
     }
 
     /// Accepts a request. Errors: why it is not accepted.
@@ -367,10 +365,9 @@ impl Reloader {
         for grant in &ended {
             self.grants.note(Event::Ended, grant);
         }
-        if let Err(error) = self.grants.save(&temporary) {
+        if let Err(error) = self.set_grants(temporary) {
             log!(GrantsUnsaved, "{error}");
         }
-        self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
     }
 
     /// Ends the rules whose last day has passed.
