@@ -1,11 +1,11 @@
 //! Tests `namegate reload`, and commands for several resolvers at once.
 
-use std::net::TcpListener;
 use std::thread;
 
 use crate::admin::token::{TOKEN, gate_with_token};
 use crate::policy::allow::run;
 use crate::support::command::namegate;
+use crate::support::free_address;
 use crate::support::http::Http;
 
 #[test]
@@ -62,10 +62,8 @@ fn reload_needs_the_token() {
 fn one_command_reaches_several_resolvers() {
     let ((_upstream, directory, gate), (_other_upstream, _other_directory, other)) =
         (gate_with_token(), gate_with_token());
-    // Nothing listens there any more.
-    let gone =
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address");
-    let [first, second, gone] = [gate.admin(), other.admin(), gone].map(|address| address.to_string());
+    let [first, second, gone] =
+        [gate.admin(), other.admin(), free_address()].map(|address| address.to_string());
     let command = |arguments: &[&str]| {
         let token = directory.path().join("token").display().to_string();
         namegate(

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::command::{Finished, namegate};
-use crate::support::{Gate, Query, ScriptedUpstream, eventually};
+use crate::support::{Gate, Query, ScriptedUpstream, eventually, free_address};
 
 fn top(admin: SocketAddr, arguments: &[&str]) -> Finished {
     let directory = TempDir::new().expect("a temporary directory");
@@ -98,7 +98,7 @@ fn hostile_names_arrive_escaped() {
 
 #[test]
 fn without_a_gate_it_says_so() {
-    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let closed = free_address();
     for arguments in [&[][..], &["--once"], &["--json"]] {
         let run = top(closed, arguments).expect_code(2);
         assert_eq!(run.stdout, "");

@@ -202,10 +202,7 @@ fn healthcheck_asks_the_running_gate() {
 
 #[test]
 fn upstream_at_own_address_is_rejected() {
-    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|socket| socket.local_addr())
-        .expect("a port")
-        .port();
+    let port = free_address().port();
     for listen in [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}")] {
         let directory = raw_settings(&format!(
             "[server]\nlisten = [\"{listen}\"]\n[upstream]\nservers = [\"127.0.0.1:{port}\"]\n\

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::command::{binary, namegate};
 use crate::support::lines::Lines;
-use crate::support::{Gate, eventually};
+use crate::support::{Gate, eventually, free_address};
 
 /// `namegate demo upstream`, killed when dropped.
 pub(crate) struct DemoUpstream {
@@ -108,8 +108,7 @@ fn what_the_roles_cannot_do_they_say() {
         run(&["traffic", "--rate", rate]).expect_code(2);
     }
     // Nothing answers there; that is reported and is not a failure.
-    let closed =
-        std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let closed = free_address();
     let silent = run(&["traffic", "--server", &closed.to_string(), "--for", "100ms"]).expect_code(0);
     assert!(silent.stdout.contains("0 NOERROR, 0 NXDOMAIN, 0 other"), "{}", silent.stdout);
 }

@@ -1,6 +1,6 @@
 //! Tests upstreams over TLS, HTTPS and QUIC: queries, answers and connections.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::support::encrypted::{Act, Carrier, EncryptedUpstream};
 use crate::support::gate::Reload;
 use crate::support::message::texts;
 use crate::support::metrics::Metrics;
-use crate::support::{Gate, Query, Record, Response, Script, ScriptedUpstream, eventually};
+use crate::support::{Gate, Query, Record, Response, Script, ScriptedUpstream, eventually, free_address};
 
 const NAME: &str = "ws.allowed.example";
 
@@ -194,9 +194,7 @@ fn the_next_server_is_asked_where_one_is_down() {
     for carrier in Carrier::ALL {
         let authority = Authority::new();
         let second = EncryptedUpstream::start(Carrier::Tls, &authority.issue(&["dns.example"]));
-        let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|port| port.local_addr());
-        let servers =
-            [carrier.address(closed.expect("a port"), "dns.example"), second.address("dns.example")];
+        let servers = [carrier.address(free_address(), "dns.example"), second.address("dns.example")];
         let gate = gate(&authority, &servers, "");
         assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.1"], "{carrier:?}");
         gate.expect_metrics("the first server to be down", |metrics| {
