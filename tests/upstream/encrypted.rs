@@ -141,7 +141,11 @@ fn a_connection_that_the_server_closes_is_opened_again() {
                 assert_eq!(gate.ask(NAME, "A").answer_data(), ["192.0.2.9"], "{carrier:?}, {case}");
             }
             assert!(upstream.connections() >= 2, "{carrier:?}, {case}");
-            eventually("one closed connection", || (upstream.ended() == 1).then_some(()));
+            // On a busy machine a late reply opens a second connection, and the surplus one ends as well.
+            eventually("one or two open connections", || {
+                let (opened, ended) = (upstream.connections(), upstream.ended());
+                (ended >= 1 && (1..=2).contains(&(opened - ended))).then_some(())
+            });
         }
     }
 }
