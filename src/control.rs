@@ -20,20 +20,32 @@ const QUEUE: usize = 64;
 /// How long a caller waits for a command to finish: longer than a policy of a million rules takes to become active.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const TOO_MANY: &str = "too many changes are pending; try again";
-
 /// A command to the running service.
 pub enum ControlCommand {
     /// Check whether a reload is pending.
     Wake,
     /// Add a grant.
-    Allow(Grant, oneshot::Sender<Result<(), String>>),
+    Allow(Grant, CommandReply<()>),
     /// Revoke a grant; the result is false if there was none.
-    Revoke(Pattern, GrantScope, oneshot::Sender<Result<bool, String>>),
+    Revoke(Pattern, GrantScope, CommandReply<bool>),
     /// File a request for a grant.
-    File(Box<GrantRequest>, oneshot::Sender<Result<(), String>>),
+    File(Box<GrantRequest>, CommandReply<()>),
     /// Decide a request; the result is the decided request.
-    Decide(RequestId, RequestDecision, oneshot::Sender<Result<GrantRequest, String>>),
+    Decide(RequestId, RequestDecision, CommandReply<GrantRequest>),
+}
+
+/// Takes the outcome of a command.
+pub type CommandReply<T> = oneshot::Sender<Result<T, CommandError>>;
+
+/// Why a command was not done, or not wholly; for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// It cannot be done as it is.
+    #[error("{0}")]
+    Rejected(String),
+    /// It could be done at another time: its outcome cannot be saved, or too much is pending.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// How a reload ended.
@@ -82,14 +94,14 @@ impl ControlHandle {
     }
 
     /// Requests a reload and waits for its end. Errors: why its outcome is unknown.
-    pub async fn reload_and_wait(&self) -> Result<ReloadOutcome, String> {
+    pub async fn reload_and_wait(&self) -> Result<ReloadOutcome, CommandError> {
         let (result, done) = oneshot::channel();
         {
             let mut pending = lock(&self.pending_reload);
             let waiters = pending.get_or_insert_default();
             waiters.retain(|waiter| !waiter.is_closed());
             if waiters.len() >= QUEUE {
-                return Err(TOO_MANY.to_owned());
+                return Err(too_many());
             }
             waiters.push(result);
         }
@@ -103,25 +115,29 @@ impl ControlHandle {
     }
 
     /// Adds a grant. Errors: why it was not added.
-    pub async fn allow(&self, grant: Grant) -> Result<(), String> {
+    pub async fn allow(&self, grant: Grant) -> Result<(), CommandError> {
         let (result, done) = oneshot::channel();
         self.give(ControlCommand::Allow(grant, result), done).await
     }
 
     /// Revokes a grant; false if there is none.
-    pub async fn revoke(&self, pattern: Pattern, scope: GrantScope) -> Result<bool, String> {
+    pub async fn revoke(&self, pattern: Pattern, scope: GrantScope) -> Result<bool, CommandError> {
         let (result, done) = oneshot::channel();
         self.give(ControlCommand::Revoke(pattern, scope, result), done).await
     }
 
     /// Files a request for a grant. Errors: why it was not accepted.
-    pub async fn file(&self, request: GrantRequest) -> Result<(), String> {
+    pub async fn file(&self, request: GrantRequest) -> Result<(), CommandError> {
         let (result, done) = oneshot::channel();
         self.give(ControlCommand::File(Box::new(request), result), done).await
     }
 
     /// Decides a request. Errors: why it was not decided.
-    pub async fn decide(&self, id: RequestId, decision: RequestDecision) -> Result<GrantRequest, String> {
+    pub async fn decide(
+        &self,
+        id: RequestId,
+        decision: RequestDecision,
+    ) -> Result<GrantRequest, CommandError> {
         let (result, done) = oneshot::channel();
         self.give(ControlCommand::Decide(id, decision, result), done).await
     }
@@ -129,17 +145,22 @@ impl ControlHandle {
     async fn give<T>(
         &self,
         order: ControlCommand,
-        done: oneshot::Receiver<Result<T, String>>,
-    ) -> Result<T, String> {
-        self.queue.try_send(order).map_err(|_| TOO_MANY.to_owned())?;
+        done: oneshot::Receiver<Result<T, CommandError>>,
+    ) -> Result<T, CommandError> {
+        self.queue.try_send(order).map_err(|_| too_many())?;
         wait(done).await?
     }
 }
 
-async fn wait<T>(done: oneshot::Receiver<T>) -> Result<T, String> {
+async fn wait<T>(done: oneshot::Receiver<T>) -> Result<T, CommandError> {
+    let failed = |text: &str| CommandError::Failed(text.to_owned());
     let done = timeout(PATIENCE, done).await;
-    done.map_err(|_| "the change takes too long; check the log for its result".to_owned())?
-        .map_err(|_| "the change failed; see the log".to_owned())
+    done.map_err(|_| failed("the change takes too long; check the log for its result"))?
+        .map_err(|_| failed("the change failed; see the log"))
+}
+
+fn too_many() -> CommandError {
+    CommandError::Failed("too many changes are pending; try again".to_owned())
 }
 
 impl CommandQueue {

@@ -19,8 +19,8 @@ use super::sessions::{Session, Sessions};
 use super::throttle::ErrorThrottle;
 use super::token::{Role, Token, TokenDigest, TokenFile};
 use crate::config::ReadAccess;
-use crate::control::ControlHandle;
 use crate::control::requests::GrantRequest;
+use crate::control::{CommandError, ControlHandle};
 use crate::policy::clients::WholeClient;
 use crate::util::log_event::log;
 
@@ -154,7 +154,7 @@ impl Control {
     }
 
     /// Files a request for a grant, which needs no token: it changes no decision.
-    pub(super) async fn file(&self, request: GrantRequest) -> Result<(), String> {
+    pub(super) async fn file(&self, request: GrantRequest) -> Result<(), CommandError> {
         self.orders.file(request).await
     }
 

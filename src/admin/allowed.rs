@@ -46,7 +46,7 @@ pub(super) async fn allow(
     let Json(wish) = wish.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))?;
     let grant = grant(&wish, admin.max_temporary, SystemTime::now())?;
     refuse_canaries(&grant.pattern, &admin.canaries, wish.force)?;
-    approver.orders.allow(grant.clone()).await.map_err(Refusal::unfit)?;
+    approver.orders.allow(grant.clone()).await?;
     Ok((StatusCode::CREATED, Json(grant)))
 }
 
@@ -61,8 +61,7 @@ pub(super) async fn revoke(
     let Query(scope) = scope.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))?;
     let pattern = Pattern::parse(&pattern).map_err(|error| no_pattern(&error))?;
     let scope = self::scope(scope.client.as_deref(), scope.group.as_deref())?;
-    let unavailable = |text| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text);
-    match approver.orders.revoke(pattern.clone(), scope.clone()).await.map_err(unavailable)? {
+    match approver.orders.revoke(pattern.clone(), scope.clone()).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => {
             let text =

@@ -1,7 +1,6 @@
 //! `/api/v1/reload`: reloads settings and allowlists.
 
 use axum::Json;
-use axum::http::StatusCode;
 
 use super::access::Approver;
 use super::refusal::Refusal;
@@ -10,8 +9,6 @@ use crate::control::ReloadOutcome;
 
 /// Reloads, and answers when the reload has ended.
 pub(super) async fn reload(approver: Approver) -> Result<Json<ReloadJson>, Refusal> {
-    let outcome = approver.orders.reload_and_wait().await;
-    let ReloadOutcome { succeeded, message, policy } =
-        outcome.map_err(|text| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text))?;
+    let ReloadOutcome { succeeded, message, policy } = approver.orders.reload_and_wait().await?;
     Ok(Json(ReloadJson { succeeded, message, policy }))
 }

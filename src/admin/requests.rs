@@ -86,7 +86,7 @@ pub(super) async fn file(
     let client = client.ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, "the client is not known"))?;
     let now = SystemTime::now();
     let request = request(&admin, &wish, client, now)?;
-    admin.control.file(request.clone()).await.map_err(Refusal::unfit)?;
+    admin.control.file(request.clone()).await?;
     Ok((StatusCode::CREATED, Json(shown(&request))))
 }
 
@@ -196,7 +196,7 @@ pub(super) async fn approve(
     grant.reason = format!("{} (request {} by {})", request.reason, request.id, request.author);
     let by = grant.author.clone();
     let decision = RequestDecision { by, outcome: RequestOutcome::Approve(Box::new(grant), made_for) };
-    let decided = approver.orders.decide(request.id, decision).await.map_err(Refusal::unfit)?;
+    let decided = approver.orders.decide(request.id, decision).await?;
     Ok(Json(shown(&decided)))
 }
 
@@ -213,7 +213,7 @@ pub(super) async fn deny(
     let by = denial.author.as_deref().map(|author| text("author", author)).transpose()?;
     let by = by.unwrap_or_else(|| super::allowed::UNKNOWN_AUTHOR.to_owned());
     let decision = RequestDecision { by, outcome: RequestOutcome::Deny(answer) };
-    let decided = approver.orders.decide(request.id, decision).await.map_err(Refusal::unfit)?;
+    let decided = approver.orders.decide(request.id, decision).await?;
     Ok(Json(shown(&decided)))
 }
 

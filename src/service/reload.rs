@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 
 use crate::assemble::{Assembly, Sources, assemble};
 use crate::config::Settings;
-use crate::control::requests::{GrantRequest, RequestDecision, RequestId, RequestOutcome};
-use crate::control::{CommandQueue, ControlCommand, ReloadOutcome, ReloadWaiters};
+use crate::control::requests::{GrantRequest, RequestDecision, RequestError, RequestId, RequestOutcome};
+use crate::control::{CommandError, CommandQueue, ControlCommand, ReloadOutcome, ReloadWaiters};
 use crate::diagnostics::{Diagnostic, Report, Severity};
 use crate::engine::State;
 use crate::observe::metrics_registry::MetricsRegistry;
@@ -261,30 +261,31 @@ impl Reloader {
     }
 
     /// Adds a grant. Errors: why it was not added.
-    fn allow(&mut self, grant: &Grant) -> Result<(), String> {
+    fn allow(&mut self, grant: &Grant) -> Result<(), CommandError> {
         let (now, time) = (Instant::now(), SystemTime::now());
         let state = self.state.load_full();
         if let GrantScope::Group(group) = &grant.scope {
             let names: Vec<&str> = state.policies.groups().iter().map(|group| &*group.name).collect();
             if !names.contains(&&**group) {
                 let names = names.join(", ");
-                return Err(format!("no client group is named {group:?}; help: use one of {names}"));
+                let text = format!("no client group is named {group:?}; help: use one of {names}");
+                return Err(CommandError::Rejected(text));
             }
         }
         let temporary = state.policies.temporary().with(grant.clone(), now, time);
-        let temporary = temporary.map_err(|refused| refused.to_string())?;
+        let temporary = temporary.map_err(|refused| CommandError::Rejected(refused.to_string()))?;
         // Write the audit log first: no name may be allowed without an audit entry, even if the process ends here.
-        self.grants.record(Event::Allowed, grant)?;
+        self.grants.record(Event::Allowed, grant).map_err(CommandError::Failed)?;
         if let Err(error) = self.grants.save(&temporary) {
             self.grants.note(Event::Failed, grant);
-            return Err(error);
+            return Err(CommandError::Failed(error));
         }
         self.swap(State { policies: state.policies.with_temporary(temporary), ..(*state).clone() });
         Ok(())
     }
 
     /// Revokes the grant for `pattern` and `scope`; false if there is none.
-    fn revoke(&mut self, pattern: &Pattern, scope: &GrantScope) -> Result<bool, String> {
+    fn revoke(&mut self, pattern: &Pattern, scope: &GrantScope) -> Result<bool, CommandError> {
         let state = self.state.load_full();
         let Some(temporary) = state.policies.temporary().without(pattern, scope) else { return Ok(false) };
         let revoked = state.policies.temporary().iter().find(|grant| grant.is_same(pattern, scope));
@@ -298,22 +299,26 @@ impl Reloader {
         }
         // The grant is revoked now, even if that cannot be saved.
         let warn = |error| format!("revoked now, but allowed again after a restart: {error}");
-        self.set_grants(temporary).map(|()| true).map_err(warn)
+        self.set_grants(temporary).map(|()| true).map_err(|error| CommandError::Failed(warn(error)))
     }
 
     /// Accepts a request. Errors: why it is not accepted.
-    fn file(&self, request: &GrantRequest) -> Result<(), String> {
+    fn file(&self, request: &GrantRequest) -> Result<(), CommandError> {
         let prefix = self.state.load().policies.client_prefix();
-        let book = self.requests.book().with(request.clone(), prefix).map_err(|error| error.to_string())?;
-        self.requests.record(RequestEvent::Requested, request)?;
-        self.requests.replace(book)
+        let book = self.requests.book().with(request.clone(), prefix).map_err(rejected)?;
+        let saved = self.requests.record(RequestEvent::Requested, request);
+        saved.and_then(|()| self.requests.replace(book)).map_err(|error| {
+            // Who files a request is not known, and need not learn where namegate keeps its files.
+            log!(RequestsUnsaved, "{error}");
+            CommandError::Failed("the request cannot be saved; help: ask for namegate's log".to_owned())
+        })
     }
 
     /// Decides a request; if it is approved, makes its grant. Errors: why not.
-    fn decide(&mut self, id: RequestId, decision: RequestDecision) -> Result<GrantRequest, String> {
+    fn decide(&mut self, id: RequestId, decision: RequestDecision) -> Result<GrantRequest, CommandError> {
         let outcome = decision.outcome.clone();
         let decided = self.requests.book().decided(id, decision, SystemTime::now());
-        let (book, request) = decided.map_err(|error| error.to_string())?;
+        let (book, request) = decided.map_err(rejected)?;
         match outcome {
             RequestOutcome::Approve(grant, _) => {
                 let before = self.state.load().policies.temporary().clone();
@@ -323,13 +328,13 @@ impl Reloader {
                 if let Err(error) = noted.and_then(|()| self.requests.replace(book)) {
                     // A request that is still pending has no grant.
                     self.grants.note(Event::Revoked, &grant);
-                    self.set_grants(before)?;
-                    return Err(error);
+                    self.set_grants(before).map_err(CommandError::Failed)?;
+                    return Err(CommandError::Failed(error));
                 }
             }
             RequestOutcome::Deny(_) => {
-                self.requests.record(RequestEvent::Denied, &request)?;
-                self.requests.replace(book)?;
+                let saved = self.requests.record(RequestEvent::Denied, &request);
+                saved.and_then(|()| self.requests.replace(book)).map_err(CommandError::Failed)?;
             }
         }
         Ok(request)
@@ -432,6 +437,10 @@ impl Reloader {
 
 /// Runs `work` on a thread with the lowest priority. `work` must not take locks that packet threads wait for: they
 /// would wait for a thread that runs after all others.
+fn rejected(error: RequestError) -> CommandError {
+    CommandError::Rejected(error.to_string())
+}
+
 fn at_low_priority<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<T>> {

@@ -167,7 +167,7 @@ fn full_disk_loses_only_log_lines_and_grants() {
     gate.expect_metrics("lost lines counted", |metrics| {
         metrics.sum("namegate_query_log_errors_total", &[]) > 0.0
     });
-    allow("late.example").expect_error(422, &["cannot save", "No space left"]);
+    allow("late.example").expect_error(503, &["cannot save", "No space left"]);
     assert_eq!(gate.ask("late.example", "A").rcode(), "NXDOMAIN", "a grant that cannot be saved is refused");
     assert_eq!(gate.ask("early.example", "A").rcode(), "NOERROR");
     let told = gate.stderr.all();

@@ -127,7 +127,7 @@ fn no_grant_takes_effect_without_audit_record() {
     assert!(made.is_ok_and(|status| status.success()), "a pipe can be made");
     let body = r#"{"name": "wanted.example", "for": "1h", "reason": "kill"}"#;
     let reply = Http::to(gate.admin()).token(TOKEN).json("POST", "/api/v1/allowed", body);
-    reply.expect_error(422, &["it is not a file", "help: "]);
+    reply.expect_error(503, &["it is not a file", "help: "]);
     assert_eq!(gate.ask("wanted.example", "A").rcode(), "NXDOMAIN");
     gate.signal("KILL");
     gate.wait();

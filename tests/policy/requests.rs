@@ -178,8 +178,11 @@ fn request_that_cannot_be_saved_has_no_grant() {
     std::fs::create_dir_all(file.join("in-the-way")).expect("a directory in its place");
     let path = format!("/api/v1/requests/{id}");
     let approve = Http::to(gate.admin()).token(TOKEN).json("POST", &format!("{path}/approve"), "{}");
-    approve.expect_error(422, &["cannot save the requests", "; help: "]);
+    approve.expect_error(503, &["cannot save the requests", "; help: "]);
     assert_eq!(get(&gate, &path)["state"], "pending");
+    let refused = self::file(&gate, B, "b.example");
+    refused.expect_error(503, &["cannot be saved", "; help: "]);
+    assert!(!refused.body.contains('/'), "no path for those who have no token: {refused:?}");
     assert_eq!(rcode(&gate, A, "a.example"), "NXDOMAIN");
     std::fs::remove_dir_all(&file).expect("it can be removed");
     decide(&gate, &id, "deny", r#"{"reason": "no"}"#);

@@ -181,7 +181,7 @@ fn grants_without_audit_record_are_refused() {
     let upstream = ScriptedUpstream::start();
     let gate = stateful(&upstream);
     fs::create_dir(gate.directory().join("state/audit.log")).unwrap();
-    assert_eq!(grant(&gate, "a.example", "1h"), 422);
+    assert_eq!(grant(&gate, "a.example", "1h"), 503);
     assert_eq!(rcode(&gate, "a.example"), "NXDOMAIN");
     fs::remove_dir(gate.directory().join("state/audit.log")).unwrap();
     assert_eq!(grant(&gate, "a.example", "1h"), 201);
