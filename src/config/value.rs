@@ -13,6 +13,7 @@ use crate::address::upstream::UpstreamAddress;
 use crate::config::limits::{ADMIN_PORT, IDENTITY_BYTES};
 use crate::diagnostics::ValueError;
 use crate::policy::Mode;
+use crate::policy::clients::canonical;
 use crate::policy::rule::{Pattern, PatternError, Scope};
 use crate::wire::name::{MAX_LABEL, Name};
 
@@ -97,13 +98,7 @@ pub(super) fn subnet(text: &str) -> Result<IpNet, ValueError> {
             format!("write `{}`, or the address without a prefix", net.trunc()),
         ));
     }
-    // Clients are looked up by canonical address, so an IPv4-mapped subnet becomes IPv4.
-    if let IpNet::V6(v6) = net
-        && let (Some(v4), Some(prefix)) = (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96))
-    {
-        return Ok(ipnet::Ipv4Net::new(v4, prefix).map_or(net, IpNet::V4));
-    }
-    Ok(net)
+    Ok(canonical(net))
 }
 
 /// One of the values of an enumeration.

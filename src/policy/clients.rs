@@ -3,7 +3,16 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
+
+/// `net`, as IPv4 if it is a subnet of IPv4-mapped addresses (`::ffff:10.0.0.0/104`): clients are looked up by their
+/// canonical address.
+pub(crate) fn canonical(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    let (address, prefix) = (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96));
+    let v4 = address.zip(prefix).and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
+    v4.map_or(net, IpNet::V4)
+}
 
 /// Index of a client group in [`super::Policies::groups`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::clients::canonical;
 use super::rule::Pattern;
 use super::suffix_index::SuffixIndex;
 use crate::util::rfc3339;
@@ -103,7 +104,7 @@ impl GrantScope {
             (Some(client), None) => {
                 let net: Option<IpNet> = match client.trim().parse::<IpAddr>() {
                     Ok(address) => Some(address.to_canonical().into()),
-                    Err(_) => client.trim().parse().ok(),
+                    Err(_) => client.trim().parse().ok().map(canonical),
                 };
                 // Bits beyond the prefix do not count, as in `allow_clients`.
                 net.map(|net| Self::Client(net.trunc())).ok_or(ScopeError::NoAddress)
@@ -480,6 +481,8 @@ mod tests {
             (Some("10.0.0.5"), None, "10.0.0.6", "default", false),
             (Some("10.0.0.77/24"), None, "10.0.0.1", "default", true),
             (Some("10.0.0.77/24"), None, "2001:db8::1", "default", false),
+            (Some("::ffff:10.0.0.0/120"), None, "10.0.0.5", "default", true),
+            (Some("::ffff:10.0.0.5/128"), None, "10.0.0.6", "default", false),
             (Some("2001:db8::/64"), None, "2001:db8::1", "build", true),
             (None, Some("build"), "10.0.0.5", "build", true),
             (None, Some("build"), "10.0.0.5", "default", false),
