@@ -26,7 +26,7 @@ pub enum Role {
 const MAKE: &str = "openssl rand -hex 32";
 
 static APPROVER: SecretFile =
-    SecretFile { what: "the token file", setting: "`admin.token_file`", make: MAKE };
+    SecretFile { what: "the token file", setting: "`admin.token_file` or --token-file", make: MAKE };
 
 static VIEWER: SecretFile =
     SecretFile { what: "the token file", setting: "`admin.viewer_token_file`", make: MAKE };

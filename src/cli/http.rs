@@ -300,7 +300,10 @@ impl Page {
     pub(super) fn refusal(&self) -> String {
         let error = serde_json::from_slice::<ErrorJson>(&self.body);
         let text = error.map_or_else(|_| self.text(), |error| printable(&error.error));
-        format!("request rejected (HTTP {}): {}", self.status, text.replacen("; help: ", "\n  help: ", 1))
+        let (fault, help) = text.split_once("; help: ").unwrap_or((&text, ""));
+        let help = if self.status == UNAUTHORIZED { "pass the right token with --token-file" } else { help };
+        let help = if help.is_empty() { String::new() } else { format!("\n  help: {help}") };
+        format!("request rejected (HTTP {}): {fault}{help}", self.status)
     }
 
     /// The body for a terminal: what is not UTF-8 or not [`printable`] shows as `?`.

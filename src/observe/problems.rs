@@ -153,7 +153,9 @@ pub fn problems(
     }
     canaries(metrics, &mut add);
     if let Some((time, error)) = metrics.failed_reload() {
-        let message = format!("the last reload failed, the previous policy stays active: {error}");
+        let message = format!(
+            "the last reload failed, the previous policy stays active: {error}; run `namegate check`"
+        );
         add(ProblemKind::ReloadFailed, message, Some(UNIX_EPOCH + Duration::from_secs(time)));
     }
     if minute.log_lost > 0 {

@@ -55,7 +55,7 @@ fn query_log(assembly: &Assembly) -> Result<(), String> {
     };
     tested.map_err(|error| {
         format!(
-            "cannot write the query log {}: {error}\n  help: set `log.file` to a writable file",
+            "cannot write the query log {}: {error}\n  help: create its directory, or set `log.file` to a writable file",
             file.display()
         )
     })
