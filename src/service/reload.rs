@@ -435,12 +435,12 @@ impl Reloader {
     }
 }
 
-/// Runs `work` on a thread with the lowest priority. `work` must not take locks that packet threads wait for: they
-/// would wait for a thread that runs after all others.
 fn rejected(error: RequestError) -> CommandError {
     CommandError::Rejected(error.to_string())
 }
 
+/// Runs `work` on a thread with the lowest priority. `work` must not take locks that packet threads wait for: they
+/// would wait for a thread that runs after all others.
 fn at_low_priority<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<T>> {
