@@ -15,6 +15,7 @@ use crate::service::serve::Service;
 use crate::service::shutdown::HangupHandler;
 use crate::service::sockets::{AdminListener, Sockets};
 use crate::service::state::default_servers;
+use crate::service::watch::FileWatch;
 use crate::service::{StartError, notify, sandbox, start_checks};
 use crate::util::allocator;
 use crate::util::log_event::log;
@@ -27,8 +28,10 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let hangups = HangupHandler::catch().map_err(|error| cannot_start(&error))?;
     let inherited = Inherited::take()?;
     adopt(&mut sources, &inherited);
+    let mut watch = FileWatch::begin(&sources);
     let assembly = assemble(&sources, 1)?;
     sources.pin(&assembly.origin);
+    watch.forget_unused(&assembly);
     let faults = start_checks::faults(&assembly);
     if !faults.is_empty() {
         return Err(faults.join("\nerror: ").into());
@@ -64,6 +67,7 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
         sandbox,
         warned_of_full_share: None,
         compiling: None,
+        watch,
     };
     service.obey_orders(reloader).map_err(|error| cannot_start(&error))?;
     log!(Ready, "ready");

@@ -54,6 +54,9 @@ pub struct ServerSettings {
     /// Allow a second namegate to listen on the same addresses and to take over without losing a query
     /// (docs/operations/upgrade.md). Starting a second one by mistake is then no longer an error.
     pub reuse_port: bool,
+    /// Reload when settings, allowlists, local zones or certificates change. Set false to reload only when told:
+    /// `namegate reload`, or SIGHUP.
+    pub watch: bool,
     /// Directory where namegate stores grants (temporary allows), `audit.log`, the uses of rules and the history of
     /// lookups, so that they survive a restart. Use one directory for each process. Empty: they end with the process.
     #[serde(serialize_with = "serializers::optional_path")]
@@ -77,6 +80,7 @@ impl Default for ServerSettings {
             in_flight: limits::IN_FLIGHT.default,
             in_flight_per_client: limits::IN_FLIGHT_PER_CLIENT.default,
             reuse_port: false,
+            watch: true,
             state_directory: None,
         }
     }
@@ -126,6 +130,7 @@ pub(super) fn server(mut section: Section<'_, '_>, base: &Path) -> ServerSetting
         in_flight: section.limited("in_flight", limits::IN_FLIGHT),
         in_flight_per_client: section.limited("in_flight_per_client", limits::IN_FLIGHT_PER_CLIENT),
         reuse_port: section.or("reuse_port", default.reuse_port),
+        watch: section.or("watch", default.watch),
         state_directory: optional_path(&mut section, "state_directory", base),
     };
     section.finish();

@@ -1,12 +1,14 @@
 //! [`Settings`]: all settings, read and checked.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use toml::de::DeTable;
 
+use crate::address::roots::Roots;
 use crate::config::admin::{AdminSettings, admin};
+use crate::config::allowlist_name::{files_of, is_path};
 use crate::config::block::{BlockSettings, block};
 use crate::config::cache::{CacheSettings, cache};
 use crate::config::client::{ClientGroup, client_groups};
@@ -120,6 +122,26 @@ impl Settings {
     pub fn to_toml(&self) -> String {
         // Every type in the settings has a TOML form, so this error never occurs. A comment would read as defaults.
         toml::to_string(self).unwrap_or_else(|error| format!("error = {:?}\n", error.to_string()))
+    }
+
+    /// The files that these settings name and every reload reads, whether they exist or not: allowlists, local zones,
+    /// certificates and cookie secrets.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        let Self { policy, client, local, upstream, cookies, .. } = self;
+        let directory = policy.zones_directory.as_deref();
+        let zones = client.iter().filter_map(|group| group.zones.as_ref()).chain([&policy.zones]).flatten();
+        let of_zone = |zone: &String| match (is_path(zone), directory) {
+            (true, _) => vec![PathBuf::from(zone)],
+            (false, Some(directory)) => files_of(directory, zone).into(),
+            (false, None) => Vec::new(),
+        };
+        let mut inputs: Vec<PathBuf> = zones.flat_map(of_zone).collect();
+        inputs.extend(local.iter().map(|zone| zone.file.clone()));
+        if let Roots::File { path, .. } = &upstream.roots {
+            inputs.push(path.clone());
+        }
+        inputs.extend(cookies.secret_file.clone());
+        inputs
     }
 }
 

@@ -16,6 +16,7 @@ pub mod shutdown;
 pub mod sockets;
 pub mod start_checks;
 pub mod state;
+pub mod watch;
 pub mod watchdog;
 pub mod webhook;
 

@@ -27,6 +27,7 @@ use crate::service::request_store::{RequestEvent, RequestStore};
 use crate::service::rule_use_store::RuleUseStore;
 use crate::service::sandbox::Sandbox;
 use crate::service::state::{Running, make_state};
+use crate::service::watch::FileWatch;
 use crate::service::{StartError, notify};
 use crate::util::heartbeat::Heartbeat;
 use crate::util::log_event::log;
@@ -62,12 +63,14 @@ pub struct Reloader {
     pub warned_of_full_share: Option<Instant>,
     /// The reload in progress.
     pub compiling: Option<Compiling>,
+    /// The files that the last reload read.
+    pub watch: FileWatch,
 }
 
 /// A reload in progress.
 pub struct Compiling {
     /// The thread that reads and compiles everything.
-    thread: JoinHandle<Result<Assembly, Report>>,
+    thread: JoinHandle<(FileWatch, Result<Assembly, Report>)>,
     /// Those who wait for its end.
     waiters: ReloadWaiters,
 }
@@ -129,7 +132,7 @@ impl Reloader {
             self.finish_reload(compiling);
         }
         if self.compiling.is_none()
-            && let Some(waiters) = commands.take_reload()
+            && let Some(waiters) = commands.take_reload().or_else(|| self.files_have_changed())
         {
             self.begin_reload(waiters);
         }
@@ -158,12 +161,25 @@ impl Reloader {
         next_end.map_or(IDLE, |end| end.saturating_duration_since(Instant::now()).min(IDLE))
     }
 
+    /// Nobody waits for a reload that begins because files have changed.
+    fn files_have_changed(&mut self) -> Option<ReloadWaiters> {
+        let watch = Some(&mut self.watch).filter(|_| self.settings.server.watch)?;
+        let changed: Vec<String> =
+            watch.changed(Instant::now()).iter().map(|file| file.display().to_string()).collect();
+        if changed.is_empty() {
+            return None;
+        }
+        log!(FilesChanged, "reloading: changed: {}", changed.join(", "));
+        Some(ReloadWaiters::new())
+    }
+
     /// Starts to read and compile everything, on a separate thread, so that a revocation does not wait for it.
     fn begin_reload(&mut self, waiters: ReloadWaiters) {
         notify::reloading();
         let thread = self.readable_settings().and_then(|()| {
             let (sources, generation) = (self.sources.clone(), self.state.load().policies.generation() + 1);
-            at_low_priority(move || assemble(&sources, generation)).map_err(|error| {
+            // A file that changes while it is read is read again.
+            at_low_priority(move || (FileWatch::begin(&sources), assemble(&sources, generation))).map_err(|error| {
                 format!(
                     "cannot start the compile thread: {error}\n  help: raise the thread limit (TasksMax=, ulimit -u)"
                 )
@@ -180,8 +196,12 @@ impl Reloader {
     fn finish_reload(&mut self, compiling: Compiling) {
         let Compiling { thread, waiters } = compiling;
         let outcome = match thread.join() {
-            Ok(assembled) => {
-                assembled.map_err(StartError::from).and_then(|assembly| self.put_in_force(assembly))
+            Ok((watch, assembled)) => {
+                self.watch = watch;
+                assembled.map_err(StartError::from).and_then(|assembly| {
+                    self.watch.forget_unused(&assembly);
+                    self.put_in_force(assembly)
+                })
             }
             Err(_) => Err("internal error while loading settings and allowlists; please report this".into()),
         };

@@ -2,6 +2,9 @@
 
 use crate::address::upstream::UpstreamAddress;
 
+/// The system's resolver configuration (resolv.conf(5)).
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// The servers in `/etc/resolv.conf` (or the platform's equivalent), in order.
 ///
 /// Errors: the configuration cannot be read or names no server.
@@ -16,8 +19,7 @@ pub fn servers() -> Result<Vec<UpstreamAddress>, String> {
 /// Reads only the servers. hickory parses the whole file and fails on a search list it does not accept.
 #[cfg(unix)]
 fn read() -> Result<Vec<UpstreamAddress>, String> {
-    const PATH: &str = "/etc/resolv.conf";
-    let bytes = std::fs::read(PATH).map_err(|error| format!("{PATH}: {error}"))?;
+    let bytes = std::fs::read(RESOLV_CONF).map_err(|error| format!("{RESOLV_CONF}: {error}"))?;
     Ok(servers_of(&String::from_utf8_lossy(&bytes)))
 }
 

@@ -69,6 +69,8 @@ log_events! {
     /// Standard output or the disk was too slow for the last lines of the query log.
     WARN QueryLogIncomplete = "query_log_incomplete",
 
+    /// Files that a reload reads have changed (`server.watch`). The outcome of the reload follows.
+    INFO FilesChanged = "files_changed",
     /// The new policy is in force.
     INFO Reloaded = "reloaded",
     /// [A reload failed](reload-failed.md); the previous policy stays active. A `reload_fault` line follows for each fault.

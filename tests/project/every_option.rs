@@ -27,8 +27,8 @@ same as a file. A setting that is left out has the default.
 namegate reads the file named with `--config` or in `NAMEGATE_CONFIG`, else `/etc/namegate/namegate.toml`, else its built-in settings.
 An option on the command line takes precedence over an environment variable, and that over the file: `--listen` (`NAMEGATE_LISTEN`),
 `--upstream` (`NAMEGATE_UPSTREAM`), `--admin` (`NAMEGATE_ADMIN`), `--mode` (`NAMEGATE_MODE`), `--zones` (`NAMEGATE_ZONES`). An empty variable counts
-as unset. `namegate check` validates the settings, `namegate config` prints those in force with the source of each value, SIGHUP reloads
-them.
+as unset. `namegate check` validates the settings, `namegate config` prints those in force with the source of each value. A file
+that changes is reloaded (`server.watch`).
 ";
 
 /// Line width in columns.

@@ -12,4 +12,5 @@ mod service_manager;
 mod start_checks;
 mod state_directory;
 mod systemd;
+mod watch;
 mod webhook;

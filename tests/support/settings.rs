@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-/// Base settings of every test: everything on loopback, ports chosen by the system, one allowed subtree, and no client
-/// but the test.
+/// Base settings of every test: everything on loopback, ports chosen by the system, one allowed subtree, no client but
+/// the test, and no reload but those that the test asks for.
 const BASE: &str = r#"
     [server]
     listen = ["127.0.0.1:0"]
+    watch = false
     [policy]
     zones = []
     allow = [".allowed.example"]

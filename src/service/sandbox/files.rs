@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::address::roots::Roots;
 use crate::address::upstream::UpstreamAddress;
 use crate::assemble::{Assembly, Sources};
-use crate::config::{self, Overrides, Settings, allowlist_name};
-
-/// The system's resolver configuration.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+use crate::config::{self, Overrides, Settings};
+use crate::upstream::system::RESOLV_CONF;
 
 /// Where /etc/resolv.conf links to on most systems; its manager may change while this process runs.
 const RESOLV_CONF_HOMES: [&str; 4] =
@@ -89,19 +87,13 @@ impl Files {
     }
 
     fn add(&mut self, settings: &Settings) {
-        let Settings { policy, client, local, upstream, admin, cookies, server, log, webhook, .. } = settings;
+        let Settings { policy, admin, server, log, webhook, .. } = settings;
+        settings.inputs().iter().for_each(|file| self.read_beside(file));
         policy.zones_directory.iter().for_each(|directory| self.read_all(directory));
-        let zones =
-            policy.zones.iter().chain(client.iter().filter_map(|group| group.zones.as_ref()).flatten());
-        zones.filter(|zone| allowlist_name::is_path(zone)).for_each(|zone| self.read_beside(Path::new(zone)));
-        local.iter().for_each(|zone| self.read_beside(&zone.file));
-        for roots in [&upstream.roots, &webhook.roots] {
-            if let Roots::File { path, .. } = roots {
-                self.read_beside(path);
-            }
+        if let Roots::File { path, .. } = &webhook.roots {
+            self.read_beside(path);
         }
-        let secrets =
-            [&admin.token_file, &admin.viewer_token_file, &cookies.secret_file, &webhook.secret_file];
+        let secrets = [&admin.token_file, &admin.viewer_token_file, &webhook.secret_file];
         secrets.into_iter().flatten().for_each(|file| self.read_beside(file));
         let log = log.file.as_deref().map(directory_of);
         for directory in server.state_directory.as_deref().into_iter().chain(log) {
