@@ -387,6 +387,12 @@ Deciding needs the resolver's admin token (`admin.token_file`).")]
 The token must be the resolver's admin token (`admin.token_file`).
 Exit status: 0 reloaded, 1 not reloaded by a resolver, 2 no answer from one.")]
     Reload(FleetOverrides),
+    /// Compare running resolvers: version, policy, mode, grants
+    #[command(after_help = "Examples:
+  namegate fleet --admin 10.0.0.4 --admin 10.0.0.5
+
+Exit status: 0 all the same, 1 different, 2 no answer from one.")]
+    Fleet(FleetOverrides),
     /// Check that a running resolver is ready
     #[command(after_help = "Examples:
   namegate healthcheck
@@ -577,6 +583,7 @@ fn run(action: Action, before: &SettingsOverrides, line: &CommandLine) -> u8 {
             request::list(&arguments, &sources(overrides.into()))
         }
         Action::Reload(overrides) => reload::run(&each(overrides)),
+        Action::Fleet(overrides) => fleet::run(&each(overrides)),
         Action::Healthcheck(overrides) => healthcheck::run(&sources(overrides.into())),
         Action::Completions(arguments) => completions::run(&arguments),
         Action::Man(arguments) => man::run(&arguments),

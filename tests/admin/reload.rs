@@ -6,6 +6,7 @@ use crate::admin::token::{TOKEN, gate_with_token};
 use crate::policy::allow::run;
 use crate::support::command::namegate;
 use crate::support::free_address;
+use crate::support::gate::Reload;
 use crate::support::http::Http;
 
 #[test]
@@ -79,12 +80,30 @@ fn one_command_reaches_several_resolvers() {
     assert_eq!([&gate, &other].map(|gate| gate.ask("wanted.example", "A").rcode()), ["NOERROR", "NOERROR"]);
     let run = command(&["reload"]).expect_code(0);
     assert_eq!(run.stdout.matches(": Reloaded: 1 rule from settings (1)").count(), 2, "{run:?}");
+    let same = ["fleet", "--token-file", "token", "--admin", &first, "--admin", &first];
+    let run = namegate(directory.path(), &same).expect_code(0);
+    let rows: Vec<Vec<&str>> = run.stdout.lines().map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 3, "{run:?}");
+    assert_eq!(rows[0][..5], ["resolver", "version", "policy", "mode", "grants"]);
+    for row in &rows[1..] {
+        assert_eq!((row[0], row[3], row[4], &row[5..7]), (&*first, "enforce", "1", &["1/1", "up"][..]));
+    }
+    // They forward to different upstreams.
+    command(&["fleet"]).expect_code(1).expect_stderr(&["different: policy\n"]);
     let run = command(&["allow", "wanted.example", "--revoke", "--admin", &gone]).expect_code(2);
     assert_eq!(run.stdout.matches(": Revoked: wanted.example\n").count(), 2, "{run:?}");
     let run = run.expect_stderr(&["error: no answer from ", "Connection refused"]);
     assert!(run.stderr.starts_with(&format!("http://{gone}: ")), "{run:?}");
     let run = command(&["allow", "wanted.example", "--revoke"]).expect_code(1);
     assert_eq!(run.stderr.matches("request rejected (HTTP 404)").count(), 2, "{run:?}");
+    gate.write_settings("policy.allow = [\"other.example\"]\npolicy.mode = \"observe\"");
+    assert_eq!(gate.reload(), Reload::Success);
+    let run = command(&["fleet"]).expect_code(1).expect_stderr(&["different: policy, mode\n"]);
+    assert!(run.stdout.contains("  observe  "), "{run:?}");
+    let run = command(&["fleet", "--admin", &gone])
+        .expect_code(1)
+        .expect_stderr(&["no answer from", "different: "]);
+    assert_eq!(run.stdout.lines().count(), 3, "{run:?}");
     let run = namegate(directory.path(), &["top", "--admin", &first, "--admin", &second]).expect_code(2);
     run.expect_stderr(&["--admin", "cannot be used multiple times"]);
 }
