@@ -43,6 +43,15 @@ dist:
     "$dist/namegate" man "$dist/man"
     for shell in bash fish zsh; do "$dist/namegate" completions "$shell" > "$dist/completions/namegate.$shell"; done
 
+# Build the Debian package in target/dist; needs cargo-deb
+deb: dist
+    #!/usr/bin/env bash
+    set -euo pipefail
+    dist=${CARGO_TARGET_DIR:-target}/dist
+    # cargo-deb looks for its files here, wherever cargo builds.
+    rm -rf target/package && mkdir -p target && cp -r "$dist" target/package
+    cargo deb --locked --no-build --no-strip --output "$dist"
+
 # Check a commit message: `area: what changes`, at most 72 characters
 commit-msg FILE:
     #!/usr/bin/env bash
