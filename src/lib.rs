@@ -63,6 +63,7 @@ pub mod listen;
 pub mod relay;
 pub mod engine;
 pub mod assemble;
+pub(crate) mod http_client;
 pub mod upstream;
 pub mod cache;
 pub mod local;

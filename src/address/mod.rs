@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod encrypted;
+pub mod http_url;
 pub mod roots;
 pub mod socket;
 pub(crate) mod trust;

@@ -78,7 +78,8 @@ impl Roots {
         let reasons = if reasons.is_empty() { "none found".to_owned() } else { reasons.join("; ") };
         Err(RootsError {
             message: format!("cannot load the system's CA certificates: {reasons}"),
-            help: "install the package `ca-certificates`, or set `upstream.roots` to a PEM file".to_owned(),
+            help: "install the package `ca-certificates`, or set `upstream.roots`, or --roots, to a PEM file"
+                .to_owned(),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod allow;
 mod audit;
+mod bundle;
 mod check;
 mod completions;
 mod demo;
@@ -13,6 +14,7 @@ mod healthcheck;
 mod http;
 mod prove;
 mod learn;
+mod pull;
 mod import;
 mod init;
 mod log;
@@ -268,6 +270,32 @@ docs/exports.md says what each target can express, and how to load the file.
 Exit status: 0 written, 1 written without a host that a vendor's current list
 requires, or with warnings and --strict, or invalid settings, 2 wrong options.")]
     Export(With<export::Arguments, SettingsOverrides>),
+    /// Pack and sign a policy directory, for `namegate pull`
+    ///
+    /// Packs allowlists, and settings and local zones if the directory has them, into one signed file. A directory that
+    /// `namegate check` would reject is not packed. Names that begin with a dot are left out.
+    #[command(after_help = "Examples:
+  namegate bundle --new-key fleet.key
+  namegate bundle policy --serial 12 --key fleet.key
+  namegate bundle policy --serial \"$BUILD\" --key fleet.key --expires 30d
+
+SOURCE_DATE_EPOCH sets the time of the bundle, for reproducible builds.
+
+Exit status: 0 written, 1 not written, 2 wrong options.")]
+    Bundle(bundle::Arguments),
+    /// Fetch, verify and install a bundle
+    ///
+    /// Installs a bundle if it has the right signature, a higher serial than the installed one, and has not expired. Else
+    /// the installed one stays.
+    #[command(after_help = "Examples:
+  namegate pull https://corp.example/p.tar --public-key fleet.key.pub --into DIR
+  NAMEGATE_PULL_URL=\"$URL\" namegate pull --public-key \"$KEY\" --into DIR
+  namegate pull \"$URL\" --identity azure --public-key \"$KEY\" --into DIR
+  namegate pull \"$URL\" --public-key \"$KEY\" --into DIR --every 5m
+
+Exit status: 0 installed or unchanged, 1 refused, which needs a person, 2 no
+answer from the server, try again.")]
+    Pull(pull::Arguments),
     /// Demonstrate namegate on loopback
     ///
     /// Runs an upstream and a resolver in one process, sends six queries and prints the answers.
@@ -565,6 +593,8 @@ fn run(action: Action, before: &SettingsOverrides, line: &CommandLine) -> u8 {
         Action::Export(With { arguments, overrides }) => {
             with_assembly(&sources(overrides), |assembly| export::run(&arguments, &assembly))
         }
+        Action::Bundle(arguments) => bundle::run(&arguments),
+        Action::Pull(arguments) => pull::run(arguments),
         Action::Demo(arguments) => done(demo::run(arguments)),
         Action::Learn(With { arguments, overrides }) => {
             let sources = sources(SettingsOverrides { token_file: arguments.token_file(), ..overrides });

@@ -105,7 +105,7 @@ pub(super) fn deliver(text: &str, output: Option<&Path>) -> u8 {
     let Some(path) = output else {
         return print(text);
     };
-    match write_whole(path, text) {
+    match write_whole(path, text.as_bytes()) {
         Ok(()) => OK,
         Err(error) => {
             warn(&format!("error: {}: cannot write: {error}", path.display()));
@@ -114,7 +114,8 @@ pub(super) fn deliver(text: &str, output: Option<&Path>) -> u8 {
     }
 }
 
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+/// Writes a file, whole or not at all.
+pub(super) fn write_whole(path: &Path, text: &[u8]) -> std::io::Result<()> {
     // Only a regular file can be replaced, not /dev/stdout.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return std::fs::write(path, text);

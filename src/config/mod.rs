@@ -60,4 +60,4 @@ pub use tunnel_guard::{GuardMode, TunnelGuardSettings};
 pub use upstream::UpstreamSettings;
 pub use value::{admin_address, listen_address};
 pub use value_sources::{ValueSource, ValueSources, with_sources};
-pub use webhook::{WebhookEvent, WebhookSettings, WebhookUrl};
+pub use webhook::{WebhookEvent, WebhookSettings};

@@ -1,13 +1,12 @@
 //! Settings of `[webhook]`: notices of events to another program.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use http::Uri;
-use rustls::pki_types::ServerName;
 use serde::Serialize;
 use toml::Spanned;
 
+use crate::address::http_url::HttpUrl;
 use crate::address::roots::Roots;
 use crate::config::values::{optional_path, plain};
 use crate::config::{serializers, value};
@@ -20,7 +19,7 @@ pub struct WebhookSettings {
     /// resolved through `upstream.bootstrap`. Plain http only to a loopback address. Redirects are not followed. Empty:
     /// off.
     #[serde(serialize_with = "url_as_text")]
-    pub url: Option<WebhookUrl>,
+    pub url: Option<HttpUrl>,
     /// File with the secret that signs each message, as Standard Webhooks says: `whsec_` and 24 to 64 bytes in Base64.
     #[serde(serialize_with = "serializers::optional_path")]
     pub secret_file: Option<PathBuf>,
@@ -56,32 +55,6 @@ pub enum WebhookEvent {
     Canary,
     /// A reload failed.
     Reload,
-}
-
-/// Where the messages go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebhookUrl {
-    text: String,
-    /// The host that the certificate must match.
-    pub name: ServerName<'static>,
-    /// The port.
-    pub port: u16,
-    /// False for plain HTTP to a loopback address.
-    pub is_encrypted: bool,
-    /// Path and query.
-    pub target: String,
-    /// The value of the `Host` header.
-    pub authority: String,
-}
-
-impl WebhookUrl {
-    /// The address, if the URL has no host name.
-    pub fn address(&self) -> Option<SocketAddr> {
-        match &self.name {
-            ServerName::IpAddress(address) => Some(SocketAddr::new((*address).into(), self.port)),
-            _ => None,
-        }
-    }
 }
 
 impl Default for WebhookSettings {
@@ -141,65 +114,18 @@ fn event(text: &str) -> Result<WebhookEvent, ValueError> {
     })
 }
 
-fn url(text: &str) -> Result<Option<WebhookUrl>, ValueError> {
+fn url(text: &str) -> Result<Option<HttpUrl>, ValueError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let refused = || {
+    HttpUrl::parse(text).map(Some).ok_or_else(|| {
         ValueError::new(
             format!("invalid URL `{}`", text.escape_debug()),
             "write https://HOST/PATH, or http://127.0.0.1:PORT/PATH; without user and fragment",
         )
-    };
-    let uri: Uri = text.parse().map_err(|_| refused())?;
-    let authority =
-        uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(refused)?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| refused())?;
-    let is_loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    let (is_encrypted, port) = match uri.scheme_str() {
-        Some("https") => (true, 443),
-        Some("http") if is_loopback => (false, 80),
-        _ => return Err(refused()),
-    };
-    Ok(Some(WebhookUrl {
-        text: text.to_owned(),
-        name,
-        port: authority.port_u16().unwrap_or(port),
-        is_encrypted,
-        target: uri.path_and_query().map_or_else(|| "/".to_owned(), |target| target.as_str().to_owned()),
-        authority: authority.as_str().to_owned(),
-    }))
+    })
 }
 
-fn url_as_text<S: serde::Serializer>(url: &Option<WebhookUrl>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(url.as_ref().map_or("", |url| &url.text))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn only_https_leaves_this_host() {
-        for (text, is_good) in [
-            ("https://hooks.corp.example/namegate?a=b", true),
-            ("https://10.0.0.4:8443", true),
-            ("https://[2001:db8::1]:8443/x", true),
-            ("http://127.0.0.1:8080/x", true),
-            ("http://[::1]/x", true),
-            ("http://10.0.0.4/x", false),
-            ("http://localhost/x", false),
-            ("https://user:pw@corp.example/", false),
-            ("https:///x", false),
-            ("hooks.corp.example", false),
-            ("ftp://corp.example/", false),
-        ] {
-            assert_eq!(url(text).is_ok(), is_good, "{text}");
-        }
-        let parsed = url("https://[2001:db8::1]/x").unwrap().unwrap();
-        assert_eq!(parsed.address().unwrap().to_string(), "[2001:db8::1]:443");
-        assert_eq!((parsed.target.as_str(), parsed.authority.as_str()), ("/x", "[2001:db8::1]"));
-    }
+fn url_as_text<S: serde::Serializer>(url: &Option<HttpUrl>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(url.as_ref().map_or("", HttpUrl::as_str))
 }

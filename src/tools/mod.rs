@@ -2,6 +2,7 @@
 
 pub mod advise;
 pub mod audit;
+pub mod bundle;
 pub mod diff;
 pub mod export;
 pub mod import;

@@ -1,6 +1,8 @@
 //! Tests of commands other than `serve`.
 
 mod audit;
+mod azurite;
+mod bundle;
 mod check;
 mod cli;
 mod config;
@@ -19,4 +21,5 @@ mod import_local_zones;
 mod init;
 mod learn;
 mod prove;
+mod pull;
 mod validators;

@@ -103,8 +103,10 @@ impl Files {
 
     /// Grants `file` with its directory, and the target if it is a symbolic link.
     fn read_beside(&mut self, file: &Path) {
-        if !self.is_mount(file) {
-            push(&mut self.read, directory_of(file));
+        if !self.is_mount(file)
+            && let Ok(directory) = fs::canonicalize(directory_of(file))
+        {
+            push(&mut self.read, lasting(&directory));
         }
         self.read_where_it_is(file);
     }
@@ -113,7 +115,7 @@ impl Files {
     fn read_where_it_is(&mut self, file: &Path) {
         if let Ok(file) = fs::canonicalize(file) {
             let is_mount = self.is_mount(&file);
-            push(&mut self.read, if is_mount { &file } else { directory_of(&file) });
+            push(&mut self.read, if is_mount { &file } else { lasting(directory_of(&file)) });
         }
     }
 
@@ -124,11 +126,21 @@ impl Files {
 
     /// Grants listing `directory`, and the targets of its symbolic links.
     fn read_all(&mut self, directory: &Path) {
-        push(&mut self.list, directory);
+        if let Ok(directory) = fs::canonicalize(directory) {
+            push(&mut self.list, lasting(&directory));
+        }
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
         links.for_each(|link| self.read_where_it_is(&link.path()));
     }
+}
+
+/// The directory to grant for `directory`, which has no symbolic links. A ConfigMap and `namegate pull` replace directories
+/// whose names begin with two dots; the one that holds them stays.
+fn lasting(directory: &Path) -> &Path {
+    let is_replaced =
+        |path: &&Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."));
+    directory.ancestors().find(is_replaced).and_then(Path::parent).unwrap_or(directory)
 }
 
 /// Adds a path that exists and is not yet in the list.
@@ -193,6 +205,22 @@ mod tests {
         let mut files = Files { mounts: vec![mounted.clone()], ..Files::default() };
         [&mounted, &plain].into_iter().for_each(|file| files.read_beside(file));
         assert_eq!(files.readable(), [mounted, directory.join("b")]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_is_replaced_is_granted_with_its_successors() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().unwrap();
+        let directory = fs::canonicalize(directory.path()).unwrap();
+        fs::create_dir_all(directory.join("..12-ab/zones")).unwrap();
+        fs::write(directory.join("..12-ab/zones/a.list"), "").unwrap();
+        symlink("..12-ab", directory.join("..data")).unwrap();
+        symlink("..data/zones", directory.join("zones")).unwrap();
+        let mut files = Files::default();
+        files.read_beside(&directory.join("zones/a.list"));
+        files.read_all(&directory.join("zones"));
+        assert_eq!((files.readable(), files.listable()), (&[directory.clone()][..], &[directory][..]));
     }
 
     #[test]

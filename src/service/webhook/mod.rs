@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Settings, WebhookEvent, WebhookUrl};
+use crate::config::{Settings, WebhookEvent};
 use crate::control::requests::{GrantRequest, RequestId, SharedRequests};
 use crate::observe::canary_results::CanaryResult;
 use crate::observe::live_stats::LiveStats;

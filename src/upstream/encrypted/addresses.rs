@@ -98,7 +98,7 @@ pub(crate) async fn look_up(
             Err(error) => reasons.push(format!("{resolver}: {error}")),
         }
     }
-    Err(format!("cannot resolve {} through `upstream.bootstrap` ({})", name.as_ref(), reasons.join("; ")))
+    Err(format!("cannot resolve {} through the bootstrap servers ({})", name.as_ref(), reasons.join("; ")))
 }
 
 /// Queries one resolver and uses nothing from the system: no hosts file, no search list, no other resolver.
