@@ -203,7 +203,7 @@ fn a_file_that_cannot_be_written_ends_the_start_with_a_remedy() {
     let settings = "log.file = \"no/such/directory/queries.log\"\nadmin.listen = \"\"";
     let path = write_settings(directory.path(), &[upstream.address()], settings);
     let arguments = ["serve", "--config", path.to_str().expect("UTF-8")];
-    let texts = ["no/such/directory/queries.log", "help: set `log.file`"];
+    let texts = ["no/such/directory/queries.log", "help: create its directory, or set `log.file`"];
     namegate(directory.path(), &arguments).expect_code(1).expect_stderr(&texts);
 }
 
