@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::lines::Lines;
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, eventually, free_address};
 
 /// Key codes of WebDriver.
 pub(crate) mod key {
@@ -35,23 +35,21 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts Chromium and its driver.
     pub(crate) fn start() -> Self {
+        // Left to choose, it takes a port of IPv6 and then finds that another program has the same one of IPv4.
+        let address = free_address();
         let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
+            .arg(format!("--port={}", address.port()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver is installed");
         let lines = Lines::collect(driver.stdout.take().expect("stdout is piped"));
-        let started = lines.wait(PATIENCE, |line| line.contains("successfully on port"));
-        let port =
-            started.as_deref().and_then(|line| line.trim_end_matches('.').rsplit(' ').next()?.parse().ok());
-        let Some(port) = port else {
+        if lines.wait(PATIENCE, |line| line.contains("successfully on port")).is_none() {
             drop(driver.kill());
             panic!("chromedriver does not start:\n{}", lines.all().join("\n"));
-        };
-        let mut browser =
-            Self { driver, address: (Ipv4Addr::LOCALHOST, port).into(), session: String::new() };
+        }
+        let mut browser = Self { driver, address, session: String::new() };
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "goog:loggingPrefs": { "browser": "ALL" },
             "goog:chromeOptions": {
