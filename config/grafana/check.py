@@ -5,7 +5,7 @@ and writes it back. Fields that the schema does not know are lost on the way, an
 
     python3 -m venv VENV
     VENV/bin/pip install 'grafana-foundation-sdk==1769699379!11.6.0'
-    VENV/bin/python config/grafana/check_dashboard.py
+    VENV/bin/python config/grafana/check.py
 """
 
 import json
