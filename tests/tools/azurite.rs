@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
+use crate::support::free_address;
 use crate::support::lines::Lines;
-use crate::support::{eventually, free_address};
 
 /// The emulator's account and its key, which are the same everywhere.
 const ACCOUNT: &str = "devstoreaccount1";
@@ -41,7 +41,12 @@ impl Azurite {
             .spawn()
             .expect("Azurite starts");
         let log = Lines::collect(child.stdout.take().expect("stdout is piped"));
-        eventually("Azurite", || TcpStream::connect(address).ok());
+        // A large Node program: beside other tests it takes longer to start than anything else waits.
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(60), "Azurite does not listen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
         Self { child, address, log }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::world::{Anchor, Running};
+use super::world::{Anchor, Running, retried};
 use crate::support::{Query, UdpClient, free_address};
 
 /// The kind of resolver.
@@ -45,12 +45,17 @@ impl Resolver {
     }
 
     fn start(kind: Kind, forward: SocketAddr, anchor: Option<&Anchor>) -> Self {
+        retried(|| Self::try_start(kind, forward, anchor))
+    }
+
+    fn try_start(kind: Kind, forward: SocketAddr, anchor: Option<&Anchor>) -> Result<Self, String> {
         let directory = TempDir::new().expect("a temporary directory");
         let address = free_address();
         let mut running = launch(kind, directory.path(), address.port(), forward.port(), anchor);
         // Every resolver answers this name itself.
-        running.wait_for(address, &Query::new("ready.invalid", "A"));
-        Self { _running: running, address, _directory: directory }
+        let ready = running.wait_for(address, &Query::new("ready.invalid", "A"));
+        ready.map_err(|error| format!("{kind:?}: {error}"))?;
+        Ok(Self { _running: running, address, _directory: directory })
     }
 
     pub(super) fn client(&self) -> UdpClient {

@@ -1,7 +1,7 @@
 //! [`World`]: a signed root with zones below it, served on loopback, and a recursive resolver that does not validate.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -68,12 +68,16 @@ pub(super) struct World {
 }
 
 /// A child process that is killed when dropped.
-pub(super) struct Running(Child);
+pub(super) struct Running {
+    child: Child,
+    log: PathBuf,
+}
 
 impl Running {
     /// Starts a program in `directory`; its output goes to the file `log`.
     pub(super) fn start(directory: &Path, program: &str, arguments: &[&str], log: &str) -> Self {
-        let log = std::fs::File::create(directory.join(log)).expect("a file can be made");
+        let path = directory.join(log);
+        let log = std::fs::File::create(&path).expect("a file can be made");
         let child = Command::new(program)
             .args(arguments)
             .current_dir(directory)
@@ -81,33 +85,45 @@ impl Running {
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log)
             .spawn();
-        Self(child.unwrap_or_else(|error| panic!("{program} does not start: {error}")))
+        let child = child.unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+        Self { child, log: path }
     }
 
-    /// Waits for any answer from `address`.
-    pub(super) fn wait_for(&mut self, address: SocketAddr, question: &Query) {
+    /// Waits for any answer from `address`. Error: the program has ended, for example because another has its port.
+    pub(super) fn wait_for(&mut self, address: SocketAddr, question: &Query) -> Result<(), String> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         socket.connect(address).expect("a UDP socket can be connected");
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout can be set");
         eventually("a server's first reply", || {
-            let ended = self.0.try_wait().expect("a child can be waited for");
-            assert!(ended.is_none(), "a server ended: {ended:?}");
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                return Some(Err(format!("a server ended: {status}: {log}")));
+            }
             // Until the port is open, either call may fail.
             drop(socket.send(&question.bytes()));
-            socket.recv(&mut [0; 4096]).is_ok().then_some(())
-        });
+            socket.recv(&mut [0; 4096]).is_ok().then_some(Ok(()))
+        })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
+}
+
+/// Starts what needs ports that are free when they are chosen, but may be taken when they are opened.
+pub(super) fn retried<T>(start: impl Fn() -> Result<T, String>) -> T {
+    start().or_else(|_| start()).or_else(|_| start()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl World {
     pub(super) fn start() -> Self {
+        retried(Self::try_start)
+    }
+
+    fn try_start() -> Result<Self, String> {
         let directory = TempDir::new().expect("a temporary directory");
         for zone in ZONES {
             make(directory.path(), zone);
@@ -116,12 +132,12 @@ impl World {
         write_settings(directory.path(), authority.port(), upstream.port());
         let named = ["-g", "-n", "1", "-c", "named.conf"];
         let mut serving = Running::start(directory.path(), "named", &named, "named.log");
-        serving.wait_for(authority, &Query::new("test", "SOA"));
+        serving.wait_for(authority, &Query::new("test", "SOA"))?;
         let mut resolver =
             Running::start(directory.path(), "unbound", &["-d", "-c", "unbound.conf"], "unbound.log");
-        resolver.wait_for(upstream, &Query::new("test", "SOA"));
+        resolver.wait_for(upstream, &Query::new("test", "SOA"))?;
         let anchor = anchor(directory.path());
-        Self { _authority: serving, _resolver: resolver, upstream, anchor, _directory: directory }
+        Ok(Self { _authority: serving, _resolver: resolver, upstream, anchor, _directory: directory })
     }
 
     /// The recursive resolver, which does not validate.
