@@ -1,4 +1,5 @@
-# namegate in a minimal image: the binary, the libraries it needs, CA certificates and settings.
+# namegate in a minimal image: the binary, the libraries it needs, CA certificates and settings. Nothing here depends on the
+# processor: `docker buildx build --platform linux/arm64 .` builds the same for another one.
 #
 #   docker build -t namegate .
 #   docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges -p 127.0.0.1:1053:1053/udp namegate
@@ -9,10 +10,12 @@ WORKDIR /build
 # Embeds the dependency list in the binary, for vulnerability scanners.
 RUN cargo install --quiet --locked --version =0.7.7 cargo-auditable
 
-# Dependencies get their own layer, which is cached until Cargo.toml or Cargo.lock change.
+# Dependencies get their own layer, which is cached until Cargo.toml or Cargo.lock change. Cargo asks for the files of tests
+# and benchmarks even where it does not build them, so they are taken out.
 COPY Cargo.toml Cargo.lock build.rs ./
-RUN mkdir src benches \
- && echo 'fn main() {}' | tee src/main.rs > benches/trie.rs \
+RUN sed -i -e '/^\[\[test\]\]/,/^$/d' -e '/^\[\[bench\]\]/,/^$/d' Cargo.toml \
+ && mkdir src \
+ && echo 'fn main() {}' > src/main.rs \
  && touch src/lib.rs \
  && cargo auditable build --locked --release
 
@@ -33,8 +36,11 @@ RUN install -D target/release/namegate /image/usr/bin/namegate \
  && cp --parents --dereference /etc/ssl/certs/ca-certificates.crt /image
 
 FROM scratch
+ARG COMMIT=
 LABEL org.opencontainers.image.title="namegate" \
       org.opencontainers.image.description="A DNS resolver that answers only what you allow" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="$COMMIT" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=build /image /
 COPY config/compose/namegate.toml /etc/namegate/namegate.toml
