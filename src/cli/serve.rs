@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::assemble::{Assembly, Sources, assemble};
+use crate::assemble::{Assembly, Sources};
 use crate::config::ValueSource;
 use crate::net::socket::{Endpoint, reachable};
 use crate::observe::metrics_registry::MetricsRegistry;
@@ -28,8 +28,8 @@ pub(super) fn run(mut sources: Sources) -> Result<(), StartError> {
     let hangups = HangupHandler::catch().map_err(|error| cannot_start(&error))?;
     let inherited = Inherited::take()?;
     adopt(&mut sources, &inherited);
-    let mut watch = FileWatch::begin(&sources);
-    let assembly = assemble(&sources, 1)?;
+    let (mut watch, assembly) = FileWatch::assemble(&sources, 1, None);
+    let assembly = assembly?;
     sources.pin(&assembly.origin);
     watch.forget_unused(&assembly);
     let faults = start_checks::faults(&assembly);

@@ -73,6 +73,23 @@ fn replace<T: Clone>(setting: &mut Vec<T>, with: &[T]) {
     }
 }
 
+/// The files that a reload reads: the settings, and those that they and their candidate name, whether they exist or not.
+/// Of faulty settings, those that can be made out.
+pub fn inputs(path: Option<&Path>, overrides: &Overrides) -> Vec<PathBuf> {
+    let mut files = vec![path.unwrap_or_else(|| Path::new(DEFAULT_PATH)).to_owned()];
+    let Ok(File { source, base, .. }) = read(path, Path::new(DEFAULT_PATH)) else { return files };
+    let (mut settings, _) = settings(&source, base);
+    overrides.apply(&mut settings);
+    files.extend(settings.inputs());
+    if let Some(candidate) = settings.policy.shadow {
+        if let Ok(File { source, base, .. }) = read(Some(&candidate), &candidate) {
+            files.extend(self::settings(&source, base).0.inputs());
+        }
+        files.push(candidate);
+    }
+    files
+}
+
 /// Loads the settings from `path`, else from [`DEFAULT_PATH`] if that exists, else the built-in defaults.
 ///
 /// Errors: the file cannot be read or has errors; the report has all of them.
@@ -80,17 +97,32 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Report
     load_or(path, Path::new(DEFAULT_PATH), overrides)
 }
 
-fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> Result<Loaded, Report> {
+/// A settings file.
+struct File<'a> {
+    source: Source,
+    /// Where relative paths in it start.
+    base: &'a Path,
+    is_built_in: bool,
+}
+
+fn read<'a>(path: Option<&'a Path>, default_path: &'a Path) -> Result<File<'a>, Report> {
     // If the existence of the default path cannot be checked, such as for lack of permission, reading it reports the
     // error.
     let path = path.or_else(|| default_path.try_exists().unwrap_or(true).then_some(default_path));
-    let (source, base) = match path {
-        Some(path) => (read_source(path)?, path.parent().unwrap_or_else(|| Path::new(""))),
-        None => (Source::new(EMBEDDED.0, EMBEDDED.1), Path::new("")),
-    };
+    Ok(match path {
+        Some(path) => {
+            let base = path.parent().unwrap_or_else(|| Path::new(""));
+            File { source: read_source(path)?, base, is_built_in: false }
+        }
+        None => File { source: Source::new(EMBEDDED.0, EMBEDDED.1), base: Path::new(""), is_built_in: true },
+    })
+}
+
+fn load_or(path: Option<&Path>, default_path: &Path, overrides: &Overrides) -> Result<Loaded, Report> {
+    let File { source, base, is_built_in } = read(path, default_path)?;
     let (mut settings, diagnostics) = settings(&source, base);
     overrides.apply(&mut settings);
-    let mut sources = if path.is_some() { values_of(&source) } else { ValueSources::new() };
+    let mut sources = if is_built_in { ValueSources::new() } else { values_of(&source) };
     for (setting, what) in &overrides.sources {
         sources.insert((*setting).to_owned(), ValueSource::Outside(what.clone()));
     }

@@ -45,7 +45,7 @@ pub use client::ClientGroup;
 pub use cookies::CookieSettings;
 pub use history::HistorySettings;
 pub use inline_rule::InlineRule;
-pub use load::{DEFAULT_PATH, Loaded, Overrides, load};
+pub use load::{DEFAULT_PATH, Loaded, Overrides, inputs, load};
 pub use local::LocalZoneSettings;
 pub use log::{ClientAddress, DnstapSettings, LogFormat, LogLevel, LogQueries, LogSettings};
 pub use policy::PolicySettings;

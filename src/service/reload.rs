@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use crate::assemble::{Assembly, Sources, assemble};
+use crate::assemble::{Assembly, Sources};
 use crate::config::Settings;
 use crate::control::requests::{GrantRequest, RequestDecision, RequestError, RequestId, RequestOutcome};
 use crate::control::{CommandError, CommandQueue, ControlCommand, ReloadOutcome, ReloadWaiters};
@@ -178,8 +178,8 @@ impl Reloader {
         notify::reloading();
         let thread = self.readable_settings().and_then(|()| {
             let (sources, generation) = (self.sources.clone(), self.state.load().policies.generation() + 1);
-            // A file that changes while it is read is read again.
-            at_low_priority(move || (FileWatch::begin(&sources), assemble(&sources, generation))).map_err(|error| {
+            let before = self.watch.clone();
+            at_low_priority(move || FileWatch::assemble(&sources, generation, Some(&before))).map_err(|error| {
                 format!(
                     "cannot start the compile thread: {error}\n  help: raise the thread limit (TasksMax=, ulimit -u)"
                 )

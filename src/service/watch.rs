@@ -9,13 +9,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::address::upstream::UpstreamAddress;
-use crate::assemble::{Assembly, Sources};
-use crate::config::{self, Overrides};
+use crate::assemble::{self, Assembly, Sources};
+use crate::config;
+use crate::diagnostics::{Diagnostic, Report};
 use crate::upstream::system::RESOLV_CONF;
 
 /// Interval between two looks. Files that change are left alone until they are the same in two looks: a file that is
 /// written in place is not read before its writer has been silent for so long.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a file that changes all the time holds up the reload of others.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often files that change while they are read are read again.
+const ATTEMPTS: u32 = 5;
 
 /// The files, and what they were like.
 #[derive(Clone, Debug)]
@@ -26,29 +33,63 @@ pub struct FileWatch {
     /// At the last look.
     seen: Vec<Option<Stamp>>,
     next: Instant,
+    /// Since when some file has changed between every two looks.
+    restless: Option<Instant>,
 }
 
 impl FileWatch {
-    /// The files that a reload with `sources` reads, as they are now, whether they exist or not. If the settings are
-    /// broken, they are the settings: nothing else is read before they are mended.
-    pub fn begin(sources: &Sources) -> Self {
-        let path = sources.config.clone().unwrap_or_else(|| config::DEFAULT_PATH.into());
-        let mut files = vec![path];
-        if let Ok(config::Loaded { settings, .. }) =
-            config::load(sources.config.as_deref(), &sources.overrides)
-        {
-            files.extend(settings.inputs());
-            if let Some(candidate) = &settings.policy.shadow {
-                files.push(candidate.clone());
-                let loaded = config::load(Some(candidate), &Overrides::default());
-                files.extend(loaded.into_iter().flat_map(|loaded| loaded.settings.inputs()));
+    /// Reads and compiles everything, and watches what was read. If it has errors, what was watched `before` is watched
+    /// too: the error may have hidden a file.
+    ///
+    /// What is read was there at one moment, as far as its times tell: files that change meanwhile, such as the link to
+    /// a bundle or a ConfigMap, are read again.
+    ///
+    /// Errors: those of the files, or they have changed each time.
+    pub fn assemble(
+        sources: &Sources,
+        generation: u64,
+        before: Option<&Self>,
+    ) -> (Self, Result<Assembly, Report>) {
+        let mut watch = Self::begin(sources);
+        for _ in 0..ATTEMPTS {
+            let result = assemble::assemble(sources, generation);
+            let after = Self::begin(sources);
+            if after.files == watch.files && after.read == watch.read {
+                if let (Err(_), Some(before)) = (&result, before) {
+                    watch.add(&before.files);
+                }
+                return (watch, result);
+            }
+            watch = after;
+        }
+        let error = "settings or allowlists have changed each time they were read";
+        let error = Diagnostic::error(String::new(), error)
+            .with_help("replace each file by renaming a complete one over it".to_owned());
+        (watch, Err(error.into()))
+    }
+
+    /// The files that a reload with `sources` reads, as they are now, whether they exist or not.
+    fn begin(sources: &Sources) -> Self {
+        let mut watch = Self::new(Instant::now() + LOOK);
+        watch.add(&config::inputs(sources.config.as_deref(), &sources.overrides));
+        watch.add(&[RESOLV_CONF.into()]);
+        watch
+    }
+
+    fn new(next: Instant) -> Self {
+        Self { files: Vec::new(), read: Vec::new(), seen: Vec::new(), next, restless: None }
+    }
+
+    /// Adds files as they are now.
+    fn add(&mut self, files: &[PathBuf]) {
+        for file in files {
+            if let Err(index) = self.files.binary_search(file) {
+                let stamp = Stamp::now(file);
+                self.files.insert(index, file.clone());
+                self.read.insert(index, stamp);
+                self.seen.insert(index, stamp);
             }
         }
-        files.push(RESOLV_CONF.into());
-        files.sort_unstable();
-        files.dedup();
-        let read = stamps(&files);
-        Self { files, seen: read.clone(), read, next: Instant::now() + LOOK }
     }
 
     /// Leaves out the system's resolver configuration if `assembly` does not forward to its servers.
@@ -64,21 +105,28 @@ impl FileWatch {
         }
     }
 
-    /// The files that are not as the last reload read them, once they have been the same in two looks. Each change is
-    /// told once.
+    /// The files that are not as the last reload read them, once all have been the same in two looks; or once they have
+    /// been the same themselves, if another has not been for [`PATIENCE`]. Each change is told once.
     pub fn changed(&mut self, now: Instant) -> Vec<&Path> {
         if now < self.next {
             return Vec::new();
         }
         self.next = now + LOOK;
-        let before = std::mem::replace(&mut self.seen, stamps(&self.files));
-        if before != self.seen || self.seen == self.read {
+        let before =
+            std::mem::replace(&mut self.seen, self.files.iter().map(|file| Stamp::now(file)).collect());
+        if before == self.seen {
+            self.restless = None;
+        } else if now.saturating_duration_since(*self.restless.get_or_insert(now)) < PATIENCE {
             return Vec::new();
         }
-        let read = std::mem::replace(&mut self.read, before);
-        let stamps = read.iter().zip(&self.seen);
-        let changed = self.files.iter().zip(stamps).filter(|(_, (read, seen))| read != seen);
-        changed.map(|(file, _)| file.as_path()).collect()
+        let mut changed = Vec::new();
+        for (index, file) in self.files.iter().enumerate() {
+            if before[index] == self.seen[index] && self.read[index] != self.seen[index] {
+                self.read[index] = self.seen[index];
+                changed.push(file.as_path());
+            }
+        }
+        changed
     }
 }
 
@@ -95,6 +143,11 @@ struct Stamp {
 }
 
 impl Stamp {
+    /// None for a file that does not exist or cannot be reached.
+    fn now(file: &Path) -> Option<Self> {
+        fs::metadata(file).ok().as_ref().map(Self::of)
+    }
+
     #[cfg(unix)]
     fn of(found: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
@@ -107,11 +160,6 @@ impl Stamp {
     fn of(found: &Metadata) -> Self {
         Self { size: found.len(), times: found.modified().ok() }
     }
-}
-
-/// None for a file that does not exist or cannot be reached.
-fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
-    files.iter().map(|file| fs::metadata(file).ok().as_ref().map(Stamp::of)).collect()
 }
 
 #[cfg(test)]
@@ -131,10 +179,10 @@ mod tests {
         fn at(name: &str) -> Self {
             let directory = TempDir::new().unwrap();
             fs::write(directory.path().join("file"), "a").unwrap();
-            let files = vec![directory.path().join(name)];
-            let read = stamps(&files);
             let now = Instant::now();
-            Self { directory, watch: FileWatch { files, seen: read.clone(), read, next: now }, now }
+            let mut watch = FileWatch::new(now);
+            watch.add(&[directory.path().join(name)]);
+            Self { directory, watch, now }
         }
 
         /// True if the next look tells of a change.
@@ -171,6 +219,21 @@ mod tests {
         assert!(!looks.look());
         assert_eq!(looks.watch.changed(looks.now + LOOK / 2), Vec::<&Path>::new());
         assert!(looks.look());
+    }
+
+    #[test]
+    fn a_file_that_never_rests_holds_others_up_for_a_while() {
+        let mut looks = Looks::at("file");
+        looks.watch.add(&[looks.directory.path().join("rests")]);
+        fs::write(looks.directory.path().join("rests"), "a").unwrap();
+        let mut seconds = 0;
+        while !looks.look() {
+            looks.write(&"x".repeat(seconds + 1));
+            seconds += 1;
+            assert!(seconds < 20, "the other change is never told");
+        }
+        assert_eq!(seconds, 10);
+        assert!(looks.look(), "now it rests");
     }
 
     #[test]

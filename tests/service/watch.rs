@@ -124,6 +124,65 @@ fn broken_files_change_nothing_until_they_are_mended() {
     expect_reloads(&gate, 1.0, 2.0);
 }
 
+// Regression: an error in the settings may hide which files they name; those read before were watched no more.
+#[test]
+fn a_file_without_which_settings_are_wrong_is_watched_until_it_is_back() {
+    type Case<'a> = (&'a str, &'a str, &'a str);
+    let root =
+        rcgen::generate_simple_self_signed(["root.example".to_owned()]).expect("a certificate").cert.pem();
+    let cases: [Case<'_>; 2] = [
+        ("an allowlist of a directory", "zones/own.list", "a.example\n"),
+        ("trusted authorities", "roots.pem", &root),
+    ];
+    let settings = "policy.zones = [\"own\", \"{dir}/other.list\"]\npolicy.zones_directory = \"{dir}/zones\"\n\
+                    upstream.roots = \"{dir}/roots.pem\"";
+    let files = [("zones/own.list", "a.example\n"), ("other.list", "b.example\n"), ("roots.pem", &root)];
+    beside(cases, |(case, file, content)| {
+        let upstream = ScriptedUpstream::start();
+        let gate = gate(&upstream, settings, &files);
+        fs::remove_file(gate.directory().join(file)).expect("a file can be removed");
+        expect_reloads(&gate, 0.0, 1.0);
+        // Beside it, a name is taken out.
+        gate.write_file("other.list", "c.example\n");
+        gate.write_file(file, content);
+        becomes(&gate, "c.example", "NOERROR");
+        assert_eq!(gate.ask("b.example", "A").rcode(), "NXDOMAIN", "{case}");
+    });
+}
+
+// Regression: a reload that a new version overtook put parts of both in force.
+#[test]
+fn what_changes_while_it_is_read_is_read_again() {
+    let upstream = ScriptedUpstream::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    // Reading it takes longer than the next version needs to come.
+    let long: String = (0..100_000).map(|number| format!("n{number}.example\n")).collect();
+    let publish = |version: &str, name: &str| {
+        let at = directory.path().join(version);
+        fs::create_dir(&at).expect("a directory");
+        fs::write(at.join("first.list"), format!("first-{name}.example\n{long}")).expect("a file");
+        fs::write(at.join("last.list"), format!("last-{name}.example\n")).expect("a file");
+        symlink(version, directory.path().join("new")).expect("a link");
+        fs::rename(directory.path().join("new"), directory.path().join("..data")).expect("a link");
+    };
+    publish("..1", "old");
+    let data = directory.path().join("..data");
+    let settings = format!("policy.zones = [\"{0}/first.list\", \"{0}/last.list\"]", data.display());
+    let gate = gate(&upstream, &settings, &[]);
+    publish("..2", "old");
+    gate.stderr.expect("reloading: changed");
+    std::thread::sleep(Duration::from_millis(30));
+    publish("..3", "new");
+    eventually("the new version", || {
+        if gate.ask("last-new.example", "A").rcode() != "NOERROR" {
+            return None;
+        }
+        assert_eq!(gate.ask("first-old.example", "A").rcode(), "NXDOMAIN", "parts of two versions");
+        Some(())
+    });
+    assert_eq!(gate.ask("first-new.example", "A").rcode(), "NOERROR");
+}
+
 #[test]
 fn files_that_are_still_being_written_are_not_read() {
     let upstream = ScriptedUpstream::start();
