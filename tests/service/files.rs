@@ -94,6 +94,22 @@ fn settings_without_any_setting_change_nothing_at_a_reload() {
     }
 }
 
+// Regression: settings cut off before their policy brought the shipped allowlists.
+#[test]
+fn settings_that_name_allowlists_no_longer_bring_no_others() {
+    let upstream = ScriptedUpstream::start();
+    let gate = Gate::start(&upstream, "policy.zones = []");
+    let whole = fs::read_to_string(gate.settings_path()).unwrap();
+    let (begin, _) = whole.split_once("[policy]").or_else(|| whole.split_once("policy.")).unwrap();
+    assert!(!begin.contains("zones") && begin.contains('='), "{whole}");
+    fs::write(gate.settings_path(), begin).unwrap();
+    assert_eq!(gate.reload(), Reload::Failure);
+    gate.stderr.expect("the settings file no longer sets `policy.zones`");
+    assert_eq!(rcode(&gate, "pypi.org"), "NXDOMAIN");
+    gate.write_settings("policy.zones = [\"python\"]");
+    assert_eq!(gate.reload(), Reload::Success);
+}
+
 #[test]
 fn fifo_instead_of_allowlist_does_not_block_reload() {
     let upstream = ScriptedUpstream::start();
