@@ -70,16 +70,21 @@ fn bundle(
     lifetime: Duration,
     output: &Path,
 ) -> Result<String, String> {
+    if output.canonicalize().is_ok_and(|output| key.canonicalize().is_ok_and(|key| key == output)) {
+        return Err(format!("--output {} is the key", output.display()));
+    }
     let key = SigningKey::read(key)?;
-    let packed = pack(directory, serial, (now()?, lifetime), &key)?;
+    let packed = pack(directory, serial, (now()?, lifetime), &key, output)?;
     write_whole(output, &packed.bytes)
         .map_err(|error| format!("{}: cannot write: {error}", output.display()))?;
+    let files: Vec<&str> = packed.manifest.files.iter().map(|file| &*file.path).collect();
     Ok(format!(
-        "{}: serial {serial}, {}, {} bytes, expires {}",
+        "{}: serial {serial}, {} bytes, expires {}\n{}: {}",
         output.display(),
-        counted(packed.manifest.files.len() as u64, "file"),
         packed.bytes.len(),
-        rfc3339::seconds(packed.manifest.expires)
+        rfc3339::seconds(packed.manifest.expires),
+        counted(files.len() as u64, "file"),
+        files.join(", ")
     ))
 }
 
@@ -91,5 +96,6 @@ fn now() -> Result<SystemTime, String> {
         }
         Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };
-    Ok(UNIX_EPOCH + Duration::from_secs(seconds))
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    time.ok_or_else(|| format!("SOURCE_DATE_EPOCH {seconds}: too late"))
 }

@@ -143,6 +143,14 @@ impl Settings {
         inputs.extend(cookies.secret_file.clone());
         inputs
     }
+
+    /// The files with secrets that these settings name.
+    pub fn secrets(&self) -> Vec<PathBuf> {
+        let Self { admin, cookies, webhook, .. } = self;
+        let secrets =
+            [&admin.token_file, &admin.viewer_token_file, &cookies.secret_file, &webhook.secret_file];
+        secrets.into_iter().flatten().cloned().collect()
+    }
 }
 
 /// Reads all settings from `source`; absent and faulty ones get their defaults. Relative paths start at `base`.

@@ -10,6 +10,15 @@ pub(crate) fn on_one_line(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// Untrusted text for a message: on one line, and cut off after 200 characters.
+pub(crate) fn excerpt(text: &str) -> String {
+    const MAX: usize = 200;
+    match text.char_indices().nth(MAX) {
+        Some((end, _)) => on_one_line(&text[..end]) + "…",
+        None => on_one_line(text),
+    }
+}
+
 /// A message with its hint on one line: `what; help: hint`.
 pub(crate) fn message_on_one_line(message: &str) -> String {
     on_one_line(&message.replace("\n  help: ", "; help: "))

@@ -33,6 +33,9 @@ fn tool(directory: &Path, program: &str, arguments: &[&str]) {
 
 const SETTINGS: &str = "policy.zones = [\"zones/team.list\"]\nupstream.servers = [\"10.0.0.4\"]\n";
 
+/// It means another directory where `pull` checks it than where a resolver reads it.
+const OUTSIDE: &str = "policy.zones = [\"../policy/a.list\"]\nupstream.servers = [\"10.0.0.4\"]\n";
+
 #[test]
 fn what_a_reload_would_refuse_is_not_packed() {
     let many: Vec<(String, String)> = (0..1001).map(|n| (format!("{n}.txt"), "x".to_owned())).collect();
@@ -42,6 +45,7 @@ fn what_a_reload_would_refuse_is_not_packed() {
         (&[("a.toml", "title = 1\n")], "a.toml:1"),
         (&[("namegate.toml", SETTINGS)], "zones/team.list"),
         (&[("namegate.toml", "nothing = 1\n")], "namegate.toml:1:1"),
+        (&[("namegate.toml", OUTSIDE), ("a.list", "a.example\n")], "leads out of the directory"),
         (&[("two words.list", "a.example\n")], "file name `two words.list`"),
         (&[("manifest.json", "{}")], "file name `manifest.json`"),
         (&[(".hidden", "x")], "no files"),
@@ -54,6 +58,57 @@ fn what_a_reload_would_refuse_is_not_packed() {
     let directory = workshop(&[("a.list", "a.example\n")]);
     std::os::unix::fs::symlink("/etc/hosts", directory.path().join("policy/hosts.list")).expect("a link");
     bundle(directory.path(), 1, "out.tar").expect_code(1).expect_stderr(&["not a regular file"]);
+}
+
+// Regression: everything in the directory was packed, the signing key too.
+#[test]
+fn secrets_are_not_packed() {
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n";
+    let token =
+        "admin.token_file = \"token\"\nupstream.servers = [\"10.0.0.4\"]\npolicy.zones = [\"a.list\"]\n";
+    for files in [
+        &[("a.list", "a.example\n"), ("tls/server.pem", pem)][..],
+        &[
+            ("a.list", "a.example\n"),
+            ("namegate.toml", token),
+            ("token", "0123456789abcdef0123456789abcdef\n"),
+        ],
+    ] {
+        let directory = workshop(files);
+        let run = bundle(directory.path(), 1, "out.tar").expect_code(1);
+        assert!(run.stderr.contains(": a secret\n  help: "), "{files:?}: {}", run.stderr);
+    }
+    let directory = workshop(&[("a.list", "a.example\n")]);
+    fs::copy(directory.path().join("key"), directory.path().join("policy/fleet.key")).expect("a copy");
+    bundle(directory.path(), 1, "out.tar").expect_code(1).expect_stderr(&["policy/fleet.key: a secret"]);
+    fs::remove_file(directory.path().join("policy/fleet.key")).expect("a file can be removed");
+    fs::copy(directory.path().join("key.pub"), directory.path().join("policy/fleet.pub")).expect("a copy");
+    bundle(directory.path(), 1, "out.tar").expect_code(0);
+}
+
+#[test]
+fn a_bundle_replaces_no_key_and_contains_no_bundle() {
+    let directory = workshop(&[("a.list", "a.example\n")]);
+    let key = fs::read(directory.path().join("key")).expect("a key");
+    bundle(directory.path(), 1, "key").expect_code(1).expect_stderr(&["--output key is the key"]);
+    assert_eq!(fs::read(directory.path().join("key")).expect("a key"), key);
+    for serial in 1..4 {
+        let run = bundle(directory.path(), serial, "policy/namegate-policy.tar").expect_code(0);
+        assert!(run.stdout.ends_with("\n1 file: a.list\n"), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn times_that_make_no_sense_are_refused() {
+    let directory = workshop(&[("a.list", "a.example\n")]);
+    for (lifetime, reason) in
+        [("0s", "would expire at once"), ("8000y", "after the year 9999"), ("500000000000y", "year 9999")]
+    {
+        let pack =
+            ["bundle", "policy", "--serial", "1", "--key", "key", "--expires", lifetime, "-o", "out.tar"];
+        namegate(directory.path(), &pack).expect_code(1).expect_stderr(&[reason]);
+    }
+    assert!(!directory.path().join("out.tar").exists());
 }
 
 #[test]

@@ -262,8 +262,9 @@ fn faults_of_the_server_change_nothing() {
     let loop_to = "Location: /policy.tar\r\n";
     // Expired: its bundle is as old as this test.
     let expired = {
-        let pack = ["bundle", "policy", "--serial", "9", "--key", "key", "--expires", "0s", "-o", "old.tar"];
+        let pack = ["bundle", "policy", "--serial", "9", "--key", "key", "--expires", "1s", "-o", "old.tar"];
         namegate(fleet.directory.path(), &pack).expect_code(0);
+        std::thread::sleep(Duration::from_secs(1));
         fs::read(fleet.directory.path().join("old.tar")).expect("a bundle")
     };
     let other = {
@@ -271,7 +272,17 @@ fn faults_of_the_server_change_nothing() {
         bundle(other.path(), 6, "out.tar").expect_code(0);
         fs::read(other.path().join("out.tar")).expect("a bundle")
     };
+    // A tar header whose name moves the cursor and forges a line, with a wrong checksum: errors quote the name.
+    let forging = {
+        let mut bytes = next.clone();
+        let name = b"\x1b[2K\rinstalled serial 99\n\x1b]0;title\x07";
+        bytes[..name.len()].copy_from_slice(name);
+        Act::File(bytes)
+    };
+    let long = format!("x-ms-error-code: {}\r\n", "A".repeat(5000));
     for (act, code, reason) in [
+        (forging, 1, "not a bundle"),
+        (Act::Status(403, Box::leak(long.into_boxed_str())), 1, "AAA…)"),
         (Act::File(fleet.pack(4)), 1, "serial 4 is lower than the installed one, 5"),
         (Act::File(other), 1, "the signature is wrong, or by another key"),
         // In the signature, and in the signed part, whose tar header is the third block.
@@ -287,8 +298,8 @@ fn faults_of_the_server_change_nothing() {
         (Act::Endless, 1, "larger than 1048576 bytes"),
         (Act::Close, 2, "127.0.0.1"),
         (Act::Status(302, loop_to), 1, "more than 3 redirects"),
-        (Act::Status(302, "Location: http://10.0.0.1/x\r\n"), 1, "redirect to an address that is not https"),
-        (Act::Status(302, ""), 1, "redirect to an address that is not https"),
+        (Act::Status(302, "Location: http://10.0.0.1/x\r\n"), 1, "redirect to no https address"),
+        (Act::Status(302, ""), 1, "redirect to no https address"),
         (
             Act::Status(403, "x-ms-error-code: AuthenticationFailed\r\n"),
             1,
@@ -306,6 +317,8 @@ fn faults_of_the_server_change_nothing() {
         assert_eq!(run.code, code, "{name}: {}", run.stderr);
         assert!(run.stderr.contains(reason), "{name}: {}", run.stderr);
         assert!(!run.stderr.contains("SECRET"), "{name}: {}", run.stderr);
+        let is_plain = |c: char| c == '\n' || !c.is_control();
+        assert!(run.stderr.chars().all(is_plain) && run.stderr.len() < 1000, "{name}: {}", run.stderr);
         assert!(begun.elapsed() < Duration::from_secs(10), "{name}");
         assert_eq!(fleet.visible(), files_of(5), "{name}");
     }
@@ -326,6 +339,25 @@ fn other_content_with_the_same_serial_is_refused() {
     assert_eq!(fleet.visible(), files_of(5));
 }
 
+// Regression: directories whose names begin like those of bundles were removed.
+#[test]
+fn directories_of_others_stay() {
+    let fleet = Fleet::new();
+    fleet.publish(5);
+    fleet.pull().expect_code(0);
+    let into = fleet.directory.path().join("into");
+    for name in ["..backup", "..2026_11_30", "..5-notes", "..7-0123456x"] {
+        write(&into.join(name).join("deep/file"), "precious");
+    }
+    for serial in 6..8 {
+        fleet.publish(serial);
+        fleet.pull().expect_code(0);
+    }
+    for name in ["..backup", "..2026_11_30", "..5-notes", "..7-0123456x"] {
+        assert_eq!(fs::read_to_string(into.join(name).join("deep/file")).expect(name), "precious");
+    }
+}
+
 #[test]
 fn an_installed_bundle_that_expires_is_reported_and_stays() {
     let fleet = Fleet::new();
@@ -339,6 +371,9 @@ fn an_installed_bundle_that_expires_is_reported_and_stays() {
     std::thread::sleep(Duration::from_secs(4).saturating_sub(packed.elapsed()));
     // The server answers 304.
     fleet.pull().expect_code(1).expect_stderr(&["serial 6 has expired", "publish a new bundle"]);
+    // Regression: whoever silenced the server hid it.
+    fleet.server.set(Act::Status(503, ""));
+    fleet.pull().expect_code(1).expect_stderr(&["status 503; the installed serial 6 has expired"]);
     assert_eq!(fleet.visible(), before);
 }
 

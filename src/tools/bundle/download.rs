@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Request, header};
 use super::error::PullError;
 use crate::address::http_url::HttpUrl;
 use crate::http_client::{HttpClient, HttpError};
-use crate::util::escape::on_one_line;
+use crate::util::escape::excerpt;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 3;
@@ -47,13 +47,12 @@ pub(super) async fn download(
             }
             304 if etag.is_some() => return Ok(Downloaded::Unchanged),
             301 | 302 | 303 | 307 | 308 if headers.is_empty() => {
-                let target = text("location").unwrap_or_default();
-                url = redirected(&url, target).ok_or_else(|| {
-                    PullError::Refused(format!("{url}: redirect to an address that is not https"))
-                })?;
+                url = text("location")
+                    .and_then(|target| redirected(&url, target))
+                    .ok_or_else(|| PullError::Refused(format!("{url}: redirect to no https address")))?;
             }
             status => {
-                let code = text("x-ms-error-code").map(|code| format!(" ({})", on_one_line(code)));
+                let code = text("x-ms-error-code").map(|code| format!(" ({})", excerpt(code)));
                 let error = format!("{url}: HTTP status {status}{}", code.unwrap_or_default());
                 return Err(match status {
                     408 | 425 | 429 | 500.. => PullError::NoAnswer(error),
@@ -83,8 +82,9 @@ async fn read(url: &HttpUrl, body: Body, max: u64) -> Result<Vec<u8>, PullError>
 fn redirected(url: &HttpUrl, location: &str) -> Option<HttpUrl> {
     let scheme = if url.is_encrypted { "https" } else { "http" };
     let text = match location.strip_prefix('/') {
-        Some(path) if !path.starts_with('/') => format!("{scheme}://{}/{path}", url.authority),
-        _ => location.to_owned(),
+        Some(host) if host.starts_with('/') => format!("{scheme}:/{host}"),
+        Some(path) => format!("{scheme}://{}/{path}", url.authority),
+        None => location.to_owned(),
     };
     HttpUrl::parse(&text).filter(|to| to.is_encrypted || !url.is_encrypted)
 }
@@ -93,9 +93,36 @@ fn no_response(url: &HttpUrl, error: &HttpError) -> PullError {
     match error {
         HttpError::Certificate(error) => PullError::Refused(format!(
             "{url}: {}\n  help: pass the server's certificate authority with --roots",
-            on_one_line(&error.to_string())
+            excerpt(&error.to_string())
         )),
         HttpError::Proxy(400..500) => PullError::Refused(format!("{url}: {error}")),
         error => PullError::NoAnswer(format!("{url}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_stay_encrypted() {
+        for (from, location, to) in [
+            ("https://a.example/x", "/y?z", Some("https://a.example/y?z")),
+            ("https://a.example/x", "//b.example/y", Some("https://b.example/y")),
+            ("https://a.example/x", "https://b.example/y", Some("https://b.example/y")),
+            ("https://a.example/x", "http://b.example/y", None),
+            ("https://a.example/x", "http://127.0.0.1/y", None),
+            ("http://127.0.0.1/x", "https://b.example/y", Some("https://b.example/y")),
+            ("http://127.0.0.1/x", "//b.example/y", None),
+            ("https://a.example/x", "file:///etc/passwd", None),
+            ("https://a.example/x", "", None),
+        ] {
+            let target = HttpUrl::parse(from).and_then(|from| redirected(&from, location));
+            let target = target.map(|to| {
+                let scheme = if to.is_encrypted { "https" } else { "http" };
+                format!("{scheme}://{}{}", to.authority, to.target)
+            });
+            assert_eq!(target.as_deref(), to, "{from} {location}");
+        }
     }
 }

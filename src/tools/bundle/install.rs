@@ -128,8 +128,7 @@ impl PolicyDirectory {
             let (name, path) = (PathBuf::from(entry.file_name()), entry.path());
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                let is_bundle = name.as_os_str().as_encoded_bytes().starts_with(b"..");
-                if is_bundle && name != current && previous != Some(&name) {
+                if is_bundle(&name) && name != current && previous != Some(&name) {
                     fs::remove_dir_all(&path)?;
                 }
             } else if kind.is_symlink() {
@@ -164,6 +163,15 @@ impl InstalledBundle {
     pub(super) fn name(&self) -> &Path {
         &self.name
     }
+}
+
+/// True for the name of a directory that [`PolicyDirectory::activate`] makes, or [`STAGE`].
+fn is_bundle(name: &Path) -> bool {
+    let parts = || name.to_str()?.strip_prefix("..")?.split_once('-');
+    let is_numbered = parts().is_some_and(|(serial, random)| {
+        serial.parse::<u64>().is_ok() && random.len() == 8 && u32::from_str_radix(random, 16).is_ok()
+    });
+    is_numbered || name == STAGE
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -132,8 +132,12 @@ impl PublicKeys {
             let file = fs::read_to_string(text).map_err(|error| error.to_string());
             file.and_then(|file| PublicKey::decode(&file).map_err(|error| error.to_string())).map_err(
                 |error| {
+                    // It may be a secret key.
+                    let begin: String = text.chars().take(40).collect();
+                    let rest = if begin.len() < text.len() { "…" } else { "" };
                     format!(
-                        "public key {text}: {error}\n  help: pass a minisign public key, or a file with one"
+                        "public key {begin}{rest}: {error}\n  \
+                         help: pass a minisign public key, or a file with one"
                     )
                 },
             )

@@ -10,6 +10,10 @@ use sha2::{Digest, Sha256};
 use super::key::SigningKey;
 use super::manifest::{BundleManifest, BundledFile};
 use super::{MANIFEST, MAX_BYTES, PAYLOAD, SIGNATURE, check};
+use crate::util::rfc3339;
+
+/// The first time that RFC 3339 cannot write, 10000-01-01, in seconds since 1970.
+const LAST: Duration = Duration::from_secs(253_402_300_800);
 
 /// Permissions of all files.
 const MODE: u32 = 0o644;
@@ -30,16 +34,29 @@ pub(crate) fn pack(
     serial: u64,
     (created, lifetime): (SystemTime, Duration),
     key: &SigningKey,
+    output: &Path,
 ) -> Result<Packed, String> {
+    let expires = created.checked_add(lifetime).filter(|expires| *expires < UNIX_EPOCH + LAST);
+    let expires = expires.ok_or("the bundle would expire after the year 9999")?;
+    if expires <= SystemTime::now() {
+        return Err(format!("the bundle would expire at once, at {}", rfc3339::seconds(expires)));
+    }
     let mut files = Vec::new();
     collect(directory, "", &mut files)?;
     files.sort();
+    // An earlier bundle is no part of the next one.
+    let output = output.canonicalize();
+    let is_output = |path: &str| directory.join(path).canonicalize().ok().zip(output.as_ref().ok());
+    files.retain(|(path, _)| is_output(path).is_none_or(|(path, output)| path != *output));
+    if let Some(secret) = check::secret(directory, &files) {
+        return Err(secret);
+    }
     let list = |(path, bytes): &(String, Vec<u8>)| BundledFile {
         path: path.clone(),
         size: bytes.len() as u64,
         sha256: hex(&Sha256::digest(bytes)),
     };
-    let manifest = BundleManifest::new(serial, created, created + lifetime, files.iter().map(list).collect());
+    let manifest = BundleManifest::new(serial, created, expires, files.iter().map(list).collect());
     if let Some(fault) = manifest.refuse() {
         return Err(format!("{}: {fault}", directory.display()));
     }
@@ -48,7 +65,7 @@ pub(crate) fn pack(
     let members = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()));
     let payload = tar(std::iter::once((MANIFEST, text.as_bytes())).chain(members), created)?;
     let payload = compress_to_vec(payload.as_slice(), CompressionLevel::Fastest);
-    let expires = crate::util::rfc3339::seconds(manifest.expires);
+    let expires = rfc3339::seconds(expires);
     let signature = key.sign(&payload, &format!("namegate policy, serial {serial}, expires {expires}"));
     let bytes = tar([(SIGNATURE, signature.as_bytes()), (PAYLOAD, &payload)], created)?;
     Ok(Packed { bytes, manifest })

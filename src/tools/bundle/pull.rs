@@ -41,12 +41,31 @@ pub(crate) enum Pulled {
 ///
 /// Errors: no answer, or a bundle that may not be installed.
 pub(crate) async fn pull(client: &HttpClient, request: &PullRequest) -> Result<Pulled, PullError> {
-    let PullRequest { url, keys, directory: path, .. } = request;
+    let path = &request.directory;
     let in_directory = |error: std::io::Error| PullError::Refused(format!("{}: {error}", path.display()));
     let directory = PolicyDirectory::open(path).map_err(in_directory)?;
     let busy = || PullError::NoAnswer(format!("{}: another `namegate pull` is running", path.display()));
     let directory = directory.ok_or_else(busy)?;
     let installed = directory.installed().map_err(PullError::Refused)?;
+    let expired = installed.as_ref().map(|installed| refuse_expired(&installed.manifest, SystemTime::now()));
+    let pulled = pull_into(&directory, installed, client, request).await;
+    // Otherwise whoever silences the server could keep an expired policy in force unnoticed.
+    match (pulled, expired) {
+        (Err(PullError::NoAnswer(error)), Some(Err(expired))) => {
+            Err(PullError::Refused(format!("{error}; the installed {expired}")))
+        }
+        (pulled, _) => pulled,
+    }
+}
+
+async fn pull_into(
+    directory: &PolicyDirectory,
+    installed: Option<InstalledBundle>,
+    client: &HttpClient,
+    request: &PullRequest,
+) -> Result<Pulled, PullError> {
+    let PullRequest { url, keys, directory: path, .. } = request;
+    let in_directory = |error: std::io::Error| PullError::Refused(format!("{}: {error}", path.display()));
     let whole = installed.as_ref().filter(|installed| installed.is_whole);
     let etag = whole.and_then(|_| directory.etag(&url.to_string()));
     let fetch = fetch(client, request, etag.as_deref());

@@ -11,6 +11,7 @@ use super::key::PublicKeys;
 use super::manifest::{BundleManifest, BundledFile};
 use super::pack::hex;
 use super::{MANIFEST, MAX_BYTES, MAX_FILES, PAYLOAD, SIGNATURE};
+use crate::util::escape::excerpt;
 use crate::util::own_file;
 
 /// Largest manifest in bytes.
@@ -27,10 +28,13 @@ pub(super) struct VerifiedPayload<'a>(&'a [u8]);
 /// Errors: it is no bundle, or not signed by one of `keys`.
 pub(super) fn verify<'a>(bundle: &'a [u8], keys: &PublicKeys) -> Result<VerifiedPayload<'a>, String> {
     let mut members = tar::Archive::new(bundle);
-    let mut members = members.entries().map_err(|error| format!("not a bundle: {error}"))?.raw(true);
+    // Errors of the tar file quote it, and nothing in it is trusted yet.
+    let told = |error: &io::Error| excerpt(&error.to_string());
+    let members = members.entries().map_err(|error| format!("not a bundle: {}", told(&error)));
+    let mut members = members?.raw(true);
     let mut next = |name: &str| -> Result<&'a [u8], String> {
         let member = members.next().ok_or_else(|| format!("not a bundle: no {name}"))?;
-        let member = member.map_err(|error| format!("not a bundle, or cut off: {error}"))?;
+        let member = member.map_err(|error| format!("not a bundle, or cut off: {}", told(&error)))?;
         if *member.path_bytes() != *name.as_bytes() || !member.header().entry_type().is_file() {
             return Err(format!("not a bundle: no {name}"));
         }
