@@ -1,6 +1,6 @@
 """Runs the played manifests, in the namespaces that .ci/play makes: pods, clients, a change of a ConfigMap, a rollout.
 
-This network is the clients'; it has a demo upstream behind 168.63.129.16, and a Service address like kube-proxy's. Two
+This network is the clients'; it has a demo upstream behind 168.63.129.16, and a Service address like kube-proxy's. Three
 network namespaces are nodes, each with a podman of its own.
 """
 
@@ -23,7 +23,7 @@ WORK = Path(os.environ["work"])
 BINARY = os.environ["NAMEGATE_BINARY"]
 SERVICE = "10.96.0.53"
 IMAGE = "registry.corp.example/namegate:0.1.0"
-NODES = {"a": "10.77.1.2", "b": "10.77.2.2"}
+NODES = {"a": "10.77.1.2", "b": "10.77.2.2", "c": "10.77.3.2"}
 # Each query has a port that none had before: the kernel would lead one that it remembers to the same pod, even if that has
 # stopped. A kube-proxy removes such entries.
 PORTS = itertools.count(10000)
@@ -146,25 +146,32 @@ def query(name, server, port=53, tcp=False, timeout=6):
 class Clients:
     """Threads that query the Service, each query from a port of its own and without a retry, until the block ends."""
 
+    THREADS, PAUSE = 32, 0.015
+
     def __enter__(self):
-        self.sent, self.lost, self.ended = 0, [], threading.Event()
-        self.threads = [threading.Thread(target=self.ask, args=(number,)) for number in range(8)]
+        self.sent, self.lost, self.ended, self.start = itertools.count(), [], threading.Event(), time.monotonic()
+        self.threads = [threading.Thread(target=self.ask, args=(number,)) for number in range(self.THREADS)]
         for thread in self.threads:
             thread.start()
         return self
 
     def ask(self, number):
         names = ["ml.azure.com", "exfiltrate.example.com", "demostorage.blob.core.windows.net"]
-        while not self.ended.wait(0.02):
-            name, tcp, at = random.choice(names), number % 4 == 0, time.monotonic()
-            self.sent += 1
+        due = time.monotonic()
+        while not self.ended.wait(max(0, due - time.monotonic())):
+            due += self.PAUSE
+            name, tcp, at = random.choice(names), number % 8 == 0, time.monotonic()
+            next(self.sent)
             if query(name, SERVICE, tcp=tcp, timeout=2) is None:
                 self.lost.append((name, tcp, round(at, 2)))
 
     def __exit__(self, *_):
         self.ended.set()
+        seconds = time.monotonic() - self.start
         for thread in self.threads:
             thread.join()
+        self.sent = next(self.sent)
+        self.rate = round(self.sent / seconds)
 
 
 NXDOMAIN = 3
@@ -189,19 +196,37 @@ def check_answers():
     print("answers: allowed and blocked, UDP and TCP, through the Service")
 
 
+def is_blocked(name, node):
+    return query(name, NODES[node], port=1053)[1]
+
+
+def write_and_wait(text, what, holds):
+    """Writes the allowlist on every node, and returns after how many seconds each has it."""
+    start, seconds, left = time.monotonic(), {}, set(NODES)
+    for node in NODES:
+        write_config_map(node, "namegate-allowlists", "own.list", text)
+
+    def have():
+        for node in sorted(left):
+            if holds(node):
+                seconds[node] = f"{time.monotonic() - start:.1f} s"
+                left.remove(node)
+        return not left
+
+    wait_for(what, have, 30)
+    return ", ".join(seconds[node] for node in NODES)
+
+
 def check_config_map():
     name = "new.corp.example"
-    require(query(name, SERVICE)[1], f"{name} is not blocked at first")
+    require(all(is_blocked(name, node) for node in NODES), f"{name} is not blocked at first")
     reloads = metric("a", 'namegate_policy_reloads_total{result="success"}')
-    write_config_map("a", "namegate-allowlists", "own.list", f"{name}    # added\n")
-    wait_for("the changed allowlist", lambda: not query(name, SERVICE)[1], 30)
+    added = write_and_wait(f"{name}    # added\n", "the changed allowlist", lambda node: not is_blocked(name, node))
     require(metric("a", 'namegate_policy_reloads_total{result="success"}') > reloads, "no reload is counted")
-    write_config_map("a", "namegate-allowlists", "own.list", "*.*.wrong\n")
-    wait_for("a failed reload", lambda: metric("a", "namegate_policy_last_reload_success") == 0, 30)
-    require(not query(name, SERVICE)[1], "a broken allowlist changed the policy")
-    write_config_map("a", "namegate-allowlists", "own.list", "# nothing\n")
-    wait_for("the allowlist without the name", lambda: query(name, SERVICE)[1], 30)
-    print("ConfigMap: reloaded by itself; a broken file changes nothing; a removed name is blocked again")
+    write_and_wait("*.*.wrong\n", "a failed reload", lambda node: metric(node, "namegate_policy_last_reload_success") == 0)
+    require(not any(is_blocked(name, node) for node in NODES), "a broken allowlist changed the policy")
+    removed = write_and_wait("# nothing\n", "the allowlist without the name", lambda node: is_blocked(name, node))
+    print(f"ConfigMap on three nodes: a name added after {added}; a broken file changes nothing; removed after {removed}")
 
 
 def replace(old, new, pause):
@@ -232,7 +257,7 @@ def check_rollout():
     (stopped,) = json.loads(podman("a", "inspect", "namegate-pod-0-namegate"))
     require(stopped["State"]["ExitCode"] == 0, f"the old pod ended with {stopped['State']['ExitCode']}")
     podman("a", "pod", "rm", "--force", "namegate-pod-0")
-    print(f"rollout: 0 of {clients.sent} queries lost")
+    print(f"rollout: 0 of {clients.sent} queries lost, at {clients.rate} a second")
     # Without preStop, what is sent between SIGTERM and the change of the Service is lost; if not, nothing was measured.
     clients = replace("b", "a", pause=0)
     require(clients.lost, "a pod that stops at once loses no query: the check cannot fail")
@@ -262,14 +287,15 @@ def main():
     command = [BINARY, "demo", "upstream", "--listen", "127.0.0.1:5300"]
     upstream = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for node in NODES:
-        stores = [f"--root={WORK / node / 'root'}", f"--runroot={WORK / node / 'runroot'}"]
-        build = ["--isolation=chroot", f"--build-context=build={WORK / 'build'}", f"--tag={IMAGE}", f"--file={WORK / 'Dockerfile'}"]
-        run("buildah", "--storage-driver=vfs", *stores, "bud", "--quiet", "--format=docker", *build, ".")
-    play("a")
+        podman(node, "load", "--input", os.environ["image"])
+        podman(node, "tag", "namegate:0.1.0", IMAGE)
+        play(node)
     serve_from("a")
     check_pod()
     check_answers()
     check_config_map()
+    for node in ("b", "c"):
+        podman(node, "pod", "rm", "--force", "namegate-pod-0")
     check_rollout()
     check_upstream_down(upstream)
     podman("a", "pod", "rm", "--force", "namegate-pod-0")
