@@ -30,12 +30,23 @@ pub(super) struct Azurite {
 impl Azurite {
     /// Starts the program that `NAMEGATE_AZURITE` names.
     pub(super) fn start(directory: &Path) -> Self {
+        Self::start_with(directory, &[])
+    }
+
+    /// Starts it over HTTPS, as `cert.pem` and `key.pem`, where it accepts tokens: it checks their times, issuer and audience.
+    pub(super) fn start_for_tokens(directory: &Path) -> Self {
+        Self::start_with(directory, &["--cert", "cert.pem", "--key", "key.pem", "--oauth", "basic"])
+    }
+
+    fn start_with(directory: &Path, options: &[&str]) -> Self {
         let program = std::env::var_os("NAMEGATE_AZURITE").expect("NAMEGATE_AZURITE names azurite-blob");
         let address = free_address();
         let mut child = Command::new(program)
             .args(["--blobHost", "127.0.0.1", "--blobPort", &address.port().to_string()])
             .args(["--disableTelemetry", "--location"])
             .arg(directory)
+            .args(options)
+            .current_dir(directory)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -81,6 +92,18 @@ impl Azurite {
         let resource = format!("/blob/{ACCOUNT}/{path}");
         let signature = sign(&format!("r\n\n{expiry}\n{resource}\n\n\n\n{VERSION}\nb\n\n\n\n\n\n"));
         format!("http://{}/{ACCOUNT}/{path}?sv={VERSION}&sr=b&sp=r&se={expiry}&sig={signature}", self.address)
+    }
+
+    /// The URL of a blob.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("https://{}/{ACCOUNT}/{path}", self.address)
+    }
+
+    /// Ends it when what it has is on the disk.
+    pub(super) fn stop(mut self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+        drop(self.child.wait());
     }
 
     /// The HTTP status of the last reply.

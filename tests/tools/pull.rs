@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
@@ -16,6 +18,7 @@ use super::azurite::Azurite;
 use super::bundle::{bundle, workshop};
 use crate::support::authority::{Authority, Identity};
 use crate::support::command::{Finished, binary, namegate};
+use crate::support::namespaces::{Namespaces, Place};
 use crate::support::settings::write;
 use crate::support::{Gate, Response, Script, ScriptedUpstream, beside, eventually};
 
@@ -581,6 +584,80 @@ fn a_running_resolver_takes_the_next_bundle() {
         assert!(!is_allowed(&format!("n{}.example", serial - 1)));
         assert!(!is_allowed(&format!("n{}.example", serial + 1)));
     }
+}
+
+/// Azure's instance metadata service, in a namespace that has its address: gives `token` to those who ask as it requires.
+fn metadata_service(token: String) -> Arc<Mutex<Vec<String>>> {
+    let listener = TcpListener::bind("169.254.169.254:80").expect("the address is in this namespace");
+    let requests = Arc::<Mutex<Vec<String>>>::default();
+    let asked = Arc::clone(&requests);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = String::new();
+            for line in BufReader::new(stream.try_clone().expect("a stream")).lines().map_while(Result::ok) {
+                if line.is_empty() {
+                    break;
+                }
+                head += &(line.to_ascii_lowercase() + "\n");
+            }
+            let body = format!(r#"{{"access_token":"{token}","expires_in":"3599","token_type":"Bearer"}}"#);
+            let is_right = head.contains("\nmetadata: true\n") && head.contains("api-version=2018-02-01");
+            let status = if is_right { 200 } else { 400 };
+            asked.lock().expect("no thread panicked").push(head);
+            drop(write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        }
+    });
+    requests
+}
+
+/// A token for storage accounts that is valid for an hour from `begin` seconds before now.
+fn token(begin: u64) -> String {
+    let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let now = std::time::UNIX_EPOCH.elapsed().expect("a time after 1970").as_secs();
+    let head = part(serde_json::json!({"typ": "JWT", "alg": "RS256"}));
+    let claims = part(serde_json::json!({
+        "aud": "https://storage.azure.com", "iss": "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/",
+        "iat": now - begin, "nbf": now - begin, "exp": now - begin + 3600,
+    }));
+    format!("{head}.{claims}.{}", URL_SAFE_NO_PAD.encode("signature"))
+}
+
+#[test]
+#[ignore = "needs Azurite (npm package azurite) and network namespaces, which take root and iproute2; .ci/run has both"]
+fn blobs_are_pulled_with_a_managed_identity() {
+    let fleet = Fleet::new();
+    let at = fleet.directory.path();
+    let authority = Authority::new();
+    fs::write(at.join("blobs.pem"), authority.pem()).expect("a file");
+    let (certificate, key) = authority.issue(&["127.0.0.1"]).pem();
+    fs::write(at.join("cert.pem"), certificate).expect("a file");
+    fs::write(at.join("key.pem"), key).expect("a file");
+    let azurite = Azurite::start(at);
+    azurite.put("policy", "", &[]);
+    azurite.put("policy/policy.tar", "application/octet-stream", &fleet.pack(5));
+    azurite.stop();
+    for (begin, code, told) in [(60, 0, "installed serial 5"), (7200, 1, "HTTP status 40")] {
+        let namespaces = Namespaces::new(&format!("imds{code}"));
+        namespaces.add_address(Place::Client, "c", "169.254.169.254/32");
+        namespaces.within(Place::Client, || {
+            let asked = metadata_service(token(begin));
+            let azurite = Azurite::start_for_tokens(at);
+            let identity =
+                ["--identity", "azure:0b1f6471-1bf0-4dda-aec3-cb9272f09590", "--roots", "blobs.pem"];
+            let url = azurite.url("policy/policy.tar");
+            let run = fleet.pull_with(&url, &identity).expect_code(code);
+            assert!(run.stdout.contains(told) || run.stderr.contains(told), "{run:?}");
+            assert!(!run.stderr.contains("eyJ"), "the token is shown: {run:?}");
+            let asked = asked.lock().expect("no thread panicked").clone();
+            assert!(asked[0].contains("&client_id=0b1f6471-1bf0-4dda-aec3-cb9272f09590"), "{asked:?}");
+            // Nobody else is told it: without it, the blob is not given.
+            fleet
+                .pull_with(&url, &["--roots", "blobs.pem"])
+                .expect_code(1)
+                .expect_stderr(&["HTTP status 40"]);
+        });
+    }
+    assert_eq!(fleet.visible(), files_of(5));
 }
 
 #[test]
