@@ -30,8 +30,8 @@ rustdoc:
 book:
     mdbook build
 
-# Build what a package needs (binary, debug symbols, man pages, completions) with cargo-auditable, in target/dist
-dist:
+# Build what a package needs (binary, debug symbols, SBOM, man pages, completions), in target/dist; needs cargo-auditable, cargo-cyclonedx
+dist: && _sbom
     #!/usr/bin/env bash
     set -euo pipefail
     target=${CARGO_TARGET_DIR:-target} dist=${CARGO_TARGET_DIR:-target}/dist
@@ -51,6 +51,19 @@ deb: dist
     # cargo-deb looks for its files here, wherever cargo builds.
     rm -rf target/package && mkdir -p target && cp -r "$dist" target/package
     cargo deb --locked --no-build --no-strip --output "$dist"
+
+# The crates of the binary in target/dist as a CycloneDX SBOM, the same for the same commit
+_sbom:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    dist=${CARGO_TARGET_DIR:-target}/dist
+    target=$("$dist/namegate" --version | sed 's/.*, \(.*\))/\1/')
+    # It is written beside Cargo.toml. It takes what Cargo.lock says, which the build before it has held to Cargo.toml.
+    trap 'rm -f namegate_bin.cdx.json' EXIT
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) cargo cyclonedx --quiet --quiet --format json --spec-version 1.5 \
+        --describe binaries --target "$target"
+    # Where it was built is no part of it. Cargo leaves out the name if the directory has it.
+    sed -E "s|path\+file://$PWD#(namegate@)?|namegate@|g" namegate_bin.cdx.json > "$dist/namegate.cdx.json"
 
 # Check a commit message: `area: what changes`, at most 72 characters
 commit-msg FILE:
