@@ -65,6 +65,54 @@ _sbom:
     # Where it was built is no part of it. Cargo leaves out the name if the directory has it.
     sed -E "s|path\+file://$PWD#(namegate@)?|namegate@|g" namegate_bin.cdx.json > "$dist/namegate.cdx.json"
 
+# Build the files of a release, with their checksums, in target/dist/release
+release: deb _archive
+
+# The files of a release, from those that `dist` and `deb` have built; the same for the same commit
+_archive:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    dist=${CARGO_TARGET_DIR:-target}/dist
+    [[ $("$dist/namegate" --version) =~ ^namegate\ ([^ ]+)\ \(.*,\ (.*)\)$ ]]
+    name=namegate-${BASH_REMATCH[1]}-${BASH_REMATCH[2]} release=$dist/release
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    rm -rf "$release" && mkdir -p "$release" "$work/debug/$name" "$work/$name/config"
+    cp -r "$dist"/{namegate,namegate.cdx.json,man,completions} README.md CHANGELOG.md LICENSE-* "$work/$name"
+    cp -r --parents config/*.toml config/systemd config/prometheus/{alerts,rules}.yml "$work/$name"
+    # Unpacked at the same place, the symbols are beside the binary, where debuggers look for them.
+    cp "$dist/namegate.debug" "$work/debug/$name"
+    archive() {
+        tar --create --directory "$1" --format=gnu --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+            --mtime="@$(git log -1 --format=%ct)" "$name" | gzip -n > "$2"
+    }
+    archive "$work" "$release/$name.tar.gz"
+    archive "$work/debug" "$release/$name-debug.tar.gz"
+    cp "$dist/namegate.cdx.json" "$release/$name.cdx.json"
+    cp "$dist"/namegate_*.deb "$release"
+    cd "$release" && sha256sum -- *.* > SHA256SUMS
+
+# Sign each file in target/dist/release with minisign and a key without a password (`minisign -G -W`)
+sign KEY:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    key=$(realpath '{{ KEY }}') version=$({{ just_executable() }} version)
+    cd "${CARGO_TARGET_DIR:-target}/dist/release"
+    rm -f -- *.minisig
+    for file in *; do minisign -S -s "$key" -m "$file" -t "$file of namegate $version" > /dev/null; done
+
+# Print the version in Cargo.toml
+version:
+    @sed -n '/^version = /{ s/.*"\(.*\)"/\1/p; q }' Cargo.toml
+
+# Print what CHANGELOG.md says about a version, or `Unreleased`
+notes VERSION:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    notes=$(awk -v heading='## {{ VERSION }}' '/^## / { shown = $0 == heading || index($0, heading " ") == 1; next } shown' CHANGELOG.md)
+    if [[ -z ${notes//[[:space:]]/} ]]; then echo "CHANGELOG.md has no section \`## {{ VERSION }}\`" >&2; exit 1; fi
+    printf '%s\n' "$notes"
+
 # Check a commit message: `area: what changes`, at most 72 characters
 commit-msg FILE:
     #!/usr/bin/env bash
