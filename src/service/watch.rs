@@ -106,7 +106,7 @@ impl FileWatch {
     }
 
     /// The files that are not as the last reload read them, once all have been the same in two looks; or once they have
-    /// been the same themselves, if another has not been for [`PATIENCE`]. Each change is told once.
+    /// been the same themselves, if another has not been for a while. Each change is told once.
     pub fn changed(&mut self, now: Instant) -> Vec<&Path> {
         if now < self.next {
             return Vec::new();
