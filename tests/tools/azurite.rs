@@ -52,13 +52,14 @@ impl Azurite {
             .spawn()
             .expect("Azurite starts");
         let log = Lines::collect(child.stdout.take().expect("stdout is piped"));
+        let azurite = Self { child, address, log };
         // A large Node program: beside other tests it takes longer to start than anything else waits.
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(start.elapsed() < Duration::from_secs(60), "Azurite does not listen");
             std::thread::sleep(Duration::from_millis(50));
         }
-        Self { child, address, log }
+        azurite
     }
 
     /// Creates a container, if `content_type` is empty, or a blob.
