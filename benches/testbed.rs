@@ -28,7 +28,7 @@ const SUBNETS: usize = 20;
 /// Age of cache entries when queried: neither new nor about to expire.
 const AGE: Duration = Duration::from_secs(10);
 
-/// TTL of every record in seconds.
+/// TTL of the records of a [`Testbed`], in seconds.
 const TTL: u32 = 300;
 
 /// A, IN.
@@ -51,10 +51,8 @@ pub(crate) struct Testbed {
 
 impl Testbed {
     fn new(rules: usize, groups: usize, requests: Vec<Vec<u8>>) -> Self {
-        let state = state(rules, groups);
-        let cache = Arc::clone(&state.cache);
-        let counters = CATALOGUE.watch(Counters::of_one_thread());
-        let gate = Engine::new(&Arc::new(ArcSwap::from_pointee(state)), counters);
+        let mut gate = engine(rules, groups);
+        let cache = Arc::clone(&gate.state().cache);
         Self { cache, gate, requests, now: Instant::now(), reply: Vec::with_capacity(4096) }
     }
 
@@ -98,7 +96,7 @@ impl Testbed {
     /// The upstream answers to all requests, before they are cached.
     pub(crate) fn arrivals(&mut self) -> Arrivals {
         let answers =
-            (0..QUERIES).map(|index| (self.fetch(index), response(&self.requests[index]))).collect();
+            (0..QUERIES).map(|index| (self.fetch(index), response(&self.requests[index], TTL))).collect();
         Arrivals { cache: Arc::clone(&self.cache), answers, now: self.now }
     }
 
@@ -150,6 +148,12 @@ fn blocked_requests() -> Vec<Vec<u8>> {
     (0..QUERIES).map(|index| request(&format!("h{index:04}.telemetry.example.com"))).collect()
 }
 
+/// An engine with an empty cache, `rules` rules and `groups` groups. The first rule allows `.azureml.ms`.
+pub(crate) fn engine(rules: usize, groups: usize) -> Engine {
+    let counters = CATALOGUE.watch(Counters::of_one_thread());
+    Engine::new(&Arc::new(ArcSwap::from_pointee(state(rules, groups))), counters)
+}
+
 fn state(rules: usize, groups: usize) -> State {
     let other = (1..rules).map(|index| format!("\".r{index}.example.net\""));
     let allow: Vec<String> = std::iter::once("\".azureml.ms\"".to_owned()).chain(other).collect();
@@ -173,7 +177,7 @@ fn state(rules: usize, groups: usize) -> State {
 }
 
 /// RD=1, one question, one OPT.
-fn request(name: &str) -> Vec<u8> {
+pub(crate) fn request(name: &str) -> Vec<u8> {
     let mut message = vec![0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 1];
     push_labels(&mut message, name);
     message.push(0);
@@ -182,8 +186,9 @@ fn request(name: &str) -> Vec<u8> {
     message
 }
 
-/// The answer to a request as Azure sends it for private endpoints: a CNAME and its address.
-fn response(request: &[u8]) -> Vec<u8> {
+/// The answer to a request as Azure sends it for private endpoints: a CNAME and its address, with `ttl` in
+/// seconds.
+pub(crate) fn response(request: &[u8], ttl: u32) -> Vec<u8> {
     const QUESTION: usize = 12;
     /// A pointer to the name of the question.
     const NAME: [u8; 2] = [0xc0, QUESTION as u8];
@@ -192,9 +197,9 @@ fn response(request: &[u8]) -> Vec<u8> {
     let mut alias = Vec::new();
     push_labels(&mut alias, "privatelink");
     alias.extend_from_slice(&NAME);
-    push_record(&mut message, NAME, [0, 5, 0, 1], &alias);
+    push_record(&mut message, NAME, [0, 5, 0, 1], ttl, &alias);
     let alias = (message.len() - alias.len()) as u16 | 0xc000;
-    push_record(&mut message, alias.to_be_bytes(), ADDRESS, &Ipv4Addr::new(192, 0, 2, 53).octets());
+    push_record(&mut message, alias.to_be_bytes(), ADDRESS, ttl, &Ipv4Addr::new(192, 0, 2, 53).octets());
     message.extend_from_slice(&OPT);
     message
 }
@@ -206,10 +211,10 @@ fn push_labels(message: &mut Vec<u8>, name: &str) {
     }
 }
 
-fn push_record(message: &mut Vec<u8>, owner: [u8; 2], type_and_class: [u8; 4], data: &[u8]) {
+fn push_record(message: &mut Vec<u8>, owner: [u8; 2], type_and_class: [u8; 4], ttl: u32, data: &[u8]) {
     message.extend_from_slice(&owner);
     message.extend_from_slice(&type_and_class);
-    message.extend_from_slice(&TTL.to_be_bytes());
+    message.extend_from_slice(&ttl.to_be_bytes());
     message.extend_from_slice(&(data.len() as u16).to_be_bytes());
     message.extend_from_slice(data);
 }
