@@ -39,6 +39,8 @@ fn every_image_is_pinned() {
     }
     let own = format!("image: namegate:{}", env!("CARGO_PKG_VERSION"));
     assert!(compose.contains(&own), "docker-compose.yml lacks `{own}`");
+    let label = concat!("org.opencontainers.image.version=\"", env!("CARGO_PKG_VERSION"), "\"");
+    assert!(read("Dockerfile").contains(label), "Dockerfile lacks `{label}`");
 }
 
 #[test]
